@@ -1,0 +1,119 @@
+"""Suites of conditions: what every record is predicted under."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from audit.errors import UnknownNameError, UsageError
+
+Role = Literal["clean", "edit", "placebo", "control"]
+_ROLES = ("edit", "placebo", "control")
+_KEYS = {"name", "perturbation", "role", "draws", "placebo", "parameters", "question"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Condition:
+    """One perturbation with its parameters, that every applicable record is predicted under."""
+
+    name: str
+    """Stable, kebab-case, unique in the suite."""
+    perturbation: str
+    """Registered name; `clean` for the unedited image."""
+    role: Role
+    """An edit is judged; a placebo is its control; a control must change nothing at all."""
+    draws: int = 1
+    """Independent draws of the perturbation's parameters for each record."""
+    placebo: str | None = None
+    """Condition whose effect is subtracted from this one's."""
+    parameters: Mapping[str, Any]
+    """Keyword arguments of the perturbation."""
+    question: str = ""
+    """What a drop under this condition means, in words, for the report."""
+
+
+CLEAN = Condition(name="clean", perturbation="clean", role="clean", parameters={}, question="The image as it is.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suite:
+    """A named list of conditions; `clean` is always the first."""
+
+    name: str
+    """Name under which it is asked for."""
+    version: int
+    """Raised whenever a condition changes."""
+    description: str
+    """What the suite is for."""
+    conditions: tuple[Condition, ...]
+    """`clean`, then the rest in the order of the file."""
+
+    def __getitem__(self, name: str) -> Condition:
+        """Return the condition called `name`."""
+        return next(c for c in self.conditions if c.name == name)
+
+
+def suite_names() -> list[str]:
+    """Return the names of the suites that ship with the package."""
+    folder = resources.files("audit") / "suites"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """Read a suite by name, or by the path of a TOML file.
+
+    Raises
+    ------
+    UsageError
+        If the suite does not exist, or the file does not follow the schema.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(f"The suite file {name} does not exist. Give a path to a TOML file or one of {', '.join(suite_names())}.")
+        text = path.read_text(encoding="utf-8")
+    elif name in suite_names():
+        text = (resources.files("audit") / "suites" / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        raise UnknownNameError("suite", name, suite_names(), "A path to a .toml file is accepted too.")
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"Suite {name} is not valid TOML: {error}.") from error
+    return _parse(name, document)
+
+
+def _parse(name: str, document: Mapping[str, Any]) -> Suite:
+    unknown = set(document) - {"name", "version", "description", "condition"}
+    if unknown:
+        raise UnknownNameError(f"key of suite {name}", sorted(unknown)[0], ["name", "version", "description", "condition"])
+    conditions = [CLEAN]
+    for row in document.get("condition", []):
+        extra = set(row) - _KEYS
+        if extra:
+            raise UnknownNameError(f"key of a condition in suite {name}", sorted(extra)[0], _KEYS)
+        missing = {"name", "perturbation", "role"} - set(row)
+        if missing:
+            raise UsageError(f"A condition of suite {name} lacks {', '.join(sorted(missing))}: {dict(row)}.")
+        if row["role"] not in _ROLES:
+            raise UnknownNameError(f"role in suite {name}", str(row["role"]), _ROLES)
+        if not isinstance(row.get("draws", 1), int) or row.get("draws", 1) < 1:
+            raise UsageError(f"Condition {row['name']} of suite {name}: draws must be a whole number from 1, found {row['draws']!r}.")
+        conditions.append(Condition(**{"parameters": {}, **row}))
+    names = [c.name for c in conditions]
+    if len(names) != len(set(names)):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        raise UsageError(f"Suite {name} names a condition twice: {', '.join(twice)}. Names must be unique.")
+    for condition in conditions:
+        if condition.placebo is not None and condition.placebo not in names:
+            raise UnknownNameError(f"placebo of {condition.name}", condition.placebo, names)
+    return Suite(
+        name=str(document.get("name", name)),
+        version=int(document.get("version", 1)),
+        description=str(document.get("description", "")),
+        conditions=tuple(conditions),
+    )

@@ -1,0 +1,78 @@
+"""The exception tree; every member is shown to the user as one paragraph, never as a traceback.
+
+    AuditError                 exit code 4: the audit could not be completed
+    ├── UsageError             exit code 2: wrong use or configuration
+    │   └── UnknownNameError   a name that no registry, suite or folder knows
+    ├── CohortError            the table of records cannot be trusted
+    ├── ImageError             one image cannot be read
+    ├── ModelError             a bundle or checkpoint cannot be used
+    ├── TextError              text regions cannot be found or read
+    ├── RelevanceError         attribution cannot be computed for this network
+    └── StoreError             a run folder cannot be written or read back
+
+A message says what went wrong, what is allowed, what was found, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AuditError(Exception):
+    """Root of everything that the command line reports without a traceback."""
+
+    exit_code: int = 4
+
+
+class UsageError(AuditError):
+    """The command or its configuration is wrong."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that is not known, with the nearest names that are.
+
+    Parameters
+    ----------
+    kind : str
+        What was looked up, in words ("suite", "model").
+    name : str
+        The name that was asked for.
+    known : iterable of str
+        Every name that would have been accepted.
+    hint : str
+        What else the user could do; appended to the message.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        names = sorted(set(known))
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        guess = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        choice = f" Known: {', '.join(names)}." if names else " None is known here."
+        super().__init__(f"No {kind} is called {name!r}.{guess}{choice}{' ' + hint if hint else ''}")
+
+
+class CohortError(AuditError):
+    """The manifest or its images do not form a cohort that can be trusted."""
+
+
+class ImageError(AuditError):
+    """One image file cannot be read as a radiograph."""
+
+
+class ModelError(AuditError):
+    """A bundle or checkpoint cannot be used."""
+
+
+class TextError(AuditError):
+    """Text regions cannot be found or read."""
+
+
+class RelevanceError(AuditError):
+    """Relevance cannot be attributed for this network."""
+
+
+class StoreError(AuditError):
+    """A run folder or bundle cannot be written, or cannot be read back."""

@@ -1,0 +1,276 @@
+"""A table of records becomes a checked cohort."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from audit.errors import CohortError, ImageError, UnknownNameError, UsageError
+from audit.images import decode_gray, pixel_hash
+from audit.records import Cohort, Record
+
+SPLITS = ("train", "validation", "test")
+_SPLIT_SPELLINGS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test", "testing": "test"}
+_PATIENT_COLUMNS = ("patient", "patient_id", "patientid")
+
+
+def load_cohort(
+    manifest: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    ignore_labels: Collection[str] = (),
+    on_bad_image: Literal["fail", "skip"] = "fail",
+    split: str | None = None,
+) -> Cohort:
+    """Read a manifest and check everything that an audit relies on.
+
+    Parameters
+    ----------
+    manifest : Path
+        CSV or Parquet table with at least `path` (relative to its folder) and `label`; also read:
+        id, findings (separated by `|`), source, site, patient or patient_id, view, sex, age, split.
+    classes : sequence of str, optional
+        Label vocabulary in the order of the model's outputs; sorted labels of the table if omitted.
+    ignore_labels : collection of str
+        Labels that are known not to belong to the task: such records count as unlabelled.
+    on_bad_image : {"fail", "skip"}
+        What to do with a file that cannot be read; skipped ones are counted in `left_out`.
+    split : str, optional
+        Keep only the records of this split (checked after patient overlap, so that a leak is seen).
+
+    Returns
+    -------
+    Cohort
+        With every record in the manifest's order, and a content hash.
+
+    Raises
+    ------
+    CohortError
+        If the table cannot be read or trusted: missing columns, duplicate ids, a label outside the
+        classes, an unreadable image, a patient in two splits.
+    """
+    table = _read_table(manifest)
+    records = _records(manifest, table)
+    _check_ids(manifest, records)
+    records, left_out = _apply_vocabulary(manifest, records, classes, ignore_labels)
+    overlaps = _patients_in_two_splits(records)
+    if overlaps:
+        raise CohortError(
+            f"{len(overlaps)} patients of {manifest} stand in more than one split, first {overlaps[0]!r}. A split must "
+            "keep a patient's images together, or test accuracy measures memory. Correct the split column."
+        )
+    if split is not None:
+        records = [r for r in records if r.split == split]
+        if not records:
+            raise CohortError(f"Manifest {manifest} has no record of split {split!r}.")
+    records, hashes, bad = _check_images(records, on_bad_image)
+    if bad:
+        left_out["unreadable image"] = len(bad)
+    notes = [*(f"Left out: {message}" for message in bad), *_duplicate_notes(records, hashes)]
+    if all(r.patient == r.id for r in records):
+        notes.append("No patient column: each image counts as a patient, so intervals may be too narrow.")
+    if not records:
+        raise CohortError(f"Manifest {manifest} leaves no record to work with.")
+    vocabulary = tuple(classes) if classes is not None else tuple(sorted({r.label for r in records if r.label is not None}))
+    return Cohort(
+        name=manifest.resolve().parent.name or manifest.stem,
+        manifest=manifest,
+        classes=vocabulary,
+        records=tuple(records),
+        content_hash=_content_hash(records, hashes),
+        notes=tuple(notes),
+        left_out=left_out,
+    )
+
+
+def _read_table(manifest: Path) -> pd.DataFrame:
+    if not manifest.is_file():
+        what = "is a folder" if manifest.is_dir() else "does not exist"
+        raise CohortError(f"Manifest {manifest} {what}. A CSV or Parquet table with the columns path and label is expected.")
+    try:
+        if manifest.suffix.lower() in (".parquet", ".pq"):
+            table = pd.read_parquet(manifest)
+        else:
+            table = pd.read_csv(manifest, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except Exception as error:  # pandas, pyarrow and codecs each have their own exceptions for "not a table"
+        raise CohortError(f"Manifest {manifest} cannot be read as a table: {error}. CSV or Parquet is expected.") from error
+    table.columns = [str(c).strip() for c in table.columns]
+    missing = {"path", "label"} - set(table.columns)
+    if missing:
+        raise CohortError(
+            f"Manifest {manifest} has no column {' and no column '.join(sorted(missing))} "
+            f"(found: {', '.join(map(str, table.columns))}). Rename or add it."
+        )
+    if table.empty:
+        raise CohortError(f"Manifest {manifest} has no rows.")
+    return table
+
+
+def _text(value: object) -> str:
+    """Return a cell as stripped text, empty for every kind of missing value."""
+    if value is None or (isinstance(value, float) and value != value) or value is pd.NA or value is pd.NaT:
+        return ""
+    return str(value).strip()
+
+
+def _age(value: str) -> float | None:
+    try:
+        age = float(value.rstrip("Yy+ "))
+    except ValueError:
+        return None
+    return age if 0 <= age < 130 else None
+
+
+def _records(manifest: Path, table: pd.DataFrame) -> list[Record]:
+    folder = manifest.resolve().parent
+    patient_column = next((c for c in _PATIENT_COLUMNS if c in table.columns), None)
+    records = []
+    for number, row in enumerate(table.to_dict("records"), start=2):
+        cell = {str(key): _text(value) for key, value in row.items()}
+        if not cell["path"]:
+            raise CohortError(f"Row {number} of {manifest} has an empty path.")
+        identity = cell.get("id") or cell["path"]
+        split = cell.get("split", "").lower()
+        if split and split not in _SPLIT_SPELLINGS:
+            raise CohortError(
+                f"Row {number} of {manifest} has split {cell['split']!r}; allowed are {', '.join(SPLITS)} or nothing."
+            )
+        records.append(
+            Record(
+                id=identity,
+                path=folder / cell["path"],
+                label=cell["label"] or None,
+                patient=(cell.get(patient_column, "") if patient_column else "") or identity,
+                findings=tuple(f.strip() for f in cell.get("findings", "").split("|") if f.strip()),
+                source=cell.get("source", "") or "unknown",
+                site=cell.get("site", ""),
+                view=cell.get("view", ""),
+                sex=cell.get("sex", ""),
+                age=_age(cell.get("age", "")),
+                split=_SPLIT_SPELLINGS.get(split),
+            )
+        )
+    return records
+
+
+def _check_ids(manifest: Path, records: Iterable[Record]) -> None:
+    twice = [name for name, count in Counter(r.id for r in records).items() if count > 1]
+    if twice:
+        raise CohortError(
+            f"Manifest {manifest} has {len(twice)} ids more than once, first {twice[0]!r}. Ids must be unique: "
+            "remove the extra rows or add an id column."
+        )
+
+
+def _apply_vocabulary(
+    manifest: Path, records: list[Record], classes: Sequence[str] | None, ignore_labels: Collection[str]
+) -> tuple[list[Record], dict[str, int]]:
+    """Turn ignored labels into none, and refuse labels that no class has."""
+    left_out: dict[str, int] = {}
+    found = Counter(r.label for r in records if r.label is not None)
+    absent = sorted(set(ignore_labels) - set(found))
+    if absent:
+        raise UnknownNameError(f"label to ignore in {manifest}", absent[0], found)
+    if classes is not None:
+        wrong = sorted(set(found) - set(classes) - set(ignore_labels))
+        if wrong:
+            counts = ", ".join(f"{name!r} ({found[name]} images)" for name in wrong)
+            raise CohortError(
+                f"Manifest {manifest} has labels outside the classes {', '.join(classes)}: {counts}. Correct them, or "
+                f"leave them out with {' '.join(f'--ignore-label {name}' for name in wrong)}."
+            )
+    kept = []
+    for record in records:
+        if record.label is None:
+            left_out["unlabelled"] = left_out.get("unlabelled", 0) + 1
+        elif record.label in ignore_labels:
+            reason = f"label {record.label} ignored"
+            left_out[reason] = left_out.get(reason, 0) + 1
+            record = replace(record, label=None)
+        kept.append(record)
+    return kept, left_out
+
+
+def _patients_in_two_splits(records: Iterable[Record]) -> list[str]:
+    splits: defaultdict[str, set[str]] = defaultdict(set)
+    for record in records:
+        if record.split is not None:
+            splits[record.patient].add(record.split)
+    return sorted(patient for patient, names in splits.items() if len(names) > 1)
+
+
+def _check_images(
+    records: Iterable[Record], on_bad_image: Literal["fail", "skip"]
+) -> tuple[list[Record], dict[str, tuple[str, str]], list[str]]:
+    """Decode every image once; return the good records, (bytes hash, pixel hash) by id, and the messages."""
+    good: list[Record] = []
+    hashes: dict[str, tuple[str, str]] = {}
+    bad: list[str] = []
+    for record in records:
+        try:
+            data = _read_bytes(record.path)
+            hashes[record.id] = (hashlib.sha256(data).hexdigest(), pixel_hash(decode_gray(data, record.path)))
+        except ImageError as error:
+            if on_bad_image == "fail":
+                raise ImageError(f"{error} Or leave unreadable images out, counted, with --on-bad-image skip.") from error
+            bad.append(str(error))
+            continue
+        good.append(record)
+    return good, hashes, bad
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"Image {path} does not exist. Check the manifest's path column.") from error
+    except OSError as error:
+        raise ImageError(f"Image {path} cannot be opened: {error.strerror}.") from error
+
+
+def _duplicate_notes(records: Iterable[Record], hashes: dict[str, tuple[str, str]]) -> list[str]:
+    """Say which images are the same pixels under two ids; across splits or labels that is an error."""
+    same: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        same[hashes[record.id][1]].append(record)
+    groups = [group for group in same.values() if len(group) > 1]
+    for group in groups:
+        splits = {r.split for r in group if r.split is not None}
+        if len(splits) > 1:
+            raise CohortError(
+                f"{group[0].id!r} and {group[1].id!r} are the same pixels in different splits ({', '.join(sorted(splits))}). "
+                "Remove one: a test image must not have been trained on."
+            )
+        labels = {r.label for r in group if r.label is not None}
+        if len(labels) > 1:
+            raise CohortError(
+                f"{group[0].id!r} and {group[1].id!r} are the same pixels with different labels ({', '.join(sorted(labels))}). "
+                "Correct the label or remove one."
+            )
+    if not groups:
+        return []
+    extra = sum(len(group) - 1 for group in groups)
+    return [f"{extra} images are pixel-identical copies of another record (first: {groups[0][0].id!r} and {groups[0][1].id!r})."]
+
+
+def _content_hash(records: Iterable[Record], hashes: dict[str, tuple[str, str]]) -> str:
+    digest = hashlib.sha256()
+    for record in sorted(records, key=lambda r: r.id):
+        fields = (record.id, record.label or "", record.patient, record.source, record.view, record.sex, record.split or "", hashes[record.id][0])
+        digest.update("\x1f".join(fields).encode("utf-8", "surrogateescape") + b"\x1e")
+    return digest.hexdigest()
+
+
+def check_on_bad_image(value: str) -> Literal["fail", "skip"]:
+    """Narrow the command line's string."""
+    if value == "fail":
+        return "fail"
+    if value == "skip":
+        return "skip"
+    raise UsageError(f"--on-bad-image must be fail or skip, found {value!r}.")

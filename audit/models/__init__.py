@@ -1,0 +1,1 @@
+"""Classifiers: networks, preprocessing, and the bundles that hold both."""

@@ -1,0 +1,229 @@
+"""One classifier in one folder: `model.json`, `weights.safetensors`, and the splits it was trained on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from audit.errors import ModelError, UnknownNameError
+from audit.files import write_atomically
+from audit.models.networks import build_network
+from audit.models.preprocessing import Preprocessing
+from audit.results import SCHEMA_VERSION, to_json
+
+_REQUIRED = ("schema_version", "name", "architecture", "classes", "preprocessing", "weights_sha256")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A classifier, ready to predict."""
+
+    name: str
+    """Name that it was trained under, such as C."""
+    folder: Path
+    """Where it was read from."""
+    architecture: str
+    """Key of `audit.models.networks.ARCHITECTURES`."""
+    classes: tuple[str, ...]
+    """Class of each output (k)."""
+    preprocessing: Preprocessing
+    """What the network expects to see."""
+    network: nn.Module
+    """In evaluation mode, with gradients off."""
+    digest: str
+    """SHA-256 over architecture, classes, preprocessing and weights."""
+    provenance: Mapping[str, Any]
+    """Data, recipe and starting weights."""
+    metrics: Mapping[str, Any]
+    """What training measured."""
+    splits: Mapping[str, str]
+    """Record id -> train, validation or test; empty for a foreign model."""
+
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Predict logits (n, k) for prepared inputs (n, 3, h, w)."""
+        with torch.inference_mode():
+            return torch.as_tensor(self.network(inputs))
+
+
+def save_bundle(
+    folder: Path,
+    network: nn.Module,
+    *,
+    name: str,
+    architecture: str,
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+    provenance: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    splits: Mapping[str, str],
+) -> Path:
+    """Write a bundle; `model.json` comes last, so that a folder with it is complete.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    weights = safetensors.torch.save(state)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("id", "split"))
+    writer.writerows(sorted(splits.items()))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "weights.safetensors", weights)
+    write_atomically(folder / "splits.csv", table.getvalue().encode("utf-8", "surrogateescape"))
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "architecture": architecture,
+        "classes": list(classes),
+        "preprocessing": preprocessing,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "provenance": provenance,
+        "metrics": metrics,
+    }
+    write_atomically(folder / "model.json", to_json(document).encode())
+    return folder
+
+
+def find_bundle(model: str, models_folder: Path = Path("models")) -> Path:
+    """Return the folder of a bundle given by name (`C` is models/C) or by path.
+
+    Raises
+    ------
+    UnknownNameError
+        If neither exists; the nearest known names are suggested.
+    """
+    for folder in (Path(model), models_folder / model):
+        if (folder / "model.json").is_file():
+            return folder
+    known = [p.parent.name for p in models_folder.glob("*/model.json")]
+    hint = f"A bundle is a folder with model.json and weights.safetensors; `audit train {model}` writes one."
+    if Path(model).is_dir():
+        raise ModelError(f"The folder {model} holds no model.json, so it is not a bundle. {hint}")
+    raise UnknownNameError("model", model, known, hint)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle back, and refuse one that cannot be trusted.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or damaged, weights do not fit the architecture or the number of classes,
+        a weight is not finite, or the checksum differs from the one in `model.json`.
+    """
+    document = _read_document(folder)
+    weights_path = folder / "weights.safetensors"
+    try:
+        data = weights_path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"Bundle {folder} has no readable weights.safetensors ({error.strerror}).") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != document["weights_sha256"]:
+        raise ModelError(
+            f"The weights of bundle {folder} have SHA-256 {found[:12]}..., but model.json says "
+            f"{str(document['weights_sha256'])[:12]}.... One of the files was changed or damaged; copy the bundle again."
+        )
+    try:
+        state = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"{weights_path} is not a safetensors file: {error}.") from error
+    bad = sorted(k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all()))
+    if bad:
+        raise ModelError(
+            f"Bundle {folder} holds weights that are NaN or infinite in {len(bad)} tensors, first {bad[0]}. "
+            "Training diverged; train it again with a smaller learning rate."
+        )
+    classes = tuple(str(c) for c in document["classes"])
+    network = _network(folder, document, classes, state)
+    preprocessing = _preprocessing(folder, document)
+    identity = to_json([document["architecture"], classes, preprocessing, found])
+    return Bundle(
+        name=str(document["name"]),
+        folder=folder,
+        architecture=str(document["architecture"]),
+        classes=classes,
+        preprocessing=preprocessing,
+        network=network,
+        digest=hashlib.sha256(identity.encode()).hexdigest(),
+        provenance=document.get("provenance", {}),
+        metrics=document.get("metrics", {}),
+        splits=_read_splits(folder),
+    )
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
+    path = folder / "model.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"Bundle {folder} has no readable model.json ({error.strerror}).") from error
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}.") from error
+    missing = [key for key in _REQUIRED if not isinstance(document, dict) or key not in document]
+    if missing:
+        raise ModelError(f"{path} lacks {', '.join(missing)}; without them a bundle cannot be used.")
+    if document["schema_version"] != SCHEMA_VERSION:
+        raise ModelError(
+            f"{path} has schema version {document['schema_version']!r}; this version of audit reads {SCHEMA_VERSION}."
+        )
+    classes = document["classes"]
+    if not isinstance(classes, list) or len(classes) < 2 or len(set(map(str, classes))) != len(classes):
+        raise ModelError(f"{path}: classes must be a list of at least two different names, found {classes!r}.")
+    return document
+
+
+def _network(
+    folder: Path, document: Mapping[str, Any], classes: tuple[str, ...], state: Mapping[str, torch.Tensor]
+) -> nn.Module:
+    head = state.get("classifier.weight")
+    if head is not None and head.shape[0] != len(classes):
+        raise ModelError(
+            f"Bundle {folder} names {len(classes)} classes ({', '.join(classes)}), but its network has {head.shape[0]} "
+            "outputs. Correct the classes in model.json or train again."
+        )
+    network = build_network(str(document["architecture"]), len(classes))
+    try:
+        network.load_state_dict(dict(state))
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise ModelError(
+            f"The weights of bundle {folder} do not fit the architecture {document['architecture']}: {first}"
+        ) from error
+    return network.eval().requires_grad_(False)
+
+
+def _preprocessing(folder: Path, document: Mapping[str, Any]) -> Preprocessing:
+    try:
+        fields = dict(document["preprocessing"])
+        height, width = (int(v) for v in fields["size_px"])
+        mean = tuple(float(v) for v in fields["mean"])
+        std = tuple(float(v) for v in fields["std"])
+        if min(height, width) < 32 or max(height, width) > 4096 or len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError("size_px must lie in 32..4096, mean and std need three values, std above 0")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"The preprocessing of bundle {folder} cannot be used: {error}.") from error
+    return Preprocessing(
+        size_px=(height, width), mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2])
+    )
+
+
+def _read_splits(folder: Path) -> dict[str, str]:
+    path = folder / "splits.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return {row["id"]: row["split"] for row in csv.DictReader(file)}

@@ -1,0 +1,189 @@
+"""The nouns that go out: predictions, effects, gates, verdict; and the one place that serialises them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+
+EffectVerdict = Literal["sensitive", "robust", "inconclusive", "descriptive"]
+Status = Literal["pass", "fail", "inconclusive", "not gated"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionTable:
+    """All predictions of a run, aligned by record (n images, k classes)."""
+
+    record_ids: NDArray[np.str_]
+    """(n,) in the order of the cohort."""
+    labels: NDArray[np.int64]
+    """(n,) index of the true class."""
+    patients: NDArray[np.str_]
+    """(n,) who was imaged."""
+    groups: Mapping[str, NDArray[np.str_]]
+    """Grouping columns by name ("source", "view", "sex"), each (n,)."""
+    classes: tuple[str, ...]
+    """Class names in the order of the logits."""
+    logits: Mapping[str, NDArray[np.float32]]
+    """Condition name -> (draws, n, k); where a condition was not applied, the clean logits."""
+    applied: Mapping[str, NDArray[np.bool_]]
+    """Condition name -> (draws, n): was the image edited at all?"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effect:
+    """One estimand: how a condition moves a measure, with its interval."""
+
+    condition: str
+    """Name of the edit, or `clean` for plain performance."""
+    placebo: str | None
+    """The condition whose effect was subtracted; None for a raw effect."""
+    measure: str
+    """accuracy, balanced_accuracy, margin, flip_rate, harm, total_variation or shortcut_sensitivity."""
+    group: str
+    """`all`, or `column=value` for a subgroup."""
+    estimate: float | None
+    """Edit minus clean (minus placebo minus clean); None where it is undefined."""
+    low: float | None
+    """Lower end of the interval."""
+    high: float | None
+    """Upper end of the interval."""
+    level: float
+    """Nominal coverage of the interval."""
+    method: str
+    """How the interval was made, and why that way."""
+    n_images: int
+    """Images that the estimate rests on."""
+    n_patients: int
+    """Patients among them."""
+    discordant: int
+    """Images whose prediction changed under the edit (or its placebo)."""
+    p: float | None
+    """Two-sided p of no effect; None for descriptive entries."""
+    p_adjusted: float | None
+    """The same after Holm over the run's declared family; None outside the family."""
+    tolerance: float | None
+    """The largest effect that counts as small; None for descriptive entries."""
+    verdict: EffectVerdict
+    """sensitive, robust, inconclusive, or descriptive where nothing is judged."""
+    minimum_detectable: float | None
+    """The smallest effect these data would find in 80 % of repetitions."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RelevanceRow:
+    """Where the relevance of one clean image lies."""
+
+    record_id: str
+    """The image."""
+    target_class: str
+    """Output at which relevance started (the winner)."""
+    preset: str
+    """Name of the LRP preset."""
+    mass_in_text: float | None
+    """Positive relevance inside text over all positive relevance; None without text."""
+    signed_share: float | None
+    """Signed relevance inside text over the signed total; None without text."""
+    area_share: float
+    """Area of the text regions over the image's."""
+    enrichment: float | None
+    """mass_in_text / area_share; 1 is chance. None without text."""
+    placebo_low: float | None
+    """2.5 % quantile of mass_in_text over relocated regions."""
+    placebo_median: float | None
+    """Median of the same."""
+    placebo_high: float | None
+    """97.5 % quantile of the same."""
+    placebo_p: float | None
+    """(1 + relocations with at least this mass) / (1 + relocations)."""
+    conservation_gap: float
+    """|start - (input + what biases, shifts and dead units absorbed)| / |start|, or the plain gap if unbooked."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateResult:
+    """One rule, judged."""
+
+    id: str
+    """The rule's stable name."""
+    metric: str
+    """Measure that it limits."""
+    where: str
+    """Condition and group that it looks at."""
+    operator: str
+    """How the value must relate to `expected`."""
+    expected: float
+    """The limit."""
+    actual: float | None
+    """The estimate."""
+    low: float | None
+    """Lower end of its interval."""
+    high: float | None
+    """Upper end of its interval."""
+    n_images: int
+    """Images behind it."""
+    level: Literal["error", "warn"]
+    """warn never changes the run's status."""
+    status: Literal["pass", "fail", "inconclusive"]
+    """The judgement."""
+    reason: str
+    """Why, in words, and what would decide it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The judgement of a run."""
+
+    status: Status
+    """Over all error-level gates; `not gated` where none was asked for."""
+    summary: str
+    """One sentence in words, never "no problems found"."""
+    gates: tuple[GateResult, ...]
+    """Every gate."""
+
+
+def plain(value: Any) -> Any:
+    """Turn records, arrays and paths into JSON's own types; a number that is not finite becomes None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return value.as_posix()
+    return value
+
+
+def to_json(value: Any) -> str:
+    """Serialise to strict, sorted, indented JSON: the same value always gives the same bytes."""
+    return json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def effect_from_json(row: Mapping[str, Any]) -> Effect:
+    """Read one entry of `effects.json` back."""
+    return Effect(**row)
+
+
+def verdict_from_json(document: Mapping[str, Any]) -> Verdict:
+    """Read `verdict.json` back."""
+    return Verdict(
+        status=document["status"],
+        summary=document["summary"],
+        gates=tuple(GateResult(**gate) for gate in document["gates"]),
+    )
