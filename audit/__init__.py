@@ -1,0 +1,1 @@
+"""The audit engine: images to records, regions, conditions, predictions, effects, verdict."""

@@ -74,7 +74,9 @@ def load_suite(name: str) -> Suite:
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
-            raise UsageError(f"The suite file {name} does not exist. Give a path to a TOML file or one of {', '.join(suite_names())}.")
+            raise UsageError(
+                f"The suite file {name} does not exist. Give a path to a TOML file or one of {', '.join(suite_names())}."
+            )
         text = path.read_text(encoding="utf-8")
     elif name in suite_names():
         text = (resources.files("audit") / "suites" / f"{name}.toml").read_text(encoding="utf-8")
@@ -90,7 +92,9 @@ def load_suite(name: str) -> Suite:
 def _parse(name: str, document: Mapping[str, Any]) -> Suite:
     unknown = set(document) - {"name", "version", "description", "condition"}
     if unknown:
-        raise UnknownNameError(f"key of suite {name}", sorted(unknown)[0], ["name", "version", "description", "condition"])
+        raise UnknownNameError(
+            f"key of suite {name}", sorted(unknown)[0], ["name", "version", "description", "condition"]
+        )
     conditions = [CLEAN]
     for row in document.get("condition", []):
         extra = set(row) - _KEYS
@@ -102,7 +106,9 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
         if row["role"] not in _ROLES:
             raise UnknownNameError(f"role in suite {name}", str(row["role"]), _ROLES)
         if not isinstance(row.get("draws", 1), int) or row.get("draws", 1) < 1:
-            raise UsageError(f"Condition {row['name']} of suite {name}: draws must be a whole number from 1, found {row['draws']!r}.")
+            raise UsageError(
+                f"Condition {row['name']} of suite {name}: draws must be a whole number from 1, found {row['draws']!r}."
+            )
         conditions.append(Condition(**{"parameters": {}, **row}))
     names = [c.name for c in conditions]
     if len(names) != len(set(names)):

@@ -33,7 +33,9 @@ def write_atomically(path: Path, data: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StoreError(f"Cannot write {path}: {error.strerror or error}. Choose a folder that can be written.") from error
+        raise StoreError(
+            f"Cannot write {path}: {error.strerror or error}. Choose a folder that can be written."
+        ) from error
 
 
 def file_sha256(path: Path) -> str:

@@ -105,7 +105,7 @@ def _stretch(values: NDArray[np.float64], path: Path) -> GreyImage:
 def _decode_dicom(data: bytes, path: Path) -> GreyImage:
     # Imported here: most cohorts hold no DICOM, and pydicom costs a third of a second.
     import pydicom
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     try:
         dataset: Any = pydicom.dcmread(io.BytesIO(data))

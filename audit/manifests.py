@@ -16,7 +16,15 @@ from audit.images import decode_gray, pixel_hash
 from audit.records import Cohort, Record
 
 SPLITS = ("train", "validation", "test")
-_SPLIT_SPELLINGS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test", "testing": "test"}
+_SPLIT_SPELLINGS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
 _PATIENT_COLUMNS = ("patient", "patient_id", "patientid")
 
 
@@ -77,7 +85,9 @@ def load_cohort(
         notes.append("No patient column: each image counts as a patient, so intervals may be too narrow.")
     if not records:
         raise CohortError(f"Manifest {manifest} leaves no record to work with.")
-    vocabulary = tuple(classes) if classes is not None else tuple(sorted({r.label for r in records if r.label is not None}))
+    vocabulary = (
+        tuple(classes) if classes is not None else tuple(sorted({r.label for r in records if r.label is not None}))
+    )
     return Cohort(
         name=manifest.resolve().parent.name or manifest.stem,
         manifest=manifest,
@@ -92,14 +102,18 @@ def load_cohort(
 def _read_table(manifest: Path) -> pd.DataFrame:
     if not manifest.is_file():
         what = "is a folder" if manifest.is_dir() else "does not exist"
-        raise CohortError(f"Manifest {manifest} {what}. A CSV or Parquet table with the columns path and label is expected.")
+        raise CohortError(
+            f"Manifest {manifest} {what}. A CSV or Parquet table with the columns path and label is expected."
+        )
     try:
         if manifest.suffix.lower() in (".parquet", ".pq"):
             table = pd.read_parquet(manifest)
         else:
             table = pd.read_csv(manifest, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except Exception as error:  # pandas, pyarrow and codecs each have their own exceptions for "not a table"
-        raise CohortError(f"Manifest {manifest} cannot be read as a table: {error}. CSV or Parquet is expected.") from error
+        raise CohortError(
+            f"Manifest {manifest} cannot be read as a table: {error}. CSV or Parquet is expected."
+        ) from error
     table.columns = [str(c).strip() for c in table.columns]
     missing = {"path", "label"} - set(table.columns)
     if missing:
@@ -218,7 +232,9 @@ def _check_images(
             hashes[record.id] = (hashlib.sha256(data).hexdigest(), pixel_hash(decode_gray(data, record.path)))
         except ImageError as error:
             if on_bad_image == "fail":
-                raise ImageError(f"{error} Or leave unreadable images out, counted, with --on-bad-image skip.") from error
+                raise ImageError(
+                    f"{error} Or leave unreadable images out, counted, with --on-bad-image skip."
+                ) from error
             bad.append(str(error))
             continue
         good.append(record)
@@ -256,13 +272,24 @@ def _duplicate_notes(records: Iterable[Record], hashes: dict[str, tuple[str, str
     if not groups:
         return []
     extra = sum(len(group) - 1 for group in groups)
-    return [f"{extra} images are pixel-identical copies of another record (first: {groups[0][0].id!r} and {groups[0][1].id!r})."]
+    return [
+        f"{extra} images are pixel-identical copies of another record (first: {groups[0][0].id!r} and {groups[0][1].id!r})."
+    ]
 
 
 def _content_hash(records: Iterable[Record], hashes: dict[str, tuple[str, str]]) -> str:
     digest = hashlib.sha256()
     for record in sorted(records, key=lambda r: r.id):
-        fields = (record.id, record.label or "", record.patient, record.source, record.view, record.sex, record.split or "", hashes[record.id][0])
+        fields = (
+            record.id,
+            record.label or "",
+            record.patient,
+            record.source,
+            record.view,
+            record.sex,
+            record.split or "",
+            hashes[record.id][0],
+        )
         digest.update("\x1f".join(fields).encode("utf-8", "surrogateescape") + b"\x1e")
     return digest.hexdigest()
 

@@ -168,7 +168,7 @@ def load_bundle(folder: Path) -> Bundle:
 def _read_document(folder: Path) -> dict[str, Any]:
     path = folder / "model.json"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"Bundle {folder} has no readable model.json ({error.strerror}).") from error
     except ValueError as error:
@@ -216,9 +216,7 @@ def _preprocessing(folder: Path, document: Mapping[str, Any]) -> Preprocessing:
             raise ValueError("size_px must lie in 32..4096, mean and std need three values, std above 0")
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The preprocessing of bundle {folder} cannot be used: {error}.") from error
-    return Preprocessing(
-        size_px=(height, width), mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2])
-    )
+    return Preprocessing(size_px=(height, width), mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))
 
 
 def _read_splits(folder: Path) -> dict[str, str]:

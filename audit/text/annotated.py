@@ -62,12 +62,15 @@ def load_annotated(boxes: Path | None) -> AnnotatedDetector:
         data = boxes.read_bytes()
         images = json.loads(data)["images"]
         regions = {
-            pixel_hash(read_gray(boxes.parent / name)): tuple(_region(row) for row in rows) for name, rows in images.items()
+            pixel_hash(read_gray(boxes.parent / name)): tuple(_region(row) for row in rows)
+            for name, rows in images.items()
         }
     except OSError as error:
         raise TextError(f"The file of boxes {boxes} cannot be read ({error.strerror}).") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TextError(f"The file of boxes {boxes} does not have the expected form (images: path -> list of boxes): {error!r}.") from error
+        raise TextError(
+            f"The file of boxes {boxes} does not have the expected form (images: path -> list of boxes): {error!r}."
+        ) from error
     return AnnotatedDetector(regions, hashlib.sha256(data).hexdigest()[:16])
 
 

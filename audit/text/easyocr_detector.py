@@ -27,7 +27,8 @@ LONG_SIDE_PX = 768
 MAX_UPSCALE = 2.0
 PAD_SHARE = 0.15
 MIN_SIDE_PX = 6
-MAX_AREA_SHARE = 0.05
+# A quarter of the image is no marker; a title on a small image may well be a tenth.
+MAX_AREA_SHARE = 0.25
 _WEIGHTS = ("craft_mlt_25k.pth", "english_g2.pth")
 _WEIGHTS_PACKAGE = "easyocr_en_models"
 

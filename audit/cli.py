@@ -1,0 +1,193 @@
+"""The command line: it reads what is asked for, and leaves the work to `audit.commands`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from audit.errors import AuditError
+
+# rich strips colours for NO_COLOR by itself, but typer forces terminal codes on some CI machines.
+if os.environ.get("NO_COLOR"):
+    os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
+
+app = typer.Typer(
+    help="Does the network read the picture, or the labels printed on it and the place where it was taken?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Exit codes: 0 pass, 1 a gate failed, 2 wrong use, 3 inconclusive, 4 could not complete, 130 interrupted.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+
+
+@app.command("run")
+def run_command(
+    model: Annotated[str | None, typer.Option(help="Bundle: NAME for models/NAME, or a folder.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Manifest (CSV or Parquet); default: the one it was trained on.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="auto, test, train, validation or all.")] = None,
+    suite: Annotated[str | None, typer.Option(help="quick, standard, or a TOML file.")] = None,
+    detector: Annotated[str | None, typer.Option(help="Text finder: easyocr or annotated.")] = None,
+    boxes: Annotated[str | None, typer.Option(help="File of hand-made text boxes, for annotated.")] = None,
+    ignore_label: Annotated[
+        list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
+    ] = None,
+    on_bad_image: Annotated[str | None, typer.Option(help="fail, or skip and count.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every draw and resample.")] = None,
+    resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples of patients.")] = None,
+    relevance_images: Annotated[int | None, typer.Option(help="Images that get an LRP map; 0 for none.")] = None,
+    runs: Annotated[str | None, typer.Option(help="Folder for run folders.")] = None,
+    cache: Annotated[str | None, typer.Option(help="Folder of the text cache.")] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Judge, by the default rules if none are configured.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Audit a model: edit its test images, measure what moves, write the report."""
+    from audit.config import load_settings
+
+    given: dict[str, Any] = {
+        "model": model,
+        "data": data,
+        "split": split,
+        "suite": suite,
+        "detector": detector,
+        "boxes": boxes,
+        "ignore_label": tuple(ignore_label) if ignore_label else None,
+        "on_bad_image": on_bad_image,
+        "seed": seed,
+        "resamples": resamples,
+        "relevance_images": relevance_images,
+        "runs": runs,
+        "cache": cache,
+    }
+    settings = load_settings(given, Path())
+    if not settings.model:
+        raise typer.BadParameter("no model is named; give --model NAME, or set model in [run] of audit.toml")
+    from audit.commands import auditing
+
+    raise typer.Exit(auditing.run(settings, gate=gate, as_json=as_json, command=["audit", *sys.argv[1:]]))
+
+
+@app.command("train")
+def train_command(
+    network: Annotated[str, typer.Argument(help="Network of the paper, such as C.", metavar="NETWORK")],
+    data: Annotated[Path, typer.Option(help="Manifest with class labels.")],
+    recipe: Annotated[str, typer.Option(help="demo, real-small, or a TOML file.")] = "real-small",
+    findings_data: Annotated[Path | None, typer.Option(help="Manifest of the 15-label step; default: --data.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Bundle folder; default models/NETWORK.")] = None,
+    ignore_label: Annotated[
+        list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
+    ] = None,
+    backbone_weights: Annotated[Path | None, typer.Option(help="File of torchvision's ImageNet weights.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of splits, initial weights and augmentation.")] = 0,
+) -> None:
+    """Train a network through its whole chain, and write its bundle."""
+    from audit.commands import training
+
+    raise typer.Exit(
+        training.train(
+            network,
+            data,
+            recipe,
+            findings_data=findings_data,
+            out=out or Path("models") / network,
+            ignore_labels=tuple(ignore_label or ()),
+            backbone_weights=backbone_weights,
+            seed=seed,
+        )
+    )
+
+
+@app.command("demo")
+def demo_command(
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo"),
+    association: Annotated[float, typer.Option(min=0.0, max=1.0, help="How firmly words go with classes.")] = 0.9,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+) -> None:
+    """Make synthetic radiographs with a planted shortcut, train a small C on them, audit it."""
+    from audit.commands import training
+
+    raise typer.Exit(training.demo(out, association=association, seed=seed, command=["audit", *sys.argv[1:]]))
+
+
+@app.command("report")
+def report_command(run: RunArgument) -> None:
+    """Write report.html, summary.md and junit.xml of a finished run again."""
+    from audit.commands import auditing
+
+    raise typer.Exit(auditing.report(run))
+
+
+@app.command("gate")
+def gate_command(run: RunArgument, as_json: Json = False) -> None:
+    """Judge a finished run by the gates of audit.toml."""
+    from audit.commands import auditing
+    from audit.config import load_settings
+
+    raise typer.Exit(auditing.gate(run, load_settings({}, Path()).gate, as_json=as_json))
+
+
+@app.command("verify")
+def verify_command(run: RunArgument) -> None:
+    """Check that every file of a run is as it was left."""
+    from audit.commands import auditing
+
+    raise typer.Exit(auditing.verify(run))
+
+
+@app.command("list")
+def list_command(
+    kind: Annotated[str, typer.Argument(help="models, perturbations, suites, detectors or recipes.")],
+) -> None:
+    """List what is known by name."""
+    from audit.commands import looking
+
+    raise typer.Exit(looking.list_names(kind))
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """Say what is installed, and what an audit would lack."""
+    from audit.commands import looking
+
+    raise typer.Exit(looking.doctor())
+
+
+def main() -> None:
+    """Run the command line; every failure becomes one paragraph and its exit code."""
+    try:
+        app()
+    except AuditError as error:
+        _complain(str(error))
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        _complain("Interrupted. What was computed is kept; the same command goes on from there.")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader of our output went away; that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except Exception as error:  # an uncaught error must never read as "gate failed", which is exit code 1
+        if os.environ.get("AUDIT_DEBUG"):
+            traceback.print_exc()
+        _complain(
+            f"The audit could not be completed: {type(error).__name__}: {error}. This is a fault of the program; with "
+            "AUDIT_DEBUG=1 it prints where. What was computed is kept."
+        )
+        raise SystemExit(4) from None
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"audit: {message}\n")
+
+
+if __name__ == "__main__":
+    main()

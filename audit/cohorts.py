@@ -1,0 +1,88 @@
+"""Which records an audit looks at: the test split, and never unknowingly the training data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from audit.config import Settings
+from audit.errors import CohortError, UsageError
+from audit.manifests import check_on_bad_image, load_cohort
+from audit.models.bundle import Bundle
+from audit.records import Cohort
+
+
+def audited_cohort(bundle: Bundle, settings: Settings) -> tuple[Cohort, str]:
+    """Load the labelled records to audit.
+
+    Without a manifest, the one that the bundle was trained on is read again. Its test split is told by
+    the manifest's own column, else by the bundle; where neither knows, every labelled record is audited.
+
+    Returns
+    -------
+    tuple of (Cohort, str)
+        Records sorted by id, all labelled; and how the split was chosen, in words.
+
+    Raises
+    ------
+    CohortError
+        If nothing is left to audit.
+    UsageError
+        If no manifest is known.
+    """
+    manifest, ignored = _manifest(bundle, settings)
+    cohort = load_cohort(
+        manifest,
+        classes=bundle.classes,
+        ignore_labels=ignored,
+        on_bad_image=check_on_bad_image(settings.on_bad_image),
+    )
+    chosen, how, notes = _choose(cohort, bundle, settings)
+    if not chosen:
+        raise CohortError(
+            f"No labelled record of {manifest} belongs to the split asked for ({how}). Give --split all, or correct the manifest."
+        )
+    left_out = dict(cohort.left_out)
+    kept = tuple(sorted((r for r in cohort.records if r.id in chosen), key=lambda r: r.id))
+    absent = [name for name in bundle.classes if all(r.label != name for r in kept)]
+    if absent:
+        notes.append(f"No image of class {', '.join(absent)}: nothing can be said about it.")
+    return replace(cohort, records=kept, left_out=left_out, notes=(*cohort.notes, *notes)), how
+
+
+def _manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...]]:
+    if settings.data:
+        return Path(settings.data), settings.ignore_label
+    recorded = bundle.provenance.get("manifest")
+    if not isinstance(recorded, str) or not recorded:
+        raise UsageError(f"Bundle {bundle.folder} does not say what it was trained on. Give --data MANIFEST.")
+    ignored = settings.ignore_label or tuple(bundle.provenance.get("ignore_labels", ()))
+    return bundle.folder / recorded, ignored
+
+
+def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str], str, list[str]]:
+    """Return the ids to audit, how they were chosen, and what a reader should know of it."""
+    labelled = cohort.labelled()
+    own_data = bool(bundle.splits) and bundle.provenance.get("cohort_hash") == cohort.content_hash
+    known: Mapping[str, Any] = {r.id: r.split for r in labelled if r.split is not None}
+    where = "the manifest's split column"
+    if not known and own_data:
+        known, where = bundle.splits, "the split that the bundle was trained with"
+    notes = []
+    seen_in_training = [r.id for r in labelled if bundle.splits.get(r.id) in ("train", "validation")]
+    wanted = settings.split
+    if wanted == "auto":
+        wanted = "test" if any(known.get(r.id) == "test" for r in labelled) else "all"
+    if wanted == "all":
+        if own_data and seen_in_training:
+            notes.append(f"{len(seen_in_training)} of the audited images were used in training: accuracy is too high.")
+        return {r.id for r in labelled}, "every labelled record", notes
+    if not known:
+        raise UsageError(
+            f"The split {wanted!r} was asked for, but neither the manifest nor the bundle knows splits. Give --split all."
+        )
+    if wanted in ("train", "validation"):
+        notes.append(f"The {wanted} split was audited: the model has seen these images.")
+    return {r.id for r in labelled if known.get(r.id) == wanted}, f"{wanted}, by {where}", notes

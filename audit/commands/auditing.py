@@ -1,0 +1,110 @@
+"""`audit run`, `audit report`, `audit gate`, `audit verify`: everything on a run folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from audit.commands.progress import Stages
+from audit.config import Settings
+from audit.errors import StoreError, UsageError
+from audit.results import Effect, Verdict, effect_from_json, plain
+from audit.store import RunFolder, verify_run
+
+
+def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]) -> int:
+    """Audit, write the report, print the summary; return the exit code."""
+    from audit.run import run_audit
+
+    with Stages(quiet=as_json) as on_stage:
+        path, verdict = run_audit(settings, judge_gates=gate, command=command, on_stage=on_stage)
+        written = on_stage("writing the report", 1)
+        report = render(path)
+        written()
+    return show(path, verdict, report, as_json=as_json)
+
+
+def render(path: Path) -> Path:
+    """Write every rendering of a finished run; return the HTML report's path."""
+    from reports.html import render_html
+    from reports.junit import render_junit
+    from reports.markdown import render_markdown
+
+    render_markdown(path)
+    render_junit(path)
+    return render_html(path)
+
+
+def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
+    """Print a finished run for people or machines; return the exit code."""
+    from reports.runfolder import read_run
+    from reports.terminal import render_terminal
+
+    from audit.gates import exit_code
+
+    code = exit_code(verdict)
+    if as_json:
+        _print_json(path, verdict, report, code)
+    else:
+        render_terminal(read_run(path), Console())
+        sys.stdout.write(f"{report}\n")
+    return code
+
+
+def gate(path: Path, table: Mapping[str, Any] | None, *, as_json: bool) -> int:
+    """Judge a finished run by the gates of `audit.toml`, or by those that it was planned with."""
+    from audit.gates import exit_code, judge, rules_from_config, rules_from_plan
+
+    run_folder = RunFolder(path)
+    plan = run_folder.read_json("plan.json")
+    rules = rules_from_config(table) if table is not None else rules_from_plan(plan["gates"])
+    if not rules:
+        raise UsageError(
+            f"No gate is configured: neither audit.toml has a [gate] table, nor was {path} planned with one."
+        )
+    verdict = judge(_effects(run_folder), rules)
+    if as_json:
+        _print_json(path, verdict, path / "report.html", exit_code(verdict))
+    else:
+        for result in verdict.gates:
+            sys.stdout.write(f"{result.status:<13}{result.id}: {result.reason}\n")
+        sys.stdout.write(f"{verdict.status}: {verdict.summary}\n")
+    return exit_code(verdict)
+
+
+def verify(path: Path) -> int:
+    """Check that a finished run is as it was left."""
+    problems = verify_run(path)
+    if problems:
+        raise StoreError(f"The run {path} is not as it was left: {'; '.join(problems)}.")
+    sys.stdout.write(f"{path}: every file is as it was left\n")
+    return 0
+
+
+def report(path: Path) -> int:
+    """Write the renderings of a finished run again."""
+    sys.stdout.write(f"{render(path)}\n")
+    return 0
+
+
+def _effects(run_folder: RunFolder) -> list[Effect]:
+    return [effect_from_json(row) for row in run_folder.read_json("effects.json")["effects"]]
+
+
+def _print_json(path: Path, verdict: Verdict, report_path: Path, code: int) -> None:
+    judged = [e for e in _effects(RunFolder(path)) if e.verdict != "descriptive"]
+    document = {
+        "run": path,
+        "report": report_path,
+        "exit_code": code,
+        "status": verdict.status,
+        "summary": verdict.summary,
+        "gates": verdict.gates,
+        "effects": judged,
+    }
+    sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")

@@ -1,0 +1,95 @@
+"""`audit list` and `audit doctor`: what is there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from importlib import metadata, util
+from pathlib import Path
+
+from audit.errors import UnknownNameError
+
+
+def _models() -> list[str]:
+    return sorted(p.parent.name for p in Path("models").glob("*/model.json"))
+
+
+def _perturbations() -> list[str]:
+    from audit.perturbations import PERTURBATIONS
+
+    return PERTURBATIONS.names()
+
+
+def _suites() -> list[str]:
+    from audit.conditions import suite_names
+
+    return suite_names()
+
+
+def _detectors() -> list[str]:
+    from audit.text.detectors import DETECTORS
+
+    return sorted(DETECTORS)
+
+
+def _recipes() -> list[str]:
+    from training.recipes import recipe_names
+
+    return recipe_names()
+
+
+KINDS: Mapping[str, Callable[[], list[str]]] = {
+    "models": _models,
+    "perturbations": _perturbations,
+    "suites": _suites,
+    "detectors": _detectors,
+    "recipes": _recipes,
+}
+
+
+def list_names(kind: str) -> int:
+    """Print the names of one kind, a line each."""
+    if kind not in KINDS:
+        raise UnknownNameError("kind of thing to list", kind, KINDS)
+    for name in KINDS[kind]():
+        sys.stdout.write(name + "\n")
+    return 0
+
+
+def doctor() -> int:
+    """Print what is installed, and what an audit would lack; return 0 if it would lack nothing."""
+    lines: list[tuple[bool, str]] = [(sys.version_info >= (3, 11), f"Python {platform.python_version()}")]
+    for package in ("torch", "torchvision", "zennit", "easyocr", "scikit-learn", "statsmodels", "jinja2"):
+        try:
+            lines.append((True, f"{package} {metadata.version(package)}"))
+        except metadata.PackageNotFoundError:
+            lines.append((False, f"{package} is missing: pip install imageaudit"))
+    cv2 = util.find_spec("cv2") is not None
+    lines.append((cv2, "opencv is there" if cv2 else "opencv is missing: pip install opencv-python-headless"))
+    lines.append(_weights_line())
+    lines.append(
+        (os.access(".", os.W_OK), f"the working folder can be written, {shutil.disk_usage('.').free / 1e9:.0f} GB free")
+    )
+    models = _models()
+    lines.append(
+        (
+            True,
+            f"bundles in models/: {', '.join(models)}"
+            if models
+            else "no bundle in models/ yet: audit train C --data ...",
+        )
+    )
+    for fine, line in lines:
+        sys.stdout.write(f"{'ok  ' if fine else 'LACK'}  {line}\n")
+    return 0 if all(fine for fine, _ in lines) else 4
+
+
+def _weights_line() -> tuple[bool, str]:
+    from audit.text.easyocr_detector import weights_folder
+
+    if weights_folder() is not None:
+        return True, "EasyOCR's weights are there"
+    return False, "EasyOCR's weights are missing: pip install 'imageaudit[weights]', or run EasyOCR once with a network"

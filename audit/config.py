@@ -1,0 +1,155 @@
+"""Settings of an audit: command line over environment over `audit.toml` over `[tool.audit]` in pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from audit.errors import UnknownNameError, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that a user may set for `audit run`."""
+
+    model: str = ""
+    """Bundle, by name (models/NAME) or by path."""
+    data: str = ""
+    """Manifest; empty for the one that the bundle was trained on."""
+    split: str = "auto"
+    """test, train, validation, all; auto takes the test split where there is one."""
+    suite: str = "standard"
+    """Name of a suite, or path of a TOML file."""
+    detector: str = "easyocr"
+    """Name of the text finder."""
+    boxes: str = ""
+    """File of hand-made boxes, for the detector `annotated`."""
+    ignore_label: tuple[str, ...] = ()
+    """Labels that do not belong to the task."""
+    on_bad_image: str = "fail"
+    """fail, or skip and count."""
+    seed: int = 0
+    """Seed of every draw and resample."""
+    resamples: int = 10_000
+    """Bootstrap resamples of patients."""
+    level: float = 0.95
+    """Nominal coverage of intervals."""
+    relevance_images: int = 500
+    """How many images get an LRP map, drawn at random; 0 for none."""
+    runs: str = "runs"
+    """Folder for run folders."""
+    models: str = "models"
+    """Folder of bundles."""
+    cache: str = ".audit-cache"
+    """Folder for text regions already found."""
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    """Measure -> the largest effect that counts as small."""
+    gate: Mapping[str, Any] | None = None
+    """The `[gate]` table; None if there is none."""
+
+
+_KINDS: Mapping[str, type] = {f.name: type(f.default) for f in fields(Settings) if f.name not in ("tolerance", "gate")}
+
+
+def load_settings(given: Mapping[str, Any], folder: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """Lay the sources of settings over each other.
+
+    Parameters
+    ----------
+    given : mapping
+        What the command line gave; None means not given.
+    folder : Path
+        Where audit.toml and pyproject.toml are looked for.
+    environment : mapping, optional
+        `os.environ` if omitted.
+
+    Raises
+    ------
+    UnknownNameError
+        If a file has a key that no setting has.
+    UsageError
+        If a value is of the wrong kind or outside its range.
+    """
+    merged: dict[str, Any] = dict(_from_files(folder))
+    variables = os.environ if environment is None else environment
+    for name, kind in _KINDS.items():
+        text = variables.get(f"AUDIT_{name.upper()}")
+        if text is not None and text != "":
+            merged[name] = _from_text(name, text, kind)
+    merged.update({name: value for name, value in given.items() if value is not None})
+    return _checked(merged)
+
+
+def _from_files(folder: Path) -> dict[str, Any]:
+    own = folder / "audit.toml"
+    shared = folder / "pyproject.toml"
+    if own.is_file():
+        return _table(own, _read_toml(own))
+    if shared.is_file():
+        table = _read_toml(shared).get("tool", {}).get("audit", {})
+        return _table(shared, table)
+    return {}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as TOML: {error}.") from error
+
+
+def _table(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Read `[run]`, `[tolerance]` and `[gate]` of one file."""
+    sections = ("run", "tolerance", "gate")
+    for key in table:
+        if key not in sections:
+            raise UnknownNameError(f"section of {path}", key, sections)
+    for key in table.get("run", {}):
+        if key not in _KINDS:
+            raise UnknownNameError(f"key of [run] in {path}", key, _KINDS)
+    merged: dict[str, Any] = dict(table.get("run", {}))
+    if "tolerance" in table:
+        merged["tolerance"] = table["tolerance"]
+    if "gate" in table:
+        merged["gate"] = table["gate"]
+    return merged
+
+
+def _from_text(name: str, text: str, kind: type) -> Any:
+    if kind is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise UsageError(f"AUDIT_{name.upper()} must be a {kind.__name__}, found {text!r}.") from error
+
+
+def _checked(values: dict[str, Any]) -> Settings:
+    for name, kind in _KINDS.items():
+        if name not in values:
+            continue
+        value = values[name]
+        if kind is tuple and isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+            values[name] = tuple(value)
+        elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+            values[name] = float(value)
+        elif not isinstance(value, kind) or isinstance(value, bool):
+            raise UsageError(f"The setting {name} must be a {kind.__name__}, found {value!r}.")
+    settings = Settings(**values)
+    if settings.resamples < 100:
+        raise UsageError(f"The setting resamples must be at least 100, found {settings.resamples}.")
+    if not 0.5 <= settings.level < 1:
+        raise UsageError(f"The setting level must lie in 0.5..1 (exclusive), found {settings.level}.")
+    if settings.relevance_images < 0:
+        raise UsageError(f"The setting relevance_images must be 0 or more, found {settings.relevance_images}.")
+    splits = ("auto", "test", "train", "validation", "all")
+    if settings.split not in splits:
+        raise UnknownNameError("split", settings.split, splits)
+    for measure, value in settings.tolerance.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+            raise UsageError(f"The tolerance of {measure} must lie in 0..1, found {value!r}.")
+    return settings

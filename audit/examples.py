@@ -1,0 +1,183 @@
+"""The pictures of a run: for each edit the images that it moved most, before, after, and where the network looked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from audit.conditions import Suite
+from audit.errors import RelevanceError
+from audit.files import write_atomically
+from audit.models.bundle import Bundle
+from audit.perturbations import Scene
+from audit.predict import donor_pool, make_perturbations, predict_scene, read_scene, softmax, variants
+from audit.records import Record, TextRegion
+from audit.relevance.lrp import attribute_relevance
+from audit.results import PredictionTable
+from audit.store import RunFolder
+
+LONG_SIDE_PX = 384
+JPEG_QUALITY = 75
+N_EXAMPLES = 24
+_WARM = (230, 97, 1)
+_COLD = (45, 90, 170)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Choice:
+    record: int
+    condition: str
+    draw: int
+    total_variation: float
+
+
+def write_examples(
+    run: RunFolder,
+    bundle: Bundle,
+    suite: Suite,
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    table: PredictionTable,
+    seed: int,
+    key: str,
+    preset: str,
+) -> None:
+    """Write `examples/`: pictures of the images that each edit moved most, and `examples.json`.
+
+    The edits are drawn again from their seeds, so that nothing has to be kept while predicting. Images
+    are named by a keyed hash: a file name may be a patient's.
+
+    Parameters
+    ----------
+    table : PredictionTable
+        Says which images moved.
+    key : str
+        Key of the hash of record ids; the plan's, so that two runs cannot be joined by it.
+    preset : str
+        LRP preset of the overlays.
+    """
+    if run.has("examples/examples.json"):
+        return
+    pool = donor_pool(records, regions)
+    entries = []
+    for case, choice in enumerate(_choose(suite, table), start=1):
+        record = records[choice.record]
+        scene = read_scene(record, regions, pool)
+        entries.append(_example(run, bundle, suite, scene, choice, case, seed, key, preset))
+    run.write_json("examples/examples.json", {"examples": entries})
+
+
+def _choose(suite: Suite, table: PredictionTable) -> list[_Choice]:
+    """Take the images of largest total variation, in turn from each edit, a record once an edit."""
+    clean = softmax(table.logits["clean"][0])
+    ranked = []
+    for condition in suite.conditions:
+        if condition.role != "edit":
+            continue
+        moved = 0.5 * np.abs(softmax(table.logits[condition.name]) - clean).sum(axis=2)
+        moved = np.where(table.applied[condition.name], moved, -1.0)
+        draws = moved.argmax(axis=0)
+        most = moved.max(axis=0)
+        order = sorted(np.flatnonzero(most >= 0).tolist(), key=lambda i: (-most[i], str(table.record_ids[i])))
+        ranked.append(
+            [
+                _Choice(record=i, condition=condition.name, draw=int(draws[i]), total_variation=float(most[i]))
+                for i in order
+            ]
+        )
+    turns = [row[turn] for turn in range(N_EXAMPLES) for row in ranked if turn < len(row)]
+    return turns[:N_EXAMPLES]
+
+
+def _example(
+    run: RunFolder,
+    bundle: Bundle,
+    suite: Suite,
+    scene: Scene,
+    choice: _Choice,
+    case: int,
+    seed: int,
+    key: str,
+    preset: str,
+) -> dict[str, Any]:
+    shown = list(variants(scene, suite, make_perturbations(suite), seed))
+    index = next(i for i, v in enumerate(shown) if (v.condition, v.draw) == (choice.condition, choice.draw))
+    probabilities = softmax(predict_scene(bundle, shown))
+    edit = shown[index].image
+    difference = np.abs(edit.astype(np.int16) - scene.image.astype(np.int16)).astype(np.uint8)
+    scale = min(1.0, LONG_SIDE_PX / max(scene.image.shape))
+    height, width = (max(1, round(side * scale)) for side in scene.image.shape)
+    stem = f"examples/{case:03d}"
+    for name, image in (("clean", scene.image), ("edit", edit), ("difference", difference)):
+        write_atomically(run.path / f"{stem}-{name}.jpg", _jpeg(image, (width, height)))
+    overlay = _overlay(bundle, scene, preset)
+    if overlay is not None:
+        write_atomically(run.path / f"{stem}-relevance.png", overlay)
+    identity = hashlib.blake2b(scene.record.id.encode("utf-8", "surrogateescape"), key=key[:32].encode(), digest_size=4)
+
+    def scores(row: int) -> dict[str, Any]:
+        values = probabilities[row]
+        return {
+            "predicted": bundle.classes[int(values.argmax())],
+            "probabilities": {name: round(float(v), 4) for name, v in zip(bundle.classes, values, strict=True)},
+        }
+
+    return {
+        "case": case,
+        "record": identity.hexdigest(),
+        "label": scene.record.label,
+        "source": scene.record.source,
+        "condition": choice.condition,
+        "question": suite[choice.condition].question,
+        "clean": {"file": f"{case:03d}-clean.jpg", **scores(0)},
+        "edit": {"file": f"{case:03d}-edit.jpg", **scores(index)},
+        "difference": {"file": f"{case:03d}-difference.jpg"},
+        "overlay": None if overlay is None else {"file": f"{case:03d}-relevance.png"},
+        "width": width,
+        "height": height,
+        "regions": [
+            {
+                "x0": round(r.x0 * scale, 1),
+                "y0": round(r.y0 * scale, 1),
+                "x1": round(r.x1 * scale, 1),
+                "y1": round(r.y1 * scale, 1),
+                "text": r.text,
+            }
+            for r in scene.regions
+        ],
+        "total_variation": round(choice.total_variation, 4),
+    }
+
+
+def _jpeg(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).resize(size, Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _overlay(bundle: Bundle, scene: Scene, preset: str) -> bytes | None:
+    """Draw the clean image's relevance as a transparent map: warm supports the prediction, cold speaks against it."""
+    try:
+        found = attribute_relevance(
+            bundle.network, torch.stack([bundle.preprocessing.prepare(scene.image)]), preset=preset
+        )
+    except RelevanceError:
+        return None
+    relevance = np.asarray(found.maps[0], dtype=np.float64)
+    limit = float(np.quantile(np.abs(relevance), 0.995)) or 1.0
+    strength = np.clip(relevance / limit, -1.0, 1.0)
+    pixels = np.zeros((*relevance.shape, 4), dtype=np.uint8)
+    pixels[..., :3] = np.where(strength[..., None] >= 0, np.array(_WARM), np.array(_COLD))
+    pixels[..., 3] = np.rint(255 * np.sqrt(np.abs(strength)))
+    buffer = io.BytesIO()
+    # The map's own size: the browser scales it, and a PNG of 128 px costs a tenth of one of 384.
+    Image.fromarray(pixels, "RGBA").quantize(64).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,135 @@
+"""The plan: written before anything runs, and the name of the run."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from audit.conditions import Suite
+from audit.config import Settings
+from audit.gates import Rule
+from audit.models.bundle import Bundle
+from audit.perturbations import PERTURBATIONS
+from audit.records import Cohort
+from audit.results import to_json
+from audit.text.detectors import TextDetector
+
+N_RELEVANCE_PLACEBOS = 200
+RELEVANCE_PRESET = "epsilon-plus-flat"
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "zennit",
+    "easyocr",
+    "opencv-python-headless",
+    "numpy",
+    "scipy",
+    "pillow",
+    "pyarrow",
+)
+
+
+def tool_version() -> str:
+    """Return the version of this package."""
+    return metadata.version("imageaudit")
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on."""
+    return {name: metadata.version(name) for name in _PACKAGES}
+
+
+def make_plan(
+    bundle: Bundle,
+    cohort: Cohort,
+    split: str,
+    suite: Suite,
+    detector: TextDetector,
+    settings: Settings,
+    tolerances: Mapping[str, float],
+    rules: Sequence[Rule],
+) -> dict[str, Any]:
+    """Write down everything that decides the results.
+
+    Returns
+    -------
+    dict
+        The content of `plan.json`; no path of this machine and no clock stands in it.
+    """
+    return {
+        "tool_version": tool_version(),
+        "model": {
+            "name": bundle.name,
+            "digest": bundle.digest,
+            "architecture": bundle.architecture,
+            "classes": bundle.classes,
+            "preprocessing": bundle.preprocessing,
+            "training": {"provenance": bundle.provenance, "metrics": bundle.metrics},
+        },
+        "data": {
+            "name": cohort.name,
+            "content_hash": cohort.content_hash,
+            "records_hash": hashlib.sha256(to_json([r.id for r in cohort.records]).encode()).hexdigest(),
+            "split": split,
+            "n_images": len(cohort.records),
+            "n_patients": len({r.patient for r in cohort.records}),
+            "class_counts": cohort.class_counts(),
+            "source_counts": dict(sorted(Counter(r.source for r in cohort.records).items())),
+            "left_out": cohort.left_out,
+            "notes": cohort.notes,
+        },
+        "suite": {
+            "name": suite.name,
+            "version": suite.version,
+            "description": suite.description,
+            "conditions": [
+                {
+                    "name": c.name,
+                    "perturbation": c.perturbation,
+                    "perturbation_version": 0
+                    if c.role == "clean"
+                    else getattr(PERTURBATIONS[c.perturbation], "version", 0),
+                    "role": c.role,
+                    "draws": c.draws,
+                    "placebo": c.placebo,
+                    "parameters": c.parameters,
+                    "question": c.question,
+                }
+                for c in suite.conditions
+            ],
+        },
+        "detector": {"name": detector.name, "version": detector.version, "config": detector.config()},
+        "relevance": {
+            "preset": RELEVANCE_PRESET,
+            "n_placebo": N_RELEVANCE_PLACEBOS,
+            "max_images": settings.relevance_images,
+        },
+        "seed": settings.seed,
+        "statistics": {"resamples": settings.resamples, "level": settings.level},
+        "tolerances": dict(tolerances),
+        "gates": list(rules),
+        "packages": package_versions(),
+        "python": platform.python_version(),
+    }
+
+
+def plan_hash(plan: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a plan; how the model came about is in its digest, not in its story."""
+    model = {key: value for key, value in plan["model"].items() if key != "training"}
+    return hashlib.sha256(to_json({**plan, "model": model}).encode()).hexdigest()
+
+
+def run_path(runs: Path, plan: Mapping[str, Any]) -> Path:
+    """Return the folder of a plan: the one that an earlier start of it made, else a new one of today."""
+    digest = plan_hash(plan)[:8]
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in str(plan["model"]["name"]))[:40]
+    earlier = sorted(runs.glob(f"*-{digest}")) if runs.is_dir() else []
+    if earlier:
+        return earlier[0]
+    return runs / f"{datetime.now(UTC):%Y-%m-%d}-{name}-{digest}"

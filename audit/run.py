@@ -1,0 +1,196 @@
+"""The audit, read aloud: the steps in order, no arithmetic."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from audit.cohorts import audited_cohort
+from audit.conditions import Suite, load_suite
+from audit.config import Settings
+from audit.errors import RelevanceError
+from audit.examples import write_examples
+from audit.gates import default_rules, judge, rules_from_config
+from audit.models.bundle import Bundle, find_bundle, load_bundle
+from audit.plan import RELEVANCE_PRESET, make_plan, package_versions, plan_hash, run_path
+from audit.predict import predict_all, read_predictions
+from audit.records import Record, TextRegion
+from audit.relevance.measure import measure_relevance
+from audit.results import Verdict
+from audit.statistics.effects import DEFAULT_TOLERANCES, measure_effects
+from audit.store import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
+from audit.text.cache import RegionCache
+from audit.text.detectors import make_detector
+from audit.text.find import find_regions
+
+OnStage = Callable[[str, int], Callable[[], None]]
+"""Called with a stage's name and its number of steps; returns what to call after each step."""
+
+
+def run_audit(
+    settings: Settings, *, judge_gates: bool, command: Sequence[str], on_stage: OnStage
+) -> tuple[Path, Verdict]:
+    """Audit one model on one cohort; an unfinished run of the same plan is resumed.
+
+    Parameters
+    ----------
+    settings : Settings
+        What to audit, and how.
+    judge_gates : bool
+        Judge even if the settings hold no `[gate]` table (by the default rules then).
+    command : sequence of str
+        How the run was started, for the record.
+    on_stage : callable
+        Told of every stage, and of every step in it.
+
+    Returns
+    -------
+    tuple of (Path, Verdict)
+        The run folder, finished, and the verdict.
+
+    Raises
+    ------
+    AuditError
+        If a step cannot be done; everything computed before stays in the folder.
+    """
+    clock = _Clock(on_stage)
+    with clock.stage("checking data"):
+        bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
+        cohort, split = audited_cohort(bundle, settings)
+        suite = load_suite(settings.suite)
+        detector = make_detector(settings.detector, Path(settings.boxes) if settings.boxes else None)
+    tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
+    rules = _rules(settings, suite, tolerances, judge_gates)
+    plan = make_plan(bundle, cohort, split, suite, detector, settings, tolerances, rules)
+    run = RunFolder(run_path(Path(settings.runs), plan))
+    if not run.has("plan.json"):
+        run.write_json("plan.json", plan)
+
+    records = cohort.records
+    with clock.stage("finding text", len(records)) as step:
+        regions = find_regions(records, RegionCache(Path(settings.cache), detector), step)
+        _write_regions(run, records, regions)
+    with clock.stage("predicting", len(records)) as step:
+        parts = predict_all(run, bundle, suite, records, regions, settings.seed, step)
+    with clock.stage("measuring effects"):
+        table = read_predictions(run, parts, suite, records, bundle.classes)
+        effects = measure_effects(
+            table, suite, seed=settings.seed, resamples=settings.resamples, level=settings.level, tolerances=tolerances
+        )
+        run.write_json("effects.json", {"effects": effects})
+    with clock.stage("attributing relevance", min(len(records), settings.relevance_images)) as step:
+        relevance_note = _relevance(run, bundle, records, regions, settings, step)
+    with clock.stage("choosing examples"):
+        write_examples(run, bundle, suite, records, regions, table, settings.seed, plan_hash(plan), RELEVANCE_PRESET)
+    verdict = judge(effects, rules)
+    run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
+    run.write_json("run.json", _provenance(run, plan, command, clock, relevance_note))
+    return run.path, verdict
+
+
+def _rules(settings: Settings, suite: Suite, tolerances: Mapping[str, float], judge_gates: bool) -> list[Any]:
+    if settings.gate is not None:
+        return list(rules_from_config(settings.gate))
+    return list(default_rules(suite, tolerances)) if judge_gates else []
+
+
+def _write_regions(run: RunFolder, records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]]) -> None:
+    names = [name for name in REGIONS_SCHEMA.names if name != "record_id"]
+    run.write_rows(
+        "regions.parquet",
+        [
+            {"record_id": r.id, **{name: getattr(region, name) for name in names}}
+            for r in records
+            for region in regions[r.id]
+        ],
+        REGIONS_SCHEMA,
+    )
+    run.write_rows(
+        "records.parquet",
+        [
+            {
+                "record_id": r.id,
+                "label": r.label,
+                "source": r.source,
+                "view": r.view,
+                "sex": r.sex,
+                "age": r.age,
+                "n_regions": len(regions[r.id]),
+            }
+            for r in records
+        ],
+        RECORDS_SCHEMA,
+    )
+
+
+def _relevance(
+    run: RunFolder,
+    bundle: Bundle,
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    settings: Settings,
+    step: Callable[[], None],
+) -> str | None:
+    """Return why there is no relevance, or None if there is."""
+    if settings.relevance_images == 0:
+        return "Relevance was switched off (relevance_images = 0)."
+    try:
+        measure_relevance(run, bundle, records, regions, settings.relevance_images, settings.seed, step)
+    except RelevanceError as error:
+        return f"No relevance was measured: {error}"
+    return None
+
+
+class _Clock:
+    """Times every stage, and tells the listener of it."""
+
+    def __init__(self, on_stage: OnStage) -> None:
+        self._on_stage = on_stage
+        self.started = datetime.now(UTC)
+        self.timings: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, steps: int = 1) -> Iterator[Callable[[], None]]:
+        step = self._on_stage(name, steps)
+        start = time.perf_counter()
+        yield step
+        self.timings[name] = round(time.perf_counter() - start, 2)
+        if steps == 1:
+            step()
+
+
+def _provenance(
+    run: RunFolder, plan: Mapping[str, Any], command: Sequence[str], clock: _Clock, relevance_note: str | None
+) -> dict[str, Any]:
+    return {
+        "status": "complete",
+        "command": list(command),
+        "plan_hash": plan_hash(plan),
+        "git_commit": _git_commit(),
+        "packages": package_versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "started": clock.started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "timings": clock.timings,
+        "relevance_note": relevance_note,
+        "skipped": plan["data"]["left_out"],
+        "files": run.hashes(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the working folder, where there is one."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S607
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None

@@ -1,0 +1,136 @@
+"""The table of predictions, checked, in the order of record ids, and read in every way that effects need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.errors import AuditError, CohortError, ModelError
+from audit.results import PredictionTable
+from audit.statistics.measures import ImageChanges, Outputs, image_changes, read_outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedImages:
+    """A table's n images in the order of their ids, so that the order of rows cannot change a number."""
+
+    order: NDArray[np.intp]
+    """(n,) row of the table at each place."""
+    labels: NDArray[np.int64]
+    """(n,) index of the true class."""
+    patients: NDArray[np.intp]
+    """(n,) index of the patient."""
+    n_patients: int
+    """Patients in the whole table."""
+    classes: tuple[str, ...]
+    """Class names in the order of the logits."""
+    subgroups: Mapping[str, NDArray[np.bool_]]
+    """`column=value` -> (n,) membership, for every grouping column and value that is not empty."""
+    clean: Outputs
+    """Outputs of the clean images."""
+    spread: float
+    """Standard deviation of the clean margins; 1 where they are all equal."""
+
+    def class_members(self) -> dict[str, NDArray[np.bool_]]:
+        """Return `class=name` -> (n,) membership for every class, with or without images."""
+        return {f"class={name}": self.labels == index for index, name in enumerate(self.classes)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppliedChanges:
+    """What a condition did, and to which images."""
+
+    changes: ImageChanges
+    """Changes of all n images; zero where the condition was not applied."""
+    everywhere: NDArray[np.bool_]
+    """(n,) whether the condition was applied in all its draws."""
+
+
+def align_images(table: PredictionTable) -> AlignedImages:
+    """Check a table of predictions and bring it into the order of its record ids.
+
+    Raises
+    ------
+    CohortError
+        If there is no image, an id comes twice, or a label is not an index of a class.
+    ModelError
+        If there are fewer than two classes, or clean logits are not finite.
+    AuditError
+        If the table holds no clean predictions.
+    """
+    k, ids = len(table.classes), table.record_ids
+    if len(ids) == 0:
+        raise CohortError("The table of predictions holds no image. Check the manifest and its labels.")
+    if len(np.unique(ids)) < len(ids):
+        raise CohortError("Two rows of the predictions carry the same record id. Ids must be unique in a cohort.")
+    if k < 2:
+        raise ModelError(f"Effects need at least two classes, found {k}: {', '.join(table.classes)}.")
+    low, high = int(table.labels.min()), int(table.labels.max())
+    if low < 0 or high >= k:
+        raise CohortError(f"Labels must be indices from 0 to {k - 1}, found {low} to {high}. Leave other records out.")
+    order = np.argsort(ids, kind="stable")
+    labels = table.labels[order]
+    names, patients = np.unique(table.patients[order], return_inverse=True)
+    subgroups = {
+        f"{column}={value}": table.groups[column][order] == value
+        for column in sorted(table.groups)
+        for value in np.unique(table.groups[column]).tolist()
+        if value  # an empty cell says that the value is unknown, which is not a group
+    }
+    clean = read_outputs(_logits("clean", table, order)[0], labels)
+    return AlignedImages(
+        order=order,
+        labels=labels,
+        patients=patients,
+        n_patients=len(names),
+        classes=table.classes,
+        subgroups=subgroups,
+        clean=clean,
+        spread=float(clean.margin.std()) or 1.0,
+    )
+
+
+def apply_condition(name: str, table: PredictionTable, images: AlignedImages) -> AppliedChanges:
+    """Measure what condition `name` changed in every image, its draws averaged.
+
+    Raises
+    ------
+    AuditError
+        If the table lacks the condition, or its arrays do not fit.
+    ModelError
+        If logits are not finite.
+    """
+    logits = _logits(name, table, images.order)
+    applied = table.applied.get(name)
+    if applied is None or applied.shape != logits.shape[:2]:
+        raise AuditError(
+            f"The predictions do not say to which images {name!r} was applied, draw by draw. Run it again."
+        )
+    return AppliedChanges(
+        changes=image_changes(images.clean, logits, images.labels),
+        everywhere=np.all(applied[:, images.order], axis=0, out=np.empty(len(images.order), dtype=np.bool_)),
+    )
+
+
+def _logits(name: str, table: PredictionTable, order: NDArray[np.intp]) -> NDArray[np.float32]:
+    if name not in table.logits:
+        raise AuditError(
+            f"The suite declares condition {name!r}, but the predictions hold only {', '.join(sorted(table.logits))}. "
+            "Finish the run, or judge it with the suite that it was made with."
+        )
+    logits = table.logits[name]
+    shape = (len(order), len(table.classes))
+    if logits.ndim != 3 or logits.shape[1:] != shape or len(logits) < 1:
+        raise AuditError(
+            f"Logits of {name!r} must have the shape (draws, {shape[0]}, {shape[1]}), found {logits.shape}. Run it again."
+        )
+    bad = np.flatnonzero(~np.isfinite(logits.sum(axis=(0, 2), dtype=np.float64)))
+    if len(bad):
+        raise ModelError(
+            f"The model's logits under {name!r} are not finite for {len(bad)} of {len(order)} images, the first being "
+            f"{str(table.record_ids[bad[0]])!r}. Check the weights and the preprocessing; such outputs are not judged."
+        )
+    return logits[:, order]

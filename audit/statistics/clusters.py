@@ -1,0 +1,187 @@
+"""Per-image values reduced to sums within patients, and the bootstrap that resamples the patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scale = Literal["proportion", "difference", "unbounded"]
+"""Values in [0, 1], in [-1, 1], or anywhere."""
+GAUSSIAN_FROM = 2_000
+"""Patients from which the bootstrap is replaced by its Gaussian limit, which then differs by less than its noise."""
+_CHUNK = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientSums:
+    """One estimand's data: sums over each patient's images, by stratum (s strata, g patients of the cohort).
+
+    The estimand is the mean over strata of (sum of values / number of images); one stratum gives the plain mean,
+    strata by class give balanced accuracy.
+    """
+
+    scale: Scale
+    """Where a value can lie."""
+    counted: bool
+    """Whether the values are counts (or averages of counts over draws) rather than continuous."""
+    totals: NDArray[np.float64]
+    """(s, g) sum of the values."""
+    movement: NDArray[np.float64]
+    """(s, g) sum of the absolute values."""
+    sizes: NDArray[np.float64]
+    """(s, g) number of images."""
+    spread: float = 1.0
+    """The measure's natural unit, for unbounded values that never moved: the SD of the clean margins."""
+
+    @cached_property
+    def n_images(self) -> int:
+        """Images behind the estimate."""
+        return int(self.sizes.sum())
+
+    @cached_property
+    def n_patients(self) -> int:
+        """Patients behind the estimate."""
+        return int((self.sizes.sum(axis=0) > 0).sum())
+
+    @cached_property
+    def by_stratum(self) -> NDArray[np.float64]:
+        """(s,) mean of the values in each stratum."""
+        means: NDArray[np.float64] = self.totals.sum(axis=1) / self.sizes.sum(axis=1)
+        return means
+
+    @cached_property
+    def estimate(self) -> float:
+        """Mean over strata."""
+        return float(self.by_stratum.mean())
+
+    @cached_property
+    def standard_error(self) -> float:
+        """Linearised (infinitesimal jackknife) standard error over patients; infinite for fewer than two."""
+        g = self.n_patients
+        if g < 2:
+            return float("inf")
+        residual = self.totals - self.by_stratum[:, None] * self.sizes
+        influence = (residual / self.sizes.sum(axis=1, keepdims=True)).mean(axis=0)
+        return float(np.sqrt(g / (g - 1) * np.square(influence).sum()))
+
+    def stratum(self, index: int) -> PatientSums:
+        """Return one stratum as an estimand of its own."""
+        row = slice(index, index + 1)
+        return PatientSums(
+            scale=self.scale,
+            counted=self.counted,
+            totals=self.totals[row],
+            movement=self.movement[row],
+            sizes=self.sizes[row],
+            spread=self.spread,
+        )
+
+
+def sum_by_patient(
+    values: NDArray[np.float64],
+    patients: NDArray[np.intp],
+    n_patients: int,
+    *,
+    population: NDArray[np.bool_],
+    scale: Scale,
+    counted: bool,
+    strata: NDArray[np.int64] | None = None,
+    spread: float = 1.0,
+) -> PatientSums | None:
+    """Reduce per-image values to sums within patients; None where the population is empty.
+
+    Parameters
+    ----------
+    values : array, (n images,)
+    patients : array of int, (n images,)
+        Index of each image's patient.
+    n_patients : int
+        Patients in the whole cohort.
+    population : array of bool, (n images,)
+        Images that count.
+    scale, counted, spread
+        See `PatientSums`.
+    strata : array of int, (n images,), optional
+        Class of each image, for estimands that weigh classes equally; strata without an image are left out.
+    """
+    if not population.any():
+        return None
+    chosen, who = values[population], patients[population]
+    if strata is None:
+        rows, n_strata = np.zeros(len(who), dtype=np.intp), 1
+    else:
+        present, rows = np.unique(strata[population], return_inverse=True)
+        n_strata = len(present)
+    cell, shape = rows * n_patients + who, (n_strata, n_patients)
+
+    def add_up(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums = np.bincount(cell, weights=weights, minlength=n_strata * n_patients)
+        return sums.astype(np.float64).reshape(shape)
+
+    return PatientSums(
+        scale=scale,
+        counted=counted,
+        totals=add_up(chosen),
+        movement=add_up(np.abs(chosen)),
+        sizes=add_up(np.ones(len(who))),
+        spread=spread,
+    )
+
+
+class PatientBootstrap:
+    """Resamples the cohort's patients with replacement; the same draws serve every estimand.
+
+    A resample is a vector of multinomial weights over patients, so that an estimand under all resamples is a matrix
+    product of the weights with its sums within patients; ratios are formed after the product, hence exact.
+
+    Parameters
+    ----------
+    n_patients : int
+        Patients in the cohort.
+    resamples : int
+        Number of bootstrap resamples.
+    rng : numpy.random.Generator
+        Where the draws come from; it is read once, when the first replicates are asked for.
+    """
+
+    def __init__(self, n_patients: int, resamples: int, rng: np.random.Generator) -> None:
+        self.n_patients = n_patients
+        self.resamples = resamples
+        self._rng = rng
+
+    @cached_property
+    def _weights(self) -> NDArray[np.uint8]:
+        # Counts are Poisson(1)-like: one byte holds them, and 10,000 x 2,000 of them are 20 MB.
+        weights = np.empty((self.resamples, self.n_patients), dtype=np.uint8)
+        for start in range(0, self.resamples, _CHUNK):
+            rows = min(_CHUNK, self.resamples - start)
+            drawn = self._rng.integers(0, self.n_patients, size=(rows, self.n_patients))
+            drawn += np.arange(rows)[:, None] * self.n_patients
+            counts = np.bincount(drawn.ravel(), minlength=rows * self.n_patients)
+            weights[start : start + rows] = np.minimum(counts, 255).reshape(rows, self.n_patients)
+        return weights
+
+    def replicates(self, samples: Sequence[PatientSums]) -> NDArray[np.float64]:
+        """Return every estimand under every resample, (resamples, number of samples).
+
+        A stratum that a resample misses is left out of that resample's mean; a resample without any image is NaN.
+        """
+        columns = np.concatenate([np.concatenate([s.totals, s.sizes]) for s in samples]).T.copy()
+        result = np.empty((self.resamples, len(samples)))
+        for start in range(0, self.resamples, _CHUNK):
+            stop = min(start + _CHUNK, self.resamples)
+            sums = self._weights[start:stop].astype(np.float64) @ columns
+            at = 0
+            for index, sample in enumerate(samples):
+                strata = len(sample.totals)
+                top, bottom = sums[:, at : at + strata], sums[:, at + strata : at + 2 * strata]
+                at += 2 * strata
+                seen = (bottom > 0).sum(axis=1)
+                ratios = np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0).sum(axis=1)
+                result[start:stop, index] = np.divide(ratios, seen, out=np.full(len(seen), np.nan), where=seen > 0)
+        return result

@@ -1,0 +1,105 @@
+"""What an edit does to one image: changes of correctness, margin, winner and probabilities against the clean image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHANGES = ("accuracy", "margin", "flip_rate", "harm", "total_variation")
+"""Measures that have one number for each image."""
+MEASURES = (*CHANGES, "balanced_accuracy", "recall", "shortcut_sensitivity", "max_abs_probability_change")
+"""Every measure that an effect can carry."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outputs:
+    """One set of logits for n images over k classes, read in every way the measures need."""
+
+    probabilities: NDArray[np.float64]
+    """(n, k) softmax of the logits at the model's own temperature."""
+    predicted: NDArray[np.intp]
+    """(n,) index of the largest logit; the first of equals."""
+    correct: NDArray[np.bool_]
+    """(n,) whether the winner is the true class."""
+    margin: NDArray[np.float64]
+    """(n,) logit of the true class minus the largest other logit."""
+    true_probability: NDArray[np.float64]
+    """(n,) probability of the true class."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageChanges:
+    """What a condition did to each of n images, its draws averaged within the image."""
+
+    changes: Mapping[str, NDArray[np.float64]]
+    """Measure (one of `CHANGES`) -> (n,) mean over draws of the change against clean."""
+    flipped: NDArray[np.bool_]
+    """(n,) whether any draw changed the winner."""
+    largest: NDArray[np.float64]
+    """(n,) largest absolute change of any class's probability in any draw."""
+
+
+def read_outputs(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Outputs:
+    """Read logits as probabilities, winners and margins.
+
+    Parameters
+    ----------
+    logits : array, (n images, k classes), finite, k >= 2
+    labels : array of int, (n images,)
+        Index of the true class.
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    rows = np.arange(len(values))
+    shifted = np.exp(values - values.max(axis=1, keepdims=True))
+    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    predicted = values.argmax(axis=1)
+    others = values.copy()
+    others[rows, labels] = -np.inf
+    return Outputs(
+        probabilities=probabilities,
+        predicted=predicted,
+        correct=predicted == labels,
+        margin=values[rows, labels] - others.max(axis=1),
+        true_probability=probabilities[rows, labels],
+    )
+
+
+def image_changes(clean: Outputs, draws: NDArray[np.floating], labels: NDArray[np.int64]) -> ImageChanges:
+    """Measure what every image lost or gained under a condition, averaged over the condition's draws.
+
+    - accuracy: correct under the condition minus correct when clean, in [-1, 1].
+    - margin: logit margin under the condition minus clean, in logits.
+    - flip_rate: whether the winner changed, in [0, 1].
+    - harm: probability of the true class, clean minus condition, in [-1, 1].
+    - total_variation: half the sum over classes of absolute probability changes, in [0, 1].
+
+    Parameters
+    ----------
+    clean : Outputs
+        The clean images' outputs, n images over k classes.
+    draws : array, (d draws, n images, k classes)
+        Logits under the condition.
+    labels : array of int, (n images,)
+        Index of the true class.
+    """
+    n = len(labels)
+    total = {name: np.zeros(n) for name in CHANGES}
+    flipped = np.zeros(n, dtype=np.bool_)
+    largest = np.zeros(n)
+    for logits in draws:  # one draw at a time keeps the memory at a few (n, k) arrays
+        now = read_outputs(logits, labels)
+        moved = np.abs(now.probabilities - clean.probabilities)
+        flips = now.predicted != clean.predicted
+        total["accuracy"] += now.correct.astype(np.float64) - clean.correct
+        total["margin"] += now.margin - clean.margin
+        total["flip_rate"] += flips
+        total["harm"] += clean.true_probability - now.true_probability
+        total["total_variation"] += 0.5 * moved.sum(axis=1)
+        flipped |= flips
+        np.maximum(largest, moved.max(axis=1), out=largest)
+    return ImageChanges(
+        changes={name: values / max(1, len(draws)) for name, values in total.items()}, flipped=flipped, largest=largest
+    )

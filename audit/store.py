@@ -1,0 +1,172 @@
+"""The run folder: written atomically, read back, verified."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audit.errors import StoreError
+from audit.files import file_sha256, write_atomically
+from audit.results import SCHEMA_VERSION, to_json
+
+REGIONS_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("x0", pa.int32()),
+        ("y0", pa.int32()),
+        ("x1", pa.int32()),
+        ("y1", pa.int32()),
+        ("text", pa.string()),
+        ("confidence", pa.float64()),
+        ("kind", pa.string()),
+        ("detector", pa.string()),
+        ("polygon", pa.list_(pa.list_(pa.float64()))),
+    ]
+)
+RECORDS_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("label", pa.string()),
+        ("source", pa.string()),
+        ("view", pa.string()),
+        ("sex", pa.string()),
+        ("age", pa.float64()),
+        ("n_regions", pa.int32()),
+    ]
+)
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("condition", pa.string()),
+        ("draw", pa.int32()),
+        ("applied", pa.bool_()),
+        ("logits", pa.list_(pa.float32())),
+        ("probabilities", pa.list_(pa.float32())),
+        ("predicted", pa.string()),
+        ("label", pa.string()),
+    ]
+)
+RELEVANCE_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("target_class", pa.string()),
+        ("preset", pa.string()),
+        ("mass_in_text", pa.float64()),
+        ("signed_share", pa.float64()),
+        ("area_share", pa.float64()),
+        ("enrichment", pa.float64()),
+        ("placebo_low", pa.float64()),
+        ("placebo_median", pa.float64()),
+        ("placebo_high", pa.float64()),
+        ("placebo_p", pa.float64()),
+        ("conservation_gap", pa.float64()),
+    ]
+)
+
+RENDERED = frozenset({"run.json", "report.html", "junit.xml", "summary.md"})
+"""Made from the other files, at any time; so they are not among the files that are hashed."""
+
+
+class RunFolder:
+    """One run's files. A file that is there is whole: nothing is ever written in place.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, existing or not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def has(self, name: str) -> bool:
+        """Say whether a file was already written."""
+        return (self.path / name).is_file()
+
+    def write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write one JSON document, with the schema version added."""
+        write_atomically(self.path / name, to_json({"schema_version": SCHEMA_VERSION, **document}).encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON document back.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, damaged, or of another schema version.
+        """
+        path = self.path / name
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be read ({error.strerror}). Is {self.path} a run folder, and finished?"
+            ) from error
+        except ValueError as error:
+            raise StoreError(f"{path} is not valid JSON: {error}.") from error
+        if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+            raise StoreError(f"{path} is not of schema version {SCHEMA_VERSION}, which this version of audit reads.")
+        return document
+
+    def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+        """Write a Parquet table."""
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd")
+        write_atomically(self.path / name, buffer.getvalue())
+
+    def read_rows(self, name: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a Parquet table, a batch at a time.
+
+        Raises
+        ------
+        StoreError
+            If it is missing or damaged.
+        """
+        path = self.path / name
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=4096, columns=None if columns is None else list(columns)):
+                    yield from batch.to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"{path} cannot be read as a Parquet table: {error}.") from error
+
+    def merge(self, parts: Sequence[str], name: str, schema: pa.Schema) -> None:
+        """Join Parquet parts into one table, a row group each, without holding them all."""
+        buffer = io.BytesIO()
+        with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+            for part in parts:
+                writer.write_table(pq.read_table(self.path / part, schema=schema))
+        write_atomically(self.path / name, buffer.getvalue())
+
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of every file that results rest on, by its path inside the folder."""
+        files = sorted(p for p in self.path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        return {p.relative_to(self.path).as_posix(): file_sha256(p) for p in files if p.name not in RENDERED}
+
+
+def verify_run(path: Path) -> list[str]:
+    """Compare a finished run with the hashes in its run.json.
+
+    Returns
+    -------
+    list of str
+        What differs, in words; empty if the run is as it was left.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds no readable run.json.
+    """
+    run = RunFolder(path)
+    expected: dict[str, str] = run.read_json("run.json").get("files", {})
+    found = run.hashes()
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name} was changed" for name, digest in expected.items() if found.get(name, digest) != digest]
+    problems += [f"{name} was added" for name in found if name not in expected]
+    return sorted(problems)

@@ -1,0 +1,140 @@
+"""A tiny cohort drawn in code, a tiny network, and regions that are known."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from audit.models import networks
+from audit.models.bundle import save_bundle
+from audit.models.preprocessing import Preprocessing
+from audit.records import Record
+
+CLASSES = ("normal", "pneumonia", "covid")
+
+
+def draw_film(index: int, label: str, *, side_px: int = 96) -> np.ndarray:
+    """Return a noisy grey film with a bright square whose corner tells the class, as a marker would."""
+    rng = np.random.default_rng(index)
+    film = rng.normal(110, 12, (side_px, side_px))
+    yy, xx = np.mgrid[0:side_px, 0:side_px]
+    film -= 50 * np.exp(-(((xx - side_px * 0.3) ** 2 + (yy - side_px * 0.5) ** 2) / 300))
+    film -= 50 * np.exp(-(((xx - side_px * 0.7) ** 2 + (yy - side_px * 0.5) ** 2) / 300))
+    x0, y0, x1, y1 = marker_box(label, side_px)
+    film[y0:y1, x0:x1] = 250
+    return np.clip(film, 0, 255).astype(np.uint8)
+
+
+def marker_box(label: str, side_px: int = 96) -> tuple[int, int, int, int]:
+    """Return the place of a class's marker."""
+    place = {"normal": (4, 4), "pneumonia": (side_px - 20, 4), "covid": (4, side_px - 14)}[label]
+    return place[0], place[1], place[0] + 14, place[1] + 8
+
+
+@pytest.fixture
+def write_cohort(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a small cohort with markers, and its file of boxes."""
+
+    def write(
+        n_per_class: int = 6, *, text: bool = True, split: bool = False, classes: tuple[str, ...] = CLASSES
+    ) -> Path:
+        folder = tmp_path / "data"
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        rows, boxes = [], {}
+        index = 0
+        for label in classes:
+            for number in range(n_per_class):
+                name = f"images/{label}-{number}.png"
+                Image.fromarray(draw_film(index, label)).save(folder / name)
+                x0, y0, x1, y1 = marker_box(label)
+                boxes[name] = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": label.upper()}] if text else []
+                row = {
+                    "path": name,
+                    "label": label,
+                    "source": "north" if number % 2 else "south",
+                    "patient_id": f"{label}-{number // 2}",
+                    "findings": "No Finding" if label == "normal" else "Pneumonia",
+                }
+                if split:
+                    row["split"] = "train" if number < n_per_class // 2 else "test"
+                rows.append(row)
+                index += 1
+        with (folder / "manifest.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        (folder / "boxes.json").write_text(json.dumps({"schema_version": 1, "images": boxes}))
+        return folder / "manifest.csv"
+
+    return write
+
+
+@pytest.fixture
+def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Register a DenseNet of a few thousand weights, and return its name."""
+    import torchvision
+
+    def build(k: int) -> torch.nn.Module:
+        torch.manual_seed(0)
+        return torchvision.models.DenseNet(
+            growth_rate=4, block_config=(2, 2), num_init_features=8, bn_size=2, num_classes=k
+        )
+
+    monkeypatch.setattr(networks, "ARCHITECTURES", {**networks.ARCHITECTURES, "tiny": build})
+    return "tiny"
+
+
+@pytest.fixture
+def write_bundle(tmp_path: Path, tiny_architecture: str) -> Callable[..., Path]:
+    """Return a function that writes a bundle of the tiny network, untrained but with live statistics."""
+
+    def write(
+        name: str = "C",
+        *,
+        classes: tuple[str, ...] = CLASSES,
+        n_outputs: int | None = None,
+        provenance: dict | None = None,
+        splits: dict | None = None,
+    ) -> Path:
+        network = networks.build_network(tiny_architecture, n_outputs or len(classes))
+        generator = torch.Generator().manual_seed(1)
+        network.train()
+        with torch.no_grad():
+            for _ in range(3):
+                network(torch.randn(8, 3, 64, 64, generator=generator))
+        return save_bundle(
+            tmp_path / "models" / name,
+            network.eval(),
+            name=name,
+            architecture=tiny_architecture,
+            classes=classes,
+            preprocessing=Preprocessing(size_px=(64, 64)),
+            provenance=provenance or {},
+            metrics={},
+            splits=splits or {},
+        )
+
+    return write
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Record:
+    """Return a record of nobody."""
+    return Record(id="r1", path=tmp_path / "r1.png", label="normal", patient="p1")
+
+
+@pytest.fixture(scope="session")
+def cxr_folder() -> Path:
+    """Return the folder of real radiographs, or skip."""
+    folder = Path(os.environ.get("AUDIT_CXR_DIR", Path(__file__).parents[2] / "shared" / "cxr"))
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip(f"no real radiographs at {folder}; set AUDIT_CXR_DIR")
+    return folder

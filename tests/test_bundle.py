@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+
+from audit.errors import ModelError, UnknownNameError
+from audit.models.bundle import find_bundle, load_bundle
+from audit.models.networks import ARCHITECTURES, build_network
+from audit.models.preprocessing import Preprocessing
+
+
+def test_round_trip(write_bundle: Callable[..., Path]) -> None:
+    folder = write_bundle(splits={"a": "test", "b,\n": "train"}, provenance={"manifest": "x.csv"})
+    bundle = load_bundle(folder)
+    assert bundle.classes == ("normal", "pneumonia", "covid")
+    assert bundle.splits == {"a": "test", "b,\n": "train"}
+    assert not bundle.network.training
+    inputs = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(bundle.logits(inputs), load_bundle(folder).logits(inputs))
+    assert bundle.digest == load_bundle(folder).digest
+
+
+def change(folder: Path, **fields: object) -> Path:
+    document = json.loads((folder / "model.json").read_text())
+    document.update(fields)
+    (folder / "model.json").write_text(json.dumps(document))
+    return folder
+
+
+def resign(folder: Path, state: dict[str, torch.Tensor]) -> Path:
+    import hashlib
+
+    data = safetensors.torch.save(state)
+    (folder / "weights.safetensors").write_bytes(data)
+    return change(folder, weights_sha256=hashlib.sha256(data).hexdigest())
+
+
+def test_wrong_number_of_classes(write_bundle: Callable[..., Path]) -> None:
+    with pytest.raises(ModelError, match=r"names 3 classes .* has 5 outputs"):
+        load_bundle(write_bundle(n_outputs=5))
+
+
+def test_nan_weights(write_bundle: Callable[..., Path]) -> None:
+    folder = write_bundle()
+    state = safetensors.torch.load_file(folder / "weights.safetensors")
+    state["classifier.bias"][1] = float("nan")
+    with pytest.raises(ModelError, match=r"NaN or infinite in 1 tensors, first classifier.bias"):
+        load_bundle(resign(folder, state))
+
+
+def test_damage_is_told_by_the_checksum(write_bundle: Callable[..., Path]) -> None:
+    folder = write_bundle()
+    data = bytearray((folder / "weights.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "weights.safetensors").write_bytes(data)
+    with pytest.raises(ModelError, match="SHA-256"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"classes": ["a"]}, "at least two"),
+        ({"classes": ["a", "a", "b"]}, "different names"),
+        ({"schema_version": 99}, "schema version 99"),
+        ({"preprocessing": {"size_px": [2, 2], "mean": [0, 0, 0], "std": [1, 1, 1]}}, "32..4096"),
+        ({"preprocessing": None}, "cannot be used"),
+        ({"architecture": "densenet-smal"}, "Did you mean 'densenet-small'"),
+        ({"architecture": "densenet121"}, "do not fit the architecture"),
+    ],
+)
+def test_documents_that_cannot_be_used(write_bundle: Callable[..., Path], fields: dict[str, object], says: str) -> None:
+    with pytest.raises((ModelError, UnknownNameError), match=says):
+        load_bundle(change(write_bundle(), **fields))
+
+
+def test_missing_parts(write_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write_bundle()
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"no readable weights"):
+        load_bundle(folder)
+    (folder / "model.json").write_text("{")
+    with pytest.raises(ModelError, match="not valid JSON"):
+        load_bundle(folder)
+    (folder / "model.json").write_text("{}")
+    with pytest.raises(ModelError, match="lacks schema_version"):
+        load_bundle(folder)
+
+
+def test_find_by_name_or_path_or_near_miss(write_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write_bundle("net-C")
+    assert find_bundle("net-C", folder.parent) == folder
+    assert find_bundle(str(folder)) == folder
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'net-C'.*audit train net-c"):
+        find_bundle("net-c", folder.parent)
+    with pytest.raises(ModelError, match="holds no model.json"):
+        find_bundle(str(tmp_path))
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_architecture_ends_in_a_linear_classifier(architecture: str) -> None:
+    network = build_network(architecture, 4)
+    assert isinstance(network.classifier, torch.nn.Linear)
+    assert network.classifier.out_features == 4
+    assert hasattr(network, "features")
+
+
+def test_preprocessing_is_pillow_bilinear_then_imagenet() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (50, 70), dtype=np.uint8)
+    before = image.copy()
+    prepared = Preprocessing(size_px=(32, 40)).prepare(image)
+    resized = np.asarray(Image.fromarray(image).resize((40, 32), Image.Resampling.BILINEAR), dtype=float)
+    for channel, (mean, std) in enumerate([(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]):
+        assert np.allclose(prepared[channel].numpy(), (resized / 255 - mean) / std, atol=1e-6)
+    assert np.array_equal(image, before)

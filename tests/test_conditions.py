@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from audit.conditions import load_suite, suite_names
+from audit.errors import UnknownNameError, UsageError
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_shipped_suites_keep_the_rules(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.conditions[0].name == "clean"
+    for condition in suite.conditions:
+        if condition.role == "edit":
+            assert condition.placebo is not None, "every edit has its placebo"
+            assert suite[condition.placebo].role == "placebo"
+        if condition.role != "clean":
+            assert condition.question
+    assert any(c.role == "control" for c in suite.conditions)
+
+
+def test_near_miss() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'standard'"):
+        load_suite("standrad")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[condition]]\nname='a'\n", "lacks perturbation, role"),
+        ("[[condition]]\nname='a'\nperturbation='x'\nrole='edits'\n", "Did you mean 'edit'"),
+        ("[[condition]]\nname='a'\nperturbation='x'\nrole='edit'\nplacebo='b'\n", "No placebo of a is called 'b'"),
+        ("[[condition]]\nname='a'\nperturbation='x'\nrole='edit'\ndraws=0\n", "whole number from 1"),
+        ("[[condition]]\nname='clean'\nperturbation='x'\nrole='edit'\n", "names a condition twice: clean"),
+        ("[[condition]]\nname='a'\nperturbatoin='x'\nrole='edit'\n", "Did you mean 'perturbation'"),
+        ("colour = 1\n", "key of suite"),
+        ("= 1", "not valid TOML"),
+    ],
+)
+def test_bad_suite_files(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=says):
+        load_suite(str(path))
+
+
+def test_missing_suite_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        load_suite(str(tmp_path / "none.toml"))
