@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from audit.conditions import Suite
 from audit.errors import UnknownNameError, UsageError
 from audit.results import Effect, GateResult, Status, Verdict
 from audit.statistics.measures import MEASURES
@@ -95,50 +96,68 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     return GateConfig(rules=rules, inconclusive=policy, min_images=min_images)
 
 
-def default_rules(effects: Sequence[Effect]) -> tuple[Rule, ...]:
-    """Return the rules of a gate that was asked for without a configuration.
+def config_for(
+    table: Mapping[str, Any] | None, suite: Suite, tolerances: Mapping[str, float], *, asked: bool
+) -> GateConfig | None:
+    """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
 
-    The shortcut sensitivity of every edit that has a placebo must be at most its tolerance.
+    By default the shortcut sensitivity of every edit that has a placebo must be at most its tolerance.
+
+    Parameters
+    ----------
+    table : mapping or None
+        The `[gate]` table; None where there is none.
+    suite : Suite
+        Names the edits.
+    tolerances : mapping
+        Measure -> the largest effect that counts as small.
+    asked : bool
+        Judge although nothing is configured.
 
     Raises
     ------
     UsageError
-        If no effect is a judged shortcut sensitivity.
+        If the defaults are asked for and the suite has no edit with a placebo.
     """
-    judged = [e for e in effects if e.measure == "shortcut_sensitivity" and e.tolerance is not None]
-    if not judged:
+    if table is None and not asked:
+        return None
+    config = GateConfig(rules=()) if table is None else rules_from_config(table)
+    if config.rules:
+        return config
+    edits = [c.name for c in suite.conditions if c.role == "edit" and c.placebo is not None]
+    if not edits:
         raise UsageError(
-            "The default gate limits the shortcut sensitivity of edits that have a placebo, but this run has none. "
-            "Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
+            f"The default gate limits the shortcut sensitivity of edits that have a placebo, but suite {suite.name} has "
+            "none. Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
         )
-    return tuple(
+    rules = tuple(
         Rule(
-            id=f"shortcut-sensitivity-{effect.condition}",
+            id=f"shortcut-sensitivity-{name}",
             metric="shortcut_sensitivity",
             operator="<=",
-            limit=effect.tolerance or 0.0,
-            condition=effect.condition,
+            limit=tolerances["shortcut_sensitivity"],
+            condition=name,
             reason="The prediction must not move more than under the matched control.",
         )
-        for effect in judged
+        for name in edits
     )
+    return replace(config, rules=rules)
 
 
-def judge(
-    effects: Sequence[Effect], rules: Sequence[Rule], *, inconclusive: Policy = "block", min_images: int = 0
-) -> Verdict:
+def config_from_plan(plan: Mapping[str, Any]) -> GateConfig:
+    """Return the gates that a run was planned with."""
+    return GateConfig(rules=tuple(Rule(**row) for row in plan["gates"]), **(plan["gate_policy"] or {}))
+
+
+def judge(effects: Sequence[Effect], config: GateConfig) -> Verdict:
     """Judge effects by rules.
 
     Parameters
     ----------
     effects : sequence of Effect
         The run's effects.
-    rules : sequence of Rule
-        Without a condition, a rule is applied to every edit that has its measure, one result each.
-    inconclusive : str
-        What an undecided error-level rule does to the status: block (it becomes inconclusive), fail or pass.
-    min_images : int
-        Fewer images behind an effect make its rule inconclusive.
+    config : GateConfig
+        The rules. Without a condition, a rule is applied to every edit that has its measure, one result each.
 
     Raises
     ------
@@ -146,24 +165,24 @@ def judge(
         If a rule matches no effect.
     """
     gates: list[GateResult] = []
-    for rule in rules:
+    for rule in config.rules:
         matches = _matches(rule, effects)
         for effect in matches:
             name = rule.id if len(matches) == 1 else f"{rule.id}-{effect.condition}"
-            gates.append(_result(name, rule, effect, min_images))
+            gates.append(_result(name, rule, effect, config.min_images))
     errors = [g for g in gates if g.level == "error"]
     failed = [g for g in errors if g.status == "fail"]
     open_gates = [g for g in errors if g.status == "inconclusive"]
     status: Status
     if not errors:
         status = "not gated"
-    elif failed or (open_gates and inconclusive == "fail"):
+    elif failed or (open_gates and config.inconclusive == "fail"):
         status = "fail"
-    elif open_gates and inconclusive == "block":
+    elif open_gates and config.inconclusive == "block":
         status = "inconclusive"
     else:
         status = "pass"
-    return Verdict(status=status, summary=_summary(status, gates, effects, inconclusive), gates=tuple(gates))
+    return Verdict(status=status, summary=_summary(status, gates, effects, config.inconclusive), gates=tuple(gates))
 
 
 def exit_code(status: Status) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from audit.conditions import Suite
 from audit.config import Settings
-from audit.gates import Rule
+from audit.gates import GateConfig
 from audit.models.bundle import Bundle
 from audit.perturbations import PERTURBATIONS
 from audit.records import Cohort
@@ -42,7 +42,14 @@ def tool_version() -> str:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that results depend on."""
-    return {name: metadata.version(name) for name in _PACKAGES}
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            # opencv comes under several names; another build of it does the same work.
+            found[name] = "another build"
+    return found
 
 
 def make_plan(
@@ -53,7 +60,7 @@ def make_plan(
     detector: TextDetector,
     settings: Settings,
     tolerances: Mapping[str, float],
-    rules: Sequence[Rule],
+    gate: GateConfig | None,
 ) -> dict[str, Any]:
     """Write down everything that decides the results.
 
@@ -113,7 +120,8 @@ def make_plan(
         "seed": settings.seed,
         "statistics": {"resamples": settings.resamples, "level": settings.level},
         "tolerances": dict(tolerances),
-        "gates": list(rules),
+        "gates": [] if gate is None else gate.rules,
+        "gate_policy": None if gate is None else {"inconclusive": gate.inconclusive, "min_images": gate.min_images},
         "packages": package_versions(),
         "python": platform.python_version(),
     }

@@ -17,9 +17,9 @@ from audit.conditions import Suite, load_suite
 from audit.config import Settings
 from audit.errors import RelevanceError
 from audit.examples import write_examples
-from audit.gates import default_rules, judge, rules_from_config
+from audit.gates import GateConfig, config_for, judge
 from audit.models.bundle import Bundle, find_bundle, load_bundle
-from audit.plan import RELEVANCE_PRESET, make_plan, package_versions, plan_hash, run_path
+from audit.plan import N_RELEVANCE_PLACEBOS, RELEVANCE_PRESET, make_plan, package_versions, plan_hash, run_path
 from audit.predict import predict_all, read_predictions
 from audit.records import Record, TextRegion
 from audit.relevance.measure import measure_relevance
@@ -67,8 +67,8 @@ def run_audit(
         suite = load_suite(settings.suite)
         detector = make_detector(settings.detector, Path(settings.boxes) if settings.boxes else None)
     tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
-    rules = _rules(settings, suite, tolerances, judge_gates)
-    plan = make_plan(bundle, cohort, split, suite, detector, settings, tolerances, rules)
+    gate = config_for(settings.gate, suite, tolerances, asked=judge_gates)
+    plan = make_plan(bundle, cohort, split, suite, detector, settings, tolerances, gate)
     run = RunFolder(run_path(Path(settings.runs), plan))
     if not run.has("plan.json"):
         run.write_json("plan.json", plan)
@@ -89,16 +89,10 @@ def run_audit(
         relevance_note = _relevance(run, bundle, records, regions, settings, step)
     with clock.stage("choosing examples"):
         write_examples(run, bundle, suite, records, regions, table, settings.seed, plan_hash(plan), RELEVANCE_PRESET)
-    verdict = judge(effects, rules)
+    verdict = judge(effects, gate or GateConfig(rules=()))
     run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
     run.write_json("run.json", _provenance(run, plan, command, clock, relevance_note))
     return run.path, verdict
-
-
-def _rules(settings: Settings, suite: Suite, tolerances: Mapping[str, float], judge_gates: bool) -> list[Any]:
-    if settings.gate is not None:
-        return list(rules_from_config(settings.gate))
-    return list(default_rules(suite, tolerances)) if judge_gates else []
 
 
 def _write_regions(run: RunFolder, records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]]) -> None:
@@ -142,7 +136,17 @@ def _relevance(
     if settings.relevance_images == 0:
         return "Relevance was switched off (relevance_images = 0)."
     try:
-        measure_relevance(run, bundle, records, regions, settings.relevance_images, settings.seed, step)
+        measure_relevance(
+            run,
+            bundle,
+            records,
+            regions,
+            preset=RELEVANCE_PRESET,
+            max_images=settings.relevance_images,
+            n_placebo=N_RELEVANCE_PLACEBOS,
+            seed=settings.seed,
+            on_image=step,
+        )
     except RelevanceError as error:
         return f"No relevance was measured: {error}"
     return None

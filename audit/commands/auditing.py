@@ -47,7 +47,7 @@ def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
 
     from audit.gates import exit_code
 
-    code = exit_code(verdict)
+    code = exit_code(verdict.status)
     if as_json:
         _print_json(path, verdict, report, code)
     else:
@@ -58,23 +58,21 @@ def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
 
 def gate(path: Path, table: Mapping[str, Any] | None, *, as_json: bool) -> int:
     """Judge a finished run by the gates of `audit.toml`, or by those that it was planned with."""
-    from audit.gates import exit_code, judge, rules_from_config, rules_from_plan
+    from audit.gates import config_from_plan, exit_code, judge, rules_from_config
 
     run_folder = RunFolder(path)
     plan = run_folder.read_json("plan.json")
-    rules = rules_from_config(table) if table is not None else rules_from_plan(plan["gates"])
-    if not rules:
-        raise UsageError(
-            f"No gate is configured: neither audit.toml has a [gate] table, nor was {path} planned with one."
-        )
-    verdict = judge(_effects(run_folder), rules)
+    config = config_from_plan(plan) if table is None else rules_from_config(table)
+    if not config.rules:
+        raise UsageError(f"No gate is configured: neither has audit.toml a rule, nor was {path} planned with one.")
+    verdict = judge(_effects(run_folder), config)
     if as_json:
-        _print_json(path, verdict, path / "report.html", exit_code(verdict))
+        _print_json(path, verdict, path / "report.html", exit_code(verdict.status))
     else:
         for result in verdict.gates:
             sys.stdout.write(f"{result.status:<13}{result.id}: {result.reason}\n")
         sys.stdout.write(f"{verdict.status}: {verdict.summary}\n")
-    return exit_code(verdict)
+    return exit_code(verdict.status)
 
 
 def verify(path: Path) -> int:

@@ -1,0 +1,29 @@
+# Needs Python >= 3.11 with venv, and nothing else of the system. VENV and PYTHON may be overridden.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test check bench clean
+
+$(BIN)/audit: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e '.[weights,dev]'
+	touch $(BIN)/audit
+
+demo: $(BIN)/audit  ## synthetic radiographs, a small network C, its audit and report
+	$(BIN)/audit demo
+
+test: $(BIN)/audit  ## every test
+	$(BIN)/python -m pytest
+
+check: $(BIN)/audit  ## lint, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(BIN)/audit  ## the long measurements, each printing its ratio
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) demo build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

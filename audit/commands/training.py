@@ -1,0 +1,118 @@
+"""`audit train` and `audit demo`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from audit.commands import auditing
+from audit.commands.progress import Stages
+from audit.config import Settings
+from audit.errors import UsageError
+from training.chain import Progress, train_network
+from training.phantom.cohort import make_phantoms
+from training.recipes import load_recipe
+
+# Enough for a verdict within minutes; the parameters of the planted shortcut are the demo's subject, not its size.
+DEMO_FILMS_PER_CLASS = 130
+DEMO_FINDINGS_FILMS = 240
+
+
+def train(
+    network: str,
+    data: Path,
+    recipe: str,
+    *,
+    findings_data: Path | None,
+    out: Path,
+    ignore_labels: tuple[str, ...],
+    backbone_weights: Path | None,
+    seed: int,
+) -> int:
+    """Train a network, say how well it does, and where its bundle is."""
+    import json
+
+    with Stages() as on_stage:
+        folder = train_network(
+            network,
+            data,
+            load_recipe(recipe),
+            out,
+            findings_manifest=findings_data,
+            ignore_labels=ignore_labels,
+            backbone_weights=backbone_weights,
+            seed=seed,
+            on_progress=_listener(on_stage),
+        )
+    document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    test = document["metrics"].get("test", {})
+    sys.stdout.write(f"Starting weights: {document['provenance']['starting_weights']}\n")
+    if "accuracy" in test:
+        sys.stdout.write(f"Test accuracy: {test['accuracy']:.3f}\n")
+    sys.stdout.write(f"{folder}\n")
+    return 0
+
+
+def demo(out: Path, *, association: float, seed: int, command: Sequence[str]) -> int:
+    """Make phantoms, train a small C on them, audit it; the report's path is the last line."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out must be a folder, but {out} is a file.")
+    with Stages() as on_stage:
+        step = on_stage("making radiographs", DEMO_FINDINGS_FILMS + 3 * DEMO_FILMS_PER_CLASS)
+        findings = make_phantoms(
+            out / "findings",
+            task="findings",
+            n_images=DEMO_FINDINGS_FILMS,
+            seed=seed + 1,
+            on_image=lambda done, total: step(),
+        )
+        films = make_phantoms(
+            out / "films",
+            task="classes",
+            n_images=3 * DEMO_FILMS_PER_CLASS,
+            seed=seed,
+            word_association=association,
+            source_association=association / 2,
+            on_image=lambda done, total: step(),
+        )
+        folder = train_network(
+            "C",
+            films,
+            load_recipe("demo"),
+            out / "models" / "C",
+            findings_manifest=findings,
+            seed=seed,
+            on_progress=_listener(on_stage),
+        )
+        from audit.run import run_audit
+
+        settings = Settings(
+            model=str(folder), runs=str(out / "runs"), models=str(out / "models"), cache=str(out / "cache"), seed=seed
+        )
+        path, verdict = run_audit(settings, judge_gates=True, command=command, on_stage=on_stage)
+        written = on_stage("writing the report", 1)
+        report = auditing.render(path)
+        written()
+    auditing.show(path, verdict, report, as_json=False)
+    return 0
+
+
+def _listener(on_stage: Callable[[str, int], Callable[[], None]]) -> Callable[[Progress], None]:
+    """Turn the chain's progress into stages: a new one whenever the step changes."""
+    current = ""
+    shown = 0
+    step: Callable[[], None] = lambda: None
+
+    def listen(progress: Progress) -> None:
+        nonlocal current, shown, step
+        if progress.step != current:
+            current, shown = progress.step, 0
+            step = on_stage(f"training: {progress.step}", progress.total)
+        while shown < progress.done:
+            shown += 1
+            step()
+        if progress.message and progress.step == "backbone":
+            sys.stderr.write(progress.message + "\n")
+
+    return listen

@@ -1,0 +1,1 @@
+"""Layer-wise relevance propagation, tested before it is shown, and its summary inside text regions."""

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from audit.errors import StoreError
+from audit.files import write_atomically
+from audit.store import REGIONS_SCHEMA, RunFolder, verify_run
+
+
+def test_json_and_rows_come_back(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "r")
+    run.write_json("plan.json", {"b": 1, "a": float("nan"), "t": (1, 2)})
+    assert run.read_json("plan.json") == {"schema_version": 1, "a": None, "b": 1, "t": [1, 2]}
+    row = {"record_id": "x", "x0": 1, "y0": 2, "x1": 3, "y1": 4, "text": "\u2028<b>", "confidence": 0.5, "kind": "text"}
+    rows = [{**row, "detector": "d", "polygon": [[1.0, 2.0]]}]
+    run.write_rows("regions.parquet", rows, REGIONS_SCHEMA)
+    assert list(run.read_rows("regions.parquet")) == rows
+    assert list(run.read_rows("regions.parquet", ["text"])) == [{"text": "\u2028<b>"}]
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        RunFolder(tmp_path / name).write_rows("regions.parquet", [], REGIONS_SCHEMA)
+    assert (tmp_path / "a/regions.parquet").read_bytes() == (tmp_path / "b/regions.parquet").read_bytes()
+
+
+def test_merge_joins_parts_in_order(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for part in ("p/1", "p/2"):
+        row = {"record_id": part, "x0": 0, "y0": 0, "x1": 1, "y1": 1, "text": "", "confidence": 1.0, "kind": "t"}
+        run.write_rows(part, [{**row, "detector": "d", "polygon": []}], REGIONS_SCHEMA)
+    run.merge(["p/1", "p/2"], "all.parquet", REGIONS_SCHEMA)
+    assert [r["record_id"] for r in run.read_rows("all.parquet")] == ["p/1", "p/2"]
+
+
+def test_damage_is_one_clear_error(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with pytest.raises(StoreError, match="Is .* a run folder"):
+        run.read_json("plan.json")
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(StoreError, match="not valid JSON"):
+        run.read_json("plan.json")
+    (tmp_path / "plan.json").write_text(json.dumps({"schema_version": 7}))
+    with pytest.raises(StoreError, match="schema version 1"):
+        run.read_json("plan.json")
+    (tmp_path / "regions.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match="Parquet"):
+        list(run.read_rows("regions.parquet"))
+
+
+def test_verify_sees_change_loss_and_addition(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for name in ("a.json", "b.json", "c.json"):
+        run.write_json(name, {})
+    run.write_json("run.json", {"files": run.hashes()})
+    assert verify_run(tmp_path) == []
+    (tmp_path / "report.html").write_text("a rendering may come later")
+    assert verify_run(tmp_path) == []
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "b.json").unlink()
+    (tmp_path / "d.json").write_text("{}")
+    assert verify_run(tmp_path) == ["a.json was changed", "b.json is missing", "d.json was added"]
+
+
+def test_atomic_write_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f"
+    write_atomically(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_unwritable_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"Cannot write .*Choose a folder"):
+        write_atomically(tmp_path / "file" / "x", b"")
