@@ -1,0 +1,193 @@
+"""A folder of synthetic films: images, lung masks, true text boxes, and a manifest."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.errors import StoreError, UsageError
+from audit.files import write_atomically
+from audit.randomness import generator_for
+from audit.results import SCHEMA_VERSION, to_json
+from training.phantom.film import Film, FilmSpec, render
+from training.phantom.lettering import CLASS_WORDS, draw_letterings
+from training.phantom.pathology import CLASS_FINDINGS, FIFTEEN
+from training.phantom.scanners import SOURCES
+
+Task = Literal["classes", "findings"]
+CLASSES = tuple(CLASS_FINDINGS)
+CLASS_SOURCES = dict(zip(CLASSES, SOURCES, strict=True))
+"""Source that goes with a class at association 1."""
+_COLUMNS = ("id", "path", "label", "findings", "source", "site", "patient_id", "view", "sex", "age", "lung_mask")
+
+
+def make_phantoms(
+    folder: Path,
+    *,
+    task: Task,
+    n_images: int,
+    size_px: int = 256,
+    seed: int = 0,
+    word_association: float = 0.0,
+    source_association: float = 0.0,
+    severity: float = 1.0,
+    on_image: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write synthetic films with shortcuts of known strength.
+
+    Film i depends on (seed, i, parameters) alone. Films 2p and 2p + 1 are of the same class, and often of the
+    same patient. The manifest is written last, so that a folder with one is complete.
+
+    Parameters
+    ----------
+    folder : Path
+        Where `manifest.csv`, `boxes.json`, `images/` and `lungs/` go.
+    task : {"classes", "findings"}
+        normal, pneumonia and COVID-19; or the 15 labels of the chain's middle step, none to three a film.
+    n_images : int
+        Number of films; a multiple of 6 makes classes equal.
+    size_px : int
+        Side of the square films.
+    seed : int
+        Of the whole cohort.
+    word_association, source_association : float in [0, 1]
+        With this probability the word (the source) is the one that goes with the class, else it is drawn from all.
+    severity : float
+        Strength of the findings.
+    on_image : callable, optional
+        Called with (done, total) after each film.
+
+    Returns
+    -------
+    Path
+        The manifest.
+
+    Raises
+    ------
+    UsageError
+        If a parameter is outside its range.
+    """
+    _check(n_images, size_px, word_association, source_association, severity)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "lungs").mkdir(parents=True, exist_ok=True)
+    rows, boxes = [], {}
+    films = film_specs(
+        task=task,
+        n_images=n_images,
+        seed=seed,
+        word_association=word_association,
+        source_association=source_association,
+        severity=severity,
+    )
+    for spec in films:
+        film = render(spec, size_px)
+        name = f"{spec.index:05d}"
+        _write_png(folder / "images" / f"{name}.png", film.image)
+        _write_png(folder / "lungs" / f"{name}.png", film.lung_mask)
+        boxes[f"images/{name}.png"] = [asdict(box) for box in film.boxes]
+        rows.append(_row(spec, film, name))
+        if on_image is not None:
+            on_image(spec.index + 1, n_images)
+    write_atomically(folder / "boxes.json", to_json({"schema_version": SCHEMA_VERSION, "images": boxes}).encode())
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / "manifest.csv", table.getvalue().encode())
+    return folder / "manifest.csv"
+
+
+def film_specs(
+    *,
+    task: Task,
+    n_images: int,
+    seed: int,
+    word_association: float = 0.0,
+    source_association: float = 0.0,
+    severity: float = 1.0,
+) -> Iterator[FilmSpec]:
+    """Decide everything about each film, without rendering any."""
+    for index in range(n_images):
+        pair = index // 2
+        of_pair = generator_for(seed, "phantom pair", task, pair)
+        same_patient = of_pair.random() < 0.6
+        patient = f"{task}-{pair}" if same_patient else f"{task}-{pair}-{index % 2}"
+        label = CLASSES[pair % len(CLASSES)] if task == "classes" else ""
+        findings = (CLASS_FINDINGS[label],) if label else _draw_findings(of_pair)
+        rng = generator_for(seed, "phantom film", task, index)
+        word = _linked(label, CLASS_WORDS, word_association, rng)
+        source = _linked(label, CLASS_SOURCES, source_association, rng)
+        letterings = draw_letterings(
+            rng, word=word, marker_corner=SOURCES[source].marker_corner, marker_ring=SOURCES[source].marker_ring
+        )
+        yield FilmSpec(
+            index=index,
+            seed=seed,
+            patient=patient,
+            label=label,
+            findings=findings,
+            source=source,
+            letterings=letterings,
+            severity=severity,
+        )
+
+
+def _linked(label: str, by_class: dict[str, str] | object, association: float, rng: np.random.Generator) -> str:
+    """Return what goes with the class with probability `association`, else any, each equally likely."""
+    table = dict(by_class)  # type: ignore[call-overload]
+    follows, other = rng.random() < association, int(rng.integers(len(table)))
+    return str(table[label] if follows and label else list(table.values())[other])
+
+
+def _draw_findings(rng: np.random.Generator) -> tuple[str, ...]:
+    """Draw none to three of the fourteen findings; none is "No Finding"."""
+    n = int(rng.choice(4, p=[0.25, 0.45, 0.22, 0.08]))
+    names = [name for name in FIFTEEN if name != "No Finding"]
+    drawn = sorted(rng.choice(len(names), size=n, replace=False).tolist())
+    return tuple(names[i] for i in drawn) or ("No Finding",)
+
+
+def _row(spec: FilmSpec, film: Film, name: str) -> dict[str, str | int]:
+    return {
+        "id": name,
+        "path": f"images/{name}.png",
+        "label": spec.label,
+        "findings": "|".join(spec.findings),
+        "source": spec.source,
+        "site": spec.source,
+        "patient_id": spec.patient,
+        "view": SOURCES[spec.source].view,
+        "sex": film.patient.sex,
+        "age": film.patient.age,
+        "lung_mask": f"lungs/{name}.png",
+    }
+
+
+def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    fine, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not fine:
+        raise StoreError(f"Cannot encode {path} as PNG.")
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise StoreError(f"Cannot write {path}: {error.strerror}. Choose a folder that can be written.") from error
+
+
+def _check(n_images: int, size_px: int, word: float, source: float, severity: float) -> None:
+    if n_images < 1:
+        raise UsageError(f"The number of films must be at least 1, found {n_images}.")
+    if not 64 <= size_px <= 2048:
+        raise UsageError(f"The side of a film must lie in 64..2048 px, found {size_px}.")
+    for name, value in (("word_association", word), ("source_association", source)):
+        if not 0 <= value <= 1:
+            raise UsageError(f"{name} must lie in 0..1, found {value}.")
+    if not 0 <= severity <= 2:
+        raise UsageError(f"severity must lie in 0..2, found {severity}.")
