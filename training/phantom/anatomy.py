@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy as np
 from training.phantom.projection import Ellipsoid
 
 N_RIBS = 9
-_SEGMENTS = 9
+_SEGMENTS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,9 @@ def draw_patient(rng: np.random.Generator, *, heart_scale: float = 1.0, lung_dro
     )
     size = heart_scale * float(rng.normal(1.0, 0.06))
     heart = (
-        Ellipsoid(x=lean + 0.12 * size + rotation, y=0.20 + 0.6 * breath, a=0.285 * size, b=0.23 * size, c=0.30, turn=0.55),
+        Ellipsoid(
+            x=lean + 0.12 * size + rotation, y=0.20 + 0.6 * breath, a=0.285 * size, b=0.23 * size, c=0.30, turn=0.55
+        ),
         Ellipsoid(x=lean - 0.05 + rotation, y=0.17 + 0.5 * breath, a=0.13 * size, b=0.22, c=0.24),
         Ellipsoid(x=lean + rotation, y=-0.22, a=0.105, b=0.46, c=0.26),
         Ellipsoid(x=lean + 0.11 + rotation, y=-0.27, a=0.07 + 0.0005 * max(0, age - 40), b=0.085, c=0.16),
@@ -82,9 +85,7 @@ def draw_patient(rng: np.random.Generator, *, heart_scale: float = 1.0, lung_dro
         Ellipsoid(x=lean, y=0.75, a=0.5, b=0.35, c=0.35),
     )
     airway = (Ellipsoid(x=lean + 0.4 * rotation, y=-0.62, a=0.034, b=0.36, c=0.05),)
-    spine = tuple(
-        Ellipsoid(x=lean + 0.2 * rotation, y=-1.0 + 0.135 * i, a=0.075, b=0.052, c=0.10) for i in range(16)
-    )
+    spine = tuple(Ellipsoid(x=lean + 0.2 * rotation, y=-1.0 + 0.135 * i, a=0.075, b=0.052, c=0.10) for i in range(16))
     bones = (
         _ribs(lean, width, lungs_top=-0.68, lungs_base=base, front=False),
         _ribs(lean, width, lungs_top=-0.68, lungs_base=base, front=True),
@@ -95,7 +96,8 @@ def draw_patient(rng: np.random.Generator, *, heart_scale: float = 1.0, lung_dro
     if sex == "F":
         sag = float(rng.uniform(0.02, 0.14))
         flesh = tuple(
-            Ellipsoid(x=lean + side * 0.42, y=0.22 + sag, a=0.27, b=0.24, c=0.10 + 0.4 * sag, turn=side * 0.3) for side in (-1, 1)
+            Ellipsoid(x=lean + side * 0.42, y=0.22 + sag, a=0.27, b=0.24, c=0.10 + 0.4 * sag, turn=side * 0.3)
+            for side in (-1, 1)
         )
     return Patient(
         sex=sex,
@@ -112,7 +114,9 @@ def draw_patient(rng: np.random.Generator, *, heart_scale: float = 1.0, lung_dro
     )
 
 
-def _lung(side: int, lean: float, width: float, base: float, depth: float, rng: np.random.Generator) -> tuple[Ellipsoid, ...]:
+def _lung(
+    side: int, lean: float, width: float, base: float, depth: float, rng: np.random.Generator
+) -> tuple[Ellipsoid, ...]:
     """Draw one lung: narrow at the apex, wide at the base; `side` is -1 for the patient's right."""
     scale = width / 0.8
     middle = lean + side * 0.385 * scale
@@ -127,11 +131,11 @@ def _lung(side: int, lean: float, width: float, base: float, depth: float, rng: 
 def _chain(points: np.ndarray, thick: float, deep: float) -> list[Ellipsoid]:
     """Join points (m, 2) by overlapping ellipsoids."""
     solids = []
-    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         length = math.hypot(x1 - x0, y1 - y0)
         solids.append(
             Ellipsoid(
-                x=(x0 + x1) / 2, y=(y0 + y1) / 2, a=1.05 * length, b=thick, c=deep, turn=math.atan2(y1 - y0, x1 - x0)
+                x=(x0 + x1) / 2, y=(y0 + y1) / 2, a=0.95 * length, b=thick, c=deep, turn=math.atan2(y1 - y0, x1 - x0)
             )
         )
     return solids

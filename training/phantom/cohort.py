@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -140,11 +140,10 @@ def film_specs(
         )
 
 
-def _linked(label: str, by_class: dict[str, str] | object, association: float, rng: np.random.Generator) -> str:
+def _linked(label: str, by_class: Mapping[str, str], association: float, rng: np.random.Generator) -> str:
     """Return what goes with the class with probability `association`, else any, each equally likely."""
-    table = dict(by_class)  # type: ignore[call-overload]
-    follows, other = rng.random() < association, int(rng.integers(len(table)))
-    return str(table[label] if follows and label else list(table.values())[other])
+    follows, other = rng.random() < association, int(rng.integers(len(by_class)))
+    return by_class[label] if follows and label else list(by_class.values())[other]
 
 
 def _draw_findings(rng: np.random.Generator) -> tuple[str, ...]:

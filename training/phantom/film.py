@@ -16,7 +16,7 @@ from training.phantom.projection import Field, axis, project
 from training.phantom.scanners import SOURCES, expose
 
 # Inflated lung holds this share of the water that solid tissue of its size would.
-_LUNG_DENSITY = np.float32(0.20)
+_LUNG_DENSITY = np.float32(0.25)
 _BONE_WALL = 0.72
 
 
@@ -93,7 +93,9 @@ def _generator(spec: FilmSpec, *names: str | int) -> np.random.Generator:
 
 def _tissue(patient: Patient, side: int, rng: np.random.Generator) -> tuple[Lungs, Field]:
     """Return the lungs, and the path through soft tissue (h, h) with the lungs' air taken out."""
-    body = project(patient.body, side, union=True) + project(patient.flesh, side, union=False)
+    # Flesh has no edge of its own: it runs out into the chest wall.
+    flesh = cv2.GaussianBlur(project(patient.flesh, side, union=False), (0, 0), 0.03 * side)
+    body = project(patient.body, side, union=True) + flesh
     domes = project(patient.domes, side, union=True)
     heart = project(patient.heart, side, union=True)
     air = []
@@ -117,7 +119,7 @@ def _bones(patient: Patient, side: int) -> Field:
         project(group, side, union=True, wall=_BONE_WALL) for group in patient.bones
     )
     spine = project(patient.spine, side, union=True, wall=_BONE_WALL)
-    thick = 0.55 * ribs_back + 0.38 * ribs_front + 0.75 * clavicles + 0.5 * blades + 0.75 * spine
+    thick = 0.55 * ribs_back + 0.38 * ribs_front + 0.75 * clavicles + 0.5 * blades + 0.5 * spine
     return np.asarray(thick, dtype=np.float32)
 
 
@@ -125,22 +127,30 @@ def _vessels(patient: Patient, side: int, air: Field, rng: np.random.Generator) 
     """Draw the lungs' vessels as trees that fan out of each hilum, getting finer."""
     canvas = np.zeros((side, side), dtype=np.float32)
     for hand, (x, y) in zip((-1, 1), patient.hila, strict=True):
-        for _ in range(11):
+        for _ in range(9):
             heading = float(rng.uniform(-1.15, 1.25))
-            _branch(canvas, x, y, hand, heading, 0.020, 0.115, 4, rng)
-    canvas = cv2.GaussianBlur(canvas, (0, 0), max(0.5, 0.004 * side))
+            _branch(canvas, x, y, hand, heading, 0.022, 0.115, 4, rng)
+    canvas = cv2.GaussianBlur(canvas, (0, 0), max(0.4, 0.003 * side))
     hila = sum(_glow(side, x, y) for x, y in patient.hila)
-    return np.asarray((0.50 * canvas + 0.06 * hila) * np.minimum(air * 3, 1), dtype=np.float32)
+    return np.asarray((0.95 * canvas + 0.10 * hila) * np.minimum(air * 3, 1), dtype=np.float32)
 
 
 def _branch(
-    canvas: Field, x: float, y: float, hand: int, heading: float, width: float, length: float, depth: int, rng: np.random.Generator
+    canvas: Field,
+    x: float,
+    y: float,
+    hand: int,
+    heading: float,
+    width: float,
+    length: float,
+    depth: int,
+    rng: np.random.Generator,
 ) -> None:
     side = canvas.shape[0]
     x1, y1 = x + hand * length * np.cos(heading), y + length * np.sin(heading)
     scale = side / 2
     start, end = ((int((u + 1) * scale * 8), int((v + 1) * scale * 8)) for u, v in ((x, y), (x1, y1)))
-    cv2.line(canvas, start, end, float(2.2 * width), max(1, round(width * scale)), cv2.LINE_8, 3)
+    cv2.line(canvas, start, end, float(5.5 * width), max(1, round(width * scale)), cv2.LINE_8, 3)
     if depth > 0:
         for _ in range(2 if depth > 1 else 1):
             turned = heading + float(rng.normal(0, 0.38))
@@ -150,5 +160,6 @@ def _branch(
 def _glow(side: int, x: float, y: float) -> Field:
     t = axis(side)
     return np.asarray(
-        np.exp(-(((t[None, :] - np.float32(x)) / 0.09) ** 2) - ((t[:, None] - np.float32(y)) / 0.13) ** 2), dtype=np.float32
+        np.exp(-(((t[None, :] - np.float32(x)) / 0.09) ** 2) - ((t[:, None] - np.float32(y)) / 0.13) ** 2),
+        dtype=np.float32,
     )

@@ -12,7 +12,9 @@ import numpy as np
 
 from training.phantom.projection import Field, axis
 
-CLASS_FINDINGS: Mapping[str, str] = MappingProxyType({"normal": "No Finding", "pneumonia": "Pneumonia", "covid": "COVID-19"})
+CLASS_FINDINGS: Mapping[str, str] = MappingProxyType(
+    {"normal": "No Finding", "pneumonia": "Pneumonia", "covid": "COVID-19"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,9 @@ def pneumonia(lungs: Lungs, rng: np.random.Generator) -> Change:
     n, side = lungs.mask.shape[0], _one_side(rng)
     zone = float(rng.choice([-0.30, 0.05, 0.28], p=[0.25, 0.3, 0.45]))
     x, y = side * float(rng.uniform(0.28, 0.48)), zone + float(rng.normal(0, 0.04))
-    patch = _blob(n, x, y, float(rng.uniform(0.16, 0.26)), float(rng.uniform(0.13, 0.2)), float(rng.normal(0, 0.4)), hard=3.0)
+    patch = _blob(
+        n, x, y, float(rng.uniform(0.16, 0.26)), float(rng.uniform(0.13, 0.2)), float(rng.normal(0, 0.4)), hard=3.0
+    )
     return Change(water=patch * float(rng.uniform(0.30, 0.60)) * (1 + 0.18 * _texture(n, rng, 14)))
 
 
@@ -127,7 +131,11 @@ def _nodule(lungs: Lungs, rng: np.random.Generator) -> Change:
 def _pneumothorax(lungs: Lungs, rng: np.random.Generator) -> Change:
     """The lung has fallen from the wall: no vessels, more air outside a fine bright line."""
     side = _one_side(rng)
-    half = (axis(lungs.mask.shape[0])[None, :] * side > 0).astype(np.float32) * lungs.mask
+    t = axis(lungs.mask.shape[0])
+    # Free air gathers at the apex and along the chest wall, not along the heart.
+    half = ((t[None, :] * side > 0.38) | ((t[:, None] < -0.42) & (t[None, :] * side > 0))).astype(
+        np.float32
+    ) * lungs.mask
     line_at = float(rng.uniform(0.07, 0.13))
     outside = half * np.clip((line_at - lungs.edge) * 60, 0, 1)
     line = half * np.exp(-(((lungs.edge - line_at) / 0.008) ** 2))

@@ -132,14 +132,14 @@ def expose(soft: Field, bone: Field, source: Source, rng: np.random.Generator) -
 
 def _collimation(side: int, source: Source, rng: np.random.Generator) -> Field:
     """Return 1 inside the collimated field and 0 outside, with a soft edge of about a pixel."""
-    widths = rng.uniform(*source.border, size=4)
+    widths = rng.uniform(*source.border, size=4).astype(np.float32)
     turn = float(rng.normal(0.0, source.border_turn)) if source.border_turn else 0.0
     t = axis(side)
-    x = math.cos(turn) * t[None, :] + math.sin(turn) * t[:, None]
-    y = math.cos(turn) * t[:, None] - math.sin(turn) * t[None, :]
+    cos, sin = np.float32(math.cos(turn)), np.float32(math.sin(turn))
+    x = cos * t[None, :] + sin * t[:, None]
+    y = cos * t[:, None] - sin * t[None, :]
     margin = np.minimum(
-        np.minimum(x + 1 - 2 * widths[0], 1 - x - 2 * widths[1]), np.minimum(y + 1 - 2 * widths[2], 1 - y - 2 * widths[3])
+        np.minimum(x + 1 - 2 * widths[0], 1 - x - 2 * widths[1]),
+        np.minimum(y + 1 - 2 * widths[2], 1 - y - 2 * widths[3]),
     )
-    if turn == 0.0 and source.border[1] <= 0.0:
-        return np.ones((side, side), dtype=np.float32)
     return np.asarray(np.clip(0.5 + margin * side / 2, 0, 1), dtype=np.float32)
