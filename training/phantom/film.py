@@ -73,9 +73,10 @@ def render(spec: FilmSpec, size_px: int, *, with_text: bool = True) -> Film:
         change = FINDINGS[finding](lungs, disease)
         air = lungs.right + lungs.left
         if change.water is not None:
-            soft = soft + np.float32(spec.severity) * change.water * air * (1 - _LUNG_DENSITY)
+            water = np.float32(spec.severity) * change.water * air * (1 - _LUNG_DENSITY)
+            soft = np.asarray(soft + water, dtype=np.float32)
         if change.solid is not None:
-            soft = soft + np.float32(spec.severity) * change.solid
+            soft = np.asarray(soft + np.float32(spec.severity) * change.solid, dtype=np.float32)
     source = SOURCES[spec.source]
     image = expose(np.maximum(soft, 0), _bones(patient, size_px), source, _generator(spec, "exposure", spec.index))
     boxes = []
@@ -130,9 +131,9 @@ def _vessels(patient: Patient, side: int, air: Field, rng: np.random.Generator) 
         for _ in range(9):
             heading = float(rng.uniform(-1.15, 1.25))
             _branch(canvas, x, y, hand, heading, 0.022, 0.115, 4, rng)
-    canvas = cv2.GaussianBlur(canvas, (0, 0), max(0.4, 0.003 * side))
+    trees = np.asarray(cv2.GaussianBlur(canvas, (0, 0), max(0.4, 0.003 * side)), dtype=np.float32)
     hila = sum(_glow(side, x, y) for x, y in patient.hila)
-    return np.asarray((0.95 * canvas + 0.10 * hila) * np.minimum(air * 3, 1), dtype=np.float32)
+    return np.asarray((0.95 * trees + 0.10 * hila) * np.minimum(air * 3, 1), dtype=np.float32)
 
 
 def _branch(

@@ -152,11 +152,11 @@ def _ink(item: Lettering, side: int) -> NDArray[np.float32]:
         canvas[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
         cv2.circle(canvas, (radius + thick, radius + thick), radius, 255, max(1, thick // 2), cv2.LINE_AA)
         ink = canvas
-    coverage = ink.astype(np.float32) / np.float32(255)
+    coverage = np.asarray(ink, dtype=np.float32) / np.float32(255)
     if item.kind == "lead_marker":
         # Lead is imaged with the chest, so it shares its blur.
-        coverage = cv2.GaussianBlur(np.pad(coverage, 2), (0, 0), max(0.4, 0.0025 * side))
-    return np.asarray(coverage, dtype=np.float32)
+        return np.asarray(cv2.GaussianBlur(np.pad(coverage, 2), (0, 0), max(0.4, 0.0025 * side)), dtype=np.float32)
+    return coverage
 
 
 def _truetype(text: str, cap_px: float) -> NDArray[np.uint8]:
