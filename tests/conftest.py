@@ -20,6 +20,9 @@ from audit.records import Record
 
 CLASSES = ("normal", "pneumonia", "covid")
 
+# Two spinning threads on a busy machine are ten times slower than one; the tests' networks are tiny anyway.
+torch.set_num_threads(1)
+
 
 def draw_film(index: int, label: str, *, side_px: int = 96) -> np.ndarray:
     """Return a noisy grey film with a bright square whose corner tells the class, as a marker would."""

@@ -1,0 +1,291 @@
+"""The whole line on a tiny cohort: what it finds, what it writes, and that nothing is lost or changed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from audit.config import Settings
+from audit.errors import AuditError, CohortError, ModelError, StoreError, TextError, UnknownNameError, UsageError
+from audit.images import read_gray
+from audit.models.bundle import load_bundle
+from audit.run import run_audit
+from audit.store import verify_run
+
+
+def nothing(_: str, __: int) -> Callable[[], None]:
+    return lambda: None
+
+
+@pytest.fixture
+def settings(
+    write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path
+) -> Callable[..., Settings]:
+    def make(*, n_per_class: int = 6, text: bool = True, manifest: Path | None = None, **changes: object) -> Settings:
+        data = manifest or write_cohort(n_per_class, text=text)
+        model = write_bundle() if "model" not in changes else Path(str(changes.pop("model")))
+        return Settings(
+            **{
+                "model": str(model),
+                "data": str(data),
+                "detector": "annotated",
+                "boxes": str(data.parent / "boxes.json"),
+                "runs": str(tmp_path / "runs"),
+                "cache": str(tmp_path / "cache"),
+                "resamples": 500,
+                **changes,
+            }
+        )
+
+    return make
+
+
+def audit(settings: Settings, *, gates: bool = False) -> Path:
+    return run_audit(settings, judge_gates=gates, command=["audit", "run"], on_stage=nothing)[0]
+
+
+def effects(run: Path) -> list[dict]:
+    return json.loads((run / "effects.json").read_text())["effects"]
+
+
+def test_a_run_leaves_everything_behind(settings: Callable[..., Settings]) -> None:
+    run = audit(settings(), gates=True)
+    for name in (
+        "plan.json",
+        "regions.parquet",
+        "records.parquet",
+        "effects.json",
+        "relevance.parquet",
+        "verdict.json",
+        "run.json",
+    ):
+        assert (run / name).is_file(), name
+    assert verify_run(run) == []
+    document = json.loads((run / "run.json").read_text())
+    assert set(document["timings"]) >= {"finding text", "predicting", "measuring effects", "attributing relevance"}
+    assert str(run.parent.parent) not in (run / "plan.json").read_text(), "no path of this machine in a plan"
+    examples = json.loads((run / "examples/examples.json").read_text())["examples"]
+    assert examples
+    for example in examples:
+        assert example["record"] not in {r["record_id"] for r in pq.read_table(run / "records.parquet").to_pylist()}
+        for part in ("clean", "edit", "difference", "overlay"):
+            assert (run / "examples" / example[part]["file"]).is_file()
+
+
+def test_predictions_are_what_a_plain_loop_gives(settings: Callable[..., Settings]) -> None:
+    chosen = settings()
+    run = audit(chosen)
+    bundle = load_bundle(Path(chosen.model))
+    rows = [r for p in sorted((run / "predictions").glob("*")) for r in pq.read_table(p).to_pylist()]
+    clean = [r for r in rows if r["condition"] == "clean"]
+    assert len(clean) == 18
+    for row in clean:
+        image = read_gray(Path(chosen.data).parent / row["record_id"])
+        logits = bundle.logits(bundle.preprocessing.prepare(image)[None])[0].numpy()
+        assert np.allclose(row["logits"], logits, atol=1e-5)
+        assert np.allclose(row["probabilities"], torch.softmax(torch.tensor(logits), 0).numpy(), atol=1e-5)
+        assert row["predicted"] == bundle.classes[int(logits.argmax())]
+    own = {r["record_id"]: r["logits"] for r in rows if r["condition"] == "letters-own"}
+    assert all(own[r["record_id"]] == r["logits"] for r in clean), "own crops pasted back change nothing at all"
+
+
+def test_accuracy_and_sensitivity_by_hand(settings: Callable[..., Settings]) -> None:
+    run = audit(settings())
+    rows = [r for p in sorted((run / "predictions").glob("*")) for r in pq.read_table(p).to_pylist()]
+    by = {(r["record_id"], r["condition"], r["draw"]): r for r in rows}
+    ids = sorted({r["record_id"] for r in rows})
+    accuracy = np.mean([by[i, "clean", 0]["predicted"] == by[i, "clean", 0]["label"] for i in ids])
+
+    def moved(i: str, condition: str) -> float:
+        draws = [r for (j, c, _), r in by.items() if (j, c) == (i, condition)]
+        clean = np.array(by[i, "clean", 0]["probabilities"], dtype=float)
+        return float(np.mean([0.5 * np.abs(np.array(r["probabilities"], dtype=float) - clean).sum() for r in draws]))
+
+    sensitivity = np.mean([moved(i, "text-mask-black") - moved(i, "placebo-mask-black") for i in ids])
+    found = {(e["condition"], e["measure"], e["group"], e["placebo"]): e for e in effects(run)}
+    assert found["clean", "accuracy", "all", None]["estimate"] == pytest.approx(accuracy)
+    entry = found["text-mask-black", "shortcut_sensitivity", "all", "placebo-mask-black"]
+    assert entry["estimate"] == pytest.approx(sensitivity, abs=1e-5)
+    assert entry["low"] <= entry["estimate"] <= entry["high"]
+    assert entry["n_images"] == 18
+    assert entry["n_patients"] == 9
+
+
+def test_same_plan_same_folder_same_bytes(settings: Callable[..., Settings], tmp_path: Path) -> None:
+    chosen = settings()
+    first = audit(chosen)
+    before = (first / "effects.json").read_bytes()
+    parts = {p: p.stat().st_mtime_ns for p in (first / "predictions").glob("*")}
+    assert audit(chosen) == first
+    assert {p: p.stat().st_mtime_ns for p in (first / "predictions").glob("*")} == parts, "nothing is computed twice"
+    assert (first / "effects.json").read_bytes() == before
+    from dataclasses import replace
+
+    other = audit(replace(chosen, runs=str(tmp_path / "elsewhere")))
+    assert (other / "effects.json").read_bytes() == before
+    assert audit(replace(chosen, seed=1)) != first
+
+
+@pytest.mark.slow
+def test_kill_and_resume_gives_the_same_bytes(
+    settings: Callable[..., Settings], tmp_path: Path, tiny_architecture: str
+) -> None:
+    """SIGKILL in the middle of predicting; the same command then ends where an unbroken run ends."""
+    from dataclasses import replace
+
+    chosen = settings(n_per_class=16)
+    whole = audit(replace(chosen, runs=str(tmp_path / "whole")))
+    program = tmp_path / "victim.py"
+    program.write_text(
+        textwrap.dedent(
+            f"""
+            import sys, time
+            import torch, torchvision
+            sys.path.insert(0, {str(Path(__file__).parent)!r})
+            from audit.models import networks
+            networks.ARCHITECTURES = {{**networks.ARCHITECTURES, "tiny": lambda k: torchvision.models.DenseNet(
+                growth_rate=4, block_config=(2, 2), num_init_features=8, bn_size=2, num_classes=k)}}
+            import audit.models.bundle as bundle
+            bundle.build_network = networks.build_network
+            import audit.predict as predict
+            slow = predict.predict_scene
+            def slowly(*a):
+                time.sleep(0.05)
+                return slow(*a)
+            predict.predict_scene = slowly
+            from audit.config import Settings
+            from audit.run import run_audit
+            run_audit(Settings(**{ {f: getattr(chosen, f) for f in chosen.__dataclass_fields__}!r}),
+                      judge_gates=False, command=[], on_stage=lambda n, k: (lambda: None))
+            """
+        )
+    )
+    victim = subprocess.Popen(
+        [sys.executable, str(program)], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    )
+    deadline = time.monotonic() + 60
+    while not list(Path(chosen.runs).glob("*/predictions/*.parquet")):
+        assert victim.poll() is None, "the victim ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    halves = list(Path(chosen.runs).glob("*/predictions/*.parquet"))
+    assert 1 <= len(halves) < 3
+    resumed = audit(chosen)
+    for name in ("effects.json", "relevance.parquet", "regions.parquet", "verdict.json", "examples/examples.json"):
+        a, b = (hashlib.sha256((run / name).read_bytes()).hexdigest() for run in (whole, resumed))
+        assert a == b, name
+    for part in sorted((whole / "predictions").glob("*")):
+        assert part.read_bytes() == (resumed / "predictions" / part.name).read_bytes()
+
+
+def test_no_text_at_all_is_inconclusive_not_a_pass(settings: Callable[..., Settings]) -> None:
+    path, verdict = run_audit(settings(text=False), judge_gates=True, command=[], on_stage=nothing)
+    assert verdict.status == "inconclusive"
+    for entry in effects(path):
+        if entry["condition"].startswith(("text-", "letters-")):
+            assert entry["estimate"] is None
+            assert entry["verdict"] in ("inconclusive", "descriptive")
+
+
+def test_a_class_without_images_is_said(settings: Callable[..., Settings], write_cohort: Callable[..., Path]) -> None:
+    run = audit(settings(manifest=write_cohort(4, classes=("normal", "covid"))))
+    notes = json.loads((run / "plan.json").read_text())["data"]["notes"]
+    assert any("No image of class pneumonia" in note for note in notes)
+    assert not [e for e in effects(run) if e["group"] == "class=pneumonia" and e["estimate"] is not None]
+
+
+def test_split_column_wins_and_training_images_are_left_out(
+    settings: Callable[..., Settings], write_cohort: Callable[..., Path]
+) -> None:
+    run = audit(settings(manifest=write_cohort(6, split=False)))
+    assert json.loads((run / "plan.json").read_text())["data"]["split"] == "every labelled record"
+    rows = [f"normal-{i}" for i in range(6)]
+    assert rows
+    manifest = write_cohort(8, split=True)
+    run = audit(settings(manifest=manifest))
+    data = json.loads((run / "plan.json").read_text())["data"]
+    assert data["n_images"] == 12
+    assert data["split"].startswith("test, by the manifest")
+
+
+def test_bundle_remembers_its_data_and_split(
+    settings: Callable[..., Settings], write_cohort: Callable[..., Path], write_bundle: Callable[..., Path]
+) -> None:
+    from dataclasses import replace
+
+    from audit.manifests import load_cohort
+
+    manifest = write_cohort(4)
+    cohort = load_cohort(manifest)
+    splits = {r.id: "test" if "-0" in r.id or "-1" in r.id else "train" for r in cohort.records}
+    model = write_bundle(
+        "own",
+        splits=splits,
+        provenance={
+            "manifest": os.path.relpath(manifest, manifest.parents[1] / "models/own"),
+            "cohort_hash": cohort.content_hash,
+        },
+    )
+    chosen = settings(manifest=manifest, model=model)
+    data = json.loads((audit(replace(chosen, data="")) / "plan.json").read_text())["data"]
+    assert data["n_images"] == 6
+    assert "the bundle was trained with" in data["split"]
+    data = json.loads((audit(replace(chosen, split="all")) / "plan.json").read_text())["data"]
+    assert any("used in training" in note for note in data["notes"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "says"),
+    [
+        ({"suite": "quik"}, UnknownNameError, "Did you mean 'quick'"),
+        ({"model": "/nowhere/C"}, UnknownNameError, "No model is called"),
+        ({"data": ""}, UsageError, "--data"),
+        ({"data": "/nowhere.csv"}, CohortError, "does not exist"),
+        ({"detector": "easy"}, UnknownNameError, "Did you mean 'easyocr'"),
+        ({"boxes": "/nowhere.json"}, TextError, "cannot be read"),
+        ({"ignore_label": ("covd",)}, UnknownNameError, "Did you mean 'covid'"),
+        ({"split": "test"}, UsageError, "knows splits"),
+        ({"runs": "/proc/nowhere"}, StoreError, "Cannot write"),
+    ],
+)
+def test_wrong_settings_are_one_clear_error(
+    settings: Callable[..., Settings], changes: dict[str, object], kind: type[AuditError], says: str
+) -> None:
+    with pytest.raises(kind, match=says):
+        audit(settings(**changes))
+
+
+def test_bundle_with_other_classes(settings: Callable[..., Settings], write_bundle: Callable[..., Path]) -> None:
+    with pytest.raises(CohortError, match="outside the classes"):
+        audit(settings(model=write_bundle("two", classes=("normal", "tuberculosis"))))
+    with pytest.raises(ModelError, match="5 outputs"):
+        audit(settings(model=write_bundle("five", n_outputs=5)))
+
+
+def test_damaged_images_are_skipped_and_counted(
+    settings: Callable[..., Settings], write_cohort: Callable[..., Path]
+) -> None:
+    manifest = write_cohort(4)
+    (manifest.parent / "images/covid-1.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    boxes = json.loads((manifest.parent / "boxes.json").read_text())
+    del boxes["images"]["images/covid-1.png"]
+    (manifest.parent / "boxes.json").write_text(json.dumps(boxes))
+    with pytest.raises(AuditError, match="covid-1.png"):
+        audit(settings(manifest=manifest))
+    run = audit(settings(manifest=manifest, on_bad_image="skip"))
+    assert json.loads((run / "run.json").read_text())["skipped"] == {"unreadable image": 1}
