@@ -1,0 +1,1 @@
+"""Renderings of a finished run: they read its files, and nothing else."""

@@ -1,0 +1,151 @@
+"""Geometry of the report's figures; the templates turn it into SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from audit.results import Effect
+from reports.runfolder import by_class
+from reports.words import estimate, number
+
+WIDTH_PX = 760
+_LEFT_PX = 200
+_RIGHT_PX = 190
+_ROW_PX = 30
+_TOP_PX = 14
+_BOTTOM_PX = 44
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One row of a dot-and-interval figure, in pixels of the drawing."""
+
+    y: float
+    """Middle of the row."""
+    label: str
+    """Left of the plot."""
+    numbers: str
+    """Right of the plot."""
+    x: float | None
+    """The dot; None where nothing was measured."""
+    low: float | None
+    """Left end of the line."""
+    high: float | None
+    """Right end of the line."""
+    kind: str
+    """Class of the mark, for its look."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dots:
+    """A figure of dots with intervals over one axis."""
+
+    title: str
+    """What it shows, for readers who cannot see it."""
+    axis: str
+    """What the axis measures."""
+    height: float
+    """Of the drawing, in pixels."""
+    marks: tuple[Mark, ...]
+    """Rows from the top."""
+    ticks: tuple[tuple[float, str], ...]
+    """Position and text."""
+    lines: tuple[tuple[float, str, str], ...]
+    """Reference lines: position, class, text."""
+    band: tuple[float, float] | None
+    """The tolerance, from left to right."""
+
+
+def effect_forest(effects: Sequence[Effect]) -> Dots:
+    """Draw shortcut sensitivities with zero and the tolerance."""
+    rows = [(e.condition, estimate(e), e.estimate, e.low, e.high, e.verdict) for e in effects]
+    tolerance = next((e.tolerance for e in effects if e.tolerance is not None), None)
+    extra = [0.0] if tolerance is None else [0.0, tolerance, -tolerance]
+    return _dots(
+        "Shortcut sensitivity of each edit, with its interval",
+        "shortcut sensitivity: total variation beyond the placebo's",
+        rows,
+        extra,
+        [(0.0, "zero", "")],
+        None if tolerance is None else (-tolerance, tolerance),
+    )
+
+
+def accuracy_dots(effects: Sequence[Effect]) -> Dots:
+    """Draw the clean accuracy of every group."""
+    rows = [(e.group.replace("=", ": "), estimate(e), e.estimate, e.low, e.high, "plain") for e in effects]
+    return _dots("Accuracy by group, with its interval", "accuracy or recall", rows, [0.0, 1.0], [], None)
+
+
+def relevance_dots(relevance: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Dots | None:
+    """Draw, by class, the mean relevance mass in text beside the mean of the relocated regions'."""
+    rows = []
+    for name, members in by_class(relevance, classes).items():
+        if members:
+            mass = sum(r["mass_in_text"] for r in members) / len(members)
+            placed = [r for r in members if r["placebo_median"] is not None]
+            rows.append((f"{name} (n = {len(members)})", number(mass), mass, None, None, "plain"))
+            if placed:
+                low, middle, high = (
+                    sum(r[key] for r in placed) / len(placed)
+                    for key in ("placebo_low", "placebo_median", "placebo_high")
+                )
+                text = f"{number(middle)} [{number(low)}, {number(high)}]"
+                rows.append(("moved along the border", text, middle, low, high, "placebo"))
+    if not rows:
+        return None
+    return _dots(
+        "Share of positive relevance inside text, by class, and inside the same boxes moved",
+        "share of positive relevance",
+        rows,
+        [0.0],
+        [(0.0, "zero", "")],
+        None,
+    )
+
+
+def _dots(
+    title: str,
+    axis: str,
+    rows: Sequence[tuple[str, str, float | None, float | None, float | None, str]],
+    extra: Sequence[float],
+    lines: Sequence[tuple[float, str, str]],
+    band: tuple[float, float] | None,
+) -> Dots:
+    values = [v for row in rows for v in row[2:5] if v is not None] + list(extra)
+    low, high = min(values), max(values)
+    room = 0.04 * (high - low) or 0.5
+    low, high = low - room, high + room
+
+    def place(value: float) -> float:
+        return round(_LEFT_PX + (value - low) / (high - low) * (WIDTH_PX - _LEFT_PX - _RIGHT_PX), 1)
+
+    def placed(value: float | None) -> float | None:
+        return None if value is None else place(value)
+
+    marks = tuple(
+        Mark(
+            y=_TOP_PX + _ROW_PX * (i + 0.5),
+            label=label,
+            numbers=numbers,
+            x=placed(value),
+            low=placed(start),
+            high=placed(end),
+            kind=kind,
+        )
+        for i, (label, numbers, value, start, end, kind) in enumerate(rows)
+    )
+    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 1e9) if (high - low) / s <= 7)
+    first, last = int(low / step) - 1, int(high / step) + 1
+    ticks = tuple((place(k * step), number(k * step, 2)) for k in range(first, last + 1) if low <= k * step <= high)
+    return Dots(
+        title=title,
+        axis=axis,
+        height=_TOP_PX + _ROW_PX * len(rows) + _BOTTOM_PX,
+        marks=marks,
+        ticks=ticks,
+        lines=tuple((place(value), kind, text) for value, kind, text in lines),
+        band=None if band is None else (place(band[0]), place(band[1])),
+    )

@@ -1,0 +1,139 @@
+"""report.html: one file, no request, complete with scripts off."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from audit.files import write_atomically
+from audit.results import Effect
+from reports import words
+from reports.figures import WIDTH_PX, accuracy_dots, effect_forest, relevance_dots
+from reports.runfolder import RunView, by_class, read_run
+
+OPEN_EXAMPLES = 12
+
+
+def render_html(path: Path) -> Path:
+    """Write `report.html` of a finished run; the same run gives the same bytes.
+
+    Raises
+    ------
+    StoreError
+        If the run is not complete or a file of it is damaged.
+    """
+    run = read_run(path)
+    style, script = _asset("report.css"), _asset("report.js")
+    environment = Environment(
+        loader=PackageLoader("templates", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=words.number, estimate=words.estimate)
+    page = environment.get_template("report.html.j2").render(
+        run=run,
+        plan=run.plan,
+        words=words,
+        policy=_policy(style, script),
+        style=Markup(style),  # noqa: S704  # our own file, and its hash is in the policy
+        script=Markup(script),  # noqa: S704
+        width=WIDTH_PX,
+        forest=effect_forest(run.headline()),
+        groups=accuracy_dots(_groups(run)),
+        group_effects=_groups(run),
+        relevance_figure=relevance_dots(run.relevance, run.plan["model"]["classes"]),
+        relevance_rows=_relevance_rows(run),
+        subgroups=[e for e in run.effects if e.measure == "shortcut_sensitivity" and e.group != "all"],
+        controls=_controls(run),
+        curves=_curves(run),
+        open_examples=OPEN_EXAMPLES,
+    )
+    target = path / "report.html"
+    write_atomically(target, page.encode("utf-8", "xmlcharrefreplace"))
+    return target
+
+
+def _asset(name: str) -> str:
+    return (resources.files("templates") / name).read_text(encoding="utf-8").strip()
+
+
+def _policy(style: str, script: str) -> str:
+    """Return a content policy that admits these two blocks, pictures in the file, and nothing else."""
+
+    def digest(text: str) -> str:
+        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest(style)}'; script-src 'sha256-{digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _groups(run: RunView) -> list[Effect]:
+    found = [
+        e for e in run.effects if e.condition == "clean" and e.group != "all" and e.measure in ("accuracy", "recall")
+    ]
+    # A column of one value says nothing that the whole does not.
+    columns = [e.group.split("=")[0] for e in found]
+    return [e for e in found if columns.count(e.group.split("=")[0]) > 1]
+
+
+def _relevance_rows(run: RunView) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for name, members in by_class(run.relevance, run.plan["model"]["classes"]).items():
+        if members:
+            n = len(members)
+            significant = [r for r in members if r["placebo_p"] is not None and r["placebo_p"] <= 0.05]
+            rows.append(
+                {
+                    "name": name,
+                    "n": n,
+                    "mass": sum(r["mass_in_text"] for r in members) / n,
+                    "area": sum(r["area_share"] for r in members) / n,
+                    "enrichment": sorted(r["enrichment"] for r in members)[n // 2],
+                    "significant": len(significant) / n,
+                }
+            )
+    return rows
+
+
+def _controls(run: RunView) -> list[tuple[str, str, bool]]:
+    """Return what the audit checked of itself: what, found, as it must be?"""
+    found = []
+    for effect in run.effects:
+        if effect.measure == "max_abs_probability_change":
+            change = effect.estimate
+            seen = (
+                "not applied to any image"
+                if change is None
+                else f"largest change {change:g} in {effect.n_images} images"
+            )
+            found.append((f"{effect.condition}: own crops pasted back change nothing", seen, change == 0))
+    gaps = [r["conservation_gap"] for r in run.relevance if r["conservation_gap"] is not None]
+    if gaps:
+        found.append(
+            (
+                "LRP: every layer's relevance is accounted for",
+                f"largest gap {max(gaps):.1e} of the start",
+                max(gaps) < 1e-4,
+            )
+        )
+    return found
+
+
+def _curves(run: RunView) -> list[dict[str, object]]:
+    """Return the training story, as far as the bundle tells it: rows of numbers by step and epoch."""
+    metrics = run.plan["model"].get("training", {}).get("metrics", {})
+    rows: list[dict[str, object]] = []
+    for step in ("findings", "classes"):
+        story = metrics.get(step)
+        epochs = story.get("epochs", []) if isinstance(story, dict) else []
+        rows += [{"step": step, **row} for row in epochs if isinstance(row, dict)]
+    return rows

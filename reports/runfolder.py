@@ -1,0 +1,154 @@
+"""A finished run, read back for rendering."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit.errors import StoreError
+from audit.results import Effect, Verdict, effect_from_json, verdict_from_json
+from audit.store import RunFolder
+
+_TOP_WORDS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordCount:
+    """One string that stands on films."""
+
+    text: str
+    """As the engine read it; hostile until escaped."""
+    by_class: Mapping[str, int]
+    """Class -> films that carry it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """Everything that a rendering may show."""
+
+    path: Path
+    """The run folder."""
+    plan: Mapping[str, Any]
+    """plan.json."""
+    run: Mapping[str, Any]
+    """run.json."""
+    verdict: Verdict
+    """verdict.json."""
+    effects: tuple[Effect, ...]
+    """effects.json."""
+    confusion: Mapping[str, Mapping[str, int]]
+    """True class -> predicted class -> clean images."""
+    words: tuple[WordCount, ...]
+    """The strings on most films."""
+    films_with_text: Mapping[str, tuple[int, int]]
+    """Class -> (films with text, films)."""
+    relevance: tuple[Mapping[str, Any], ...]
+    """Rows of relevance.parquet, with the label of each image; empty where there is none."""
+    examples: tuple[Mapping[str, Any], ...]
+    """examples.json, with every picture as a data URI."""
+
+    def find(self, condition: str, measure: str, group: str = "all", *, controlled: bool = False) -> Effect | None:
+        """Return one effect; the placebo-controlled one if asked for."""
+        for effect in self.effects:
+            if (effect.condition, effect.measure, effect.group) == (condition, measure, group):
+                if (effect.placebo is not None) == controlled:
+                    return effect
+        return None
+
+    def edits(self) -> list[Mapping[str, Any]]:
+        """Return the suite's edits."""
+        return [c for c in self.plan["suite"]["conditions"] if c["role"] == "edit"]
+
+    def headline(self) -> list[Effect]:
+        """Return the shortcut sensitivity of every edit, the largest first."""
+        found = [e for e in self.effects if e.measure == "shortcut_sensitivity" and e.group == "all"]
+        return sorted(found, key=lambda e: -(e.estimate if e.estimate is not None else -9.0))
+
+
+def read_run(path: Path) -> RunView:
+    """Read a finished run.
+
+    Raises
+    ------
+    StoreError
+        If a file is missing or damaged, or the run was not finished.
+    """
+    folder = RunFolder(path)
+    run = folder.read_json("run.json")
+    if run.get("status") != "complete":
+        raise StoreError(f"The run {path} is not complete; repeat its command and it goes on where it stopped.")
+    records = {
+        row["record_id"]: row for row in folder.read_rows("records.parquet", ["record_id", "label", "n_regions"])
+    }
+    totals, texts = (
+        Counter(r["label"] for r in records.values()),
+        Counter(r["label"] for r in records.values() if r["n_regions"]),
+    )
+    return RunView(
+        path=path,
+        plan=folder.read_json("plan.json"),
+        run=run,
+        verdict=verdict_from_json(folder.read_json("verdict.json")),
+        effects=tuple(effect_from_json(row) for row in folder.read_json("effects.json")["effects"]),
+        confusion=_confusion(folder),
+        words=_words(folder, {key: row["label"] for key, row in records.items()}),
+        films_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},
+        relevance=_relevance(folder, records),
+        examples=tuple(_with_pictures(folder, e) for e in folder.read_json("examples/examples.json")["examples"]),
+    )
+
+
+def _confusion(folder: RunFolder) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for part in sorted((folder.path / "predictions").glob("part-*.parquet")):
+        for row in folder.read_rows(f"predictions/{part.name}", ["condition", "label", "predicted"]):
+            if row["condition"] == "clean":
+                cells = counts.setdefault(row["label"], {})
+                cells[row["predicted"]] = cells.get(row["predicted"], 0) + 1
+    return counts
+
+
+def _words(folder: RunFolder, labels: Mapping[str, str]) -> tuple[WordCount, ...]:
+    """Count, for each string that was read on at least two films, the films of each class that carry it."""
+    films: defaultdict[str, set[str]] = defaultdict(set)
+    for row in folder.read_rows("regions.parquet", ["record_id", "text"]):
+        text = " ".join(row["text"].upper().split())
+        if text:
+            films[text].add(row["record_id"])
+    common = sorted((t for t in films if len(films[t]) > 1), key=lambda t: (-len(films[t]), t))[:_TOP_WORDS]
+    return tuple(WordCount(text=t, by_class=dict(Counter(labels[i] for i in sorted(films[t])))) for t in common)
+
+
+def _relevance(folder: RunFolder, records: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    if not folder.has("relevance.parquet"):
+        return ()
+    return tuple({**row, "label": records[row["record_id"]]["label"]} for row in folder.read_rows("relevance.parquet"))
+
+
+def _with_pictures(folder: RunFolder, example: Mapping[str, Any]) -> dict[str, Any]:
+    shown = dict(example)
+    for part in ("clean", "edit", "difference", "overlay"):
+        if shown.get(part) is not None:
+            shown[part] = {**shown[part], "uri": _data_uri(folder.path / "examples", str(shown[part]["file"]))}
+    return shown
+
+
+def _data_uri(folder: Path, name: str) -> str:
+    path = folder / Path(name).name  # a name from a file: never a path out of the folder
+    kind = {".jpg": "jpeg", ".png": "png"}.get(path.suffix)
+    if kind is None:
+        raise StoreError(f"The picture {path} is neither .jpg nor .png.")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"The picture {path} cannot be read ({error.strerror}).") from error
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def by_class(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """Group relevance rows that have text by the image's class, in the order of the classes."""
+    return {name: [r for r in rows if r["label"] == name and r["mass_in_text"] is not None] for name in classes}

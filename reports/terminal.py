@@ -1,0 +1,55 @@
+"""The summary of a run on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reports.runfolder import RunView
+from reports.words import estimate, headline, reach, summary_lines
+
+_STYLE = {"sensitive": "bold red", "robust": "green", "inconclusive": "yellow"}
+
+
+def render_terminal(run: RunView, console: Console) -> None:
+    """Print the headline, the table of judged effects, and where relevance lies.
+
+    Every string is printed as it is: class and file names are not markup.
+    """
+    lines = summary_lines(run)
+    console.print(Text(lines[0], style="bold"))
+    console.print(Text(f"Accuracy {estimate(run.find('clean', 'accuracy'))}, by source:"))
+    sources = Table(box=None, pad_edge=False, show_header=False)
+    for effect in run.effects:
+        if effect.condition == "clean" and effect.measure == "accuracy" and effect.group.startswith("source="):
+            sources.add_row(
+                Text("  " + effect.group.removeprefix("source=")),
+                Text(estimate(effect)),
+                Text(f"n = {effect.n_images}"),
+            )
+    console.print(sources)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("edit", "beyond", "n", "shortcut sensitivity", "accuracy", "flips", "verdict"):
+        table.add_column(column, justify="right" if column == "n" else "left", overflow="fold")
+    for effect in run.headline():
+        accuracy = run.find(effect.condition, "accuracy", controlled=True)
+        flips = run.find(effect.condition, "flip_rate")
+        table.add_row(
+            Text(effect.condition),
+            Text(effect.placebo or ""),
+            Text(str(effect.n_images)),
+            Text(estimate(effect)),
+            Text("" if accuracy is None or accuracy.estimate is None else f"{accuracy.estimate:+.3f}"),
+            Text("" if flips is None or flips.estimate is None else f"{flips.estimate:.3f}"),
+            Text(effect.verdict, style=_STYLE.get(effect.verdict, "")),
+        )
+    console.print(table)
+    for line in lines:
+        if line.startswith("Relevance"):
+            console.print(Text(line))
+    console.print(Text(headline(run)))
+    console.print(Text(reach(run)))
+    for gate in run.verdict.gates:
+        console.print(Text(f"gate {gate.id}: {gate.status}"))
+    console.print(Text(f"{run.verdict.status.upper()}", style="bold"))
