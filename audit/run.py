@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.cohorts import audited_cohort
-from audit.conditions import Suite, load_suite
+from audit.conditions import load_suite
 from audit.config import Settings
 from audit.errors import RelevanceError
 from audit.examples import write_examples

@@ -126,7 +126,9 @@ def main() -> None:
         difference = float(np.abs(engine - logits).max())
         print(f"largest difference of a logit: {difference:.1e}")
         assert difference <= 1e-5, "the engine must predict what the naive script predicts"
-        print(f"ratio naive / engine: {naive_s / engine_s:.2f} ({len(records)} images, {len(suite.conditions)} conditions)")
+        print(
+            f"ratio naive / engine: {naive_s / engine_s:.2f} ({len(records)} images, {len(suite.conditions)} conditions)"
+        )
 
 
 if __name__ == "__main__":

@@ -71,7 +71,9 @@ def main() -> None:
             peaks[n_images] = audit_in_child(films, model, folder / f"out-{n_images}")
             print(f"{n_images} images: peak {peaks[n_images]:.0f} MB")
         print(f"ratio of peaks: {peaks[options.large] / peaks[options.small]:.3f}")
-        print(f"(this process, which only made the films: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB)")
+        print(
+            f"(this process, which only made the films: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB)"
+        )
 
 
 if __name__ == "__main__":

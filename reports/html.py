@@ -105,7 +105,7 @@ def _relevance_rows(run: RunView) -> list[dict[str, object]]:
 
 
 def _controls(run: RunView) -> list[tuple[str, str, bool]]:
-    """Return what the audit checked of itself: what, found, as it must be?"""
+    """Return what the audit checked of itself: what, found, and whether that is as it must be."""
     found = []
     for effect in run.effects:
         if effect.measure == "max_abs_probability_change":

@@ -54,9 +54,9 @@ class RunView:
     def find(self, condition: str, measure: str, group: str = "all", *, controlled: bool = False) -> Effect | None:
         """Return one effect; the placebo-controlled one if asked for."""
         for effect in self.effects:
-            if (effect.condition, effect.measure, effect.group) == (condition, measure, group):
-                if (effect.placebo is not None) == controlled:
-                    return effect
+            found = (effect.condition, effect.measure, effect.group) == (condition, measure, group)
+            if found and (effect.placebo is not None) == controlled:
+                return effect
         return None
 
     def edits(self) -> list[Mapping[str, Any]]:

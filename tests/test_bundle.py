@@ -100,7 +100,7 @@ def test_find_by_name_or_path_or_near_miss(write_bundle: Callable[..., Path], tm
     assert find_bundle(str(folder)) == folder
     with pytest.raises(UnknownNameError, match=r"Did you mean 'net-C'.*audit train net-c"):
         find_bundle("net-c", folder.parent)
-    with pytest.raises(ModelError, match="holds no model.json"):
+    with pytest.raises(ModelError, match=r"holds no model\.json"):
         find_bundle(str(tmp_path))
 
 

@@ -285,7 +285,7 @@ def test_damaged_images_are_skipped_and_counted(
     boxes = json.loads((manifest.parent / "boxes.json").read_text())
     del boxes["images"]["images/covid-1.png"]
     (manifest.parent / "boxes.json").write_text(json.dumps(boxes))
-    with pytest.raises(AuditError, match="covid-1.png"):
+    with pytest.raises(AuditError, match=r"covid-1\.png"):
         audit(settings(manifest=manifest))
     run = audit(settings(manifest=manifest, on_bad_image="skip"))
     assert json.loads((run / "run.json").read_text())["skipped"] == {"unreadable image": 1}

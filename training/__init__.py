@@ -1,0 +1,1 @@
+"""The training chain of Bassi & Attux (2021), and synthetic radiographs to run it on."""

@@ -92,7 +92,7 @@ def train(
                 inputs, targets = training.training_batch(order[start : start + step.batch], seed=seed, epoch=epoch)
                 optimiser.zero_grad()
                 value = _losses(network(inputs), targets, loss).mean()
-                value.backward()
+                torch.autograd.backward([value])
                 optimiser.step()
                 total += value.item() * len(inputs)
                 on_images(len(inputs))
@@ -152,7 +152,7 @@ def parameter_groups(network: nn.Module, phase: Phase) -> list[dict[str, Any]]:
         elif name.startswith("classifier."):
             depth = 0
         else:
-            depth = 1 if name.startswith(f"features.norm{n_blocks + 1}.") else n_blocks
+            depth = n_blocks if name.startswith(("features.conv0.", "features.norm0.")) else 1
         groups.setdefault(depth, []).append(parameter)
     return [
         {"params": groups[depth], "lr": phase.rate * phase.rate_factor_per_block**depth} for depth in sorted(groups)

@@ -42,10 +42,9 @@ def render(path: Path) -> Path:
 
 def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
     """Print a finished run for people or machines; return the exit code."""
+    from audit.gates import exit_code
     from reports.runfolder import read_run
     from reports.terminal import render_terminal
-
-    from audit.gates import exit_code
 
     code = exit_code(verdict.status)
     if as_json:

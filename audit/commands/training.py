@@ -102,14 +102,14 @@ def _listener(on_stage: Callable[[str, int], Callable[[], None]]) -> Callable[[P
     """Turn the chain's progress into stages: a new one whenever the step changes."""
     current = ""
     shown = 0
-    step: Callable[[], None] = lambda: None
+    step: Callable[[], None] | None = None
 
     def listen(progress: Progress) -> None:
         nonlocal current, shown, step
         if progress.step != current:
             current, shown = progress.step, 0
             step = on_stage(f"training: {progress.step}", progress.total)
-        while shown < progress.done:
+        while step is not None and shown < progress.done:
             shown += 1
             step()
         if progress.message and progress.step == "backbone":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from audit.errors import UnknownNameError, UsageError
-from audit.models.networks import ARCHITECTURES
+from audit.models import networks
 from training.augmentation import Augmentation
 
 
@@ -99,9 +99,9 @@ class Recipe:
     """The last step."""
 
     def __post_init__(self) -> None:
-        if self.architecture not in ARCHITECTURES:
-            raise UnknownNameError("architecture", self.architecture, ARCHITECTURES)
-        _check("the recipe", "input_px", self.input_px, 32 <= self.input_px <= 4096, "between 32 and 4096")
+        if self.architecture not in networks.ARCHITECTURES:
+            raise UnknownNameError("architecture", self.architecture, networks.ARCHITECTURES)
+        _check("the recipe", "input_px", self.input_px, 64 <= self.input_px <= 4096, "between 64 and 4096")
         _check("the recipe", "test_per_class", self.test_per_class, self.test_per_class >= 1, "at least 1")
 
 
