@@ -1,0 +1,241 @@
+"""Effects on tables of predictions: replicas of the numbers, and how they must behave when the table changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from audit.conditions import CLEAN, Condition, Suite
+from audit.errors import AuditError, CohortError, ModelError, UnknownNameError, UsageError
+from audit.results import Effect, PredictionTable
+from audit.statistics.effects import control_failures, measure_effects
+from audit.statistics.estimands import MIN_GROUP_PATIENTS
+
+CLASSES = ("normal", "pneumonia", "covid")
+SUITE = Suite(
+    name="test",
+    version=1,
+    description="",
+    conditions=(
+        CLEAN,
+        Condition(name="mask", perturbation="text-mask", role="edit", placebo="elsewhere", parameters={}),
+        Condition(name="elsewhere", perturbation="placebo-mask", role="placebo", draws=3, parameters={}),
+        Condition(name="own", perturbation="paste-letters", role="control", parameters={}),
+        Condition(name="blur", perturbation="blur", role="edit", parameters={}),
+    ),
+)
+
+
+def table(
+    n: int = 120, *, seed: int = 0, pull: float = 0.0, n_patients: int = 60, applied: Mapping[str, float] | None = None
+) -> PredictionTable:
+    """Return predictions of which `mask` moves every image's logit of the true class down by `pull`."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    clean = rng.normal(0, 1, (n, 3))
+    clean[np.arange(n), labels] += 1.5
+    draws = {"mask": 1, "elsewhere": 3, "own": 1, "blur": 1}
+    logits, was_applied = {"clean": clean[None]}, {"clean": np.ones((1, n), bool)}
+    for name, count in draws.items():
+        moved = np.repeat(clean[None], count, 0)
+        if name in ("mask", "elsewhere", "blur"):
+            moved = moved + rng.normal(0, 0.2, moved.shape)
+        if name == "mask":
+            moved[0, np.arange(n), labels] -= pull
+        seen = rng.random(n) < (applied or {}).get(name, 1.0)
+        was_applied[name] = np.repeat(seen[None], count, 0)
+        logits[name] = np.where(was_applied[name][:, :, None], moved, clean)
+    patients = np.arange(n) % n_patients
+    return PredictionTable(
+        record_ids=np.array([f"r{i:04}" for i in range(n)]),
+        labels=labels.astype(np.int64),
+        patients=np.array([f"p{p}" for p in patients]),
+        groups={"source": np.where(patients % 2 == 0, "north", "south"), "view": np.full(n, "")},
+        classes=CLASSES,
+        logits={k: v.astype(np.float32) for k, v in logits.items()},
+        applied=was_applied,
+    )
+
+
+def measure(t: PredictionTable, **changes: object) -> list[Effect]:
+    return measure_effects(t, SUITE, **{"seed": 0, "resamples": 400, "level": 0.95, **changes})
+
+
+def pick(effects: list[Effect], condition: str, measure: str, group: str = "all", placebo: str | None = None) -> Effect:
+    found = [e for e in effects if (e.condition, e.measure, e.group, e.placebo) == (condition, measure, group, placebo)]
+    assert len(found) == 1, [(e.condition, e.measure, e.group, e.placebo) for e in effects]
+    return found[0]
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits.astype(float) - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def test_every_estimate_by_hand() -> None:
+    t = table(pull=1.0, applied={"mask": 0.8})
+    found = measure(t)
+    clean = t.logits["clean"][0]
+    correct = clean.argmax(-1) == t.labels
+    assert pick(found, "clean", "accuracy").estimate == pytest.approx(correct.mean())
+    for c, name in enumerate(CLASSES):
+        assert pick(found, "clean", "recall", f"class={name}").estimate == pytest.approx(correct[t.labels == c].mean())
+    balanced = np.mean([correct[t.labels == c].mean() for c in range(3)])
+    assert pick(found, "clean", "balanced_accuracy").estimate == pytest.approx(balanced)
+    north = t.groups["source"] == "north"
+    assert pick(found, "clean", "accuracy", "source=north").estimate == pytest.approx(correct[north].mean())
+
+    population = t.applied["mask"][0]
+
+    def change(name: str, kind: str) -> np.ndarray:
+        draws = t.logits[name]
+        p0, p1 = probabilities(clean), probabilities(draws)
+        if kind == "tv":
+            return 0.5 * np.abs(p1 - p0).sum(-1).mean(0)
+        return ((draws.argmax(-1) == t.labels).astype(float) - correct).mean(0)
+
+    for kind, name in (("tv", "shortcut_sensitivity"), ("accuracy", "accuracy")):
+        expected = (change("mask", kind) - change("elsewhere", kind))[population].mean()
+        entry = pick(found, "mask", name, placebo="elsewhere")
+        assert entry.estimate == pytest.approx(expected, abs=1e-6)
+        assert entry.n_images == population.sum()
+    assert pick(found, "mask", "accuracy").estimate == pytest.approx(change("mask", "accuracy")[population].mean())
+    raw = pick(found, "mask", "flip_rate")
+    assert raw.estimate == pytest.approx((t.logits["mask"][0].argmax(-1) != clean.argmax(-1))[population].mean())
+    assert raw.discordant == round(raw.estimate * population.sum())
+
+
+def test_a_shortcut_is_sensitive_and_none_is_robust() -> None:
+    found = pick(measure(table(pull=2.5)), "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert (found.verdict, found.tolerance) == ("sensitive", 0.05)
+    assert found.low is not None
+    assert found.low > 0.05
+    none = pick(measure(table(n=600, n_patients=600)), "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert none.verdict == "robust"
+    few = pick(measure(table(n=6, n_patients=6)), "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert few.verdict == "inconclusive", "six images are no proof of anything"
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    t = table(pull=1.0)
+    order = np.random.default_rng(1).permutation(120)
+    shuffled = replace(
+        t,
+        record_ids=t.record_ids[order],
+        labels=t.labels[order],
+        patients=t.patients[order],
+        groups={k: v[order] for k, v in t.groups.items()},
+        logits={k: v[:, order] for k, v in t.logits.items()},
+        applied={k: v[:, order] for k, v in t.applied.items()},
+    )
+    assert measure(shuffled) == measure(t)
+    assert measure(t, seed=1) != measure(t)
+
+
+def test_names_of_classes_do_not_matter() -> None:
+    t = table(pull=1.0)
+    swap = np.array([2, 0, 1])
+    renamed = replace(
+        t,
+        labels=np.argsort(swap)[t.labels].astype(np.int64),
+        classes=tuple(CLASSES[c] for c in swap),
+        logits={k: v[:, :, swap] for k, v in t.logits.items()},
+    )
+    key = ("mask", "shortcut_sensitivity", "all", "elsewhere")
+    assert pick(measure(renamed), *key).estimate == pytest.approx(pick(measure(t), *key).estimate, abs=1e-9)
+
+
+def test_a_placebo_that_does_the_same_leaves_nothing() -> None:
+    t = table(pull=2.0)
+    same = replace(t, logits={**t.logits, "elsewhere": np.repeat(t.logits["mask"], 3, 0)})
+    entry = pick(measure(same), "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert entry.estimate == 0
+    assert entry.discordant > 0, "both moved predictions"
+
+
+def test_controls_are_exact() -> None:
+    t = table()
+    assert control_failures(measure(t)) == []
+    moved = t.logits["own"].copy()
+    moved[0, 3, 0] += 1e-3
+    failed = control_failures(measure(replace(t, logits={**t.logits, "own": moved})))
+    assert [e.condition for e in failed] == ["own"]
+    p0, p1 = probabilities(t.logits["clean"][0, 3]), probabilities(moved[0, 3])
+    assert failed[0].estimate == pytest.approx(np.abs(p1 - p0).max())
+
+
+def test_what_was_applied_nowhere_is_not_a_zero() -> None:
+    t = table()
+    nowhere = replace(t, applied={**t.applied, "mask": np.zeros((1, 120), bool)})
+    entry = pick(measure(nowhere), "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert (entry.estimate, entry.low, entry.verdict, entry.n_images) == (None, None, "inconclusive", 0)
+
+
+def test_one_draw_missing_leaves_the_image_out() -> None:
+    t = table()
+    applied = t.applied["elsewhere"].copy()
+    applied[2, :40] = False
+    entry = pick(
+        measure(replace(t, applied={**t.applied, "elsewhere": applied})),
+        "mask",
+        "shortcut_sensitivity",
+        placebo="elsewhere",
+    )
+    assert entry.n_images == 80
+
+
+def test_holm_covers_exactly_what_is_judged() -> None:
+    found = measure(table(pull=1.0))
+    judged = [e for e in found if e.tolerance is not None]
+    assert {(e.condition, e.measure) for e in judged} == {
+        ("mask", "shortcut_sensitivity"),
+        ("mask", "accuracy"),
+        ("blur", "accuracy"),
+    }
+    p = sorted(e.p for e in judged)
+    adjusted = sorted(e.p_adjusted for e in judged)
+    expected = [max(min(1.0, (3 - j) * p[j]) for j in range(i + 1)) for i in range(3)]
+    assert adjusted == pytest.approx(expected, abs=1e-9)
+    assert all(e.p is None and e.verdict == "descriptive" for e in found if e.tolerance is None)
+
+
+def test_small_subgroups_get_no_effect() -> None:
+    t = table()
+    groups = {"site": np.where(np.isin(t.patients, [f"p{i}" for i in range(MIN_GROUP_PATIENTS - 1)]), "tiny", "rest")}
+    found = measure(replace(t, groups=groups))
+    named = {e.group for e in found if e.measure == "shortcut_sensitivity"}
+    assert "site=rest" in named
+    assert "site=tiny" not in named
+    assert not any(e.group.startswith("view=") for e in measure(t)), "an empty cell is not a group"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "says"),
+    [
+        ({"resamples": 10}, UsageError, "At least 100"),
+        ({"level": 1.0}, UsageError, "level"),
+        ({"seed": -1}, UsageError, "seed"),
+        ({"tolerances": {"acuracy": 0.1}}, UnknownNameError, "Did you mean 'accuracy'"),
+        ({"tolerances": {"accuracy": 0.0}}, UsageError, "between 0 and 1"),
+    ],
+)
+def test_settings_out_of_range(changes: dict[str, object], kind: type[AuditError], says: str) -> None:
+    with pytest.raises(kind, match=says):
+        measure(table(), **changes)
+
+
+def test_tables_that_cannot_be_judged() -> None:
+    t = table()
+    broken = t.logits["mask"].copy()
+    broken[0, 5] = np.nan
+    with pytest.raises(ModelError, match=r"not finite for 1 of 120 images, the first being 'r0005'"):
+        measure(replace(t, logits={**t.logits, "mask": broken}))
+    with pytest.raises(CohortError, match="same record id"):
+        measure(replace(t, record_ids=np.array(["r"] * 120)))
+    with pytest.raises(CohortError, match="indices from 0 to 2"):
+        measure(replace(t, labels=t.labels + 1))
+    with pytest.raises(AuditError, match="declares condition 'blur'"):
+        measure(replace(t, logits={k: v for k, v in t.logits.items() if k != "blur"}))

@@ -1,0 +1,185 @@
+"""Gates: a pass or a failure needs the whole interval; everything else says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit.conditions import load_suite
+from audit.errors import UnknownNameError, UsageError
+from audit.gates import GateConfig, Rule, config_for, config_from_plan, exit_code, judge, rules_from_config
+from audit.results import Effect, plain
+
+EFFECT = Effect(
+    condition="mask",
+    placebo="elsewhere",
+    measure="shortcut_sensitivity",
+    group="all",
+    estimate=0.02,
+    low=0.01,
+    high=0.03,
+    level=0.95,
+    method="test",
+    n_images=100,
+    n_patients=90,
+    discordant=3,
+    p=0.01,
+    p_adjusted=0.02,
+    tolerance=0.05,
+    verdict="robust",
+    minimum_detectable=0.015,
+)
+RAW = replace(EFFECT, placebo=None, measure="accuracy", estimate=-0.04, low=-0.08, high=0.0)
+CONTROLLED = replace(RAW, placebo="elsewhere", estimate=-0.01, low=-0.03, high=0.01)
+PLACEBO = replace(RAW, condition="elsewhere", estimate=-0.03)
+CLEAN = replace(RAW, condition="clean", estimate=0.8, low=0.7, high=0.9)
+EFFECTS = [CLEAN, RAW, EFFECT, CONTROLLED, PLACEBO]
+
+
+def rule(**changes: object) -> Rule:
+    return replace(
+        Rule(id="r", metric="shortcut_sensitivity", operator="<=", limit=0.05),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def status(*rules: Rule, effects: list[Effect] | None = None, **changes: object) -> str:
+    return judge(effects or EFFECTS, GateConfig(rules=rules, **changes)).status  # type: ignore[arg-type]
+
+
+@given(st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(-1, 1), st.sampled_from(["<=", ">="]))
+def test_only_the_whole_interval_decides(estimate: float, below: float, above: float, limit: float, side: str) -> None:
+    effect = replace(EFFECT, estimate=estimate, low=estimate - below, high=estimate + above)
+    found = status(rule(limit=limit, operator=side), effects=[effect])
+    holds = [v <= limit if side == "<=" else v >= limit for v in (effect.low, effect.high)]
+    assert found == ("pass" if all(holds) else "inconclusive" if any(holds) else "fail")
+
+
+def test_controlled_where_there_is_a_placebo_and_placebos_are_not_judged() -> None:
+    verdict = judge(EFFECTS, GateConfig(rules=(rule(metric="accuracy", operator=">=", limit=-0.05),)))
+    assert [(g.actual, g.where) for g in verdict.gates] == [(-0.01, "mask beyond elsewhere, all")]
+    assert status(rule(metric="accuracy", operator=">=", limit=0.75, condition="clean")) == "inconclusive"
+
+
+def test_policies_levels_and_exit_codes() -> None:
+    undecided = rule(limit=0.02)
+    assert status(undecided) == "inconclusive"
+    assert status(undecided, inconclusive="fail") == "fail"
+    assert status(undecided, inconclusive="pass") == "pass"
+    assert status(undecided, rule(id="s", limit=0.001)) == "fail", "a failure outweighs"
+    assert status(rule(limit=0.001, level="warn")) == "not gated"
+    assert status(rule(limit=0.001, level="warn"), rule(id="s")) == "pass"
+    assert [exit_code(s) for s in ("pass", "not gated", "fail", "inconclusive")] == [0, 0, 1, 3]
+
+
+def test_too_few_images_or_no_estimate_never_pass() -> None:
+    assert status(rule(), min_images=101) == "inconclusive"
+    assert status(rule(), min_images=100) == "pass"
+    gone = replace(EFFECT, estimate=None, low=None, high=None, n_images=0)
+    assert status(rule(), effects=[gone]) == "inconclusive"
+
+
+def test_exact_controls_need_no_interval() -> None:
+    exact = replace(
+        EFFECT, condition="own", placebo=None, measure="max_abs_probability_change", estimate=0.0, low=None, high=None
+    )
+    own = rule(metric="max_abs_probability_change", limit=0.0, condition="own")
+    assert status(own, effects=[exact]) == "pass"
+    assert status(own, effects=[replace(exact, estimate=1e-9)]) == "fail"
+
+
+def test_reasons_say_what_would_decide() -> None:
+    verdict = judge([replace(EFFECT, low=-0.02, high=0.06)], GateConfig(rules=(rule(),)))
+    assert "holds the limit 0.05; about 160 patients would decide (90 now)" in verdict.gates[0].reason
+    assert "could not be decided (r)" in verdict.summary
+    passed = judge(EFFECTS, GateConfig(rules=(rule(),)))
+    assert "smallest judged effect that these data would find is 0.015" in passed.summary
+
+
+def test_one_result_for_each_condition() -> None:
+    two = [EFFECT, replace(EFFECT, condition="paste", estimate=0.2, low=0.1, high=0.3)]
+    verdict = judge(two, GateConfig(rules=(rule(),)))
+    assert [(g.id, g.status) for g in verdict.gates] == [("r-mask", "pass"), ("r-paste", "fail")]
+
+
+def test_rules_that_match_nothing_are_mistakes() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'mask'"):
+        status(rule(condition="msk"))
+    with pytest.raises(UnknownNameError, match="group"):
+        status(rule(group="sex=F"))
+    with pytest.raises(UsageError, match="recall is not measured under any edit"):
+        status(rule(metric="recall"))
+
+
+TABLE = {"id": "a", "metric": "accuracy", "min": -0.05}
+
+
+def test_configuration_is_read() -> None:
+    config = rules_from_config(
+        {
+            "inconclusive": "fail",
+            "min_images": 50,
+            "rule": [{**TABLE, "where": {"condition": "mask", "group": "source=north"}, "level": "warn"}],
+        }
+    )
+    assert config == GateConfig(
+        rules=(
+            Rule(
+                id="a",
+                metric="accuracy",
+                operator=">=",
+                limit=-0.05,
+                condition="mask",
+                group="source=north",
+                level="warn",
+            ),
+        ),
+        inconclusive="fail",
+        min_images=50,
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"rules": []}, "Did you mean 'rule'"),
+        ({"inconclusive": "blok"}, "Did you mean 'block'"),
+        ({"min_images": -1}, "whole number"),
+        ({"min_images": True}, "whole number"),
+        ({"rule": {"id": "a"}}, "written as"),
+        ({"rule": [{"metric": "accuracy", "max": 0}]}, "needs an id"),
+        ({"rule": [{**TABLE, "metric": "acuracy"}]}, "Did you mean 'accuracy'"),
+        ({"rule": [{**TABLE, "max": 1}]}, "either max or min, found max and min"),
+        ({"rule": [{"id": "a", "metric": "accuracy"}]}, "found neither"),
+        ({"rule": [{**TABLE, "min": "0"}]}, "finite number"),
+        ({"rule": [{**TABLE, "min": float("nan")}]}, "finite number"),
+        ({"rule": [{**TABLE, "where": {"conditon": "x"}}]}, "Did you mean 'condition'"),
+        ({"rule": [{**TABLE, "where": "mask"}]}, "must look like"),
+        ({"rule": [{**TABLE, "level": "warning"}]}, "Did you mean 'warn'"),
+        ({"rule": [TABLE, TABLE]}, "unique"),
+    ],
+)
+def test_configuration_with_mistakes(table: dict[str, object], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        rules_from_config(table)
+
+
+def test_defaults_limit_every_edit_with_a_placebo() -> None:
+    suite = load_suite("quick")
+    assert config_for(None, suite, {"shortcut_sensitivity": 0.05}, asked=False) is None
+    config = config_for(None, suite, {"shortcut_sensitivity": 0.05}, asked=True)
+    assert config is not None
+    edits = [c.name for c in suite.conditions if c.role == "edit" and c.placebo]
+    assert [(r.condition, r.limit, r.operator) for r in config.rules] == [(name, 0.05, "<=") for name in edits]
+    bare = replace(suite, conditions=tuple(c for c in suite.conditions if c.role == "clean"))
+    with pytest.raises(UsageError, match="has none"):
+        config_for(None, bare, {"shortcut_sensitivity": 0.05}, asked=True)
+
+
+def test_a_plan_remembers_its_gates() -> None:
+    config = GateConfig(rules=(rule(condition="mask", reason="because"),), inconclusive="pass", min_images=3)
+    plan = {"gates": plain(config.rules), "gate_policy": {"inconclusive": "pass", "min_images": 3}}
+    assert config_from_plan(plan) == config

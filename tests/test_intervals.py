@@ -1,0 +1,210 @@
+"""Intervals against textbook values, against brute force, and against their promise: coverage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import norm
+from statsmodels.stats.proportion import proportion_confint
+
+from audit.statistics.clusters import PatientBootstrap, sum_by_patient
+from audit.statistics.intervals import change_intervals, share_interval, tango_limits, wilson_limits
+from audit.statistics.multiplicity import holm
+from audit.statistics.power import detectable_difference, patients_to_decide
+
+Z = float(norm.ppf(0.975))
+
+
+def sums(values, patients=None, *, scale="difference", counted=True, strata=None, spread=1.0):
+    values = np.asarray(values, dtype=float)
+    patients = np.arange(len(values)) if patients is None else np.asarray(patients)
+    found = sum_by_patient(
+        values,
+        patients.astype(np.intp),
+        int(patients.max()) + 1,
+        population=np.ones(len(values), bool),
+        scale=scale,
+        counted=counted,
+        strata=None if strata is None else np.asarray(strata),
+        spread=spread,
+    )
+    assert found is not None
+    return found
+
+
+def one(sample, *, resamples=4000, seed=0, level=0.95):
+    rng = np.random.Generator(np.random.PCG64(seed))
+    return change_intervals([sample], bootstrap=PatientBootstrap(sample.totals.shape[1], resamples, rng), level=level)[
+        0
+    ]
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (10, 10), (81, 263), (1, 400)])
+def test_wilson_is_the_textbooks(hits: int, n: int) -> None:
+    low, high = proportion_confint(hits, n, method="wilson")
+    assert wilson_limits(hits, n, Z) == pytest.approx((low, high), abs=1e-9)
+
+
+def score_by_likelihood(gained: int, lost: int, n: int, delta: float) -> float:
+    """Return Tango's statistic with the nuisance share found by maximising the likelihood numerically."""
+
+    def negative(q: float) -> float:  # q: share lost; share gained is q + delta
+        total = 0.0
+        for count, share in ((gained, q + delta), (lost, q), (n - gained - lost, 1 - 2 * q - delta)):
+            if count:
+                total -= count * math.log(max(share, 1e-300))
+        return total
+
+    floor, top = max(0.0, -delta), (1 - delta) / 2
+    q = float(minimize_scalar(negative, bounds=(floor, top), method="bounded", options={"xatol": 1e-12}).x)
+    return (gained - lost - n * delta) / math.sqrt(n * (2 * q + delta * (1 - delta)))
+
+
+@pytest.mark.parametrize(("gained", "lost", "n"), [(1, 12, 100), (9, 3, 44), (20, 20, 100), (5, 0, 30), (2, 6, 400)])
+def test_tango_inverts_the_score_test(gained: int, lost: int, n: int) -> None:
+    low, high = tango_limits(gained, lost, n, Z)
+    assert score_by_likelihood(gained, lost, n, low) == pytest.approx(Z, abs=1e-4)
+    assert score_by_likelihood(gained, lost, n, high) == pytest.approx(-Z, abs=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 200))
+def test_tango_is_symmetric_and_never_a_point(gained: int, lost: int, same: int) -> None:
+    n = gained + lost + same
+    if n == 0:
+        return
+    low, high = tango_limits(gained, lost, n, Z)
+    assert -1 <= low < high <= 1
+    assert low <= (gained - lost) / n <= high
+    mirrored = tango_limits(lost, gained, n, Z)
+    assert mirrored == pytest.approx((-high, -low), abs=1e-9)
+
+
+def test_nothing_moved_is_not_a_proof() -> None:
+    found = one(sums(np.zeros(150)))
+    assert found.low is not None
+    assert found.low < 0 < found.high
+    assert found.high == pytest.approx(tango_limits(0, 0, 150, 1.976)[1], abs=1e-3)
+    assert found.p == 1.0
+    assert "no patient carries" in found.method
+    assert one(sums(np.zeros(15))).high > 3 * found.high, "fewer images, wider interval"
+    logits = one(sums(np.zeros(150), scale="unbounded", counted=False, spread=2.0))
+    assert logits.high - logits.low > 0.05
+
+
+def test_one_patient_says_nothing() -> None:
+    found = one(sums([1, 1, 0, 1], [0, 0, 0, 0]))
+    assert (found.low, found.high, found.p) == (-1.0, 1.0, 1.0)
+
+
+def test_bootstrap_is_that_of_plain_loops() -> None:
+    """Percentiles of resampled patients, with a loop over resamples that knows nothing of matrices."""
+    rng = np.random.default_rng(3)
+    patients = np.repeat(np.arange(60), rng.integers(1, 4, 60))
+    values = np.clip(rng.normal(0.1, 0.2, len(patients)) + rng.normal(0, 0.1, 60)[patients], -1, 1)
+    sample = sums(values, patients, counted=False)
+    found = one(sample, resamples=20_000)
+    assert "percentile bootstrap" in found.method
+    means = []
+    members = [np.flatnonzero(patients == p) for p in range(60)]
+    for _ in range(20_000):
+        rows = np.concatenate([members[p] for p in rng.integers(0, 60, 60)])
+        means.append(values[rows].mean())
+    g = 60
+    from scipy.stats import t
+
+    tail = norm.cdf(-t.ppf(0.975, g - 1) * math.sqrt(g / (g - 1)))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    width = high - low
+    assert found.low == pytest.approx(low, abs=0.05 * width)
+    assert found.high == pytest.approx(high, abs=0.05 * width)
+    assert sample.estimate == pytest.approx(values.mean())
+
+
+def test_patients_not_images_are_resampled() -> None:
+    """The same film ten times is not ten films: repeating every image leaves the interval where it was."""
+    rng = np.random.default_rng(1)
+    values = rng.choice([-1, 0, 0, 1], 80).astype(float)
+    once = one(sums(values))
+    tenfold = one(sums(np.repeat(values, 10), np.repeat(np.arange(80), 10)))
+    assert tenfold.high - tenfold.low == pytest.approx(once.high - once.low, rel=0.15)
+    as_images = one(sums(np.repeat(values, 10)))
+    assert as_images.high - as_images.low < 0.5 * (once.high - once.low)
+
+
+@pytest.mark.parametrize(("gain", "loss"), [(0.0, 0.02), (0.05, 0.1), (0.15, 0.3)])
+def test_coverage_of_paired_differences(gain: float, loss: float) -> None:
+    """95 % intervals hold the truth in about 95 % of repetitions, with two films a patient that agree half the time."""
+    rng = np.random.default_rng(7)
+    truth, held, repetitions = gain - loss, 0, 300
+    patients = np.repeat(np.arange(75), 2)
+    for _ in range(repetitions):
+        shared = rng.choice([1, -1, 0], 75, p=[gain, loss, 1 - gain - loss])[patients]
+        own = rng.choice([1, -1, 0], 150, p=[gain, loss, 1 - gain - loss])
+        values = np.where(rng.random(150) < 0.5, shared, own).astype(float)
+        found = one(sums(values, patients), resamples=600, seed=int(rng.integers(1 << 30)))
+        held += found.low <= truth <= found.high
+    assert 0.91 <= held / repetitions <= 1.0
+
+
+def test_accuracy_with_clusters_is_wider() -> None:
+    correct = np.repeat([1, 0, 1, 1, 0, 1, 1, 1, 0, 1], 4).astype(float)
+    grouped = share_interval(sums(correct, np.repeat(np.arange(10), 4), scale="proportion"), 0.95)
+    single = share_interval(sums(correct, scale="proportion"), 0.95)
+    assert grouped.high - grouped.low > 1.5 * (single.high - single.low)
+    assert 0 <= grouped.low <= 0.7 <= grouped.high <= 1
+
+
+def test_balanced_accuracy_is_the_mean_of_recalls() -> None:
+    labels = np.array([0] * 10 + [1] * 50 + [2] * 5)
+    correct = np.random.default_rng(0).integers(0, 2, 65).astype(float)
+    sample = sums(correct, scale="proportion", strata=labels)
+    assert sample.estimate == pytest.approx(np.mean([correct[labels == c].mean() for c in range(3)]))
+    found = share_interval(sample, 0.95)
+    assert found.low < sample.estimate < found.high
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
+    assert holm([None]) == [None]
+    assert holm([0.5]) == [0.5]
+
+
+def test_detectable_difference_has_the_power_it_says() -> None:
+    """Simulated McNemar tests find the smallest detectable difference in four of five repetitions."""
+    n, churn = 400, 0.05
+    found = detectable_difference(churn, n, Z)
+    rng = np.random.default_rng(0)
+    gained, lost = rng.multinomial(n, [churn + found, churn, 1 - 2 * churn - found], 4000).T[:2]
+    power = np.mean(np.abs(gained - lost) / np.sqrt(np.maximum(gained + lost, 1)) > Z)
+    assert power == pytest.approx(0.8, abs=0.04)
+    assert detectable_difference(0.3, 2, Z) is None, "two images find nothing"
+
+
+def test_patients_to_decide_shrinks_the_arm_to_the_limit() -> None:
+    needed = patients_to_decide(0.02, -0.02, 0.06, 0.04, 100)
+    arm = 0.04 * math.sqrt(100 / needed)
+    assert arm <= 0.02
+    assert needed == 400
+    assert patients_to_decide(0.05, 0.0, 0.1, 0.05, 100) is None
+
+
+def test_level_moves_the_limits() -> None:
+    sample = sums(np.random.default_rng(5).normal(0.1, 0.3, 100).clip(-1, 1), counted=False)
+    narrow, wide = one(sample, level=0.8), one(sample, level=0.99)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_gaussian_limit_agrees_with_the_bootstrap() -> None:
+    values = np.random.default_rng(9).normal(0.02, 0.2, 2500).clip(-1, 1)
+    found = one(sums(values, counted=False))
+    assert "Gaussian limit" in found.method
+    error = values.std(ddof=1) / math.sqrt(2500)
+    assert found.high - found.low == pytest.approx(2 * Z * error, rel=0.01)
+    root = brentq(lambda z: norm.cdf(z) - 0.975, 0, 5)
+    assert pytest.approx(root) == Z
