@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -161,14 +163,23 @@ def doctor_command() -> None:
     raise typer.Exit(looking.doctor())
 
 
+class _Interrupted(BaseException):
+    """Ctrl-C. Not KeyboardInterrupt, which the command line's library would answer in its own words."""
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Interrupted
+
+
 def main() -> None:
     """Run the command line; every failure becomes one paragraph and its exit code."""
+    before = signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except AuditError as error:
         _complain(str(error))
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
+    except _Interrupted:
         _complain("Interrupted. What was computed is kept; the same command goes on from there.")
         raise SystemExit(130) from None
     except BrokenPipeError:
@@ -183,6 +194,8 @@ def main() -> None:
             "AUDIT_DEBUG=1 it prints where. What was computed is kept."
         )
         raise SystemExit(4) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _complain(message: str) -> None:

@@ -48,7 +48,9 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(set(known))
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        # Compared without case, so that `c` finds the model `C`.
+        folded = {known_name.casefold(): known_name for known_name in reversed(names)}
+        near = [folded[n] for n in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
         guess = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         choice = f" Known: {', '.join(names)}." if names else " None is known here."
         super().__init__(f"No {kind} is called {name!r}.{guess}{choice}{' ' + hint if hint else ''}")

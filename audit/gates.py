@@ -117,11 +117,16 @@ def config_for(
     Raises
     ------
     UsageError
-        If the defaults are asked for and the suite has no edit with a placebo.
+        If the defaults are asked for and the suite has no edit with a placebo, or a rule names a condition that the
+        suite does not have.
     """
     if table is None and not asked:
         return None
     config = GateConfig(rules=()) if table is None else rules_from_config(table)
+    names = [c.name for c in suite.conditions]
+    for rule in config.rules:
+        if rule.condition is not None and rule.condition not in names:
+            raise UnknownNameError(f"condition of suite {suite.name} (gate rule {rule.id!r})", rule.condition, names)
     if config.rules:
         return config
     edits = [c.name for c in suite.conditions if c.role == "edit" and c.placebo is not None]

@@ -175,6 +175,9 @@ def test_defaults_limit_every_edit_with_a_placebo() -> None:
     edits = [c.name for c in suite.conditions if c.role == "edit" and c.placebo]
     assert [(r.condition, r.limit, r.operator) for r in config.rules] == [(name, 0.05, "<=") for name in edits]
     bare = replace(suite, conditions=tuple(c for c in suite.conditions if c.role == "clean"))
+    misspelt = {"rule": [{**TABLE, "where": {"condition": "text-mask-blak"}}]}
+    with pytest.raises(UnknownNameError, match="Did you mean 'text-mask-black'"):
+        config_for(misspelt, suite, {}, asked=False)
     with pytest.raises(UsageError, match="has none"):
         config_for(None, bare, {"shortcut_sensitivity": 0.05}, asked=True)
 

