@@ -290,7 +290,7 @@ def _compare(rule: Rule, effect: Effect, min_images: int) -> tuple[Literal["pass
     if low is None or high is None:
         return "inconclusive", f"There is no interval ({effect.method})."
     side = "at most" if rule.operator == "<=" else "at least"
-    words = f"The interval from {low:.4g} to {high:.4g}"
+    words = f"The interval from {low:.3f} to {high:.3f}"
     if (high <= rule.limit) if rule.operator == "<=" else (low >= rule.limit):
         return "pass", f"{words} shows {rule.metric} to be {side} {rule.limit:g}."
     if (low > rule.limit) if rule.operator == "<=" else (high < rule.limit):
@@ -315,5 +315,5 @@ def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effe
     if not parts:
         parts.append(f"all {len(errors)} rules hold, shown by the whole interval")
     floors = [e.minimum_detectable for e in effects if e.tolerance is not None and e.minimum_detectable is not None]
-    reach = f" The smallest judged effect that these data would find is {min(floors):.3g}." if floors else ""
+    reach = f" The smallest judged effect that these data would find is {min(floors):.3f}." if floors else ""
     return f"{status.capitalize()}: {'; '.join(parts)}.{reach}"

@@ -30,14 +30,13 @@ def render_terminal(run: RunView, console: Console) -> None:
             )
     console.print(sources)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("edit", "beyond", "n", "shortcut sensitivity", "accuracy", "flips", "verdict"):
+    for column in ("edit − placebo", "n", "shortcut sensitivity", "accuracy", "flips", "verdict"):
         table.add_column(column, justify="right" if column == "n" else "left", overflow="fold")
     for effect in run.headline():
         accuracy = run.find(effect.condition, "accuracy", controlled=True)
         flips = run.find(effect.condition, "flip_rate")
         table.add_row(
             Text(effect.condition),
-            Text(effect.placebo or ""),
             Text(str(effect.n_images)),
             Text(estimate(effect)),
             Text("" if accuracy is None or accuracy.estimate is None else f"{accuracy.estimate:+.3f}"),

@@ -1,0 +1,59 @@
+"""Draw docs/figure.jpg, the README's picture, from a finished run of `audit demo`.
+
+python docs/figure.py demo/runs/<run> docs/figure.jpg
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+SIDE_PX = 256
+GAP_PX = 12
+CAPTION_PX = 62
+CONDITION = "text-mask-inpaint"
+
+
+def main(run: Path, out: Path) -> None:
+    cases = json.loads((run / "examples/examples.json").read_text(encoding="utf-8"))["examples"]
+    case = next(c for c in cases if c["condition"] == CONDITION)
+    other = next(c for c in cases if c["condition"] == "letters-other-class")
+    folder = run / "examples"
+    panels = [
+        (_open(folder, case["clean"]), "as it is", case["clean"]),
+        (_open(folder, case["edit"]), "its text masked", case["edit"]),
+        (_overlaid(folder, case), "relevance (LRP)", None),
+        (_open(folder, other["clean"]), "another film", other["clean"]),
+        (_open(folder, other["edit"]), "foreign letters pasted", other["edit"]),
+    ]
+    width = len(panels) * (SIDE_PX + GAP_PX) - GAP_PX
+    sheet = Image.new("RGB", (width, SIDE_PX + CAPTION_PX), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (picture, title, outputs) in enumerate(panels):
+        x = index * (SIDE_PX + GAP_PX)
+        sheet.paste(picture.resize((SIDE_PX, SIDE_PX)), (x, 0))
+        draw.text((x, SIDE_PX + 6), title, fill="black", font=ImageFont.load_default(19))
+        said = "behind the first answer"
+        if outputs is not None:
+            winner = outputs["predicted"]
+            said = f"{winner} {outputs['probabilities'][winner]:.2f}"
+        draw.text((x, SIDE_PX + 32), said, fill="#555555", font=ImageFont.load_default(17))
+    sheet.save(out, quality=88)
+
+
+def _open(folder: Path, part: dict[str, Any]) -> Image.Image:
+    return Image.open(folder / part["file"]).convert("RGB")
+
+
+def _overlaid(folder: Path, case: dict[str, Any]) -> Image.Image:
+    film = _open(folder, case["clean"]).convert("RGBA")
+    overlay = Image.open(folder / case["overlay"]["file"]).convert("RGBA").resize(film.size)
+    return Image.alpha_composite(film, overlay).convert("RGB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
