@@ -26,6 +26,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 pass, 1 a gate failed, 2 wrong use, 3 inconclusive, 4 could not complete, 130 interrupted.",
 )
 
+data_app = typer.Typer(help="Turn published data sets into manifests.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 
@@ -106,6 +109,22 @@ def train_command(
             seed=seed,
         )
     )
+
+
+@data_app.command("build")
+def data_build_command(
+    name: Annotated[
+        str, typer.Argument(help="chestxray14, covid-chestxray-dataset, chexpert, montgomery, shenzhen, covid.")
+    ],
+    root: Annotated[Path, typer.Option(help="Folder into which the publisher's archive was unpacked.")],
+    out: Annotated[Path | None, typer.Option(help="Manifest to write; default NAME.csv.")] = None,
+    exclude: Annotated[Path | None, typer.Option(help="Text file of images to leave out, one name a line.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of draws and splits.")] = 0,
+) -> None:
+    """Turn a published data set into a manifest; covid joins four as the paper did."""
+    from audit.commands import data
+
+    raise typer.Exit(data.build(name, root, out or Path(f"{name}.csv"), exclude=exclude, seed=seed))
 
 
 @app.command("demo")

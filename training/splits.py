@@ -18,7 +18,13 @@ _ATTEMPTS = 50
 
 
 def split_by_patient(
-    records: Sequence[Record], classes: Sequence[str], *, test_per_class: int, validation_share: float, seed: int
+    records: Sequence[Record],
+    classes: Sequence[str],
+    *,
+    test_per_class: int,
+    validation_share: float,
+    seed: int,
+    must_test: Collection[str] = (),
 ) -> dict[str, str]:
     """Split labelled records so that no patient stands in two splits (Bassi & Attux 2021, section 6.2).
 
@@ -37,6 +43,8 @@ def split_by_patient(
         Share of the remaining images for validation, class proportions kept; the nearest 1/whole number is taken.
     seed : int
         Same seed, same splits.
+    must_test : collection of str
+        Ids that belong into the test split, such as images labelled by radiologists; their patients come with them.
 
     Returns
     -------
@@ -55,7 +63,7 @@ def split_by_patient(
             "column for all of them, or leave it empty for all."
         )
     generator = generator_for(seed, "splits")
-    splits = given or _draw_test(records, classes, test_per_class, generator)
+    splits = given or _draw_test(records, classes, test_per_class, generator, must_test)
     if "validation" not in splits.values():
         rest = [r for r in records if splits.get(r.id, "train") == "train"]
         splits = {**splits, **_draw_validation(rest, classes, validation_share, generator)}
@@ -149,7 +157,11 @@ def check_disjoint(records: Sequence[Record], splits: Mapping[str, str]) -> None
 
 
 def _draw_test(
-    records: Sequence[Record], classes: Sequence[str], n: int, generator: np.random.Generator
+    records: Sequence[Record],
+    classes: Sequence[str],
+    n: int,
+    generator: np.random.Generator,
+    must_test: Collection[str],
 ) -> dict[str, str]:
     """Take whole patients in random order while no class goes past `n` images; try again if one falls short."""
     patients = sorted({r.patient for r in records})
@@ -165,9 +177,16 @@ def _draw_test(
                 f"Class {label!r} has {total} labelled images; {n} for the test and at least 2 more for training and "
                 "validation are needed. Add images, or use a recipe with fewer test images."
             )
+    asked = set(must_test)
+    first = sorted({row[r.patient] for r in records if r.id in asked})
+    if first and (counts[first].sum(axis=0) > n).any():
+        raise CohortError(
+            f"The patients of the {len(asked)} images that must be tested have more than {n} images of a class. Use a "
+            "recipe with more test images, or name fewer."
+        )
     best = np.zeros(len(classes), dtype=np.int64)
     for _ in range(_ATTEMPTS):
-        chosen, taken = _fill(counts, n, generator)
+        chosen, taken = _fill(counts, n, generator, first)
         if (taken == n).all():
             return {r.id: "test" for r in records if chosen[row[r.patient]]}
         best = max(best, taken, key=lambda t: int(t.sum()))
@@ -179,12 +198,13 @@ def _draw_test(
 
 
 def _fill(
-    counts: NDArray[np.int64], n: int, generator: np.random.Generator
+    counts: NDArray[np.int64], n: int, generator: np.random.Generator, first: Sequence[int]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     chosen = np.zeros(len(counts), dtype=np.bool_)
-    taken = np.zeros(counts.shape[1], dtype=np.int64)
+    chosen[list(first)] = True
+    taken = counts[chosen].sum(axis=0)
     for index in generator.permutation(len(counts)):
-        if (taken + counts[index] <= n).all():
+        if not chosen[index] and (taken + counts[index] <= n).all():
             chosen[index] = True
             taken = taken + counts[index]
     return chosen, taken

@@ -1,0 +1,91 @@
+"""A published folder -> a manifest that `audit train` and `audit run` read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from audit.errors import CohortError, UnknownNameError
+from audit.files import write_atomically
+from audit.records import Record
+from training.datasets.chestxray14 import chestxray14
+from training.datasets.chexpert import chexpert
+from training.datasets.cohen import cohen
+from training.datasets.covid import covid
+from training.datasets.published import Selection
+from training.datasets.tuberculosis import montgomery, shenzhen
+
+BUILDERS: Mapping[str, Callable[..., Selection]] = MappingProxyType(
+    {
+        "chestxray14": chestxray14,
+        "covid-chestxray-dataset": cohen,
+        "chexpert": chexpert,
+        "montgomery": montgomery,
+        "shenzhen": shenzhen,
+        "covid": covid,
+    }
+)
+_COLUMNS = ("id", "path", "label", "findings", "source", "site", "patient", "view", "sex", "age", "split")
+
+
+def build_manifest(name: str, root: Path, out: Path, *, exclude: Path | None = None, seed: int = 0) -> Selection:
+    """Turn a published folder into a manifest.
+
+    Parameters
+    ----------
+    name : str
+        A key of `BUILDERS`.
+    root : Path
+        Folder into which the publisher's archive was unpacked.
+    out : Path
+        CSV to write; image paths in it are relative to its folder.
+    exclude : Path, optional
+        Text file with one file name a line (films with arrows, for example); `#` begins a comment.
+    seed : int
+        Of draws and splits.
+
+    Returns
+    -------
+    Selection
+        What was taken, and why the rest was not.
+
+    Raises
+    ------
+    UnknownNameError, CohortError, StoreError
+        The name, the folder, a column or the output cannot be used.
+    """
+    if name not in BUILDERS:
+        raise UnknownNameError("data set", name, BUILDERS)
+    selection = BUILDERS[name](root, exclude=_names(exclude), seed=seed)
+    write_atomically(out, _csv(selection.records, out.parent).encode("utf-8", "surrogateescape"))
+    return selection
+
+
+def _names(path: Path | None) -> frozenset[str]:
+    if path is None:
+        return frozenset()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CohortError(
+            f"The list of excluded files {path} cannot be read: {error}. One name a line is expected."
+        ) from error
+    return frozenset(name for line in lines if (name := line.split("#", 1)[0].strip()))
+
+
+def _csv(records: Sequence[Record], folder: Path) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for r in records:
+        age = "" if r.age is None else f"{r.age:g}"
+        path = Path(os.path.relpath(r.path, folder)).as_posix()
+        findings = "|".join(r.findings)
+        writer.writerow(
+            (r.id, path, r.label or "", findings, r.source, r.site, r.patient, r.view, r.sex, age, r.split or "")
+        )
+    return text.getvalue()
