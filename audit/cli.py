@@ -111,6 +111,28 @@ def train_command(
     )
 
 
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="Checkpoint written by torch.save, or safetensors.", metavar="FILE")],
+    architecture: Annotated[str, typer.Option("--as", help="densenet121, densenet169, densenet201.")],
+    out: Annotated[Path | None, typer.Option(help="Bundle folder; default models/ and the file's name.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class of each output, a,b,c; or paper, chexnet, chestxray15, torchxrayvision.")
+    ] = None,
+    input_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of the square input.")] = 224,
+    admit: Annotated[
+        list[str] | None, typer.Option(help="Package whose classes may be read as inert shells; repeatable.")
+    ] = None,
+) -> None:
+    """Convert a foreign checkpoint to a bundle, without running code from it."""
+    from audit.commands import importing
+
+    folder = out or Path("models") / file.name.split(".")[0]
+    raise typer.Exit(
+        importing.bring_in(file, architecture, folder, classes=classes, input_px=input_px, admit=tuple(admit or ()))
+    )
+
+
 @data_app.command("build")
 def data_build_command(
     name: Annotated[

@@ -130,7 +130,13 @@ def test_bundle_says_what_was_done(manifest: Path, recipe: Recipe, tmp_path: Pat
     for step in ("findings", "classes"):
         last = [p for p in told if p.step == step][-1]
         assert last.done == last.total > 0 and "epoch 2" in last.message
-    assert sorted(p.name for p in out.iterdir()) == ["model.json", "splits.csv", "step2", "weights.safetensors"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "canary.safetensors",
+        "model.json",
+        "splits.csv",
+        "step2",
+        "weights.safetensors",
+    ]
 
 
 def test_same_seed_same_weights(manifest: Path, recipe: Recipe, tmp_path: Path) -> None:

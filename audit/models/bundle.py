@@ -1,4 +1,4 @@
-"""One classifier in one folder: `model.json`, `weights.safetensors`, and the splits it was trained on."""
+"""One classifier in one folder: `model.json`, `weights.safetensors`, its canary, and the splits it was trained on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from torch import nn
 
 from audit.errors import ModelError, UnknownNameError
 from audit.files import write_atomically
+from audit.models.canary import check_canary, make_canary
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 from audit.results import SCHEMA_VERSION, to_json
@@ -83,6 +84,7 @@ def save_bundle(
     writer.writerows(sorted(splits.items()))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "weights.safetensors", weights)
+    write_atomically(folder / "canary.safetensors", make_canary(network, preprocessing))
     write_atomically(folder / "splits.csv", table.getvalue().encode("utf-8", "surrogateescape"))
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -123,7 +125,8 @@ def load_bundle(folder: Path) -> Bundle:
     ------
     ModelError
         If a file is missing or damaged, weights do not fit the architecture or the number of classes,
-        a weight is not finite, or the checksum differs from the one in `model.json`.
+        a weight is not finite, the checksum differs from the one in `model.json`, or the network no longer answers
+        its canary as it did.
     """
     document = _read_document(folder)
     weights_path = folder / "weights.safetensors"
@@ -150,6 +153,7 @@ def load_bundle(folder: Path) -> Bundle:
     classes = tuple(str(c) for c in document["classes"])
     network = _network(folder, document, classes, state)
     preprocessing = _preprocessing(folder, document)
+    check_canary(folder / "canary.safetensors", network, preprocessing)
     identity = to_json([document["architecture"], classes, preprocessing, found])
     return Bundle(
         name=str(document["name"]),
