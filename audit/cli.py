@@ -83,20 +83,28 @@ def run_command(
 
 @app.command("train")
 def train_command(
-    network: Annotated[str, typer.Argument(help="Network of the paper, such as C.", metavar="NETWORK")],
+    network: Annotated[str, typer.Argument(help="Network of the paper, A to E, or chexnet.", metavar="NETWORK")],
     data: Annotated[Path, typer.Option(help="Manifest with class labels.")],
-    recipe: Annotated[str, typer.Option(help="demo, real-small, or a TOML file.")] = "real-small",
-    findings_data: Annotated[Path | None, typer.Option(help="Manifest of the 15-label step; default: --data.")] = None,
+    recipe: Annotated[str, typer.Option(help="paper, real-small, demo, or a TOML file.")] = "real-small",
+    findings_data: Annotated[Path | None, typer.Option(help="Manifest of the findings step; default: --data.")] = None,
     out: Annotated[Path | None, typer.Option(help="Bundle folder; default models/NETWORK.")] = None,
     ignore_label: Annotated[
         list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
     ] = None,
+    on_bad_image: Annotated[str, typer.Option(help="fail, or skip and count.")] = "fail",
     backbone_weights: Annotated[Path | None, typer.Option(help="File of torchvision's ImageNet weights.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Bundle that D and E start from; default models/chexnet.")
+    ] = None,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Batches between checkpoints to resume from.")] = 200,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of splits, initial weights and augmentation.")] = 0,
 ) -> None:
-    """Train a network through its whole chain, and write its bundle."""
+    """Train a network through its whole chain, and write its bundle; the same command resumes after a kill."""
     from audit.commands import training
 
+    if on_bad_image not in ("fail", "skip"):
+        raise typer.BadParameter(f"--on-bad-image must be fail or skip, found {on_bad_image!r}")
     raise typer.Exit(
         training.train(
             network,
@@ -105,7 +113,11 @@ def train_command(
             findings_data=findings_data,
             out=out or Path("models") / network,
             ignore_labels=tuple(ignore_label or ()),
+            on_bad_image="skip" if on_bad_image == "skip" else "fail",
             backbone_weights=backbone_weights,
+            checkpoint=checkpoint,
+            checkpoint_batches=checkpoint_every,
+            tensorboard=tensorboard,
             seed=seed,
         )
     )

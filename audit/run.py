@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from audit.gates import GateConfig, config_for, judge
 from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.plan import N_RELEVANCE_PLACEBOS, RELEVANCE_PRESET, make_plan, package_versions, plan_hash, run_path
 from audit.predict import predict_all, read_predictions
+from audit.provenance import git_commit
 from audit.records import Record, TextRegion
 from audit.relevance.measure import measure_relevance
 from audit.results import Verdict
@@ -177,7 +177,7 @@ def _provenance(
         "status": "complete",
         "command": list(command),
         "plan_hash": plan_hash(plan),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "packages": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -189,12 +189,3 @@ def _provenance(
         "skipped": plan["data"]["left_out"],
         "files": run.hashes(),
     }
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the working folder, where there is one."""
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S607
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None if found.returncode == 0 else None

@@ -129,11 +129,8 @@ def _controls(run: RunView) -> list[tuple[str, str, bool]]:
 
 
 def _curves(run: RunView) -> list[dict[str, object]]:
-    """Return the training story, as far as the bundle tells it: rows of numbers by step and epoch."""
+    """Return the training story, as far as the bundle tells it: a row an epoch."""
     metrics = run.plan["model"].get("training", {}).get("metrics", {})
-    rows: list[dict[str, object]] = []
-    for step in ("findings", "classes"):
-        story = metrics.get(step)
-        epochs = story.get("epochs", []) if isinstance(story, dict) else []
-        rows += [{"step": step, **row} for row in epochs if isinstance(row, dict)]
-    return rows
+    curves = metrics.get("curves") if isinstance(metrics, dict) else None
+    epochs = curves.get("epochs", []) if isinstance(curves, dict) else []
+    return [dict(row) for row in epochs if isinstance(row, dict)]

@@ -13,7 +13,8 @@ from PIL import Image
 
 from audit.errors import CohortError, ImageError, ModelError, StoreError, UnknownNameError
 from audit.images import read_gray
-from audit.models.bundle import load_bundle
+from audit.models.bundle import Bundle, load_bundle
+from audit.models.checkpoints import CHEXNET
 from training import chain, findings
 from training.augmentation import Augmentation
 from training.chain import CLASSES, FINDINGS, NETWORKS, Progress, train_network
@@ -62,6 +63,11 @@ def manifest(write_cohort: Callable[..., Path]) -> Path:
     return write_cohort(12)
 
 
+def second_step(out: Path) -> Bundle:
+    """Load the findings step that a network was made from."""
+    return load_bundle(out / document(out)["provenance"]["findings_bundle"])
+
+
 def document(folder: Path) -> dict:
     return json.loads((folder / "model.json").read_text())
 
@@ -80,8 +86,12 @@ def rewrite(manifest: Path, rows: list[dict[str, str]]) -> None:
 
 def test_table_is_the_papers() -> None:
     assert NETWORKS["C"].kept == {"No Finding": "normal", "Pneumonia": "pneumonia"}
-    assert [NETWORKS[n].findings_step for n in "ABC"] == [False, True, True]
-    assert not NETWORKS["A"].kept and not NETWORKS["B"].kept
+    assert [len(NETWORKS[n].findings) for n in "ABCDE"] == [0, 15, 15, 0, 0]
+    assert [NETWORKS[n].start for n in "ABCDE"] == ["imagenet"] * 3 + ["checkpoint"] * 2
+    assert [NETWORKS[n].architecture for n in "ABCDE"] == ["densenet201"] * 3 + ["densenet121"] * 2
+    assert [dict(NETWORKS[n].kept) for n in "ABD"] == [{}] * 3
+    assert NETWORKS["E"].kept == {"Pneumonia": "pneumonia"}
+    assert NETWORKS["chexnet"].findings == CHEXNET
     assert len(set(FINDINGS)) == 15 and FINDINGS.index("Pneumonia") == 6 and FINDINGS[-1] == "No Finding"
     assert CLASSES == ("normal", "pneumonia", "covid")
 
@@ -96,7 +106,7 @@ def test_bundle_says_what_was_done(manifest: Path, recipe: Recipe, tmp_path: Pat
     assert "random weights" in provenance["starting_weights"] and provenance["seed"] == 3
     assert provenance["recipe"]["classes"]["phases"][1]["rate"] == 1e-3
     assert provenance["kept_output_neurons"] == NETWORKS["C"].kept
-    assert provenance["findings_weights_sha256"] == weights_sha256(load_bundle(out / "step2").network)
+    assert provenance["findings_weights_sha256"] == weights_sha256(second_step(out).network)
 
     # splits: exact, disjoint by patient, and every figure counted again from the files
     rows = {r["path"]: r for r in rows_of(manifest)}
@@ -109,7 +119,7 @@ def test_bundle_says_what_was_done(manifest: Path, recipe: Recipe, tmp_path: Pat
     patients = {
         s: {rows[i]["patient_id"] for i, t in bundle.splits.items() if t == s} for s in ("train", "validation", "test")
     }
-    second = load_bundle(out / "step2")
+    second = second_step(out)
     assert second.classes == FINDINGS
     assert not {rows[i]["patient_id"] for i in second.splits} & patients["test"]
     assert not {rows[i]["patient_id"] for i, s in second.splits.items() if s == "train"} & patients["validation"]
@@ -121,9 +131,12 @@ def test_bundle_says_what_was_done(manifest: Path, recipe: Recipe, tmp_path: Pat
         matrix[CLASSES.index(rows[name]["label"])][int(bundle.logits(inputs).argmax())] += 1
     assert metrics["test"]["confusion"]["counts"] == matrix
     assert metrics["test"]["accuracy"] == pytest.approx(sum(matrix[i][i] for i in range(3)) / 12)
-    for step in ("findings", "classes"):
-        assert [row["phase"] for row in metrics["steps"][step]["epochs"]] == ["head", "all"]
-        assert metrics["steps"][step]["seconds"] > 0
+    for curves in (metrics["curves"], second.metrics["curves"]):
+        assert [row["phase"] for row in curves["epochs"]] == ["head", "all"]
+    assert [end["epoch"] for end in metrics["curves"]["phases"]] == [1, 2]
+    assert all(0 <= end["found"]["accuracy"] <= 1 for end in metrics["curves"]["phases"])
+    table = (out / "curves.csv").read_text().splitlines()
+    assert table[0].startswith("phase,epoch,train_loss,validation_loss") and len(table) == 3
 
     # progress: announced starts, complete counts
     assert any("random weights" in p.message for p in told if p.step == "backbone")
@@ -132,9 +145,9 @@ def test_bundle_says_what_was_done(manifest: Path, recipe: Recipe, tmp_path: Pat
         assert last.done == last.total > 0 and "epoch 2" in last.message
     assert sorted(p.name for p in out.iterdir()) == [
         "canary.safetensors",
+        "curves.csv",
         "model.json",
         "splits.csv",
-        "step2",
         "weights.safetensors",
     ]
 
@@ -164,25 +177,26 @@ def test_c_starts_with_the_kept_neurons(
     monkeypatch.setattr(chain, "run_step", spy)
     for current in ("B", "C"):
         train_network(current, manifest, recipe, tmp_path / current)
-    old = load_bundle(tmp_path / "C" / "step2").network.get_parameter("classifier.weight")
+    old = second_step(tmp_path / "C").network.get_parameter("classifier.weight")
     assert torch.equal(heads["C classes"][0], old[FINDINGS.index("No Finding")])
     assert torch.equal(heads["C classes"][1], old[FINDINGS.index("Pneumonia")])
     # B and C share the second step and the fresh neuron of COVID-19, and differ in the kept ones alone
-    assert document(tmp_path / "B" / "step2")["weights_sha256"] == document(tmp_path / "C" / "step2")["weights_sha256"]
+    assert second_step(tmp_path / "B").folder.resolve() == second_step(tmp_path / "C").folder.resolve()
+    assert len(list(tmp_path.glob("findings-*"))) == 1, "trained once"
     assert torch.equal(heads["B classes"][2], heads["C classes"][2])
     assert not torch.equal(heads["B classes"][0], heads["C classes"][0])
 
 
 def test_a_has_no_second_step(manifest: Path, recipe: Recipe, tmp_path: Path) -> None:
     out = train_network("A", manifest, recipe, tmp_path / "A")
-    assert load_bundle(out).name == "A" and not (out / "step2").exists()
-    assert set(document(out)["metrics"]["steps"]) == {"classes"}
+    assert load_bundle(out).name == "A" and not list(tmp_path.glob("findings-*"))
+    assert "findings_bundle" not in document(out)["provenance"]
 
 
 def test_finished_step_is_used_again(
     manifest: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "C"
+    out = tmp_path / "models" / "C"
     real = chain.run_step
 
     def crash(*_: object, **__: object) -> None:
@@ -191,7 +205,7 @@ def test_finished_step_is_used_again(
     monkeypatch.setattr(chain, "run_step", crash)
     with pytest.raises(KeyboardInterrupt):
         train_network("C", manifest, recipe, out)
-    assert (out / "step2" / "model.json").is_file() and not (out / "model.json").exists()
+    assert len(list(out.parent.glob("findings-*/model.json"))) == 1 and not (out / "model.json").exists()
     monkeypatch.setattr(chain, "run_step", real)
     trained: list[str] = []
     second = findings.run_step
@@ -201,14 +215,14 @@ def test_finished_step_is_used_again(
     train_network("C", manifest, recipe, out, on_progress=told.append)
     assert not trained and any("is taken from" in p.message for p in told)
     resumed = document(out)["weights_sha256"]
-    assert document(train_network("C", manifest, recipe, tmp_path / "whole"))["weights_sha256"] == resumed
+    assert document(train_network("C", manifest, recipe, tmp_path / "whole" / "C"))["weights_sha256"] == resumed
     assert trained == ["findings"]
 
     # another seed, another recipe, a damaged bundle: trained again
     train_network("C", manifest, recipe, out, seed=1)
     longer = dataclasses.replace(recipe.findings, batch=7)
     train_network("C", manifest, dataclasses.replace(recipe, findings=longer), out, seed=1)
-    (out / "step2" / "weights.safetensors").write_bytes(b"damaged")
+    (second_step(out).folder / "weights.safetensors").write_bytes(b"damaged")
     train_network("C", manifest, dataclasses.replace(recipe, findings=longer), out, seed=1)
     assert len(trained) == 4
     # a change of the last step alone is no reason
@@ -230,7 +244,7 @@ def test_findings_from_another_manifest(manifest: Path, recipe: Recipe, tmp_path
     rows[2]["findings"] = "COVID-19"
     rewrite(folder / "manifest.csv", rows)
     out = train_network("C", manifest, recipe, tmp_path / "C", findings_manifest=folder / "manifest.csv")
-    second = load_bundle(out / "step2")
+    second = second_step(out)
     assert set(second.splits) == {r["path"] for i, r in enumerate(rows) if i not in (1, 2)}
     counts = second.metrics["counts"]
     assert counts["train"]["Mass"] + counts["validation"]["Mass"] == 12
@@ -257,7 +271,7 @@ def test_ignored_labels_take_part_in_the_findings_alone(manifest: Path, recipe: 
         train_network("C", manifest, recipe, tmp_path / "C")
     out = train_network("C", manifest, recipe, tmp_path / "C", ignore_labels=("other",))
     assert not set(names) & set(load_bundle(out).splits)
-    assert set(names) <= set(load_bundle(out / "step2").splits)
+    assert set(names) <= set(second_step(out).splits)
     assert document(out)["metrics"]["left_out"] == {"label other ignored": 2}
 
 

@@ -9,7 +9,10 @@ from torch.nn import functional
 from audit.errors import ModelError
 from audit.models.preprocessing import Preprocessing
 from training.augmentation import Augmentation
-from training.loop import EpochRow, parameter_groups, predict, train
+from training.curves import EpochRow
+from training.loop import train
+from training.prediction import predict
+from training.rates import parameter_groups
 from training.recipes import Phase, Step
 from training.samples import Samples
 from training.scores import balanced_accuracy, mean_auc
@@ -66,7 +69,7 @@ def run(network: nn.Module, recipe: Step, *, findings: bool = False, seed: int =
         score=mean_auc if findings else balanced_accuracy,
         seed=seed,
         **options,
-    )
+    ).epochs
 
 
 def tiny(architecture: str, seed: int = 0) -> nn.Module:

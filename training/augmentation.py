@@ -65,8 +65,15 @@ def augment(
     uint8 (h, w)
         A new image; what moves in from outside is black.
     """
-    generator = generator_for(seed, "augment", epoch, record_id, copy)
-    return move(image, draw(augmentation, (image.shape[0], image.shape[1]), generator))
+    shape = (image.shape[0], image.shape[1])
+    return move(image, draw_for(augmentation, shape, seed=seed, epoch=epoch, record_id=record_id, copy=copy))
+
+
+def draw_for(
+    augmentation: Augmentation, shape: tuple[int, int], *, seed: int, epoch: int, record_id: str, copy: int = 0
+) -> Movement:
+    """Draw the movement that `augment` makes."""
+    return draw(augmentation, shape, generator_for(seed, "augment", epoch, record_id, copy))
 
 
 def draw(augmentation: Augmentation, shape: tuple[int, int], generator: np.random.Generator) -> Movement:

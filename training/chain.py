@@ -1,27 +1,33 @@
-"""Networks A to C of the paper, trained through the chain: backbone -> 15 findings -> 3 classes."""
+"""Networks A to E of the paper, trained through the chain: backbone -> findings -> 3 classes."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from audit.errors import StoreError, UnknownNameError
+from audit.errors import CohortError, ModelError, StoreError, UnknownNameError
+from audit.files import write_atomically
 from audit.manifests import load_cohort
-from audit.models.bundle import save_bundle
+from audit.models.bundle import Bundle, load_bundle, save_bundle
+from audit.provenance import git_commit
+from audit.records import Cohort, Record
 from audit.results import plain
+from training.curves import Curves, curves_csv
 from training.findings import train_findings
-from training.networks import CLASSES, FINDINGS, NETWORKS
+from training.networks import CLASSES, FINDINGS, NETWORKS, NetworkPlan
 from training.progress import OnProgress, Progress, Reporter
 from training.recipes import Recipe
 from training.scores import balanced_accuracy, confusion
 from training.splits import SPLITS, split_by_patient
 from training.steps import Setting, run_step, versions, weights_sha256
-from training.transfer import head_of, imagenet_weights, keep_output_neurons, start_network, torch_generator
+from training.team import Team
+from training.transfer import StartingWeights, head_of, imagenet_weights, keep_output_neurons, start_network
 
 __all__ = ["CLASSES", "FINDINGS", "NETWORKS", "Progress", "train_network"]
 
@@ -36,13 +42,18 @@ def train_network(
     ignore_labels: Collection[str] = (),
     on_bad_image: Literal["fail", "skip"] = "fail",
     backbone_weights: Path | None = None,
+    checkpoint: Path | None = None,
     seed: int = 0,
+    team: Team | None = None,
+    checkpoint_batches: int = 200,
+    tensorboard: Path | None = None,
     on_progress: OnProgress = None,
 ) -> Path:
     """Train a network of the paper and write its bundle.
 
-    The splits come first, and no patient of the test split takes part in any step. The finished findings
-    step is kept as a bundle in `out`/step2, and used again when everything that made it is the same.
+    The splits come first, and no patient of the test split takes part in any step. A finished findings step is kept as
+    a bundle beside `out`, and used again when everything that made it is the same: B and C share it. A training that
+    was killed goes on from its last checkpoint when the same call is made again.
 
     Parameters
     ----------
@@ -51,7 +62,7 @@ def train_network(
     manifest : Path
         Cohort with the labels normal, pneumonia and covid.
     recipe : Recipe
-        Architecture, input size, phases.
+        Input size, phases, perhaps an architecture.
     out : Path
         Folder of the bundle.
     findings_manifest : Path, optional
@@ -62,9 +73,17 @@ def train_network(
         What to do with an image that cannot be read.
     backbone_weights : Path, optional
         ImageNet weights on disk; torch's cache or a download otherwise, random weights if neither works.
+    checkpoint : Path, optional
+        Bundle that D and E start from; `chexnet` beside `out` if omitted.
     seed : int
-        Of splits, initial weights, order and augmentation. Same seed, same machine and same number of torch
-        threads: same weights.
+        Of splits, initial weights, order and augmentation. Same seed, same machine, same number of torch threads and of
+        processes: same weights.
+    team : Team, optional
+        The processes that train; this one alone if omitted.
+    checkpoint_batches : int
+        Batches between checkpoints.
+    tensorboard : Path, optional
+        Folder for TensorBoard's files.
     on_progress : callable, optional
         Told of every batch and every epoch.
 
@@ -85,6 +104,10 @@ def train_network(
         if label not in CLASSES:
             raise UnknownNameError(f"class in the copies of recipe {recipe.name}", label, CLASSES)
     _check_writable(out)
+    architecture = recipe.architecture or plan.architecture
+    earlier = (
+        _earlier_bundle(checkpoint or out.parent / "chexnet", architecture, plan) if _starts_trained(plan) else None
+    )
     cohort = load_cohort(manifest, classes=CLASSES, ignore_labels=ignore_labels, on_bad_image=on_bad_image)
     splits = split_by_patient(
         cohort.labelled(),
@@ -94,37 +117,75 @@ def train_network(
         seed=seed,
     )
     by_split = {s: [r for r in cohort.labelled() if splits[r.id] == s] for s in SPLITS}
-    patients = {s: {r.patient for r in rs} for s, rs in by_split.items()}
-
-    start = imagenet_weights(recipe.architecture, backbone_weights)
-    Reporter("backbone", 0, on_progress).say(f"The backbone starts from {start.statement}.")
-    setting = Setting(recipe=recipe, start=start, out=out, seed=seed, on_progress=on_progress)
-    generator = torch_generator(setting.seed_of("head"))
-
-    provenance = {}
-    steps = {}
-    if plan.findings_step:
+    setting = Setting(
+        recipe=recipe,
+        architecture=architecture,
+        start=imagenet_weights(architecture, backbone_weights)
+        if earlier is None
+        else _started(earlier, by_split["test"]),
+        out=out,
+        seed=seed,
+        on_progress=on_progress,
+        team=team or Team(),
+        checkpoint_batches=checkpoint_batches,
+        tensorboard=tensorboard,
+    )
+    Reporter("backbone", 0, on_progress).say(f"The backbone starts from {setting.start.statement}.")
+    provenance: dict[str, Any] = {}
+    if earlier is not None:
+        setting = replace(setting, mean=earlier.preprocessing.mean, std=earlier.preprocessing.std)
+        network, old_classes = earlier.network.requires_grad_(True), earlier.classes
+    elif plan.findings:
+        patients = {s: {r.patient for r in rs} for s, rs in by_split.items()}
         other = findings_manifest or manifest
         same = other.resolve() == manifest.resolve()
         findings_cohort = cohort if same else load_cohort(other, on_bad_image=on_bad_image)
-        second = train_findings(
+        folder, second = train_findings(
             findings_cohort,
-            out / "step2",
+            plan.findings,
             setting,
+            name="findings" if plan.classes else name,
+            folder=None if plan.classes else out,
             test_patients=patients["test"],
             validation_patients=patients["validation"],
             kept=plan.kept,
         )
-        steps["findings"] = {"epochs": second.epochs, "seconds": second.seconds}
+        if not plan.classes:
+            return folder
+        network, old_classes = second.network, plan.findings
+        provenance["findings_bundle"] = os.path.relpath(folder, out)
         provenance["findings_manifest"] = os.path.relpath(other, out)
         provenance["findings_cohort_hash"] = findings_cohort.content_hash
-        provenance["findings_weights_sha256"] = weights_sha256(second.network)
-        network = second.network
-        network.add_module("classifier", keep_output_neurons(head_of(network), FINDINGS, CLASSES, plan.kept, generator))
+        provenance["findings_weights_sha256"] = weights_sha256(network)
     else:
-        network = start_network(recipe.architecture, len(CLASSES), start, generator)
+        network, old_classes = start_network(architecture, len(CLASSES), setting.start, setting.generator("head")), ()
+    if old_classes:
+        head = keep_output_neurons(head_of(network), old_classes, CLASSES, plan.kept, setting.generator("head"))
+        network.add_module("classifier", head)
+    provenance |= {
+        "network": name,
+        "kept_output_neurons": plan.kept,
+        "manifest": os.path.relpath(manifest, out),
+        "ignore_labels": sorted(ignore_labels),
+        "on_bad_image": on_bad_image,
+    }
+    _train_classes(name, network, cohort, by_split, splits, setting, provenance)
+    return out
 
+
+def _train_classes(
+    name: str,
+    network: torch.nn.Module,
+    cohort: Cohort,
+    by_split: Mapping[str, list[Record]],
+    splits: Mapping[str, str],
+    setting: Setting,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Train the last step and write the bundle."""
+    recipe = setting.recipe
     targets = {s: torch.tensor([CLASSES.index(str(r.label)) for r in rs]) for s, rs in by_split.items()}
+    started_from = weights_sha256(network)
     third = run_step(
         "classes",
         network,
@@ -132,48 +193,93 @@ def train_network(
         targets,
         recipe.classes,
         setting,
+        made_by={
+            "cohort": cohort.content_hash,
+            "splits": splits,
+            "step": recipe.classes,
+            "preprocessing": setting.preprocessing,
+            "start": started_from,
+            "seed": setting.seed,
+            "processes": setting.team.size,
+        },
         loss="cross entropy",
         score=balanced_accuracy,
         copies=tuple(recipe.classes.copies.get(label, 1) for label in CLASSES),
+        test_metrics=lambda logits: confusion(logits, targets["test"], CLASSES),
     )
-    assert third.test_logits is not None
-    test = confusion(third.test_logits, targets["test"], CLASSES)
-    Reporter("test", 0, on_progress).say(f"Test accuracy {test['accuracy']:.3f} on {test['n_images']} images.")
-    return save_bundle(
-        out,
-        network,
-        name=name,
-        architecture=recipe.architecture,
-        classes=CLASSES,
-        preprocessing=setting.preprocessing,
-        provenance=plain(
-            {
-                **provenance,
-                "network": name,
-                "kept_output_neurons": plan.kept,
-                "starting_weights": start.statement,
-                "starting_weights_sha256": start.digest,
-                "recipe": recipe,
-                "seed": seed,
-                "manifest": os.path.relpath(manifest, out),
-                "cohort_hash": cohort.content_hash,
-                "ignore_labels": sorted(ignore_labels),
-                "on_bad_image": on_bad_image,
-                "versions": versions(),
-                "torch_threads": torch.get_num_threads(),
-            }
-        ),
-        metrics=plain(
-            {
-                "steps": {**steps, "classes": {"epochs": third.epochs, "seconds": third.seconds}},
-                "test": test,
-                "counts": {s: {c: sum(r.label == c for r in rs) for c in CLASSES} for s, rs in by_split.items()},
-                "patients": {s: len(names) for s, names in patients.items()},
-                "left_out": cohort.left_out,
-            }
-        ),
-        splits=splits,
-    )
+    test = third.test
+    Reporter("test", 0, setting.on_progress).say(f"Test accuracy {test['accuracy']:.3f} on {test['n_images']} images.")
+    if setting.team.leads:
+        if isinstance(third.curves, Curves):
+            write_atomically(setting.out / "curves.csv", curves_csv(third.curves))
+        save_bundle(
+            setting.out,
+            network,
+            name=name,
+            architecture=setting.architecture,
+            classes=CLASSES,
+            preprocessing=setting.preprocessing,
+            provenance=plain(
+                {
+                    **provenance,
+                    "starting_weights": setting.start.statement,
+                    "starting_weights_sha256": setting.start.digest,
+                    "recipe": recipe,
+                    "seed": setting.seed,
+                    "cohort_hash": cohort.content_hash,
+                    "git_commit": git_commit(),
+                    "versions": versions(),
+                    "torch_threads": torch.get_num_threads(),
+                    "processes": setting.team.size,
+                    "hours": round(third.seconds / 3600, 3),
+                }
+            ),
+            metrics=plain(
+                {
+                    "curves": third.curves,
+                    "test": test,
+                    "counts": {s: {c: sum(r.label == c for r in rs) for c in CLASSES} for s, rs in by_split.items()},
+                    "patients": {s: len({r.patient for r in rs}) for s, rs in by_split.items()},
+                    "left_out": cohort.left_out,
+                }
+            ),
+            splits=splits,
+        )
+    setting.team.wait()
+
+
+def _starts_trained(plan: NetworkPlan) -> bool:
+    return plan.start == "checkpoint"
+
+
+def _earlier_bundle(folder: Path, architecture: str, plan: NetworkPlan) -> Bundle:
+    """Load the bundle that D and E start from, and check that it fits."""
+    if not (folder / "model.json").is_file():
+        raise ModelError(
+            f"This network starts from a CheXNet bundle, but {folder} holds none. Convert a checkpoint with `audit import "
+            f"FILE --as {architecture} --out {folder}`, or train one with `audit train chexnet`, or name one with --checkpoint."
+        )
+    bundle = load_bundle(folder)
+    if bundle.architecture != architecture:
+        raise ModelError(
+            f"The checkpoint {folder} is a {bundle.architecture}, but {architecture} is to be trained. Use a checkpoint of "
+            "that architecture, or a recipe that names the checkpoint's."
+        )
+    for finding in plan.kept:
+        if finding not in bundle.classes:
+            raise UnknownNameError(f"output of the checkpoint {folder}", finding, bundle.classes)
+    return bundle
+
+
+def _started(bundle: Bundle, tested: Collection[Record]) -> StartingWeights:
+    """Say what a network starts from that was trained before, and make sure that it never saw the test images."""
+    seen = [r.id for r in tested if bundle.splits.get(r.id) == "train"]
+    if seen:
+        raise CohortError(
+            f"The checkpoint {bundle.folder} was trained on {len(seen)} of the test images, first {seen[0]!r}; test accuracy "
+            "would measure memory. Train it with the same manifest and seed, which keeps them apart."
+        )
+    return StartingWeights(state=None, statement=f"the bundle {bundle.name}", digest=bundle.digest)
 
 
 def _check_writable(folder: Path) -> None:

@@ -1,51 +1,63 @@
-"""The chain's middle step: 15 findings of ChestX-ray14, kept on disk once it is done."""
+"""The chain's middle step: the findings of ChestX-ray14, kept on disk once it is done, for every network that shares it."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from audit.errors import CohortError, ModelError
 from audit.models.bundle import load_bundle, save_bundle
-from audit.records import Cohort
-from audit.results import plain, to_json
+from audit.records import Cohort, Record
+from audit.results import plain
 from training.networks import FINDINGS
 from training.progress import Reporter
 from training.scores import mean_auc
 from training.splits import split_findings
-from training.steps import Setting, TrainedStep, run_step, versions
+from training.steps import Setting, TrainedStep, fingerprint, run_step
 from training.transfer import start_network, torch_generator
 
 
 def train_findings(
     cohort: Cohort,
-    folder: Path,
+    outputs: Sequence[str],
     setting: Setting,
     *,
+    name: str,
+    folder: Path | None,
     test_patients: Collection[str],
     validation_patients: Collection[str],
     kept: Collection[str],
-) -> TrainedStep:
-    """Train the 15 outputs with binary cross entropy, or take them from an earlier run with the same inputs.
+) -> tuple[Path, TrainedStep]:
+    """Train the outputs with binary cross entropy, or take them from an earlier run with the same inputs.
 
-    A record takes part if it has findings and all of them are in the vocabulary.
+    A record takes part if it has findings and all of them are in the vocabulary of ChestX-ray14.
 
     Parameters
     ----------
     cohort : Cohort
-        Records with findings.
-    folder : Path
-        Where the step's own bundle lies or will lie.
+        Records with findings; a split column is obeyed.
+    outputs : sequence of str
+        Finding of each output: all 15, or CheXNet's 14.
     setting : Setting
-        Recipe, starting weights, seed.
+        Recipe, architecture, starting weights, seed.
+    name : str
+        Name of the bundle.
+    folder : Path or None
+        Where the bundle lies or will lie; None for a folder beside the network's own whose name holds the hash of
+        everything that made it, so that networks which share the step share the folder.
     test_patients, validation_patients : collection of str
         Patients of the last step's splits: the first take no part, the second only validate.
     kept : collection of str
         Findings whose output neurons the network keeps; each needs a training image.
+
+    Returns
+    -------
+    Path, TrainedStep
+        The step's bundle and its network.
 
     Raises
     ------
@@ -68,64 +80,72 @@ def train_findings(
                 f"No training image of the findings step shows {finding!r}, but the network keeps its output neuron. "
                 f"Add images with that finding to {cohort.manifest}."
             )
-    fingerprint = _fingerprint(cohort, splits, setting)
-    done = _finished(folder, fingerprint, setting)
+    made_by = _made_by(cohort, outputs, splits, setting)
+    digest = fingerprint(made_by)
+    folder = folder or setting.out.parent / f"findings-{digest[:8]}"
+    done = _finished(folder, digest, setting)
     if done is not None:
-        return done
+        return folder, done
     network = start_network(
-        setting.recipe.architecture, len(FINDINGS), setting.start, torch_generator(setting.seed_of("backbone"))
+        setting.architecture, len(outputs), setting.start, torch_generator(setting.seed_of("backbone"))
     )
-    targets = {s: torch.tensor([[float(f in r.findings) for f in FINDINGS] for r in rs]) for s, rs in by_split.items()}
     trained = run_step(
         "findings",
         network,
         by_split,
-        targets,
+        {s: _targets(rs, outputs) for s, rs in by_split.items()},
         setting.recipe.findings,
         setting,
+        made_by=made_by,
         loss="binary cross entropy",
         score=mean_auc,
     )
-    save_bundle(
-        folder,
-        network,
-        name="findings",
-        architecture=setting.recipe.architecture,
-        classes=FINDINGS,
-        preprocessing=setting.preprocessing,
-        provenance={"fingerprint": fingerprint, "starting_weights": setting.start.statement, "seed": setting.seed},
-        metrics=plain(
-            {
-                "epochs": trained.epochs,
-                "seconds": trained.seconds,
-                "counts": counts,
-                "images": {s: len(rs) for s, rs in by_split.items()},
-            }
-        ),
-        splits=splits,
-    )
-    return trained
+    if setting.team.leads:
+        save_bundle(
+            folder,
+            network,
+            name=name,
+            architecture=setting.architecture,
+            classes=tuple(outputs),
+            preprocessing=setting.preprocessing,
+            provenance={"fingerprint": digest, "starting_weights": setting.start.statement, "seed": setting.seed},
+            metrics=plain(
+                {
+                    "curves": trained.curves,
+                    "seconds": trained.seconds,
+                    "counts": counts,
+                    "images": {s: len(rs) for s, rs in by_split.items()},
+                }
+            ),
+            splits=splits,
+        )
+    setting.team.wait()
+    return folder, trained
 
 
-def _fingerprint(cohort: Cohort, splits: Mapping[str, str], setting: Setting) -> str:
-    """Return a hash of everything that the step's weights depend on."""
-    made_by = {
+def _targets(records: Sequence[Record], outputs: Sequence[str]) -> torch.Tensor:
+    """Return float32 (n, k) of 0 and 1; an image without a finding has a row of zeros where no output stands for that."""
+    return torch.tensor([[float(f in r.findings) for f in outputs] for r in records])
+
+
+def _made_by(cohort: Cohort, outputs: Sequence[str], splits: Mapping[str, str], setting: Setting) -> Mapping[str, Any]:
+    """Return everything that the step's weights depend on, beside versions."""
+    return {
         "cohort": cohort.content_hash,
         "findings": {r.id: r.findings for r in cohort.records if r.id in splits},
         "order": [r.id for r in cohort.records if r.id in splits],
+        "outputs": list(outputs),
         "splits": splits,
-        "architecture": setting.recipe.architecture,
+        "architecture": setting.architecture,
         "preprocessing": setting.preprocessing,
         "step": setting.recipe.findings,
         "start": setting.start.digest,
         "seed": setting.seed,
-        "versions": versions(),
-        "threads": torch.get_num_threads(),
+        "processes": setting.team.size,
     }
-    return hashlib.sha256(to_json(made_by).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _finished(folder: Path, fingerprint: str, setting: Setting) -> TrainedStep | None:
+def _finished(folder: Path, digest: str, setting: Setting) -> TrainedStep | None:
     """Return the step that an earlier run finished, if it was made of the same inputs."""
     if not (folder / "model.json").is_file():
         return None
@@ -135,9 +155,9 @@ def _finished(folder: Path, fingerprint: str, setting: Setting) -> TrainedStep |
     except ModelError as error:
         reporter.say(f"The findings step is trained again, since its bundle cannot be used: {error}")
         return None
-    if bundle.provenance.get("fingerprint") != fingerprint:
+    if bundle.provenance.get("fingerprint") != digest:
         reporter.say("The findings step is trained again, since its data, recipe, seed or versions changed.")
         return None
     reporter.say(f"The findings step is taken from {folder}, trained before from the same inputs.")
     network = bundle.network.requires_grad_(True)
-    return TrainedStep(network=network, epochs=bundle.metrics["epochs"], seconds=bundle.metrics["seconds"])
+    return TrainedStep(network=network, curves=bundle.metrics["curves"], seconds=bundle.metrics["seconds"], test={})

@@ -1,44 +1,67 @@
 """The training loop: phases, their learning rates by depth, early stopping, the best weights by validation loss.
 
-Nothing here keeps a random state. The order of an epoch is a function of (seed, epoch), the movement of an
-image of (seed, epoch, record), so that the same seed gives the same weights on the same machine.
+Plain torch: four phases with rates by depth and a frozen backbone whose features are kept would fight a trainer's loop,
+and the same page runs on a processor, a GPU, or several of them by torchrun. Nothing here keeps a random state. The order
+of an epoch is a function of (seed, epoch), the movement of an image of (seed, epoch, record), so that the same seed gives
+the same weights on the same machine, and a training that was killed goes on to the same weights.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from audit.errors import ModelError
+from training.augmentation import Augmentation
+from training.curves import Curves, EpochRow, PhaseEnd
+from training.features import FrozenFeatures
+from training.prediction import predict, predict_rows
+from training.rates import make_optimiser
 from training.recipes import Phase, Step
+from training.resume import Keeper
 from training.samples import Samples
+from training.team import Team
 
 Loss = Literal["cross entropy", "binary cross entropy"]
-_BLOCK = re.compile(r"^features\.(?:denseblock|transition)(\d+)\.")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EpochRow:
-    """One point of the training curves."""
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """What does not change through a step; see `train`."""
 
-    phase: str
-    """Name of the phase."""
-    epoch: int
-    """Counted from 1 through all phases of the step."""
-    train_loss: float
-    """Mean over the epoch's images, while the weights were moving."""
-    validation_loss: float
-    """Every class with the same weight; images unmoved."""
-    validation_score: float
-    """Balanced accuracy (classes) or mean area under the ROC curve (findings)."""
-    best: bool
-    """Smallest validation loss so far?"""
+    step: Step
+    training: Samples
+    validation: Samples
+    loss: Loss
+    score: Callable[[torch.Tensor, torch.Tensor], float]
+    seed: int
+    team: Team
+    on_images: Callable[[int], None]
+
+
+@dataclass(kw_only=True)
+class _Position:
+    """How far a training is; with the moving weights and the optimiser it is all that a checkpoint holds."""
+
+    best: dict[str, torch.Tensor]
+    phase_best: dict[str, torch.Tensor]
+    phase: int = 0
+    epoch: int = 0
+    epoch_of_phase: int = 0
+    row: int = 0
+    loss_sum: float = 0.0
+    stale: int = 0
+    best_loss: float = float("inf")
+    phase_best_loss: float = float("inf")
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    ends: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
@@ -50,10 +73,15 @@ def train(
     loss: Loss,
     score: Callable[[torch.Tensor, torch.Tensor], float],
     seed: int,
+    team: Team | None = None,
+    keeper: Keeper | None = None,
     on_images: Callable[[int], None] = lambda _: None,
     on_epoch: Callable[[EpochRow], None] = lambda _: None,
-) -> tuple[EpochRow, ...]:
+    at_phase_end: Callable[[nn.Module], Mapping[str, Any]] = lambda _: {},
+) -> Curves:
     """Train in place through all phases; the network ends with its best weights by validation loss.
+
+    Every phase starts from the best weights before it. The best network of each phase is measured by `at_phase_end`.
 
     Parameters
     ----------
@@ -62,116 +90,186 @@ def train(
     training, validation : Samples
         Splits without a common patient.
     step : Step
-        Batch size, optimiser and phases.
+        Batch size (over all processes of the team), optimiser and phases.
     loss : {"cross entropy", "binary cross entropy"}
         For classes that exclude each other, or for findings that do not.
     score : callable
         (logits, targets) -> the figure that stands beside the validation loss.
     seed : int
         Of the order and the movements.
+    team : Team, optional
+        Who trains; this process alone on the CPU if omitted.
+    keeper : Keeper, optional
+        Checkpoints; none if omitted.
     on_images, on_epoch : callable
         Progress: the number of images just visited, and each finished epoch.
+    at_phase_end : callable
+        Measures the best network of a phase; what it returns goes into `PhaseEnd.found`.
 
     Raises
     ------
     ModelError
         If the loss stops being finite.
+    StoreError
+        If a checkpoint cannot be written.
     """
-    rows: list[EpochRow] = []
-    best_loss, best = float("inf"), _copy_of(network)
-    epoch = 0
-    for phase in step.phases:
-        network.load_state_dict(best)
-        optimiser = _optimiser(network, step, phase)
-        stale = 0
-        for _ in range(phase.epochs):
-            epoch += 1
-            _set_mode(network, phase)
-            total, order = 0.0, training.epoch_order(seed=seed, epoch=epoch)
-            for start in range(0, len(order), step.batch):
-                inputs, targets = training.training_batch(order[start : start + step.batch], seed=seed, epoch=epoch)
-                optimiser.zero_grad()
-                value = _losses(network(inputs), targets, loss).mean()
-                torch.autograd.backward([value])
-                optimiser.step()
-                total += value.item() * len(inputs)
-                on_images(len(inputs))
-            logits = predict(network, validation, batch=step.batch, on_images=on_images)
-            row = EpochRow(
-                phase=phase.name,
-                epoch=epoch,
-                train_loss=total / len(order),
-                validation_loss=float((_losses(logits, validation.targets, loss) * validation.weights()).sum()),
-                validation_score=score(logits, validation.targets),
-                best=False,
-            )
-            _check_finite(row)
-            if row.validation_loss < best_loss:
-                best_loss, best, stale = row.validation_loss, _copy_of(network), 0
+    team = team or Team()
+    network.to(team.device)
+    task = _Task(
+        step=step,
+        training=training,
+        validation=validation,
+        loss=loss,
+        score=score,
+        seed=seed,
+        team=team,
+        on_images=on_images,
+    )
+    saved = keeper.load() if keeper is not None else None
+    at = _Position(best=_copy_of(network), phase_best={}) if saved is None else _Position(**saved["position"])
+    on_images(at.epoch * (training.epoch_size() + len(validation)) + at.row)
+    for index, phase in list(enumerate(step.phases))[at.phase :]:
+        network.load_state_dict(at.best if saved is None else saved["weights"])
+        feed = _feed(network, phase, task)
+        optimiser = make_optimiser(network, step, phase)
+        if saved is not None:
+            optimiser.load_state_dict(saved["optimiser"])
+            saved = None
+        while at.epoch_of_phase < phase.epochs and at.stale != phase.patience:
+            _train_epoch(feed, optimiser, at, keeper)
+            team.share_buffers(network)
+            row = _validate(feed, at)
+            at.epoch, at.epoch_of_phase, at.row, at.loss_sum = row.epoch, at.epoch_of_phase + 1, 0, 0.0
+            if row.validation_loss < at.phase_best_loss:
+                at.phase_best_loss, at.phase_best = row.validation_loss, _copy_of(network)
+            at.stale += 1
+            if row.validation_loss < at.best_loss:
+                at.best_loss, at.best, at.stale = row.validation_loss, _copy_of(network), 0
                 row = replace(row, best=True)
-            else:
-                stale += 1
-            rows.append(row)
+            at.rows.append(asdict(row))
             on_epoch(row)
-            if stale == phase.patience:
-                break
-    network.load_state_dict(best)
+            _save(keeper, at, network, optimiser)
+        network.load_state_dict(at.phase_best)
+        at.ends.append(asdict(_phase_end(phase, at, at_phase_end(network))))
+        at.phase, at.epoch_of_phase, at.stale, at.phase_best_loss = index + 1, 0, 0, float("inf")
+    network.load_state_dict(at.best)
     network.eval().requires_grad_(True)
-    return tuple(rows)
+    return Curves(epochs=tuple(EpochRow(**r) for r in at.rows), phases=tuple(PhaseEnd(**e) for e in at.ends))
 
 
-def predict(
-    network: nn.Module, samples: Samples, *, batch: int, on_images: Callable[[int], None] = lambda _: None
-) -> torch.Tensor:
-    """Return the logits (n, k) of unmoved images, in evaluation mode."""
-    network.eval()
-    logits = []
-    with torch.no_grad():
-        for start in range(0, len(samples), batch):
-            inputs, _ = samples.plain_batch(start, start + batch)
-            logits.append(network(inputs))
-            on_images(len(inputs))
-    return torch.cat(logits)
+@dataclass(frozen=True, kw_only=True)
+class _Feed:
+    """What a phase moves, where its batches come from, and what does not change through the step."""
+
+    module: nn.Module
+    """The whole network, or its head on features that are kept; averaged over the team."""
+    network: nn.Module
+    """The network itself."""
+    phase: Phase
+    """The phase."""
+    task: _Task
+    """The step."""
+    kept: FrozenFeatures | None
+    """Features of the training images, where the backbone is frozen and their views are few."""
+    kept_validation: torch.Tensor | None
+    """Features (n, f) of the validation images, likewise."""
 
 
-def parameter_groups(network: nn.Module, phase: Phase) -> list[dict[str, Any]]:
-    """Return the parameters that a phase trains, each depth with its learning rate.
-
-    The output layer has `phase.rate`; each dense block further from it (with its transition; the last norm
-    belongs to the last block, the stem to the first) has the rate of the one before times the factor.
-    """
-    if phase.trains == "head":
-        return [{"params": list(network.get_submodule("classifier").parameters()), "lr": phase.rate}]
-    blocks = [int(found.group(1)) for name, _ in network.named_parameters() if (found := _BLOCK.match(name))]
-    n_blocks = max(blocks, default=0)
-    groups: dict[int, list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        found = _BLOCK.match(name)
-        if found:
-            depth = n_blocks + 1 - int(found.group(1))
-        elif name.startswith("classifier."):
-            depth = 0
-        else:
-            depth = n_blocks if name.startswith(("features.conv0.", "features.norm0.")) else 1
-        groups.setdefault(depth, []).append(parameter)
-    return [
-        {"params": groups[depth], "lr": phase.rate * phase.rate_factor_per_block**depth} for depth in sorted(groups)
-    ]
+def _feed(network: nn.Module, phase: Phase, task: _Task) -> _Feed:
+    network.requires_grad_(True)
+    network.get_submodule("features").requires_grad_(phase.trains == "all")
+    kept, kept_validation, module = None, None, network
+    # The features cost one pass for each view; they pay if there are more epochs than that.
+    if phase.trains == "head" and task.training.n_views is not None and task.training.n_views < phase.epochs:
+        batch = task.step.batch
+        kept = FrozenFeatures(network, task.training, batch=batch, team=task.team)
+        if not task.step.moves_validation:
+            still = replace(task.validation, augmentation=Augmentation())
+            kept_validation = FrozenFeatures(network, still, batch=batch, team=task.team).plain()
+        module = network.get_submodule("classifier")
+    return _Feed(
+        module=task.team.wrap(module),
+        network=network,
+        phase=phase,
+        task=task,
+        kept=kept,
+        kept_validation=kept_validation,
+    )
 
 
-def _optimiser(network: nn.Module, step: Step, phase: Phase) -> torch.optim.Optimizer:
-    groups = parameter_groups(network, phase)
-    if step.optimiser == "sgd":
-        return torch.optim.SGD(groups, momentum=step.momentum, weight_decay=phase.weight_decay)
-    return torch.optim.AdamW(groups, weight_decay=phase.weight_decay)
+def _train_epoch(feed: _Feed, optimiser: torch.optim.Optimizer, at: _Position, keeper: Keeper | None) -> None:
+    """Visit the rest of an epoch, from row `at.row`."""
+    task, team = feed.task, feed.task.team
+    source, epoch, batch = feed.kept or task.training, at.epoch + 1, task.step.batch
+    order = task.training.epoch_order(seed=task.seed, epoch=epoch)
+    # A frozen backbone keeps its batch statistics too.
+    feed.network.train()
+    feed.network.get_submodule("features").train(feed.phase.trains == "all")
+    for start in range(at.row, len(order), batch):
+        rows = order[start : start + batch]
+        mine = rows[team.rank :: team.size]
+        # A process without a row in the last batch still takes part in the average, with no weight.
+        inputs, targets = source.training_batch(mine if len(mine) else rows[:1], seed=task.seed, epoch=epoch)
+        optimiser.zero_grad()
+        with team.autocast():
+            logits = feed.module(inputs.to(team.device))
+        value = _losses(logits.float(), targets.to(team.device), task.loss).sum() * bool(len(mine))
+        # The team averages gradients over processes: this makes it the mean over the batch, as with one process.
+        torch.autograd.backward([value * team.size / len(rows)])
+        optimiser.step()
+        at.loss_sum += value.item()
+        at.row = start + len(rows)
+        task.on_images(len(rows))
+        if keeper is not None and at.row < len(order) and (start // batch + 1) % keeper.every_batches == 0:
+            _save(keeper, at, feed.network, optimiser)
 
 
-def _set_mode(network: nn.Module, phase: Phase) -> None:
-    """Put into training mode what is trained; a frozen backbone keeps its batch statistics too."""
-    network.train()
-    features = network.get_submodule("features")
-    features.requires_grad_(phase.trains == "all")
-    features.train(phase.trains == "all")
+def _validate(feed: _Feed, at: _Position) -> EpochRow:
+    task, epoch = feed.task, at.epoch + 1
+    samples, batch, team = task.validation, task.step.batch, task.team
+    targets, weights = samples.targets, samples.weights()
+    if feed.kept_validation is not None:
+        with torch.no_grad():
+            logits = feed.network.get_submodule("classifier")(feed.kept_validation).cpu()
+        task.on_images(len(samples))
+    elif task.step.moves_validation:
+        order = samples.epoch_order(seed=task.seed, epoch=epoch)
+        targets = targets[torch.from_numpy(order[:, 0].copy())]
+        weights = torch.full((len(order),), 1 / len(order))
+
+        def moved(rows: NDArray[np.int64]) -> torch.Tensor:
+            return samples.training_batch(order[rows], seed=task.seed, epoch=epoch)[0]
+
+        logits = predict_rows(feed.network, moved, len(order), batch, team, task.on_images)
+    else:
+        logits = predict(feed.network, samples, batch=batch, team=team, on_images=task.on_images)
+    row = EpochRow(
+        phase=feed.phase.name,
+        epoch=epoch,
+        train_loss=team.total(at.loss_sum) / task.training.epoch_size(),
+        validation_loss=float((_losses(logits, targets, task.loss) * weights).sum()),
+        validation_score=task.score(logits, targets),
+        best=False,
+    )
+    _check_finite(row)
+    return row
+
+
+def _save(keeper: Keeper | None, at: _Position, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    if keeper is not None:
+        keeper.save({"position": vars(at), "weights": network.state_dict(), "optimiser": optimiser.state_dict()})
+
+
+def _phase_end(phase: Phase, at: _Position, found: Mapping[str, Any]) -> PhaseEnd:
+    rows = [row for row in at.rows if row["phase"] == phase.name]
+    best = min(rows, key=lambda row: row["validation_loss"])
+    return PhaseEnd(
+        phase=phase.name,
+        epoch=at.epoch,
+        best_epoch=best["epoch"],
+        validation_loss=best["validation_loss"],
+        found=dict(found),
+    )
 
 
 def _losses(logits: torch.Tensor, targets: torch.Tensor, loss: Loss) -> torch.Tensor:

@@ -14,7 +14,7 @@ from audit.images import read_gray
 from audit.models.preprocessing import Preprocessing
 from audit.randomness import generator_for
 from audit.records import Record
-from training.augmentation import Augmentation, augment
+from training.augmentation import Augmentation, augment, draw_for
 
 # Beyond this the resized images go to a file: 2,000 images of 224 px are 100 MB, ChestX-ray14 is 5.6 GB.
 MEMORY_LIMIT_BYTES = 1 << 30
@@ -79,9 +79,32 @@ class Samples:
         ]
         return self._inputs(moved), self.targets[torch.from_numpy(rows[:, 0].copy())]
 
-    def plain_batch(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return unmoved inputs (b, 3, h, w) and targets of images `start` to `stop`."""
-        return self._inputs([self.images[i] for i in range(start, min(stop, len(self)))]), self.targets[start:stop]
+    @property
+    def n_views(self) -> int | None:
+        """In how many ways the augmentation can show an image: 1 (as it is), 2 (mirrored), or None for without end."""
+        if self.augmentation.rotation_deg or self.augmentation.shift_share:
+            return None
+        return 2 if self.augmentation.flip_share else 1
+
+    def views(self, rows: NDArray[np.int64], *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Return which view (0 as it is, 1 mirrored) `training_batch` shows for each row, int64 (b)."""
+        shape = self.preprocessing.size_px
+        return np.array(
+            [
+                draw_for(self.augmentation, shape, seed=seed, epoch=epoch, record_id=self.ids[i], copy=copy).flip
+                for i, copy in rows.tolist()
+            ],
+            dtype=np.int64,
+        )
+
+    def view_batch(self, start: int, stop: int, view: int) -> torch.Tensor:
+        """Return inputs (b, 3, h, w) of images `start` to `stop` in one view."""
+        images = [self.images[i] for i in range(start, min(stop, len(self)))]
+        return self._inputs([np.ascontiguousarray(image[:, ::-1]) for image in images] if view else images)
+
+    def plain_rows(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return unmoved inputs (b, 3, h, w) of the images with these numbers."""
+        return self._inputs([self.images[i] for i in rows.tolist()])
 
     def weights(self) -> torch.Tensor:
         """Return float32 (n) that sum to 1 and give every class the same say; equal weights for findings."""

@@ -89,6 +89,8 @@ def split_findings(
 ) -> dict[str, str]:
     """Split the records of the 15-label step around the patients that the last step is judged on.
 
+    A split column is obeyed where it goes further: its test images take no part, its validation images only validate.
+
     Parameters
     ----------
     records : sequence of Record
@@ -114,12 +116,16 @@ def split_findings(
     """
     by_patient: defaultdict[str, list[Record]] = defaultdict(list)
     for record in records:
-        if record.patient not in test_patients:
+        if record.patient not in test_patients and record.split != "test":
             by_patient[record.patient].append(record)
     wanted = validation_share * sum(map(len, by_patient.values()))
-    free = sorted(set(by_patient) - set(validation_patients))
+    given = {r.patient for r in records if r.split == "validation"}
+    if given:
+        wanted = 0  # the publisher's validation split is there; no more is drawn
+    validation_patients = {*validation_patients, *given}
+    free = sorted(set(by_patient) - validation_patients)
     order = generator_for(seed, "findings splits").permutation(len(free))
-    held = sorted(set(by_patient) & set(validation_patients))
+    held = sorted(set(by_patient) & validation_patients)
     n_held = sum(len(by_patient[p]) for p in held)
     for index in order:
         if n_held >= wanted:

@@ -18,14 +18,19 @@ import torchvision
 from numpy.typing import NDArray
 from torch import nn
 
-from audit.models.preprocessing import Preprocessing
+from audit.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from audit.randomness import generator_for
 from audit.records import Record
-from training.loop import Loss, predict, train
+from audit.results import to_json
+from training.curves import Curves, EpochRow, tensorboard
+from training.loop import Loss, train
+from training.prediction import predict
 from training.progress import OnProgress, Reporter
 from training.recipes import Recipe, Step
+from training.resume import Keeper
 from training.samples import Samples, resize_all
-from training.transfer import StartingWeights
+from training.team import Team
+from training.transfer import StartingWeights, torch_generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +38,9 @@ class Setting:
     """What all steps of one training share."""
 
     recipe: Recipe
-    """Architecture, input size, phases."""
+    """Input size, phases."""
+    architecture: str
+    """Key of `audit.models.networks.ARCHITECTURES`."""
     start: StartingWeights
     """What the first step starts from."""
     out: Path
@@ -42,15 +49,29 @@ class Setting:
     """Of everything random."""
     on_progress: OnProgress
     """The caller who is told."""
+    team: Team
+    """The processes that train."""
+    checkpoint_batches: int
+    """Batches between checkpoints."""
+    tensorboard: Path | None = None
+    """Folder for TensorBoard's files."""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    """Of the input's channels."""
+    std: tuple[float, float, float] = IMAGENET_STD
+    """Of the input's channels."""
 
     @property
     def preprocessing(self) -> Preprocessing:
         """The network's input, squashed to the recipe's square."""
-        return Preprocessing(size_px=(self.recipe.input_px, self.recipe.input_px))
+        return Preprocessing(size_px=(self.recipe.input_px, self.recipe.input_px), mean=self.mean, std=self.std)
 
     def seed_of(self, name: str) -> int:
         """Return the seed of one step; the network's name is no part of it, so that B and C share steps."""
         return int(generator_for(self.seed, "chain", name).integers(2**62))
+
+    def generator(self, name: str) -> torch.Generator:
+        """Return torch's generator for one purpose."""
+        return torch_generator(self.seed_of(name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +80,12 @@ class TrainedStep:
 
     network: nn.Module
     """With its best weights."""
-    epochs: Sequence[Any]
-    """Rows of the training curves."""
+    curves: Curves | Mapping[str, Any]
+    """Of this training; as JSON holds it where the step was trained before."""
     seconds: float
-    """Wall-clock time of the training."""
-    test_logits: torch.Tensor | None = None
-    """Logits (n, k) of the test split, where the step has one."""
+    """Wall-clock time of the training, since it was last started."""
+    test: Mapping[str, Any]
+    """Figures of the final network on the test split; empty where the step has none."""
 
 
 def run_step(
@@ -75,18 +96,20 @@ def run_step(
     step: Step,
     setting: Setting,
     *,
+    made_by: Mapping[str, Any],
     loss: Loss,
     score: Callable[[torch.Tensor, torch.Tensor], float],
     copies: tuple[int, ...] = (),
+    test_metrics: Callable[[torch.Tensor], Mapping[str, Any]] | None = None,
 ) -> TrainedStep:
-    """Read the pixels once, train, and predict the test split if there is one.
+    """Read the pixels once, train, and measure the best network of every phase on the test split if there is one.
 
     Parameters
     ----------
     name : {"findings", "classes"}
         Stands in progress, and seeds the step.
     network : nn.Module
-        Trained in place.
+        Trained in place; ends on the CPU.
     by_split : mapping of str to records
         `train`, `validation` and perhaps `test`.
     targets : mapping of str to torch.Tensor
@@ -95,13 +118,23 @@ def run_step(
         The recipe's part for this step.
     setting : Setting
         What all steps share.
+    made_by : mapping
+        Everything that the weights depend on; a checkpoint of anything else is not used.
     loss, score
         As in `training.loop.train`.
     copies : tuple of int
         For each class the copies that a balanced epoch draws from; empty where images have many findings.
+    test_metrics : callable, optional
+        Logits (n, k) of the test split -> figures.
     """
     everything = [record for records in by_split.values() for record in records]
     began = time.monotonic()
+    keeper = Keeper(
+        path=setting.out / f".{name}.checkpoint",
+        fingerprint=fingerprint(made_by),
+        every_batches=setting.checkpoint_batches,
+        writes=setting.team.leads,
+    )
     with tempfile.TemporaryDirectory(dir=setting.out, prefix=".images-") as scratch:
         reading = Reporter("images", len(everything), setting.on_progress)
         pixels = resize_all(everything, setting.preprocessing, Path(scratch), reading.images)
@@ -109,22 +142,46 @@ def run_step(
             split: _samples(records, pixels, targets[split], step, setting.preprocessing, copies)
             for split, records in by_split.items()
         }
-        passes = sets["train"].epoch_size() + len(sets["validation"])
+        validated = sets["validation"].epoch_size() if step.moves_validation else len(sets["validation"])
+        passes = sets["train"].epoch_size() + validated
         reporter = Reporter(name, sum(phase.epochs for phase in step.phases) * passes, setting.on_progress)
-        epochs = train(
-            network,
-            sets["train"],
-            sets["validation"],
-            step,
-            loss=loss,
-            score=score,
-            seed=setting.seed_of(name),
-            on_images=reporter.images,
-            on_epoch=reporter.epoch,
-        )
-        test_logits = predict(network, sets["test"], batch=step.batch) if "test" in sets else None
-    seconds = round(time.monotonic() - began, 1)
-    return TrainedStep(network=network, epochs=epochs, seconds=seconds, test_logits=test_logits)
+
+        def at_phase_end(best: nn.Module) -> Mapping[str, Any]:
+            if test_metrics is None:
+                return {}
+            return test_metrics(predict(best, sets["test"], batch=step.batch, team=setting.team))
+
+        with tensorboard(setting.tensorboard if setting.team.leads else None, name) as log:
+
+            def tell(row: EpochRow) -> None:
+                reporter.epoch(row)
+                log(row)
+
+            curves: Curves = train(
+                network,
+                sets["train"],
+                sets["validation"],
+                step,
+                loss=loss,
+                score=score,
+                seed=setting.seed_of(name),
+                team=setting.team,
+                keeper=keeper,
+                on_images=reporter.images,
+                on_epoch=tell,
+                at_phase_end=at_phase_end,
+            )
+        final = at_phase_end(network)
+    network.cpu()
+    setting.team.wait()
+    keeper.done()
+    return TrainedStep(network=network, curves=curves, seconds=round(time.monotonic() - began, 1), test=dict(final))
+
+
+def fingerprint(made_by: Mapping[str, Any]) -> str:
+    """Return a hash of everything that weights depend on."""
+    everything = {**made_by, "versions": versions(), "threads": torch.get_num_threads()}
+    return hashlib.sha256(to_json(everything).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def versions() -> dict[str, str]:

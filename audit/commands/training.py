@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from audit.commands import auditing
 from audit.commands.progress import Stages
@@ -13,6 +15,7 @@ from audit.errors import UsageError
 from training.chain import Progress, train_network
 from training.phantom.cohort import make_phantoms
 from training.recipes import load_recipe
+from training.team import join_team
 
 # Enough for a verdict within minutes; the parameters of the planted shortcut are the demo's subject, not its size.
 DEMO_FILMS_PER_CLASS = 130
@@ -27,13 +30,15 @@ def train(
     findings_data: Path | None,
     out: Path,
     ignore_labels: tuple[str, ...],
+    on_bad_image: Literal["fail", "skip"],
     backbone_weights: Path | None,
+    checkpoint: Path | None,
+    checkpoint_batches: int,
+    tensorboard: Path | None,
     seed: int,
 ) -> int:
     """Train a network, say how well it does, and where its bundle is."""
-    import json
-
-    with Stages() as on_stage:
+    with join_team() as team, Stages(quiet=not team.leads) as on_stage:
         folder = train_network(
             network,
             data,
@@ -41,16 +46,26 @@ def train(
             out,
             findings_manifest=findings_data,
             ignore_labels=ignore_labels,
+            on_bad_image=on_bad_image,
             backbone_weights=backbone_weights,
+            checkpoint=checkpoint,
             seed=seed,
-            on_progress=_listener(on_stage),
+            team=team,
+            checkpoint_batches=checkpoint_batches,
+            tensorboard=tensorboard,
+            on_progress=_listener(on_stage) if team.leads else None,
         )
-    document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    test = document["metrics"].get("test", {})
-    sys.stdout.write(f"Starting weights: {document['provenance']['starting_weights']}\n")
-    if "accuracy" in test:
-        sys.stdout.write(f"Test accuracy: {test['accuracy']:.3f}\n")
-    sys.stdout.write(f"{folder}\n")
+    if team.leads:
+        document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        sys.stdout.write(f"Starting weights: {document['provenance']['starting_weights']}\n")
+        for end in document["metrics"]["curves"]["phases"]:
+            if "accuracy" in end["found"]:
+                sys.stdout.write(
+                    f"Test accuracy after {end['phase']}, epoch {end['epoch']}: {end['found']['accuracy']:.3f}\n"
+                )
+        if "test" in document["metrics"]:
+            sys.stdout.write(f"Test accuracy: {document['metrics']['test']['accuracy']:.3f}\n")
+        sys.stdout.write(f"{folder}\n")
     return 0
 
 
@@ -112,7 +127,7 @@ def _listener(on_stage: Callable[[str, int], Callable[[], None]]) -> Callable[[P
         while step is not None and shown < progress.done:
             shown += 1
             step()
-        if progress.message and progress.step == "backbone":
+        if progress.message and (progress.step == "backbone" or progress.total == 0):
             sys.stderr.write(progress.message + "\n")
 
     return listen

@@ -62,6 +62,8 @@ class Step:
     """How training images are moved."""
     copies: Mapping[str, int] = field(default_factory=dict)
     """Class -> differently moved copies of each image that an epoch may draw from; 1 where not named."""
+    moves_validation: bool = False
+    """Whether validation images are moved and copied as training images are, drawn anew in each epoch (the paper's way)."""
     phases: tuple[Phase, ...]
     """In order; each starts from the best weights before it."""
 
@@ -87,8 +89,8 @@ class Recipe:
     """The result to expect."""
     cost: str
     """Time and machine that it needs."""
-    architecture: str
-    """Key of `audit.models.networks.ARCHITECTURES`."""
+    architecture: str | None = None
+    """Key of `audit.models.networks.ARCHITECTURES` for every network; each has its own of the paper if absent."""
     input_px: int
     """Side of the square input, in pixels."""
     test_per_class: int
@@ -99,7 +101,7 @@ class Recipe:
     """The last step."""
 
     def __post_init__(self) -> None:
-        if self.architecture not in networks.ARCHITECTURES:
+        if self.architecture is not None and self.architecture not in networks.ARCHITECTURES:
             raise UnknownNameError("architecture", self.architecture, networks.ARCHITECTURES)
         _check("the recipe", "input_px", self.input_px, 64 <= self.input_px <= 4096, "between 64 and 4096")
         _check("the recipe", "test_per_class", self.test_per_class, self.test_per_class >= 1, "at least 1")
