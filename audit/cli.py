@@ -181,6 +181,17 @@ def report_command(run: RunArgument) -> None:
     raise typer.Exit(auditing.report(run))
 
 
+@app.command("curves")
+def curves_command(
+    models: Annotated[list[str], typer.Argument(help="Bundles: names in models/, or folders.", metavar="MODEL...")],
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("curves.html"),
+) -> None:
+    """Draw the test accuracy of several networks through their phases, with their confusion matrices."""
+    from audit.commands import training
+
+    raise typer.Exit(training.curves(models, out))
+
+
 @app.command("gate")
 def gate_command(run: RunArgument, as_json: Json = False) -> None:
     """Judge a finished run by the gates of audit.toml."""

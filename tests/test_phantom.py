@@ -180,3 +180,27 @@ def test_generators_are_named_not_global() -> None:
     assert generator_for(1, "a").random() == generator_for(1, "a").random()
     assert generator_for(1, "a").random() != generator_for(1, "b").random()
     assert generator_for(1, "ab").random() != generator_for(1, "a", "b").random()
+
+
+@pytest.mark.parametrize("union", [True, False])
+@pytest.mark.parametrize("wall", [None, 0.7])
+def test_many_small_solids_are_the_single_ones(union: bool, wall: float | None) -> None:
+    """Computed together or one by one, inside the canvas, over its edge and beyond: the same paths."""
+    rng = np.random.default_rng(0)
+    solids = [
+        Ellipsoid(
+            x=float(rng.uniform(-1.3, 1.3)),
+            y=float(rng.uniform(-1.3, 1.3)),
+            a=float(rng.uniform(0.01, 0.2)),
+            b=float(rng.uniform(0.01, 0.2)),
+            c=float(rng.uniform(0.01, 0.2)),
+            turn=float(rng.uniform(0, 3)),
+        )
+        for _ in range(80)
+    ]
+    single = np.zeros((96, 96), dtype=np.float32)
+    for solid in solids:
+        add_shadow(single, solid, union=union, wall=wall)
+    together = project(solids, 96, union=union, wall=wall)
+    assert single.max() > 0.1
+    np.testing.assert_allclose(together, single, atol=2e-4)

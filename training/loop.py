@@ -126,10 +126,11 @@ def train(
         on_images=on_images,
     )
     saved = keeper.load() if keeper is not None else None
-    at = _Position(best=_copy_of(network), phase_best={}) if saved is None else _Position(**saved["position"])
+    at = _Position(best={}, phase_best={}) if saved is None else _Position(**saved["position"])
     on_images(at.epoch * (training.epoch_size() + len(validation)) + at.row)
     for index, phase in list(enumerate(step.phases))[at.phase :]:
-        network.load_state_dict(at.best if saved is None else saved["weights"])
+        if saved is not None or at.best:
+            network.load_state_dict(at.best if saved is None else saved["weights"])
         feed = _feed(network, phase, task)
         optimiser = make_optimiser(network, step, phase)
         if saved is not None:
@@ -140,11 +141,11 @@ def train(
             team.share_buffers(network)
             row = _validate(feed, at)
             at.epoch, at.epoch_of_phase, at.row, at.loss_sum = row.epoch, at.epoch_of_phase + 1, 0, 0.0
+            at.stale += 1
             if row.validation_loss < at.phase_best_loss:
                 at.phase_best_loss, at.phase_best = row.validation_loss, _copy_of(network)
-            at.stale += 1
             if row.validation_loss < at.best_loss:
-                at.best_loss, at.best, at.stale = row.validation_loss, _copy_of(network), 0
+                at.best_loss, at.best, at.stale = row.validation_loss, at.phase_best, 0
                 row = replace(row, best=True)
             at.rows.append(asdict(row))
             on_epoch(row)
@@ -152,7 +153,8 @@ def train(
         network.load_state_dict(at.phase_best)
         at.ends.append(asdict(_phase_end(phase, at, at_phase_end(network))))
         at.phase, at.epoch_of_phase, at.stale, at.phase_best_loss = index + 1, 0, 0, float("inf")
-    network.load_state_dict(at.best)
+    if at.best is not at.phase_best:
+        network.load_state_dict(at.best)
     network.eval().requires_grad_(True)
     return Curves(epochs=tuple(EpochRow(**r) for r in at.rows), phases=tuple(PhaseEnd(**e) for e in at.ends))
 

@@ -12,6 +12,8 @@ from audit.commands import auditing
 from audit.commands.progress import Stages
 from audit.config import Settings
 from audit.errors import UsageError
+from audit.models.bundle import find_bundle
+from reports.curves import render_curves
 from training.chain import Progress, train_network
 from training.phantom.cohort import make_phantoms
 from training.recipes import load_recipe
@@ -66,6 +68,12 @@ def train(
         if "test" in document["metrics"]:
             sys.stdout.write(f"Test accuracy: {document['metrics']['test']['accuracy']:.3f}\n")
         sys.stdout.write(f"{folder}\n")
+    return 0
+
+
+def curves(models: Sequence[str], out: Path) -> int:
+    """Write the page of several networks' training; its path is the last line."""
+    sys.stdout.write(f"{render_curves([find_bundle(model) for model in models], out)}\n")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -18,6 +19,8 @@ from training.phantom.scanners import SOURCES, expose
 # Inflated lung holds this share of the water that solid tissue of its size would.
 _LUNG_DENSITY = np.float32(0.25)
 _BONE_WALL = 0.72
+# Vessels of one lung: trees out of the hilum, and how often they branch.
+_TREES, _GENERATIONS = 9, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,35 +64,53 @@ def render(spec: FilmSpec, size_px: int, *, with_text: bool = True) -> Film:
 
     Without text everything else is the same to the bit, so that what the text does to a network is known exactly.
     """
-    chest = _generator(spec, "anatomy", spec.patient)
-    patient = draw_patient(
-        chest,
-        heart_scale=max([1.0, *(HEART_SCALE.get(f, 1.0) for f in spec.findings)]),
-        lung_drop=max([0.0, *(LUNG_DROP.get(f, 0.0) for f in spec.findings)]),
-    )
-    lungs, soft = _tissue(patient, size_px, _generator(spec, "vessels", spec.patient))
-    disease = _generator(spec, "disease", spec.patient)
-    for finding in spec.findings:
-        change = FINDINGS[finding](lungs, disease)
-        air = lungs.right + lungs.left
-        if change.water is not None:
-            water = np.float32(spec.severity) * change.water * air * (1 - _LUNG_DENSITY)
-            soft = np.asarray(soft + water, dtype=np.float32)
-        if change.solid is not None:
-            soft = np.asarray(soft + np.float32(spec.severity) * change.solid, dtype=np.float32)
+    chest = _chest(spec.seed, spec.patient, spec.findings, spec.severity, size_px)
     source = SOURCES[spec.source]
-    image = expose(np.maximum(soft, 0), _bones(patient, size_px), source, _generator(spec, "exposure", spec.index))
+    exposure = generator_for(spec.seed, "phantom", "exposure", spec.index)
+    image = expose(chest.soft, chest.bone, source, exposure)
     boxes = []
     if with_text:
         for item in spec.letterings:
             image, box = burn(image, item)
             boxes.append(box)
+    return Film(image=image, lung_mask=chest.lung_mask, boxes=tuple(boxes), patient=chest.patient)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chest:
+    """What of a film is its patient's, not its exposure's; arrays are read-only, since films share them."""
+
+    patient: Patient
+    soft: Field
+    bone: Field
+    lung_mask: NDArray[np.uint8]
+
+
+# The films of a patient follow each other, and differ in source and text alone.
+@lru_cache(maxsize=2)
+def _chest(seed: int, name: str, findings: tuple[str, ...], severity: float, side: int) -> _Chest:
+    def generator(purpose: str) -> np.random.Generator:
+        return generator_for(seed, "phantom", purpose, name)
+
+    patient = draw_patient(
+        generator("anatomy"),
+        heart_scale=max([1.0, *(HEART_SCALE.get(f, 1.0) for f in findings)]),
+        lung_drop=max([0.0, *(LUNG_DROP.get(f, 0.0) for f in findings)]),
+    )
+    lungs, soft = _tissue(patient, side, generator("vessels"))
+    disease = generator("disease")
+    for finding in findings:
+        change = FINDINGS[finding](lungs, disease)
+        air = lungs.right + lungs.left
+        if change.water is not None:
+            soft = np.asarray(soft + np.float32(severity) * change.water * air * (1 - _LUNG_DENSITY), dtype=np.float32)
+        if change.solid is not None:
+            soft = np.asarray(soft + np.float32(severity) * change.solid, dtype=np.float32)
     mask = np.where(lungs.mask > 0.5, np.uint8(255), np.uint8(0))
-    return Film(image=image, lung_mask=mask, boxes=tuple(boxes), patient=patient)
-
-
-def _generator(spec: FilmSpec, *names: str | int) -> np.random.Generator:
-    return generator_for(spec.seed, "phantom", *names)
+    chest = _Chest(patient=patient, soft=np.maximum(soft, 0), bone=_bones(patient, side), lung_mask=mask)
+    for array in (chest.soft, chest.bone, chest.lung_mask):
+        array.setflags(write=False)
+    return chest
 
 
 def _tissue(patient: Patient, side: int, rng: np.random.Generator) -> tuple[Lungs, Field]:
@@ -127,35 +148,29 @@ def _bones(patient: Patient, side: int) -> Field:
 def _vessels(patient: Patient, side: int, air: Field, rng: np.random.Generator) -> Field:
     """Draw the lungs' vessels as trees that fan out of each hilum, getting finer."""
     canvas = np.zeros((side, side), dtype=np.float32)
-    for hand, (x, y) in zip((-1, 1), patient.hila, strict=True):
-        for _ in range(9):
-            heading = float(rng.uniform(-1.15, 1.25))
-            _branch(canvas, x, y, hand, heading, 0.022, 0.115, 4, rng)
+    for hand, hilum in zip((-1, 1), patient.hila, strict=True):
+        _trees(canvas, np.array(hilum), hand, rng)
     trees = np.asarray(cv2.GaussianBlur(canvas, (0, 0), max(0.4, 0.003 * side)), dtype=np.float32)
     hila = sum(_glow(side, x, y) for x, y in patient.hila)
     return np.asarray((0.95 * trees + 0.10 * hila) * np.minimum(air * 3, 1), dtype=np.float32)
 
 
-def _branch(
-    canvas: Field,
-    x: float,
-    y: float,
-    hand: int,
-    heading: float,
-    width: float,
-    length: float,
-    depth: int,
-    rng: np.random.Generator,
-) -> None:
-    side = canvas.shape[0]
-    x1, y1 = x + hand * length * np.cos(heading), y + length * np.sin(heading)
-    scale = side / 2
-    start, end = ((int((u + 1) * scale * 8), int((v + 1) * scale * 8)) for u, v in ((x, y), (x1, y1)))
-    cv2.line(canvas, start, end, float(5.5 * width), max(1, round(width * scale)), cv2.LINE_8, 3)
-    if depth > 0:
-        for _ in range(2 if depth > 1 else 1):
-            turned = heading + float(rng.normal(0, 0.38))
-            _branch(canvas, float(x1), float(y1), hand, turned, 0.68 * width, 0.92 * length, depth - 1, rng)
+def _trees(canvas: Field, hilum: NDArray[np.float64], hand: int, rng: np.random.Generator) -> None:
+    """Draw the trees of one lung, generation by generation: each forks into shorter, finer ones that turn a little."""
+    scale = canvas.shape[0] / 2
+    heading = rng.uniform(-1.15, 1.25, _TREES)
+    start = np.broadcast_to(hilum, (_TREES, 2))
+    width, length = 0.022, 0.115
+    for generation in range(_GENERATIONS):
+        end = start + length * np.stack([hand * np.cos(heading), np.sin(heading)], axis=1)
+        # Eighths of a pixel, as `shift` says.
+        lines = ((np.stack([start, end], axis=1) + 1) * scale * 8).astype(np.int32)
+        thickness = max(1, round(width * scale))
+        cv2.polylines(canvas, list(lines), False, float(5.5 * width), thickness, cv2.LINE_8, 3)
+        forks = 2 if generation < _GENERATIONS - 2 else 1
+        start, heading = np.repeat(end, forks, axis=0), np.repeat(heading, forks)
+        heading = heading + rng.normal(0, 0.38, len(heading))
+        width, length = 0.68 * width, 0.92 * length
 
 
 def _glow(side: int, x: float, y: float) -> Field:
