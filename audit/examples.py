@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,9 +18,9 @@ from audit.errors import RelevanceError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle
 from audit.perturbations import Scene
-from audit.predict import donor_pool, make_perturbations, predict_scene, read_scene, softmax, variants
+from audit.predict import donor_pool, make_perturbations, make_variant, read_scene, softmax
 from audit.records import Record, TextRegion
-from audit.relevance.lrp import attribute_relevance
+from audit.relevance.lrp import Attributor
 from audit.results import PredictionTable
 from audit.store import RunFolder
 
@@ -49,6 +49,7 @@ def write_examples(
     seed: int,
     key: str,
     preset: str,
+    on_example: Callable[[], None],
 ) -> None:
     """Write `examples/`: pictures of the images that each edit moved most, and `examples.json`.
 
@@ -63,15 +64,20 @@ def write_examples(
         Key of the hash of record ids; the plan's, so that two runs cannot be joined by it.
     preset : str
         LRP preset of the overlays.
+    on_example : callable
+        Called after each of at most `N_EXAMPLES`.
     """
     if run.has("examples/examples.json"):
         return
     pool = donor_pool(records, regions)
+    perturbations = make_perturbations(suite)
     entries = []
-    for case, choice in enumerate(_choose(suite, table), start=1):
-        record = records[choice.record]
-        scene = read_scene(record, regions, pool)
-        entries.append(_example(run, bundle, suite, scene, choice, case, seed, key, preset))
+    with _Overlays(bundle, preset) as overlays:
+        for case, choice in enumerate(_choose(suite, table), start=1):
+            scene = read_scene(records[choice.record], regions, pool)
+            edit = make_variant(scene, choice.condition, perturbations[choice.condition], choice.draw, seed).image
+            entries.append(_example(run, suite, scene, edit, choice, case, key, table, overlays))
+            on_example()
     run.write_json("examples/examples.json", {"examples": entries})
 
 
@@ -99,35 +105,31 @@ def _choose(suite: Suite, table: PredictionTable) -> list[_Choice]:
 
 def _example(
     run: RunFolder,
-    bundle: Bundle,
     suite: Suite,
     scene: Scene,
+    edit: NDArray[np.uint8],
     choice: _Choice,
     case: int,
-    seed: int,
     key: str,
-    preset: str,
+    table: PredictionTable,
+    overlays: _Overlays,
 ) -> dict[str, Any]:
-    shown = list(variants(scene, suite, make_perturbations(suite), seed))
-    index = next(i for i, v in enumerate(shown) if (v.condition, v.draw) == (choice.condition, choice.draw))
-    probabilities = softmax(predict_scene(bundle, shown))
-    edit = shown[index].image
     difference = np.abs(edit.astype(np.int16) - scene.image.astype(np.int16)).astype(np.uint8)
     scale = min(1.0, LONG_SIDE_PX / max(scene.image.shape))
     height, width = (max(1, round(side * scale)) for side in scene.image.shape)
     stem = f"examples/{case:03d}"
     for name, image in (("clean", scene.image), ("edit", edit), ("difference", difference)):
         write_atomically(run.path / f"{stem}-{name}.jpg", _jpeg(image, (width, height)))
-    overlay = _overlay(bundle, scene, preset)
+    overlay = overlays.of(scene)
     if overlay is not None:
         write_atomically(run.path / f"{stem}-relevance.png", overlay)
     identity = hashlib.blake2b(scene.record.id.encode("utf-8", "surrogateescape"), key=key[:32].encode(), digest_size=4)
 
-    def scores(row: int) -> dict[str, Any]:
-        values = probabilities[row]
+    def scores(condition: str, draw: int) -> dict[str, Any]:
+        values = softmax(table.logits[condition][draw, choice.record])
         return {
-            "predicted": bundle.classes[int(values.argmax())],
-            "probabilities": {name: round(float(v), 4) for name, v in zip(bundle.classes, values, strict=True)},
+            "predicted": table.classes[int(values.argmax())],
+            "probabilities": {name: round(float(v), 4) for name, v in zip(table.classes, values, strict=True)},
         }
 
     return {
@@ -137,8 +139,8 @@ def _example(
         "source": scene.record.source,
         "condition": choice.condition,
         "question": suite[choice.condition].question,
-        "clean": {"file": f"{case:03d}-clean.jpg", **scores(0)},
-        "edit": {"file": f"{case:03d}-edit.jpg", **scores(index)},
+        "clean": {"file": f"{case:03d}-clean.jpg", **scores("clean", 0)},
+        "edit": {"file": f"{case:03d}-edit.jpg", **scores(choice.condition, choice.draw)},
         "difference": {"file": f"{case:03d}-difference.jpg"},
         "overlay": None if overlay is None else {"file": f"{case:03d}-relevance.png"},
         "width": width,
@@ -163,15 +165,42 @@ def _jpeg(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
     return buffer.getvalue()
 
 
-def _overlay(bundle: Bundle, scene: Scene, preset: str) -> bytes | None:
-    """Draw the clean image's relevance as a transparent map: warm supports the prediction, cold speaks against it."""
-    try:
-        found = attribute_relevance(
-            bundle.network, torch.stack([bundle.preprocessing.prepare(scene.image)]), preset=preset
-        )
-    except RelevanceError:
-        return None
-    relevance = np.asarray(found.maps[0], dtype=np.float64)
+class _Overlays:
+    """The relevance of clean images as transparent maps: warm supports the prediction, cold speaks against it."""
+
+    def __init__(self, bundle: Bundle, preset: str) -> None:
+        self._bundle = bundle
+        self._drawn: dict[str, bytes] = {}
+        self._attributor: Attributor | None = None
+        # Networks that LRP does not know are audited without it.
+        with suppress(RelevanceError):
+            self._attributor = Attributor(bundle.network, preset)
+
+    def __enter__(self) -> Self:
+        if self._attributor is not None:
+            self._attributor.__enter__()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        if self._attributor is not None:
+            self._attributor.__exit__(*failure)
+
+    def of(self, scene: Scene) -> bytes | None:
+        """Return the overlay of one image as PNG; None where there is no relevance."""
+        if self._attributor is None:
+            return None
+        if scene.record.id not in self._drawn:
+            inputs = self._bundle.preprocessing.prepare(scene.image)[None]
+            try:
+                self._drawn[scene.record.id] = _paint(self._attributor.attribute(inputs).maps[0])
+            except RelevanceError:
+                return None
+        return self._drawn[scene.record.id]
+
+
+def _paint(relevance_map: NDArray[np.float32]) -> bytes:
+    """Colour a map (h, w) by sign and strength, as PNG."""
+    relevance = np.asarray(relevance_map, dtype=np.float64)
     limit = float(np.quantile(np.abs(relevance), 0.995)) or 1.0
     strength = np.clip(relevance / limit, -1.0, 1.0)
     pixels = np.zeros((*relevance.shape, 4), dtype=np.uint8)

@@ -49,10 +49,14 @@ def variants(scene: Scene, suite: Suite, perturbations: Mapping[str, Perturbatio
     for condition in suite.conditions[1:]:
         perturbation = perturbations[condition.name]
         for draw in range(condition.draws):
-            rng = generator_for(seed, scene.record.id, condition.name, draw)
-            drawn = perturbation.draw(scene, rng)
-            edited = scene.image if drawn is None else perturbation.apply(scene.image, drawn)
-            yield Variant(condition=condition.name, draw=draw, image=edited, drawn=drawn)
+            yield make_variant(scene, condition.name, perturbation, draw, seed)
+
+
+def make_variant(scene: Scene, condition: str, perturbation: Perturbation, draw: int, seed: int) -> Variant:
+    """Edit one image; the result depends on (seed, record id, condition, draw) alone."""
+    drawn = perturbation.draw(scene, generator_for(seed, scene.record.id, condition, draw))
+    edited = scene.image if drawn is None else perturbation.apply(scene.image, drawn)
+    return Variant(condition=condition, draw=draw, image=edited, drawn=drawn)
 
 
 def predict_scene(bundle: Bundle, shown: Sequence[Variant]) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from audit.cohorts import audited_cohort
 from audit.conditions import load_suite
 from audit.config import Settings
 from audit.errors import RelevanceError
-from audit.examples import write_examples
+from audit.examples import N_EXAMPLES, write_examples
 from audit.gates import GateConfig, config_for, judge
 from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.plan import N_RELEVANCE_PLACEBOS, RELEVANCE_PRESET, make_plan, package_versions, plan_hash, run_path
@@ -87,8 +87,10 @@ def run_audit(
         run.write_json("effects.json", {"effects": effects})
     with clock.stage("attributing relevance", min(len(records), settings.relevance_images)) as step:
         relevance_note = _relevance(run, bundle, records, regions, settings, step)
-    with clock.stage("choosing examples"):
-        write_examples(run, bundle, suite, records, regions, table, settings.seed, plan_hash(plan), RELEVANCE_PRESET)
+    with clock.stage("drawing examples", N_EXAMPLES) as step:
+        write_examples(
+            run, bundle, suite, records, regions, table, settings.seed, plan_hash(plan), RELEVANCE_PRESET, step
+        )
     verdict = judge(effects, gate or GateConfig(rules=()))
     run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
     run.write_json("run.json", _provenance(run, plan, command, clock, relevance_note))
