@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,39 +127,40 @@ def _lung(
 
 
 def _chain(points: np.ndarray, thick: float, deep: float) -> list[Ellipsoid]:
-    """Join points (m, 2) by overlapping ellipsoids."""
-    solids = []
-    for (x0, y0), (x1, y1) in itertools.pairwise(points):
-        length = math.hypot(x1 - x0, y1 - y0)
-        solids.append(
-            Ellipsoid(
-                x=(x0 + x1) / 2, y=(y0 + y1) / 2, a=0.95 * length, b=thick, c=deep, turn=math.atan2(y1 - y0, x1 - x0)
-            )
+    """Join each of several polylines (r, m, 2) by overlapping ellipsoids."""
+    middles = (points[:, 1:] + points[:, :-1]) / 2
+    steps = points[:, 1:] - points[:, :-1]
+    lengths = np.hypot(steps[..., 0], steps[..., 1])
+    turns = np.arctan2(steps[..., 1], steps[..., 0])
+    return [
+        Ellipsoid(x=x, y=y, a=0.95 * length, b=thick, c=deep, turn=turn)
+        for (x, y), length, turn in zip(
+            middles.reshape(-1, 2).tolist(), lengths.ravel().tolist(), turns.ravel().tolist(), strict=True
         )
-    return solids
+    ]
 
 
 def _ribs(lean: float, width: float, *, lungs_top: float, lungs_base: float, front: bool) -> tuple[Ellipsoid, ...]:
     """Return the ribs' back halves (falling outwards from the spine) or front halves (rising back towards the breastbone)."""
-    solids: list[Ellipsoid] = []
     scale = width / 0.8
     spacing = (lungs_base - lungs_top + 0.12) / N_RIBS
-    for number in range(N_RIBS - (3 if front else 0)):
-        top = lungs_top + spacing * number + (0.20 if front else -0.04)
-        # The cage is narrow above and reaches its full width by the fourth rib.
-        reach = scale * (0.34 + 0.33 * min(1.0, (number + 1) / 4.5) ** 0.8)
-        t = np.linspace(0.0, 1.0, _SEGMENTS)
-        for side in (-1, 1):
-            if front:
-                x = lean + side * (reach - (reach - 0.30) * t**0.9)
-                y = top + 0.10 + 0.20 * np.sin(0.5 * np.pi * t) + 0.03 * number * t
-                thick, deep = 0.021, 0.05
-            else:
-                x = lean + side * (0.07 + (reach - 0.07) * np.sin(0.5 * np.pi * t))
-                y = top + 0.015 * number * t - 0.05 * np.sin(np.pi * t) + 0.17 * t**2.4
-                thick, deep = 0.019, 0.075
-            solids += _chain(np.stack([x, y], axis=1), thick, deep)
-    return tuple(solids)
+    # Axes: ribs, sides of the body, points along a rib.
+    number = np.arange(N_RIBS - (3 if front else 0))[:, None, None]
+    side = np.array([-1, 1])[None, :, None]
+    t = np.linspace(0.0, 1.0, _SEGMENTS)[None, None, :]
+    top = lungs_top + spacing * number + (0.20 if front else -0.04)
+    # The cage is narrow above and reaches its full width by the fourth rib.
+    reach = scale * (0.34 + 0.33 * np.minimum(1.0, (number + 1) / 4.5) ** 0.8)
+    if front:
+        x = lean + side * (reach - (reach - 0.30) * t**0.9)
+        y = top + 0.10 + 0.20 * np.sin(0.5 * np.pi * t) + 0.03 * number * t
+        thick, deep = 0.021, 0.05
+    else:
+        x = lean + side * (0.07 + (reach - 0.07) * np.sin(0.5 * np.pi * t))
+        y = top + 0.015 * number * t - 0.05 * np.sin(np.pi * t) + 0.17 * t**2.4
+        thick, deep = 0.019, 0.075
+    points = np.stack(np.broadcast_arrays(x, y), axis=-1)
+    return tuple(_chain(points.reshape(-1, _SEGMENTS, 2), thick, deep))
 
 
 def _clavicles(lean: float, rotation: float, rng: np.random.Generator) -> tuple[Ellipsoid, ...]:
@@ -171,7 +170,7 @@ def _clavicles(lean: float, rotation: float, rng: np.random.Generator) -> tuple[
     for side in (-1, 1):
         x = lean + rotation + side * (0.07 + 0.62 * t)
         y = -0.60 + lift - 0.13 * t + 0.035 * np.sin(2 * np.pi * t)
-        solids += _chain(np.stack([x, y], axis=1), 0.026, 0.05)
+        solids += _chain(np.stack([x, y], axis=1)[None], 0.026, 0.05)
     return tuple(solids)
 
 

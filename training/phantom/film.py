@@ -175,7 +175,6 @@ def _trees(canvas: Field, hilum: NDArray[np.float64], hand: int, rng: np.random.
 
 def _glow(side: int, x: float, y: float) -> Field:
     t = axis(side)
-    return np.asarray(
-        np.exp(-(((t[None, :] - np.float32(x)) / 0.09) ** 2) - ((t[:, None] - np.float32(y)) / 0.13) ** 2),
-        dtype=np.float32,
-    )
+    across = np.exp(-(((t - np.float32(x)) / np.float32(0.09)) ** 2))
+    down = np.exp(-(((t - np.float32(y)) / np.float32(0.13)) ** 2))
+    return np.asarray(down[:, None] * across[None, :], dtype=np.float32)

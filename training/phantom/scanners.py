@@ -123,7 +123,8 @@ def expose(soft: Field, bone: Field, source: Source, rng: np.random.Generator) -
     density = -np.log(np.maximum(counted, np.float32(1e-4)))
     low, high = np.quantile(density[side // 8 : -side // 8 : 3, side // 8 : -side // 8 : 3], [0.015, 0.985])
     low, high = low - 0.10 * (high - low), high + float(rng.uniform(0.10, 0.22)) * (high - low)
-    grey = np.clip((density - np.float32(low)) / np.float32(high - low), 0, 1) ** np.float32(source.gamma)
+    grey = np.clip((density - np.float32(low)) / np.float32(high - low), 0, 1)
+    grey = np.asarray(cv2.pow(grey, source.gamma), dtype=np.float32)
     curved = grey * grey * (3 - 2 * grey)
     grey = (1 - np.float32(source.toe)) * grey + np.float32(source.toe) * curved
     grey *= _collimation(side, source, rng)
