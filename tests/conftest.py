@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
+from audit import cli
 from audit.models import networks
 from audit.models.bundle import save_bundle
 from audit.models.preprocessing import Preprocessing
 from audit.records import Record
+
+Audit = Callable[..., tuple[int, str, str]]
 
 CLASSES = ("normal", "pneumonia", "covid")
 
@@ -141,3 +145,28 @@ def cxr_folder() -> Path:
     if not (folder / "manifest.csv").is_file():
         pytest.skip(f"no real radiographs at {folder}; set AUDIT_CXR_DIR")
     return folder
+
+
+@pytest.fixture
+def audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Audit:
+    """Return a function that runs the command in a folder of its own: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["audit", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        written = capsys.readouterr()
+        code = end.value.code
+        return (code if isinstance(code, int) else 0), written.out, written.err
+
+    return run
+
+
+def one_paragraph(text: str) -> str:
+    """Return the complaint: the last line of standard error, after the progress; never a traceback."""
+    assert "Traceback" not in text
+    lines = [line for line in text.splitlines() if line.startswith("audit: ")]
+    assert len(lines) == 1, text
+    return lines[0]

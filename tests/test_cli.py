@@ -16,29 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
-from audit import cli
 from audit.models.bundle import save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 
-Audit = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Audit:
-    """Return a function that runs the command in a folder of its own: exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["audit", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        written = capsys.readouterr()
-        code = end.value.code
-        return (code if isinstance(code, int) else 0), written.out, written.err
-
-    return run
+from .conftest import Audit, one_paragraph
 
 
 @pytest.fixture
@@ -48,14 +30,6 @@ def asked(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path]) 
     write_bundle("C")
     return ["run", "--model", "C", "--data", manifest, "--detector", "annotated", "--boxes",
             manifest.parent / "boxes.json", "--resamples", 200, "--relevance-images", 4]  # fmt: skip
-
-
-def one_paragraph(text: str) -> str:
-    """Return the complaint: the last line of standard error, after the progress; never a traceback."""
-    assert "Traceback" not in text
-    lines = [line for line in text.splitlines() if line.startswith("audit: ")]
-    assert len(lines) == 1, text
-    return lines[0]
 
 
 def test_run_prints_the_table_and_the_reports_path_last(audit: Audit, asked: list[object]) -> None:

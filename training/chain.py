@@ -109,6 +109,9 @@ def train_network(
         _earlier_bundle(checkpoint or out.parent / "chexnet", architecture, plan) if _starts_trained(plan) else None
     )
     cohort = load_cohort(manifest, classes=CLASSES, ignore_labels=ignore_labels, on_bad_image=on_bad_image)
+    if cohort.left_out:
+        counted = ", ".join(f"{n} {reason}" for reason, n in sorted(cohort.left_out.items()))
+        Reporter("images", 0, on_progress).say(f"Left out of {manifest.name}: {counted}.")
     splits = split_by_patient(
         cohort.labelled(),
         CLASSES,
@@ -168,6 +171,7 @@ def train_network(
         "manifest": os.path.relpath(manifest, out),
         "ignore_labels": sorted(ignore_labels),
         "on_bad_image": on_bad_image,
+        "left_out": dict(sorted(cohort.left_out.items())),
     }
     _train_classes(name, network, cohort, by_split, splits, setting, provenance)
     return out

@@ -229,6 +229,8 @@ def _draw_validation(
             )
     folds = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=int(generator.integers(2**31)))
     groups = [r.patient for r in records]
-    _, held = next(iter(folds.split(np.zeros(len(records)), labels, groups)))
-    inside = set(held.tolist())
+    # A fold of few patients may lack a class: the first that has every class on both sides is taken, else the first.
+    found = [(rest, held) for rest, held in folds.split(np.zeros(len(records)), labels, groups)]
+    whole = [held for rest, held in found if all({labels[i] for i in side} == set(labels) for side in (rest, held))]
+    inside = set((whole or [found[0][1]])[0].tolist())
     return {r.id: "validation" if i in inside else "train" for i, r in enumerate(records)}
