@@ -29,6 +29,10 @@ app = typer.Typer(
 data_app = typer.Typer(help="Turn published data sets into manifests.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 
+text_app = typer.Typer(help="Find text, and score the finder.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(text_app, name="text")
+
+DetectorOption = Annotated[str, typer.Option(help="cascade, rapidocr, markers, easyocr or annotated.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 
@@ -41,7 +45,9 @@ def run_command(
     ] = None,
     split: Annotated[str | None, typer.Option(help="auto, test, train, validation or all.")] = None,
     suite: Annotated[str | None, typer.Option(help="quick, standard, or a TOML file.")] = None,
-    detector: Annotated[str | None, typer.Option(help="Text finder: easyocr or annotated.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Text finder: cascade, rapidocr, markers, easyocr or annotated.")
+    ] = None,
     boxes: Annotated[str | None, typer.Option(help="File of hand-made text boxes, for annotated.")] = None,
     ignore_label: Annotated[
         list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
@@ -159,6 +165,32 @@ def data_build_command(
     from audit.commands import data
 
     raise typer.Exit(data.build(name, root, out or Path(f"{name}.csv"), exclude=exclude, seed=seed))
+
+
+@text_app.command("find")
+def text_find_command(
+    images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...")],
+    detector: DetectorOption = "cascade",
+    boxes: Annotated[Path | None, typer.Option(help="File of hand-made text boxes, for annotated.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the text regions of images, in pixels of the stored image."""
+    from audit.commands import text
+
+    raise typer.Exit(text.find(images, detector, boxes=boxes, as_json=as_json))
+
+
+@text_app.command("score")
+def text_score_command(
+    boxes: Annotated[Path, typer.Option(help="JSON file of hand-drawn boxes.")],
+    detector: DetectorOption = "cascade",
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the figures to.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a text finder against hand-drawn boxes: recall by class, source and kind, false regions."""
+    from audit.commands import text
+
+    raise typer.Exit(text.score(boxes, detector, out=out, as_json=as_json))
 
 
 @app.command("demo")

@@ -24,7 +24,7 @@ class Settings:
     """test, train, validation, all; auto takes the test split where there is one."""
     suite: str = "standard"
     """Name of a suite, or path of a TOML file."""
-    detector: str = "easyocr"
+    detector: str = "cascade"
     """Name of the text finder."""
     boxes: str = ""
     """File of hand-made boxes, for the detector `annotated`."""

@@ -15,7 +15,7 @@ from audit.manifests import load_cohort
 from audit.records import TextRegion
 from audit.text.annotated import load_annotated
 from audit.text.cache import RegionCache
-from audit.text.detectors import DETECTORS, make_detector
+from audit.text.detectors import DEFAULT_DETECTOR, DETECTORS, make_detector
 from audit.text.find import find_regions
 
 
@@ -104,7 +104,8 @@ def test_detector_names() -> None:
         make_detector("easyocrr")
     with pytest.raises(TextError, match="--boxes"):
         make_detector("annotated")
-    assert set(DETECTORS) == {"easyocr", "annotated"}
+    assert set(DETECTORS) == {"cascade", "rapidocr", "markers", "easyocr", "annotated"}
+    assert DEFAULT_DETECTOR in DETECTORS
 
 
 def test_easyocr_finds_and_reads_a_word(monkeypatch: pytest.MonkeyPatch) -> None:

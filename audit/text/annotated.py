@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from audit.errors import TextError
 from audit.images import pixel_hash, read_gray
 from audit.records import TextRegion
+from audit.text.boxes import read_boxes
 
 
 class AnnotatedDetector:
@@ -41,46 +41,23 @@ class AnnotatedDetector:
         if key not in self._regions:
             raise TextError(
                 f"The file of boxes has no entry for an image of {image.shape[1]} x {image.shape[0]} pixels. Every image needs "
-                "one (an empty list says that it has no text); add it, or use --detector easyocr."
+                "one (an empty list says that it has no text); add it, or use another finder, such as --detector cascade."
             )
         return self._regions[key]
 
 
 def load_annotated(boxes: Path | None) -> AnnotatedDetector:
-    """Read a file of boxes: `{"images": {relative path: [{x0, y0, x1, y1, text, kind}, ...]}}`.
-
-    Paths are relative to the file's folder; boxes are half-open, in pixels of the stored image.
+    """Make a finder of a file of boxes (see `read_boxes`).
 
     Raises
     ------
     TextError
-        If the file is missing, is not of that form, or names an image that cannot be read.
+        If the file is missing or is not of a known form.
+    ImageError
+        If it names an image that cannot be read.
     """
     if boxes is None:
         raise TextError("The detector annotated needs a file of boxes: give --boxes FILE.")
-    try:
-        data = boxes.read_bytes()
-        images = json.loads(data)["images"]
-        regions = {
-            pixel_hash(read_gray(boxes.parent / name)): tuple(_region(row) for row in rows)
-            for name, rows in images.items()
-        }
-    except OSError as error:
-        raise TextError(f"The file of boxes {boxes} cannot be read ({error.strerror}).") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TextError(
-            f"The file of boxes {boxes} does not have the expected form (images: path -> list of boxes): {error!r}."
-        ) from error
-    return AnnotatedDetector(regions, hashlib.sha256(data).hexdigest()[:16])
-
-
-def _region(row: Mapping[str, Any]) -> TextRegion:
-    return TextRegion(
-        x0=int(row["x0"]),
-        y0=int(row["y0"]),
-        x1=int(row["x1"]),
-        y1=int(row["y1"]),
-        text=str(row.get("text", "")),
-        kind=str(row.get("kind", "text")),
-        polygon=tuple((float(x), float(y)) for x, y in row.get("polygon", ())),
-    )
+    images = read_boxes(boxes)
+    regions = {pixel_hash(read_gray(image.path)): image.regions for image in images}
+    return AnnotatedDetector(regions, hashlib.sha256(boxes.read_bytes()).hexdigest()[:16])

@@ -35,6 +35,24 @@ class TextDetector(Protocol):
         ...
 
 
+def _cascade(boxes: Path | None) -> TextDetector:
+    from audit.text.cascade import CascadeDetector
+
+    return CascadeDetector()
+
+
+def _rapidocr(boxes: Path | None) -> TextDetector:
+    from audit.text.rapidocr_detector import RapidOcrDetector
+
+    return RapidOcrDetector()
+
+
+def _markers(boxes: Path | None) -> TextDetector:
+    from audit.text.marks import MarksDetector
+
+    return MarksDetector()
+
+
 def _easyocr(boxes: Path | None) -> TextDetector:
     from audit.text.easyocr_detector import EasyOcrDetector
 
@@ -47,8 +65,16 @@ def _annotated(boxes: Path | None) -> TextDetector:
     return load_annotated(boxes)
 
 
-DETECTORS: Mapping[str, Callable[[Path | None], TextDetector]] = {"easyocr": _easyocr, "annotated": _annotated}
+DETECTORS: Mapping[str, Callable[[Path | None], TextDetector]] = {
+    "cascade": _cascade,
+    "rapidocr": _rapidocr,
+    "markers": _markers,
+    "easyocr": _easyocr,
+    "annotated": _annotated,
+}
 """Detector name -> how to make it, given the file of hand-made boxes (which only `annotated` reads)."""
+
+DEFAULT_DETECTOR = "cascade"
 
 
 def make_detector(name: str, boxes: Path | None = None) -> TextDetector:
@@ -57,7 +83,8 @@ def make_detector(name: str, boxes: Path | None = None) -> TextDetector:
     Parameters
     ----------
     name : str
-        easyocr (the reference engine) or annotated (boxes drawn by hand or known from synthesis).
+        cascade (PP-OCR joined by shapes that its reader confirms; the default), rapidocr (PP-OCR alone), markers (shapes
+        alone, without weights), easyocr (the reference engine) or annotated (boxes drawn by hand or known from synthesis).
     boxes : Path, optional
         JSON file of boxes, for `annotated`.
 

@@ -1,0 +1,80 @@
+"""The file of hand-drawn boxes: what a finder is scored with, and what `annotated` obeys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit.errors import TextError
+from audit.records import TextRegion
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoxedImage:
+    """One image and the text that a person saw in it."""
+
+    path: Path
+    """The image file."""
+    regions: tuple[TextRegion, ...]
+    """Its text."""
+    ignored: tuple[TextRegion, ...] = ()
+    """Fragments and prints of which nobody can say whether they are text: neither hit nor false alarm."""
+    label: str = "unknown"
+    """Class of the image, if the file tells."""
+    source: str = "unknown"
+    """Where the image comes from, if the file tells."""
+
+
+def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
+    """Read a JSON file of boxes in either of two forms.
+
+    `{"images": {path: [box, ...]}}`, or `{"images": [{"path": path, "boxes": [box, ...], "label": ..., "source": ...}]}`.
+    A box is half-open, in pixels of the stored image: `{"x0": 0, "y0": 0, "x1": 9, "y1": 9}` or `{"box": [0, 0, 9, 9]}`,
+    with `text`, `kind`, `polygon` and `ignore` if wanted. Paths are relative to the file's folder.
+
+    Raises
+    ------
+    TextError
+        If the file is missing or of another form.
+    """
+    try:
+        images = json.loads(file.read_bytes())["images"]
+        if isinstance(images, Mapping):
+            images = [{"path": path, "boxes": boxes} for path, boxes in images.items()]
+        elif not images:
+            raise ValueError("no image is listed")
+        return tuple(_image(file.parent, row) for row in images)
+    except OSError as error:
+        raise TextError(f"The file of boxes {file} cannot be read ({error.strerror}).") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TextError(
+            f"The file of boxes {file} does not have the expected form (images: path -> list of boxes, or a list of objects "
+            f"with path and boxes): {error!r}."
+        ) from error
+
+
+def _image(folder: Path, row: Mapping[str, Any]) -> BoxedImage:
+    boxes = list(row["boxes"])
+    return BoxedImage(
+        path=folder / str(row["path"]),
+        regions=tuple(_region(box) for box in boxes if not box.get("ignore")),
+        ignored=tuple(_region(box) for box in boxes if box.get("ignore")),
+        label=str(row.get("label") or "unknown"),
+        source=str(row.get("source") or "unknown"),
+    )
+
+
+def _region(box: Mapping[str, Any]) -> TextRegion:
+    x0, y0, x1, y1 = box["box"] if "box" in box else (box[name] for name in ("x0", "y0", "x1", "y1"))
+    return TextRegion(
+        x0=int(x0),
+        y0=int(y0),
+        x1=int(x1),
+        y1=int(y1),
+        text=str(box.get("text", "")),
+        kind=str(box.get("kind", "text")),
+        polygon=tuple((float(x), float(y)) for x, y in box.get("polygon", ())),
+    )

@@ -1,0 +1,76 @@
+"""The finder by default: what PP-OCR marks, and beside it every marker-like shape that can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.records import TextRegion
+from audit.text.marks import find_marks, shape_config
+from audit.text.merging import covered_share, merge_regions
+from audit.text.ppocr import PpOcr
+from audit.text.rapidocr_detector import RapidOcrDetector
+from audit.text.reading import best_reading, read_region
+
+MIN_CONTRAST_LEVELS = 45.0
+MIN_SHARPNESS = 0.35
+MIN_READING_CONFIDENCE = 0.95
+# A shape of which PP-OCR has this share already needs no reading.
+KNOWN_SHARE = 0.8
+# More shapes than this are a grid, a texture or a page of print, not markers; the clearest are read.
+MAX_READ = 40
+# Every wire, clip and rib edge reads as one of these.
+_BARE_STROKES = frozenset("1lIi")
+
+
+class CascadeDetector:
+    """PP-OCR in four views, joined by shapes of a letter's size that it overlooked and its reader can read.
+
+    Raises
+    ------
+    TextError
+        If the package rapidocr is missing.
+    """
+
+    name = "cascade"
+
+    def __init__(self) -> None:
+        self._networks = PpOcr()
+        self._finder = RapidOcrDetector(self._networks)
+        self.version = f"1, {self._finder.version}, opencv {cv2.__version__}"
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the settings that change what is found."""
+        return {
+            **self._finder.config(),
+            "shapes": shape_config(),
+            "min_contrast_levels": MIN_CONTRAST_LEVELS,
+            "min_sharpness": MIN_SHARPNESS,
+            "min_reading_confidence": MIN_READING_CONFIDENCE,
+            "known_share": KNOWN_SHARE,
+            "max_read": MAX_READ,
+        }
+
+    def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
+        """Return the regions of one grey image (h, w), each with the string that was read."""
+        regions = self._finder.find(image)
+        regions += self._overlooked(image, regions)
+        return [read_region(region, image, self._networks) for region in merge_regions(regions)]
+
+    def _overlooked(self, image: NDArray[np.uint8], known: Sequence[TextRegion]) -> list[TextRegion]:
+        clear = [m for m in find_marks(image) if m.contrast >= MIN_CONTRAST_LEVELS and m.sharpness >= MIN_SHARPNESS]
+        clear.sort(key=lambda m: (-m.contrast * m.sharpness, m.y0, m.x0))
+        shapes = [m.region(image.shape, text="", confidence=0.0, detector=self.name) for m in clear]
+        found = []
+        for shape in [s for s in shapes if s is not None and covered_share(s, known) <= KNOWN_SHARE][:MAX_READ]:
+            # The shape's own padding is margin enough; a wider one would let neighbours in.
+            text, sure, _ = best_reading(shape, image, self._networks, margin_share=0.05)
+            if sure >= MIN_READING_CONFIDENCE and text not in _BARE_STROKES:
+                found.append(
+                    TextRegion(x0=shape.x0, y0=shape.y0, x1=shape.x1, y1=shape.y1, confidence=sure, detector=self.name)
+                )
+        return found
