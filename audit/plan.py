@@ -27,6 +27,8 @@ _PACKAGES = (
     "torchvision",
     "zennit",
     "easyocr",
+    "rapidocr",
+    "onnxruntime",
     "opencv-python-headless",
     "numpy",
     "scipy",

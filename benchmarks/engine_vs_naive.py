@@ -99,14 +99,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--detector", default=DEFAULT_DETECTOR, help="the text finder of both")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)  # ONNX Runtime's
     suite = eight_conditions()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         records = records_to_use(options.images, folder)
         bundle = a_bundle(folder)
-        detector = make_detector("easyocr")
+        detector = make_detector(options.detector)
         detector.detect(read_gray(records[0].path))  # loads the weights, for both
 
         start = time.perf_counter()

@@ -266,7 +266,7 @@ def test_list_and_doctor(audit: Audit, asked: list[object]) -> None:
     assert "text-mask" in audit("list", "perturbations")[1].split()
     assert {"quick", "standard"} <= set(audit("list", "suites")[1].split())
     assert {"demo", "real-small"} <= set(audit("list", "recipes")[1].split())
-    assert audit("list", "detectors")[1].split() == ["annotated", "easyocr"]
+    assert audit("list", "detectors")[1].split() == ["annotated", "cascade", "easyocr", "markers", "rapidocr"]
     code, out, _ = audit("doctor")
     assert code in (0, 4)
     assert ("LACK" in out) == (code == 4)

@@ -62,7 +62,17 @@ def list_names(kind: str) -> int:
 def doctor() -> int:
     """Print what is installed, and what an audit would lack; return 0 if it would lack nothing."""
     lines: list[tuple[bool, str]] = [(sys.version_info >= (3, 11), f"Python {platform.python_version()}")]
-    for package in ("torch", "torchvision", "zennit", "easyocr", "scikit-learn", "statsmodels", "jinja2"):
+    for package in (
+        "torch",
+        "torchvision",
+        "zennit",
+        "easyocr",
+        "rapidocr",
+        "onnxruntime",
+        "scikit-learn",
+        "statsmodels",
+        "jinja2",
+    ):
         try:
             lines.append((True, f"{package} {metadata.version(package)}"))
         except metadata.PackageNotFoundError:
