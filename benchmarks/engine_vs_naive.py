@@ -33,7 +33,7 @@ from audit.randomness import generator_for
 from audit.records import Record
 from audit.store import RunFolder
 from audit.text.cache import RegionCache
-from audit.text.detectors import TextDetector, make_detector
+from audit.text.detectors import DEFAULT_DETECTOR, TextDetector, make_detector
 from audit.text.find import find_regions
 
 CLASSES = ("normal", "pneumonia", "covid")
