@@ -193,6 +193,40 @@ def text_score_command(
     raise typer.Exit(text.score(boxes, detector, out=out, as_json=as_json))
 
 
+@text_app.command("atlas")
+def text_atlas_command(
+    data: Annotated[Path, typer.Option(help="Manifest with class labels.")],
+    detector: DetectorOption = "cascade",
+    boxes: Annotated[Path | None, typer.Option(help="File of hand-made text boxes, for annotated.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the text cache; default: that of audit run.")] = None,
+    ignore_label: Annotated[
+        list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
+    ] = None,
+    on_bad_image: Annotated[str, typer.Option(help="fail, or skip and count.")] = "fail",
+    seed: Annotated[int, typer.Option(help="Seed of permutations.")] = 0,
+    sheet: Annotated[Path | None, typer.Option(help="PNG to draw the glyph clusters on.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show which text stands where in a cohort, and how far it tells the class, before any model."""
+    from audit.commands import text
+    from audit.config import Settings
+    from audit.manifests import check_on_bad_image
+
+    raise typer.Exit(
+        text.atlas(
+            data,
+            detector,
+            boxes=boxes,
+            cache=cache or Path(Settings().cache),
+            ignore_labels=tuple(ignore_label or ()),
+            on_bad_image=check_on_bad_image(on_bad_image),
+            seed=seed,
+            sheet=sheet,
+            as_json=as_json,
+        )
+    )
+
+
 @app.command("demo")
 def demo_command(
     out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo"),

@@ -1,22 +1,32 @@
-"""`audit text`: what the finder finds, and how well."""
+"""`audit text`: what the finder finds, how well, and what the text of a cohort tells of its classes."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+import cv2
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from audit.commands.progress import Stages
+from audit.errors import StoreError
 from audit.files import write_atomically
 from audit.images import read_gray
-from audit.results import to_json
+from audit.manifests import load_cohort
+from audit.results import plain, to_json
 from audit.text.boxes import read_boxes
+from audit.text.cache import RegionCache
 from audit.text.detectors import make_detector
+from audit.text.find import find_regions
 from audit.text.scoring import FinderScore, score_detector
+
+if TYPE_CHECKING:
+    from audit.text.atlas import Atlas, Glyph
 
 
 def find(images: Sequence[Path], detector: str, *, boxes: Path | None, as_json: bool) -> int:
@@ -56,6 +66,81 @@ def score(boxes: Path, detector: str, *, out: Path | None, as_json: bool) -> int
         if out is not None:
             sys.stdout.write(f"{out}\n")
     return 0
+
+
+def atlas(
+    data: Path,
+    detector: str,
+    *,
+    boxes: Path | None,
+    cache: Path,
+    ignore_labels: tuple[str, ...],
+    on_bad_image: Literal["fail", "skip"],
+    seed: int,
+    sheet: Path | None,
+    as_json: bool,
+) -> int:
+    """Draw the marker atlas of a cohort: what stands where, and what of it tells the class."""
+    from audit.text.atlas import draw_atlas
+
+    cohort = load_cohort(data, ignore_labels=ignore_labels, on_bad_image=on_bad_image)
+    records = cohort.labelled()
+    finder = RegionCache(cache, make_detector(detector, boxes))
+    with Stages(quiet=as_json) as stages:
+        regions = find_regions(records, finder, stages("finding text", len(records)))
+        drawn = draw_atlas(records, regions, seed=seed)
+    if sheet is not None:
+        write_atomically(sheet, _sheet(drawn.glyphs))
+    if as_json:
+        document = plain(drawn)
+        for glyph in document["glyphs"]:
+            del glyph["picture"]
+        sys.stdout.write(to_json(document))
+    else:
+        _print_atlas(drawn)
+        if sheet is not None:
+            sys.stdout.write(f"{sheet}\n")
+    return 0
+
+
+def _sheet(glyphs: Sequence[Glyph]) -> bytes:
+    """Lay the clusters' mean pictures out with their names, eight a row, as PNG."""
+    cell = 96
+    rows = max(1, -(-len(glyphs) // 8))
+    canvas = np.full((rows * cell, 8 * cell), 30, np.uint8)
+    for i, glyph in enumerate(glyphs):
+        y, x = i // 8 * cell, i % 8 * cell
+        canvas[y + 4 : y + 68, x + 16 : x + 80] = cv2.resize(glyph.picture, (64, 64), interpolation=cv2.INTER_NEAREST)
+        caption = f"{glyph.name.removeprefix('glyph:')}: {glyph.n_regions}"
+        cv2.putText(canvas, caption, (x + 16, y + 86), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 230, 1, cv2.LINE_AA)
+    fine, data = cv2.imencode(".png", canvas)
+    if not fine:
+        raise StoreError("The sheet of glyphs cannot be encoded as PNG.")
+    return bytes(data.tobytes())
+
+
+def _print_atlas(drawn: Atlas) -> None:
+    console = Console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("class", "source", "images", "with text", "regions", "area", "tokens"):
+        table.add_column(column, justify="right" if column in ("images", "with text", "regions", "area") else "left")
+    for p in drawn.presence:
+        tokens = ", ".join(f"{token} {n}" for token, n in list(p.tokens.items())[:5])
+        share = f"{p.n_with_text / p.n_images:.0%}"
+        cells = (p.label, p.source, str(p.n_images), share, f"{p.regions_per_image:.1f}", f"{p.area_share:.1%}", tokens)
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table)
+    console.print(
+        Text("\nWhat tells the class (share of its entropy explained; p over permuted patients, adjusted for all):")
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("feature", "images", "by class", "explained", "p"):
+        table.add_column(column, justify="left" if column in ("feature", "by class") else "right")
+    for t in drawn.tells[:12]:
+        counts = ", ".join(f"{label} {n}" for label, n in t.by_class.items())
+        told = (t.feature, str(t.n_images), counts, f"{t.explained_share:.3f}", f"{t.p_adjusted:.4f}")
+        table.add_row(*(Text(cell) for cell in told))
+    console.print(table)
 
 
 def _print(found: FinderScore) -> None:

@@ -1,0 +1,297 @@
+"""The marker atlas of a cohort, before any model: which text stands where, and how far it tells the class.
+
+A network can only learn a shortcut that the data hold. Whatever here explains much of the class is one that it may have taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import AgglomerativeClustering
+
+from audit.errors import CohortError
+from audit.images import read_gray
+from audit.randomness import generator_for
+from audit.records import Record, TextRegion
+
+GLYPH_PX = 24
+# Mean cosine distance between two clusters' glyphs up to which they are one marker.
+SAME_GLYPH = 0.35
+# Agglomeration needs the distances of all pairs; beyond this a seeded sample stands for the rest.
+MAX_GLYPHS = 3_000
+# What stands on fewer images says nothing of a class.
+MIN_IMAGES = 3
+_TOKEN = re.compile(r"[A-Z0-9]+(?:-[A-Z0-9]+)*")
+_ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Presence:
+    """Text in the images of one class from one source."""
+
+    label: str
+    """The class."""
+    source: str
+    """The source."""
+    n_images: int
+    """Images."""
+    n_with_text: int
+    """Of them with any region."""
+    regions_per_image: float
+    """Mean count."""
+    area_share: float
+    """Mean share of the image inside regions, overlaps counted twice."""
+    tokens: Mapping[str, int]
+    """The most frequent tokens -> images that carry them."""
+    places: Mapping[str, int]
+    """Ninth of the image -> regions whose centre lies there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tell:
+    """One thing that is on an image or not, and what it tells of the class."""
+
+    feature: str
+    """`any text`, `token:L`, `glyph:3` or `place:top-left`."""
+    n_images: int
+    """Images that have it."""
+    by_class: Mapping[str, int]
+    """The same by class."""
+    explained_share: float
+    """Mutual information with the class, as a share of the class's entropy: 0 tells nothing, 1 everything."""
+    p: float
+    """Share of permutations of whole patients in which it tells as much."""
+    p_adjusted: float
+    """The same against the most telling feature of each permutation (Westfall and Young's max-T)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Glyph:
+    """A cluster of regions that look alike, whatever was read."""
+
+    name: str
+    """Its feature, glyph:N."""
+    n_regions: int
+    """Regions in it."""
+    strings: Mapping[str, int]
+    """What was read in them."""
+    picture: NDArray[np.uint8]
+    """Their mean (GLYPH_PX, GLYPH_PX)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Atlas:
+    """What text a cohort carries."""
+
+    n_images: int
+    """Labelled images."""
+    presence: tuple[Presence, ...]
+    """By class and source."""
+    glyphs: tuple[Glyph, ...]
+    """The largest clusters first."""
+    tells: tuple[Tell, ...]
+    """Every feature on at least MIN_IMAGES images, the most telling first."""
+    n_permutations: int
+    """Behind the p-values."""
+
+
+def draw_atlas(
+    records: Sequence[Record],
+    regions: Mapping[str, Sequence[TextRegion]],
+    *,
+    seed: int,
+    n_permutations: int = 2_000,
+) -> Atlas:
+    """Describe the text of labelled records, and test what of it tells the class.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        With a label; images are read one at a time.
+    regions : mapping
+        Record id -> its text regions.
+    seed : int
+        Of the sample of glyphs and of the permutations.
+    n_permutations : int
+        Permutations of whole patients; p-values are at least 1 / (n_permutations + 1).
+
+    Raises
+    ------
+    CohortError
+        If fewer than two classes are labelled.
+    """
+    labels = sorted({str(r.label) for r in records})
+    if len(labels) < 2:
+        raise CohortError(f"An atlas compares classes; the cohort has {labels or 'none'}. Give one with two or more.")
+    features: defaultdict[str, set[int]] = defaultdict(set)
+    crops: list[tuple[int, str, NDArray[np.float32]]] = []
+    places: list[list[str]] = []
+    shares: list[float] = []
+    for i, record in enumerate(records):
+        image = read_gray(record.path) if regions[record.id] else np.zeros((1, 1), np.uint8)
+        height, width = image.shape
+        places.append([_place(r, height, width) for r in regions[record.id]])
+        shares.append(sum((r.x1 - r.x0) * (r.y1 - r.y0) for r in regions[record.id]) / (height * width))
+        for region, place in zip(regions[record.id], places[-1], strict=True):
+            features["any text"].add(i)
+            features[f"place:{place}"].add(i)
+            for token in tokens_of(region.text):
+                features[f"token:{token}"].add(i)
+            crops.append((i, region.text, _glyph(image[region.y0 : region.y1, region.x0 : region.x1])))
+    glyphs = _cluster(crops, features, generator_for(seed, "atlas", "glyphs"))
+    codes = np.array([labels.index(str(r.label)) for r in records])
+    tells = _tells(features, codes, labels, records, generator_for(seed, "atlas", "permutations"), n_permutations)
+    return Atlas(
+        n_images=len(records),
+        presence=_presence(records, regions, places, shares),
+        glyphs=glyphs,
+        tells=tells,
+        n_permutations=n_permutations,
+    )
+
+
+def tokens_of(text: str) -> list[str]:
+    """Return the words of a string, in capitals: what an L, a PORTABLE or a date is compared by."""
+    return _TOKEN.findall(text.upper())
+
+
+def explained_share(present: NDArray[np.bool_], codes: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+    """Return the mutual information of features (f, n) with the class codes (n), as shares of the class's entropy.
+
+    Theil's uncertainty coefficient U(class | feature), with plug-in frequencies.
+    """
+    n = len(codes)
+    one_hot = np.eye(k)[codes]
+    totals = one_hot.sum(axis=0)
+    with_it = present.astype(np.float64) @ one_hot
+    joint = np.stack([with_it, totals - with_it]) / n
+    alone = joint.sum(axis=2, keepdims=True) * (totals / n)
+    ratio = np.divide(joint, alone, out=np.ones_like(joint), where=joint > 0)
+    share = totals[totals > 0] / n
+    entropy = -float((share * np.log(share)).sum())
+    information = (joint * np.log(ratio)).sum(axis=(0, 2))
+    return np.asarray(np.maximum(information, 0.0) / entropy, dtype=np.float64)
+
+
+def _tells(
+    features: Mapping[str, set[int]],
+    codes: NDArray[np.int64],
+    labels: Sequence[str],
+    records: Sequence[Record],
+    rng: np.random.Generator,
+    n_permutations: int,
+) -> tuple[Tell, ...]:
+    names = sorted(name for name, images in features.items() if len(images) >= MIN_IMAGES)
+    if not names:
+        return ()
+    present = np.zeros((len(names), len(codes)), dtype=np.bool_)
+    for row, name in zip(present, names, strict=True):
+        row[sorted(features[name])] = True
+    found = explained_share(present, codes, len(labels))
+    # A patient's images carry the same marker and the same label: patients are shuffled, not images.
+    by_patient: defaultdict[str, list[int]] = defaultdict(list)
+    for i, record in enumerate(records):
+        by_patient[record.patient].append(i)
+    blocks = [np.array(images) for _, images in sorted(by_patient.items())]
+    order = np.concatenate(blocks)
+    as_much, as_much_as_any = np.zeros(len(names)), np.zeros(len(names))
+    for _ in range(n_permutations):
+        shuffled = np.empty_like(codes)
+        shuffled[order] = np.concatenate([codes[blocks[j]] for j in rng.permutation(len(blocks))])
+        null = explained_share(present, shuffled, len(labels))
+        as_much += null >= found - 1e-12
+        as_much_as_any += null.max() >= found - 1e-12
+    rows = [
+        Tell(
+            feature=name,
+            n_images=int(present[f].sum()),
+            by_class={label: int((present[f] & (codes == c)).sum()) for c, label in enumerate(labels)},
+            explained_share=float(found[f]),
+            p=float((1 + as_much[f]) / (1 + n_permutations)),
+            p_adjusted=float((1 + as_much_as_any[f]) / (1 + n_permutations)),
+        )
+        for f, name in enumerate(names)
+    ]
+    return tuple(sorted(rows, key=lambda t: (-t.explained_share, t.feature)))
+
+
+def _presence(
+    records: Sequence[Record],
+    regions: Mapping[str, Sequence[TextRegion]],
+    places: Sequence[Sequence[str]],
+    shares: Sequence[float],
+) -> tuple[Presence, ...]:
+    groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for i, record in enumerate(records):
+        groups[str(record.label), record.source].append(i)
+    rows = []
+    for (label, source), images in sorted(groups.items()):
+        found = [regions[records[i].id] for i in images]
+        tokens = Counter(token for rs in found for token in {t for r in rs for t in tokens_of(r.text)})
+        rows.append(
+            Presence(
+                label=label,
+                source=source,
+                n_images=len(images),
+                n_with_text=sum(bool(rs) for rs in found),
+                regions_per_image=sum(map(len, found)) / len(images),
+                area_share=float(np.mean([shares[i] for i in images])),
+                tokens=dict(sorted(tokens.items(), key=lambda item: (-item[1], item[0]))[:12]),
+                places=dict(sorted(Counter(place for i in images for place in places[i]).items())),
+            )
+        )
+    return tuple(rows)
+
+
+def _place(region: TextRegion, height: int, width: int) -> str:
+    row = min(2, max(0, 3 * (region.y0 + region.y1) // (2 * height)))
+    column = min(2, max(0, 3 * (region.x0 + region.x1) // (2 * width)))
+    return f"{_ROWS[row]}-{_COLUMNS[column]}"
+
+
+def _glyph(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return a crop at GLYPH_PX squared, without its mean and of unit length, so that a product is a correlation."""
+    small = cv2.resize(crop, (GLYPH_PX, GLYPH_PX), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+    small -= small.mean()
+    length = float(np.linalg.norm(small))
+    return np.asarray(small / length if length > 0 else small, dtype=np.float32)
+
+
+def _cluster(
+    crops: Sequence[tuple[int, str, NDArray[np.float32]]], features: dict[str, set[int]], rng: np.random.Generator
+) -> tuple[Glyph, ...]:
+    """Cluster the glyphs, add `glyph:N` to the features, and return the clusters of MIN_IMAGES images or more."""
+    kept = sorted(rng.permutation(len(crops))[:MAX_GLYPHS].tolist())
+    kept = [i for i in kept if crops[i][2].any()]
+    if len(kept) < MIN_IMAGES:
+        return ()
+    stack = np.stack([crops[i][2] for i in kept])
+    model = AgglomerativeClustering(n_clusters=None, distance_threshold=SAME_GLYPH, metric="cosine", linkage="average")
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    for index, cluster in zip(kept, model.fit_predict(stack).tolist(), strict=True):
+        members[cluster].append(index)
+    glyphs: list[Glyph] = []
+    for indices in sorted(members.values(), key=lambda m: (-len(m), m[0])):
+        images = {crops[i][0] for i in indices}
+        if len(images) < MIN_IMAGES:
+            continue
+        name = f"glyph:{len(glyphs) + 1}"
+        features[name] = images
+        mean = np.mean([crops[i][2] for i in indices], axis=0).reshape(GLYPH_PX, GLYPH_PX)
+        span = float(np.ptp(mean)) or 1.0
+        strings = Counter(crops[i][1] for i in indices)
+        glyphs.append(
+            Glyph(
+                name=name,
+                n_regions=len(indices),
+                strings=dict(sorted(strings.items(), key=lambda item: (-item[1], item[0]))[:5]),
+                picture=np.asarray((mean - mean.min()) / span * 255, dtype=np.uint8),
+            )
+        )
+    return tuple(glyphs)
