@@ -52,7 +52,7 @@ def find(images: Sequence[Path], detector: str, *, boxes: Path | None, as_json: 
 
 
 def score(boxes: Path, detector: str, *, out: Path | None, as_json: bool) -> int:
-    """Score a finder against hand-drawn boxes; print the figures, and write them for `audit run --finder-score`."""
+    """Score a finder against hand-drawn boxes; print the figures, and write them if asked."""
     images = read_boxes(boxes)
     finder = make_detector(detector, boxes)
     with Stages(quiet=as_json) as stages:

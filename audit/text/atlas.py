@@ -19,6 +19,7 @@ from audit.errors import CohortError
 from audit.images import read_gray
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
+from audit.text.merging import area_px
 
 GLYPH_PX = 24
 # Mean cosine distance between two clusters' glyphs up to which they are one marker.
@@ -137,7 +138,7 @@ def draw_atlas(
         image = read_gray(record.path) if regions[record.id] else np.zeros((1, 1), np.uint8)
         height, width = image.shape
         places.append([_place(r, height, width) for r in regions[record.id]])
-        shares.append(sum((r.x1 - r.x0) * (r.y1 - r.y0) for r in regions[record.id]) / (height * width))
+        shares.append(sum(map(area_px, regions[record.id])) / (height * width))
         for region, place in zip(regions[record.id], places[-1], strict=True):
             features["any text"].add(i)
             features[f"place:{place}"].add(i)

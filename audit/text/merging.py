@@ -38,12 +38,12 @@ def merge_regions(regions: Sequence[TextRegion]) -> list[TextRegion]:
 
 def covered_share(region: TextRegion, others: Sequence[TextRegion]) -> float:
     """Return the largest share of a region's area that lies in one of the others."""
-    return max((_intersection(region, other) / _area(region) for other in others), default=0.0)
+    return max((intersection_px(region, other) / area_px(region) for other in others), default=0.0)
 
 
 def _same(a: TextRegion, b: TextRegion) -> bool:
-    shared = _intersection(a, b)
-    return shared > _SAME_IOU * (_area(a) + _area(b) - shared) or shared > _SAME_SHARE * min(_area(a), _area(b))
+    shared = intersection_px(a, b)
+    return shared > _SAME_IOU * (area_px(a) + area_px(b) - shared) or shared > _SAME_SHARE * min(area_px(a), area_px(b))
 
 
 def _hull(first: TextRegion, second: TextRegion) -> TextRegion:
@@ -59,9 +59,11 @@ def _hull(first: TextRegion, second: TextRegion) -> TextRegion:
     return replace(first, x0=x0, y0=y0, x1=x1, y1=y1, polygon=())
 
 
-def _intersection(a: TextRegion, b: TextRegion) -> int:
+def intersection_px(a: TextRegion, b: TextRegion) -> int:
+    """Return the area that two boxes share, in pixels."""
     return max(0, min(a.x1, b.x1) - max(a.x0, b.x0)) * max(0, min(a.y1, b.y1) - max(a.y0, b.y0))
 
 
-def _area(region: TextRegion) -> int:
+def area_px(region: TextRegion) -> int:
+    """Return a box's area, in pixels."""
     return (region.x1 - region.x0) * (region.y1 - region.y0)

@@ -14,6 +14,7 @@ from audit.images import read_gray
 from audit.records import TextRegion
 from audit.text.boxes import BoxedImage
 from audit.text.detectors import TextDetector
+from audit.text.merging import area_px, intersection_px
 
 # A box is found when so much of it is covered: what masking needs, and no more.
 COVERED_SHARE = 0.7
@@ -128,22 +129,17 @@ def _recall(group: str, hits: Sequence[bool]) -> Recall:
 
 
 def _count_false(regions: Sequence[TextRegion], boxes: Sequence[TextRegion], shape: tuple[int, int]) -> int:
-    around = _filled([box.padded(round(0.25 * min(_sides(box))) + 3, shape) for box in boxes], shape)
+    around = _filled(
+        [box.padded(round(0.25 * min(box.x1 - box.x0, box.y1 - box.y0)) + 3, shape) for box in boxes], shape
+    )
     return sum(
         _share(around, region) < RIGHT_SHARE and not any(_found_by(region, box) for box in boxes) for region in regions
     )
 
 
 def _found_by(region: TextRegion, box: TextRegion) -> bool:
-    (rw, rh), (bw, bh) = _sides(region), _sides(box)
-    shared = max(0, min(region.x1, box.x1) - max(region.x0, box.x0)) * max(
-        0, min(region.y1, box.y1) - max(region.y0, box.y0)
-    )
-    return shared >= RIGHT_SHARE * bw * bh and rw * rh <= MAX_TIMES_LARGER * bw * bh
-
-
-def _sides(region: TextRegion) -> tuple[int, int]:
-    return region.x1 - region.x0, region.y1 - region.y0
+    covers = intersection_px(region, box) >= RIGHT_SHARE * area_px(box)
+    return covers and area_px(region) <= MAX_TIMES_LARGER * area_px(box)
 
 
 def _filled(regions: Sequence[TextRegion], shape: tuple[int, int]) -> NDArray[np.bool_]:
