@@ -23,8 +23,8 @@ MIN_READING_CONFIDENCE = 0.95
 KNOWN_SHARE = 0.8
 # More shapes than this are a grid, a texture or a page of print, not markers; the clearest are read.
 MAX_READ = 40
-# Every wire, clip and rib edge reads as one of these.
-_BARE_STROKES = frozenset("1lIi")
+# Every wire, clip, vessel and rib edge reads as one of these; markers are capitals.
+_BARE_STROKES = frozenset("1lIirtfj")
 
 
 class CascadeDetector:
@@ -67,9 +67,11 @@ class CascadeDetector:
         shapes = [m.region(image.shape, text="", confidence=0.0, detector=self.name) for m in clear]
         found = []
         for shape in [s for s in shapes if s is not None and covered_share(s, known) <= KNOWN_SHARE][:MAX_READ]:
-            # The shape's own padding is margin enough; a wider one would let neighbours in.
+            # The shape's own padding is margin enough; a wider one would let neighbours in. It may not change the verdict.
             text, sure, _ = best_reading(shape, image, self._networks, margin_share=0.05)
-            if sure >= MIN_READING_CONFIDENCE and text not in _BARE_STROKES:
+            if sure < MIN_READING_CONFIDENCE or text in _BARE_STROKES:
+                continue
+            if best_reading(shape, image, self._networks)[0] not in _BARE_STROKES:
                 found.append(
                     TextRegion(x0=shape.x0, y0=shape.y0, x1=shape.x1, y1=shape.y1, confidence=sure, detector=self.name)
                 )
