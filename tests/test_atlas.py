@@ -99,6 +99,15 @@ def test_a_cohort_without_text_or_with_one_class(tmp_path: Path) -> None:
         draw_atlas([r for r in records if r.label == "a"], regions, seed=0)
 
 
+def test_glyphs_are_sampled_evenly_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.text.atlas.MAX_GLYPHS", 8)
+    records, regions = write(tmp_path, {f"{'a' if i % 2 else 'b'}-{i}": "L" for i in range(40)})
+    drawn = [draw_atlas(records, regions, seed=seed, n_permutations=5) for seed in range(2)]
+    assert [sum(g.n_regions for g in atlas.glyphs) for atlas in drawn] == [8, 8]
+    counts = [next(t.by_class for t in atlas.tells if t.feature == "glyph:1") for atlas in drawn]
+    assert all(sum(c.values()) == 8 for c in counts)
+
+
 def test_tokens() -> None:
     assert tokens_of("Semi-sentado  ap. #12") == ["SEMI-SENTADO", "AP", "12"]
     assert tokens_of("''") == []

@@ -86,7 +86,7 @@ def test_strings_are_read_upright_or_as_they_lie() -> None:
     stamp(image, "R", 400, 400, mirrored=True)
     read = {r.text: r.kind for r in make_detector("cascade").detect(image)}
     assert read["PORTABLE"] == "overlay"
-    assert set(read) - {"PORTABLE"} <= {"R", "Я"}
+    assert read["R"] == "lead_marker"
 
 
 @pytest.mark.parametrize("name", FINDERS)

@@ -121,42 +121,47 @@ def _sheet(glyphs: Sequence[Glyph]) -> bytes:
 
 def _print_atlas(drawn: Atlas) -> None:
     console = Console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("class", "source", "images", "with text", "regions", "area", "tokens"):
-        table.add_column(column, justify="right" if column in ("images", "with text", "regions", "area") else "left")
+    rows = []
     for p in drawn.presence:
         tokens = ", ".join(f"{token} {n}" for token, n in list(p.tokens.items())[:5])
         share = f"{p.n_with_text / p.n_images:.0%}"
-        cells = (p.label, p.source, str(p.n_images), share, f"{p.regions_per_image:.1f}", f"{p.area_share:.1%}", tokens)
-        table.add_row(*(Text(cell) for cell in cells))
-    console.print(table)
+        rows.append(
+            (p.label, p.source, tokens, str(p.n_images), share, f"{p.regions_per_image:.1f}", f"{p.area_share:.1%}")
+        )
+    console.print(_table(("class", "source", "tokens"), ("images", "with text", "regions", "area"), rows))
     console.print(
         Text("\nWhat tells the class (share of its entropy explained; p over permuted patients, adjusted for all):")
     )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("feature", "images", "by class", "explained", "p"):
-        table.add_column(column, justify="left" if column in ("feature", "by class") else "right")
+    tells = []
     for t in drawn.tells[:12]:
         counts = ", ".join(f"{label} {n}" for label, n in t.by_class.items())
-        told = (t.feature, str(t.n_images), counts, f"{t.explained_share:.3f}", f"{t.p_adjusted:.4f}")
-        table.add_row(*(Text(cell) for cell in told))
-    console.print(table)
+        tells.append((t.feature, counts, str(t.n_images), f"{t.explained_share:.3f}", f"{t.p_adjusted:.4f}"))
+    console.print(_table(("feature", "by class"), ("images", "explained", "p"), tells))
 
 
 def _print(found: FinderScore) -> None:
     console = Console()
     console.print(Text(f"{found.detector} on {found.n_images} images, {found.n_with_text} of them with text"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("boxes", "n", "found", "recall", "95 %"):
-        table.add_column(column, justify="left" if column == "boxes" else "right")
+    rows = []
     for r in found.recalls:
         interval = "–" if r.low is None or r.high is None else f"{r.low:.2f} to {r.high:.2f}"
-        cells = (r.group, str(r.n_boxes), str(r.n_found), _figure(r.recall), interval)
-        table.add_row(*(Text(cell) for cell in cells))
-    console.print(table)
+        rows.append((r.group, str(r.n_boxes), str(r.n_found), _figure(r.recall), interval))
+    console.print(_table(("boxes",), ("n", "found", "recall", "95 %"), rows))
     console.print(Text(f"images with all text covered: {_figure(found.fully_covered_share)}"))
     console.print(Text(f"images without text left alone: {_figure(found.clean_share)}"))
     console.print(Text(f"false regions per image: {found.false_regions_per_image:.2f}"))
+
+
+def _table(words: Sequence[str], figures: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Lay rows out, the columns of words to the left, those of figures to the right; nothing in a cell is markup."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for word in words:
+        table.add_column(word)
+    for figure in figures:
+        table.add_column(figure, justify="right")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
 
 
 def _figure(share: float | None) -> str:

@@ -9,10 +9,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.cluster import AgglomerativeClustering
 
 from audit.errors import CohortError
@@ -134,6 +136,7 @@ def draw_atlas(
     crops: list[tuple[int, str, NDArray[np.float32]]] = []
     places: list[list[str]] = []
     shares: list[float] = []
+    sampling, n_seen = generator_for(seed, "atlas", "glyphs"), 0
     for i, record in enumerate(records):
         image = read_gray(record.path) if regions[record.id] else np.zeros((1, 1), np.uint8)
         height, width = image.shape
@@ -144,8 +147,12 @@ def draw_atlas(
             features[f"place:{place}"].add(i)
             for token in tokens_of(region.text):
                 features[f"token:{token}"].add(i)
-            crops.append((i, region.text, _glyph(image[region.y0 : region.y1, region.x0 : region.x1])))
-    glyphs = _cluster(crops, features, generator_for(seed, "atlas", "glyphs"))
+            n_seen += 1
+            # A reservoir: whatever the number of regions, an even sample of them is held.
+            slot = len(crops) if len(crops) < MAX_GLYPHS else int(sampling.integers(n_seen))
+            if slot < MAX_GLYPHS:
+                crops[slot : slot + 1] = [(i, region.text, _glyph(image[region.y0 : region.y1, region.x0 : region.x1]))]
+    glyphs = _cluster(crops, features)
     codes = np.array([labels.index(str(r.label)) for r in records])
     tells = _tells(features, codes, labels, records, generator_for(seed, "atlas", "permutations"), n_permutations)
     return Atlas(
@@ -162,15 +169,16 @@ def tokens_of(text: str) -> list[str]:
     return _TOKEN.findall(text.upper())
 
 
-def explained_share(present: NDArray[np.bool_], codes: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+def explained_share(present: Any, codes: NDArray[np.int64], k: int) -> NDArray[np.float64]:
     """Return the mutual information of features (f, n) with the class codes (n), as shares of the class's entropy.
 
+    `present` holds zeros and ones, in an array or a sparse matrix: most tokens are on few images.
     Theil's uncertainty coefficient U(class | feature), with plug-in frequencies.
     """
     n = len(codes)
     one_hot = np.eye(k)[codes]
     totals = one_hot.sum(axis=0)
-    with_it = present.astype(np.float64) @ one_hot
+    with_it = np.asarray(present @ one_hot, dtype=np.float64)
     joint = np.stack([with_it, totals - with_it]) / n
     alone = joint.sum(axis=2, keepdims=True) * (totals / n)
     ratio = np.divide(joint, alone, out=np.ones_like(joint), where=joint > 0)
@@ -191,9 +199,9 @@ def _tells(
     names = sorted(name for name, images in features.items() if len(images) >= MIN_IMAGES)
     if not names:
         return ()
-    present = np.zeros((len(names), len(codes)), dtype=np.bool_)
-    for row, name in zip(present, names, strict=True):
-        row[sorted(features[name])] = True
+    columns = [sorted(features[name]) for name in names]
+    starts = np.cumsum([0, *map(len, columns)])
+    present = sparse.csr_matrix((np.ones(starts[-1]), np.concatenate(columns), starts), shape=(len(names), len(codes)))
     found = explained_share(present, codes, len(labels))
     # A patient's images carry the same marker and the same label: patients are shuffled, not images.
     by_patient: defaultdict[str, list[int]] = defaultdict(list)
@@ -211,8 +219,8 @@ def _tells(
     rows = [
         Tell(
             feature=name,
-            n_images=int(present[f].sum()),
-            by_class={label: int((present[f] & (codes == c)).sum()) for c, label in enumerate(labels)},
+            n_images=len(columns[f]),
+            by_class={label: int((codes[columns[f]] == c).sum()) for c, label in enumerate(labels)},
             explained_share=float(found[f]),
             p=float((1 + as_much[f]) / (1 + n_permutations)),
             p_adjusted=float((1 + as_much_as_any[f]) / (1 + n_permutations)),
@@ -264,12 +272,9 @@ def _glyph(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(small / length if length > 0 else small, dtype=np.float32)
 
 
-def _cluster(
-    crops: Sequence[tuple[int, str, NDArray[np.float32]]], features: dict[str, set[int]], rng: np.random.Generator
-) -> tuple[Glyph, ...]:
+def _cluster(crops: Sequence[tuple[int, str, NDArray[np.float32]]], features: dict[str, set[int]]) -> tuple[Glyph, ...]:
     """Cluster the glyphs, add `glyph:N` to the features, and return the clusters of MIN_IMAGES images or more."""
-    kept = sorted(rng.permutation(len(crops))[:MAX_GLYPHS].tolist())
-    kept = [i for i in kept if crops[i][2].any()]
+    kept = [i for i, (_, _, glyph) in enumerate(crops) if glyph.any()]
     if len(kept) < MIN_IMAGES:
         return ()
     stack = np.stack([crops[i][2] for i in kept])

@@ -51,6 +51,7 @@ class CascadeDetector:
             "min_contrast_levels": MIN_CONTRAST_LEVELS,
             "min_sharpness": MIN_SHARPNESS,
             "min_reading_confidence": MIN_READING_CONFIDENCE,
+            "bare_strokes": "".join(sorted(_BARE_STROKES)),
             "known_share": KNOWN_SHARE,
             "max_read": MAX_READ,
         }
