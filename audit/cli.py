@@ -44,7 +44,7 @@ def run_command(
         str | None, typer.Option(help="Manifest (CSV or Parquet); default: the one it was trained on.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="auto, test, train, validation or all.")] = None,
-    suite: Annotated[str | None, typer.Option(help="quick, standard, or a TOML file.")] = None,
+    suite: Annotated[str | None, typer.Option(help="quick, standard, full, or a TOML file.")] = None,
     detector: Annotated[
         str | None, typer.Option(help="Text finder: cascade, rapidocr, markers, easyocr or annotated.")
     ] = None,
@@ -85,6 +85,52 @@ def run_command(
     from audit.commands import auditing
 
     raise typer.Exit(auditing.run(settings, gate=gate, as_json=as_json, command=["audit", *sys.argv[1:]]))
+
+
+@app.command("plan")
+def plan_command(
+    model: Annotated[str | None, typer.Option(help="Bundle: NAME for models/NAME, or a folder.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Manifest (CSV or Parquet); default: the one it was trained on.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="auto, test, train, validation or all.")] = None,
+    suite: Annotated[str | None, typer.Option(help="quick, standard, full, or a TOML file.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Text finder: cascade, rapidocr, markers, easyocr or annotated.")
+    ] = None,
+    boxes: Annotated[str | None, typer.Option(help="File of hand-made text boxes, for annotated.")] = None,
+    ignore_label: Annotated[
+        list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
+    ] = None,
+    on_bad_image: Annotated[str | None, typer.Option(help="fail, or skip and count.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every draw and resample.")] = None,
+    relevance_images: Annotated[int | None, typer.Option(help="Images that get an LRP map; 0 for none.")] = None,
+    cache: Annotated[str | None, typer.Option(help="Folder of the text cache.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="PNG to draw every condition on, on a film of each class.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what audit run would do, and what it would cost, without doing it."""
+    from audit.config import load_settings
+
+    given: dict[str, Any] = {
+        "model": model,
+        "data": data,
+        "split": split,
+        "suite": suite,
+        "detector": detector,
+        "boxes": boxes,
+        "ignore_label": tuple(ignore_label) if ignore_label else None,
+        "on_bad_image": on_bad_image,
+        "seed": seed,
+        "relevance_images": relevance_images,
+        "cache": cache,
+    }
+    settings = load_settings(given, Path())
+    if not settings.model:
+        raise typer.BadParameter("no model is named; give --model NAME, or set model in [run] of audit.toml")
+    from audit.commands import planning
+
+    raise typer.Exit(planning.plan(settings, sheet=sheet, as_json=as_json))
 
 
 @app.command("train")

@@ -52,6 +52,29 @@ def audited_cohort(bundle: Bundle, settings: Settings) -> tuple[Cohort, str]:
     return replace(cohort, records=kept, left_out=left_out, notes=(*cohort.notes, *notes)), how
 
 
+def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Say which conditions this cohort cannot be put under at all, and what it lacks for them.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        The audited records.
+    needs : mapping
+        Condition -> what it needs of a cohort (`audit.perturbations.base.NEEDS`).
+
+    Returns
+    -------
+    dict
+        Condition -> what is lacking.
+    """
+    has = {
+        "several sources": len({r.source for r in cohort.records}) > 1,
+        "lung masks": any(r.lung_mask is not None for r in cohort.records),
+    }
+    lacking = {name: [need for need in wanted if not has[need]] for name, wanted in needs.items()}
+    return {name: " and ".join(what) for name, what in lacking.items() if what}
+
+
 def _manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...]]:
     if settings.data:
         return Path(settings.data), settings.ignore_label

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,9 +11,22 @@ from typing import Any, Literal
 
 from audit.errors import UnknownNameError, UsageError
 
-Role = Literal["clean", "edit", "placebo", "control"]
-_ROLES = ("edit", "placebo", "control")
-_KEYS = {"name", "perturbation", "role", "draws", "placebo", "parameters", "question"}
+Role = Literal["clean", "edit", "sufficiency", "stress", "placebo", "control"]
+_ROLES = ("edit", "sufficiency", "stress", "placebo", "control")
+_KEYS = {"name", "perturbation", "role", "suspect", "draws", "placebo", "parameters", "question", "ladder"}
+_LADDER_KEYS = {"parameter", "values"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dose:
+    """Where a condition stands on a ladder of the same edit, ever stronger."""
+
+    ladder: str
+    """Name that its rungs share. They also share their draws: the same donor, the same direction at every dose."""
+    parameter: str
+    """What grows."""
+    value: float
+    """Its value here."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +38,11 @@ class Condition:
     perturbation: str
     """Registered name; `clean` for the unedited image."""
     role: Role
-    """An edit is judged; a placebo is its control; a control must change nothing at all."""
+    """An `edit` changes what must not matter, and is judged by how far it moves the prediction. `sufficiency` keeps only
+    what must not matter, and is judged by how much of the truth is still told. A `stress` is measured, not judged. A
+    `placebo` is the matched control of one of these; a `control` must change nothing at all."""
+    suspect: str = "what the edit changes"
+    """What the network would be reading if this condition gave it away: "the text"."""
     draws: int = 1
     """Independent draws of the perturbation's parameters for each record."""
     placebo: str | None = None
@@ -34,6 +51,18 @@ class Condition:
     """Keyword arguments of the perturbation."""
     question: str = ""
     """What a drop under this condition means, in words, for the report."""
+    dose: Dose | None = None
+    """Its place on a ladder; None where it stands alone. Rungs are measured, not judged."""
+
+    @property
+    def stream(self) -> str:
+        """Name that its generators are seeded with."""
+        return self.name if self.dose is None else self.dose.ladder
+
+    @property
+    def judged(self) -> bool:
+        """Whether its effects are held against a tolerance."""
+        return self.role in ("edit", "sufficiency") and self.dose is None
 
 
 CLEAN = Condition(name="clean", perturbation="clean", role="clean", parameters={}, question="The image as it is.")
@@ -109,7 +138,7 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
             raise UsageError(
                 f"Condition {row['name']} of suite {name}: draws must be a whole number from 1, found {row['draws']!r}."
             )
-        conditions.append(Condition(**{"parameters": {}, **row}))
+        conditions += _expand(name, {"parameters": {}, **row})
     names = [c.name for c in conditions]
     if len(names) != len(set(names)):
         twice = sorted({n for n in names if names.count(n) > 1})
@@ -117,9 +146,42 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
     for condition in conditions:
         if condition.placebo is not None and condition.placebo not in names:
             raise UnknownNameError(f"placebo of {condition.name}", condition.placebo, names)
+        if condition.role == "sufficiency" and condition.placebo is None:
+            raise UsageError(
+                f"Condition {condition.name} of suite {name} has the role sufficiency, which is judged against a placebo. "
+                "Name one, or give it the role stress."
+            )
     return Suite(
         name=str(document.get("name", name)),
         version=int(document.get("version", 1)),
         description=str(document.get("description", "")),
         conditions=tuple(conditions),
     )
+
+
+def _expand(suite: str, row: dict[str, Any]) -> Iterator[Condition]:
+    """Yield the condition, or one for each rung of its ladder; a rung's placebo is the rung of the same dose."""
+    ladder = row.pop("ladder", None)
+    if ladder is None:
+        yield Condition(**row)
+        return
+    where = f"ladder of {row['name']} in suite {suite}"
+    if not isinstance(ladder, Mapping) or set(ladder) != _LADDER_KEYS:
+        raise UsageError(
+            f'The {where} must look like {{ parameter = "opacity", values = [0.5, 1.0] }}, found {ladder!r}.'
+        )
+    values, parameter = ladder["values"], str(ladder["parameter"])
+    numbers = isinstance(values, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    if not numbers or len(values) < 2 or sorted(set(values)) != values:
+        raise UsageError(f"The {where} needs at least two numbers, each larger than the one before, found {values!r}.")
+    for value in values:
+        rung = f"-{value:g}"
+        yield Condition(
+            **{
+                **row,
+                "name": row["name"] + rung,
+                "placebo": row["placebo"] + rung if "placebo" in row else None,
+                "parameters": {**row["parameters"], parameter: value},
+                "dose": Dose(ladder=row["name"], parameter=parameter, value=float(value)),
+            }
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
@@ -18,8 +18,8 @@ from audit.errors import RelevanceError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle
 from audit.perturbations import Scene
-from audit.predict import donor_pool, make_perturbations, make_variant, read_scene, softmax
-from audit.records import Record, TextRegion
+from audit.predict import Stage, make_perturbations, make_variant, read_scene, softmax
+from audit.records import Record
 from audit.relevance.lrp import Attributor
 from audit.results import PredictionTable
 from audit.store import RunFolder
@@ -44,7 +44,7 @@ def write_examples(
     bundle: Bundle,
     suite: Suite,
     records: Sequence[Record],
-    regions: Mapping[str, tuple[TextRegion, ...]],
+    stage: Stage,
     table: PredictionTable,
     seed: int,
     key: str,
@@ -69,13 +69,13 @@ def write_examples(
     """
     if run.has("examples/examples.json"):
         return
-    pool = donor_pool(records, regions)
     perturbations = make_perturbations(suite)
     entries = []
     with _Overlays(bundle, preset) as overlays:
         for case, choice in enumerate(_choose(suite, table), start=1):
-            scene = read_scene(records[choice.record], regions, pool)
-            edit = make_variant(scene, choice.condition, perturbations[choice.condition], choice.draw, seed).image
+            scene = read_scene(records[choice.record], stage)
+            condition = suite[choice.condition]
+            edit = make_variant(scene, condition, perturbations[condition.name], choice.draw, seed).image
             entries.append(_example(run, suite, scene, edit, choice, case, key, table, overlays))
             on_example()
     run.write_json("examples/examples.json", {"examples": entries})
@@ -86,7 +86,7 @@ def _choose(suite: Suite, table: PredictionTable) -> list[_Choice]:
     clean = softmax(table.logits["clean"][0])
     ranked = []
     for condition in suite.conditions:
-        if condition.role != "edit":
+        if not condition.judged:
             continue
         moved = 0.5 * np.abs(softmax(table.logits[condition.name]) - clean).sum(axis=2)
         moved = np.where(table.applied[condition.name], moved, -1.0)

@@ -8,7 +8,7 @@ rule that matches no effect is a mistake in the configuration (exit code 2).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -97,11 +97,17 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
 
 
 def config_for(
-    table: Mapping[str, Any] | None, suite: Suite, tolerances: Mapping[str, float], *, asked: bool
+    table: Mapping[str, Any] | None,
+    suite: Suite,
+    tolerances: Mapping[str, float],
+    *,
+    asked: bool,
+    impossible: Collection[str] = (),
 ) -> GateConfig | None:
     """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
 
-    By default the shortcut sensitivity of every edit that has a placebo must be at most its tolerance.
+    By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
+    that role, must be at most its tolerance.
 
     Parameters
     ----------
@@ -113,6 +119,8 @@ def config_for(
         Measure -> the largest effect that counts as small.
     asked : bool
         Judge although nothing is configured.
+    impossible : collection of str
+        Conditions that the cohort cannot be put under; the defaults leave them out, a configured rule does not.
 
     Raises
     ------
@@ -129,22 +137,28 @@ def config_for(
             raise UnknownNameError(f"condition of suite {suite.name} (gate rule {rule.id!r})", rule.condition, names)
     if config.rules:
         return config
-    edits = [c.name for c in suite.conditions if c.role == "edit" and c.placebo is not None]
-    if not edits:
+    measured = [
+        (c.name, "sufficiency" if c.role == "sufficiency" else "shortcut_sensitivity")
+        for c in suite.conditions
+        if c.judged and c.placebo is not None and c.name not in impossible
+    ]
+    if not measured:
         raise UsageError(
             f"The default gate limits the shortcut sensitivity of edits that have a placebo, but suite {suite.name} has "
-            "none. Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
+            "none that this cohort can be put under. Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
         )
     rules = tuple(
         Rule(
-            id=f"shortcut-sensitivity-{name}",
-            metric="shortcut_sensitivity",
+            id=f"{metric.replace('_', '-')}-{name}",
+            metric=metric,
             operator="<=",
-            limit=tolerances["shortcut_sensitivity"],
+            limit=tolerances[metric],
             condition=name,
-            reason="The prediction must not move more than under the matched control.",
+            reason="The truth must not be told better than by the matched control."
+            if metric == "sufficiency"
+            else "The prediction must not move more than under the matched control.",
         )
-        for name in edits
+        for name, metric in measured
     )
     return replace(config, rules=rules)
 

@@ -73,6 +73,33 @@ def decode_gray(data: bytes, path: Path) -> GreyImage:
         raise ImageError(f"Image {path} is damaged: {error}. Copy it again from its source.") from error
 
 
+def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read a mask of an image of `shape` (h, w): true where it is brighter than half its own maximum.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, or has another size than its image.
+    """
+    mask = read_gray(path)
+    if mask.shape != shape:
+        raise ImageError(
+            f"Mask {path} has {mask.shape[1]} x {mask.shape[0]} pixels, but its image has {shape[1]} x {shape[0]}. A mask "
+            "must have its image's size; make it again, or remove it from the manifest."
+        )
+    return np.asarray(2 * mask.astype(np.int16) > max(1, int(mask.max())))
+
+
+def jpeg_table(path: Path) -> tuple[int, ...] | None:
+    """Return the luminance quantisation table of a JPEG file; None if the file is no JPEG."""
+    try:
+        with Image.open(path) as image:
+            tables = getattr(image, "quantization", None)
+            return tuple(int(v) for v in tables[min(tables)]) if tables else None
+    except OSError:  # DICOM, which Pillow does not read
+        return None
+
+
 def pixel_hash(image: GreyImage) -> str:
     """Return the SHA-256 of the pixels and their shape: equal for re-encoded copies of equal pixels."""
     digest = hashlib.sha256(f"{image.shape[0]}x{image.shape[1]}:uint8:".encode())

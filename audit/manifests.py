@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from audit.errors import CohortError, ImageError, UnknownNameError, UsageError
-from audit.images import decode_gray, pixel_hash
+from audit.images import decode_gray, pixel_hash, read_mask
 from audit.records import Cohort, Record
 
 SPLITS = ("train", "validation", "test")
@@ -42,7 +42,7 @@ def load_cohort(
     ----------
     manifest : Path
         CSV or Parquet table with at least `path` (relative to its folder) and `label`; also read:
-        id, findings (separated by `|`), source, site, patient or patient_id, view, sex, age, split.
+        id, findings (separated by `|`), source, site, patient or patient_id, view, sex, age, split, lung_mask (path).
     classes : sequence of str, optional
         Label vocabulary in the order of the model's outputs; sorted labels of the table if omitted.
     ignore_labels : collection of str
@@ -77,10 +77,13 @@ def load_cohort(
         records = [r for r in records if r.split == split]
         if not records:
             raise CohortError(f"Manifest {manifest} has no record of split {split!r}.")
-    records, hashes, bad = _check_images(records, on_bad_image)
+    records, hashes, shapes, bad = _check_images(records, on_bad_image)
     if bad:
         left_out["unreadable image"] = len(bad)
+    records, masks_hash, bad_masks = _check_masks(records, shapes)
     notes = [*(f"Left out: {message}" for message in bad), *_duplicate_notes(records, hashes)]
+    if bad_masks:
+        notes.append(f"{len(bad_masks)} lung masks cannot be used, and count as missing. The first: {bad_masks[0]}")
     if all(r.patient == r.id for r in records):
         notes.append("No patient column: each image counts as a patient, so intervals may be too narrow.")
     if not records:
@@ -94,6 +97,7 @@ def load_cohort(
         classes=vocabulary,
         records=tuple(records),
         content_hash=_content_hash(records, hashes),
+        masks_hash=masks_hash,
         notes=tuple(notes),
         left_out=left_out,
     )
@@ -168,6 +172,7 @@ def _records(manifest: Path, table: pd.DataFrame) -> list[Record]:
                 sex=cell.get("sex", ""),
                 age=_age(cell.get("age", "")),
                 split=_SPLIT_SPELLINGS.get(split),
+                lung_mask=folder / cell["lung_mask"] if cell.get("lung_mask") else None,
             )
         )
     return records
@@ -221,15 +226,16 @@ def _patients_in_two_splits(records: Iterable[Record]) -> list[str]:
 
 def _check_images(
     records: Iterable[Record], on_bad_image: Literal["fail", "skip"]
-) -> tuple[list[Record], dict[str, tuple[str, str]], list[str]]:
-    """Decode every image once; return the good records, (bytes hash, pixel hash) by id, and the messages."""
+) -> tuple[list[Record], dict[str, tuple[str, str]], dict[str, tuple[int, int]], list[str]]:
+    """Decode every image once; return the good records, (bytes hash, pixel hash) and shapes by id, and the messages."""
     good: list[Record] = []
     hashes: dict[str, tuple[str, str]] = {}
+    shapes: dict[str, tuple[int, int]] = {}
     bad: list[str] = []
     for record in records:
         try:
             data = _read_bytes(record.path)
-            hashes[record.id] = (hashlib.sha256(data).hexdigest(), pixel_hash(decode_gray(data, record.path)))
+            image = decode_gray(data, record.path)
         except ImageError as error:
             if on_bad_image == "fail":
                 raise ImageError(
@@ -237,8 +243,29 @@ def _check_images(
                 ) from error
             bad.append(str(error))
             continue
+        hashes[record.id] = (hashlib.sha256(data).hexdigest(), pixel_hash(image))
+        shapes[record.id] = (image.shape[0], image.shape[1])
         good.append(record)
-    return good, hashes, bad
+    return good, hashes, shapes, bad
+
+
+def _check_masks(
+    records: Iterable[Record], shapes: Mapping[str, tuple[int, int]]
+) -> tuple[list[Record], str, list[str]]:
+    """Read every lung mask once; a bad one is dropped from its record. Return records, hash of the masks, messages."""
+    kept: list[Record] = []
+    bad: list[str] = []
+    digest = hashlib.sha256()
+    for record in records:
+        if record.lung_mask is not None:
+            try:
+                mask = read_mask(record.lung_mask, shapes[record.id])
+                digest.update(f"{record.id}\x1f{pixel_hash(mask.view('uint8'))}\x1e".encode("utf-8", "surrogateescape"))
+            except ImageError as error:
+                bad.append(str(error))
+                record = replace(record, lung_mask=None)
+        kept.append(record)
+    return kept, digest.hexdigest(), bad
 
 
 def _read_bytes(path: Path) -> bytes:

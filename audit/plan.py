@@ -63,6 +63,7 @@ def make_plan(
     settings: Settings,
     tolerances: Mapping[str, float],
     gate: GateConfig | None,
+    impossible: Mapping[str, str],
 ) -> dict[str, Any]:
     """Write down everything that decides the results.
 
@@ -84,6 +85,7 @@ def make_plan(
         "data": {
             "name": cohort.name,
             "content_hash": cohort.content_hash,
+            "masks_hash": cohort.masks_hash,
             "records_hash": hashlib.sha256(to_json([r.id for r in cohort.records]).encode()).hexdigest(),
             "split": split,
             "n_images": len(cohort.records),
@@ -108,6 +110,9 @@ def make_plan(
                     "draws": c.draws,
                     "placebo": c.placebo,
                     "parameters": c.parameters,
+                    "suspect": c.suspect,
+                    "dose": c.dose,
+                    "cohort_lacks": impossible.get(c.name, ""),
                     "question": c.question,
                 }
                 for c in suite.conditions

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audit.conditions import Suite
-from audit.images import read_gray
+from audit.background import MeanFilm
+from audit.conditions import Condition, Suite
+from audit.errors import AuditError
+from audit.images import read_gray, read_mask
 from audit.models.bundle import Bundle
-from audit.perturbations import Perturbation, Scene, make_perturbation
+from audit.perturbations import NotApplicable, Perturbation, Scene, changed_pixels, make_perturbation
 from audit.perturbations.donors import Donor, DonorPool
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
-from audit.results import PredictionTable
+from audit.results import ConditionUse, PredictionTable
 from audit.store import PREDICTIONS_SCHEMA, RunFolder
 
 # A shard is the unit of resume: what a kill can lose. Its size is fixed, so that it never changes a byte.
 SHARD_RECORDS = 16
+
+
+# Forward passes of one image that go through the network together; fixed, for rounding depends on it.
+_BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +41,46 @@ class Variant:
     """Number of the draw, from 0."""
     image: NDArray[np.uint8]
     """Grey (h, w); the clean image itself where the condition does not apply."""
-    drawn: Any | None
-    """What the perturbation drew; None where it does not apply."""
+    changed_share: float
+    """Share of the stored pixels that differ from the clean image's."""
+    why_not: str = ""
+    """Why the condition does not apply; empty where it does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where scenes are set: what all the images of a run share."""
+
+    regions: Mapping[str, tuple[TextRegion, ...]]
+    """Record id -> its text regions."""
+    donors: DonorPool
+    """The audited images, as donors."""
+    background: MeanFilm
+    """Their mean film."""
+
+
+def set_stage(records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], seed: int) -> Stage:
+    """Gather what perturbations may look at beside the image itself."""
+    return Stage(
+        regions=regions,
+        donors=DonorPool(Donor(record=r, regions=regions[r.id]) for r in records),
+        background=MeanFilm(records, regions, seed),
+    )
+
+
+def read_scene(record: Record, stage: Stage) -> Scene:
+    """Read one image, and lay beside it what perturbations may look at."""
+    image = read_gray(record.path)
+    image.setflags(write=False)
+    height, width = image.shape
+    return Scene(
+        image=image,
+        record=record,
+        regions=stage.regions[record.id],
+        donors=stage.donors,
+        lungs=None if record.lung_mask is None else read_mask(record.lung_mask, (height, width)),
+        background=stage.background,
+    )
 
 
 def make_perturbations(suite: Suite) -> dict[str, Perturbation]:
@@ -44,41 +89,55 @@ def make_perturbations(suite: Suite) -> dict[str, Perturbation]:
 
 
 def variants(scene: Scene, suite: Suite, perturbations: Mapping[str, Perturbation], seed: int) -> Iterator[Variant]:
-    """Yield the clean image, then every draw of every condition, in the suite's order."""
-    yield Variant(condition="clean", draw=0, image=scene.image, drawn=())
+    """Yield the clean image, then every draw of every condition, in the suite's order, one at a time."""
+    yield Variant(condition="clean", draw=0, image=scene.image, changed_share=0.0)
     for condition in suite.conditions[1:]:
-        perturbation = perturbations[condition.name]
         for draw in range(condition.draws):
-            yield make_variant(scene, condition.name, perturbation, draw, seed)
+            yield make_variant(scene, condition, perturbations[condition.name], draw, seed)
 
 
-def make_variant(scene: Scene, condition: str, perturbation: Perturbation, draw: int, seed: int) -> Variant:
+def make_variant(scene: Scene, condition: Condition, perturbation: Perturbation, draw: int, seed: int) -> Variant:
     """Edit one image; the result depends on (seed, record id, condition, draw) alone."""
-    drawn = perturbation.draw(scene, generator_for(seed, scene.record.id, condition, draw))
-    edited = scene.image if drawn is None else perturbation.apply(scene.image, drawn)
-    return Variant(condition=condition, draw=draw, image=edited, drawn=drawn)
+    drawn = perturbation.draw(scene, generator_for(seed, scene.record.id, condition.stream, draw))
+    if isinstance(drawn, NotApplicable):
+        return Variant(condition=condition.name, draw=draw, image=scene.image, changed_share=0.0, why_not=drawn.reason)
+    edited = perturbation.apply(scene.image, drawn)
+    if edited.shape != scene.image.shape or edited.dtype != np.uint8:
+        raise AuditError(
+            f"The perturbation of condition {condition.name} returned {edited.dtype} {edited.shape} for an image uint8 "
+            f"{scene.image.shape}. An edit must keep type and shape; correct its apply()."
+        )
+    share = float(changed_pixels(scene.image, edited).mean())
+    return Variant(condition=condition.name, draw=draw, image=edited, changed_share=share)
 
 
-def predict_scene(bundle: Bundle, shown: Sequence[Variant]) -> NDArray[np.float32]:
-    """Predict every variant of one image in one batch.
+def predict_scene(bundle: Bundle, shown: Iterable[Variant]) -> tuple[list[Variant], NDArray[np.float32]]:
+    """Predict every variant of one image; of each only what the network sees is held.
 
-    The batch holds exactly this image's variants, whatever else is going on: the rounding of a
-    matrix product depends on its shape, and results must not. Variants that are equal to the
-    pixel share one forward pass, so that an edit which changes nothing moves the logits by exactly 0.
+    A batch holds nothing but this image's variants, in their order, whatever else is going on: the rounding of a
+    matrix product depends on its shape, and results must not. Variants that are equal to the pixel share one
+    forward pass, so that an edit which changes nothing moves the logits by exactly 0.
 
     Returns
     -------
-    ndarray of float32, (variants, k)
+    variants : list of Variant
+        As shown, with the image scaled to the network's input.
+    logits : ndarray of float32, (variants, k)
     """
-    unique: list[NDArray[np.uint8]] = []
+    seen: list[Variant] = []
+    unique: dict[bytes, int] = {}
     index = []
     for variant in shown:
-        match = next((i for i, image in enumerate(unique) if np.array_equal(image, variant.image)), len(unique))
-        if match == len(unique):
-            unique.append(variant.image)
-        index.append(match)
-    logits = bundle.logits(torch.stack([bundle.preprocessing.prepare(image) for image in unique]))
-    return np.asarray(logits.numpy(), dtype=np.float32)[index]
+        scaled = bundle.preprocessing.resize(variant.image)
+        index.append(unique.setdefault(scaled.tobytes(), len(unique)))
+        seen.append(replace(variant, image=scaled))
+    first = {place: variant.image for place, variant in zip(reversed(index), reversed(seen), strict=True)}
+    images = [first[place] for place in range(len(unique))]
+    batches = [
+        bundle.logits(torch.stack([bundle.preprocessing.normalise(image) for image in images[start : start + _BATCH]]))
+        for start in range(0, len(images), _BATCH)
+    ]
+    return seen, np.asarray(torch.cat(batches).numpy(), dtype=np.float32)[index]
 
 
 def predict_all(
@@ -86,7 +145,7 @@ def predict_all(
     bundle: Bundle,
     suite: Suite,
     records: Sequence[Record],
-    regions: Mapping[str, tuple[TextRegion, ...]],
+    stage: Stage,
     seed: int,
     on_image: Callable[[], None],
 ) -> list[str]:
@@ -96,8 +155,8 @@ def predict_all(
     ----------
     records : sequence of Record
         What to predict, in an order that never changes for the same plan.
-    regions : mapping
-        Record id -> its text regions.
+    stage : Stage
+        Text regions, donors and mean film of the same records.
     seed : int
         Run seed.
     on_image : callable
@@ -109,7 +168,6 @@ def predict_all(
         Names of the parts, inside the run folder.
     """
     perturbations = make_perturbations(suite)
-    pool = donor_pool(records, regions)
     parts = []
     for number, start in enumerate(range(0, len(records), SHARD_RECORDS)):
         shard = records[start : start + SHARD_RECORDS]
@@ -118,27 +176,15 @@ def predict_all(
         if not run.has(name):
             rows: list[dict[str, Any]] = []
             for record in shard:
-                scene = read_scene(record, regions, pool)
-                shown = list(variants(scene, suite, perturbations, seed))
-                rows += _rows(record, bundle.classes, shown, predict_scene(bundle, shown))
+                scene = read_scene(record, stage)
+                shown, logits = predict_scene(bundle, variants(scene, suite, perturbations, seed))
+                rows += _rows(record, bundle.classes, shown, logits)
                 on_image()
             run.write_rows(name, rows, PREDICTIONS_SCHEMA)
         else:
             for _ in shard:
                 on_image()
     return parts
-
-
-def donor_pool(records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]]) -> DonorPool:
-    """Gather the audited images whose text may be pasted."""
-    return DonorPool(Donor(record=r, regions=regions[r.id]) for r in records)
-
-
-def read_scene(record: Record, regions: Mapping[str, tuple[TextRegion, ...]], pool: DonorPool) -> Scene:
-    """Read one image, and lay beside it what perturbations may look at."""
-    image = read_gray(record.path)
-    image.setflags(write=False)
-    return Scene(image=image, record=record, regions=regions[record.id], donors=pool)
 
 
 def _rows(
@@ -150,7 +196,9 @@ def _rows(
             "record_id": record.id,
             "condition": variant.condition,
             "draw": variant.draw,
-            "applied": variant.drawn is not None,
+            "applied": not variant.why_not,
+            "why_not": variant.why_not,
+            "changed_share": variant.changed_share,
             "logits": logits[i].tolist(),
             "probabilities": probabilities[i].tolist(),
             "predicted": classes[int(np.argmax(logits[i]))],
@@ -193,3 +241,32 @@ def read_predictions(
         logits=logits,
         applied=applied,
     )
+
+
+def read_uses(run: RunFolder, parts: Sequence[str], suite: Suite) -> list[ConditionUse]:
+    """Count to how many images each condition was applied in all its draws, and why not to the others."""
+    applied: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = {c.name: Counter() for c in suite.conditions}
+    changed: defaultdict[str, float] = defaultdict(float)
+    n_variants: Counter[str] = Counter()
+    for part in parts:  # a record lies in one part, with all its conditions
+        why: dict[tuple[str, str], str] = {}
+        for row in run.read_rows(part, ["record_id", "condition", "applied", "why_not", "changed_share"]):
+            key, name = (row["record_id"], row["condition"]), row["condition"]
+            why[key] = why.get(key, "") or row["why_not"]
+            n_variants[name] += row["applied"]
+            changed[name] += row["changed_share"]
+        for (_, name), reason in why.items():
+            if reason:
+                reasons[name][reason] += 1
+            else:
+                applied[name] += 1
+    return [
+        ConditionUse(
+            condition=c.name,
+            n_images=applied[c.name],
+            not_applied=dict(sorted(reasons[c.name].items())),
+            changed_share=changed[c.name] / n_variants[c.name] if n_variants[c.name] else None,
+        )
+        for c in suite.conditions
+    ]

@@ -36,6 +36,8 @@ class Record:
     """Years; None if unknown."""
     split: str | None = None
     """train, validation or test; None if the manifest has no such column."""
+    lung_mask: Path | None = None
+    """Absolute path of an image of the same size that is bright inside the lungs; None if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +54,8 @@ class Cohort:
     """Every record, labelled or not, in the manifest's order."""
     content_hash: str
     """SHA-256 over ids, labels, patients, sources, splits and the bytes of every image."""
+    masks_hash: str
+    """SHA-256 over the bytes of every lung mask; it stands apart, for training does not look at them."""
     notes: tuple[str, ...] = ()
     """What the checks found and let pass, in words."""
     left_out: Mapping[str, int] = field(default_factory=dict)

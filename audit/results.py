@@ -40,6 +40,20 @@ class PredictionTable:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConditionUse:
+    """To how many images a condition was applied."""
+
+    condition: str
+    """Its name."""
+    n_images: int
+    """Images to which it was applied in all its draws."""
+    not_applied: Mapping[str, int]
+    """Reason -> images to which it was not."""
+    changed_share: float | None
+    """Mean share of an image's pixels that it changed where it was applied; None where it never was."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Effect:
     """One estimand: how a condition moves a measure, with its interval."""
 
@@ -178,6 +192,11 @@ def to_json(value: Any) -> str:
 def effect_from_json(row: Mapping[str, Any]) -> Effect:
     """Read one entry of `effects.json` back."""
     return Effect(**row)
+
+
+def use_from_json(row: Mapping[str, Any]) -> ConditionUse:
+    """Read one entry of `conditions.json` back."""
+    return ConditionUse(**row)
 
 
 def verdict_from_json(document: Mapping[str, Any]) -> Verdict:

@@ -7,31 +7,79 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from audit.cohorts import audited_cohort
-from audit.conditions import load_suite
+from audit.cohorts import audited_cohort, out_of_reach
+from audit.conditions import Suite, load_suite
 from audit.config import Settings
 from audit.errors import RelevanceError
 from audit.examples import N_EXAMPLES, write_examples
 from audit.gates import GateConfig, config_for, judge
 from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.plan import N_RELEVANCE_PLACEBOS, RELEVANCE_PRESET, make_plan, package_versions, plan_hash, run_path
-from audit.predict import predict_all, read_predictions
+from audit.predict import make_perturbations, predict_all, read_predictions, read_uses, set_stage
 from audit.provenance import git_commit
-from audit.records import Record, TextRegion
+from audit.records import Cohort, Record, TextRegion
 from audit.relevance.measure import measure_relevance
 from audit.results import Verdict
 from audit.statistics.effects import DEFAULT_TOLERANCES, measure_effects
 from audit.store import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
 from audit.text.cache import RegionCache
-from audit.text.detectors import make_detector
+from audit.text.detectors import TextDetector, make_detector
 from audit.text.find import find_regions
 
 OnStage = Callable[[str, int], Callable[[], None]]
 """Called with a stage's name and its number of steps; returns what to call after each step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """Everything that is settled before an audit computes anything."""
+
+    bundle: Bundle
+    """The network."""
+    cohort: Cohort
+    """The records to audit."""
+    suite: Suite
+    """What they are put under."""
+    detector: TextDetector
+    """What finds their text."""
+    tolerances: Mapping[str, float]
+    """Measure -> the largest effect that counts as small."""
+    gate: GateConfig | None
+    """The rules; None where nothing is judged."""
+    plan: Mapping[str, Any]
+    """The content of `plan.json`."""
+
+
+def prepare(settings: Settings, *, judge_gates: bool) -> Preparation:
+    """Load and check everything that an audit needs.
+
+    Raises
+    ------
+    AuditError
+        If anything is missing, damaged or contradictory.
+    """
+    bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
+    cohort, split = audited_cohort(bundle, settings)
+    suite = load_suite(settings.suite)
+    detector = make_detector(settings.detector, Path(settings.boxes) if settings.boxes else None)
+    needs = {name: perturbation.needs for name, perturbation in make_perturbations(suite).items()}
+    impossible = out_of_reach(cohort, needs)
+    tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
+    gate = config_for(settings.gate, suite, tolerances, asked=judge_gates, impossible=impossible)
+    return Preparation(
+        bundle=bundle,
+        cohort=cohort,
+        suite=suite,
+        detector=detector,
+        tolerances=tolerances,
+        gate=gate,
+        plan=make_plan(bundle, cohort, split, suite, detector, settings, tolerances, gate, impossible),
+    )
 
 
 def run_audit(
@@ -62,36 +110,38 @@ def run_audit(
     """
     clock = _Clock(on_stage)
     with clock.stage("checking data"):
-        bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
-        cohort, split = audited_cohort(bundle, settings)
-        suite = load_suite(settings.suite)
-        detector = make_detector(settings.detector, Path(settings.boxes) if settings.boxes else None)
-    tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
-    gate = config_for(settings.gate, suite, tolerances, asked=judge_gates)
-    plan = make_plan(bundle, cohort, split, suite, detector, settings, tolerances, gate)
+        prepared = prepare(settings, judge_gates=judge_gates)
+    bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
     run = RunFolder(run_path(Path(settings.runs), plan))
     if not run.has("plan.json"):
         run.write_json("plan.json", plan)
 
-    records = cohort.records
+    records = prepared.cohort.records
     with clock.stage("finding text", len(records)) as step:
-        regions = find_regions(records, RegionCache(Path(settings.cache), detector), step)
+        regions = find_regions(records, RegionCache(Path(settings.cache), prepared.detector), step)
         _write_regions(run, records, regions)
+    stage = set_stage(records, regions, settings.seed)
     with clock.stage("predicting", len(records)) as step:
-        parts = predict_all(run, bundle, suite, records, regions, settings.seed, step)
+        parts = predict_all(run, bundle, suite, records, stage, settings.seed, step)
+        run.write_json("conditions.json", {"conditions": read_uses(run, parts, suite)})
     with clock.stage("measuring effects"):
         table = read_predictions(run, parts, suite, records, bundle.classes)
         effects = measure_effects(
-            table, suite, seed=settings.seed, resamples=settings.resamples, level=settings.level, tolerances=tolerances
+            table,
+            suite,
+            seed=settings.seed,
+            resamples=settings.resamples,
+            level=settings.level,
+            tolerances=prepared.tolerances,
         )
         run.write_json("effects.json", {"effects": effects})
     with clock.stage("attributing relevance", min(len(records), settings.relevance_images)) as step:
         relevance_note = _relevance(run, bundle, records, regions, settings, step)
     with clock.stage("drawing examples", N_EXAMPLES) as step:
         write_examples(
-            run, bundle, suite, records, regions, table, settings.seed, plan_hash(plan), RELEVANCE_PRESET, step
+            run, bundle, suite, records, stage, table, settings.seed, plan_hash(plan), RELEVANCE_PRESET, step
         )
-    verdict = judge(effects, gate or GateConfig(rules=()))
+    verdict = judge(effects, prepared.gate or GateConfig(rules=()))
     run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
     run.write_json("run.json", _provenance(run, plan, command, clock, relevance_note))
     return run.path, verdict

@@ -46,6 +46,8 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("condition", pa.string()),
         ("draw", pa.int32()),
         ("applied", pa.bool_()),
+        ("why_not", pa.string()),
+        ("changed_share", pa.float64()),
         ("logits", pa.list_(pa.float32())),
         ("probabilities", pa.list_(pa.float32())),
         ("predicted", pa.string()),

@@ -58,14 +58,19 @@ class Dots:
     """The tolerance, from left to right."""
 
 
-def effect_forest(effects: Sequence[Effect]) -> Dots:
-    """Draw shortcut sensitivities with zero and the tolerance."""
+def effect_forest(effects: Sequence[Effect]) -> Dots | None:
+    """Draw headline effects of one measure with zero and the tolerance; None where there is none."""
+    if not effects:
+        return None
+    measure = effects[0].measure
     rows = [(e.condition, estimate(e), e.estimate, e.low, e.high, e.verdict) for e in effects]
     tolerance = next((e.tolerance for e in effects if e.tolerance is not None), None)
     extra = [0.0] if tolerance is None else [0.0, tolerance, -tolerance]
     return _dots(
-        "Shortcut sensitivity of each edit, with its interval",
-        "shortcut sensitivity: total variation beyond the placebo's",
+        f"{measure.replace('_', ' ').capitalize()} of each condition, with its interval",
+        "sufficiency: probability of the true class beyond the placebo's"
+        if measure == "sufficiency"
+        else "shortcut sensitivity: total variation beyond the placebo's",
         rows,
         extra,
         [(0.0, "zero", "")],

@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from audit.files import write_atomically
 from audit.results import Effect
-from reports import words
+from reports import doses, words
 from reports.figures import WIDTH_PX, accuracy_dots, effect_forest, relevance_dots
-from reports.runfolder import RunView, by_class, read_run
+from reports.runfolder import HEADLINES, RunView, by_class, read_run
 
 OPEN_EXAMPLES = 12
 
@@ -45,12 +45,16 @@ def render_html(path: Path) -> Path:
         style=Markup(style),  # noqa: S704  # our own file, and its hash is in the policy
         script=Markup(script),  # noqa: S704
         width=WIDTH_PX,
-        forest=effect_forest(run.headline()),
+        forest=effect_forest(run.headline("edit")),
+        alone=effect_forest(run.headline("sufficiency")),
+        ladders=doses.dose_curves(run),
+        dose_width=doses.WIDTH_PX,
+        dose_height=doses.HEIGHT_PX,
         groups=accuracy_dots(_groups(run)),
         group_effects=_groups(run),
         relevance_figure=relevance_dots(run.relevance, run.plan["model"]["classes"]),
         relevance_rows=_relevance_rows(run),
-        subgroups=[e for e in run.effects if e.measure == "shortcut_sensitivity" and e.group != "all"],
+        subgroups=_subgroups(run),
         controls=_controls(run),
         curves=_curves(run),
         open_examples=OPEN_EXAMPLES,
@@ -83,6 +87,15 @@ def _groups(run: RunView) -> list[Effect]:
     # A column of one value says nothing that the whole does not.
     columns = [e.group.split("=")[0] for e in found]
     return [e for e in found if columns.count(e.group.split("=")[0]) > 1]
+
+
+def _subgroups(run: RunView) -> list[Effect]:
+    judged = {c["name"] for c in run.judged()}
+    return [
+        e
+        for e in run.effects
+        if e.condition in judged and e.measure in HEADLINES.values() and e.group != "all" and e.placebo is not None
+    ]
 
 
 def _relevance_rows(run: RunView) -> list[dict[str, object]]:

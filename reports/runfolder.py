@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import StoreError
-from audit.results import Effect, Verdict, effect_from_json, verdict_from_json
+from audit.results import ConditionUse, Effect, Verdict, effect_from_json, use_from_json, verdict_from_json
 from audit.store import RunFolder
 
 _TOP_WORDS = 8
+HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
+"""Role that is judged -> the measure that sums it up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,8 @@ class RunView:
     """verdict.json."""
     effects: tuple[Effect, ...]
     """effects.json."""
+    uses: Mapping[str, ConditionUse]
+    """conditions.json, by condition."""
     confusion: Mapping[str, Mapping[str, int]]
     """True class -> predicted class -> clean images."""
     words: tuple[WordCount, ...]
@@ -59,14 +63,28 @@ class RunView:
                 return effect
         return None
 
-    def edits(self) -> list[Mapping[str, Any]]:
-        """Return the suite's edits."""
-        return [c for c in self.plan["suite"]["conditions"] if c["role"] == "edit"]
+    def judged(self) -> list[Mapping[str, Any]]:
+        """Return the suite's edits and sufficiency conditions that are held against a tolerance."""
+        return [c for c in self.plan["suite"]["conditions"] if c["role"] in HEADLINES and c["dose"] is None]
 
-    def headline(self) -> list[Effect]:
-        """Return the shortcut sensitivity of every edit, the largest first."""
-        found = [e for e in self.effects if e.measure == "shortcut_sensitivity" and e.group == "all"]
+    def measured(self) -> list[Mapping[str, Any]]:
+        """Return the conditions that are measured, not judged: stresses and the rungs of ladders."""
+        conditions = self.plan["suite"]["conditions"]
+        return [c for c in conditions if c["role"] == "stress" or (c["role"] in HEADLINES and c["dose"] is not None)]
+
+    def headline(self, role: str = "") -> list[Effect]:
+        """Return the headline effect of every judged condition (of one role, if asked for), the largest first."""
+        wanted = {c["name"]: HEADLINES[c["role"]] for c in self.judged() if role in ("", c["role"])}
+        found = [
+            e
+            for e in self.effects
+            if e.group == "all" and e.placebo is not None and wanted.get(e.condition) == e.measure
+        ]
         return sorted(found, key=lambda e: -(e.estimate if e.estimate is not None else -9.0))
+
+    def suspect(self, condition: str) -> str:
+        """Return what the network would be reading if this condition gave it away."""
+        return next(str(c["suspect"]) for c in self.plan["suite"]["conditions"] if c["name"] == condition)
 
 
 def read_run(path: Path) -> RunView:
@@ -94,6 +112,7 @@ def read_run(path: Path) -> RunView:
         run=run,
         verdict=verdict_from_json(folder.read_json("verdict.json")),
         effects=tuple(effect_from_json(row) for row in folder.read_json("effects.json")["effects"]),
+        uses={row["condition"]: use_from_json(row) for row in folder.read_json("conditions.json")["conditions"]},
         confusion=_confusion(folder),
         words=_words(folder, {key: row["label"] for key, row in records.items()}),
         films_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},

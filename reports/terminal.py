@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.runfolder import RunView
-from reports.words import estimate, headline, reach, summary_lines
+from reports.words import estimate, headline, not_applied, reach, summary_lines
 
 _STYLE = {"sensitive": "bold red", "robust": "green", "inconclusive": "yellow"}
 
@@ -29,10 +29,29 @@ def render_terminal(run: RunView, console: Console) -> None:
                 Text(f"n = {effect.n_images}"),
             )
     console.print(sources)
+    _print_headline(run, "edit", "edit − placebo", console)
+    _print_headline(run, "sufficiency", "kept alone − placebo", console)
+    for line in not_applied(run):
+        console.print(Text(f"not applied: {line}"))
+    for line in lines:
+        if line.startswith("Relevance"):
+            console.print(Text(line))
+    console.print(Text(headline(run)))
+    console.print(Text(reach(run)))
+    for gate in run.verdict.gates:
+        console.print(Text(f"gate {gate.id}: {gate.status}"))
+    console.print(Text(f"{run.verdict.status.upper()}", style="bold"))
+
+
+def _print_headline(run: RunView, role: str, title: str, console: Console) -> None:
+    effects = run.headline(role)
+    if not effects:
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("edit − placebo", "n", "shortcut sensitivity", "accuracy", "flips", "verdict"):
+    measure = effects[0].measure.replace("_", " ")
+    for column in (title, "n", measure, "accuracy", "flips", "verdict"):
         table.add_column(column, justify="right" if column == "n" else "left", overflow="fold")
-    for effect in run.headline():
+    for effect in effects:
         accuracy = run.find(effect.condition, "accuracy", controlled=True)
         flips = run.find(effect.condition, "flip_rate")
         table.add_row(
@@ -44,11 +63,3 @@ def render_terminal(run: RunView, console: Console) -> None:
             Text(effect.verdict, style=_STYLE.get(effect.verdict, "")),
         )
     console.print(table)
-    for line in lines:
-        if line.startswith("Relevance"):
-            console.print(Text(line))
-    console.print(Text(headline(run)))
-    console.print(Text(reach(run)))
-    for gate in run.verdict.gates:
-        console.print(Text(f"gate {gate.id}: {gate.status}"))
-    console.print(Text(f"{run.verdict.status.upper()}", style="bold"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from audit.results import Effect
 from reports.runfolder import RunView
 
@@ -14,6 +16,8 @@ MEASURES = {
     "harm": "probability of the true class that is lost",
     "total_variation": "how far the class probabilities move: half the sum of their absolute changes, from 0 to 1",
     "shortcut_sensitivity": "total variation under the edit minus the same under its placebo, from -1 to 1",
+    "sufficiency": "probability of the true class when only what is suspected is kept, minus the same for as much of the film "
+    "from elsewhere, from -1 to 1",
     "max_abs_probability_change": "largest change of any class probability in any image",
 }
 VERDICTS = {
@@ -44,39 +48,103 @@ def estimate(effect: Effect | None) -> str:
 
 
 def headline(run: RunView) -> str:
-    """Return the finding of a run in one or two sentences; never "no problems found"."""
-    effects = [e for e in run.headline() if e.estimate is not None]
-    if not effects:
-        return "No edit could be applied to any image, so nothing can be said about text."
-    sensitive = [e for e in effects if e.verdict == "sensitive"]
-    robust = [e for e in effects if e.verdict == "robust"]
-    level = round(100 * effects[0].level)
-    if sensitive:
-        first = sensitive[0]
-        return (
-            f"The network reads the text: under {first.condition} the class probabilities move by {number(first.estimate)} more "
-            f"than under {first.placebo} ({level} % interval {number(first.low)} to {number(first.high)}), beyond the tolerance "
-            f"of {number(first.tolerance, 2)}."
-        )
-    if len(robust) == len(effects):
-        return (
-            f"Every edit of the text is shown to move the class probabilities by at most {number(effects[0].tolerance, 2)} more "
-            f"than its placebo; the largest estimate is {number(effects[0].estimate)} ({effects[0].condition})."
-        )
-    first = next(e for e in effects if e.verdict == "inconclusive")
-    return (
-        f"These data cannot tell whether the network reads the text: under {first.condition} the estimate is "
-        f"{number(first.estimate)} ({level} % interval {number(first.low)} to {number(first.high)}), and the interval holds the "
-        f"tolerance of {number(first.tolerance, 2)}."
+    """Return the finding of a run in a few sentences, one for each outcome; never "no problems found"."""
+    effects = run.headline()
+    if not any(e.estimate is not None for e in effects):
+        return "No edit could be applied to any image, so nothing can be said about shortcuts."
+    said = [*_sensitive(run, effects), *_undecided(run, effects), *_robust(run, effects)]
+    silent = _suspects(
+        run, [e for e in effects if e.estimate is None], besides=[e for e in effects if e.estimate is not None]
     )
+    if silent:
+        said.append(f"Nothing can be said about {silent}: no image could be edited so.")
+    return " ".join(said)
+
+
+def _sensitive(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
+    """Yield a sentence for each suspect that moves the network, its strongest condition first."""
+    seen: set[tuple[str, str]] = set()
+    for e in effects:
+        key = (run.suspect(e.condition), e.measure)
+        if e.verdict != "sensitive" or key in seen:
+            continue
+        seen.add(key)
+        interval = f"({round(100 * e.level)} % interval {number(e.low)} to {number(e.high)})"
+        beyond = f"{interval}, beyond the tolerance of {number(e.tolerance, 2)}."
+        if e.measure == "sufficiency":
+            yield (
+                f"{_capital(key[0])} alone gives the class away: under {e.condition} the true class has {number(e.estimate)} more "
+                f"probability than under {e.placebo} {beyond}"
+            )
+        else:
+            yield (
+                f"The network reads {key[0]}: under {e.condition} the class probabilities move by {number(e.estimate)} more "
+                f"than under {e.placebo} {beyond}"
+            )
+
+
+def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
+    sensitive = {run.suspect(e.condition) for e in effects if e.verdict == "sensitive"}
+    open_effects = [
+        e
+        for e in effects
+        if e.verdict == "inconclusive" and e.estimate is not None and run.suspect(e.condition) not in sensitive
+    ]
+    if open_effects:
+        first = open_effects[0]
+        yield (
+            f"These data cannot tell whether the network reads {_suspects(run, open_effects)}: under {first.condition} the "
+            f"estimate is {number(first.estimate)} ({round(100 * first.level)} % interval {number(first.low)} to "
+            f"{number(first.high)}), and the interval holds the tolerance of {number(first.tolerance, 2)}."
+        )
+
+
+def _robust(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
+    others = [e for e in effects if e.verdict != "robust" and e.estimate is not None]
+    robust = [e for e in effects if e.verdict == "robust"]
+    cleared = _suspects(run, robust, besides=others)
+    if cleared:
+        mine = [e for e in robust if run.suspect(e.condition) not in {run.suspect(o.condition) for o in others}]
+        yield (
+            f"Every edit of {cleared} is shown to stay below the tolerance of {number(mine[0].tolerance, 2)} beyond its placebo; "
+            f"the largest estimate is {number(mine[0].estimate)} ({mine[0].condition})."
+        )
+
+
+def _suspects(run: RunView, effects: Sequence[Effect], besides: Sequence[Effect] = ()) -> str:
+    """Name what effects look at, in their order, without what `besides` looks at too: "the text and the border"."""
+    taken = {run.suspect(e.condition) for e in besides}
+    names = [name for name in dict.fromkeys(run.suspect(e.condition) for e in effects) if name not in taken]
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def not_applied(run: RunView) -> list[str]:
+    """Say why conditions were not applied to some images: for each reason, to how many, under which conditions."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for use in run.uses.values():
+        for reason, count in use.not_applied.items():
+            found.setdefault((reason, count), []).append(use.condition)
+    total = run.plan["data"]["n_images"]
+    return [
+        f"{reason}: {count} of {total} images, under {names[0] if len(names) == 1 else f'{len(names)} conditions ({names[0]}, ...)'}"
+        for (reason, count), names in sorted(found.items(), key=lambda item: (-item[0][1], item[0][0]))
+    ]
 
 
 def reach(run: RunView) -> str:
     """Say how small an effect the data could have shown."""
-    floors = [e.minimum_detectable for e in run.headline() if e.minimum_detectable is not None]
-    if not floors:
+    found = [e for e in run.headline() if e.minimum_detectable is not None]
+    if not found:
         return "No smallest detectable effect can be given."
-    return f"The smallest shortcut sensitivity that these data would find in four of five repetitions is {number(min(floors))}."
+    best = min(found, key=lambda e: e.minimum_detectable or 0.0)
+    return (
+        f"The smallest effect that these data would find in four of five repetitions is {number(best.minimum_detectable)} "
+        f"({best.condition})."
+    )
 
 
 def summary_lines(run: RunView) -> list[str]:
@@ -90,7 +158,8 @@ def summary_lines(run: RunView) -> list[str]:
         f"Verdict: {run.verdict.status.upper()}. {headline(run)}",
         f"Accuracy {estimate(accuracy)}",
     ]
-    lines += [f"{e.condition}: shortcut sensitivity {estimate(e)}, {e.verdict}" for e in run.headline()[:4]]
+    telling = sorted(run.headline(), key=lambda e: e.verdict != "sensitive")[:4]
+    lines += [f"{e.condition}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in telling]
     masses = [r["enrichment"] for r in run.relevance if r["enrichment"] is not None]
     if masses:
         middle = sorted(masses)[len(masses) // 2]

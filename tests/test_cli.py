@@ -55,8 +55,13 @@ def test_json_is_one_object_and_nothing_else(audit: Audit, asked: list[object]) 
     assert document["status"] == "inconclusive"
     assert {g["id"] for g in document["gates"]} == {
         "shortcut-sensitivity-text-mask-black",
+        "shortcut-sensitivity-text-mask-median",
         "shortcut-sensitivity-text-mask-inpaint",
+        "shortcut-sensitivity-text-mask-blur",
         "shortcut-sensitivity-letters-other-class",
+        "shortcut-sensitivity-look-other-source",
+        "sufficiency-marker-only",
+        "sufficiency-border-only",
     }
     assert Path(document["report"]).is_file()
     assert err == ""
@@ -221,7 +226,7 @@ def test_no_text_at_all_is_inconclusive(audit: Audit, asked: list[object], tmp_p
     boxes.write_text(json.dumps({**document, "images": {k: [] for k in document["images"]}}))
     code, out, _ = audit(*asked, "--gate")
     assert code == 3
-    assert "nothing can be said about text" in " ".join(out.split())
+    assert "Nothing can be said about the text" in " ".join(out.split())
 
 
 def test_a_file_where_the_folder_should_be(audit: Audit, asked: list[object], tmp_path: Path) -> None:

@@ -13,9 +13,13 @@ from PIL import Image
 
 from audit.conditions import load_suite, suite_names
 from audit.errors import UnknownNameError, UsageError
-from audit.perturbations import PERTURBATIONS, Scene, make_perturbation
+from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, changed_pixels, make_perturbation
+from audit.perturbations.corruption import CORRUPTIONS, Corruption
 from audit.perturbations.donors import Donor, DonorPool
-from audit.perturbations.masking import FILLS, PlaceboMask, TextMask
+from audit.perturbations.fills import FILLS
+from audit.perturbations.looks import FACTORS, measure_look
+from audit.perturbations.marker_only import MarkerOnly
+from audit.perturbations.masking import PlaceboMask, TextMask
 from audit.perturbations.pasting import PasteLetters
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
@@ -25,35 +29,55 @@ EVERY_USE = [
     for suite in suite_names()
     for c in load_suite(suite).conditions[1:]
 ]
+WHOLE_FILM = ("corruption", "anatomy")
+
+
+def film(shape: tuple[int, int], seed: int) -> np.ndarray:
+    """Return a smooth film with grain, dark lungs and a flat frame, that every factor of a look has something to say of."""
+    rng = np.random.default_rng(seed)
+    yy, xx = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    levels = 150 - 70 * np.exp(-((np.abs(xx) - 0.4) ** 2 / 0.05 + yy**2 / 0.3)) + 30 * yy + rng.normal(0, 6, shape)
+    image = np.clip(levels, 0, 255).astype(np.uint8)
+    image[: 2 + 4 * (seed % 3)] = 10
+    return image
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    rng = np.random.default_rng(3)
     donors = []
     for number, label in enumerate(["normal", "normal", "covid", "covid", "pneumonia"]):
-        image = rng.integers(0, 200, (80, 60 + number), dtype=np.uint8)
-        path = tmp_path / f"d{number}.png"
+        image = film((160, 120 + number), number)
+        if number % 2:  # a coarser, darker, compressed source
+            image = (image // 8 * 6).astype(np.uint8)
+        image[3:10, 2:15] = 240
+        image[140:150, 80:98] = 230
+        path = tmp_path / f"d{number}.{'png' if number in (0, 3) else 'jpg'}"
         Image.fromarray(image).save(path)
         donors.append(
             Donor(
-                record=Record(id=f"d{number}", path=path, label=label, patient=f"p{number}"),
+                record=Record(id=f"d{number}", path=path, label=label, patient=f"p{number}", source="ab"[number % 2]),
                 regions=(
                     TextRegion(x0=2, y0=3, x1=15, y1=10, text="L"),
-                    TextRegion(x0=40, y0=60, x1=58, y1=70, text="AP"),
+                    TextRegion(x0=80, y0=140, x1=98, y1=150, text="AP"),
                 ),
             )
         )
-    image = rng.integers(50, 200, (96, 128), dtype=np.uint8)
+    image = film((96, 128), 9)
+    image[5:15, 4:30] = 250
+    image[80:92, 110:120] = 245
     image.setflags(write=False)
+    lungs = np.zeros((96, 128), bool)
+    lungs[30:70, 25:55] = lungs[30:70, 75:105] = True
     return Scene(
         image=image,
-        record=Record(id="r", path=tmp_path / "r.png", label="normal", patient="p0"),
+        record=Record(id="r", path=tmp_path / "r.png", label="normal", patient="p0", source="a"),
         regions=(
             TextRegion(x0=4, y0=5, x1=30, y1=15, text="SEDUTO"),
             TextRegion(x0=110, y0=80, x1=120, y1=92, text="R"),
         ),
         donors=DonorPool(donors),
+        lungs=lungs,
+        background=lambda shape: film(shape, 40),
     )
 
 
@@ -63,24 +87,50 @@ def test_contract(name: str, parameters: dict[str, object], scene: Scene) -> Non
     assert perturbation.name == name
     assert perturbation.version >= 1
     before = scene.image.copy()
-    drawn = perturbation.draw(scene, generator_for(1, "r", name, 0))
-    assert drawn is not None
+    seed = next(  # a donor that is a JPEG, where the edit needs one
+        s for s in range(9) if not isinstance(perturbation.draw(scene, generator_for(s, "r", name, 0)), NotApplicable)
+    )
+    drawn = perturbation.draw(scene, generator_for(seed, "r", name, 0))
     edited = perturbation.apply(scene.image, drawn)
     assert edited.dtype == np.uint8
     assert edited.shape == scene.image.shape
     assert not np.shares_memory(edited, scene.image)
     assert np.array_equal(scene.image, before)
     assert np.array_equal(edited, perturbation.apply(scene.image, drawn)), "the same draw must give the same pixels"
-    again = perturbation.draw(scene, generator_for(1, "r", name, 0))
+    again = perturbation.draw(scene, generator_for(seed, "r", name, 0))
     assert np.array_equal(edited, perturbation.apply(scene.image, again)), "the same seed must give the same pixels"
-    if "own" not in parameters.values():
-        assert not np.array_equal(edited, scene.image)
+    changed = changed_pixels(scene.image, edited)
+    assert changed.shape == scene.image.shape
+    assert np.array_equal(changed, edited != scene.image)
+    if "own" in parameters.values():
+        assert not changed.any()
+    else:
+        draws = [perturbation.draw(scene, generator_for(s, "r", name, 0)) for s in range(9)]
+        edits = [perturbation.apply(scene.image, d) for d in draws if not isinstance(d, NotApplicable)]
+        assert any(changed_pixels(scene.image, e).any() for e in edits), "an edit that never edits is none"
 
 
 @pytest.mark.parametrize(("name", "parameters"), EVERY_USE)
 def test_nothing_to_do_is_said(name: str, parameters: dict[str, object], scene: Scene) -> None:
-    bare = replace(scene, regions=(), donors=DonorPool([]))
-    assert make_perturbation(name, parameters).draw(bare, generator_for(1)) is None
+    bare = replace(scene, regions=(), donors=DonorPool([]), lungs=None, background=None)
+    drawn = make_perturbation(name, parameters).draw(bare, generator_for(1))
+    if name in WHOLE_FILM and not str(parameters.get("part", "")).startswith("lungs"):
+        assert not isinstance(drawn, NotApplicable)
+    else:
+        assert isinstance(drawn, NotApplicable)
+        assert drawn.reason
+
+
+@pytest.mark.parametrize(("name", "parameters"), EVERY_USE)
+@pytest.mark.parametrize("shape", [(60, 60), (7, 300), (1, 1)])
+def test_odd_sizes(name: str, parameters: dict[str, object], shape: tuple[int, int], scene: Scene) -> None:
+    image = film(shape, 2) if min(shape) > 1 else np.full(shape, 90, np.uint8)
+    half = TextRegion(x0=0, y0=0, x1=max(1, shape[1] // 2), y1=shape[0], text="half of the film")
+    odd = replace(scene, image=image, regions=(half,), lungs=np.ones(shape, bool))
+    perturbation = make_perturbation(name, parameters)
+    drawn = perturbation.draw(odd, generator_for(1))
+    if not isinstance(drawn, NotApplicable):
+        assert perturbation.apply(image, drawn).shape == shape
 
 
 def test_every_registered_perturbation_is_used_by_a_suite() -> None:
@@ -165,7 +215,7 @@ def test_no_free_place_means_no_placebo() -> None:
     image = np.zeros((40, 40), np.uint8)
     record = Record(id="r", path=Path("r"), label="a", patient="p")
     scene = Scene(image=image, record=record, regions=(TextRegion(x0=0, y0=0, x1=40, y1=30),), donors=DonorPool([]))
-    assert PlaceboMask().draw(scene, generator_for(0)) is None
+    assert PlaceboMask().draw(scene, generator_for(0)) == NotApplicable("no free place for the placebo")
 
 
 def test_own_crop_pasted_back_changes_nothing(scene: Scene) -> None:
@@ -186,7 +236,8 @@ def test_own_crop_is_exact_for_every_box(height: int, width: int, data: st.DataO
     scene = Scene(image=image, record=record, regions=(region,), donors=DonorPool([]))
     own = PasteLetters(source="own")
     patch = own.draw(scene, generator_for(0)).patches[0]
-    assert (patch.x0, patch.y0) == (x0, y0)
+    padded = TextMask().draw(scene, generator_for(0)).boxes[0]
+    assert (patch.x0, patch.y0) == padded[:2]
     assert np.array_equal(own.apply(image, own.draw(scene, generator_for(0))), image)
 
 
@@ -200,13 +251,183 @@ def test_donors_are_of_the_right_class_and_of_strangers(scene: Scene) -> None:
     assert seen[False] == {"d2", "d3", "d4"}
 
 
-def test_pasted_crop_keeps_relative_place_and_size(scene: Scene) -> None:
-    donor = next(d for pool in scene.donors._by_label.values() for d in pool if d.record.id == "d2")
-    pool = DonorPool([donor])
+def only_donor(scene: Scene, name: str, region: TextRegion) -> DonorPool:
+    donor = next(d for pool in scene.donors._by_label.values() for d in pool if d.record.id == name)
+    return DonorPool([replace(donor, regions=(region,))])
+
+
+def test_letters_keep_relative_place_size_and_contrast(tmp_path: Path) -> None:
+    donor_image = np.full((100, 100), 40, np.uint8)
+    donor_image[10:20, 6:26] = 200
+    Image.fromarray(donor_image).save(tmp_path / "d.png")
+    donor = Donor(
+        record=Record(id="d", path=tmp_path / "d.png", label="covid", patient="q"),
+        regions=(TextRegion(x0=6, y0=10, x1=26, y1=20),),
+    )
+    image = np.full((200, 200), 70, np.uint8)
+    record = Record(id="r", path=Path("r"), label="normal", patient="p")
+    scene = Scene(image=image, record=record, regions=(), donors=DonorPool([donor]))
     cross = PasteLetters(source="other-class")
-    drawn = cross.draw(replace(scene, donors=pool), generator_for(0))
-    scale = 128 / 80
-    first = drawn.patches[0]
-    assert first.pixels.shape == (round(7 * scale), round(13 * scale))
-    assert abs(first.x0 + first.pixels.shape[1] / 2 - (2 + 15) / 2 / 62 * 128) <= 1
-    assert drawn.donor_label == "covid"
+    edited = cross.apply(image, cross.draw(scene, generator_for(0)))
+    changed = changed_pixels(image, edited)
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    # Twice the donor's size: the letters' box is 20..40 by 12..52, with a pixel of interpolation at most.
+    assert np.abs([rows[0] - 20, rows[-1] - 39, columns[0] - 12, columns[-1] - 51]).max() <= 2
+    assert edited[30, 32] == 70 + 160, "the contrast with the film behind it"
+    assert (edited[~changed] == 70).all(), "no rectangle is brought along"
+
+
+@pytest.mark.parametrize("opacity", [0.0, 0.25, 0.5, 1.0])
+def test_opacity_scales_every_change(opacity: float, scene: Scene) -> None:
+    whole = PasteLetters(source="other-class")
+    part = PasteLetters(source="other-class", opacity=opacity)
+    image = scene.image.astype(float)
+    full = whole.apply(scene.image, whole.draw(scene, generator_for(3))) - image
+    some = part.apply(scene.image, part.draw(scene, generator_for(3))) - image
+    inside = (full > -image + 1) & (full < 254 - image)  # where nothing was clipped
+    assert np.abs(some - opacity * full)[inside].max() <= 1.01
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_count_is_kept(count: int, scene: Scene) -> None:
+    roomy = replace(scene, image=film((400, 400), 1), lungs=None)
+    paste = PasteLetters(source="other-class", count=count)
+    assert len(paste.draw(roomy, generator_for(5)).patches) == count
+
+
+def test_letters_leave_the_lungs_for_a_corner(scene: Scene) -> None:
+    inside = TextRegion(x0=40, y0=60, x1=56, y1=72)
+    pool = only_donor(scene, "d2", inside)
+    bare = replace(scene, regions=(), donors=pool)
+    for lungs in (bare.lungs, None):
+        patch = PasteLetters().draw(replace(bare, lungs=lungs), generator_for(1)).patches[0]
+        h, w = patch.level.shape
+        assert min(patch.x0, 128 - patch.x0 - w) <= 5
+        assert min(patch.y0, 96 - patch.y0 - h) <= 5
+    outside = only_donor(scene, "d2", TextRegion(x0=2, y0=3, x1=12, y1=8))
+    patch = PasteLetters().draw(replace(bare, donors=outside), generator_for(1)).patches[0]
+    assert patch.y0 <= 5, "where it was on the donor"
+    everywhere = replace(bare, lungs=np.ones((96, 128), bool))
+    assert PasteLetters().draw(everywhere, generator_for(1)) == NotApplicable("no free place for letters")
+
+
+def test_a_donor_larger_than_the_target_is_scaled(tmp_path: Path, scene: Scene) -> None:
+    big = film((2000, 1500), 3)
+    big[20:80, 30:140] = 255
+    Image.fromarray(big).save(tmp_path / "big.png")
+    donor = Donor(
+        record=Record(id="big", path=tmp_path / "big.png", label="covid", patient="q"),
+        regions=(TextRegion(x0=30, y0=20, x1=140, y1=80),),
+    )
+    paste = PasteLetters()
+    patch = paste.draw(replace(scene, regions=(), donors=DonorPool([donor])), generator_for(0)).patches[0]
+    assert patch.level.shape == (round((60 + 30) * 128 / 2000), round((110 + 30) * 128 / 2000))
+
+
+def test_placebo_is_matched_in_brightness() -> None:
+    image = np.full((300, 300), 60, np.uint8)
+    image[:, 150:] = 180  # text on the bright side must find its placebo there
+    region = TextRegion(x0=260, y0=100, x1=280, y1=110)
+    record = Record(id="r", path=Path("r"), label="a", patient="p")
+    scene = Scene(image=image, record=record, regions=(region,), donors=DonorPool([]))
+    places = [PlaceboMask().draw(scene, generator_for(seed)).boxes[0] for seed in range(30)]
+    assert all(image[y0:y1, x0:x1].min() == 180 for x0, y0, x1, y1 in places)
+    assert len(set(places)) > 20
+
+
+def test_marker_only_keeps_text_and_nothing_else(scene: Scene) -> None:
+    only = MarkerOnly(content="text")
+    edited = only.apply(scene.image, only.draw(scene, generator_for(0)))
+    kept = np.zeros(scene.image.shape, bool)
+    for x0, y0, x1, y1 in TextMask().draw(scene, generator_for(0)).boxes:
+        kept[y0:y1, x0:x1] = True
+    assert np.array_equal(edited[kept], scene.image[kept])
+    assert np.array_equal(edited[~kept], film((96, 128), 40)[~kept])
+    elsewhere = MarkerOnly(content="elsewhere").draw(scene, generator_for(0))
+    assert not any(kept[y0:y1, x0:x1].any() for x0, y0, x1, y1 in elsewhere.boxes)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("part", ["lungs", "lungs-dilated", "lungs-box", "centre", "border"])
+def test_anatomy_and_its_placebo_take_the_same_area(part: str, keep: bool, scene: Scene) -> None:
+    own = make_perturbation("anatomy", {"part": part, "keep": keep}).draw(scene, generator_for(0)).removed
+    other = make_perturbation("anatomy", {"part": part, "keep": keep, "place": "elsewhere"})
+    moved = other.draw(scene, generator_for(0)).removed
+    assert own.sum() == moved.sum()
+    assert (own & moved).sum() < own.sum()
+    if part == "lungs":
+        assert np.array_equal(own, ~scene.lungs if keep else scene.lungs)
+    if part == "lungs-box":
+        box = np.zeros_like(scene.lungs)
+        box[30:70, 25:105] = True
+        assert np.array_equal(own, ~box if keep else box)
+    if part == "border":
+        frame = np.ones_like(scene.lungs)
+        frame[10:86, 10:118] = False
+        assert np.array_equal(own, ~frame if keep else frame)
+
+
+@pytest.mark.parametrize("kind", sorted(CORRUPTIONS))
+def test_severity_zero_is_the_identity_and_more_is_more(kind: str, scene: Scene) -> None:
+    changes = []
+    for severity in range(6):
+        corruption = Corruption(kind=kind, severity=severity)
+        edited = corruption.apply(scene.image, corruption.draw(scene, generator_for(2)))
+        changes.append(float(np.abs(edited.astype(float) - scene.image).mean()))
+    assert changes[0] == 0
+    assert changes == sorted(changes)
+    assert changes[5] > changes[1] > 0
+
+
+def test_look_of_oneself_changes_next_to_nothing(scene: Scene) -> None:
+    look = measure_look(scene.image, None)
+    for name, take_on in FACTORS.items():
+        edited = take_on(scene.image, look)
+        assert np.abs(edited.astype(int) - scene.image).mean() < 1.0, name
+
+
+def test_looks_are_taken_on() -> None:
+    target, donor = film((120, 100), 1), film((90, 110), 2)
+    donor = np.clip(donor.astype(int) // 16 * 16 // 2, 0, 255).astype(np.uint8)
+    donor[:9] = 4
+    look = measure_look(donor, (16,) * 64)
+    levels = [np.quantile(image, [0.2, 0.5, 0.8]) for image in (FACTORS["histogram"](target, look), donor)]
+    assert np.abs(levels[0] - levels[1]).max() <= 8
+    assert len(np.unique(FACTORS["bit-depth"](target, look))) <= look.n_levels < 64
+    framed = FACTORS["border"](target, look)
+    assert (framed[: 120 // 10] == framed[0, 0]).all(), "a tenth of the donor is frame"
+    low = FACTORS["fourier"](target, look)
+    assert abs(low.mean() - donor.mean()) < 6, "the lowest frequency of all is the mean"
+    assert not np.array_equal(FACTORS["jpeg"](target, look), target)
+    assert FACTORS["aspect"](target, look).shape == target.shape
+    blurred = np.asarray(Image.fromarray(donor).resize((30, 25)).resize((110, 90)), np.uint8)
+    soft = FACTORS["sharpness"](target, measure_look(blurred, None))
+    assert np.abs(np.diff(soft.astype(int))).mean() < 0.8 * np.abs(np.diff(target.astype(int))).mean()
+
+
+def test_films_lend_their_look_by_source(scene: Scene) -> None:
+    for same, expected in ((True, {"a"}), (False, {"b"})):
+        found = {
+            scene.donors.choose_film(scene.record, same_source=same, rng=generator_for(s)).record.source
+            for s in range(20)
+        }
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "says"),
+    [
+        ("corruption", {"kind": "blurr"}, "Did you mean 'blur'"),
+        ("corruption", {"severity": 6}, "0, 1, 2, 3, 4, 5"),
+        ("anatomy", {"part": "lung"}, "Did you mean 'lungs'"),
+        ("anatomy", {"keep": "yes"}, "true or false"),
+        ("look-transfer", {"factors": ["histgram"]}, "Did you mean 'histogram'"),
+        ("look-transfer", {"factors": "histogram"}, "must be a list"),
+        ("look-transfer", {"source": "others"}, "Did you mean 'other'"),
+        ("marker-only", {"content": "txt"}, "text"),
+        ("paste-letters", {"opacity": 1.5}, "opacity in 0..1"),
+    ],
+)
+def test_wrong_parameters_are_said(name: str, parameters: dict[str, object], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        make_perturbation(name, parameters)

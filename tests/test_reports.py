@@ -174,7 +174,7 @@ def test_markdown_is_ten_lines_and_inert(run: Path) -> None:
     assert 5 <= sum(line.startswith("- ") for line in text.splitlines()) <= 10
     assert "<script" not in text
     assert "<img" not in text
-    gates = [line for line in text.splitlines() if line.startswith("| shortcut")]
+    gates = [line for line in text.splitlines() if line.startswith(("| shortcut", "| sufficiency"))]
     assert len(gates) == len(read_run(run).verdict.gates)
     assert all(line.count(" | ") == 4 for line in gates), "no cell is broken by a name"
 
@@ -204,7 +204,8 @@ def test_no_text_is_said_not_praised(
     )
     path = run_audit(settings, judge_gates=False, command=["audit", "run"], on_stage=lambda *_: lambda: None)[0]
     text = render_html(path).read_text()
-    assert "No edit could be applied to any image, so nothing can be said about text." in text
+    assert "Nothing can be said about the text: no image could be edited so." in text
+    assert "no text: 9" in text, "counted where the conditions are listed"
     assert "No gate was asked for" in text
     assert "no problems found" not in text.lower()
 

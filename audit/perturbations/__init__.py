@@ -1,6 +1,26 @@
 """Edits of an image, one file a family; importing this package registers all of them."""
 
-from audit.perturbations import masking, pasting
-from audit.perturbations.base import PERTURBATIONS, Perturbation, Scene, make_perturbation
+from audit.perturbations import anatomy, corruption, marker_only, masking, pasting, source_shift
+from audit.perturbations.base import (
+    PERTURBATIONS,
+    NotApplicable,
+    Perturbation,
+    Scene,
+    changed_pixels,
+    make_perturbation,
+)
 
-__all__ = ["PERTURBATIONS", "Perturbation", "Scene", "make_perturbation", "masking", "pasting"]
+__all__ = [
+    "PERTURBATIONS",
+    "NotApplicable",
+    "Perturbation",
+    "Scene",
+    "anatomy",
+    "changed_pixels",
+    "corruption",
+    "make_perturbation",
+    "marker_only",
+    "masking",
+    "pasting",
+    "source_shift",
+]

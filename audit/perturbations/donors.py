@@ -1,9 +1,9 @@
-"""The text of other images of the cohort, to be pasted."""
+"""The other images of the cohort: their text to be pasted, their look to be taken on."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,47 +20,71 @@ _QUICK_TRIES = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Donor:
-    """One image whose text may be pasted into another."""
+    """One image that lends something to another."""
 
     record: Record
     """The image."""
     regions: tuple[TextRegion, ...]
-    """Its text, at least one region."""
+    """Its text."""
 
 
 class DonorPool:
-    """Every image of the cohort that carries text, by class; pixels are read when they are drawn."""
+    """Every image of the cohort, by class where it carries text, and by source; pixels are read when they are drawn."""
 
     def __init__(self, donors: Iterable[Donor]) -> None:
-        by_label: defaultdict[str, list[Donor]] = defaultdict(list)
-        for donor in donors:
-            if donor.record.label is not None and donor.regions:
-                by_label[donor.record.label].append(donor)
-        self._by_label: Mapping[str, list[Donor]] = {
-            label: sorted(pool, key=lambda d: d.record.id) for label, pool in sorted(by_label.items())
-        }
+        everyone = sorted(donors, key=lambda d: d.record.id)
+        self._by_label = _grouped((d.record.label, d) for d in everyone if d.regions and d.record.label is not None)
+        self._by_source = _grouped((d.record.source, d) for d in everyone)
         self._read = lru_cache(maxsize=_KEPT_IMAGES)(read_gray)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source, sorted."""
+        return tuple(self._by_source)
+
     def choose(self, record: Record, *, same_class: bool, rng: np.random.Generator) -> Donor | None:
-        """Draw a donor of the record's class, or of another one, never of the same patient.
+        """Draw a donor of text of the record's class, or of another one, never of the same patient.
 
         With `same_class` false the class is drawn first, each with equal chance, then the image.
         """
-        labels = [label for label in self._by_label if (label == record.label) == same_class]
-        while labels:
-            label = labels.pop(int(rng.integers(len(labels))))
-            donor = _draw_stranger(self._by_label[label], record, rng)
-            if donor is not None:
-                return donor
-        return None
+        return _choose(self._by_label, record.label, record, same=same_class, rng=rng)
+
+    def another(self, donor: Donor, record: Record, rng: np.random.Generator) -> Donor | None:
+        """Draw a further donor of text for `record`, of the same class as `donor`."""
+        label = donor.record.label
+        return None if label is None else _draw_stranger(self._by_label.get(label, []), record, rng)
+
+    def choose_film(self, record: Record, *, same_source: bool, rng: np.random.Generator) -> Donor | None:
+        """Draw a film of the record's source, or of another one (each with equal chance), never of the same patient."""
+        return _choose(self._by_source, record.source, record, same=same_source, rng=rng)
 
     def pixels(self, donor: Donor) -> NDArray[np.uint8]:
         """Return the donor's image, grey (h, w)."""
         return self._read(donor.record.path)
 
 
-def _draw_stranger(pool: list[Donor], record: Record, rng: np.random.Generator) -> Donor | None:
+def _grouped(pairs: Iterable[tuple[str, Donor]]) -> Mapping[str, Sequence[Donor]]:
+    groups: defaultdict[str, list[Donor]] = defaultdict(list)
+    for key, donor in pairs:
+        groups[key].append(donor)
+    return dict(sorted(groups.items()))
+
+
+def _choose(
+    groups: Mapping[str, Sequence[Donor]], own: str | None, record: Record, *, same: bool, rng: np.random.Generator
+) -> Donor | None:
+    keys = [key for key in groups if (key == own) == same]
+    while keys:
+        donor = _draw_stranger(groups[keys.pop(int(rng.integers(len(keys))))], record, rng)
+        if donor is not None:
+            return donor
+    return None
+
+
+def _draw_stranger(pool: Sequence[Donor], record: Record, rng: np.random.Generator) -> Donor | None:
     """Draw a donor of another patient; None if the pool holds only this one."""
+    if not pool:
+        return None
     for _ in range(_QUICK_TRIES):
         donor = pool[int(rng.integers(len(pool)))]
         if donor.record.patient != record.patient:

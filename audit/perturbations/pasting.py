@@ -8,25 +8,32 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.errors import UnknownNameError
-from audit.perturbations.base import PERTURBATIONS, Scene
+from audit.errors import UnknownNameError, UsageError
+from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
-from audit.records import TextRegion
+from audit.perturbations.fills import inpaint
+from audit.perturbations.places import Box, cover, free_corner, in_lungs, overlap, text_boxes
 
 GreyImage = NDArray[np.uint8]
+Field = NDArray[np.float32]
 _SOURCES = ("other-class", "same-class", "own")
+# Contrast with the film behind it, in grey levels, from which on a pixel begins to belong to a letter, and does wholly.
+_FAINT_LEVELS, _FIRM_LEVELS = 5.0, 15.0
+_DONORS_PER_LETTER = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """Pixels to lay over an image."""
+    """Letters to lay over an image."""
 
     x0: int
     """Left edge in the target."""
     y0: int
     """Top edge in the target."""
-    pixels: GreyImage
-    """Grey (h, w), as it will stand there."""
+    level: Field
+    """Grey levels of the letters (h, w) as they will stand there."""
+    opacity: Field
+    """(h, w) from 0, where the film shows, to 1, where the letter does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,70 +43,158 @@ class PasteDraw:
     patches: tuple[Patch, ...]
     """In the order in which they are laid."""
     donor_id: str
-    """Record that they come from."""
+    """Record that the first of them comes from."""
     donor_label: str | None
     """Its class."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Letters:
+    """What one region holds, freed from the film behind it."""
+
+    contrast: Field
+    """Levels above (below) the donor's film, (h, w)."""
+    opacity: Field
+    """(h, w), 0 to 1."""
+    centre: tuple[float, float]
+    """Relative place (y, x) on the donor, 0 to 1."""
+
+
 @PERTURBATIONS.register("paste-letters")
 class PasteLetters:
-    """Paste all the text of one other image, each crop at its own relative place, size and grey level.
+    """Paste the text of other images, at its own relative place, size and contrast, without the film behind it.
+
+    Letters keep their contrast with their surroundings and are laid on the target's own film, so that the edit shows no
+    rectangle. A place inside the lungs, or one that is taken, is changed for a free corner.
 
     Parameters
     ----------
     source : {"other-class", "same-class", "own"}
-        Whose text: of another class (the edit), of another image of the same class (its placebo: the same
-        rectangles and seams, without the foreign class), or the image's own crops put back (the control:
-        it must change nothing at all).
+        Whose text: of another class (the edit), of another image of the same class (its placebo: the same kind of
+        edit, without the foreign class), or the image's own letters put back (the control: it must change nothing).
+    count : int
+        How many regions to paste, from as many donors of one class as it takes; 0 for all the text of one donor.
+    size : float
+        Factor on the letters' own size, relative to the image.
+    opacity : float
+        1 is opaque, 0 invisible.
     """
 
     name = "paste-letters"
-    version = 1
+    version = 2
+    needs: tuple[str, ...] = ()
 
-    def __init__(self, *, source: str = "other-class") -> None:
+    def __init__(self, *, source: str = "other-class", count: int = 0, size: float = 1.0, opacity: float = 1.0) -> None:
         if source not in _SOURCES:
             raise UnknownNameError("source of letters", source, _SOURCES)
+        if count < 0 or not 0 < size <= 8 or not 0 <= opacity <= 1:
+            raise UsageError(
+                f"Pasted letters need count from 0, size in 0..8 and opacity in 0..1, found {count}, {size} and {opacity}."
+            )
         self._source = source
+        self._count = count
+        self._size = size
+        self._opacity = opacity
 
-    def draw(self, scene: Scene, rng: np.random.Generator) -> PasteDraw | None:
-        """Choose a donor and cut its text out; None if there is no donor (or, for `own`, no text)."""
+    def draw(self, scene: Scene, rng: np.random.Generator) -> PasteDraw | NotApplicable:
+        """Choose donors, free their letters from the film, and find a place for each."""
         if self._source == "own":
-            own = Donor(record=scene.record, regions=scene.regions)
-            return _cut(own, scene.image, scene.image.shape) if scene.regions else None
+            if not scene.regions:
+                return NotApplicable("no text")
+            return self._placed(scene, Donor(record=scene.record, regions=scene.regions), rng)
         donor = scene.donors.choose(scene.record, same_class=self._source == "same-class", rng=rng)
-        if donor is None:
-            return None
-        return _cut(donor, scene.donors.pixels(donor), scene.image.shape)
+        return NotApplicable("no donor of that class") if donor is None else self._placed(scene, donor, rng)
 
     def apply(self, image: GreyImage, drawn: PasteDraw) -> GreyImage:
-        """Return a copy of grey (h, w) with the patches laid over it."""
+        """Return a copy of grey (h, w) with the letters laid over it."""
         edited = image.copy()
         for patch in drawn.patches:
-            h, w = patch.pixels.shape
-            edited[patch.y0 : patch.y0 + h, patch.x0 : patch.x0 + w] = patch.pixels
+            h, w = patch.level.shape
+            under = edited[patch.y0 : patch.y0 + h, patch.x0 : patch.x0 + w]
+            film = under.astype(np.float32)
+            under[...] = np.clip(np.rint(film + patch.opacity * (patch.level - film)), 0, 255).astype(np.uint8)
         return edited
 
+    def _placed(self, scene: Scene, donor: Donor, rng: np.random.Generator) -> PasteDraw | NotApplicable:
+        height, width = scene.image.shape
+        own = text_boxes(scene.regions, (height, width))
+        covered = cover(own, (height, width))
+        taken: list[Box] = list(own)
+        patches: list[Patch] = []
+        for letters in self._letters(scene, donor, rng):
+            box = _box(letters, (height, width))
+            if self._source != "own":
+                moved = _settled(box, taken, scene, rng)
+                if moved is None:
+                    continue
+                box = moved
+            taken.append(box)
+            patches.append(_laid(letters, box, scene.image, covered, self._opacity))
+        if not patches:
+            return NotApplicable("no free place for letters")
+        return PasteDraw(patches=tuple(patches), donor_id=donor.record.id, donor_label=donor.record.label)
 
-def _cut(donor: Donor, pixels: GreyImage, shape: tuple[int, ...]) -> PasteDraw | None:
-    """Cut the donor's regions out and scale them to a target of `shape` (h, w)."""
-    scale = max(shape) / max(pixels.shape)
-    patches = [p for region in donor.regions if (p := _patch(region, pixels, shape, scale)) is not None]
-    if not patches:
-        return None
-    return PasteDraw(patches=tuple(patches), donor_id=donor.record.id, donor_label=donor.record.label)
+    def _letters(self, scene: Scene, donor: Donor, rng: np.random.Generator) -> list[_Letters]:
+        """Cut letters out of one donor, or of as many as the count takes, scaled to the target."""
+        pixels = scene.image if self._source == "own" else scene.donors.pixels(donor)
+        cut = _cut(donor, pixels, scene.image.shape, self._size)
+        if not self._count:
+            return cut
+        for _ in range(_DONORS_PER_LETTER * self._count):
+            further = scene.donors.another(donor, scene.record, rng) if len(cut) < self._count else None
+            if further is None:
+                break
+            cut += _cut(further, scene.donors.pixels(further), scene.image.shape, self._size)
+        return cut[: self._count]
 
 
-def _patch(region: TextRegion, pixels: GreyImage, shape: tuple[int, ...], scale: float) -> Patch | None:
-    crop = pixels[region.y0 : region.y1, region.x0 : region.x1]
-    if crop.size == 0:
-        return None
-    height, width = shape[:2]
-    h = min(height, max(1, round(crop.shape[0] * scale)))
-    w = min(width, max(1, round(crop.shape[1] * scale)))
-    if (h, w) != crop.shape:
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        crop = np.asarray(cv2.resize(np.ascontiguousarray(crop), (w, h), interpolation=how), dtype=np.uint8)
-    # The crop keeps its relative place; where the two images have equal shapes, exactly its place.
-    x0 = round((region.x0 + region.x1) / 2 / pixels.shape[1] * width - w / 2)
-    y0 = round((region.y0 + region.y1) / 2 / pixels.shape[0] * height - h / 2)
-    return Patch(x0=min(max(x0, 0), width - w), y0=min(max(y0, 0), height - h), pixels=np.array(crop, dtype=np.uint8))
+def _cut(donor: Donor, pixels: GreyImage, shape: tuple[int, ...], size: float) -> list[_Letters]:
+    """Free the donor's letters from its film, and scale them to a target of `shape` (h, w)."""
+    height, width = pixels.shape
+    boxes = text_boxes(donor.regions, (height, width))
+    covered = cover(boxes, (height, width))
+    scale = size * max(shape) / max(pixels.shape)
+    cut = []
+    for box in boxes:
+        x0, y0, x1, y1 = box
+        contrast: Field = pixels[y0:y1, x0:x1].astype(np.float32) - inpaint(pixels, box, covered)
+        opacity: Field = np.clip((np.abs(contrast) - _FAINT_LEVELS) / (_FIRM_LEVELS - _FAINT_LEVELS), 0, 1)
+        h, w = (max(1, min(limit, round(side * scale))) for side, limit in zip(contrast.shape, shape, strict=True))
+        if (h, w) != contrast.shape:
+            how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            contrast = np.asarray(cv2.resize(contrast, (w, h), interpolation=how), dtype=np.float32)
+            opacity = np.asarray(cv2.resize(opacity, (w, h), interpolation=how), dtype=np.float32)
+        cut.append(
+            _Letters(
+                contrast=contrast,
+                opacity=opacity.astype(np.float32),
+                centre=((y0 + y1) / 2 / height, (x0 + x1) / 2 / width),
+            )
+        )
+    return cut
+
+
+def _box(letters: _Letters, shape: tuple[int, int]) -> Box:
+    """Return the letters' own relative place; where the two images have equal shapes, exactly its place."""
+    h, w = letters.contrast.shape
+    left = min(max(round(letters.centre[1] * shape[1] - w / 2), 0), shape[1] - w)
+    top = min(max(round(letters.centre[0] * shape[0] - h / 2), 0), shape[0] - h)
+    return left, top, left + w, top + h
+
+
+def _settled(box: Box, taken: list[Box], scene: Scene, rng: np.random.Generator) -> Box | None:
+    """Return the box, or a free corner if it lies on other text or in the lungs."""
+    height, width = scene.image.shape
+    shape = (height, width)
+    if not in_lungs(box, scene.lungs, shape) and not any(overlap(box, other) for other in taken):
+        return box
+    return free_corner((box[3] - box[1], box[2] - box[0]), taken, scene.lungs, shape, rng)
+
+
+def _laid(letters: _Letters, box: Box, image: GreyImage, covered: NDArray[np.bool_], opacity: float) -> Patch:
+    """Give the letters the target's film as their background."""
+    x0, y0, x1, y1 = box
+    hidden = covered.copy()
+    hidden[y0:y1, x0:x1] = True
+    film = inpaint(image, box, hidden).astype(np.float32)
+    return Patch(x0=x0, y0=y0, level=film + letters.contrast, opacity=letters.opacity * np.float32(opacity))

@@ -1,7 +1,8 @@
 """Predictions under a suite's conditions -> effects: paired, placebo-controlled, with intervals over patients.
 
 An effect is *sensitive* when its whole interval lies beyond the tolerance (above it; for accuracy below minus it),
-*robust* when the whole interval lies between minus and plus the tolerance (equivalence is shown), else *inconclusive*.
+*robust* when the whole interval lies on the near side of it (it is shown to be smaller; for accuracy, which may move
+either way, between minus and plus the tolerance), else *inconclusive*.
 What is judged at all is fixed in `audit.statistics.estimands`; the rest is *descriptive*.
 """
 
@@ -21,7 +22,7 @@ from audit.statistics.estimands import Estimand, condition_estimands, performanc
 from audit.statistics.intervals import Interval, change_intervals, share_interval
 from audit.statistics.multiplicity import holm
 
-DEFAULT_TOLERANCES: Mapping[str, float] = {"shortcut_sensitivity": 0.05, "accuracy": 0.02}
+DEFAULT_TOLERANCES: Mapping[str, float] = {"shortcut_sensitivity": 0.05, "sufficiency": 0.05, "accuracy": 0.02}
 """Largest effect that counts as small, by judged measure; absolute."""
 _NOT_APPLIED = "no estimate: not applied to any image"
 _STREAM = 0xB007
@@ -74,7 +75,8 @@ def measure_effects(
     -----
     Shortcut sensitivity is the mean over images of the total variation between the probabilities under the edit and
     clean, minus the same under the placebo (mean over its draws); the other controlled effects are the same
-    differences of differences.
+    differences of differences. Sufficiency is the probability of the true class under a condition that keeps only what must
+    not matter, minus the same under the placebo, which keeps as much from elsewhere.
     """
     limits = _check_settings(seed, resamples, level, tolerances)
     images = align_images(table)
@@ -203,9 +205,14 @@ def _rounded(value: float | None) -> float | None:
 def _compare(measure: str, low: float | None, high: float | None, tolerance: float) -> EffectVerdict:
     if low is None or high is None:
         return "inconclusive"
-    if (high < -tolerance) if measure == "accuracy" else (low > tolerance):
+    if measure == "accuracy":
+        if high < -tolerance:
+            return "sensitive"
+        return "robust" if -tolerance < low and high < tolerance else "inconclusive"
+    # One-sided: a placebo that moves more than the edit is no sign of a shortcut.
+    if low > tolerance:
         return "sensitive"
-    return "robust" if -tolerance < low and high < tolerance else "inconclusive"
+    return "robust" if high < tolerance else "inconclusive"
 
 
 def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: float) -> Effect:

@@ -1,7 +1,8 @@
 """Which numbers are estimated for each condition, over which images, and which of them are judged.
 
 Judged, and so the family that Holm's procedure adjusts: for each edit with a placebo its shortcut sensitivity and its
-controlled accuracy change, over all images; for each edit without a placebo its raw accuracy change.
+controlled accuracy change, over all images; for each edit without a placebo its raw accuracy change; for each
+sufficiency condition its sufficiency. Stresses and the rungs of ladders are measured, not judged.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from audit.statistics.measures import CHANGES
 
 MIN_GROUP_PATIENTS = 10
 """Subgroups with fewer patients get no effect of their own."""
+_HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
+"""Role -> name of the measure that sums a condition up, beyond its placebo; `total_variation` for the rest."""
+_JUDGED: Mapping[str, tuple[str, ...]] = {"edit": ("accuracy", "shortcut_sensitivity"), "sufficiency": ("sufficiency",)}
 _COUNTED = ("accuracy", "balanced_accuracy", "recall", "flip_rate")
 
 
@@ -66,21 +70,21 @@ def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
 def condition_estimands(
     condition: Condition, applied: AppliedChanges, placebo: AppliedChanges | None, images: AlignedImages
 ) -> Iterator[Estimand]:
-    """Yield a condition's raw effects, then those beyond its placebo, then shortcut sensitivity by subgroup.
+    """Yield a condition's raw effects, then those beyond its placebo, then its headline measure by subgroup.
 
     The population are the images to which the condition was applied in all its draws, and its placebo too.
 
     Parameters
     ----------
     condition : Condition
-        An edit or a placebo.
+        Anything but clean and controls.
     applied, placebo : AppliedChanges
         What the condition and its placebo did; None where it has no placebo.
     images : AlignedImages
         The table's images.
     """
     population = applied.everywhere if placebo is None else applied.everywhere & placebo.everywhere
-    judged = condition.role == "edit"
+    headline = _HEADLINES.get(condition.role, "total_variation")
     yield from _contrast(
         condition.name,
         None,
@@ -88,7 +92,8 @@ def condition_estimands(
         applied.changes.flipped,
         population,
         images,
-        judged=("accuracy",) if judged and placebo is None else (),
+        headline="total_variation",
+        judged=("accuracy",) if condition.judged and placebo is None else (),
     )
     if placebo is None:
         return
@@ -101,16 +106,18 @@ def condition_estimands(
         flipped,
         population,
         images,
-        judged=("accuracy", "shortcut_sensitivity") if judged else (),
+        headline=headline,
+        judged=_JUDGED[condition.role] if condition.judged else (),
     )
     for group, members in {**images.class_members(), **images.subgroups}.items():
         chosen = population & members
-        sums = _sums("shortcut_sensitivity", differences["total_variation"], images, chosen, scale="difference")
+        moved = _headline_changes(headline, differences)
+        sums = _sums(headline, moved, images, chosen, scale="difference")
         if sums is not None and sums.n_patients >= MIN_GROUP_PATIENTS:
             yield Estimand(
                 condition=condition.name,
                 placebo=condition.placebo,
-                measure="shortcut_sensitivity",
+                measure=headline,
                 group=group,
                 sums=sums,
                 discordant=int(flipped[chosen].sum()),
@@ -126,16 +133,16 @@ def _contrast(
     population: NDArray[np.bool_],
     images: AlignedImages,
     *,
+    headline: str,
     judged: tuple[str, ...],
 ) -> Iterator[Estimand]:
-    variation = "total_variation" if placebo is None else "shortcut_sensitivity"
     values = {
         "accuracy": changes["accuracy"],
         "balanced_accuracy": changes["accuracy"],
         "margin": changes["margin"],
         "flip_rate": changes["flip_rate"],
         "harm": changes["harm"],
-        variation: changes["total_variation"],
+        headline: _headline_changes(headline, changes),
     }
     for measure, moved in values.items():
         scale: Scale = "difference"
@@ -154,6 +161,11 @@ def _contrast(
             judged=measure in judged,
             note=_missing_classes(measure, sums, images),
         )
+
+
+def _headline_changes(headline: str, changes: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return (n,) total variation, or for sufficiency the probability of the true class that the edit tells more of."""
+    return 0.0 - changes["harm"] if headline == "sufficiency" else changes["total_variation"]
 
 
 def _sums(

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 CHANGES = ("accuracy", "margin", "flip_rate", "harm", "total_variation")
 """Measures that have one number for each image."""
-MEASURES = (*CHANGES, "balanced_accuracy", "recall", "shortcut_sensitivity", "max_abs_probability_change")
+MEASURES = (
+    *CHANGES,
+    "balanced_accuracy",
+    "recall",
+    "shortcut_sensitivity",
+    "sufficiency",
+    "max_abs_probability_change",
+)
 """Every measure that an effect can carry."""
 
 

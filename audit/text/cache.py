@@ -38,10 +38,13 @@ class RegionCache:
         self.hits = 0
         self.misses = 0
 
+    def knows(self, image: NDArray[np.uint8]) -> bool:
+        """Say whether the regions of one grey image (h, w) are in the folder."""
+        return _read(self._path(pixel_hash(image))) is not None
+
     def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         """Return the regions of one grey image (h, w), from the folder or from the detector."""
-        key = pixel_hash(image)
-        path = self._folder / key[:2] / f"{key}.json"
+        path = self._path(pixel_hash(image))
         known = _read(path)
         if known is not None:
             self.hits += 1
@@ -50,6 +53,9 @@ class RegionCache:
         regions = tuple(self._detector.detect(image))
         write_atomically(path, to_json(regions).encode())
         return regions
+
+    def _path(self, key: str) -> Path:
+        return self._folder / key[:2] / f"{key}.json"
 
 
 def _read(path: Path) -> tuple[TextRegion, ...] | None:

@@ -1,0 +1,93 @@
+"""`audit plan`: what would be run, and what it would cost."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from audit.commands.progress import Stages
+from audit.config import Settings
+from audit.files import write_atomically
+from audit.records import Record
+from audit.results import plain, to_json
+from audit.run import Preparation, prepare
+
+# Films on a contact sheet: one of each class, as far as they have text.
+_SHEET_LOOKED_AT = 12
+
+
+def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
+    """Print conditions, forward passes and minutes; draw a contact sheet if asked."""
+    from audit.forecast import forecast
+
+    with Stages(quiet=as_json) as stages:
+        checked = stages("checking data", 1)
+        prepared = prepare(settings, judge_gates=False)
+        checked()
+        step = stages("timing a few images", min(3, len(prepared.cohort.records)))
+        found = forecast(
+            prepared,
+            Path(settings.cache),
+            seed=settings.seed,
+            relevance_images=settings.relevance_images,
+            on_step=step,
+        )
+        if sheet is not None:
+            drawn = stages("drawing the sheet", 1)
+            write_atomically(sheet, _sheet(prepared, settings))
+            drawn()
+    if as_json:
+        document = {"plan": prepared.plan, "forecast": {**plain(found), "minutes": found.minutes}, "sheet": sheet}
+        sys.stdout.write(to_json(document))
+        return 0
+    console = Console()
+    data = prepared.plan["data"]
+    console.print(
+        Text(f"{prepared.bundle.name} on {data['name']}: {found.n_images} images ({data['split']})", style="bold")
+    )
+    roles = Counter(c.role for c in prepared.suite.conditions)
+    counts = ", ".join(f"{n} {role}" for role, n in roles.items())
+    console.print(Text(f"suite {prepared.suite.name}: {found.n_conditions} conditions ({counts})"))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("condition", "role", "draws", "placebo", ""):
+        table.add_column(column, justify="right" if column == "draws" else "left", overflow="fold")
+    lacks = {c["name"]: c["cohort_lacks"] for c in prepared.plan["suite"]["conditions"]}
+    for c in prepared.suite.conditions:
+        note = f"cannot be applied: the cohort has no {lacks[c.name]}" if lacks[c.name] else ""
+        table.add_row(Text(c.name), Text(c.role), Text(str(c.draws)), Text(c.placebo or ""), Text(note))
+    console.print(table)
+    console.print(
+        Text(f"{found.n_images} images x {found.n_variants} predictions = {found.n_passes} forward passes at most")
+    )
+    console.print(
+        Text(
+            f"about {found.minutes:.1f} minutes: text {found.text_minutes:.1f} ({found.cached_share:.0%} known already), "
+            f"predicting {found.predicting_minutes:.1f}, relevance {found.relevance_minutes:.1f}"
+        )
+    )
+    if sheet is not None:
+        sys.stdout.write(f"{sheet}\n")
+    return 0
+
+
+def _sheet(prepared: Preparation, settings: Settings) -> bytes:
+    from audit.contact_sheet import draw_sheet
+    from audit.predict import set_stage
+    from audit.text.cache import RegionCache
+    from audit.text.find import find_regions
+
+    candidates: dict[str, list[Record]] = {}
+    for record in prepared.cohort.records:
+        candidates.setdefault(str(record.label), []).append(record)
+    looked_at = [r for members in candidates.values() for r in members[: max(1, _SHEET_LOOKED_AT // len(candidates))]]
+    regions = find_regions(looked_at, RegionCache(Path(settings.cache), prepared.detector), lambda: None)
+    shown = [
+        next((r for r in looked_at if r.label == label and regions[r.id]), members[0])
+        for label, members in candidates.items()
+    ]
+    return draw_sheet(shown, prepared.suite, set_stage(looked_at, regions, settings.seed), settings.seed)

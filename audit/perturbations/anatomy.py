@@ -1,0 +1,125 @@
+"""Parts of the film kept or taken away: lungs, their surroundings, centre and border (Maguolo & Nanni 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.errors import UnknownNameError, UsageError
+from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
+
+GreyImage = NDArray[np.uint8]
+_PARTS = ("lungs", "lungs-dilated", "lungs-box", "centre", "border")
+_FILLS = ("mean", "black", "blur")
+_PLACES = ("own", "elsewhere")
+# Reach of the dilation, and width of the border, as shares of the image's short side.
+_DILATION_SHARE = 0.05
+_BORDER_SHARE = 0.1
+# Blur that leaves no organ's edge, as a share of the long side.
+_BLUR_SHARE = 0.06
+# Shifts drawn for a placebo, of which the one with the least overlap is taken.
+_SHIFTS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnatomyDraw:
+    """What is taken away."""
+
+    removed: NDArray[np.bool_]
+    """(h, w)."""
+
+
+@PERTURBATIONS.register("anatomy")
+class Anatomy:
+    """Keep one part of the film, or take it away.
+
+    Parameters
+    ----------
+    part : {"lungs", "lungs-dilated", "lungs-box", "centre", "border"}
+        The lungs by the manifest's mask, grown by 5 % of the short side, or their bounding box; the film without its
+        outer 10 %; or that frame. The first three do not apply to images without a mask.
+    keep : bool
+        Whether the part is what stays, or what goes.
+    fill : {"mean", "black", "blur"}
+        What takes the place of what goes: its own mean level, black, or itself blurred beyond recognition.
+    place : {"own", "elsewhere"}
+        The part itself, or (its placebo) the same area elsewhere: the part's shape, shifted around the image's
+        edges to where it overlaps itself least.
+    """
+
+    name = "anatomy"
+    version = 1
+
+    def __init__(self, *, part: str = "lungs", keep: bool = True, fill: str = "mean", place: str = "own") -> None:
+        for kind, value, allowed in (
+            ("part of the film", part, _PARTS),
+            ("fill of anatomy", fill, _FILLS),
+            ("place of anatomy", place, _PLACES),
+        ):
+            if value not in allowed:
+                raise UnknownNameError(kind, value, allowed)
+        if not isinstance(keep, bool):
+            raise UsageError(f"keep must be true or false, found {keep!r}.")
+        self._part = part
+        self.needs: tuple[str, ...] = ("lung masks",) if part.startswith("lungs") else ()
+        self._keep = keep
+        self._fill = fill
+        self._elsewhere = place == "elsewhere"
+
+    def draw(self, scene: Scene, rng: np.random.Generator) -> AnatomyDraw | NotApplicable:
+        """Find the part, and for a placebo a place of equal area."""
+        part = self._find(scene)
+        if isinstance(part, NotApplicable):
+            return part
+        if self._elsewhere:
+            part = _shifted(part, rng)
+        removed = ~part if self._keep else part
+        return AnatomyDraw(removed=removed)
+
+    def apply(self, image: GreyImage, drawn: AnatomyDraw) -> GreyImage:
+        """Return a copy of grey (h, w) in which what is taken away is filled."""
+        edited = image.copy()
+        if not drawn.removed.any():
+            return edited
+        if self._fill == "black":
+            edited[drawn.removed] = 0
+        elif self._fill == "mean":
+            edited[drawn.removed] = np.uint8(np.rint(image[drawn.removed].mean()))
+        else:
+            blurred = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), _BLUR_SHARE * max(image.shape))
+            edited[drawn.removed] = np.asarray(blurred, dtype=np.uint8)[drawn.removed]
+        return edited
+
+    def _find(self, scene: Scene) -> NDArray[np.bool_] | NotApplicable:
+        height, width = scene.image.shape
+        if self._part in ("centre", "border"):
+            frame = max(1, round(_BORDER_SHARE * min(height, width)))
+            border = np.ones((height, width), dtype=np.bool_)
+            border[frame : height - frame, frame : width - frame] = False
+            return border if self._part == "border" else ~border
+        if scene.lungs is None:
+            return NotApplicable("no lung mask")
+        lungs = scene.lungs
+        if not lungs.any():
+            return NotApplicable("empty lung mask")
+        if self._part == "lungs-dilated":
+            reach = 2 * round(_DILATION_SHARE * min(height, width)) + 1
+            kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+            return np.asarray(cv2.dilate(lungs.astype(np.uint8), kernel), dtype=np.bool_)
+        if self._part == "lungs-box":
+            box = np.zeros_like(lungs)
+            rows, columns = np.flatnonzero(lungs.any(axis=1)), np.flatnonzero(lungs.any(axis=0))
+            box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+            return box
+        return lungs
+
+
+def _shifted(part: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Shift a shape around the edges; of a few random shifts take the one that overlaps it least."""
+    height, width = part.shape
+    shifts = [(int(rng.integers(height)), int(rng.integers(width))) for _ in range(_SHIFTS)]
+    moved = [np.roll(part, shift, axis=(0, 1)) for shift in shifts]
+    return min(moved, key=lambda m: int(np.count_nonzero(m & part)))

@@ -1,0 +1,154 @@
+"""What happens to radiographs anyway: noise, blur, exposure, compression, position (after Hendrycks & Dietterich 2019)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from audit.errors import UnknownNameError, UsageError
+from audit.perturbations.base import PERTURBATIONS, Scene
+
+GreyImage = NDArray[np.uint8]
+SEVERITIES = (0, 1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorruptionDraw:
+    """How an image is corrupted."""
+
+    strength: float
+    """In the kind's own unit."""
+    sign: int
+    """-1 or 1: darker or brighter, left or right turn."""
+    angle: float
+    """Direction of a shift, in radians."""
+    noise_seed: int
+    """Seed of the noise field."""
+
+
+def _noise(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+    field = np.random.Generator(np.random.PCG64(drawn.noise_seed)).standard_normal(image.shape, dtype=np.float32)
+    return _grey(image + drawn.strength * field)
+
+
+def _blur(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+    sigma = drawn.strength * max(image.shape)
+    return np.asarray(cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), max(sigma, 0.1)), dtype=np.uint8)
+
+
+def _contrast(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+    mean = float(image.mean())
+    return _grey(mean + drawn.strength * (image.astype(np.float32) - mean))
+
+
+def _exposure(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+    curve = 255.0 * (np.arange(256) / 255.0) ** (drawn.strength**drawn.sign)
+    return np.asarray(np.rint(curve), dtype=np.uint8)[image]
+
+
+def _jpeg(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=round(drawn.strength))
+    with Image.open(buffer) as decoded:
+        return np.array(decoded, dtype=np.uint8)
+
+
+def _rotation(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+    height, width = image.shape
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), drawn.sign * drawn.strength, 1.0)
+    return _warped(image, turn)
+
+
+def _translation(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+    height, width = image.shape
+    dx, dy = drawn.strength * width * np.cos(drawn.angle), drawn.strength * height * np.sin(drawn.angle)
+    return _warped(image, np.asarray([[1.0, 0.0, round(dx)], [0.0, 1.0, round(dy)]], dtype=np.float64))
+
+
+def _crop(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+    height, width = image.shape
+    top, left = (round(drawn.strength / 2 * side) for side in (height, width))
+    inner = np.ascontiguousarray(image[top : height - top, left : width - left])
+    return np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    corrupt: Callable[[GreyImage, CorruptionDraw], GreyImage]
+    strengths: tuple[float, float, float, float, float]
+    """At severities 1 to 5."""
+
+
+CORRUPTIONS: Mapping[str, _Kind] = {
+    # Standard deviation in grey levels.
+    "noise": _Kind(corrupt=_noise, strengths=(4, 8, 14, 22, 32)),
+    # Standard deviation of the Gaussian, as a share of the long side.
+    "blur": _Kind(corrupt=_blur, strengths=(0.004, 0.006, 0.009, 0.013, 0.018)),
+    # Factor on the distance from the mean level.
+    "contrast": _Kind(corrupt=_contrast, strengths=(0.85, 0.7, 0.55, 0.4, 0.3)),
+    # Gamma, or its inverse.
+    "exposure": _Kind(corrupt=_exposure, strengths=(1.15, 1.3, 1.5, 1.8, 2.2)),
+    # Quality of the encoder.
+    "jpeg": _Kind(corrupt=_jpeg, strengths=(50, 30, 20, 12, 7)),
+    # Degrees, about the centre.
+    "rotation": _Kind(corrupt=_rotation, strengths=(3, 6, 10, 15, 20)),
+    # Share of the side, in a random direction.
+    "translation": _Kind(corrupt=_translation, strengths=(0.02, 0.04, 0.07, 0.10, 0.14)),
+    # Share of each side that is lost, the rest scaled up.
+    "crop": _Kind(corrupt=_crop, strengths=(0.03, 0.06, 0.10, 0.15, 0.20)),
+}
+"""Kind -> how it is made, and how strongly."""
+
+
+@PERTURBATIONS.register("corruption")
+class Corruption:
+    """Corrupt the whole film.
+
+    Parameters
+    ----------
+    kind : {"noise", "blur", "contrast", "exposure", "jpeg", "rotation", "translation", "crop"}
+        What happens to it. Pixels that a turn or a shift leaves empty repeat the film's edge.
+    severity : int
+        From 0, which changes nothing, to 5.
+    """
+
+    name = "corruption"
+    version = 1
+    needs: tuple[str, ...] = ()
+
+    def __init__(self, *, kind: str = "noise", severity: int = 3) -> None:
+        if kind not in CORRUPTIONS:
+            raise UnknownNameError("corruption", kind, CORRUPTIONS)
+        if severity not in SEVERITIES or isinstance(severity, bool):
+            raise UsageError(f"A severity is one of {', '.join(map(str, SEVERITIES))}, found {severity!r}.")
+        self._kind = CORRUPTIONS[kind]
+        self._severity = severity
+
+    def draw(self, scene: Scene, rng: np.random.Generator) -> CorruptionDraw:
+        """Draw direction and noise; the same generator gives the same ones at every severity."""
+        sign, angle = int(rng.choice((-1, 1))), float(rng.uniform(0, 2 * np.pi))
+        strength = 0.0 if self._severity == 0 else float(self._kind.strengths[self._severity - 1])
+        return CorruptionDraw(strength=strength, sign=sign, angle=angle, noise_seed=int(rng.integers(2**63)))
+
+    def apply(self, image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+        """Return a corrupted copy of grey (h, w)."""
+        return image.copy() if self._severity == 0 else self._kind.corrupt(image, drawn)
+
+
+def _grey(levels: NDArray[np.floating]) -> GreyImage:
+    return np.asarray(np.clip(np.rint(levels), 0, 255), dtype=np.uint8)
+
+
+def _warped(image: GreyImage, matrix: NDArray[Any]) -> GreyImage:
+    height, width = image.shape
+    moved = cv2.warpAffine(
+        np.ascontiguousarray(image), matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(moved, dtype=np.uint8)

@@ -1,0 +1,81 @@
+"""What a mask is filled with. Every fill sees the unedited image and all that is covered, so that order plays no part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.perturbations.places import Box
+
+GreyImage = NDArray[np.uint8]
+Covered = NDArray[np.bool_]
+
+# Pixels around a box that an inpainting or a local median may look at.
+CONTEXT_PX = 12
+
+
+def _surroundings(box: Box, context_px: int) -> tuple[slice, slice, Box]:
+    """Return the slices of a box with its context, and the box in their pixels."""
+    x0, y0, x1, y1 = box
+    top, left = max(0, y0 - context_px), max(0, x0 - context_px)
+    return (
+        slice(top, y1 + context_px),
+        slice(left, x1 + context_px),
+        (x0 - left, y0 - top, x1 - left, y1 - top),
+    )
+
+
+def _black(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
+    x0, y0, x1, y1 = box
+    return np.zeros((y1 - y0, x1 - x0), dtype=np.uint8)
+
+
+def _median(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
+    rows, columns, (x0, y0, x1, y1) = _surroundings(box, CONTEXT_PX)
+    ring = ~covered[rows, columns]
+    level = np.median(image[rows, columns][ring]) if ring.any() else np.median(image)
+    return np.full((y1 - y0, x1 - x0), np.uint8(level), dtype=np.uint8)
+
+
+def inpaint(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
+    """Continue the surroundings into the box (Navier-Stokes, Bertalmio et al. 2001).
+
+    Parameters
+    ----------
+    image : ndarray of uint8, (h, w)
+        Unedited.
+    box : (x0, y0, x1, y1)
+        Half-open, inside the image.
+    covered : ndarray of bool, (h, w)
+        Pixels that must not be looked at: the box itself, and text beside it.
+
+    Returns
+    -------
+    ndarray of uint8, of the box's shape
+    """
+    rows, columns, (x0, y0, x1, y1) = _surroundings(box, CONTEXT_PX)
+    hole = np.ascontiguousarray(covered[rows, columns], dtype=np.uint8)
+    if hole.all():
+        return _median(image, box, covered)
+    filled = cv2.inpaint(np.ascontiguousarray(image[rows, columns]), hole, 3, cv2.INPAINT_NS)
+    return np.asarray(filled, dtype=np.uint8)[y0:y1, x0:x1]
+
+
+def _blur(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
+    """Blur what is there until no stroke is left: something bright stays, but it cannot be read."""
+    sigma = max(2.0, 0.5 * min(box[2] - box[0], box[3] - box[1]))
+    rows, columns, (x0, y0, x1, y1) = _surroundings(box, round(3 * sigma))
+    around = np.ascontiguousarray(image[rows, columns])
+    return np.asarray(cv2.GaussianBlur(around, (0, 0), sigma), dtype=np.uint8)[y0:y1, x0:x1]
+
+
+FILLS: Mapping[str, Callable[[GreyImage, Box, Covered], GreyImage]] = {
+    "black": _black,
+    "median": _median,
+    "inpaint": inpaint,
+    "blur": _blur,
+}
+"""Name -> fill; `black` as in the paper."""

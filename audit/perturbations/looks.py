@@ -1,0 +1,235 @@
+"""What betrays a film's source without being anatomy: grey scale, spectrum, sharpness, compression, depth, frame, aspect."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+GreyImage = NDArray[np.uint8]
+Field = NDArray[np.float64]
+
+# Side of the square on which the low frequencies of a donor are measured.
+_COARSE_PX = 256
+# Cycles an image side up to which the amplitude is taken over (Yang & Soatto 2020 take a hundredth of the side, which on a
+# film reaches the lungs' own frequencies: their phase under another amplitude is no chest any more).
+_LOW_CYCLES = 1
+# Centres of the bands of sharpness, in cycles a long side; the first is the reference.
+_BANDS = np.geomspace(6, 320, 13)
+# Most that a band is damped or raised: raising more would only show noise.
+_GAIN_LIMITS = (0.1, 3.0)
+# A row belongs to the frame if it is this flat (grey levels between its 2 % and 98 % quantiles).
+_FLAT_LEVELS = 8
+_WIDEST_FRAME_SHARE = 0.25
+# Most that may be cut off a side to take on an aspect; the rest is made up by stretching.
+_DEEPEST_CUT_SHARE = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One film's look, measured."""
+
+    quantiles: Field
+    """(256,) grey levels at even shares of the pixels."""
+    low_amplitude: Field
+    """(2c + 1, 2c + 1) amplitude of the lowest frequencies, per pixel."""
+    band_amplitude: Field
+    """(bands,) amplitude relative to the first band; nan beyond the film's own resolution."""
+    jpeg_table: tuple[int, ...] | None
+    """Luminance quantisation of its file; None if that is no JPEG."""
+    n_levels: int
+    """Grey levels that it uses, were they spread from 0 to 255."""
+    frame: tuple[float, float, float, float]
+    """Flat frame at the top, bottom, left and right, as shares of the sides."""
+    frame_level: int
+    """Its grey level."""
+    aspect: float
+    """Height over width."""
+
+
+def measure_look(image: GreyImage, jpeg_table: tuple[int, ...] | None) -> Look:
+    """Measure a film's look.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, (h, w)
+        The film.
+    jpeg_table : tuple of int or None
+        Luminance quantisation table of its file.
+    """
+    frame, level = _find_frame(image)
+    used = int(np.count_nonzero(np.bincount(image.ravel(), minlength=256)))
+    span = int(image.max()) - int(image.min()) + 1
+    return Look(
+        quantiles=_quantiles(image),
+        low_amplitude=np.abs(_low(_coarse(image))) / _COARSE_PX**2,
+        band_amplitude=_band_amplitude(image),
+        jpeg_table=jpeg_table,
+        n_levels=256 if used > 0.8 * span else max(2, round(256 * used / span)),
+        frame=frame,
+        frame_level=level,
+        aspect=image.shape[0] / image.shape[1],
+    )
+
+
+def _with_aspect(image: GreyImage, look: Look) -> GreyImage:
+    """Cut the longer side towards the donor's aspect, and stretch to the old shape (networks squash to a square)."""
+    height, width = image.shape
+    wanted = look.aspect / (height / width)
+    cut_h = round(height * min(_DEEPEST_CUT_SHARE, max(0.0, 1 - wanted)) / 2)
+    cut_w = round(width * min(_DEEPEST_CUT_SHARE, max(0.0, 1 - 1 / wanted)) / 2)
+    return _resized(image[cut_h : height - cut_h, cut_w : width - cut_w], (height, width))
+
+
+def _with_frame(image: GreyImage, look: Look) -> GreyImage:
+    """Take the film out of its own frame and put it into the donor's."""
+    height, width = image.shape
+    own, _ = _find_frame(image)
+    top, bottom, left, right = _frame_px(own, image.shape)
+    inner = image[top : height - bottom, left : width - right]
+    top, bottom, left, right = _frame_px(look.frame, image.shape)
+    framed = np.full((height, width), look.frame_level, dtype=np.uint8)
+    framed[top : height - bottom, left : width - right] = _resized(inner, (height - top - bottom, width - left - right))
+    return framed
+
+
+def _with_low_amplitude(image: GreyImage, look: Look) -> GreyImage:
+    """Take over the amplitude of the lowest frequencies, and keep the phase (Fourier domain adaptation)."""
+    if min(image.shape) <= 2 * _LOW_CYCLES + 1:
+        return image.copy()
+    spectrum = np.fft.fftshift(np.fft.fft2(image.astype(np.float64)))
+    low = _centre(spectrum)
+    low[...] = look.low_amplitude * image.size * np.exp(1j * np.angle(low))
+    return _grey(np.real(np.fft.ifft2(np.fft.ifftshift(spectrum))))
+
+
+def _with_sharpness(image: GreyImage, look: Look) -> GreyImage:
+    """Raise or damp each band of frequencies to the donor's share."""
+    own = _band_amplitude(image)
+    known = np.isfinite(own) & np.isfinite(look.band_amplitude)
+    if known.sum() < 2:
+        return image.copy()
+    gains = np.clip(look.band_amplitude[known] / np.maximum(own[known], 1e-12), *_GAIN_LIMITS)
+    cycles = _cycles(image.shape)
+    gain = np.interp(np.log(np.maximum(cycles, 1e-3)), np.log(_BANDS[known]), gains, left=1.0)
+    return _grey(np.real(np.fft.ifft2(np.fft.fft2(image.astype(np.float64)) * gain)))
+
+
+def _with_histogram(image: GreyImage, look: Look) -> GreyImage:
+    """Give every share of the pixels the grey level that it has on the donor."""
+    counts = np.bincount(image.ravel(), minlength=256)
+    # A level stands at the middle of the share of the pixels that it holds.
+    share = (np.cumsum(counts) - counts / 2) / image.size
+    curve = np.interp(share, np.linspace(0, 1, len(look.quantiles)), look.quantiles)
+    return _grey(curve)[image]
+
+
+def _with_depth(image: GreyImage, look: Look) -> GreyImage:
+    steps = look.n_levels - 1
+    curve = np.rint(np.rint(np.arange(256) / 255.0 * steps) / steps * 255.0)
+    return np.asarray(curve, dtype=np.uint8)[image]
+
+
+def _with_compression(image: GreyImage, look: Look) -> GreyImage:
+    if look.jpeg_table is None:
+        return image.copy()
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", qtables=[list(look.jpeg_table)])
+    with Image.open(buffer) as decoded:
+        return np.array(decoded, dtype=np.uint8)
+
+
+FACTORS: Mapping[str, Callable[[GreyImage, Look], GreyImage]] = {
+    "aspect": _with_aspect,
+    "border": _with_frame,
+    "fourier": _with_low_amplitude,
+    "sharpness": _with_sharpness,
+    "histogram": _with_histogram,
+    "bit-depth": _with_depth,
+    "jpeg": _with_compression,
+}
+"""Factor -> how it is taken on, in the order in which a film acquires them."""
+
+
+def _quantiles(image: GreyImage) -> Field:
+    return np.asarray(np.quantile(image, np.linspace(0, 1, 256)), dtype=np.float64)
+
+
+def _coarse(image: GreyImage) -> Field:
+    return np.asarray(cv2.resize(image, (_COARSE_PX, _COARSE_PX), interpolation=cv2.INTER_AREA), dtype=np.float64)
+
+
+def _low(image: Field) -> NDArray[np.complex128]:
+    return _centre(np.fft.fftshift(np.fft.fft2(image))).copy()
+
+
+def _centre(spectrum: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Return the view (2c + 1, 2c + 1) of the lowest frequencies of a shifted spectrum."""
+    y, x = spectrum.shape[0] // 2, spectrum.shape[1] // 2
+    return spectrum[y - _LOW_CYCLES : y + _LOW_CYCLES + 1, x - _LOW_CYCLES : x + _LOW_CYCLES + 1]
+
+
+def _cycles(shape: tuple[int, ...]) -> Field:
+    """Return the frequency of each coefficient (h, w), in cycles a long side."""
+    fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1])[None, :]
+    return np.asarray(np.hypot(fy, fx) * max(shape), dtype=np.float64)
+
+
+def _band_amplitude(image: GreyImage) -> Field:
+    # A window keeps the jump between opposite edges out of the spectrum.
+    window = np.hanning(image.shape[0])[:, None] * np.hanning(image.shape[1])[None, :]
+    centred = image.astype(np.float64) - float(image.mean())
+    power = np.square(np.abs(np.fft.fft2(centred * window))).ravel()
+    edges = np.sqrt(_BANDS[1:] * _BANDS[:-1])
+    edges = np.concatenate([[_BANDS[0] ** 2 / edges[0]], edges, [_BANDS[-1] ** 2 / edges[-1]]])
+    band = np.digitize(_cycles(image.shape).ravel(), edges) - 1
+    inside = (band >= 0) & (band < len(_BANDS))
+    sums = np.bincount(band[inside], weights=power[inside], minlength=len(_BANDS))
+    counts = np.bincount(band[inside], minlength=len(_BANDS))
+    amplitude = np.sqrt(sums / np.maximum(counts, 1))
+    # Above its Nyquist frequency a film has nothing to say.
+    amplitude = np.where((counts > 0) & (max(image.shape) / 2 >= _BANDS), amplitude, np.nan)
+    return np.asarray(amplitude / max(float(np.nan_to_num(amplitude[0])), 1e-12), dtype=np.float64)
+
+
+def _find_frame(image: GreyImage) -> tuple[tuple[float, float, float, float], int]:
+    """Return the flat frame as shares of the sides (top, bottom, left, right), and its grey level."""
+    rows = np.ptp(np.quantile(image, [0.02, 0.98], axis=1), axis=0) <= _FLAT_LEVELS
+    columns = np.ptp(np.quantile(image, [0.02, 0.98], axis=0), axis=0) <= _FLAT_LEVELS
+    shares = tuple(_leading(flat) / len(flat) for flat in (rows, rows[::-1], columns, columns[::-1]))
+    top, bottom, left, right = (min(share, _WIDEST_FRAME_SHARE) for share in shares)
+    px = _frame_px((top, bottom, left, right), image.shape)
+    parts = (
+        image[: px[0]],
+        image[image.shape[0] - px[1] :],
+        image[:, : px[2]],
+        image[:, image.shape[1] - px[3] :],
+    )
+    pixels = np.concatenate([part.ravel() for part in parts])
+    return (top, bottom, left, right), int(np.median(pixels)) if pixels.size else 0
+
+
+def _leading(flat: NDArray[np.bool_]) -> int:
+    """Return how many entries from the start are true; none if all are."""
+    return 0 if flat.all() else int(np.argmin(flat))
+
+
+def _frame_px(frame: tuple[float, float, float, float], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    top, bottom, left, right = frame
+    return round(top * shape[0]), round(bottom * shape[0]), round(left * shape[1]), round(right * shape[1])
+
+
+def _resized(image: GreyImage, shape: tuple[int, int]) -> GreyImage:
+    if image.shape == shape:
+        return image.copy()
+    how = cv2.INTER_AREA if image.size > shape[0] * shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), shape[::-1], interpolation=how), dtype=np.uint8)
+
+
+def _grey(levels: NDArray[np.floating]) -> GreyImage:
+    return np.asarray(np.clip(np.rint(levels), 0, 255), dtype=np.uint8)

@@ -1,0 +1,69 @@
+"""Is the text alone enough? Text on the mean film of the cohort, without the patient (AJR 2021's "labels only")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.errors import UnknownNameError
+from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
+from audit.perturbations.places import Box, relocate_all, text_boxes
+
+GreyImage = NDArray[np.uint8]
+_CONTENTS = ("text", "elsewhere")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkerDraw:
+    """What is kept, and what is laid behind it."""
+
+    boxes: tuple[Box, ...]
+    """Boxes of the image that are kept."""
+    background: GreyImage
+    """The rest, (h, w)."""
+
+
+@PERTURBATIONS.register("marker-only")
+class MarkerOnly:
+    """Keep the text regions, and replace all else by the mean of the classes' mean films.
+
+    The background is the same for every class, so that only what is kept can tell one from another.
+
+    Parameters
+    ----------
+    content : {"text", "elsewhere"}
+        The text (the edit), or the same shapes from places without text, matched in distance to the border and in
+        brightness (its placebo).
+    """
+
+    name = "marker-only"
+    version = 1
+    needs: tuple[str, ...] = ()
+
+    def __init__(self, *, content: str = "text") -> None:
+        if content not in _CONTENTS:
+            raise UnknownNameError("content of marker-only", content, _CONTENTS)
+        self._content = content
+
+    def draw(self, scene: Scene, rng: np.random.Generator) -> MarkerDraw | NotApplicable:
+        """Choose what to keep."""
+        height, width = scene.image.shape
+        boxes: tuple[Box, ...] | None = text_boxes(scene.regions, (height, width))
+        if not boxes:
+            return NotApplicable("no text")
+        if scene.background is None:
+            return NotApplicable("no mean film of the cohort")
+        if self._content == "elsewhere":
+            boxes = relocate_all(scene.image, boxes, rng)
+        if boxes is None:
+            return NotApplicable("no free place for the placebo")
+        return MarkerDraw(boxes=boxes, background=scene.background((height, width)))
+
+    def apply(self, image: GreyImage, drawn: MarkerDraw) -> GreyImage:
+        """Return the background with the kept boxes of grey (h, w) on it."""
+        edited = drawn.background.copy()
+        for x0, y0, x1, y1 in drawn.boxes:
+            edited[y0:y1, x0:x1] = image[y0:y1, x0:x1]
+        return edited

@@ -1,0 +1,76 @@
+"""Source-domain shift: the film as if another hospital had made it, one factor of its look at a time or all together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.errors import UnknownNameError, UsageError
+from audit.images import jpeg_table
+from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
+from audit.perturbations.looks import FACTORS, Look, measure_look
+
+GreyImage = NDArray[np.uint8]
+_SOURCES = ("other", "same")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookDraw:
+    """Whose look is taken on."""
+
+    look: Look
+    """Measured on the donor."""
+    donor_id: str
+    """Record that it was measured on."""
+    donor_source: str
+    """Its source."""
+
+
+@PERTURBATIONS.register("look-transfer")
+class LookTransfer:
+    """Give the film the look of another one, and leave its anatomy where it is.
+
+    Parameters
+    ----------
+    source : {"other", "same"}
+        Whose look: of a film from another source (the edit), or of another patient's film from the same source (its
+        placebo: as much of an edit, without the foreign source).
+    factors : sequence of str
+        What is taken on: aspect, border, fourier, sharpness, histogram, bit-depth, jpeg; empty for all of them.
+    """
+
+    name = "look-transfer"
+    version = 1
+    needs: tuple[str, ...] = ("several sources",)
+
+    def __init__(self, *, source: str = "other", factors: Sequence[str] = ()) -> None:
+        if source not in _SOURCES:
+            raise UnknownNameError("source of a look", source, _SOURCES)
+        if isinstance(factors, str):
+            raise UsageError(f"factors must be a list of names, found {factors!r}; write [{factors!r}].")
+        for factor in factors:
+            if factor not in FACTORS:
+                raise UnknownNameError("factor of a look", str(factor), FACTORS)
+        self._same = source == "same"
+        self._factors = tuple(name for name in FACTORS if not factors or name in factors)
+
+    def draw(self, scene: Scene, rng: np.random.Generator) -> LookDraw | NotApplicable:
+        """Choose a donor and measure its look."""
+        donor = scene.donors.choose_film(scene.record, same_source=self._same, rng=rng)
+        if donor is None:
+            return NotApplicable("no other film of its source" if self._same else "no film of another source")
+        table = jpeg_table(donor.record.path)
+        if table is None and self._factors == ("jpeg",):
+            return NotApplicable("the donor's file is no JPEG")
+        look = measure_look(scene.donors.pixels(donor), table)
+        return LookDraw(look=look, donor_id=donor.record.id, donor_source=donor.record.source)
+
+    def apply(self, image: GreyImage, drawn: LookDraw) -> GreyImage:
+        """Return a copy of grey (h, w) with the donor's look."""
+        edited = image.copy()
+        for factor in self._factors:
+            edited = FACTORS[factor](edited, drawn.look)
+        return edited
