@@ -33,6 +33,7 @@ text_app = typer.Typer(help="Find text, and score the finder.", no_args_is_help=
 app.add_typer(text_app, name="text")
 
 DetectorOption = Annotated[str, typer.Option(help="cascade, rapidocr, markers, easyocr or annotated.")]
+_BOXES = "File of hand-made text boxes: all that annotated knows, and added to what another finder finds."
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 
@@ -48,7 +49,7 @@ def run_command(
     detector: Annotated[
         str | None, typer.Option(help="Text finder: cascade, rapidocr, markers, easyocr or annotated.")
     ] = None,
-    boxes: Annotated[str | None, typer.Option(help="File of hand-made text boxes, for annotated.")] = None,
+    boxes: Annotated[str | None, typer.Option(help=_BOXES)] = None,
     ignore_label: Annotated[
         list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
     ] = None,
@@ -56,6 +57,7 @@ def run_command(
     seed: Annotated[int | None, typer.Option(help="Seed of every draw and resample.")] = None,
     resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples of patients.")] = None,
     relevance_images: Annotated[int | None, typer.Option(help="Images that get an LRP map; 0 for none.")] = None,
+    judge_images: Annotated[int | None, typer.Option(help="Images that EasyOCR judges the finder on.")] = None,
     runs: Annotated[str | None, typer.Option(help="Folder for run folders.")] = None,
     cache: Annotated[str | None, typer.Option(help="Folder of the text cache.")] = None,
     gate: Annotated[bool, typer.Option("--gate", help="Judge, by the default rules if none are configured.")] = False,
@@ -76,6 +78,7 @@ def run_command(
         "seed": seed,
         "resamples": resamples,
         "relevance_images": relevance_images,
+        "judge_images": judge_images,
         "runs": runs,
         "cache": cache,
     }
@@ -98,7 +101,7 @@ def plan_command(
     detector: Annotated[
         str | None, typer.Option(help="Text finder: cascade, rapidocr, markers, easyocr or annotated.")
     ] = None,
-    boxes: Annotated[str | None, typer.Option(help="File of hand-made text boxes, for annotated.")] = None,
+    boxes: Annotated[str | None, typer.Option(help=_BOXES)] = None,
     ignore_label: Annotated[
         list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
     ] = None,
@@ -217,13 +220,14 @@ def data_build_command(
 def text_find_command(
     images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...")],
     detector: DetectorOption = "cascade",
-    boxes: Annotated[Path | None, typer.Option(help="File of hand-made text boxes, for annotated.")] = None,
+    boxes: Annotated[Path | None, typer.Option(help=_BOXES)] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the text cache; default: none.")] = None,
     as_json: Json = False,
 ) -> None:
     """Print the text regions of images, in pixels of the stored image."""
     from audit.commands import text
 
-    raise typer.Exit(text.find(images, detector, boxes=boxes, as_json=as_json))
+    raise typer.Exit(text.find(images, detector, boxes=boxes, cache=cache, as_json=as_json))
 
 
 @text_app.command("score")
@@ -243,7 +247,7 @@ def text_score_command(
 def text_atlas_command(
     data: Annotated[Path, typer.Option(help="Manifest with class labels.")],
     detector: DetectorOption = "cascade",
-    boxes: Annotated[Path | None, typer.Option(help="File of hand-made text boxes, for annotated.")] = None,
+    boxes: Annotated[Path | None, typer.Option(help=_BOXES)] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of the text cache; default: that of audit run.")] = None,
     ignore_label: Annotated[
         list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")

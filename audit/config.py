@@ -28,6 +28,8 @@ class Settings:
     """Name of the text finder."""
     boxes: str = ""
     """File of hand-made boxes, for the detector `annotated`."""
+    judge_images: int = 5
+    """How many images EasyOCR looks at too, to judge the finder; 0 for none. Without its weights none, and it is said."""
     ignore_label: tuple[str, ...] = ()
     """Labels that do not belong to the task."""
     on_bad_image: str = "fail"
@@ -144,8 +146,9 @@ def _checked(values: dict[str, Any]) -> Settings:
         raise UsageError(f"The setting resamples must be at least 100, found {settings.resamples}.")
     if not 0.5 <= settings.level < 1:
         raise UsageError(f"The setting level must lie in 0.5..1 (exclusive), found {settings.level}.")
-    if settings.relevance_images < 0:
-        raise UsageError(f"The setting relevance_images must be 0 or more, found {settings.relevance_images}.")
+    for name in ("relevance_images", "judge_images"):
+        if getattr(settings, name) < 0:
+            raise UsageError(f"The setting {name} must be 0 or more, found {getattr(settings, name)}.")
     splits = ("auto", "test", "train", "validation", "all")
     if settings.split not in splits:
         raise UnknownNameError("split", settings.split, splits)

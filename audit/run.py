@@ -15,9 +15,10 @@ from typing import Any
 from audit.cohorts import audited_cohort, out_of_reach
 from audit.conditions import Suite, load_suite
 from audit.config import Settings
-from audit.errors import RelevanceError
+from audit.errors import RelevanceError, TextError
 from audit.examples import N_EXAMPLES, write_examples
 from audit.gates import GateConfig, config_for, judge
+from audit.manifests import check_on_bad_image
 from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.plan import N_RELEVANCE_PLACEBOS, RELEVANCE_PRESET, make_plan, package_versions, plan_hash, run_path
 from audit.predict import make_perturbations, predict_all, read_predictions, read_uses, set_stage
@@ -29,7 +30,9 @@ from audit.statistics.effects import DEFAULT_TOLERANCES, measure_effects
 from audit.store import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
 from audit.text.cache import RegionCache
 from audit.text.detectors import TextDetector, make_detector
-from audit.text.find import find_regions
+from audit.text.easyocr_detector import weights_folder
+from audit.text.find import FoundText, find_regions
+from audit.text.second_opinion import SecondOpinion, ask_second_opinion
 
 OnStage = Callable[[str, int], Callable[[], None]]
 """Called with a stage's name and its number of steps; returns what to call after each step."""
@@ -116,10 +119,19 @@ def run_audit(
     if not run.has("plan.json"):
         run.write_json("plan.json", plan)
 
-    records = prepared.cohort.records
-    with clock.stage("finding text", len(records)) as step:
-        regions = find_regions(records, RegionCache(Path(settings.cache), prepared.detector), step)
+    with clock.stage("finding text", len(prepared.cohort.records)) as step:
+        found = find_regions(
+            prepared.cohort.records,
+            RegionCache(Path(settings.cache), prepared.detector),
+            step,
+            on_bad_image=check_on_bad_image(settings.on_bad_image),
+        )
+        records = tuple(r for r in prepared.cohort.records if r.id not in found.failures)
+        if not records:
+            raise TextError(f"The text finder failed on every image. The first: {next(iter(found.failures.values()))}")
+        regions = found.regions
         _write_regions(run, records, regions)
+    opinion = _second_opinion(prepared.detector, records, regions, settings, clock)
     stage = set_stage(records, regions, settings.seed)
     with clock.stage("predicting", len(records)) as step:
         parts = predict_all(run, bundle, suite, records, stage, settings.seed, step)
@@ -143,7 +155,7 @@ def run_audit(
         )
     verdict = judge(effects, prepared.gate or GateConfig(rules=()))
     run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
-    run.write_json("run.json", _provenance(run, plan, command, clock, relevance_note))
+    run.write_json("run.json", _provenance(run, plan, command, clock, relevance_note, opinion, found))
     return run.path, verdict
 
 
@@ -174,6 +186,29 @@ def _write_regions(run: RunFolder, records: Sequence[Record], regions: Mapping[s
         ],
         RECORDS_SCHEMA,
     )
+
+
+def _second_opinion(
+    finder: TextDetector,
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    settings: Settings,
+    clock: _Clock,
+) -> SecondOpinion | str:
+    """Return what EasyOCR says of the finder, or why it was not asked."""
+    n_images = min(len(records), settings.judge_images)
+    if n_images == 0:
+        return "No second engine was asked (judge_images = 0)."
+    if finder.name in ("annotated", "easyocr"):
+        return f"No second engine was asked: the finder is {finder.name}."
+    if weights_folder() is None:
+        return "EasyOCR was not asked for a second opinion: its weights are not installed (the extra `weights`)."
+    judge = RegionCache(Path(settings.cache), make_detector("easyocr"))
+    with clock.stage("asking EasyOCR", n_images) as step:
+        try:
+            return ask_second_opinion(records, regions, judge, n_images=n_images, seed=settings.seed, on_image=step)
+        except TextError as error:
+            return f"EasyOCR could not be asked for a second opinion: {error}"
 
 
 def _relevance(
@@ -223,7 +258,13 @@ class _Clock:
 
 
 def _provenance(
-    run: RunFolder, plan: Mapping[str, Any], command: Sequence[str], clock: _Clock, relevance_note: str | None
+    run: RunFolder,
+    plan: Mapping[str, Any],
+    command: Sequence[str],
+    clock: _Clock,
+    relevance_note: str | None,
+    opinion: SecondOpinion | str,
+    found: FoundText,
 ) -> dict[str, Any]:
     return {
         "status": "complete",
@@ -238,6 +279,10 @@ def _provenance(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "timings": clock.timings,
         "relevance_note": relevance_note,
-        "skipped": plan["data"]["left_out"],
+        "second_opinion": opinion,
+        "skipped": {
+            **plan["data"]["left_out"],
+            **({"text finder failed": len(found.failures)} if found.failures else {}),
+        },
         "files": run.hashes(),
     }

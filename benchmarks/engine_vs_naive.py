@@ -26,9 +26,8 @@ from audit.manifests import load_cohort
 from audit.models.bundle import Bundle, load_bundle, save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
-from audit.perturbations import Scene, make_perturbation
-from audit.perturbations.donors import DonorPool
-from audit.predict import donor_pool, predict_all, read_predictions
+from audit.perturbations import NotApplicable, Scene, make_perturbation
+from audit.predict import Stage, predict_all, read_predictions, set_stage
 from audit.randomness import generator_for
 from audit.records import Record
 from audit.store import RunFolder
@@ -40,9 +39,21 @@ CLASSES = ("normal", "pneumonia", "covid")
 SEED = 0
 
 
+EIGHT = (
+    "clean",
+    "text-mask-black",
+    "placebo-mask-black",
+    "text-mask-inpaint",
+    "placebo-mask-inpaint",
+    "letters-other-class",
+    "letters-same-class",
+    "letters-own",
+)
+
+
 def eight_conditions() -> Suite:
     suite = load_suite("standard")
-    conditions = tuple(replace(c, draws=1) for c in suite.conditions)
+    conditions = tuple(replace(c, draws=1) for c in suite.conditions if c.name in EIGHT)
     assert len(conditions) == 8
     return replace(suite, conditions=conditions)
 
@@ -77,7 +88,7 @@ def a_bundle(folder: Path) -> Bundle:
     return load_bundle(folder / "model")
 
 
-def naive(bundle: Bundle, suite: Suite, records: list[Record], detector: TextDetector, pool: DonorPool) -> np.ndarray:
+def naive(bundle: Bundle, suite: Suite, records: list[Record], detector: TextDetector, stage: Stage) -> np.ndarray:
     """Return logits (conditions, n, k), the way a first script would make them."""
     network = bundle.network.requires_grad_(True)
     logits = np.zeros((len(suite.conditions), len(records), len(CLASSES)), np.float32)
@@ -85,11 +96,11 @@ def naive(bundle: Bundle, suite: Suite, records: list[Record], detector: TextDet
         for c, condition in enumerate(suite.conditions):
             image = read_gray(record.path)
             regions = tuple(detector.detect(image))
-            scene = Scene(image=image, record=record, regions=regions, donors=pool)
+            scene = Scene(image=image, record=record, regions=regions, donors=stage.donors, background=stage.background)
             if condition.name != "clean":
                 perturbation = make_perturbation(condition.perturbation, condition.parameters)
-                drawn = perturbation.draw(scene, generator_for(SEED, record.id, condition.name, 0))
-                image = image if drawn is None else perturbation.apply(image, drawn)
+                drawn = perturbation.draw(scene, generator_for(SEED, record.id, condition.stream, 0))
+                image = image if isinstance(drawn, NotApplicable) else perturbation.apply(image, drawn)
             logits[c, i] = network(bundle.preprocessing.prepare(image)[None]).detach().numpy()[0]
     bundle.network.requires_grad_(False)
     return logits
@@ -112,16 +123,17 @@ def main() -> None:
         detector.detect(read_gray(records[0].path))  # loads the weights, for both
 
         start = time.perf_counter()
-        regions = find_regions(records, RegionCache(folder / "cache", detector), lambda: None)
+        regions = find_regions(records, RegionCache(folder / "cache", detector), lambda: None).regions
         found = time.perf_counter()
         run = RunFolder(folder / "run")
-        parts = predict_all(run, bundle, suite, records, regions, SEED, lambda: None)
+        stage = set_stage(records, regions, SEED)
+        parts = predict_all(run, bundle, suite, records, stage, SEED, lambda: None)
         engine_s = time.perf_counter() - start
         table = read_predictions(run, parts, suite, records, CLASSES)
         print(f"engine: {engine_s:.1f} s, of which text {found - start:.1f} s")
 
         start = time.perf_counter()
-        logits = naive(bundle, suite, records, detector, donor_pool(records, regions))
+        logits = naive(bundle, suite, records, detector, stage)
         naive_s = time.perf_counter() - start
         print(f"naive:  {naive_s:.1f} s")
         engine = np.stack([table.logits[c.name][0] for c in suite.conditions])

@@ -88,7 +88,7 @@ def test_boxes_outside_the_image_are_cut(write_cohort: Callable[..., Path], tmp_
     ]
     boxes.write_text(json.dumps(document))
     cohort = load_cohort(manifest)
-    found = find_regions(cohort.records, RegionCache(tmp_path / "c", load_annotated(boxes)), lambda: None)
+    found = find_regions(cohort.records, RegionCache(tmp_path / "c", load_annotated(boxes)), lambda: None).regions
     assert [(r.x0, r.y0, r.x1, r.y1) for r in found["images/normal-0.png"]] == [(0, 0, 96, 9)]
 
 

@@ -16,28 +16,26 @@ from rich.text import Text
 from audit.commands.progress import Stages
 from audit.errors import StoreError
 from audit.files import write_atomically
-from audit.images import read_gray
 from audit.manifests import load_cohort
 from audit.results import plain, to_json
 from audit.text.boxes import read_boxes
 from audit.text.cache import RegionCache
 from audit.text.detectors import make_detector
-from audit.text.find import find_regions
+from audit.text.find import find_in, find_regions
 from audit.text.scoring import FinderScore, score_detector
 
 if TYPE_CHECKING:
     from audit.text.atlas import Atlas, Glyph
 
 
-def find(images: Sequence[Path], detector: str, *, boxes: Path | None, as_json: bool) -> int:
+def find(images: Sequence[Path], detector: str, *, boxes: Path | None, cache: Path | None, as_json: bool) -> int:
     """Print the text regions of images, in pixels of the stored image."""
-    finder = make_detector(detector, boxes)
+    finder = RegionCache(cache, make_detector(detector, boxes))
     with Stages(quiet=as_json) as stages:
         step = stages("finding text", len(images))
         found = []
         for image in images:
-            regions = finder.detect(read_gray(image))
-            found.append((image, regions))
+            found.append((image, find_in(image, finder)))
             step()
     if as_json:
         sys.stdout.write(to_json([{"path": str(image), "regions": list(regions)} for image, regions in found]))
@@ -87,8 +85,8 @@ def atlas(
     records = cohort.labelled()
     finder = RegionCache(cache, make_detector(detector, boxes))
     with Stages(quiet=as_json) as stages:
-        regions = find_regions(records, finder, stages("finding text", len(records)))
-        drawn = draw_atlas(records, regions, seed=seed)
+        found = find_regions(records, finder, stages("finding text", len(records)), on_bad_image=on_bad_image)
+        drawn = draw_atlas([r for r in records if r.id not in found.failures], found.regions, seed=seed)
     if sheet is not None:
         write_atomically(sheet, _sheet(drawn.glyphs))
     if as_json:

@@ -29,6 +29,10 @@ class AnnotatedDetector:
         """Return nothing: the boxes themselves are the version."""
         return {}
 
+    def listed(self, image: NDArray[np.uint8]) -> tuple[TextRegion, ...]:
+        """Return the boxes of this image; none if the file does not list it."""
+        return self._regions.get(pixel_hash(image), ())
+
     def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         """Return the boxes of this image.
 

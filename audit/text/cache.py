@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,9 @@ from audit.text.detectors import TextDetector
 
 # Raised whenever what an entry means changes; older entries are then never read.
 CACHE_VERSION = 1
+# A finder's entries take a few hundred bytes an image; beyond this the ones unused longest go.
+MAX_BYTES = 256 * 1024 * 1024
+_TIDY_EVERY = 2_000
 
 
 class RegionCache:
@@ -25,36 +30,74 @@ class RegionCache:
 
     Parameters
     ----------
-    folder : Path
-        Where entries live; made when the first one is written.
+    folder : Path or None
+        Where entries live, made when the first one is written; with None nothing is kept.
     detector : TextDetector
         Asked only for images that are not in the folder yet.
+    max_bytes : int
+        How large the folder may grow, over all finders; checked at the start and every few thousand images.
     """
 
-    def __init__(self, folder: Path, detector: TextDetector) -> None:
+    def __init__(self, folder: Path | None, detector: TextDetector, *, max_bytes: int = MAX_BYTES) -> None:
         self._detector = detector
+        self._root = folder
+        self._max_bytes = max_bytes
         settings = to_json([CACHE_VERSION, detector.name, detector.version, detector.config()])
-        self._folder = folder / f"{detector.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+        key = f"{detector.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+        self._folder = None if folder is None else folder / key
         self.hits = 0
         self.misses = 0
+        self._tidy()
+
+    @property
+    def detector_name(self) -> str:
+        """Name of the finder behind it."""
+        return self._detector.name
 
     def knows(self, image: NDArray[np.uint8]) -> bool:
         """Say whether the regions of one grey image (h, w) are in the folder."""
-        return _read(self._path(pixel_hash(image))) is not None
+        path = self._path(image)
+        return path is not None and _read(path) is not None
 
     def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         """Return the regions of one grey image (h, w), from the folder or from the detector."""
-        path = self._path(pixel_hash(image))
-        known = _read(path)
-        if known is not None:
+        path = self._path(image)
+        known = None if path is None else _read(path)
+        if path is not None and known is not None:
             self.hits += 1
+            with suppress(OSError):  # used just now; another process may have tidied it away meanwhile
+                os.utime(path)
             return known
         self.misses += 1
         regions = tuple(self._detector.detect(image))
-        write_atomically(path, to_json(regions).encode())
+        if path is not None:
+            write_atomically(path, to_json(regions).encode())
+        if self.misses % _TIDY_EVERY == 0:
+            self._tidy()
         return regions
 
-    def _path(self, key: str) -> Path:
+    def _tidy(self) -> None:
+        """Remove the entries that were unused longest until the folder is a tenth below its size."""
+        if self._root is None:
+            return
+        entries = []
+        for path in self._root.glob("*/??/*.json"):
+            with suppress(OSError):
+                status = path.stat()
+                entries.append((status.st_mtime_ns, status.st_size, path))
+        size = sum(entry[1] for entry in entries)
+        if size <= self._max_bytes:
+            return
+        for _, bytes_, path in sorted(entries, key=lambda entry: entry[0]):
+            path.unlink(missing_ok=True)
+            size -= bytes_
+            if size <= 0.9 * self._max_bytes:
+                return
+
+    def _path(self, image: NDArray[np.uint8]) -> Path | None:
+        if self._folder is None:
+            return None
+        key = pixel_hash(image)
         return self._folder / key[:2] / f"{key}.json"
 
 

@@ -72,7 +72,7 @@ DETECTORS: Mapping[str, Callable[[Path | None], TextDetector]] = {
     "easyocr": _easyocr,
     "annotated": _annotated,
 }
-"""Detector name -> how to make it, given the file of hand-made boxes (which only `annotated` reads)."""
+"""Detector name -> how to make it, given the file of hand-made boxes, which only `annotated` needs."""
 
 DEFAULT_DETECTOR = "cascade"
 
@@ -86,7 +86,7 @@ def make_detector(name: str, boxes: Path | None = None) -> TextDetector:
         cascade (PP-OCR joined by shapes that its reader confirms; the default), rapidocr (PP-OCR alone), markers (shapes
         alone, without weights), easyocr (the reference engine) or annotated (boxes drawn by hand or known from synthesis).
     boxes : Path, optional
-        JSON file of boxes, for `annotated`.
+        JSON file of boxes: all that `annotated` knows, and what joins any other finder's own regions.
 
     Raises
     ------
@@ -97,4 +97,10 @@ def make_detector(name: str, boxes: Path | None = None) -> TextDetector:
     """
     if name not in DETECTORS:
         raise UnknownNameError("text detector", name, DETECTORS)
-    return DETECTORS[name](boxes)
+    made = DETECTORS[name](boxes)
+    if boxes is None or name == "annotated":
+        return made
+    from audit.text.annotated import load_annotated
+    from audit.text.joined import JoinedDetector
+
+    return JoinedDetector(made, load_annotated(boxes))

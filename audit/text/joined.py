@@ -1,0 +1,40 @@
+"""A finder joined by hand-made boxes: what it misses, a person may add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.records import TextRegion
+from audit.text.annotated import AnnotatedDetector
+from audit.text.detectors import TextDetector
+from audit.text.merging import merge_regions
+
+
+class JoinedDetector:
+    """What a finder finds, and the boxes of a file for the images that it lists.
+
+    Parameters
+    ----------
+    finder : TextDetector
+        Looks at every image.
+    boxes : AnnotatedDetector
+        Hand-made boxes; an image that the file does not list has none.
+    """
+
+    def __init__(self, finder: TextDetector, boxes: AnnotatedDetector) -> None:
+        self._finder = finder
+        self._boxes = boxes
+        self.name = finder.name
+        self.version = f"{finder.version}, joined by boxes {boxes.version}"
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the finder's settings."""
+        return self._finder.config()
+
+    def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
+        """Return the regions of one grey image (h, w)."""
+        return merge_regions([*self._boxes.listed(image), *self._finder.detect(image)])

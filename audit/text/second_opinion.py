@@ -1,0 +1,78 @@
+"""EasyOCR, the reference engine, looks at a few of the images too: how much of what it marks has the finder found.
+
+Two engines that miss the same letter agree, so this bounds the finder's misses from below; `audit text score` measures them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from audit.randomness import generator_for
+from audit.records import Record, TextRegion
+from audit.text.cache import RegionCache
+from audit.text.find import find_in
+from audit.text.merging import covered_share
+
+COVERED_SHARE = 0.7
+"""Share of a region inside the finder's from which on it counts as covered."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SecondOpinion:
+    """What the second engine says of the first."""
+
+    judge: str
+    """Name of the second engine."""
+    n_images: int
+    """Images that it looked at, drawn from the run's seed."""
+    n_regions: int
+    """Regions that it marks."""
+    n_covered: int
+    """Of them covered by the finder's regions."""
+    missed: tuple[str, ...]
+    """What it read in the others, as it read it: text that the finder missed, or the judge's own false alarms."""
+
+
+def ask_second_opinion(
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    judge: RegionCache,
+    *,
+    n_images: int,
+    seed: int,
+    on_image: Callable[[], None],
+) -> SecondOpinion:
+    """Compare the finder's regions with another engine's on a few images.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The audited images.
+    regions : mapping
+        Record id -> what the finder found.
+    judge : RegionCache
+        The second engine.
+    n_images : int
+        How many images it looks at.
+
+    Raises
+    ------
+    TextError
+        If the engine cannot start, or fails.
+    """
+    drawn = generator_for(seed, "second opinion").permutation(len(records))[:n_images].tolist()
+    n_regions, missed = 0, []
+    for index in drawn:
+        record = records[index]
+        marked = find_in(record.path, judge)
+        n_regions += len(marked)
+        missed += [region.text for region in marked if covered_share(region, regions[record.id]) < COVERED_SHARE]
+        on_image()
+    return SecondOpinion(
+        judge=judge.detector_name,
+        n_images=len(drawn),
+        n_regions=n_regions,
+        n_covered=n_regions - len(missed),
+        missed=tuple(missed),
+    )
