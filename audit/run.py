@@ -26,6 +26,7 @@ from audit.provenance import git_commit
 from audit.records import Cohort, Record, TextRegion
 from audit.relevance.measure import measure_relevance
 from audit.results import Verdict
+from audit.source_probe import MAX_IMAGES, probe_sources
 from audit.statistics.effects import DEFAULT_TOLERANCES, measure_effects
 from audit.store import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
 from audit.text.cache import RegionCache
@@ -147,6 +148,10 @@ def run_audit(
             tolerances=prepared.tolerances,
         )
         run.write_json("effects.json", {"effects": effects})
+    with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:
+        if not run.has("source_probe.json"):
+            probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)
+            run.write_json("source_probe.json", {"probe": probe})
     with clock.stage("attributing relevance", min(len(records), settings.relevance_images)) as step:
         relevance_note = _relevance(run, bundle, records, regions, settings, step)
     with clock.stage("drawing examples", N_EXAMPLES) as step:

@@ -44,6 +44,8 @@ class RunView:
     """effects.json."""
     uses: Mapping[str, ConditionUse]
     """conditions.json, by condition."""
+    probe: Mapping[str, Any]
+    """source_probe.json."""
     confusion: Mapping[str, Mapping[str, int]]
     """True class -> predicted class -> clean images."""
     words: tuple[WordCount, ...]
@@ -113,6 +115,7 @@ def read_run(path: Path) -> RunView:
         verdict=verdict_from_json(folder.read_json("verdict.json")),
         effects=tuple(effect_from_json(row) for row in folder.read_json("effects.json")["effects"]),
         uses={row["condition"]: use_from_json(row) for row in folder.read_json("conditions.json")["conditions"]},
+        probe=folder.read_json("source_probe.json")["probe"],
         confusion=_confusion(folder),
         words=_words(folder, {key: row["label"] for key, row in records.items()}),
         films_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},

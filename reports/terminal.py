@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.runfolder import RunView
-from reports.words import estimate, headline, not_applied, reach, summary_lines
+from reports.words import estimate, headline, not_applied, reach, source_lines, summary_lines
 
 _STYLE = {"sensitive": "bold red", "robust": "green", "inconclusive": "yellow"}
 
@@ -33,6 +33,8 @@ def render_terminal(run: RunView, console: Console) -> None:
     _print_headline(run, "sufficiency", "kept alone − placebo", console)
     for line in not_applied(run):
         console.print(Text(f"not applied: {line}"))
+    for line in source_lines(run):
+        console.print(Text(line))
     for line in lines:
         if line.startswith("Relevance"):
             console.print(Text(line))

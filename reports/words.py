@@ -20,13 +20,20 @@ MEASURES = {
     "from elsewhere, from -1 to 1",
     "max_abs_probability_change": "largest change of any class probability in any image",
 }
+VIEWS = {
+    "features": "what the network extracts",
+    "histogram": "the grey levels",
+    "border": "the border",
+    "thumbnail": "the film at 32 px",
+    "text": "the text",
+}
 VERDICTS = {
     "sensitive": "shown to be larger than the tolerance",
     "robust": "shown to be within the tolerance",
     "inconclusive": "these data cannot tell",
     "descriptive": "reported, not judged",
 }
-_PERCENT = {"accuracy", "balanced_accuracy", "recall", "flip_rate"}
+_SHOWN_STRINGS = 8
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -120,6 +127,38 @@ def _suspects(run: RunView, effects: Sequence[Effect], besides: Sequence[Effect]
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def source_lines(run: RunView) -> list[str]:
+    """Say how far the source tells the class, and how well it can itself be told."""
+    probe = run.probe
+    lines = [
+        f"The source alone gives the class of {number(probe['class_from_source'], 2)} of the images (network: "
+        f"{number(probe['model_accuracy'], 2)}, most frequent class: {number(probe['majority'], 2)})"
+    ]
+    for label in dict.fromkeys(p["label"] for p in probe["probes"]):
+        told = ", ".join(
+            f"{VIEWS[p['view']]} {number(p['auc'], 2)} (p {number(p['p'])})"
+            for p in probe["probes"]
+            if p["label"] == label
+        )
+        lines.append(f"Within {label} the source is told, by area under the curve, from {told}")
+    return lines
+
+
+def second_opinion(run: RunView) -> str:
+    """Say what EasyOCR thinks of the finder, or why it was not asked."""
+    opinion = run.run["second_opinion"]
+    if isinstance(opinion, str):
+        return opinion
+    said = (
+        f"EasyOCR looked at {opinion['n_images']} of the images too: {opinion['n_covered']} of the {opinion['n_regions']} regions "
+        f"that it marks are covered by those of {run.plan['detector']['name']}."
+    )
+    read = [f"“{text}”" for text in opinion["missed"] if text][:_SHOWN_STRINGS]
+    if not read:
+        return said
+    return f"{said} In the others it read {', '.join(read)}: text that the finder missed, or its own false alarms."
 
 
 def not_applied(run: RunView) -> list[str]:

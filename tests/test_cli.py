@@ -302,3 +302,24 @@ def test_no_colour_where_none_is_wanted() -> None:
     )
     assert "\x1b[3" not in done.stdout
     assert "--model" in done.stdout
+
+
+def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_path: Path) -> None:
+    options = ["plan", *asked[1:9], "--suite", "full", "--relevance-images", 2]
+    code, out, _ = audit(*options, "--sheet", tmp_path / "sheet.png")
+    assert code == 0
+    text = " ".join(out.split())
+    assert "12 images x 137 predictions = 1644 forward passes at most" in text
+    assert "minutes: text" in text
+    assert "cannot be applied: the cohort has no lung masks" in text
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (8 * 220, 3 * 13 * 254), "a block of 102 conditions for each class"
+    assert not (tmp_path / "runs").exists(), "nothing is run"
+    code, out, err = audit(*options, "--json")
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert document["forecast"]["n_passes"] == 1644
+    assert document["forecast"]["cached_share"] > 0, "the first call found some text"
+    assert document["plan"]["suite"]["name"] == "full"
+    code, _, err = audit("plan", "--model", "c")
+    assert (code, "Did you mean 'C'" in one_paragraph(err)) == (2, True)

@@ -13,7 +13,8 @@ def test_shipped_suites_keep_the_rules(name: str) -> None:
     suite = load_suite(name)
     assert suite.conditions[0].name == "clean"
     for condition in suite.conditions:
-        if condition.role == "edit":
+        if condition.role in ("edit", "sufficiency"):
+            assert condition.suspect != "what the edit changes", "the report must be able to name it"
             assert condition.placebo is not None, "every edit has its placebo"
             assert suite[condition.placebo].role == "placebo"
         if condition.role != "clean":
@@ -35,6 +36,16 @@ def test_near_miss() -> None:
         ("[[condition]]\nname='a'\nperturbation='x'\nrole='edit'\ndraws=0\n", "whole number from 1"),
         ("[[condition]]\nname='clean'\nperturbation='x'\nrole='edit'\n", "names a condition twice: clean"),
         ("[[condition]]\nname='a'\nperturbatoin='x'\nrole='edit'\n", "Did you mean 'perturbation'"),
+        ("[[condition]]\nname='a'\nperturbation='x'\nrole='sufficiency'\n", "judged against a placebo"),
+        ("[[condition]]\nname='a'\nperturbation='x'\nrole='edit'\nladder=3\n", "must look like"),
+        (
+            "[[condition]]\nname='a'\nperturbation='x'\nrole='edit'\nladder={parameter='p', values=[2, 1]}\n",
+            "each larger than the one before",
+        ),
+        (
+            "[[condition]]\nname='a'\nperturbation='x'\nrole='edit'\nladder={parameter='p', values=['1', 2]}\n",
+            "at least two numbers",
+        ),
         ("colour = 1\n", "key of suite"),
         ("= 1", "not valid TOML"),
     ],
@@ -49,3 +60,31 @@ def test_bad_suite_files(tmp_path: Path, text: str, says: str) -> None:
 def test_missing_suite_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         load_suite(str(tmp_path / "none.toml"))
+
+
+def test_a_ladder_is_a_condition_a_rung(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(
+        """
+        [[condition]]
+        name = "letters"
+        perturbation = "paste-letters"
+        role = "edit"
+        placebo = "same"
+        parameters = { source = "other-class" }
+        ladder = { parameter = "opacity", values = [0.25, 1.0] }
+        [[condition]]
+        name = "same"
+        perturbation = "paste-letters"
+        role = "placebo"
+        parameters = { source = "same-class" }
+        ladder = { parameter = "opacity", values = [0.25, 1.0] }
+        """
+    )
+    suite = load_suite(str(path))
+    assert [c.name for c in suite.conditions] == ["clean", "letters-0.25", "letters-1", "same-0.25", "same-1"]
+    rung = suite["letters-0.25"]
+    assert rung.placebo == "same-0.25"
+    assert rung.parameters == {"source": "other-class", "opacity": 0.25}
+    assert rung.stream == suite["letters-1"].stream == "letters", "every dose shares its draws"
+    assert not rung.judged

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from audit.conditions import CLEAN, Condition, Suite
+from audit.conditions import CLEAN, Condition, Dose, Role, Suite
 from audit.errors import AuditError, CohortError, ModelError, UnknownNameError, UsageError
 from audit.results import Effect, PredictionTable
 from audit.statistics.effects import control_failures, measure_effects
@@ -106,6 +106,50 @@ def test_every_estimate_by_hand() -> None:
     raw = pick(found, "mask", "flip_rate")
     assert raw.estimate == pytest.approx((t.logits["mask"][0].argmax(-1) != clean.argmax(-1))[population].mean())
     assert raw.discordant == round(raw.estimate * population.sum())
+
+
+def with_role(role: Role, dose: Dose | None = None) -> Suite:
+    conditions = tuple(replace(c, role=role, dose=dose) if c.name == "mask" else c for c in SUITE.conditions)
+    return replace(SUITE, conditions=conditions)
+
+
+def test_sufficiency_by_hand() -> None:
+    t = table(pull=-1.5)  # what is kept tells more of the truth than its placebo
+    found = measure_effects(t, with_role("sufficiency"), seed=0, resamples=400)
+    rows = np.arange(120)
+    kept = probabilities(t.logits["mask"])[:, rows, t.labels].mean(0)
+    placebo = probabilities(t.logits["elsewhere"])[:, rows, t.labels].mean(0)
+    entry = pick(found, "mask", "sufficiency", placebo="elsewhere")
+    assert entry.estimate == pytest.approx((kept - placebo).mean(), abs=1e-6)
+    assert (entry.verdict, entry.tolerance) == ("sensitive", 0.05)
+    assert pick(found, "mask", "accuracy", placebo="elsewhere").verdict == "descriptive"
+    assert not [e for e in found if e.measure == "shortcut_sensitivity"]
+    less = measure_effects(table(pull=1.5), with_role("sufficiency"), seed=0, resamples=400)
+    assert pick(less, "mask", "sufficiency", placebo="elsewhere").verdict == "robust", "telling less is no shortcut"
+
+
+@pytest.mark.parametrize(
+    ("role", "dose", "measure_name"),
+    [
+        ("stress", None, "total_variation"),
+        ("edit", Dose(ladder="mask", parameter="opacity", value=0.5), "shortcut_sensitivity"),
+    ],
+)
+def test_stresses_and_rungs_are_measured_not_judged(role: Role, dose: Dose | None, measure_name: str) -> None:
+    found = measure_effects(table(pull=2.5), with_role(role, dose), seed=0, resamples=400)
+    entry = pick(found, "mask", measure_name, placebo="elsewhere")
+    assert (entry.verdict, entry.tolerance, entry.p_adjusted) == ("descriptive", None, None)
+    judged = pick(measure(table(pull=2.5)), "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert entry.estimate == judged.estimate
+
+
+def test_a_placebo_that_moves_more_is_no_shortcut() -> None:
+    t = table(pull=2.5)
+    logits = {**t.logits, "mask": t.logits["clean"].copy(), "elsewhere": np.repeat(t.logits["mask"], 3, 0)}
+    entry = pick(measure(replace(t, logits=logits)), "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert entry.high is not None
+    assert entry.high < -0.05
+    assert entry.verdict == "robust"
 
 
 def test_a_shortcut_is_sensitive_and_none_is_robust() -> None:

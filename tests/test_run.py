@@ -202,6 +202,50 @@ def test_no_text_at_all_is_inconclusive_not_a_pass(settings: Callable[..., Setti
             assert entry["verdict"] in ("inconclusive", "descriptive")
 
 
+def test_uses_count_every_image_once(settings: Callable[..., Settings], write_cohort: Callable[..., Path]) -> None:
+    manifest = write_cohort(4)
+    boxes = json.loads((manifest.parent / "boxes.json").read_text())
+    boxes["images"]["images/covid-0.png"] = []
+    (manifest.parent / "boxes.json").write_text(json.dumps(boxes))
+    run = audit(settings(manifest=manifest))
+    rows = [r for p in sorted((run / "predictions").glob("*")) for r in pq.read_table(p).to_pylist()]
+    uses = {u["condition"]: u for u in json.loads((run / "conditions.json").read_text())["conditions"]}
+    for name, use in uses.items():
+        mine = [r for r in rows if r["condition"] == name]
+        missed = {r["record_id"] for r in mine if not r["applied"]}
+        assert use["n_images"] == 12 - len(missed), name
+        assert sum(use["not_applied"].values()) == len(missed), name
+        shares = [r["changed_share"] for r in mine if r["applied"]]
+        assert use["changed_share"] == pytest.approx(np.mean(shares)), name
+    assert uses["text-mask-black"]["not_applied"] == {"no text": 1}
+    assert uses["clean"]["changed_share"] == 0
+    clean = {r["record_id"]: r["logits"] for r in rows if r["condition"] == "clean"}
+    assert all(r["logits"] == clean[r["record_id"]] for r in rows if not r["applied"])
+
+
+def test_what_a_cohort_lacks_is_said_and_not_gated(
+    settings: Callable[..., Settings], write_cohort: Callable[..., Path]
+) -> None:
+    manifest = write_cohort(4)
+    manifest.write_text(manifest.read_text().replace(",north,", ",south,"))
+    run = audit(settings(manifest=manifest), gates=True)
+    plan = json.loads((run / "plan.json").read_text())
+    lacks = {c["name"]: c["cohort_lacks"] for c in plan["suite"]["conditions"]}
+    assert lacks["look-other-source"] == "several sources"
+    assert lacks["look-same-source"] == "several sources"
+    assert not lacks["border-only"]
+    assert not any("look" in gate["id"] for gate in plan["gates"])
+    rule = {
+        "rule": [
+            {"id": "look", "metric": "shortcut_sensitivity", "max": 0.1, "where": {"condition": "look-other-source"}}
+        ]
+    }
+    _, verdict = run_audit(settings(manifest=manifest, gate=rule), judge_gates=False, command=[], on_stage=nothing)
+    assert verdict.status == "inconclusive", (
+        "a rule that somebody wrote is never passed by a condition that was not run"
+    )
+
+
 def test_a_class_without_images_is_said(settings: Callable[..., Settings], write_cohort: Callable[..., Path]) -> None:
     run = audit(settings(manifest=write_cohort(4, classes=("normal", "covid"))))
     notes = json.loads((run / "plan.json").read_text())["data"]["notes"]

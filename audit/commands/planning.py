@@ -54,13 +54,17 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     counts = ", ".join(f"{n} {role}" for role, n in roles.items())
     console.print(Text(f"suite {prepared.suite.name}: {found.n_conditions} conditions ({counts})"))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("condition", "role", "draws", "placebo", ""):
+    for column in ("condition", "role", "draws", "placebo"):
         table.add_column(column, justify="right" if column == "draws" else "left", overflow="fold")
-    lacks = {c["name"]: c["cohort_lacks"] for c in prepared.plan["suite"]["conditions"]}
     for c in prepared.suite.conditions:
-        note = f"cannot be applied: the cohort has no {lacks[c.name]}" if lacks[c.name] else ""
-        table.add_row(Text(c.name), Text(c.role), Text(str(c.draws)), Text(c.placebo or ""), Text(note))
+        table.add_row(Text(c.name), Text(c.role), Text(str(c.draws)), Text(c.placebo or ""))
     console.print(table)
+    lacking: dict[str, list[str]] = {}
+    for row in prepared.plan["suite"]["conditions"]:
+        if row["cohort_lacks"]:
+            lacking.setdefault(row["cohort_lacks"], []).append(row["name"])
+    for what, names in lacking.items():
+        console.print(Text(f"cannot be applied: the cohort has no {what}, which {', '.join(names)} need"))
     console.print(
         Text(f"{found.n_images} images x {found.n_variants} predictions = {found.n_passes} forward passes at most")
     )

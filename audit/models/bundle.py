@@ -56,6 +56,17 @@ class Bundle:
         with torch.inference_mode():
             return torch.as_tensor(self.network(inputs))
 
+    def penultimate(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predict logits (n, k), and return beside them what the last layer reads (n, f)."""
+        head = self.network.get_submodule("classifier")
+        seen: list[torch.Tensor] = []
+        hook = head.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        try:
+            logits = self.logits(inputs)
+        finally:
+            hook.remove()
+        return logits, seen[0].flatten(1)
+
 
 def save_bundle(
     folder: Path,

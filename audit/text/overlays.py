@@ -45,7 +45,8 @@ def overlay_regions(path: Path, shape: tuple[int, int]) -> tuple[TextRegion, ...
     found: list[TextRegion] = []
     for group in _GROUPS:
         if (group, 0x3000) in dataset:
-            found += _regions(_plane(dataset, group, path, shape), str(dataset.get((group, 0x1500), "") or ""))
+            label = str(dataset[group, 0x1500].value) if (group, 0x1500) in dataset else ""
+            found += _regions(_plane(dataset, group, path, shape), label)
     return tuple(found)
 
 

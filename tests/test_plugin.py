@@ -1,0 +1,176 @@
+"""A perturbation from another distribution, really installed, in a suite of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from audit.errors import UsageError
+from audit.perturbations import PERTURBATIONS, make_perturbation
+
+CODE = '''
+from dataclasses import dataclass
+
+import numpy as np
+
+from audit.perturbations import NotApplicable
+
+
+@dataclass(frozen=True)
+class Brightness:
+    level: int
+
+
+class Brighten:
+    """Add a grey level that is drawn for each image."""
+
+    name = "brighten"
+    version = 3
+    needs = ()
+
+    def __init__(self, *, most=20):
+        self._most = most
+
+    def draw(self, scene, rng):
+        if scene.record.label == "covid":
+            return NotApplicable("not for this class")
+        return Brightness(level=int(rng.integers(1, self._most + 1)))
+
+    def apply(self, image, drawn):
+        return np.clip(image.astype(np.int16) + drawn.level, 0, 255).astype(np.uint8)
+'''
+SUITE = """
+name = "bright"
+[[condition]]
+name = "brighter"
+perturbation = "brighten"
+role = "stress"
+parameters = { most = 60 }
+question = "What does a brighter film do?"
+[[condition]]
+name = "text-mask"
+perturbation = "text-mask"
+role = "edit"
+placebo = "placebo-mask"
+suspect = "the text"
+question = "Does it read the text?"
+[[condition]]
+name = "placebo-mask"
+perturbation = "placebo-mask"
+role = "placebo"
+question = "Does any mask do the same?"
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Install a plug-in from a wheel into a folder of its own, and return the folder."""
+    wheel = tmp_path / "brightness_plugin-1.0-py3-none-any.whl"
+    information = "brightness_plugin-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("brightness_plugin.py", CODE)
+        archive.writestr(f"{information}/METADATA", "Metadata-Version: 2.1\nName: brightness-plugin\nVersion: 1.0\n")
+        archive.writestr(
+            f"{information}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(
+            f"{information}/entry_points.txt",
+            "[audit.perturbations]\nbrighten = brightness_plugin:Brighten\nbroken = brightness_plugin:Nothing\n",
+        )
+        archive.writestr(f"{information}/RECORD", "")
+    folder = tmp_path / "site"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--quiet", "--target", folder, wheel],
+        check=True,
+    )
+    return folder
+
+
+def test_an_installed_plugin_is_listed_run_and_counted(
+    site: Path, write_cohort: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "bright.toml").write_text(SUITE)
+    manifest = write_cohort(4)
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path.insert(0, {str(Path(__file__).parent)!r})
+            from pathlib import Path
+            import torch
+            from audit import cli
+            from audit.models.bundle import save_bundle
+            from audit.models.networks import build_network
+            from audit.models.preprocessing import Preprocessing
+            torch.set_num_threads(1)
+            torch.manual_seed(0)
+            save_bundle(Path({str(tmp_path / "C")!r}),
+                        build_network("densenet-small", 3).eval(), name="C", architecture="densenet-small",
+                        classes=("normal", "pneumonia", "covid"), preprocessing=Preprocessing(size_px=(64, 64)),
+                        provenance={{}}, metrics={{}}, splits={{}})
+            cli.main()
+            """
+        )
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(Path(__file__).parents[1])])}
+
+    def audit(*arguments: object) -> str:
+        return subprocess.run(
+            [sys.executable, program, *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    assert "brighten" in audit("list", "perturbations").split()
+    document = json.loads(
+        audit("run", "--model", "C", "--data", manifest, "--suite", "bright.toml", "--detector", "annotated", "--boxes",
+              manifest.parent / "boxes.json", "--relevance-images", 0, "--json")
+    )  # fmt: skip
+    run = tmp_path / document["run"]
+    uses = {u["condition"]: u for u in json.loads((run / "conditions.json").read_text())["conditions"]}
+    assert uses["brighter"]["n_images"] == 8
+    assert uses["brighter"]["not_applied"] == {"not for this class": 4}
+    assert uses["brighter"]["changed_share"] > 0.9
+    plan = json.loads((run / "plan.json").read_text())
+    entry = next(c for c in plan["suite"]["conditions"] if c["name"] == "brighter")
+    assert (entry["perturbation_version"], entry["parameters"]) == (3, {"most": 60})
+    assert "not for this class: 4" in (run / "report.html").read_text()
+
+
+def test_broken_plugins_are_said(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(site))
+    with pytest.raises(UsageError, match="cannot be imported"):
+        make_perturbation("broken", {})
+    assert "broken" in PERTURBATIONS.names()
+
+
+def test_a_perturbation_that_breaks_the_contract_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half:
+        name = "half"
+        version = 1
+
+    class Greedy(Half):
+        needs = ("a scanner",)
+
+        def draw(self) -> None: ...
+
+        def apply(self) -> None: ...
+
+    makers = {**PERTURBATIONS._makers, "half": Half, "greedy": Greedy}
+    monkeypatch.setattr(PERTURBATIONS, "_makers", makers)
+    with pytest.raises(UsageError, match="has no needs, draw, apply"):
+        make_perturbation("half", {})
+    with pytest.raises(UsageError, match="several sources"):
+        make_perturbation("greedy", {})

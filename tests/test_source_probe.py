@@ -1,0 +1,94 @@
+"""What tells the source, and what the source tells, on cohorts where both are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from audit.models.bundle import load_bundle
+from audit.records import Record, TextRegion
+from audit.source_probe import N_PERMUTATIONS, SourceProbe, probe_sources
+
+LABELS = ("normal", "covid")
+
+
+def cohort(folder: Path, *, apart: bool, purity: float = 0.5) -> tuple[list[Record], dict[str, tuple[TextRegion, ...]]]:
+    """Return 80 films of 40 patients from two sources; `apart` gives one of them a darker border and a word."""
+    rng = np.random.default_rng(0)
+    records, regions = [], {}
+    for number in range(80):
+        patient = number // 2
+        north = patient % 2 == 0
+        label = LABELS[int(north if patient % 20 < 20 * (2 * purity - 1) else patient % 4 < 2)]
+        image = rng.normal(120, 20, (64, 64))
+        if apart and north:
+            image[:6] -= 60
+        path = folder / f"{number}.png"
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(path)
+        record = Record(
+            id=str(number), path=path, label=label, patient=f"p{patient}", source="north" if north else "south"
+        )
+        records.append(record)
+        word = "MOBILE" if apart and north else "ERECT"
+        regions[record.id] = (TextRegion(x0=2, y0=2, x1=30, y1=9, text=word),)
+    return records, regions
+
+
+@pytest.fixture
+def probe(tmp_path: Path, write_bundle: Callable[..., Path]) -> Callable[..., SourceProbe]:
+    bundle = load_bundle(write_bundle("C", classes=LABELS))
+
+    def run(**how: object) -> SourceProbe:
+        records, regions = cohort(tmp_path, **how)
+        return probe_sources(bundle, records, regions, seed=0, on_image=lambda: None)
+
+    return run
+
+
+def test_what_is_there_is_told_and_what_is_not_is_chance(probe: Callable[..., SourceProbe]) -> None:
+    told = {(p.label, p.view): p for p in probe(apart=True).probes}
+    assert set(told) == {
+        (label, v) for label in LABELS for v in ("features", "histogram", "border", "thumbnail", "text")
+    }
+    for label in LABELS:
+        for view in ("border", "text", "thumbnail"):
+            assert told[label, view].auc > 0.95, (label, view)
+            assert told[label, view].p == 1 / (1 + N_PERMUTATIONS)
+            assert (told[label, view].n_images, told[label, view].n_patients) == (40, 20)
+    none = probe(apart=False).probes
+    assert sum(p.p <= 0.05 for p in none) <= 1, "ten probes of nothing"
+    assert all(abs(p.null_auc - 0.5) < 0.08 for p in none), "the null must be chance"
+
+
+def test_class_from_source_by_hand(probe: Callable[..., SourceProbe], tmp_path: Path) -> None:
+    found = probe(apart=False)
+    assert found.class_from_source <= 0.6
+    assert found.majority == 0.5
+    assert probe(apart=False, purity=1.0).class_from_source == 1.0, "every class from a source of its own"
+    assert not probe(apart=False, purity=1.0).probes, "no class from two sources"
+
+
+def test_model_accuracy_is_the_models(probe: Callable[..., SourceProbe], tmp_path: Path) -> None:
+    bundle = load_bundle(tmp_path / "models/C")
+    found = probe(apart=True)
+    records, _ = cohort(tmp_path, apart=True)
+    right = 0
+    for record in records:
+        image = np.asarray(Image.open(record.path))
+        logits = bundle.logits(bundle.preprocessing.prepare(image)[None])[0]
+        right += bundle.classes[int(logits.argmax())] == record.label
+    assert found.model_accuracy == pytest.approx(right / 80)
+
+
+def test_penultimate_is_what_the_head_reads(write_bundle: Callable[..., Path]) -> None:
+    import torch
+
+    bundle = load_bundle(write_bundle("C"))
+    inputs = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    logits, features = bundle.penultimate(inputs)
+    assert torch.allclose(bundle.network.classifier(features), logits, atol=1e-6)
+    assert torch.equal(logits, bundle.logits(inputs))
