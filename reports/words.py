@@ -162,16 +162,20 @@ def second_opinion(run: RunView) -> str:
 
 
 def not_applied(run: RunView) -> list[str]:
-    """Say why conditions were not applied to some images: for each reason, to how many, under which conditions."""
-    found: dict[tuple[str, int], list[str]] = {}
+    """Say why conditions were not applied to some images: for each reason, to how many at most, under which conditions."""
+    found: dict[str, dict[str, int]] = {}
     for use in run.uses.values():
         for reason, count in use.not_applied.items():
-            found.setdefault((reason, count), []).append(use.condition)
+            found.setdefault(reason, {})[use.condition] = count
     total = run.plan["data"]["n_images"]
-    return [
-        f"{reason}: {count} of {total} images, under {names[0] if len(names) == 1 else f'{len(names)} conditions ({names[0]}, ...)'}"
-        for (reason, count), names in sorted(found.items(), key=lambda item: (-item[0][1], item[0][0]))
-    ]
+    lines = []
+    for reason, counts in sorted(found.items(), key=lambda item: (-max(item[1].values()), item[0])):
+        most = max(counts.values())
+        worst = next(name for name, count in counts.items() if count == most)
+        where = worst if len(counts) == 1 else f"{len(counts)} conditions, most under {worst}"
+        up_to = "" if min(counts.values()) == most else "up to "
+        lines.append(f"{reason}: {up_to}{most} of {total} images, {where}")
+    return lines
 
 
 def reach(run: RunView) -> str:

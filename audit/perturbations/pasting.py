@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -42,6 +43,8 @@ class PasteDraw:
 
     patches: tuple[Patch, ...]
     """In the order in which they are laid."""
+    opacity: float
+    """How far all of it shows, 0 to 1."""
     donor_id: str
     """Record that the first of them comes from."""
     donor_label: str | None
@@ -65,7 +68,8 @@ class PasteLetters:
     """Paste the text of other images, at its own relative place, size and contrast, without the film behind it.
 
     Letters keep their contrast with their surroundings and are laid on the target's own film, so that the edit shows no
-    rectangle. A place inside the lungs, or one that is taken, is changed for a free corner.
+    rectangle. Text of the film's own that is in their place makes way. A place inside the lungs is changed for a free
+    corner.
 
     Parameters
     ----------
@@ -113,26 +117,37 @@ class PasteLetters:
             under = edited[patch.y0 : patch.y0 + h, patch.x0 : patch.x0 + w]
             film = under.astype(np.float32)
             under[...] = np.clip(np.rint(film + patch.opacity * (patch.level - film)), 0, 255).astype(np.uint8)
+        if drawn.opacity < 1:
+            mixed = image + np.float32(drawn.opacity) * (edited.astype(np.float32) - image)
+            edited = np.rint(mixed).astype(np.uint8)
         return edited
 
     def _placed(self, scene: Scene, donor: Donor, rng: np.random.Generator) -> PasteDraw | NotApplicable:
         height, width = scene.image.shape
         own = text_boxes(scene.regions, (height, width))
         covered = cover(own, (height, width))
-        taken: list[Box] = list(own)
+        taken: list[Box] = []
         patches: list[Patch] = []
         for letters in self._letters(scene, donor, rng):
             box = _box(letters, (height, width))
             if self._source != "own":
-                moved = _settled(box, taken, scene, rng)
+                moved = _settled(box, taken, own, scene, rng)
                 if moved is None:
                     continue
                 box = moved
             taken.append(box)
-            patches.append(_laid(letters, box, scene.image, covered, self._opacity))
+            patches.append(_laid(letters, box, scene.image, covered))
         if not patches:
             return NotApplicable("no free place for letters")
-        return PasteDraw(patches=tuple(patches), donor_id=donor.record.id, donor_label=donor.record.label)
+        if self._source != "own":
+            replaced = [text for text in own if any(overlap(text, box) for box in taken)]
+            patches = [_erasure(text, scene.image, covered) for text in replaced] + patches
+        return PasteDraw(
+            patches=tuple(patches),
+            opacity=self._opacity,
+            donor_id=donor.record.id,
+            donor_label=donor.record.label,
+        )
 
     def _letters(self, scene: Scene, donor: Donor, rng: np.random.Generator) -> list[_Letters]:
         """Cut letters out of one donor, or of as many as the count takes, scaled to the target."""
@@ -182,19 +197,25 @@ def _box(letters: _Letters, shape: tuple[int, int]) -> Box:
     return left, top, left + w, top + h
 
 
-def _settled(box: Box, taken: list[Box], scene: Scene, rng: np.random.Generator) -> Box | None:
-    """Return the box, or a free corner if it lies on other text or in the lungs."""
+def _settled(box: Box, taken: Sequence[Box], own: Sequence[Box], scene: Scene, rng: np.random.Generator) -> Box | None:
+    """Return the box, or a free corner if it lies on letters pasted before or in the lungs."""
     height, width = scene.image.shape
     shape = (height, width)
     if not in_lungs(box, scene.lungs, shape) and not any(overlap(box, other) for other in taken):
         return box
-    return free_corner((box[3] - box[1], box[2] - box[0]), taken, scene.lungs, shape, rng)
+    return free_corner((box[3] - box[1], box[2] - box[0]), [*taken, *own], scene.lungs, shape, rng)
 
 
-def _laid(letters: _Letters, box: Box, image: GreyImage, covered: NDArray[np.bool_], opacity: float) -> Patch:
+def _erasure(text: Box, image: GreyImage, covered: NDArray[np.bool_]) -> Patch:
+    """Take the film's own text away where other letters take its place."""
+    film = inpaint(image, text, covered).astype(np.float32)
+    return Patch(x0=text[0], y0=text[1], level=film, opacity=np.ones_like(film))
+
+
+def _laid(letters: _Letters, box: Box, image: GreyImage, covered: NDArray[np.bool_]) -> Patch:
     """Give the letters the target's film as their background."""
     x0, y0, x1, y1 = box
     hidden = covered.copy()
     hidden[y0:y1, x0:x1] = True
     film = inpaint(image, box, hidden).astype(np.float32)
-    return Patch(x0=x0, y0=y0, level=film + letters.contrast, opacity=letters.opacity * np.float32(opacity))
+    return Patch(x0=x0, y0=y0, level=film + letters.contrast, opacity=letters.opacity)
