@@ -21,13 +21,18 @@ CONDITION = "text-mask-inpaint"
 def main(run: Path, out: Path) -> None:
     cases = json.loads((run / "examples/examples.json").read_text(encoding="utf-8"))["examples"]
     case = next(c for c in cases if c["condition"] == CONDITION)
-    other = next(c for c in cases if c["condition"] == "letters-other-class")
+    pasted = [c for c in cases if c["condition"] == "letters-other-class"]
+    other = next((c for c in pasted if c["record"] != case["record"]), pasted[0])
     folder = run / "examples"
     panels = [
         (_open(folder, case["clean"]), "as it is", case["clean"]),
         (_open(folder, case["edit"]), "its text masked", case["edit"]),
         (_overlaid(folder, case), "relevance (LRP)", None),
-        (_open(folder, other["clean"]), "another film", other["clean"]),
+        (
+            _open(folder, other["clean"]),
+            "another film" if other["record"] != case["record"] else "the same film",
+            other["clean"],
+        ),
         (_open(folder, other["edit"]), "foreign letters pasted", other["edit"]),
     ]
     width = len(panels) * (SIDE_PX + GAP_PX) - GAP_PX
