@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from audit.conditions import Suite, load_suite
-from audit.images import read_gray
+from audit.images import read_gray, read_mask
 from audit.manifests import load_cohort
 from audit.models.bundle import Bundle, load_bundle, save_bundle
 from audit.models.networks import build_network
@@ -96,7 +96,15 @@ def naive(bundle: Bundle, suite: Suite, records: list[Record], detector: TextDet
         for c, condition in enumerate(suite.conditions):
             image = read_gray(record.path)
             regions = tuple(detector.detect(image))
-            scene = Scene(image=image, record=record, regions=regions, donors=stage.donors, background=stage.background)
+            lungs = None if record.lung_mask is None else read_mask(record.lung_mask, image.shape)
+            scene = Scene(
+                image=image,
+                record=record,
+                regions=regions,
+                donors=stage.donors,
+                lungs=lungs,
+                background=stage.background,
+            )
             if condition.name != "clean":
                 perturbation = make_perturbation(condition.perturbation, condition.parameters)
                 drawn = perturbation.draw(scene, generator_for(SEED, record.id, condition.stream, 0))

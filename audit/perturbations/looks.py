@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,6 +20,7 @@ _COARSE_PX = 256
 # Cycles an image side up to which the amplitude is taken over (Yang & Soatto 2020 take a hundredth of the side, which on a
 # film reaches the lungs' own frequencies: their phase under another amplitude is no chest any more).
 _LOW_CYCLES = 1
+_LOW = np.ix_(range(-_LOW_CYCLES, _LOW_CYCLES + 1), range(_LOW_CYCLES + 1))
 # Centres of the bands of sharpness, in cycles a long side; the first is the reference.
 _BANDS = np.geomspace(6, 320, 13)
 # Most that a band is damped or raised: raising more would only show noise.
@@ -37,7 +39,7 @@ class Look:
     quantiles: Field
     """(256,) grey levels at even shares of the pixels."""
     low_amplitude: Field
-    """(2c + 1, 2c + 1) amplitude of the lowest frequencies, per pixel."""
+    """(2c + 1, c + 1) amplitude of the lowest frequencies, per pixel: rows from -c to c cycles, columns from 0 to c."""
     band_amplitude: Field
     """(bands,) amplitude relative to the first band; nan beyond the film's own resolution."""
     jpeg_table: tuple[int, ...] | None
@@ -67,7 +69,7 @@ def measure_look(image: GreyImage, jpeg_table: tuple[int, ...] | None) -> Look:
     span = int(image.max()) - int(image.min()) + 1
     return Look(
         quantiles=_quantiles(image),
-        low_amplitude=np.abs(_low(_coarse(image))) / _COARSE_PX**2,
+        low_amplitude=np.abs(_spectrum(_coarse(image))[_LOW]) / _COARSE_PX**2,
         band_amplitude=_band_amplitude(image),
         jpeg_table=jpeg_table,
         n_levels=256 if used > 0.8 * span else max(2, round(256 * used / span)),
@@ -102,10 +104,9 @@ def _with_low_amplitude(image: GreyImage, look: Look) -> GreyImage:
     """Take over the amplitude of the lowest frequencies, and keep the phase (Fourier domain adaptation)."""
     if min(image.shape) <= 2 * _LOW_CYCLES + 1:
         return image.copy()
-    spectrum = np.fft.fftshift(np.fft.fft2(image.astype(np.float64)))
-    low = _centre(spectrum)
-    low[...] = look.low_amplitude * image.size * np.exp(1j * np.angle(low))
-    return _grey(np.real(np.fft.ifft2(np.fft.ifftshift(spectrum))))
+    spectrum = _spectrum(image)
+    spectrum[_LOW] = look.low_amplitude * image.size * np.exp(1j * np.angle(spectrum[_LOW]))
+    return _grey(scipy.fft.irfft2(spectrum, s=image.shape))
 
 
 def _with_sharpness(image: GreyImage, look: Look) -> GreyImage:
@@ -117,7 +118,7 @@ def _with_sharpness(image: GreyImage, look: Look) -> GreyImage:
     gains = np.clip(look.band_amplitude[known] / np.maximum(own[known], 1e-12), *_GAIN_LIMITS)
     cycles = _cycles(image.shape)
     gain = np.interp(np.log(np.maximum(cycles, 1e-3)), np.log(_BANDS[known]), gains, left=1.0)
-    return _grey(np.real(np.fft.ifft2(np.fft.fft2(image.astype(np.float64)) * gain)))
+    return _grey(scipy.fft.irfft2(_spectrum(image) * gain.astype(np.float32), s=image.shape))
 
 
 def _with_histogram(image: GreyImage, look: Look) -> GreyImage:
@@ -160,31 +161,26 @@ def _quantiles(image: GreyImage) -> Field:
     return np.asarray(np.quantile(image, np.linspace(0, 1, 256)), dtype=np.float64)
 
 
-def _coarse(image: GreyImage) -> Field:
-    return np.asarray(cv2.resize(image, (_COARSE_PX, _COARSE_PX), interpolation=cv2.INTER_AREA), dtype=np.float64)
+def _coarse(image: GreyImage) -> GreyImage:
+    return np.asarray(cv2.resize(image, (_COARSE_PX, _COARSE_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _low(image: Field) -> NDArray[np.complex128]:
-    return _centre(np.fft.fftshift(np.fft.fft2(image))).copy()
+def _spectrum(image: NDArray[np.generic]) -> NDArray[np.complex64]:
+    """Return the half spectrum (h, w // 2 + 1) of a real image: in single precision, for films may have many megapixels."""
+    return np.asarray(scipy.fft.rfft2(image.astype(np.float32)), dtype=np.complex64)
 
 
-def _centre(spectrum: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Return the view (2c + 1, 2c + 1) of the lowest frequencies of a shifted spectrum."""
-    y, x = spectrum.shape[0] // 2, spectrum.shape[1] // 2
-    return spectrum[y - _LOW_CYCLES : y + _LOW_CYCLES + 1, x - _LOW_CYCLES : x + _LOW_CYCLES + 1]
-
-
-def _cycles(shape: tuple[int, ...]) -> Field:
-    """Return the frequency of each coefficient (h, w), in cycles a long side."""
-    fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1])[None, :]
-    return np.asarray(np.hypot(fy, fx) * max(shape), dtype=np.float64)
+def _cycles(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the frequency of each coefficient of the half spectrum, in cycles a long side."""
+    fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
+    return np.hypot(fy.astype(np.float32), fx.astype(np.float32)) * np.float32(max(shape))
 
 
 def _band_amplitude(image: GreyImage) -> Field:
     # A window keeps the jump between opposite edges out of the spectrum.
-    window = np.hanning(image.shape[0])[:, None] * np.hanning(image.shape[1])[None, :]
-    centred = image.astype(np.float64) - float(image.mean())
-    power = np.square(np.abs(np.fft.fft2(centred * window))).ravel()
+    rows, columns = (np.hanning(side).astype(np.float32) for side in image.shape)
+    centred = (image - np.float32(image.mean())) * rows[:, None] * columns[None, :]
+    power = np.square(np.abs(_spectrum(centred))).ravel()
     edges = np.sqrt(_BANDS[1:] * _BANDS[:-1])
     edges = np.concatenate([[_BANDS[0] ** 2 / edges[0]], edges, [_BANDS[-1] ** 2 / edges[-1]]])
     band = np.digitize(_cycles(image.shape).ravel(), edges) - 1
