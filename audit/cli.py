@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from audit.cli_text import BOXES, Json, text_app
 from audit.errors import AuditError
 
 # rich strips colours for NO_COLOR by itself, but typer forces terminal codes on some CI machines.
@@ -29,12 +30,8 @@ app = typer.Typer(
 data_app = typer.Typer(help="Turn published data sets into manifests.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 
-text_app = typer.Typer(help="Find text, and score the finder.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(text_app, name="text")
 
-DetectorOption = Annotated[str, typer.Option(help="cascade, rapidocr, markers, easyocr or annotated.")]
-_BOXES = "File of hand-made text boxes: all that annotated knows, and added to what another finder finds."
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 
 
@@ -49,7 +46,7 @@ def run_command(
     detector: Annotated[
         str | None, typer.Option(help="Text finder: cascade, rapidocr, markers, easyocr or annotated.")
     ] = None,
-    boxes: Annotated[str | None, typer.Option(help=_BOXES)] = None,
+    boxes: Annotated[str | None, typer.Option(help=BOXES)] = None,
     ignore_label: Annotated[
         list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
     ] = None,
@@ -101,7 +98,7 @@ def plan_command(
     detector: Annotated[
         str | None, typer.Option(help="Text finder: cascade, rapidocr, markers, easyocr or annotated.")
     ] = None,
-    boxes: Annotated[str | None, typer.Option(help=_BOXES)] = None,
+    boxes: Annotated[str | None, typer.Option(help=BOXES)] = None,
     ignore_label: Annotated[
         list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
     ] = None,
@@ -214,67 +211,6 @@ def data_build_command(
     from audit.commands import data
 
     raise typer.Exit(data.build(name, root, out or Path(f"{name}.csv"), exclude=exclude, seed=seed))
-
-
-@text_app.command("find")
-def text_find_command(
-    images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...")],
-    detector: DetectorOption = "cascade",
-    boxes: Annotated[Path | None, typer.Option(help=_BOXES)] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of the text cache; default: none.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Print the text regions of images, in pixels of the stored image."""
-    from audit.commands import text
-
-    raise typer.Exit(text.find(images, detector, boxes=boxes, cache=cache, as_json=as_json))
-
-
-@text_app.command("score")
-def text_score_command(
-    boxes: Annotated[Path, typer.Option(help="JSON file of hand-drawn boxes.")],
-    detector: DetectorOption = "cascade",
-    out: Annotated[Path | None, typer.Option(help="JSON file to write the figures to.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Score a text finder against hand-drawn boxes: recall by class, source and kind, false regions."""
-    from audit.commands import text
-
-    raise typer.Exit(text.score(boxes, detector, out=out, as_json=as_json))
-
-
-@text_app.command("atlas")
-def text_atlas_command(
-    data: Annotated[Path, typer.Option(help="Manifest with class labels.")],
-    detector: DetectorOption = "cascade",
-    boxes: Annotated[Path | None, typer.Option(help=_BOXES)] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of the text cache; default: that of audit run.")] = None,
-    ignore_label: Annotated[
-        list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
-    ] = None,
-    on_bad_image: Annotated[str, typer.Option(help="fail, or skip and count.")] = "fail",
-    seed: Annotated[int, typer.Option(help="Seed of permutations.")] = 0,
-    sheet: Annotated[Path | None, typer.Option(help="PNG to draw the glyph clusters on.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Show which text stands where in a cohort, and how far it tells the class, before any model."""
-    from audit.commands import text
-    from audit.config import Settings
-    from audit.manifests import check_on_bad_image
-
-    raise typer.Exit(
-        text.atlas(
-            data,
-            detector,
-            boxes=boxes,
-            cache=cache or Path(Settings().cache),
-            ignore_labels=tuple(ignore_label or ()),
-            on_bad_image=check_on_bad_image(on_bad_image),
-            seed=seed,
-            sheet=sheet,
-            as_json=as_json,
-        )
-    )
 
 
 @app.command("demo")

@@ -251,3 +251,13 @@ def test_lung_masks_of_another_size_count_as_missing(write_cohort: Callable[...,
     assert read_mask(cohort.records[0].lung_mask, (96, 96)).sum() == 900
     assert cohort.masks_hash != load_cohort(write_cohort(2)).masks_hash
     assert read_gray(cohort.records[0].path).shape == (96, 96)
+
+
+def test_a_finder_is_not_scored_with_the_answers(audit: Audit, tmp_path: Path) -> None:
+    Image.fromarray(np.full((80, 90), 100, np.uint8)).save(tmp_path / "a.png")
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"images": {"a.png": [{"box": [5, 5, 30, 15], "text": "SEDUTO"}]}}))
+    for detector, recall in (("markers", 0.0), ("annotated", 1.0)):
+        code, out, _ = audit("text", "score", "--boxes", boxes, "--detector", detector, "--json")
+        assert code == 0
+        assert json.loads(out)["recalls"][0]["recall"] == recall, detector
