@@ -21,6 +21,7 @@ from audit.perturbations.looks import FACTORS, measure_look
 from audit.perturbations.marker_only import MarkerOnly
 from audit.perturbations.masking import PlaceboMask, TextMask
 from audit.perturbations.pasting import PasteLetters
+from audit.perturbations.places import cover
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
 
@@ -159,6 +160,20 @@ def test_mask_covers_text_and_nothing_else(scene: Scene) -> None:
     expected[3:17, 2:32] = 0
     expected[78:94, 108:122] = 0
     assert np.array_equal(edited, expected)
+
+
+@pytest.mark.parametrize("fill", sorted(FILLS))
+@given(st.integers(1, 40), st.integers(2, 40), st.data())
+@settings(max_examples=60, deadline=None)
+def test_fills_are_pure(fill: str, height: int, width: int, data: st.DataObject) -> None:
+    x0, y0 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    box = (x0, y0, data.draw(st.integers(x0 + 1, width)), data.draw(st.integers(y0 + 1, height)))
+    image = np.random.default_rng(height * width).integers(0, 255, (height, width), dtype=np.uint8)
+    covered = cover([box], (height, width))
+    first = FILLS[fill](image, box, covered)
+    for level in (3, 200):
+        np.full(50_000, level, np.uint8)  # what is left in freed memory must not matter
+        assert np.array_equal(FILLS[fill](image, box, covered), first)
 
 
 @pytest.mark.parametrize("fill", sorted(FILLS))
