@@ -101,11 +101,16 @@ def _with_frame(image: GreyImage, look: Look) -> GreyImage:
 
 
 def _with_low_amplitude(image: GreyImage, look: Look) -> GreyImage:
-    """Take over the amplitude of the lowest frequencies, and keep the phase (Fourier domain adaptation)."""
+    """Take over the amplitude of the lowest frequencies but the mean, and keep the phase (Fourier domain adaptation).
+
+    The mean belongs to the histogram; taking it over here too would only drive grey levels out of their range.
+    """
     if min(image.shape) <= 2 * _LOW_CYCLES + 1:
         return image.copy()
     spectrum = _spectrum(image)
+    mean = spectrum[0, 0]
     spectrum[_LOW] = look.low_amplitude * image.size * np.exp(1j * np.angle(spectrum[_LOW]))
+    spectrum[0, 0] = mean
     return _grey(scipy.fft.irfft2(spectrum, s=image.shape))
 
 

@@ -18,8 +18,10 @@ from audit.perturbations.places import Box, cover, free_corner, in_lungs, overla
 GreyImage = NDArray[np.uint8]
 Field = NDArray[np.float32]
 _SOURCES = ("other-class", "same-class", "own")
-# Contrast with the film behind it, in grey levels, from which on a pixel begins to belong to a letter, and does wholly.
+# Contrast with the film behind it from which on a pixel begins to belong to a letter, and does wholly: in grey levels at
+# least, and as shares of the letter's own, for a bone's edge beside it is fainter than it.
 _FAINT_LEVELS, _FIRM_LEVELS = 5.0, 15.0
+_FAINT_SHARE, _FIRM_SHARE = 0.25, 0.5
 _DONORS_PER_LETTER = 4
 
 
@@ -173,7 +175,10 @@ def _cut(donor: Donor, pixels: GreyImage, shape: tuple[int, ...], size: float) -
     for box in boxes:
         x0, y0, x1, y1 = box
         contrast: Field = pixels[y0:y1, x0:x1].astype(np.float32) - inpaint(pixels, box, covered)
-        opacity: Field = np.clip((np.abs(contrast) - _FAINT_LEVELS) / (_FIRM_LEVELS - _FAINT_LEVELS), 0, 1)
+        strength = np.abs(contrast)
+        peak = float(np.quantile(strength, 0.98))
+        faint, firm = max(_FAINT_LEVELS, _FAINT_SHARE * peak), max(_FIRM_LEVELS, _FIRM_SHARE * peak)
+        opacity: Field = np.clip((strength - faint) / (firm - faint), 0, 1)
         h, w = (max(1, min(limit, round(side * scale))) for side, limit in zip(contrast.shape, shape, strict=True))
         if (h, w) != contrast.shape:
             how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
