@@ -8,12 +8,15 @@ import sys
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from audit.cli_text import BOXES, Json, text_app
 from audit.errors import AuditError
+
+if TYPE_CHECKING:
+    from audit.config import Settings
 
 # rich strips colours for NO_COLOR by itself, but typer forces terminal codes on some CI machines.
 if os.environ.get("NO_COLOR"):
@@ -35,53 +38,57 @@ app.add_typer(text_app, name="text")
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 
 
+ModelOption = Annotated[str | None, typer.Option(help="Bundle: NAME for models/NAME, or a folder.")]
+DataOption = Annotated[str | None, typer.Option(help="Manifest (CSV or Parquet); default: the one it was trained on.")]
+SplitOption = Annotated[str | None, typer.Option(help="auto, test, train, validation or all.")]
+SuiteOption = Annotated[str | None, typer.Option(help="quick, standard, full, or a TOML file.")]
+FinderOption = Annotated[
+    str | None, typer.Option(help="Text finder: cascade, rapidocr, markers, easyocr or annotated.")
+]
+BoxesOption = Annotated[str | None, typer.Option(help=BOXES)]
+IgnoreOption = Annotated[list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")]
+BadImageOption = Annotated[str | None, typer.Option(help="fail, or skip and count.")]
+SeedOption = Annotated[int | None, typer.Option(help="Seed of every draw and resample.")]
+MapsOption = Annotated[int | None, typer.Option(help="Images that get an LRP map; 0 for none.")]
+CacheOption = Annotated[str | None, typer.Option(help="Folder of the text cache.")]
+
+
 @app.command("run")
 def run_command(
-    model: Annotated[str | None, typer.Option(help="Bundle: NAME for models/NAME, or a folder.")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Manifest (CSV or Parquet); default: the one it was trained on.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="auto, test, train, validation or all.")] = None,
-    suite: Annotated[str | None, typer.Option(help="quick, standard, full, or a TOML file.")] = None,
-    detector: Annotated[
-        str | None, typer.Option(help="Text finder: cascade, rapidocr, markers, easyocr or annotated.")
-    ] = None,
-    boxes: Annotated[str | None, typer.Option(help=BOXES)] = None,
-    ignore_label: Annotated[
-        list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
-    ] = None,
-    on_bad_image: Annotated[str | None, typer.Option(help="fail, or skip and count.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every draw and resample.")] = None,
+    model: ModelOption = None,
+    data: DataOption = None,
+    split: SplitOption = None,
+    suite: SuiteOption = None,
+    detector: FinderOption = None,
+    boxes: BoxesOption = None,
+    ignore_label: IgnoreOption = None,
+    on_bad_image: BadImageOption = None,
+    seed: SeedOption = None,
     resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples of patients.")] = None,
-    relevance_images: Annotated[int | None, typer.Option(help="Images that get an LRP map; 0 for none.")] = None,
+    relevance_images: MapsOption = None,
     judge_images: Annotated[int | None, typer.Option(help="Images that EasyOCR judges the finder on.")] = None,
     runs: Annotated[str | None, typer.Option(help="Folder for run folders.")] = None,
-    cache: Annotated[str | None, typer.Option(help="Folder of the text cache.")] = None,
+    cache: CacheOption = None,
     gate: Annotated[bool, typer.Option("--gate", help="Judge, by the default rules if none are configured.")] = False,
     as_json: Json = False,
 ) -> None:
     """Audit a model: edit its test images, measure what moves, write the report."""
-    from audit.config import load_settings
-
-    given: dict[str, Any] = {
-        "model": model,
-        "data": data,
-        "split": split,
-        "suite": suite,
-        "detector": detector,
-        "boxes": boxes,
-        "ignore_label": tuple(ignore_label) if ignore_label else None,
-        "on_bad_image": on_bad_image,
-        "seed": seed,
-        "resamples": resamples,
-        "relevance_images": relevance_images,
-        "judge_images": judge_images,
-        "runs": runs,
-        "cache": cache,
-    }
-    settings = load_settings(given, Path())
-    if not settings.model:
-        raise typer.BadParameter("no model is named; give --model NAME, or set model in [run] of audit.toml")
+    settings = _settings(
+        model=model,
+        data=data,
+        split=split,
+        suite=suite,
+        detector=detector,
+        boxes=boxes,
+        ignore_label=ignore_label,
+        on_bad_image=on_bad_image,
+        seed=seed,
+        resamples=resamples,
+        relevance_images=relevance_images,
+        judge_images=judge_images,
+        runs=runs,
+        cache=cache,
+    )
     from audit.commands import auditing
 
     raise typer.Exit(auditing.run(settings, gate=gate, as_json=as_json, command=["audit", *sys.argv[1:]]))
@@ -89,48 +96,47 @@ def run_command(
 
 @app.command("plan")
 def plan_command(
-    model: Annotated[str | None, typer.Option(help="Bundle: NAME for models/NAME, or a folder.")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Manifest (CSV or Parquet); default: the one it was trained on.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="auto, test, train, validation or all.")] = None,
-    suite: Annotated[str | None, typer.Option(help="quick, standard, full, or a TOML file.")] = None,
-    detector: Annotated[
-        str | None, typer.Option(help="Text finder: cascade, rapidocr, markers, easyocr or annotated.")
-    ] = None,
-    boxes: Annotated[str | None, typer.Option(help=BOXES)] = None,
-    ignore_label: Annotated[
-        list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
-    ] = None,
-    on_bad_image: Annotated[str | None, typer.Option(help="fail, or skip and count.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every draw and resample.")] = None,
-    relevance_images: Annotated[int | None, typer.Option(help="Images that get an LRP map; 0 for none.")] = None,
-    cache: Annotated[str | None, typer.Option(help="Folder of the text cache.")] = None,
+    model: ModelOption = None,
+    data: DataOption = None,
+    split: SplitOption = None,
+    suite: SuiteOption = None,
+    detector: FinderOption = None,
+    boxes: BoxesOption = None,
+    ignore_label: IgnoreOption = None,
+    on_bad_image: BadImageOption = None,
+    seed: SeedOption = None,
+    relevance_images: MapsOption = None,
+    cache: CacheOption = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG to draw every condition on, on a film of each class.")] = None,
     as_json: Json = False,
 ) -> None:
     """Say what audit run would do, and what it would cost, without doing it."""
-    from audit.config import load_settings
-
-    given: dict[str, Any] = {
-        "model": model,
-        "data": data,
-        "split": split,
-        "suite": suite,
-        "detector": detector,
-        "boxes": boxes,
-        "ignore_label": tuple(ignore_label) if ignore_label else None,
-        "on_bad_image": on_bad_image,
-        "seed": seed,
-        "relevance_images": relevance_images,
-        "cache": cache,
-    }
-    settings = load_settings(given, Path())
-    if not settings.model:
-        raise typer.BadParameter("no model is named; give --model NAME, or set model in [run] of audit.toml")
+    settings = _settings(
+        model=model,
+        data=data,
+        split=split,
+        suite=suite,
+        detector=detector,
+        boxes=boxes,
+        ignore_label=ignore_label,
+        on_bad_image=on_bad_image,
+        seed=seed,
+        relevance_images=relevance_images,
+        cache=cache,
+    )
     from audit.commands import planning
 
     raise typer.Exit(planning.plan(settings, sheet=sheet, as_json=as_json))
+
+
+def _settings(*, ignore_label: list[str] | None, **given: Any) -> Settings:
+    """Lay what the command line gave over the other settings."""
+    from audit.config import load_settings
+
+    settings = load_settings({**given, "ignore_label": tuple(ignore_label) if ignore_label else None}, Path())
+    if not settings.model:
+        raise typer.BadParameter("no model is named; give --model NAME, or set model in [run] of audit.toml")
+    return settings
 
 
 @app.command("train")

@@ -18,6 +18,7 @@ from audit.records import Record
 from audit.relevance.lrp import Attributor
 from audit.run import Preparation
 from audit.text.cache import RegionCache
+from audit.text.find import find_in
 
 # Images that are timed, and images whose text is looked for in the cache.
 _TIMED = 3
@@ -74,8 +75,8 @@ def forecast(
     known = [regions_of.knows(read_gray(record.path)) for record in looked_up]
     timed = looked_up[:_TIMED]
     unknown = [record for record, cached in zip(looked_up, known, strict=True) if not cached][:_TIMED]
-    text_s = _seconds(unknown, lambda record: regions_of.find(read_gray(record.path)))
-    regions = {record.id: tuple(regions_of.find(read_gray(record.path))) for record in timed}
+    text_s = _seconds(unknown, lambda record: find_in(record.path, regions_of))
+    regions = {record.id: find_in(record.path, regions_of) for record in timed}
     stage = set_stage(timed, regions, seed)
     perturbations = make_perturbations(prepared.suite)
 

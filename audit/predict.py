@@ -100,7 +100,13 @@ def make_variant(scene: Scene, condition: Condition, perturbation: Perturbation,
     """Edit one image; the result depends on (seed, record id, condition, draw) alone."""
     drawn = perturbation.draw(scene, generator_for(seed, scene.record.id, condition.stream, draw))
     if isinstance(drawn, NotApplicable):
-        return Variant(condition=condition.name, draw=draw, image=scene.image, changed_share=0.0, why_not=drawn.reason)
+        why = drawn.reason or "no reason given"
+        return Variant(condition=condition.name, draw=draw, image=scene.image, changed_share=0.0, why_not=why)
+    if drawn is None:
+        raise AuditError(
+            f"The perturbation of condition {condition.name} drew None. Where it does not apply, draw() must return "
+            "NotApplicable with a reason."
+        )
     edited = perturbation.apply(scene.image, drawn)
     if edited.shape != scene.image.shape or edited.dtype != np.uint8:
         raise AuditError(

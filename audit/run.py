@@ -131,6 +131,7 @@ def run_audit(
         if not records:
             raise TextError(f"The text finder failed on every image. The first: {next(iter(found.failures.values()))}")
         regions = found.regions
+        _check_resumed(run, records)
         _write_regions(run, records, regions)
     opinion = _second_opinion(prepared.detector, records, regions, settings, clock)
     stage = set_stage(records, regions, settings.seed)
@@ -162,6 +163,18 @@ def run_audit(
     run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
     run.write_json("run.json", _provenance(run, plan, command, clock, relevance_note, opinion, found))
     return run.path, verdict
+
+
+def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
+    """Refuse to go on with other images than the run began with: its shards hold images by their place."""
+    if not run.has("records.parquet"):
+        return
+    begun = [row["record_id"] for row in run.read_rows("records.parquet", ["record_id"])]
+    if begun != [r.id for r in records]:
+        raise TextError(
+            f"The text finder failed on other images than when the run {run.path} began, so it cannot be resumed. Remove the "
+            "folder and start again, or use another finder."
+        )
 
 
 def _write_regions(run: RunFolder, records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]]) -> None:

@@ -271,14 +271,19 @@ def only_donor(scene: Scene, name: str, region: TextRegion) -> DonorPool:
     return DonorPool([replace(donor, regions=(region,))])
 
 
-def test_letters_keep_relative_place_size_and_contrast(tmp_path: Path) -> None:
+def flat_donor(folder: Path) -> Donor:
+    """Return a flat film of level 40 with one bar of level 200."""
     donor_image = np.full((100, 100), 40, np.uint8)
     donor_image[10:20, 6:26] = 200
-    Image.fromarray(donor_image).save(tmp_path / "d.png")
-    donor = Donor(
-        record=Record(id="d", path=tmp_path / "d.png", label="covid", patient="q"),
+    Image.fromarray(donor_image).save(folder / "d.png")
+    return Donor(
+        record=Record(id="d", path=folder / "d.png", label="covid", patient="q"),
         regions=(TextRegion(x0=6, y0=10, x1=26, y1=20),),
     )
+
+
+def test_letters_keep_relative_place_size_and_contrast(tmp_path: Path) -> None:
+    donor = flat_donor(tmp_path)
     image = np.full((200, 200), 70, np.uint8)
     record = Record(id="r", path=Path("r"), label="normal", patient="p")
     scene = Scene(image=image, record=record, regions=(), donors=DonorPool([donor]))
@@ -293,13 +298,7 @@ def test_letters_keep_relative_place_size_and_contrast(tmp_path: Path) -> None:
 
 
 def test_own_text_in_the_way_makes_way(tmp_path: Path) -> None:
-    donor_image = np.full((100, 100), 40, np.uint8)
-    donor_image[10:20, 6:26] = 200
-    Image.fromarray(donor_image).save(tmp_path / "d.png")
-    donor = Donor(
-        record=Record(id="d", path=tmp_path / "d.png", label="covid", patient="q"),
-        regions=(TextRegion(x0=6, y0=10, x1=26, y1=20),),
-    )
+    donor = flat_donor(tmp_path)
     image = np.full((100, 100), 70, np.uint8)
     image[8:28, 20:50] = 255
     image[80:90, 5:25] = 255

@@ -11,10 +11,15 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from audit.errors import UsageError
-from audit.perturbations import PERTURBATIONS, make_perturbation
+from audit.conditions import Condition
+from audit.errors import AuditError, UsageError
+from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, make_perturbation
+from audit.perturbations.donors import DonorPool
+from audit.predict import make_variant
+from audit.records import Record
 
 CODE = '''
 from dataclasses import dataclass
@@ -174,3 +179,28 @@ def test_a_perturbation_that_breaks_the_contract_is_said(monkeypatch: pytest.Mon
         make_perturbation("half", {})
     with pytest.raises(UsageError, match="several sources"):
         make_perturbation("greedy", {})
+
+
+def test_draws_that_say_nothing_are_refused_or_counted(record: Record) -> None:
+    scene = Scene(image=np.zeros((20, 20), np.uint8), record=record, regions=(), donors=DonorPool([]))
+    condition = Condition(name="mine", perturbation="mine", role="stress", parameters={})
+
+    class Silent:
+        name = "mine"
+        version = 1
+        needs: tuple[str, ...] = ()
+
+        def __init__(self, drawn: object) -> None:
+            self.drawn = drawn
+
+        def draw(self, scene: Scene, rng: np.random.Generator) -> object:
+            return self.drawn
+
+        def apply(self, image: np.ndarray, drawn: object) -> np.ndarray:
+            return image[:10]
+
+    with pytest.raises(AuditError, match="must return NotApplicable"):
+        make_variant(scene, condition, Silent(None), 0, 0)
+    assert make_variant(scene, condition, Silent(NotApplicable("")), 0, 0).why_not == "no reason given"
+    with pytest.raises(AuditError, match="must keep type and shape"):
+        make_variant(scene, condition, Silent(1), 0, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,10 @@ def test_a_failing_engine_is_an_error_or_a_counted_skip(
     assert document["skipped"] == {"text finder failed": 1}
     clean = next(e for e in json.loads((path / "effects.json").read_text())["effects"] if e["condition"] == "clean")
     assert clean["n_images"] == 11
+    monkeypatch.setattr("audit.run.make_detector", lambda *_: Fixed(region, fails_on=2))
+    cache = settings.cache
+    with pytest.raises(TextError, match="cannot be resumed"):
+        run_audit(replace(settings, cache=cache + "2"), judge_gates=False, command=[], on_stage=lambda *_: lambda: None)
     monkeypatch.setattr("audit.run.make_detector", lambda *_: Failing())
     with pytest.raises(TextError, match="failed on every image"):
         run_audit(settings, judge_gates=False, command=[], on_stage=lambda *_: lambda: None)
