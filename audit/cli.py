@@ -50,6 +50,8 @@ IgnoreOption = Annotated[list[str] | None, typer.Option(help="A label that is no
 BadImageOption = Annotated[str | None, typer.Option(help="fail, or skip and count.")]
 SeedOption = Annotated[int | None, typer.Option(help="Seed of every draw and resample.")]
 MapsOption = Annotated[int | None, typer.Option(help="Images that get an LRP map; 0 for none.")]
+PresetOption = Annotated[str | None, typer.Option(help="LRP preset, or gradient-x-input or occlusion.")]
+StartOption = Annotated[str | None, typer.Option(help="Where relevance starts: winner, a class, or a contrast A-B.")]
 CacheOption = Annotated[str | None, typer.Option(help="Folder of the text cache.")]
 
 
@@ -66,6 +68,8 @@ def run_command(
     seed: SeedOption = None,
     resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples of patients.")] = None,
     relevance_images: MapsOption = None,
+    relevance_preset: PresetOption = None,
+    relevance_start: StartOption = None,
     judge_images: Annotated[int | None, typer.Option(help="Images that EasyOCR judges the finder on.")] = None,
     runs: Annotated[str | None, typer.Option(help="Folder for run folders.")] = None,
     cache: CacheOption = None,
@@ -85,6 +89,8 @@ def run_command(
         seed=seed,
         resamples=resamples,
         relevance_images=relevance_images,
+        relevance_preset=relevance_preset,
+        relevance_start=relevance_start,
         judge_images=judge_images,
         runs=runs,
         cache=cache,
@@ -106,6 +112,8 @@ def plan_command(
     on_bad_image: BadImageOption = None,
     seed: SeedOption = None,
     relevance_images: MapsOption = None,
+    relevance_preset: PresetOption = None,
+    relevance_start: StartOption = None,
     cache: CacheOption = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG to draw every condition on, on a film of each class.")] = None,
     as_json: Json = False,
@@ -122,6 +130,8 @@ def plan_command(
         on_bad_image=on_bad_image,
         seed=seed,
         relevance_images=relevance_images,
+        relevance_preset=relevance_preset,
+        relevance_start=relevance_start,
         cache=cache,
     )
     from audit.commands import planning

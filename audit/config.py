@@ -42,6 +42,10 @@ class Settings:
     """Nominal coverage of intervals."""
     relevance_images: int = 500
     """How many images get an LRP map, drawn at random; 0 for none."""
+    relevance_preset: str = "epsilon-plus-flat"
+    """LRP preset of the maps; or gradient-x-input or occlusion."""
+    relevance_start: str = "winner"
+    """Where relevance starts: winner, a class, or a contrast A-B."""
     runs: str = "runs"
     """Folder for run folders."""
     models: str = "models"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from audit.perturbations import Scene
 from audit.predict import Stage, make_perturbations, make_variant, read_scene, softmax
 from audit.records import Record
 from audit.relevance.lrp import Attributor
+from audit.relevance.start import start_relevance
 from audit.results import PredictionTable
 from audit.store import RunFolder
 
@@ -48,7 +49,7 @@ def write_examples(
     table: PredictionTable,
     seed: int,
     key: str,
-    preset: str,
+    relevance: Mapping[str, Any],
     on_example: Callable[[], None],
 ) -> None:
     """Write `examples/`: pictures of the images that each edit moved most, and `examples.json`.
@@ -62,8 +63,8 @@ def write_examples(
         Says which images moved.
     key : str
         Key of the hash of record ids; the plan's, so that two runs cannot be joined by it.
-    preset : str
-        LRP preset of the overlays.
+    relevance : mapping
+        The `relevance` part of the plan: preset and start of the overlays.
     on_example : callable
         Called after each of at most `N_EXAMPLES`.
     """
@@ -71,13 +72,13 @@ def write_examples(
         return
     perturbations = make_perturbations(suite)
     entries = []
-    with _Overlays(bundle, preset) as overlays:
-        for case, choice in enumerate(_choose(suite, table), start=1):
-            scene = read_scene(records[choice.record], stage)
-            condition = suite[choice.condition]
-            edit = make_variant(scene, condition, perturbations[condition.name], choice.draw, seed).image
-            entries.append(_example(run, suite, scene, edit, choice, case, key, table, overlays))
-            on_example()
+    overlays = _Overlays(bundle, relevance["preset"], relevance["start"])
+    for case, choice in enumerate(_choose(suite, table), start=1):
+        scene = read_scene(records[choice.record], stage)
+        condition = suite[choice.condition]
+        edit = make_variant(scene, condition, perturbations[condition.name], choice.draw, seed).image
+        entries.append(_example(run, suite, scene, edit, choice, case, key, table, overlays))
+        on_example()
     run.write_json("examples/examples.json", {"examples": entries})
 
 
@@ -168,22 +169,14 @@ def _jpeg(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
 class _Overlays:
     """The relevance of clean images as transparent maps: warm supports the prediction, cold speaks against it."""
 
-    def __init__(self, bundle: Bundle, preset: str) -> None:
+    def __init__(self, bundle: Bundle, preset: str, start: str) -> None:
         self._bundle = bundle
+        self._start = start
         self._drawn: dict[str, bytes] = {}
         self._attributor: Attributor | None = None
-        # Networks that LRP does not know are audited without it.
+        # A network whose maps cannot be right is audited without them.
         with suppress(RelevanceError):
             self._attributor = Attributor(bundle.network, preset)
-
-    def __enter__(self) -> Self:
-        if self._attributor is not None:
-            self._attributor.__enter__()
-        return self
-
-    def __exit__(self, *failure: Any) -> None:
-        if self._attributor is not None:
-            self._attributor.__exit__(*failure)
 
     def of(self, scene: Scene) -> bytes | None:
         """Return the overlay of one image as PNG; None where there is no relevance."""
@@ -192,9 +185,12 @@ class _Overlays:
         if scene.record.id not in self._drawn:
             inputs = self._bundle.preprocessing.prepare(scene.image)[None]
             try:
-                self._drawn[scene.record.id] = _paint(self._attributor.attribute(inputs).maps[0])
+                found = self._attributor.attribute(
+                    inputs, lambda logits: start_relevance(logits, self._bundle.classes, self._start)
+                )
             except RelevanceError:
                 return None
+            self._drawn[scene.record.id] = _paint(found.maps[0, 0])
         return self._drawn[scene.record.id]
 
 

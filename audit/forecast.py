@@ -11,11 +11,11 @@ from statistics import median
 from audit.errors import RelevanceError
 from audit.images import read_gray
 from audit.models.bundle import Bundle
-from audit.plan import RELEVANCE_PRESET
 from audit.predict import make_perturbations, predict_scene, read_scene, set_stage, variants
 from audit.randomness import generator_for
 from audit.records import Record
 from audit.relevance.lrp import Attributor
+from audit.relevance.start import start_each
 from audit.run import Preparation
 from audit.text.cache import RegionCache
 from audit.text.find import find_in
@@ -96,7 +96,9 @@ def forecast(
         cached_share=share,
         text_minutes=text_s * n * (1 - share) / 60,
         predicting_minutes=_seconds(timed, predict) * n / 60,
-        relevance_minutes=_relevance_s(prepared.bundle, timed) * n_maps / 60 if n_maps else 0.0,
+        relevance_minutes=_relevance_s(prepared.bundle, timed, prepared.plan["relevance"]["preset"]) * n_maps / 60
+        if n_maps
+        else 0.0,
     )
 
 
@@ -110,10 +112,10 @@ def _seconds(records: Sequence[Record], work: Callable[[Record], object]) -> flo
     return median(times[1:] or times or [0.0])
 
 
-def _relevance_s(bundle: Bundle, records: Sequence[Record]) -> float:
+def _relevance_s(bundle: Bundle, records: Sequence[Record], preset: str) -> float:
     try:
-        with Attributor(bundle.network, RELEVANCE_PRESET) as attributor:
-            prepared = bundle.preprocessing.prepare
-            return _seconds(records, lambda r: attributor.attribute(prepared(read_gray(r.path))[None]))
-    except RelevanceError:  # an architecture that is audited without relevance
+        attributor = Attributor(bundle.network, preset)
+    except RelevanceError:  # a network that is audited without relevance
         return 0.0
+    prepared = bundle.preprocessing.prepare
+    return _seconds(records, lambda r: attributor.attribute(prepared(read_gray(r.path))[None], start_each))

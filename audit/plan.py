@@ -21,7 +21,6 @@ from audit.results import to_json
 from audit.text.detectors import TextDetector
 
 N_RELEVANCE_PLACEBOS = 200
-RELEVANCE_PRESET = "epsilon-plus-flat"
 _PACKAGES = (
     "torch",
     "torchvision",
@@ -120,7 +119,8 @@ def make_plan(
         },
         "detector": {"name": detector.name, "version": detector.version, "config": detector.config()},
         "relevance": {
-            "preset": RELEVANCE_PRESET,
+            "preset": settings.relevance_preset,
+            "start": settings.relevance_start,
             "n_placebo": N_RELEVANCE_PLACEBOS,
             "max_images": settings.relevance_images,
         },

@@ -100,27 +100,47 @@ class RelevanceRow:
     record_id: str
     """The image."""
     target_class: str
-    """Output at which relevance started (the winner)."""
+    """Output at which relevance started: the winner, or the start that was asked for."""
     preset: str
-    """Name of the LRP preset."""
+    """Name of the LRP preset, or of the method where it is another."""
+    start: float
+    """The relevance that started: the logit, or the difference of two."""
     mass_in_text: float | None
     """Positive relevance inside text over all positive relevance; None without text."""
     signed_share: float | None
-    """Signed relevance inside text over the signed total; None without text."""
+    """Signed relevance inside text over the start: how much of the logit the map credits to text; None without text."""
     area_share: float
     """Area of the text regions over the image's."""
     enrichment: float | None
     """mass_in_text / area_share; 1 is chance. None without text."""
+    rank_accuracy: float | None
+    """Share of the pixels of most relevance, as many as text has, that lie inside text; None without text."""
     placebo_low: float | None
     """2.5 % quantile of mass_in_text over relocated regions."""
     placebo_median: float | None
     """Median of the same."""
     placebo_high: float | None
     """97.5 % quantile of the same."""
+    placebo_mean: float | None
+    """Mean of the same."""
     placebo_p: float | None
     """(1 + relocations with at least this mass) / (1 + relocations)."""
-    conservation_gap: float
-    """|start - (input + what biases, shifts and dead units absorbed)| / |start|, or the plain gap if unbooked."""
+    region_masses: tuple[float, ...]
+    """mass_in_text of each region alone, in the order of regions.parquet."""
+    region_areas: tuple[float, ...]
+    """Area of each region over the image's."""
+    at_pixels: float
+    """Share of the start that arrived at the pixels."""
+    kept_bias: float
+    """Share of the start that biases kept."""
+    kept_shift: float
+    """Share of the start that shifts of BatchNorms kept."""
+    kept_stabiliser: float
+    """Share of the start that stabilisers and dead units kept."""
+    class_cosine: float | None
+    """Mean cosine, without its sign, between the maps of two outputs; near 1 the maps do not tell classes apart."""
+    conservation_gap: float | None
+    """|start - (input + what was kept)| / |start|, the worst of the outputs; None where the method conserves nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,16 +15,16 @@ from typing import Any
 from audit.cohorts import audited_cohort, out_of_reach
 from audit.conditions import Suite, load_suite
 from audit.config import Settings
-from audit.errors import RelevanceError, TextError
+from audit.errors import TextError
 from audit.examples import N_EXAMPLES, write_examples
 from audit.gates import GateConfig, config_for, judge
 from audit.manifests import check_on_bad_image
 from audit.models.bundle import Bundle, find_bundle, load_bundle
-from audit.plan import N_RELEVANCE_PLACEBOS, RELEVANCE_PRESET, make_plan, package_versions, plan_hash, run_path
+from audit.plan import make_plan, package_versions, plan_hash, run_path
 from audit.predict import make_perturbations, predict_all, read_predictions, read_uses, set_stage
 from audit.provenance import git_commit
 from audit.records import Cohort, Record, TextRegion
-from audit.relevance.measure import measure_relevance
+from audit.relevance.stage import audit_relevance, check_relevance
 from audit.results import Verdict
 from audit.source_probe import MAX_IMAGES, probe_sources
 from audit.statistics.effects import DEFAULT_TOLERANCES, measure_effects
@@ -68,6 +68,7 @@ def prepare(settings: Settings, *, judge_gates: bool) -> Preparation:
         If anything is missing, damaged or contradictory.
     """
     bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
+    check_relevance(settings.relevance_preset, settings.relevance_start, bundle.classes)
     cohort, split = audited_cohort(bundle, settings)
     suite = load_suite(settings.suite)
     detector = make_detector(settings.detector, Path(settings.boxes) if settings.boxes else None)
@@ -154,10 +155,21 @@ def run_audit(
             probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)
             run.write_json("source_probe.json", {"probe": probe})
     with clock.stage("attributing relevance", min(len(records), settings.relevance_images)) as step:
-        relevance_note = _relevance(run, bundle, records, regions, settings, step)
+        relevance_note = audit_relevance(
+            run,
+            bundle,
+            suite,
+            records,
+            regions,
+            table,
+            plan["relevance"],
+            level=settings.level,
+            seed=settings.seed,
+            on_image=step,
+        )
     with clock.stage("drawing examples", N_EXAMPLES) as step:
         write_examples(
-            run, bundle, suite, records, stage, table, settings.seed, plan_hash(plan), RELEVANCE_PRESET, step
+            run, bundle, suite, records, stage, table, settings.seed, plan_hash(plan), plan["relevance"], step
         )
     verdict = judge(effects, prepared.gate or GateConfig(rules=()))
     run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
@@ -227,34 +239,6 @@ def _second_opinion(
             return ask_second_opinion(records, regions, judge, n_images=n_images, seed=settings.seed, on_image=step)
         except TextError as error:
             return f"EasyOCR could not be asked for a second opinion: {error}"
-
-
-def _relevance(
-    run: RunFolder,
-    bundle: Bundle,
-    records: Sequence[Record],
-    regions: Mapping[str, tuple[TextRegion, ...]],
-    settings: Settings,
-    step: Callable[[], None],
-) -> str | None:
-    """Return why there is no relevance, or None if there is."""
-    if settings.relevance_images == 0:
-        return "Relevance was switched off (relevance_images = 0)."
-    try:
-        measure_relevance(
-            run,
-            bundle,
-            records,
-            regions,
-            preset=RELEVANCE_PRESET,
-            max_images=settings.relevance_images,
-            n_placebo=N_RELEVANCE_PLACEBOS,
-            seed=settings.seed,
-            on_image=step,
-        )
-    except RelevanceError as error:
-        return f"No relevance was measured: {error}"
-    return None
 
 
 class _Clock:

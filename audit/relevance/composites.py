@@ -1,55 +1,34 @@
-"""Presets: which rule each kind of layer gets."""
+"""A preset as zennit's composite, for canonical networks of any architecture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 from zennit.composites import SpecialFirstLayerMapComposite
-from zennit.rules import Epsilon, Flat, Norm, Pass, ZPlus
+from zennit.rules import AlphaBeta, Epsilon, Flat, Norm, Pass, ZPlus
+from zennit.types import Activation
 
-from audit.errors import UnknownNameError
-from audit.relevance.canonical import Affine
-
-# Small enough to absorb nothing that matters, large enough that an exact zero does not divide.
-_STABILISER = 1e-9
+from audit.relevance.layers import Affine, Mean, Standardise
+from audit.relevance.presets import PROPORTION, STABILISER, Preset
 
 
-def _composite(epsilon: float) -> SpecialFirstLayerMapComposite:
-    """Epsilon on the dense layer, alpha1-beta0 on convolutions, flat on the first, the z-rule on BatchNorm."""
+def make_composite(preset: Preset) -> Any:
+    """Return zennit's composite for a preset: what each kind of module of a `CanonicalNetwork` gets."""
+    epsilon = Epsilon(epsilon=preset.epsilon)
+    convolution = {
+        "alpha1-beta0": ZPlus(stabilizer=STABILISER),
+        "alpha2-beta1": AlphaBeta(alpha=2.0, beta=1.0, stabilizer=STABILISER),
+        "epsilon": epsilon,
+    }[preset.convolution]
     return SpecialFirstLayerMapComposite(
         layer_map=[
-            (nn.ReLU, Pass()),
-            # z-rule: the share of the input, s x / (s x + t); what belongs to the shift t is absorbed and booked.
-            (Affine, Epsilon(epsilon=_STABILISER)),
-            ((nn.AvgPool2d, nn.AdaptiveAvgPool2d), Norm(stabilizer=_STABILISER)),
-            (nn.Conv2d, ZPlus(stabilizer=_STABILISER)),
-            (nn.Linear, Epsilon(epsilon=epsilon)),
+            (Activation, Pass()),
+            # z-rule: the share of the input, s x / (s x + t); what belongs to the shift t is kept and booked.
+            ((Affine, Standardise), Epsilon(epsilon=PROPORTION)),
+            ((nn.AvgPool2d, nn.AdaptiveAvgPool2d, Mean), Norm(stabilizer=PROPORTION)),
+            (nn.Conv2d, convolution),
+            (nn.Linear, epsilon),
         ],
-        first_map=[(nn.Conv2d, Flat(stabilizer=_STABILISER))],
+        first_map=[(nn.Conv2d, Flat(stabilizer=STABILISER) if preset.first == "flat" else epsilon)],
     )
-
-
-PRESETS: Mapping[str, Callable[[], Any]] = MappingProxyType(
-    {
-        # The measure: an epsilon that takes nothing from images with small logits.
-        "epsilon-plus-flat": lambda: _composite(1e-6),
-        # iNNvestigate's LRP-PresetAFlat in its documented sense, which the paper used: epsilon 0.1 on dense layers.
-        "preset-a-flat": lambda: _composite(0.1),
-    }
-)
-
-
-def make_composite(preset: str) -> Any:
-    """Return zennit's composite for a preset.
-
-    Raises
-    ------
-    UnknownNameError
-        If no preset has that name.
-    """
-    if preset not in PRESETS:
-        raise UnknownNameError("LRP preset", preset, PRESETS)
-    return PRESETS[preset]()

@@ -1,111 +1,246 @@
-"""Relevance of every pixel to one output of a network (Bach et al. 2015), by zennit."""
+"""Relevance of every pixel to the outputs of a network (Bach et al. 2015): which way of computing it, and the result."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torchvision.models import DenseNet
 
 from audit.errors import RelevanceError
-from audit.relevance.canonical import CanonicalDenseNet
+from audit.relevance.books import Books
+from audit.relevance.canonical import CanonicalNetwork
 from audit.relevance.composites import make_composite
+from audit.relevance.densenet import DenseNetLRP
+from audit.relevance.presets import DEFAULT_PRESET, Preset, find_preset
+from audit.relevance.surrogates import Start, gradient_x_input, occlusion
+
+LOGIT_TOLERANCE = 1e-5
+"""How far a canonical network's logits may lie from the original's, relative to the largest of them (at least 1)."""
+SURROGATES = {"gradient-x-input": gradient_x_input, "occlusion": occlusion}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relevance:
-    """Maps of a batch of n images, and their books."""
+    """Maps of a batch of n images, s of them an image, and their books."""
 
     maps: NDArray[np.float32]
-    """(n, h, w), signed, summed over channels."""
-    targets: NDArray[np.int64]
-    """(n,) output at which relevance started."""
+    """(n, s, h, w), signed, summed over channels."""
+    logits: NDArray[np.float64]
+    """(n, k) of the network in the form that was attributed."""
     start: NDArray[np.float64]
-    """(n,) the logit there: all the relevance there is."""
-    absorbed: NDArray[np.float64]
-    """(n,) what biases, BatchNorm shifts, stabilisers and dead units kept."""
+    """(n, s) the relevance that started."""
+    kept: Mapping[str, NDArray[np.float64]]
+    """Account (bias, shift, stabiliser) -> (n, s) what did not reach the image; empty for maps that conserve nothing."""
     gap: NDArray[np.float64]
-    """(n,) |start - (sum of the map + absorbed)| / |start|: what no layer accounts for."""
+    """(n, s) |start - (sum of the map + kept)| over |start|: what no layer accounts for. NaN where nothing is conserved."""
+
+
+class Method(Protocol):
+    """A way to attribute."""
+
+    @property
+    def name(self) -> str:
+        """Stands in reports."""
+
+    def attribute(self, inputs: torch.Tensor, start: Start) -> Relevance:
+        """Attribute a batch (n, 3, h, w)."""
 
 
 class Attributor:
-    """Attributes batch after batch with one network; used as a context manager.
+    """Attributes batch after batch with one network, which is only read.
+
+    A torchvision DenseNet takes an explicit pass; any other network is traced, canonized and left to zennit; one that
+    has a step without a rule is attributed by gradient times input, and `note` says so.
 
     Parameters
     ----------
     network : nn.Module
-        A torchvision DenseNet in evaluation mode; read, never changed.
+        In evaluation mode.
     preset : str
-        Name of the rules, see `audit.relevance.composites`.
+        Name of the rules, see `audit.relevance.presets`; or `gradient-x-input` or `occlusion`.
 
     Raises
     ------
+    UnknownNameError
+        If no preset has that name.
     RelevanceError
-        If the architecture is not known.
+        If the network is in training mode, or holds weights that are not finite.
     """
 
-    def __init__(self, network: nn.Module, preset: str) -> None:
+    def __init__(self, network: nn.Module, preset: str = DEFAULT_PRESET) -> None:
+        network = _checked(network)
+        self._dtype = next((p.dtype for p in network.parameters()), torch.float32)
         self.preset = preset
-        self._composite: Any = make_composite(preset)
-        self._canonical = CanonicalDenseNet(network)
+        self.note = ""
+        """Why this is not LRP; empty if it is, or if another method was asked for."""
+        self._method: Method
+        self._unchecked: nn.Module | None = network
+        """The network whose logits are still to be compared."""
+        if preset in SURROGATES:
+            self._method = _Surrogate(network, preset)
+            return
+        rules = find_preset(preset)
+        try:
+            self._method = _by_layers(network, rules)
+        except RelevanceError as error:
+            self._fall_back(network, str(error))
 
-    def __enter__(self) -> Self:
-        self._composite.register(self._canonical)
-        return self
+    @property
+    def method(self) -> str:
+        """How the maps are made, in words."""
+        return self._method.name
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._composite.remove()
-
-    def attribute(self, inputs: torch.Tensor, targets: torch.Tensor | None = None) -> Relevance:
+    def attribute(self, inputs: torch.Tensor, start: Start) -> Relevance:
         """Attribute one batch.
 
         Parameters
         ----------
         inputs : tensor (n, 3, h, w)
             Prepared images.
-        targets : tensor (n,), optional
-            Output to start at; the winner if omitted, as in the paper.
+        start : callable
+            Logits (n, k) -> the relevance of each output that is carried back, (n, s, k) for s maps an image, which
+            share the forward pass; see `audit.relevance.start`.
 
         Raises
         ------
         RelevanceError
             If a map is not finite.
         """
-        self._canonical.ledger.clear()
-        seen = inputs.detach().clone().requires_grad_(True)
-        logits = self._canonical(seen)
-        chosen = logits.detach().argmax(dim=1) if targets is None else targets
-        start = torch.zeros_like(logits)
-        rows = torch.arange(len(logits))
-        start[rows, chosen] = logits.detach()[rows, chosen]
-        (relevance,) = torch.autograd.grad(logits, seen, grad_outputs=start)
-        maps = relevance.detach().double().sum(dim=1)
-        if not bool(torch.isfinite(maps).all()):
+        inputs = inputs.to(self._dtype)
+        network, self._unchecked = self._unchecked, None
+        if network is not None and not isinstance(self._method, _Surrogate):
+            try:
+                self._compare(network, inputs[:1], start)
+            except (RelevanceError, RuntimeError, TypeError, ValueError) as error:
+                # Traced steps may meet shapes for the first time here.
+                self._fall_back(network, f"The canonical form failed: {error}")
+        found = self._method.attribute(inputs, start)
+        if not np.isfinite(found.maps).all():
             raise RelevanceError(
                 "The relevance map holds values that are not finite; the network's weights are too extreme."
             )
-        absorbed = self._canonical.ledger.absorbed
-        assert absorbed is not None
-        begun = start.double().sum(dim=1)
-        gap = (begun - maps.flatten(1).sum(1) - absorbed).abs() / begun.abs().clamp(min=1e-12)
-        return Relevance(
-            maps=maps.float().numpy(),
-            targets=chosen.numpy().astype(np.int64),
-            start=begun.numpy(),
-            absorbed=absorbed.numpy(),
-            gap=gap.numpy(),
-        )
+        return found
+
+    def _compare(self, network: nn.Module, inputs: torch.Tensor, start: Start) -> None:
+        """Hold the canonical form's logits against the network's own, once."""
+        with torch.inference_mode():
+            own = network(inputs)
+        found = torch.from_numpy(self._method.attribute(inputs, start).logits)
+        worst = float((found - own.double()).abs().max())
+        if not worst <= LOGIT_TOLERANCE * max(1.0, float(own.abs().max())):
+            raise RelevanceError(f"its logits differ from the network's by {worst:.1e}")
+
+    def _fall_back(self, network: nn.Module, why: str) -> None:
+        self.note = f"{why} Relevance is gradient times input instead, which conserves nothing."
+        self.preset = "gradient-x-input"
+        self._method = _Surrogate(network, self.preset)
 
 
-def attribute_relevance(
-    network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor | None = None, preset: str = "epsilon-plus-flat"
+def _checked(network: nn.Module) -> nn.Module:
+    """Return the network in single precision at least; refuse what no map can be right for."""
+    for name, module in network.named_modules():
+        if module.training:
+            raise RelevanceError(
+                f"LRP needs the network in evaluation mode, but {name or 'it'} is in training mode; call eval() on it first."
+            )
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise RelevanceError(f"The network's {name} holds values that are not finite; train or export it again.")
+    if any(p.dtype in (torch.float16, torch.bfloat16) for p in network.parameters()):
+        return copy.deepcopy(network).float()
+    return network
+
+
+def _by_layers(network: nn.Module, rules: Preset) -> Method:
+    """Choose the implementation of LRP; a DenseNet that was altered is traced like any other network."""
+    if isinstance(network, DenseNet):
+        with suppress(RelevanceError):
+            return _Explicit(network, rules)
+    return _Zennit(network, rules)
+
+
+class _Explicit:
+    name = "LRP, explicit pass over a DenseNet"
+
+    def __init__(self, network: DenseNet, preset: Preset) -> None:
+        self._pass = DenseNetLRP(network, preset)
+
+    def attribute(self, inputs: torch.Tensor, start: Start) -> Relevance:
+        maps, logits, starts, books = [], [], [], []
+        for image in inputs[:, None]:
+            tape = self._pass.forward(image)
+            begun = start(tape.logits[None])[0]
+            kept = [Books() for _ in begun]
+            maps.append(torch.stack([self._pass.relevance(tape, b, k) for b, k in zip(begun, kept, strict=True)]))
+            logits.append(tape.logits)
+            starts.append(begun)
+            books.append(kept)
+        kept_by = {
+            account: torch.tensor([[float(getattr(b, account)) for b in row] for row in books], dtype=torch.float64)
+            for account in ("bias", "shift", "stabiliser")
+        }
+        return _relevance(torch.stack(maps), torch.stack(logits), torch.stack(starts), kept_by)
+
+
+class _Zennit:
+    name = "LRP by zennit on the traced, canonized network"
+
+    def __init__(self, network: nn.Module, preset: Preset) -> None:
+        self._canonical = CanonicalNetwork(network, merged=preset.merged)
+        # Hooks on our own copy, for good: the audited network has none.
+        self._composite: Any = make_composite(preset)
+        self._composite.register(self._canonical)
+
+    def attribute(self, inputs: torch.Tensor, start: Start) -> Relevance:
+        seen = inputs.detach().clone().requires_grad_(True)
+        maps, books = [], []
+        with torch.enable_grad():
+            logits = self._canonical(seen)
+            starts = start(logits.detach())
+            n_starts = starts.shape[1]
+            for i in range(n_starts):
+                self._canonical.ledger.kept.clear()
+                (relevance,) = torch.autograd.grad(
+                    logits, seen, grad_outputs=starts[:, i], retain_graph=i + 1 < n_starts
+                )
+                maps.append(relevance.sum(1))
+                books.append(dict(self._canonical.ledger.kept))
+        kept = {account: torch.stack([b[account] for b in books], dim=1) for account in books[0]}
+        return _relevance(torch.stack(maps, dim=1), logits.detach(), starts, kept)
+
+
+class _Surrogate:
+    def __init__(self, network: nn.Module, name: str) -> None:
+        self.name = name.replace("-x-", " x ")
+        self._network, self._attribute = network, SURROGATES[name]
+
+    def attribute(self, inputs: torch.Tensor, start: Start) -> Relevance:
+        maps, logits = self._attribute(self._network, inputs, start)
+        return _relevance(maps, logits, start(logits), None)
+
+
+def _relevance(
+    maps: torch.Tensor, logits: torch.Tensor, start: torch.Tensor, kept: Mapping[str, torch.Tensor] | None
 ) -> Relevance:
-    """Attribute one batch (n, 3, h, w); see `Attributor` for several."""
-    with Attributor(network, preset) as attributor:
-        return attributor.attribute(inputs, targets)
+    begun = start.double().sum(2)
+    if kept is None:
+        gap = torch.full_like(begun, torch.nan)
+    else:
+        arrived = maps.double().sum((2, 3)) + sum(kept.values())
+        # Relevances of both signs may cancel in the start (a contrast); what matters is how much set out.
+        gap = (begun - arrived).abs() / start.double().abs().sum(2).clamp(min=1e-12)
+    return Relevance(
+        maps=maps.float().numpy(),
+        logits=logits.double().numpy(),
+        start=begun.numpy(),
+        kept={} if kept is None else {account: values.numpy() for account, values in kept.items()},
+        gap=gap.numpy(),
+    )

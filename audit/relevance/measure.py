@@ -1,23 +1,45 @@
-"""Clean images become relevance rows: where the network looks, and how much of that is text."""
+"""Clean images become heatmaps and relevance rows: where the network looks, and how much of that is text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from audit.images import read_gray
 from audit.models.bundle import Bundle
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
-from audit.relevance.lrp import Attributor
+from audit.relevance.heatmaps import write_heatmaps
+from audit.relevance.lrp import Attributor, Relevance
 from audit.relevance.regions import map_boxes, summarise_relevance
+from audit.relevance.start import WINNER, start_each, start_relevance, start_signs
 from audit.results import RelevanceRow, plain
 from audit.store import RELEVANCE_SCHEMA, RunFolder
 
 # The unit of resume, and the batch: four maps at once cost no more memory than a dozen predictions.
 SHARD_RECORDS = 4
+# Above this many outputs only the map of the start is made: one for each would cost a backward pass each.
+MAX_OUTPUTS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What measuring relevance leaves beside `relevance.parquet`."""
+
+    records: tuple[Record, ...]
+    """The images that were attributed, in the order of the heatmaps."""
+    heatmaps: tuple[Path, ...]
+    """Shards of their maps."""
+    method: str
+    """How the maps were made."""
+    note: str
+    """Why that is not LRP; empty if it is, or if another method was asked for."""
 
 
 def measure_relevance(
@@ -27,44 +49,51 @@ def measure_relevance(
     regions: Mapping[str, tuple[TextRegion, ...]],
     *,
     preset: str,
+    start: str,
     max_images: int,
     n_placebo: int,
     seed: int,
     on_image: Callable[[], None],
-) -> None:
-    """Write `relevance.parquet`: one row for each of at most `max_images` clean images.
+) -> Measured:
+    """Write `relevance.parquet`, one row for each of at most `max_images` clean images, and their heatmaps.
 
-    Relevance starts at the winning output, as in the paper. Which images are taken is drawn once from
-    the run's seed.
+    Which images are taken is drawn once from the run's seed.
 
     Parameters
     ----------
     preset : str
-        Name of the LRP preset.
+        Name of the LRP preset, or of another method.
+    start : str
+        Where relevance starts, see `audit.relevance.start`; the maps of all outputs are kept whatever it is.
     n_placebo : int
         Relocations of each image's regions that make the null distribution.
 
     Raises
     ------
     RelevanceError
-        If the network's architecture cannot be attributed.
+        If the network's maps cannot be right.
     """
     chosen = _sample(records, max_images, seed)
-    parts = []
-    with Attributor(bundle.network, preset) as attributor:
-        for number, start in enumerate(range(0, len(chosen), SHARD_RECORDS)):
-            shard = chosen[start : start + SHARD_RECORDS]
-            name = f"relevance/part-{number:05d}.parquet"
-            parts.append(name)
-            if not run.has(name):
-                run.write_rows(
-                    name,
-                    [plain(row) for row in _rows(attributor, bundle, shard, regions, n_placebo, seed)],
-                    RELEVANCE_SCHEMA,
-                )
-            for _ in shard:
-                on_image()
+    attributor = Attributor(bundle.network, preset)
+    parts, heatmaps = [], []
+    for number, first in enumerate(range(0, len(chosen), SHARD_RECORDS)):
+        shard = chosen[first : first + SHARD_RECORDS]
+        part, maps = f"relevance/part-{number:05d}.parquet", run.path / f"relevance/maps-{number:05d}.safetensors"
+        # Looked at even on a resumed run, so that the method and its note are known.
+        if not run.has(part) or number == 0:
+            images = [read_gray(record.path) for record in shard]
+            found, signs = _attribute(attributor, bundle, images, start)
+            write_heatmaps(maps, found.maps, signs)
+            rows = _rows(
+                found, signs, attributor.preset, bundle.classes, start, shard, images, regions, n_placebo, seed
+            )
+            run.write_rows(part, [plain(row) for row in rows], RELEVANCE_SCHEMA)
+        parts.append(part)
+        heatmaps.append(maps)
+        for _ in shard:
+            on_image()
     run.merge(parts, "relevance.parquet", RELEVANCE_SCHEMA)
+    return Measured(records=tuple(chosen), heatmaps=tuple(heatmaps), method=attributor.method, note=attributor.note)
 
 
 def _sample(records: Sequence[Record], max_images: int, seed: int) -> list[Record]:
@@ -75,36 +104,74 @@ def _sample(records: Sequence[Record], max_images: int, seed: int) -> list[Recor
     return [records[i] for i in sorted(drawn.tolist())]
 
 
+def _attribute(
+    attributor: Attributor, bundle: Bundle, images: Sequence[NDArray[np.uint8]], start: str
+) -> tuple[Relevance, NDArray[np.float32]]:
+    """Return maps (n, k, h, w), and how the map of the start is put together from them: signs (n, k)."""
+    inputs = torch.stack([bundle.preprocessing.prepare(image) for image in images])
+    if len(bundle.classes) > MAX_OUTPUTS:
+        found = attributor.attribute(inputs, lambda logits: start_relevance(logits, bundle.classes, start))
+        return found, np.ones((len(images), 1), dtype=np.float32)
+    found = attributor.attribute(inputs, start_each)
+    signs = start_signs(torch.from_numpy(found.logits), bundle.classes, start)
+    return found, signs.numpy().astype(np.float32)
+
+
 def _rows(
-    attributor: Attributor,
-    bundle: Bundle,
+    found: Relevance,
+    signs: NDArray[np.float32],
+    preset: str,
+    classes: Sequence[str],
+    start: str,
     shard: Sequence[Record],
+    images: Sequence[NDArray[np.uint8]],
     regions: Mapping[str, tuple[TextRegion, ...]],
     n_placebo: int,
     seed: int,
 ) -> list[RelevanceRow]:
-    images = [read_gray(record.path) for record in shard]
-    found = attributor.attribute(torch.stack([bundle.preprocessing.prepare(image) for image in images]))
     rows = []
     for i, (record, image) in enumerate(zip(shard, images, strict=True)):
-        relevance = np.asarray(found.maps[i], dtype=np.float64)
+        outputs = np.asarray(found.maps[i], dtype=np.float64)
+        relevance = np.tensordot(signs[i], outputs, axes=1)
+        begun = float(signs[i] @ found.start[i])
+        per_start = (1.0 / begun) if begun else 0.0
         boxes = map_boxes(regions[record.id], image.shape, relevance.shape)
-        rng = generator_for(seed, record.id, "relevance placebo")
-        summary = summarise_relevance(relevance, boxes, rng, n_placebo)
+        summary = summarise_relevance(relevance, boxes, generator_for(seed, record.id, "relevance placebo"), n_placebo)
+        kept = {account: float(signs[i] @ values[i]) * per_start for account, values in found.kept.items()}
+        gap = float(found.gap[i].max())
         rows.append(
             RelevanceRow(
                 record_id=record.id,
-                target_class=bundle.classes[int(found.targets[i])],
-                preset=attributor.preset,
+                target_class=classes[int(found.logits[i].argmax())] if start == WINNER else start,
+                preset=preset,
+                start=begun,
                 mass_in_text=summary.mass_in_text,
-                signed_share=summary.signed_share,
+                signed_share=None if summary.mass_in_text is None else summary.signed * per_start,
                 area_share=summary.area_share,
                 enrichment=summary.enrichment,
+                rank_accuracy=summary.rank_accuracy,
                 placebo_low=summary.placebo_low,
                 placebo_median=summary.placebo_median,
                 placebo_high=summary.placebo_high,
+                placebo_mean=summary.placebo_mean,
                 placebo_p=summary.placebo_p,
-                conservation_gap=float(found.gap[i]),
+                region_masses=summary.box_masses,
+                region_areas=summary.box_areas,
+                at_pixels=float(relevance.sum()) * per_start,
+                kept_bias=kept.get("bias", 0.0),
+                kept_shift=kept.get("shift", 0.0),
+                kept_stabiliser=kept.get("stabiliser", 0.0),
+                class_cosine=_class_cosine(outputs),
+                conservation_gap=gap if np.isfinite(gap) else None,
             )
         )
     return rows
+
+
+def _class_cosine(outputs: NDArray[np.float64]) -> float | None:
+    """Return the mean over pairs of outputs of |cosine| between their maps (k, h, w)."""
+    flat = outputs.reshape(len(outputs), -1)
+    norms = np.linalg.norm(flat, axis=1)
+    alive = [i for i in range(len(flat)) if norms[i] > 0]
+    cosines = [abs(float(flat[i] @ flat[j])) / (norms[i] * norms[j]) for i, j in combinations(alive, 2)]
+    return float(np.mean(cosines)) if cosines else None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +14,8 @@ from audit.records import TextRegion
 
 Box = tuple[int, int, int, int]
 _TRIES = 20
+# The flat rule spreads relevance over the 7 x 7 pixels under the first kernel: so far from text is without its relevance.
+_CLEAR_PX = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,18 +24,26 @@ class RegionSummary:
 
     mass_in_text: float | None
     """Positive relevance inside over all positive relevance (Arras et al. 2022); None without text or relevance."""
-    signed_share: float | None
-    """Signed relevance inside over the signed total."""
+    signed: float
+    """Signed relevance inside, in the unit of the start (a logit)."""
     area_share: float
     """Area of the regions over the map's, overlaps counted once."""
     enrichment: float | None
     """mass_in_text / area_share; 1 is chance."""
+    rank_accuracy: float | None
+    """Share of the pixels of most relevance, as many as the regions have, that lie inside (Arras et al. 2022)."""
+    box_masses: tuple[float, ...]
+    """mass_in_text of each box alone; empty without relevance."""
+    box_areas: tuple[float, ...]
+    """Area of each box over the map's."""
     placebo_low: float | None
     """2.5 % quantile of the mass inside relocated regions."""
     placebo_median: float | None
     """Median of the same."""
     placebo_high: float | None
     """97.5 % quantile of the same."""
+    placebo_mean: float | None
+    """Mean of the same."""
     placebo_p: float | None
     """(1 + relocations with at least the observed mass) / (1 + relocations)."""
 
@@ -59,7 +70,7 @@ def summarise_relevance(
 ) -> RegionSummary:
     """Measure the relevance inside boxes, and inside the same boxes relocated.
 
-    A relocation moves every box along the border at its own distance from it, to where no text is: half
+    A relocation moves every box along the border at its own distance from it, to where no text is near: half
     of a map's positive relevance can sit in its outer pixels, so that a null from anywhere would be wrong.
 
     Parameters
@@ -77,32 +88,47 @@ def summarise_relevance(
     positive = np.clip(relevance, 0, None).astype(np.float64)
     total = float(positive.sum())
     area_share = float(cover.mean())
+    signed = float(relevance[cover].sum(dtype=np.float64))
+    areas = tuple((x1 - x0) * (y1 - y0) / relevance.size for x0, y0, x1, y1 in boxes)
     if not boxes or total <= 0:
         return RegionSummary(
             mass_in_text=None,
-            signed_share=None,
+            signed=signed,
             area_share=area_share,
             enrichment=None,
+            rank_accuracy=None,
+            box_masses=(),
+            box_areas=areas,
             placebo_low=None,
             placebo_median=None,
             placebo_high=None,
+            placebo_mean=None,
             placebo_p=None,
         )
     mass = float(positive[cover].sum()) / total
-    signed_total = float(relevance.sum(dtype=np.float64))
     null = [float(positive[moved].sum()) / total for moved in _relocations(boxes, cover, rng, n_placebo)]
     low, median, high = np.quantile(null, [0.025, 0.5, 0.975]).tolist() if null else (None, None, None)
     return RegionSummary(
         mass_in_text=mass,
-        signed_share=float(relevance[cover].sum(dtype=np.float64)) / signed_total if signed_total else None,
+        signed=signed,
         area_share=area_share,
         enrichment=mass / area_share,
+        rank_accuracy=_rank_accuracy(relevance, cover),
+        box_masses=tuple(float(positive[y0:y1, x0:x1].sum()) / total for x0, y0, x1, y1 in boxes),
+        box_areas=areas,
         placebo_low=low,
         placebo_median=median,
         placebo_high=high,
+        placebo_mean=float(np.mean(null)) if null else None,
         # Counted with a hair of tolerance: equal sums in another order must count as equal.
         placebo_p=(1 + sum(m >= mass * (1 - 1e-12) for m in null)) / (1 + len(null)) if null else None,
     )
+
+
+def _rank_accuracy(relevance: NDArray[np.floating], cover: NDArray[np.bool_]) -> float:
+    n_inside = int(cover.sum())
+    most = np.argsort(-relevance, axis=None, kind="stable")[:n_inside]
+    return float(cover.ravel()[most].mean())
 
 
 def _cover(boxes: Sequence[Box], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -116,8 +142,10 @@ def _relocations(
     boxes: Sequence[Box], cover: NDArray[np.bool_], rng: np.random.Generator, n_placebo: int
 ) -> list[NDArray[np.bool_]]:
     """Return covers of relocated boxes; fewer than asked for where there is little room."""
-    # Summed area of the text, so that "touches text" is four look-ups.
-    summed = np.pad(cover.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    # Summed area of the text and what is close to it, so that "touches text" is four look-ups.
+    reach = (2 * _CLEAR_PX + 1, 2 * _CLEAR_PX + 1)
+    grown = cv2.dilate(cover.astype(np.uint8), np.ones(reach, np.uint8))
+    summed = np.pad(grown.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     covers = []
     for _ in range(n_placebo):
         moved = [_move(box, summed, cover.shape, rng) for box in boxes]

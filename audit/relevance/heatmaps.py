@@ -1,0 +1,60 @@
+"""Heatmaps on disk: the maps of every output, a shard of images a file, so that no run has to hold them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from audit.errors import StoreError
+from audit.files import write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heatmaps:
+    """Maps of one image."""
+
+    outputs: NDArray[np.float32]
+    """(k, h, w) of each output, signed; a single one where the network has too many outputs."""
+    chosen: NDArray[np.float32]
+    """(h, w) of the start that the run asked for."""
+
+
+def write_heatmaps(path: Path, maps: NDArray[np.float32], signs: NDArray[np.float32]) -> None:
+    """Write the maps (n, k, h, w) of a shard, in half precision with a scale each, and the signs (n, k) of the start."""
+    scale = np.abs(maps).max(axis=(2, 3), keepdims=True)
+    scale[scale == 0] = 1.0
+    write_atomically(
+        path,
+        save(
+            {
+                "maps": (maps / scale).astype(np.float16),
+                "scale": np.ascontiguousarray(scale[:, :, 0, 0]),
+                "signs": np.ascontiguousarray(signs, dtype=np.float32),
+            }
+        ),
+    )
+
+
+def read_heatmaps(paths: Sequence[Path]) -> Iterator[Heatmaps]:
+    """Yield the maps of image after image, in the order in which they were written.
+
+    Raises
+    ------
+    StoreError
+        If a shard is missing or damaged.
+    """
+    for path in paths:
+        try:
+            shard = load(path.read_bytes())
+            stored, scale, all_signs = shard["maps"], shard["scale"], shard["signs"]
+        except (OSError, KeyError, SafetensorError) as error:
+            raise StoreError(f"The heatmaps {path} cannot be read ({error}); delete the file and run again.") from error
+        for maps, scales, signs in zip(stored, scale, all_signs, strict=True):
+            outputs = maps.astype(np.float32) * scales[:, None, None]
+            yield Heatmaps(outputs=outputs, chosen=np.tensordot(signs, outputs, axes=1))

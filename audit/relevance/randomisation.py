@@ -1,0 +1,86 @@
+"""A map that does not change when the network's weights are shuffled does not show the network (Adebayo et al. 2018)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+from torch import nn
+
+from audit.models.bundle import Bundle
+from audit.randomness import generator_for
+from audit.relevance.lrp import Attributor
+from audit.relevance.start import start_each
+
+_LAYERS = (nn.Conv2d, nn.Linear)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Randomisation:
+    """How alike maps stay when layers are shuffled, from the output down."""
+
+    layers: str
+    """Which: the output layer, the upper half, or all."""
+    ssim: float
+    """Mean structural similarity to the network's own maps; 1 is no change."""
+    n_images: int
+    """Images behind it."""
+
+
+def randomise_weights(
+    bundle: Bundle, images: Sequence[NDArray[np.uint8]], *, preset: str, seed: int
+) -> tuple[Randomisation, ...]:
+    """Shuffle the weights within each layer, and compare the maps of the outputs that won before.
+
+    Parameters
+    ----------
+    images : sequence of uint8 arrays (h, w)
+        A handful is enough: the network is the same for all.
+    preset : str
+        LRP preset.
+    seed : int
+        Of the shuffles.
+
+    Raises
+    ------
+    RelevanceError
+        If the network cannot be attributed.
+    """
+    if not images:
+        return ()
+    inputs = torch.stack([bundle.preprocessing.prepare(image) for image in images])
+    own = Attributor(bundle.network, preset).attribute(inputs, start_each)
+    winners = own.logits.argmax(axis=1)
+    shuffled = copy.deepcopy(bundle.network)
+    names = [name for name, module in shuffled.named_modules() if isinstance(module, _LAYERS)][::-1]
+    found, done = [], 0
+    for label, stop in (
+        ("the output layer", 1),
+        ("the upper half of the layers", len(names) // 2),
+        ("all layers", len(names)),
+    ):
+        for name in names[done:stop]:
+            _shuffle(shuffled.get_submodule(name), generator_for(seed, "randomisation", name))
+        done = stop
+        other = Attributor(shuffled, preset).attribute(inputs, start_each)
+        values = [_similarity(own.maps[i, k], other.maps[i, k]) for i, k in enumerate(winners)]
+        found.append(Randomisation(layers=label, ssim=float(np.mean(values)), n_images=len(images)))
+    return tuple(found)
+
+
+def _shuffle(layer: nn.Module, rng: np.random.Generator) -> None:
+    with torch.no_grad():
+        for parameter in layer.parameters(recurse=False):
+            order = torch.from_numpy(rng.permutation(parameter.numel()))
+            parameter.copy_(parameter.flatten()[order].reshape(parameter.shape))
+
+
+def _similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Return the SSIM of two maps (h, w), each scaled to its own largest value: size says nothing, place and sign do."""
+    scaled = [np.asarray(m, dtype=np.float64) / (float(np.abs(m).max()) or 1.0) for m in (a, b)]
+    return float(structural_similarity(*scaled, data_range=2.0))  # type: ignore[no-untyped-call]  # unannotated

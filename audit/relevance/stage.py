@@ -1,0 +1,123 @@
+"""The relevance of a run: maps, what of them lies in text, whether they can be believed, and what groups they form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from audit.conditions import Suite
+from audit.errors import RelevanceError
+from audit.images import read_gray
+from audit.models.bundle import Bundle
+from audit.randomness import generator_for
+from audit.records import Record, TextRegion
+from audit.relevance.agreement import measure_agreement
+from audit.relevance.lrp import SURROGATES
+from audit.relevance.measure import Measured, measure_relevance
+from audit.relevance.presets import find_preset
+from audit.relevance.randomisation import randomise_weights
+from audit.relevance.start import WINNER, parse_start
+from audit.relevance.summary import summarise_groups
+from audit.results import PredictionTable, RelevanceRow
+from audit.store import RunFolder
+
+N_SHUFFLED_IMAGES = 4
+
+
+def check_relevance(preset: str, start: str, classes: Sequence[str]) -> None:
+    """Hold the settings of relevance against what there is, before anything is computed.
+
+    Raises
+    ------
+    UnknownNameError
+        If no preset has that name.
+    UsageError
+        If the start names no class.
+    """
+    if preset not in SURROGATES:
+        find_preset(preset)
+    if start != WINNER:
+        parse_start(start, classes)
+
+
+def audit_relevance(
+    run: RunFolder,
+    bundle: Bundle,
+    suite: Suite,
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    table: PredictionTable,
+    options: Mapping[str, Any],
+    *,
+    level: float,
+    seed: int,
+    on_image: Callable[[], None],
+) -> str | None:
+    """Write `relevance.parquet`, the heatmaps and `relevance.json`.
+
+    Parameters
+    ----------
+    table : PredictionTable
+        What the edits did, to hold the maps against.
+    options : mapping
+        The `relevance` part of the plan.
+
+    Returns
+    -------
+    str or None
+        Why there is no relevance, or why it is not LRP; None if it is as it was asked for.
+    """
+    if options["max_images"] == 0:
+        return "Relevance was switched off (relevance_images = 0)."
+    try:
+        measured = measure_relevance(
+            run,
+            bundle,
+            records,
+            regions,
+            preset=options["preset"],
+            start=options["start"],
+            max_images=options["max_images"],
+            n_placebo=options["n_placebo"],
+            seed=seed,
+            on_image=on_image,
+        )
+        if not run.has("relevance.json"):
+            summary = _summary(run, bundle, suite, measured, regions, table, options, level, seed)
+            run.write_json("relevance.json", {"relevance": summary})
+    except RelevanceError as error:
+        return f"No relevance was measured: {error}"
+    return measured.note or None
+
+
+def _summary(
+    run: RunFolder,
+    bundle: Bundle,
+    suite: Suite,
+    measured: Measured,
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    table: PredictionTable,
+    options: Mapping[str, Any],
+    level: float,
+    seed: int,
+) -> dict[str, Any]:
+    rows = [RelevanceRow(**row) for row in run.read_rows("relevance.parquet")]
+    cosines = [row.class_cosine for row in rows if row.class_cosine is not None]
+    preset = rows[0].preset
+    rng = generator_for(seed, "relevance agreement")
+    shown = [read_gray(record.path) for record in measured.records[:N_SHUFFLED_IMAGES]]
+    return {
+        "preset": preset,
+        "start": options["start"],
+        "method": measured.method,
+        "note": measured.note,
+        "level": level,
+        "n_images": len(rows),
+        "n_with_text": sum(row.area_share > 0 for row in rows),
+        "n_without_relevance": sum(row.area_share > 0 and row.mass_in_text is None for row in rows),
+        "class_cosine": median(cosines) if cosines else None,
+        "groups": summarise_groups(rows, {r.id: r for r in measured.records}, regions, level),
+        "agreement": measure_agreement(rows, table, suite, start=options["start"], level=level, rng=rng),
+        "randomisation": randomise_weights(bundle, shown, preset=preset, seed=seed),
+    }
