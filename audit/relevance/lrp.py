@@ -123,10 +123,9 @@ class Attributor:
                 # Traced steps may meet shapes for the first time here.
                 self._fall_back(network, f"The canonical form failed: {error}")
         found = self._method.attribute(inputs, start)
-        if not np.isfinite(found.maps).all():
-            raise RelevanceError(
-                "The relevance map holds values that are not finite; the network's weights are too extreme."
-            )
+        for what, values in (("network's outputs", found.logits), ("maps of relevance", found.maps)):
+            if not np.isfinite(values).all():
+                raise RelevanceError(f"The {what} are not finite for an image; the network's weights are too extreme.")
         return found
 
     def _compare(self, network: nn.Module, inputs: torch.Tensor, start: Start) -> None:
