@@ -27,7 +27,7 @@ class Agreement:
     """How well relevance inside text foretells what an edit of text does."""
 
     condition: str
-    """The edit."""
+    """The edit; `text painted over` is what every image with text was put under for its second map."""
     n_images: int
     """Images with text that it was applied to."""
     n_patients: int
@@ -62,9 +62,15 @@ def measure_agreement(
     rng : numpy Generator
         For the resamples.
     """
+    known = [row for row in rows if row.fall_when_gone is not None and row.enrichment is not None]
+    who = {str(r): str(p) for r, p in zip(table.record_ids, table.patients, strict=True)}
+    found = []
+    if len(known) >= MIN_IMAGES:
+        patients = np.unique([who[row.record_id] for row in known], return_inverse=True)[1]
+        fall = np.array([row.fall_when_gone for row in known], dtype=np.float64)
+        found.append(_agreement("text painted over", known, fall, patients, rng, level, removes=True))
     place = {str(record): i for i, record in enumerate(table.record_ids)}
     with_text = [row for row in rows if row.enrichment is not None and row.record_id in place]
-    found = []
     for condition in suite.conditions:
         if condition.suspect != "the text" or condition.role != "edit" or condition.dose is not None:
             continue
@@ -75,20 +81,31 @@ def measure_agreement(
             continue
         patients = np.unique(table.patients[chosen], return_inverse=True)[1]
         fall = _fall(table, condition.name, chosen, start)
-        weights = _weights(patients, rng)
-        credited = np.array([(row.signed_share or 0.0) * row.start for row in members])
-        enrichment = np.array([row.enrichment for row in members], dtype=np.float64)
         removes = condition.perturbation == "text-mask"
-        found.append(
-            Agreement(
-                condition=condition.name,
-                n_images=len(members),
-                n_patients=int(patients.max()) + 1,
-                signed=_correlation(credited, fall, weights, level) if removes else None,
-                enrichment=_correlation(rankdata(enrichment), rankdata(np.abs(fall)), weights, level),
-            )
-        )
+        found.append(_agreement(condition.name, members, fall, patients, rng, level, removes=removes))
     return tuple(found)
+
+
+def _agreement(
+    condition: str,
+    rows: Sequence[RelevanceRow],
+    fall: NDArray[np.float64],
+    patients: NDArray[np.intp],
+    rng: np.random.Generator,
+    level: float,
+    *,
+    removes: bool,
+) -> Agreement:
+    weights = _weights(patients, rng)
+    credited = np.array([(row.signed_share or 0.0) * row.start for row in rows])
+    enrichment = np.array([row.enrichment for row in rows], dtype=np.float64)
+    return Agreement(
+        condition=condition,
+        n_images=len(rows),
+        n_patients=int(patients.max()) + 1,
+        signed=_correlation(credited, fall, weights, level) if removes else None,
+        enrichment=_correlation(rankdata(enrichment), rankdata(np.abs(fall)), weights, level),
+    )
 
 
 def _fall(table: PredictionTable, condition: str, chosen: NDArray[np.intp], start: str) -> NDArray[np.float64]:

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from audit.images import read_gray
 from audit.models.bundle import Bundle
+from audit.perturbations.masking import MaskDraw, TextMask
+from audit.perturbations.places import text_boxes
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
 from audit.relevance.heatmaps import write_heatmaps
 from audit.relevance.lrp import Attributor, Relevance
-from audit.relevance.regions import map_boxes, summarise_relevance
+from audit.relevance.regions import map_boxes, mass_inside, summarise_relevance
+from audit.relevance.same_place import with_same_place
 from audit.relevance.start import WINNER, start_each, start_relevance, start_signs
 from audit.results import RelevanceRow, plain
 from audit.store import RELEVANCE_SCHEMA, RunFolder
@@ -57,7 +60,8 @@ def measure_relevance(
 ) -> Measured:
     """Write `relevance.parquet`, one row for each of at most `max_images` clean images, and their heatmaps.
 
-    Which images are taken is drawn once from the run's seed.
+    Which images are taken is drawn once from the run's seed. An image with text is attributed twice: as it is, and with
+    its text painted over.
 
     Parameters
     ----------
@@ -79,20 +83,23 @@ def measure_relevance(
     for number, first in enumerate(range(0, len(chosen), SHARD_RECORDS)):
         shard = chosen[first : first + SHARD_RECORDS]
         part, maps = f"relevance/part-{number:05d}.parquet", run.path / f"relevance/maps-{number:05d}.safetensors"
-        # Looked at even on a resumed run, so that the method and its note are known.
+        # The first even on a resumed run, so that the method and its note are known.
         if not run.has(part) or number == 0:
             images = [read_gray(record.path) for record in shard]
-            found, signs = _attribute(attributor, bundle, images, start)
-            write_heatmaps(maps, found.maps, signs)
-            rows = _rows(
-                found, signs, attributor.preset, bundle.classes, start, shard, images, regions, n_placebo, seed
-            )
+            made = _attribute(attributor, bundle, images, [regions[record.id] for record in shard], start)
+            write_heatmaps(maps, made.found.maps, made.signs, made.bare)
+            rows = [
+                _row(made, i, attributor.preset, bundle.classes, start, record, regions[record.id], n_placebo, seed)
+                for i, record in enumerate(shard)
+            ]
             run.write_rows(part, [plain(row) for row in rows], RELEVANCE_SCHEMA)
         parts.append(part)
         heatmaps.append(maps)
         for _ in shard:
             on_image()
-    run.merge(parts, "relevance.parquet", RELEVANCE_SCHEMA)
+    rows_of_parts = (RelevanceRow(**row) for part in parts for row in run.read_rows(part))
+    placed = with_same_place(rows_of_parts, heatmaps, len(chosen))
+    run.write_rows("relevance.parquet", [plain(row) for row in placed], RELEVANCE_SCHEMA)
     return Measured(records=tuple(chosen), heatmaps=tuple(heatmaps), method=attributor.method, note=attributor.note)
 
 
@@ -104,68 +111,100 @@ def _sample(records: Sequence[Record], max_images: int, seed: int) -> list[Recor
     return [records[i] for i in sorted(drawn.tolist())]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Maps:
+    """Everything that was computed of a shard of n images."""
+
+    found: Relevance
+    signs: NDArray[np.float32]
+    """(n, k) how the map of the start is put together from those of the outputs."""
+    bare: NDArray[np.float32]
+    """(n, h, w) the map of the start after the text was painted over."""
+    bare_start: NDArray[np.float64]
+    """(n,) what the output that was explained is then."""
+    sizes: Sequence[tuple[int, ...]]
+    """(h, w) of the stored images."""
+
+
 def _attribute(
-    attributor: Attributor, bundle: Bundle, images: Sequence[NDArray[np.uint8]], start: str
-) -> tuple[Relevance, NDArray[np.float32]]:
-    """Return maps (n, k, h, w), and how the map of the start is put together from them: signs (n, k)."""
+    attributor: Attributor,
+    bundle: Bundle,
+    images: Sequence[NDArray[np.uint8]],
+    regions: Sequence[tuple[TextRegion, ...]],
+    start: str,
+) -> _Maps:
+    def of_start(logits: torch.Tensor) -> torch.Tensor:
+        return start_relevance(logits, bundle.classes, start)
+
     inputs = torch.stack([bundle.preprocessing.prepare(image) for image in images])
-    if len(bundle.classes) > MAX_OUTPUTS:
-        found = attributor.attribute(inputs, lambda logits: start_relevance(logits, bundle.classes, start))
-        return found, np.ones((len(images), 1), dtype=np.float32)
-    found = attributor.attribute(inputs, start_each)
-    signs = start_signs(torch.from_numpy(found.logits), bundle.classes, start)
-    return found, signs.numpy().astype(np.float32)
+    every = len(bundle.classes) <= MAX_OUTPUTS
+    found = attributor.attribute(inputs, start_each if every else of_start)
+    signs = start_signs(torch.from_numpy(found.logits), bundle.classes, start).numpy()
+    weights = signs.astype(np.float32) if every else np.ones((len(images), 1), dtype=np.float32)
+    bare = np.einsum("nk,nkhw->nhw", weights, found.maps)
+    bare_start = (signs * found.logits).sum(axis=1)
+    with_text = [i for i, found_here in enumerate(regions) if found_here]
+    if with_text:
+        painted = [_without_text(images[i], regions[i]) for i in with_text]
+        again = attributor.attribute(torch.stack([bundle.preprocessing.prepare(image) for image in painted]), of_start)
+        bare[with_text] = again.maps[:, 0]
+        bare_start[with_text] = (signs[with_text] * again.logits).sum(axis=1)
+    return _Maps(found=found, signs=weights, bare=bare, bare_start=bare_start, sizes=[image.shape for image in images])
 
 
-def _rows(
-    found: Relevance,
-    signs: NDArray[np.float32],
+def _without_text(image: NDArray[np.uint8], regions: tuple[TextRegion, ...]) -> NDArray[np.uint8]:
+    height, width = image.shape
+    return TextMask(fill="inpaint").apply(image, MaskDraw(boxes=text_boxes(regions, (height, width))))
+
+
+def _row(
+    made: _Maps,
+    i: int,
     preset: str,
     classes: Sequence[str],
     start: str,
-    shard: Sequence[Record],
-    images: Sequence[NDArray[np.uint8]],
-    regions: Mapping[str, tuple[TextRegion, ...]],
+    record: Record,
+    regions: tuple[TextRegion, ...],
     n_placebo: int,
     seed: int,
-) -> list[RelevanceRow]:
-    rows = []
-    for i, (record, image) in enumerate(zip(shard, images, strict=True)):
-        outputs = np.asarray(found.maps[i], dtype=np.float64)
-        relevance = np.tensordot(signs[i], outputs, axes=1)
-        begun = float(signs[i] @ found.start[i])
-        per_start = (1.0 / begun) if begun else 0.0
-        boxes = map_boxes(regions[record.id], image.shape, relevance.shape)
-        summary = summarise_relevance(relevance, boxes, generator_for(seed, record.id, "relevance placebo"), n_placebo)
-        kept = {account: float(signs[i] @ values[i]) * per_start for account, values in found.kept.items()}
-        gap = float(found.gap[i].max())
-        rows.append(
-            RelevanceRow(
-                record_id=record.id,
-                target_class=classes[int(found.logits[i].argmax())] if start == WINNER else start,
-                preset=preset,
-                start=begun,
-                mass_in_text=summary.mass_in_text,
-                signed_share=None if summary.mass_in_text is None else summary.signed * per_start,
-                area_share=summary.area_share,
-                enrichment=summary.enrichment,
-                rank_accuracy=summary.rank_accuracy,
-                placebo_low=summary.placebo_low,
-                placebo_median=summary.placebo_median,
-                placebo_high=summary.placebo_high,
-                placebo_mean=summary.placebo_mean,
-                placebo_p=summary.placebo_p,
-                region_masses=summary.box_masses,
-                region_areas=summary.box_areas,
-                at_pixels=float(relevance.sum()) * per_start,
-                kept_bias=kept.get("bias", 0.0),
-                kept_shift=kept.get("shift", 0.0),
-                kept_stabiliser=kept.get("stabiliser", 0.0),
-                class_cosine=_class_cosine(outputs),
-                conservation_gap=gap if np.isfinite(gap) else None,
-            )
-        )
-    return rows
+) -> RelevanceRow:
+    signs, outputs = made.signs[i], np.asarray(made.found.maps[i], dtype=np.float64)
+    relevance = np.tensordot(signs, outputs, axes=1)
+    begun = float(signs @ made.found.start[i])
+    per_start = (1.0 / begun) if begun else 0.0
+    boxes = map_boxes(regions, made.sizes[i], relevance.shape)
+    summary = summarise_relevance(relevance, boxes, generator_for(seed, record.id, "relevance placebo"), n_placebo)
+    kept = {account: float(signs @ values[i]) * per_start for account, values in made.found.kept.items()}
+    gap = float(made.found.gap[i].max())
+    return RelevanceRow(
+        record_id=record.id,
+        target_class=classes[int(made.found.logits[i].argmax())] if start == WINNER else start,
+        preset=preset,
+        start=begun,
+        mass_in_text=summary.mass_in_text,
+        signed_share=None if summary.mass_in_text is None else summary.signed * per_start,
+        area_share=summary.area_share,
+        enrichment=summary.enrichment,
+        rank_accuracy=summary.rank_accuracy,
+        placebo_low=summary.placebo_low,
+        placebo_median=summary.placebo_median,
+        placebo_high=summary.placebo_high,
+        placebo_mean=summary.placebo_mean,
+        relocation_p=summary.relocation_p,
+        same_place_p=None,
+        placebo_p=summary.relocation_p,
+        mass_gone=mass_inside(made.bare[i], boxes) if boxes else None,
+        fall_when_gone=begun - float(made.bare_start[i]) if boxes else None,
+        map_boxes=boxes,
+        region_masses=summary.box_masses,
+        region_areas=summary.box_areas,
+        at_pixels=float(relevance.sum()) * per_start,
+        kept_bias=kept.get("bias", 0.0),
+        kept_shift=kept.get("shift", 0.0),
+        kept_stabiliser=kept.get("stabiliser", 0.0),
+        class_cosine=_class_cosine(outputs),
+        conservation_gap=gap if np.isfinite(gap) else None,
+    )
 
 
 def _class_cosine(outputs: NDArray[np.float64]) -> float | None:

@@ -1,4 +1,4 @@
-"""How much of the relevance lies inside text, against the same boxes elsewhere along the border."""
+"""How much of the relevance lies inside text, against the same boxes elsewhere, and against the same place without text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RegionSummary:
     """97.5 % quantile of the same."""
     placebo_mean: float | None
     """Mean of the same."""
-    placebo_p: float | None
+    relocation_p: float | None
     """(1 + relocations with at least the observed mass) / (1 + relocations)."""
 
 
@@ -103,7 +103,7 @@ def summarise_relevance(
             placebo_median=None,
             placebo_high=None,
             placebo_mean=None,
-            placebo_p=None,
+            relocation_p=None,
         )
     mass = float(positive[cover].sum()) / total
     null = [float(positive[moved].sum()) / total for moved in _relocations(boxes, cover, rng, n_placebo)]
@@ -120,9 +120,21 @@ def summarise_relevance(
         placebo_median=median,
         placebo_high=high,
         placebo_mean=float(np.mean(null)) if null else None,
-        # Counted with a hair of tolerance: equal sums in another order must count as equal.
-        placebo_p=(1 + sum(m >= mass * (1 - 1e-12) for m in null)) / (1 + len(null)) if null else None,
+        relocation_p=exceedance(mass, null) if null else None,
     )
+
+
+def mass_inside(relevance: NDArray[np.floating], boxes: Sequence[Box]) -> float | None:
+    """Return the share of a map's positive relevance inside boxes; None without any."""
+    positive = np.clip(relevance, 0, None).astype(np.float64)
+    total = float(positive.sum())
+    return float(positive[_cover(boxes, relevance.shape)].sum()) / total if total > 0 else None
+
+
+def exceedance(observed: float, null: Sequence[float]) -> float:
+    """Return (1 + null values that are at least the observed one) / (1 + null values): the p of a permutation test."""
+    # Counted with a hair of tolerance: equal sums in another order must count as equal.
+    return (1 + sum(value >= observed * (1 - 1e-12) for value in null)) / (1 + len(null))
 
 
 def _rank_accuracy(relevance: NDArray[np.floating], cover: NDArray[np.bool_]) -> float:

@@ -50,8 +50,10 @@ class RelevanceGroup:
     """Mean of mass minus the mean mass of the relocated regions; None for words, and where nothing could be relocated."""
     significant: float | None
     """Share of the images whose relocations reach the observed mass in at most 5 % of cases."""
+    mass_gone: Estimate | None
+    """Mean mass at the same places after the text was painted over; None for words."""
     signed_share: Estimate | None
-    """Mean share of the start that the map credits to text; None for words."""
+    """Share of the outputs' sum that the maps credit to text; None for words, and where the outputs sum to zero."""
     rank_accuracy: Estimate | None
     """Mean rank accuracy; None for words."""
 
@@ -150,17 +152,32 @@ def _summarise(name: str, members: Sequence[_Member], level: float, *, whole: bo
             lambda row: None if row.placebo_mean is None else float(row.mass_in_text or 0.0) - row.placebo_mean
         ),
         significant=sum(p <= 0.05 for p in placed) / len(placed) if placed and whole else None,
-        signed_share=over(lambda row: row.signed_share),
+        mass_gone=over(lambda row: row.mass_gone),
+        signed_share=_signed_share(members, patients, level) if whole else None,
         rank_accuracy=over(lambda row: row.rank_accuracy),
     )
 
 
+def _signed_share(members: Sequence[_Member], patients: NDArray[np.intp], level: float) -> Estimate | None:
+    """Return a ratio of sums: single outputs may lie near zero, where a share of them means nothing."""
+    start = np.array([m.row.start for m in members])
+    credited = np.array([(m.row.signed_share or 0.0) * m.row.start for m in members])
+    if abs(start.sum()) < 1e-9:
+        return None
+    share = float(credited.sum() / start.sum())
+    half = _half_width((credited - share * start) / start.sum(), patients, level)
+    return Estimate(
+        value=share, low=None if half is None else share - half, high=None if half is None else share + half
+    )
+
+
 def mean_over_patients(values: NDArray[np.float64], patients: NDArray[np.intp], level: float) -> Estimate:
-    """Return a mean over images with Student's t interval over patients (linearised, as for a cluster sample).
+    """Return a mean of shares over images with Student's t interval over patients (linearised, as of clusters).
 
     Parameters
     ----------
     values : array, (n images,)
+        In -1..1.
     patients : array of int, (n images,)
         Index of each image's patient.
     level : float
@@ -170,7 +187,9 @@ def mean_over_patients(values: NDArray[np.float64], patients: NDArray[np.intp], 
     half = _half_width((values - mean) / len(values), patients, level)
     if half is None:
         return Estimate(value=mean, low=None, high=None)
-    return Estimate(value=mean, low=mean - half, high=mean + half)
+    # A mean of shares is a share.
+    least, most = (0.0 if values.min() >= 0 else -1.0), 1.0
+    return Estimate(value=mean, low=max(least, mean - half), high=min(most, mean + half))
 
 
 def _ratio(top: NDArray[np.float64], bottom: NDArray[np.float64], patients: NDArray[np.intp], level: float) -> Estimate:
