@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from audit.conditions import Suite
 from audit.errors import RelevanceError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle
 from audit.perturbations import Scene
+from audit.pictures import film_jpeg, hidden_id, relevance_png, shown_size
 from audit.predict import Stage, make_perturbations, make_variant, read_scene, softmax
 from audit.records import Record
 from audit.relevance.lrp import Attributor
@@ -25,11 +23,7 @@ from audit.relevance.start import start_relevance
 from audit.results import PredictionTable
 from audit.store import RunFolder
 
-LONG_SIDE_PX = 384
-JPEG_QUALITY = 75
 N_EXAMPLES = 24
-_WARM = (230, 97, 1)
-_COLD = (45, 90, 170)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,15 +110,14 @@ def _example(
     overlays: _Overlays,
 ) -> dict[str, Any]:
     difference = np.abs(edit.astype(np.int16) - scene.image.astype(np.int16)).astype(np.uint8)
-    scale = min(1.0, LONG_SIDE_PX / max(scene.image.shape))
-    height, width = (max(1, round(side * scale)) for side in scene.image.shape)
+    width, height = shown_size(scene.image.shape)
+    scale = width / scene.image.shape[1]
     stem = f"examples/{case:03d}"
     for name, image in (("clean", scene.image), ("edit", edit), ("difference", difference)):
-        write_atomically(run.path / f"{stem}-{name}.jpg", _jpeg(image, (width, height)))
+        write_atomically(run.path / f"{stem}-{name}.jpg", film_jpeg(image, (width, height)))
     overlay = overlays.of(scene)
     if overlay is not None:
         write_atomically(run.path / f"{stem}-relevance.png", overlay)
-    identity = hashlib.blake2b(scene.record.id.encode("utf-8", "surrogateescape"), key=key[:32].encode(), digest_size=4)
 
     def scores(condition: str, draw: int) -> dict[str, Any]:
         values = softmax(table.logits[condition][draw, choice.record])
@@ -135,7 +128,7 @@ def _example(
 
     return {
         "case": case,
-        "record": identity.hexdigest(),
+        "record": hidden_id(scene.record, key),
         "label": scene.record.label,
         "source": scene.record.source,
         "condition": choice.condition,
@@ -158,12 +151,6 @@ def _example(
         ],
         "total_variation": round(choice.total_variation, 4),
     }
-
-
-def _jpeg(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).resize(size, Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
 
 
 class _Overlays:
@@ -190,19 +177,5 @@ class _Overlays:
                 )
             except RelevanceError:
                 return None
-            self._drawn[scene.record.id] = _paint(found.maps[0, 0])
+            self._drawn[scene.record.id] = relevance_png(found.maps[0, 0])
         return self._drawn[scene.record.id]
-
-
-def _paint(relevance_map: NDArray[np.float32]) -> bytes:
-    """Colour a map (h, w) by sign and strength, as PNG."""
-    relevance = np.asarray(relevance_map, dtype=np.float64)
-    limit = float(np.quantile(np.abs(relevance), 0.995)) or 1.0
-    strength = np.clip(relevance / limit, -1.0, 1.0)
-    pixels = np.zeros((*relevance.shape, 4), dtype=np.uint8)
-    pixels[..., :3] = np.where(strength[..., None] >= 0, np.array(_WARM), np.array(_COLD))
-    pixels[..., 3] = np.rint(255 * np.sqrt(np.abs(strength)))
-    buffer = io.BytesIO()
-    # The map's own size: the browser scales it, and a PNG of 128 px costs a tenth of one of 384.
-    Image.fromarray(pixels, "RGBA").quantize(64).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()

@@ -165,6 +165,7 @@ def run_audit(
             plan["relevance"],
             level=settings.level,
             seed=settings.seed,
+            key=plan_hash(plan),
             on_image=step,
         )
     with clock.stage("drawing examples", N_EXAMPLES) as step:

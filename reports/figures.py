@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from audit.results import Effect
-from reports.runfolder import by_class
 from reports.words import estimate, number
 
 WIDTH_PX = 760
@@ -66,7 +64,7 @@ def effect_forest(effects: Sequence[Effect]) -> Dots | None:
     rows = [(e.condition, estimate(e), e.estimate, e.low, e.high, e.verdict) for e in effects]
     tolerance = next((e.tolerance for e in effects if e.tolerance is not None), None)
     extra = [0.0] if tolerance is None else [0.0, tolerance, -tolerance]
-    return _dots(
+    return dots(
         f"{measure.replace('_', ' ').capitalize()} of each condition, with its interval",
         "sufficiency: probability of the true class beyond the placebo's"
         if measure == "sufficiency"
@@ -81,37 +79,10 @@ def effect_forest(effects: Sequence[Effect]) -> Dots | None:
 def accuracy_dots(effects: Sequence[Effect]) -> Dots:
     """Draw the clean accuracy of every group."""
     rows = [(e.group.replace("=", ": "), estimate(e), e.estimate, e.low, e.high, "plain") for e in effects]
-    return _dots("Accuracy by group, with its interval", "accuracy or recall", rows, [0.0, 1.0], [], None)
+    return dots("Accuracy by group, with its interval", "accuracy or recall", rows, [0.0, 1.0], [], None)
 
 
-def relevance_dots(relevance: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Dots | None:
-    """Draw, by class, the mean relevance mass in text beside the mean of the relocated regions'."""
-    rows = []
-    for name, members in by_class(relevance, classes).items():
-        if members:
-            mass = sum(r["mass_in_text"] for r in members) / len(members)
-            placed = [r for r in members if r["placebo_median"] is not None]
-            rows.append((f"{name} (n = {len(members)})", number(mass), mass, None, None, "plain"))
-            if placed:
-                low, middle, high = (
-                    sum(r[key] for r in placed) / len(placed)
-                    for key in ("placebo_low", "placebo_median", "placebo_high")
-                )
-                text = f"{number(middle)} [{number(low)}, {number(high)}]"
-                rows.append(("moved along the border", text, middle, low, high, "placebo"))
-    if not rows:
-        return None
-    return _dots(
-        "Share of positive relevance inside text, by class, and inside the same boxes moved",
-        "share of positive relevance",
-        rows,
-        [0.0],
-        [(0.0, "zero", "")],
-        None,
-    )
-
-
-def _dots(
+def dots(
     title: str,
     axis: str,
     rows: Sequence[tuple[str, str, float | None, float | None, float | None, str]],
@@ -119,6 +90,7 @@ def _dots(
     lines: Sequence[tuple[float, str, str]],
     band: tuple[float, float] | None,
 ) -> Dots:
+    """Place rows of (label, numbers, value, low, high, kind) on one axis that also holds the values `extra`."""
     values = [v for row in rows for v in row[2:5] if v is not None] + list(extra)
     low, high = min(values), max(values)
     room = 0.04 * (high - low) or 0.5
@@ -142,7 +114,7 @@ def _dots(
         )
         for i, (label, numbers, value, start, end, kind) in enumerate(rows)
     )
-    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 1e9) if (high - low) / s <= 7)
+    step = nice_step(high - low)
     first, last = int(low / step) - 1, int(high / step) + 1
     ticks = tuple((place(k * step), number(k * step, 2)) for k in range(first, last + 1) if low <= k * step <= high)
     return Dots(
@@ -154,3 +126,8 @@ def _dots(
         lines=tuple((place(value), kind, text) for value, kind, text in lines),
         band=None if band is None else (place(band[0]), place(band[1])),
     )
+
+
+def nice_step(span: float) -> float:
+    """Return a step of 1, 2 or 5 times a power of ten that cuts a span into at most seven."""
+    return next(m * 10.0**e for e in range(-12, 13) for m in (1, 2, 5) if span / (m * 10.0**e) <= 7)

@@ -12,11 +12,13 @@ from markupsafe import Markup
 
 from audit.files import write_atomically
 from audit.results import Effect
-from reports import doses, words
-from reports.figures import WIDTH_PX, accuracy_dots, effect_forest, relevance_dots
-from reports.runfolder import HEADLINES, RunView, by_class, read_run
+from reports import doses, relevance, words
+from reports.figures import WIDTH_PX, accuracy_dots, effect_forest
+from reports.runfolder import HEADLINES, RunView, read_run
 
 OPEN_EXAMPLES = 12
+# Maps that stay as alike as this although every weight was shuffled show the images, not the network.
+MAX_SHUFFLED_SSIM = 0.6
 
 
 def render_html(path: Path) -> Path:
@@ -52,8 +54,9 @@ def render_html(path: Path) -> Path:
         dose_height=doses.HEIGHT_PX,
         groups=accuracy_dots(_groups(run)),
         group_effects=_groups(run),
-        relevance_figure=relevance_dots(run.relevance, run.plan["model"]["classes"]),
-        relevance_rows=_relevance_rows(run),
+        maps=relevance,
+        relevance_figure=relevance.group_dots(run),
+        scatter=relevance.validity_scatter(run),
         subgroups=_subgroups(run),
         controls=_controls(run),
         curves=_curves(run),
@@ -98,25 +101,6 @@ def _subgroups(run: RunView) -> list[Effect]:
     ]
 
 
-def _relevance_rows(run: RunView) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    for name, members in by_class(run.relevance, run.plan["model"]["classes"]).items():
-        if members:
-            n = len(members)
-            significant = [r for r in members if r["placebo_p"] is not None and r["placebo_p"] <= 0.05]
-            rows.append(
-                {
-                    "name": name,
-                    "n": n,
-                    "mass": sum(r["mass_in_text"] for r in members) / n,
-                    "area": sum(r["area_share"] for r in members) / n,
-                    "enrichment": sorted(r["enrichment"] for r in members)[n // 2],
-                    "significant": len(significant) / n,
-                }
-            )
-    return rows
-
-
 def _controls(run: RunView) -> list[tuple[str, str, bool]]:
     """Return what the audit checked of itself: what, found, and whether that is as it must be."""
     found = []
@@ -136,6 +120,16 @@ def _controls(run: RunView) -> list[tuple[str, str, bool]]:
                 "LRP: every layer's relevance is accounted for",
                 f"largest gap {max(gaps):.1e} of the start",
                 max(gaps) < 1e-4,
+            )
+        )
+    shuffled = [] if run.relevance_summary is None else run.relevance_summary["randomisation"]
+    if shuffled:
+        seen = ", ".join(f"{words.number(s['ssim'], 2)} with {s['layers']} shuffled" for s in shuffled)
+        found.append(
+            (
+                "LRP: shuffled weights change the map",
+                f"structural similarity to the true map {seen}; 1 would be no change",
+                shuffled[-1]["ssim"] < MAX_SHUFFLED_SSIM,
             )
         )
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,10 @@ class RunView:
     """Class -> (films with text, films)."""
     relevance: tuple[Mapping[str, Any], ...]
     """Rows of relevance.parquet, with the label of each image; empty where there is none."""
+    relevance_summary: Mapping[str, Any] | None
+    """relevance.json; None where there is none."""
+    clusters: tuple[Mapping[str, Any], ...]
+    """clusters.json, with every picture as a data URI."""
     examples: tuple[Mapping[str, Any], ...]
     """examples.json, with every picture as a data URI."""
 
@@ -120,6 +124,8 @@ def read_run(path: Path) -> RunView:
         words=_words(folder, {key: row["label"] for key, row in records.items()}),
         films_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},
         relevance=_relevance(folder, records),
+        relevance_summary=folder.read_json("relevance.json")["relevance"] if folder.has("relevance.json") else None,
+        clusters=_clusters(folder),
         examples=tuple(_with_pictures(folder, e) for e in folder.read_json("examples/examples.json")["examples"]),
     )
 
@@ -151,6 +157,27 @@ def _relevance(folder: RunFolder, records: Mapping[str, Mapping[str, Any]]) -> t
     return tuple({**row, "label": records[row["record_id"]]["label"]} for row in folder.read_rows("relevance.parquet"))
 
 
+def _clusters(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
+    if not folder.has("clusters/clusters.json"):
+        return ()
+    place = folder.path / "clusters"
+
+    def shown(picture: Mapping[str, Any]) -> dict[str, Any]:
+        return {**picture, "uri": _data_uri(place, str(picture["file"]))}
+
+    found = folder.read_json("clusters/clusters.json")["clusters"]
+    return tuple(
+        {
+            **cluster,
+            "mean": shown(cluster["mean"]),
+            "exemplars": [
+                {**e, "film": shown(e["film"]), "overlay": shown(e["overlay"])} for e in cluster["exemplars"]
+            ],
+        }
+        for cluster in found
+    )
+
+
 def _with_pictures(folder: RunFolder, example: Mapping[str, Any]) -> dict[str, Any]:
     shown = dict(example)
     for part in ("clean", "edit", "difference", "overlay"):
@@ -169,8 +196,3 @@ def _data_uri(folder: Path, name: str) -> str:
     except OSError as error:
         raise StoreError(f"The picture {path} cannot be read ({error.strerror}).") from error
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def by_class(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
-    """Group relevance rows that have text by the image's class, in the order of the classes."""
-    return {name: [r for r in rows if r["label"] == name and r["mass_in_text"] is not None] for name in classes}

@@ -203,13 +203,25 @@ def summary_lines(run: RunView) -> list[str]:
     ]
     telling = sorted(run.headline(), key=lambda e: e.verdict != "sensitive")[:4]
     lines += [f"{e.condition}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in telling]
-    masses = [r["enrichment"] for r in run.relevance if r["enrichment"] is not None]
-    if masses:
-        middle = sorted(masses)[len(masses) // 2]
-        lines.append(
-            f"Relevance inside text: {number(middle, 1)} times its share of the area (median of {len(masses)} images)"
-        )
-    elif run.run.get("relevance_note"):
-        lines.append(str(run.run["relevance_note"]))
+    lines += relevance_lines(run)
     lines.append(reach(run))
     return lines[:10]
+
+
+def relevance_lines(run: RunView) -> list[str]:
+    """Say where relevance lies, against both controls, and how well it foretells what text does."""
+    summary = run.relevance_summary
+    whole = next((g for g in summary["groups"] if g["group"] == "all"), None) if summary else None
+    if summary is None or whole is None:
+        return [str(run.run["relevance_note"])] if run.run.get("relevance_note") else []
+    line = (
+        f"Relevance inside text: {number(whole['enrichment']['value'], 1)} times its share of the area "
+        f"({whole['n_images']} images)"
+    )
+    if whole["significant"] is not None:
+        line += f", beyond both controls in {number(100 * whole['significant'], 0)} % of them"
+    agreement = next((a for a in summary["agreement"] if a["signed"] is not None), None)
+    if agreement is not None:
+        a = agreement["signed"]
+        line += f"; its correlation with what the text really does is {number(a['value'], 2)}"
+    return [line]

@@ -13,6 +13,7 @@ from audit.models.bundle import Bundle
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
 from audit.relevance.agreement import measure_agreement
+from audit.relevance.discovery import discover_groups
 from audit.relevance.lrp import SURROGATES
 from audit.relevance.measure import Measured, measure_relevance
 from audit.relevance.presets import find_preset
@@ -52,9 +53,10 @@ def audit_relevance(
     *,
     level: float,
     seed: int,
+    key: str,
     on_image: Callable[[], None],
 ) -> str | None:
-    """Write `relevance.parquet`, the heatmaps and `relevance.json`.
+    """Write `relevance.parquet`, the heatmaps, `relevance.json` and `clusters/`.
 
     Parameters
     ----------
@@ -62,6 +64,8 @@ def audit_relevance(
         What the edits did, to hold the maps against.
     options : mapping
         The `relevance` part of the plan.
+    key : str
+        Key of the hash of record ids.
 
     Returns
     -------
@@ -83,8 +87,10 @@ def audit_relevance(
             seed=seed,
             on_image=on_image,
         )
+        rows = [RelevanceRow(**row) for row in run.read_rows("relevance.parquet")]
+        discover_groups(run, measured.records, rows, measured.heatmaps, seed=seed, key=key)
         if not run.has("relevance.json"):
-            summary = _summary(run, bundle, suite, measured, regions, table, options, level, seed)
+            summary = _summary(bundle, suite, measured, rows, regions, table, options, level, seed)
             run.write_json("relevance.json", {"relevance": summary})
     except RelevanceError as error:
         return f"No relevance was measured: {error}"
@@ -92,17 +98,16 @@ def audit_relevance(
 
 
 def _summary(
-    run: RunFolder,
     bundle: Bundle,
     suite: Suite,
     measured: Measured,
+    rows: Sequence[RelevanceRow],
     regions: Mapping[str, tuple[TextRegion, ...]],
     table: PredictionTable,
     options: Mapping[str, Any],
     level: float,
     seed: int,
 ) -> dict[str, Any]:
-    rows = [RelevanceRow(**row) for row in run.read_rows("relevance.parquet")]
     cosines = [row.class_cosine for row in rows if row.class_cosine is not None]
     preset = rows[0].preset
     rng = generator_for(seed, "relevance agreement")

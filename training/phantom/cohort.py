@@ -39,6 +39,7 @@ def make_phantoms(
     word_association: float = 0.0,
     source_association: float = 0.0,
     severity: float = 1.0,
+    electrode_share: float = 0.0,
     on_image: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write synthetic films with shortcuts of known strength.
@@ -62,6 +63,8 @@ def make_phantoms(
         With this probability the word (the source) is the one that goes with the class, else it is drawn from all.
     severity : float
         Strength of the findings.
+    electrode_share : float in [0, 1]
+        Share of the COVID-19 films that show an electrode, which no other film does: a shortcut that is no text.
     on_image : callable, optional
         Called with (done, total) after each film.
 
@@ -75,7 +78,7 @@ def make_phantoms(
     UsageError
         If a parameter is outside its range.
     """
-    _check(n_images, size_px, word_association, source_association, severity)
+    _check(n_images, size_px, word_association, source_association, severity, electrode_share)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "lungs").mkdir(parents=True, exist_ok=True)
     rows, boxes = [], {}
@@ -86,6 +89,7 @@ def make_phantoms(
         word_association=word_association,
         source_association=source_association,
         severity=severity,
+        electrode_share=electrode_share,
     )
     for spec in films:
         film = render(spec, size_px)
@@ -113,6 +117,7 @@ def film_specs(
     word_association: float = 0.0,
     source_association: float = 0.0,
     severity: float = 1.0,
+    electrode_share: float = 0.0,
 ) -> Iterator[FilmSpec]:
     """Decide everything about each film, without rendering any."""
     for index in range(n_images):
@@ -137,6 +142,8 @@ def film_specs(
             source=source,
             letterings=letterings,
             severity=severity,
+            # A generator of its own, so that films without electrodes are what they are without this parameter.
+            electrode=label == "covid" and generator_for(seed, "electrode", index).random() < electrode_share,
         )
 
 
@@ -184,12 +191,13 @@ def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
         raise StoreError(f"Cannot write {path}: {error.strerror}. Choose a folder that can be written.") from error
 
 
-def _check(n_images: int, size_px: int, word: float, source: float, severity: float) -> None:
+def _check(n_images: int, size_px: int, word: float, source: float, severity: float, electrode: float) -> None:
     if n_images < 1:
         raise UsageError(f"The number of films must be at least 1, found {n_images}.")
     if not 64 <= size_px <= 2048:
         raise UsageError(f"The side of a film must lie in 64..2048 px, found {size_px}.")
-    for name, value in (("word_association", word), ("source_association", source)):
+    shares = (("word_association", word), ("source_association", source), ("electrode_share", electrode))
+    for name, value in shares:
         if not 0 <= value <= 1:
             raise UsageError(f"{name} must lie in 0..1, found {value}.")
     if not 0 <= severity <= 2:

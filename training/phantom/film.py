@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from audit.randomness import generator_for
 from training.phantom.anatomy import Patient, draw_patient
+from training.phantom.artefacts import stick_electrode
 from training.phantom.lettering import Lettering, TextBox, burn
 from training.phantom.pathology import FINDINGS, HEART_SCALE, LUNG_DROP, Lungs
 from training.phantom.projection import Field, axis, project
@@ -43,6 +44,8 @@ class FilmSpec:
     """What is burned in."""
     severity: float = 1.0
     """Strength of the findings; 0 is a healthy chest."""
+    electrode: bool = False
+    """Whether an electrode sticks to the patient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ def render(spec: FilmSpec, size_px: int, *, with_text: bool = True) -> Film:
     source = SOURCES[spec.source]
     exposure = generator_for(spec.seed, "phantom", "exposure", spec.index)
     image = expose(chest.soft, chest.bone, source, exposure)
+    if spec.electrode:
+        image = stick_electrode(image, generator_for(spec.seed, "phantom", "electrode", spec.index))
     boxes = []
     if with_text:
         for item in spec.letterings:
