@@ -169,7 +169,14 @@ def test_findings_task(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"n_images": 0}, {"size_px": 8}, {"word_association": 1.5}, {"source_association": -0.1}, {"severity": 3.0}],
+    [
+        {"n_images": 0},
+        {"size_px": 8},
+        {"word_association": 1.5},
+        {"source_association": -0.1},
+        {"severity": 3.0},
+        {"electrode_share": 1.2},
+    ],
 )
 def test_wrong_parameters(tmp_path: Path, wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="found"):
@@ -204,3 +211,19 @@ def test_many_small_solids_are_the_single_ones(union: bool, wall: float | None) 
     together = project(solids, 96, union=union, wall=wall)
     assert single.max() > 0.1
     np.testing.assert_allclose(together, single, atol=2e-4)
+
+
+def test_electrodes_stick_to_covid_alone_and_change_nothing_else() -> None:
+    options = {"task": "classes", "n_images": 30, "seed": 3}
+    without = list(film_specs(**options))
+    specs = list(film_specs(**options, electrode_share=0.5))
+    with_one = [s for s in specs if s.electrode]
+    assert {s.label for s in with_one} == {"covid"}
+    assert 0 < len(with_one) < 10
+    assert [replace(s, electrode=False) for s in specs] == without
+    spec = with_one[0]
+    changed = render(spec, 128).image != render(replace(spec, electrode=False), 128).image
+    assert 0.001 < changed.mean() < 0.05
+    rows, columns = np.nonzero(changed)
+    assert columns.max() < 0.3 * 128
+    assert rows.min() > 0.7 * 128

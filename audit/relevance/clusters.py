@@ -21,6 +21,8 @@ GRID = 16
 SPOT = 3
 """Cells along a side of the spot in which a group differs."""
 MIN_IMAGES = 12
+MAX_IMAGES = 1_000
+"""Of one output; the time grows with the cube, and a thousand tell as much."""
 MIN_GROUP = 4
 MAX_GROUPS = 6
 
@@ -29,10 +31,10 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Grids:
-    """Where the positive relevance of n images lies, in cells."""
+    """Where the relevance of n images lies, for an output or against it, in cells."""
 
     mass: NDArray[np.float64]
-    """(n, GRID, GRID) share of an image's positive relevance in each cell."""
+    """(n, GRID, GRID) share of an image's absolute relevance in each cell."""
     in_text: NDArray[np.float64]
     """(n, GRID, GRID) the part of it that lies in text."""
 
@@ -46,25 +48,25 @@ class Cluster:
     spot: tuple[float, float, float, float]
     """Where their relevance differs most from all other images': x0, y0, x1, y1 as shares of the image."""
     spot_mass: float
-    """Mean share of their positive relevance in the spot."""
+    """Mean share of their relevance in the spot."""
     spot_mass_elsewhere: float
     """The same of all other images."""
     spot_text: float
     """How much of the spot's relevance lies in text."""
     text_mass: float
-    """Mean share of their positive relevance that lies in text, anywhere."""
+    """Mean share of their relevance that lies in text, anywhere."""
 
 
 def grid_maps(maps: Iterable[tuple[NDArray[np.floating], Sequence[Box]]]) -> Grids:
-    """Sum maps (h, w), each with its text boxes, into cells; a map without positive relevance becomes zeros."""
+    """Sum maps (h, w), each with its text boxes, into cells; a map without relevance becomes zeros."""
     mass, in_text = [], []
     for relevance, boxes in maps:
-        positive = np.clip(relevance, 0, None).astype(np.float64)
-        total = float(positive.sum()) or 1.0
-        text = np.zeros_like(positive)
+        size = np.abs(relevance.astype(np.float64))
+        total = float(size.sum()) or 1.0
+        text = np.zeros_like(size)
         for x0, y0, x1, y1 in boxes:
-            text[y0:y1, x0:x1] = positive[y0:y1, x0:x1]
-        mass.append(_cells(positive) / total)
+            text[y0:y1, x0:x1] = size[y0:y1, x0:x1]
+        mass.append(_cells(size) / total)
         in_text.append(_cells(text) / total)
     return Grids(mass=np.array(mass), in_text=np.array(in_text))
 
@@ -94,6 +96,7 @@ def find_clusters(grids: Grids, outputs: Sequence[str], seed: int) -> dict[str, 
         chosen = np.flatnonzero((names == output) & alive)
         if len(chosen) < MIN_IMAGES:
             continue
+        chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_IMAGES)).round().astype(np.intp)]
         labels = _labels(grids.mass[chosen], seed)
         groups = [chosen[labels == label] for label in np.unique(labels)]
         clusters = [_describe(grids, group, alive) for group in groups if len(group) >= MIN_GROUP]
@@ -105,17 +108,18 @@ def _labels(mass: NDArray[np.float64], seed: int) -> NDArray[np.intp]:
     # The distance of square roots of shares (Hellinger) does not let one bright cell decide alone.
     features = np.sqrt(mass.reshape(len(mass), -1))
     neighbours = min(len(mass) - 1, max(5, round(np.sqrt(len(mass)))))
-    graph = kneighbors_graph(features, neighbours, include_self=False)
-    affinity = 0.5 * (graph + graph.T)
+    graph = kneighbors_graph(features, neighbours, include_self=False).toarray()
+    # A breath of likeness between all images, so that groups which share no neighbour are still one graph.
+    affinity = 0.5 * (graph + graph.T) + 1e-4
     # As many groups as there are eigenvalues before the widest gap (von Luxburg 2007).
-    values = np.linalg.eigvalsh(laplacian(affinity, normed=True).toarray())[: MAX_GROUPS + 1]
+    values = np.linalg.eigvalsh(laplacian(affinity, normed=True))[: MAX_GROUPS + 1]
     n_groups = int(np.diff(values).argmax()) + 1
     if n_groups == 1:
         return np.zeros(len(mass), dtype=np.intp)
     clustering = SpectralClustering(
         n_groups, affinity="precomputed", assign_labels="cluster_qr", random_state=seed, eigen_solver="arpack"
     )
-    return np.asarray(clustering.fit_predict(affinity.tocsr()), dtype=np.intp)
+    return np.asarray(clustering.fit_predict(affinity), dtype=np.intp)
 
 
 def _describe(grids: Grids, group: NDArray[np.intp], alive: NDArray[np.bool_]) -> Cluster:

@@ -93,13 +93,13 @@ def _draw(
     entries: Sequence[dict[str, Any]],
     key: str,
 ) -> list[NDArray[np.float64]]:
-    """Draw the exemplars, and return the sum of each group's maps, each map scaled to its positive relevance."""
+    """Draw the exemplars, and return the sum of each group's maps, each map scaled to its absolute relevance."""
     sums: list[NDArray[np.float64]] = [np.zeros(0)] * len(entries)
     for i, maps in enumerate(read_heatmaps(heatmaps)):
         if i not in owner:
             continue
         number = owner[i]
-        scaled = maps.chosen / (np.clip(maps.chosen, 0, None).sum(dtype=np.float64) or 1.0)
+        scaled = maps.chosen / (np.abs(maps.chosen).sum(dtype=np.float64) or 1.0)
         sums[number] = scaled if sums[number].size == 0 else sums[number] + scaled
         if i in entries[number]["members"]:
             stem = f"{number:02d}-{entries[number]['members'].index(i)}"

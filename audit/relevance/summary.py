@@ -53,7 +53,7 @@ class RelevanceGroup:
     mass_gone: Estimate | None
     """Mean mass at the same places after the text was painted over; None for words."""
     signed_share: Estimate | None
-    """Share of the outputs' sum that the maps credit to text; None for words, and where the outputs sum to zero."""
+    """Share of the outputs' sum that the maps credit to text; None for words, and where outputs of both signs cancel."""
     rank_accuracy: Estimate | None
     """Mean rank accuracy; None for words."""
 
@@ -166,9 +166,10 @@ def _signed_share(members: Sequence[_Member], patients: NDArray[np.intp], level:
         return None
     share = float(credited.sum() / start.sum())
     half = _half_width((credited - share * start) / start.sum(), patients, level)
-    return Estimate(
-        value=share, low=None if half is None else share - half, high=None if half is None else share + half
-    )
+    if half is None:
+        return Estimate(value=share, low=None, high=None)
+    # Outputs of both signs that nearly cancel leave nothing to take a share of.
+    return Estimate(value=share, low=share - half, high=share + half) if half <= 1 else None
 
 
 def mean_over_patients(values: NDArray[np.float64], patients: NDArray[np.intp], level: float) -> Estimate:

@@ -1,0 +1,181 @@
+"""Relevance in a whole run: what it leaves, that it resumes, and what the report says when it is not LRP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from audit.config import Settings
+from audit.errors import UnknownNameError, UsageError
+from audit.images import read_gray
+from audit.models.bundle import load_bundle
+from audit.records import TextRegion
+from audit.relevance.heatmaps import read_heatmaps
+from audit.relevance.lrp import Attributor
+from audit.relevance.randomisation import randomise_weights
+from audit.relevance.start import start_each
+from audit.run import run_audit
+from audit.store import verify_run
+from reports.html import render_html
+
+
+@pytest.fixture
+def make(
+    write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path
+) -> Callable[..., Settings]:
+    def build(n_per_class: int = 6, **changes: object) -> Settings:
+        data = write_cohort(n_per_class)
+        return Settings(
+            **{
+                "model": str(write_bundle()), "data": str(data), "detector": "annotated", "suite": "quick",
+                "boxes": str(data.parent / "boxes.json"), "runs": str(tmp_path / "runs"), "cache": str(tmp_path / "cache"),
+                "resamples": 200, **changes,
+            }
+        )  # fmt: skip
+
+    return build
+
+
+def audit(settings: Settings) -> Path:
+    return run_audit(settings, judge_gates=False, command=[], on_stage=lambda *_: lambda: None)[0]
+
+
+def summary(run: Path) -> dict:
+    return json.loads((run / "relevance.json").read_text())["relevance"]
+
+
+def test_every_row_and_map_is_what_the_network_says(make: Callable[..., Settings]) -> None:
+    settings = make()
+    run = audit(settings)
+    bundle = load_bundle(Path(settings.model))
+    rows = pq.read_table(run / "relevance.parquet").to_pylist()
+    assert len(rows) == 18
+    manifest = Path(settings.data).parent
+    maps = list(read_heatmaps(sorted((run / "relevance").glob("maps-*.safetensors"))))
+    assert len(maps) == 18
+    boxes = json.loads((manifest / "boxes.json").read_text())["images"]
+    paths = {r["record_id"]: manifest / p for r, p in zip(rows, sorted(boxes), strict=True)}
+    for row, kept in list(zip(rows, maps, strict=True))[:4]:
+        image = read_gray(paths[row["record_id"]])
+        found = Attributor(bundle.network).attribute(bundle.preprocessing.prepare(image)[None], start_each)
+        winner = int(found.logits[0].argmax())
+        own = found.maps[0, winner]
+        assert np.allclose(kept.outputs, found.maps[0], atol=2e-3 * np.abs(found.maps[0]).max())
+        assert np.allclose(kept.chosen, own, atol=1e-3 * np.abs(own).max())
+        assert row["target_class"] == bundle.classes[winner]
+        assert row["start"] == pytest.approx(found.logits[0, winner], rel=1e-5)
+        inside = np.zeros(own.shape, bool)
+        for x0, y0, x1, y1 in row["map_boxes"]:
+            inside[y0:y1, x0:x1] = True
+        positive = np.clip(own.astype(float), 0, None)
+        assert row["mass_in_text"] == pytest.approx(positive[inside].sum() / positive.sum(), rel=1e-5)
+        assert row["signed_share"] == pytest.approx(own[inside].sum() / row["start"], rel=1e-4)
+        total = row["at_pixels"] + row["kept_bias"] + row["kept_shift"] + row["kept_stabiliser"]
+        assert total == pytest.approx(1.0, abs=1e-4)
+        assert row["placebo_p"] == max(row["relocation_p"], row["same_place_p"])
+    verify_run(run)
+
+
+def test_what_was_computed_is_not_computed_again(
+    make: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make()
+    whole = audit(settings)
+    kept = {p: p.read_bytes() for p in whole.rglob("*") if p.is_file() and p.parent.name in ("relevance", "clusters")}
+    summed, table = (whole / "relevance.json").read_bytes(), (whole / "relevance.parquet").read_bytes()
+    for name in ("relevance.json", "relevance.parquet", "relevance/part-00002.parquet", "run.json"):
+        (whole / name).unlink()
+    calls = []
+    real = Attributor.attribute
+
+    def counted(self: Attributor, inputs: torch.Tensor, start: object) -> object:
+        calls.append(len(inputs))
+        return real(self, inputs, start)
+
+    monkeypatch.setattr(Attributor, "attribute", counted)
+    assert audit(settings) == whole
+    # The first shard, which names the method, and the missing one, each with and without text; then four shuffles.
+    assert sum(calls) == 2 * (4 + 4) + 4 * 4
+    assert {p: p.read_bytes() for p in kept} == kept
+    assert (whole / "relevance.json").read_bytes() == summed
+    assert (whole / "relevance.parquet").read_bytes() == table
+
+
+@pytest.mark.parametrize("start", ["covid", "covid-normal"])
+def test_relevance_starts_where_it_is_told_to(make: Callable[..., Settings], start: str) -> None:
+    run = audit(make(2, relevance_start=start, relevance_preset="preset-a-flat"))
+    rows = pq.read_table(run / "relevance.parquet").to_pylist()
+    assert {r["target_class"] for r in rows} == {start}
+    assert {r["preset"] for r in rows} == {"preset-a-flat"}
+    assert (summary(run)["start"], summary(run)["preset"]) == (start, "preset-a-flat")
+    text = render_html(run).read_text()
+    assert f"starting at {start}" in " ".join(text.split())
+
+
+def test_wrong_settings_are_refused_before_anything_runs(make: Callable[..., Settings], tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="epsilon-plus-flat"):
+        audit(make(2, relevance_preset="epsilon-plus"))
+    with pytest.raises(UsageError, match="The classes are"):
+        audit(make(2, relevance_start="tuberculosis"))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("preset", ["occlusion", "gradient-x-input"])
+def test_other_methods_are_named_as_such(make: Callable[..., Settings], preset: str) -> None:
+    run = audit(make(2, relevance_preset=preset))
+    found = summary(run)
+    assert (found["preset"], found["method"], found["note"]) == (preset, preset.replace("-x-", " x "), "")
+    assert {r["conservation_gap"] for r in pq.read_table(run / "relevance.parquet").to_pylist()} == {None}
+    text = " ".join(render_html(run).read_text().split())
+    assert f"Made by {preset.replace('-x-', ' x ')}, starting at" in text
+    assert "every layer's relevance is accounted for" not in text.replace("&#39;", "'")
+
+
+def test_a_network_without_rules_falls_back_and_the_report_says_so(
+    make: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import audit.relevance.lrp as lrp
+    from audit.errors import RelevanceError
+
+    def refuse(*_: object) -> object:
+        raise RelevanceError("LRP has no rule for the step 'softmax' of this network.")
+
+    monkeypatch.setattr(lrp, "_by_layers", refuse)
+    run = audit(make(2))
+    assert summary(run)["preset"] == "gradient-x-input"
+    text = render_html(run).read_text().replace("&#39;", "'")
+    assert "no rule for the step 'softmax'" in text
+    assert "gradient times input instead" in text
+
+
+def test_shuffled_weights_change_the_map(make: Callable[..., Settings]) -> None:
+    settings = make(2)
+    bundle = load_bundle(Path(settings.model))
+    images = [read_gray(p) for p in sorted((Path(settings.data).parent / "images").iterdir())[:3]]
+    before = {name: value.clone() for name, value in bundle.network.state_dict().items()}
+    found = randomise_weights(bundle, images, preset="epsilon-plus-flat", seed=0)
+    assert [r.layers for r in found] == ["the output layer", "the upper half of the layers", "all layers"]
+    assert all(-1 <= r.ssim < 0.999 for r in found)
+    assert all(torch.equal(before[name], value) for name, value in bundle.network.state_dict().items())
+    assert randomise_weights(bundle, images, preset="epsilon-plus-flat", seed=0) == found
+    assert randomise_weights(bundle, [], preset="epsilon-plus-flat", seed=0) == ()
+
+
+def test_hostile_text_is_escaped_where_relevance_names_it(make: Callable[..., Settings]) -> None:
+    settings = make(4)
+    boxes = Path(settings.boxes)
+    document = json.loads(boxes.read_text())
+    for regions in document["images"].values():
+        for region in regions:
+            region["text"] = "<script>alert(1)</script>"
+    boxes.write_text(json.dumps(document))
+    text = render_html(audit(settings)).read_text()
+    assert "<SCRIPT>ALERT" not in text
+    assert "&lt;SCRIPT&gt;ALERT(1)" in text
+    assert TextRegion(x0=0, y0=0, x1=1, y1=1).text == ""
