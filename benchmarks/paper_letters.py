@@ -3,7 +3,7 @@
 A COVID-19 film gets the letters of a normal one ("L PA"): probabilities before and after, and LRP from the output `normal`
 before and after. Beside that single film: the same over all of them, against letters of other COVID-19 films.
 
-    python benchmarks/paper_letters.py --model models/C [--data manifest.csv] [--out letters.png]
+    python benchmarks/paper_letters.py --model models/C [--data manifest.csv] [--ignore-label NAME] [--out letters.png]
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
 
 from audit.config import Settings
@@ -23,6 +22,7 @@ from audit.perturbations.pasting import PasteLetters
 from audit.predict import read_scene, set_stage, softmax
 from audit.randomness import generator_for
 from audit.relevance.lrp import Attributor
+from audit.relevance.start import start_each
 from audit.run import Preparation, prepare
 from audit.text.cache import RegionCache
 from audit.text.find import find_regions
@@ -37,9 +37,10 @@ def probabilities(prepared: Preparation, image: np.ndarray) -> np.ndarray:
 
 
 def relevance(prepared: Preparation, image: np.ndarray, target: int) -> np.ndarray:
-    with Attributor(prepared.bundle.network, "epsilon-plus-flat") as attributor:
-        inputs = prepared.bundle.preprocessing.prepare(image)[None]
-        return attributor.attribute(inputs, torch.tensor([target])).maps[0].astype(float)
+    inputs = prepared.bundle.preprocessing.prepare(image)[None]
+    return (
+        Attributor(prepared.bundle.network, "preset-a-flat").attribute(inputs, start_each).maps[0, target].astype(float)
+    )
 
 
 def painted(image: np.ndarray, relevances: np.ndarray, limit: float) -> np.ndarray:
@@ -63,9 +64,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", default="")
+    parser.add_argument("--ignore-label", action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path("letters.png"))
     options = parser.parse_args()
-    settings = Settings(model=options.model, data=options.data)
+    settings = Settings(model=options.model, data=options.data, ignore_label=tuple(options.ignore_label))
     prepared = prepare(settings, judge_gates=False)
     classes = list(prepared.bundle.classes)
     normal, covid = classes.index("normal"), classes.index("covid")

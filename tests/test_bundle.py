@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from audit.errors import ModelError, UnknownNameError
-from audit.models.bundle import find_bundle, load_bundle
-from audit.models.networks import ARCHITECTURES, build_network
+from audit.models.bundle import Bundle, find_bundle, load_bundle
+from audit.models.networks import ARCHITECTURES, AUDITED_ONLY, build_network, last_layer
 from audit.models.preprocessing import Preprocessing
 
 
@@ -110,6 +110,30 @@ def test_every_architecture_ends_in_a_linear_classifier(architecture: str) -> No
     assert isinstance(network.classifier, torch.nn.Linear)
     assert network.classifier.out_features == 4
     assert hasattr(network, "features")
+
+
+@pytest.mark.parametrize("architecture", sorted(AUDITED_ONLY))
+def test_features_of_other_networks_are_what_their_last_layer_reads(architecture: str) -> None:
+    if architecture.startswith(("vgg", "convnext_s", "resnet1", "resnet5")):
+        # The same code as a smaller sibling, and hundreds of megabytes: built without weights, to see where it ends.
+        with torch.device("meta"):
+            assert last_layer(build_network(architecture, 4)).out_features == 4
+        return
+    network = build_network(architecture, 4).eval().requires_grad_(False)
+    bundle = Bundle(
+        name="x",
+        folder=Path(),
+        architecture=architecture,
+        classes=("a", "b", "c", "d"),
+        preprocessing=Preprocessing(size_px=(64, 64)),
+        network=network,
+        digest="",
+        provenance={},
+        metrics={},
+        splits={},
+    )
+    logits, features = bundle.penultimate(torch.randn(2, 3, 64, 64))
+    assert torch.allclose(last_layer(network)(features), logits, atol=1e-5)
 
 
 def test_preprocessing_is_pillow_bilinear_then_imagenet() -> None:

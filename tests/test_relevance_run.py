@@ -14,7 +14,9 @@ import torch
 from audit.config import Settings
 from audit.errors import UnknownNameError, UsageError
 from audit.images import read_gray
-from audit.models.bundle import load_bundle
+from audit.models.bundle import load_bundle, save_bundle
+from audit.models.networks import build_network
+from audit.models.preprocessing import Preprocessing
 from audit.records import TextRegion
 from audit.relevance.heatmaps import read_heatmaps
 from audit.relevance.lrp import Attributor
@@ -179,3 +181,19 @@ def test_hostile_text_is_escaped_where_relevance_names_it(make: Callable[..., Se
     assert "<SCRIPT>ALERT" not in text
     assert "&lt;SCRIPT&gt;ALERT(1)" in text
     assert TextRegion(x0=0, y0=0, x1=1, y1=1).text == ""
+
+
+@pytest.mark.parametrize(("architecture", "method"), [("resnet18", "LRP by zennit"), ("swin_t", "gradient x input")])
+def test_other_networks_are_audited_too(
+    make: Callable[..., Settings], tmp_path: Path, architecture: str, method: str
+) -> None:
+    torch.manual_seed(0)
+    model = save_bundle(
+        tmp_path / "other", build_network(architecture, 3).eval(), name="other", architecture=architecture,
+        classes=("normal", "pneumonia", "covid"), preprocessing=Preprocessing(size_px=(64, 64)), provenance={},
+        metrics={}, splits={},
+    )  # fmt: skip
+    run = audit(make(2, model=str(model)))
+    assert summary(run)["method"].startswith(method)
+    assert bool(summary(run)["note"]) == (architecture == "swin_t")
+    assert "Relevance" in render_html(run).read_text()

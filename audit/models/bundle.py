@@ -19,7 +19,7 @@ from torch import nn
 from audit.errors import ModelError, UnknownNameError
 from audit.files import write_atomically
 from audit.models.canary import check_canary, make_canary
-from audit.models.networks import build_network
+from audit.models.networks import build_network, last_layer
 from audit.models.preprocessing import Preprocessing
 from audit.results import SCHEMA_VERSION, to_json
 
@@ -35,7 +35,7 @@ class Bundle:
     folder: Path
     """Where it was read from."""
     architecture: str
-    """Key of `audit.models.networks.ARCHITECTURES`."""
+    """As `audit.models.networks.build_network` knows it."""
     classes: tuple[str, ...]
     """Class of each output (k)."""
     preprocessing: Preprocessing
@@ -58,7 +58,7 @@ class Bundle:
 
     def penultimate(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Predict logits (n, k), and return beside them what the last layer reads (n, f)."""
-        head = self.network.get_submodule("classifier")
+        head = last_layer(self.network)
         seen: list[torch.Tensor] = []
         hook = head.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
         try:

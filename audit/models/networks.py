@@ -1,4 +1,4 @@
-"""The architectures that a bundle may name; every one ends in a linear layer called `classifier`."""
+"""The architectures that a bundle may name: those of the training chain, and those that are only audited."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import MappingProxyType
 import torchvision
 from torch import nn
 
-from audit.errors import UnknownNameError
+from audit.errors import ModelError, UnknownNameError
 
 
 def _small_densenet(n_outputs: int) -> nn.Module:
@@ -33,6 +33,13 @@ ARCHITECTURES: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType(
         "densenet201": lambda k: _module(torchvision.models.densenet201(weights=None, num_classes=k)),
     }
 )
+"""What the chain trains; every one ends in a linear layer called `classifier`."""
+AUDITED_ONLY = (
+    "resnet18", "resnet34", "resnet50", "resnet101", "vgg11_bn", "vgg16", "vgg16_bn", "efficientnet_b0", "efficientnet_b3",
+    "efficientnet_v2_s", "convnext_tiny", "convnext_small", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large",
+    "densenet161", "swin_t",
+)  # fmt: skip
+"""torchvision's networks that a bundle may hold too."""
 
 
 def build_network(architecture: str, n_outputs: int) -> nn.Module:
@@ -41,7 +48,8 @@ def build_network(architecture: str, n_outputs: int) -> nn.Module:
     Parameters
     ----------
     architecture : str
-        A key of `ARCHITECTURES`: densenet121, densenet169, densenet201 (Huang et al. 2017), densenet-small.
+        A key of `ARCHITECTURES`, densenet121, densenet169, densenet201 (Huang et al. 2017) or densenet-small; or one of
+        `AUDITED_ONLY`, by torchvision's name.
     n_outputs : int
         Number of outputs k; the network maps (n, 3, h, w) to (n, k) logits.
 
@@ -50,6 +58,22 @@ def build_network(architecture: str, n_outputs: int) -> nn.Module:
     UnknownNameError
         If the architecture is not known.
     """
-    if architecture not in ARCHITECTURES:
-        raise UnknownNameError("architecture", architecture, ARCHITECTURES)
-    return ARCHITECTURES[architecture](n_outputs)
+    if architecture in ARCHITECTURES:
+        return ARCHITECTURES[architecture](n_outputs)
+    if architecture not in AUDITED_ONLY:
+        raise UnknownNameError("architecture", architecture, [*ARCHITECTURES, *AUDITED_ONLY])
+    return _module(torchvision.models.get_model(architecture, weights=None, num_classes=n_outputs))
+
+
+def last_layer(network: nn.Module) -> nn.Linear:
+    """Return the layer that gives the logits: the last linear one.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ModelError(f"A {type(network).__name__} without a linear layer has no features before its logits.")
+    return linear[-1]
