@@ -131,7 +131,7 @@ def main() -> None:
 def scatter(credited: np.ndarray, fall: np.ndarray, name: str, side: int = 520) -> np.ndarray:
     """Draw one method's films: what its maps credit to text, against what text does."""
     picture = np.full((side, side, 3), 255, np.uint8)
-    low, high = 60, side - 20
+    low, high = 60, side - 45
 
     def place(values: np.ndarray) -> np.ndarray:
         least, most = min(values.min(), 0.0), max(values.max(), 0.0)
@@ -141,7 +141,7 @@ def scatter(credited: np.ndarray, fall: np.ndarray, name: str, side: int = 520) 
         cv2.circle(picture, (round(x), round(y)), 4, (160, 90, 10), -1, cv2.LINE_AA)
     cv2.rectangle(picture, (low - 10, side - high - 10), (high + 10, side - low + 10), (120, 120, 120), 1)
     for text, where in (
-        (f"{name}: r = {pearsonr(credited, fall)[0]:.2f}", (60, 20)),
+        (f"{name}: r = {pearsonr(credited, fall)[0]:.2f}", (50, 24)),
         ("logit credited to text by the map", (130, side - 15)),
     ):
         cv2.putText(picture, text, where, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (20, 20, 20), 1, cv2.LINE_AA)

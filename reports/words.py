@@ -232,8 +232,8 @@ def relevance_lines(run: RunView) -> list[str]:
 def text_matters(run: RunView) -> bool:
     """Say whether painting the text over moves outputs enough for maps to be right or wrong about it.
 
-    Below a tenth of the outputs' own spread a correlation with what the text does is one with noise.
+    Below a quarter of the outputs' own spread a correlation with what the text does is one with noise.
     """
     falls = [r["fall_when_gone"] for r in run.relevance if r["fall_when_gone"] is not None]
     starts = [r["start"] for r in run.relevance if r["fall_when_gone"] is not None]
-    return len(falls) > 1 and pstdev(falls) >= 0.1 * pstdev(starts)
+    return len(falls) > 1 and pstdev(falls) >= 0.25 * pstdev(starts)

@@ -20,7 +20,7 @@ from torch.nn import functional as F  # noqa: N812
 from torchvision.models import DenseNet
 
 from audit.relevance.books import Books
-from audit.relevance.densenet_weights import Layer, Transition, read_weights
+from audit.relevance.densenet_weights import Layer, Transition, column_sums, read_weights
 from audit.relevance.presets import Preset
 
 Rows = torch.Tensor
@@ -236,7 +236,7 @@ def _layer_backward(
     quotient = layer.narrow.quotient(relevance, step.z1)
     books.keep(*layer.narrow.kept(quotient, step.z1))
     alive = _alive(layer.narrow.backward(quotient, size), step.a1)
-    books.shift += alive.sum(0).double() @ layer.shift.double()
+    books.shift += column_sums(alive) @ layer.shift.double()
     coefficient[:, :n_seen].addcmul_(alive, layer.scale)
 
 
@@ -265,7 +265,7 @@ def _transition_backward(
 def _through_norm(coefficient: Rows, active: Rows, scale: torch.Tensor, shift: torch.Tensor, books: Books) -> Rows:
     """Carry the coefficients of relu(s u + t) to those of u; the shift's part leaves, and is booked."""
     alive = _alive(coefficient, active)
-    books.shift += alive.sum(0).double() @ shift.double()
+    books.shift += column_sums(alive) @ shift.double()
     return alive.mul_(scale)
 
 

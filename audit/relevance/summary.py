@@ -15,7 +15,7 @@ from audit.records import Record, TextRegion
 from audit.results import RelevanceRow
 
 MIN_WORD_IMAGES = 3
-MAX_WORDS = 20
+MAX_WORDS = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
