@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 SCHEMA_VERSION = 1
 
 EffectVerdict = Literal["sensitive", "robust", "inconclusive", "descriptive"]
+EffectFamily = Literal["declared", "exploratory", "none"]
 Status = Literal["pass", "fail", "inconclusive", "not gated"]
 
 
@@ -91,6 +92,43 @@ class Effect:
     """sensitive, robust, inconclusive, or descriptive where nothing is judged."""
     minimum_detectable: float | None
     """The smallest effect these data would find in 80 % of repetitions."""
+    family: EffectFamily = "none"
+    """declared: `p_adjusted` and the simultaneous interval hold over all declared entries of the run; exploratory:
+    `p_adjusted` bounds the false discovery rate over all exploratory ones; none: not tested."""
+    simultaneous_low: float | None = None
+    """Lower end of the interval that covers together with those of all other declared entries; None outside the family."""
+    simultaneous_high: float | None = None
+    """Upper end of the same."""
+    patients_to_decide: int | None = None
+    """For an inconclusive entry, about how many patients would decide it at this estimate; None where no number would."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DoseTrend:
+    """How a ladder of ever stronger edits moves the prediction beyond the same doses of its placebo."""
+
+    ladder: str
+    """Name that the rungs share."""
+    placebo: str | None
+    """Name that the placebo's rungs share; None where the doses themselves are tested."""
+    parameter: str
+    """What grows."""
+    doses: tuple[float, ...]
+    """Its values, rising."""
+    estimates: tuple[float, ...]
+    """Mean over images of the total variation at each dose, beyond the placebo's at the same dose."""
+    slope: float | None
+    """Rise of the estimate from the first dose to the last along a straight line over the dose's ranks."""
+    p: float | None
+    """One-sided p of no rise: the share of sign flips of whole patients with at least this slope."""
+    dose_one_sd: float | None
+    """Dose at which the mean margin has fallen by one standard deviation of the clean margins; None if none does."""
+    n_images: int
+    """Images that every dose was applied to."""
+    n_patients: int
+    """Patients among them."""
+    method: str
+    """How the test was made."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,6 +260,12 @@ def to_json(value: Any) -> str:
 def effect_from_json(row: Mapping[str, Any]) -> Effect:
     """Read one entry of `effects.json` back."""
     return Effect(**row)
+
+
+def trend_from_json(row: Mapping[str, Any]) -> DoseTrend:
+    """Read one dose trend of `effects.json` back."""
+    lists = {"doses": tuple(row["doses"]), "estimates": tuple(row["estimates"])}
+    return DoseTrend(**{**row, **lists})
 
 
 def use_from_json(row: Mapping[str, Any]) -> ConditionUse:
