@@ -54,11 +54,15 @@ class Settings:
     """Folder for text regions already found."""
     tolerance: Mapping[str, float] = field(default_factory=dict)
     """Measure -> the largest effect that counts as small."""
+    recall: Mapping[str, Any] = field(default_factory=dict)
+    """Class, or `all`, -> [text boxes found, text boxes] of the finder on a labelled sample."""
     gate: Mapping[str, Any] | None = None
     """The `[gate]` table; None if there is none."""
 
 
-_KINDS: Mapping[str, type] = {f.name: type(f.default) for f in fields(Settings) if f.name not in ("tolerance", "gate")}
+_KINDS: Mapping[str, type] = {
+    f.name: type(f.default) for f in fields(Settings) if f.name not in ("tolerance", "recall", "gate")
+}
 
 
 def load_settings(given: Mapping[str, Any], folder: Path, environment: Mapping[str, str] | None = None) -> Settings:
@@ -109,8 +113,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _table(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
-    """Read `[run]`, `[tolerance]` and `[gate]` of one file."""
-    sections = ("run", "tolerance", "gate")
+    """Read `[run]`, `[tolerance]`, `[recall]` and `[gate]` of one file."""
+    sections = ("run", "tolerance", "recall", "gate")
     for key in table:
         if key not in sections:
             raise UnknownNameError(f"section of {path}", key, sections)
@@ -120,6 +124,8 @@ def _table(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = dict(table.get("run", {}))
     if "tolerance" in table:
         merged["tolerance"] = table["tolerance"]
+    if "recall" in table:
+        merged["recall"] = table["recall"]
     if "gate" in table:
         merged["gate"] = table["gate"]
     return merged

@@ -127,6 +127,7 @@ def make_plan(
         "seed": settings.seed,
         "statistics": {"resamples": settings.resamples, "level": settings.level},
         "tolerances": dict(tolerances),
+        "recall": dict(settings.recall),
         "gates": [] if gate is None else gate.rules,
         "gate_policy": None if gate is None else {"inconclusive": gate.inconclusive, "min_images": gate.min_images},
         "packages": package_versions(),

@@ -45,6 +45,8 @@ class Variant:
     """Share of the stored pixels that differ from the clean image's."""
     why_not: str = ""
     """Why the condition does not apply; empty where it does."""
+    donor_class: str = ""
+    """Class of the image that the edit was taken from; empty where it was taken from none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +116,8 @@ def make_variant(scene: Scene, condition: Condition, perturbation: Perturbation,
             f"{scene.image.shape}. An edit must keep type and shape; correct its apply()."
         )
     share = float(changed_pixels(scene.image, edited).mean())
-    return Variant(condition=condition.name, draw=draw, image=edited, changed_share=share)
+    donor_class = getattr(drawn, "donor_label", None) or ""
+    return Variant(condition=condition.name, draw=draw, image=edited, changed_share=share, donor_class=str(donor_class))
 
 
 def predict_scene(bundle: Bundle, shown: Iterable[Variant]) -> tuple[list[Variant], NDArray[np.float32]]:
@@ -205,6 +208,7 @@ def _rows(
             "applied": not variant.why_not,
             "why_not": variant.why_not,
             "changed_share": variant.changed_share,
+            "donor_class": variant.donor_class,
             "logits": logits[i].tolist(),
             "probabilities": probabilities[i].tolist(),
             "predicted": classes[int(np.argmax(logits[i]))],
@@ -228,12 +232,14 @@ def read_predictions(
     n, k = len(records), len(classes)
     logits = {c.name: np.zeros((c.draws, n, k), dtype=np.float32) for c in suite.conditions}
     applied = {c.name: np.zeros((c.draws, n), dtype=np.bool_) for c in suite.conditions}
+    donors = {c.name: np.full((c.draws, n), -1, dtype=np.int64) for c in suite.conditions}
+    index = {name: i for i, name in enumerate(classes)}
     for part in parts:
-        for row in run.read_rows(part, ["record_id", "condition", "draw", "applied", "logits"]):
+        for row in run.read_rows(part, ["record_id", "condition", "draw", "applied", "donor_class", "logits"]):
             i = position[row["record_id"]]
+            donors[row["condition"]][row["draw"], i] = index.get(row["donor_class"], -1)
             logits[row["condition"]][row["draw"], i] = row["logits"]
             applied[row["condition"]][row["draw"], i] = row["applied"]
-    index = {name: i for i, name in enumerate(classes)}
     return PredictionTable(
         record_ids=np.array([r.id for r in records]),
         labels=np.array([index[r.label] for r in records if r.label is not None], dtype=np.int64),
@@ -246,6 +252,7 @@ def read_predictions(
         classes=classes,
         logits=logits,
         applied=applied,
+        donors={name: array for name, array in donors.items() if (array >= 0).any()},
     )
 
 

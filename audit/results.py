@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,8 @@ class PredictionTable:
     """Condition name -> (draws, n, k); where a condition was not applied, the clean logits."""
     applied: Mapping[str, NDArray[np.bool_]]
     """Condition name -> (draws, n): was the image edited at all?"""
+    donors: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Condition name -> (draws, n) index of the class of the image that the edit was taken from; -1 for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,6 +27,8 @@ from audit.records import Cohort, Record, TextRegion
 from audit.relevance.stage import audit_relevance, check_relevance
 from audit.results import Verdict
 from audit.source_probe import MAX_IMAGES, probe_sources
+from audit.statistics.detector_misses import FinderRecall, read_recall
+from audit.statistics.doses import measure_trends
 from audit.statistics.effects import DEFAULT_TOLERANCES, measure_effects
 from audit.store import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
 from audit.text.cache import RegionCache
@@ -53,6 +55,8 @@ class Preparation:
     """What finds their text."""
     tolerances: Mapping[str, float]
     """Measure -> the largest effect that counts as small."""
+    recall: FinderRecall | None
+    """How much of the text the finder finds; None where it was not said."""
     gate: GateConfig | None
     """The rules; None where nothing is judged."""
     plan: Mapping[str, Any]
@@ -75,6 +79,7 @@ def prepare(settings: Settings, *, judge_gates: bool) -> Preparation:
     needs = {name: perturbation.needs for name, perturbation in make_perturbations(suite).items()}
     impossible = out_of_reach(cohort, needs)
     tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
+    recall = read_recall(settings.recall, bundle.classes)
     gate = config_for(settings.gate, suite, tolerances, asked=judge_gates, impossible=impossible)
     return Preparation(
         bundle=bundle,
@@ -82,6 +87,7 @@ def prepare(settings: Settings, *, judge_gates: bool) -> Preparation:
         suite=suite,
         detector=detector,
         tolerances=tolerances,
+        recall=recall,
         gate=gate,
         plan=make_plan(bundle, cohort, split, suite, detector, settings, tolerances, gate, impossible),
     )
@@ -148,8 +154,10 @@ def run_audit(
             resamples=settings.resamples,
             level=settings.level,
             tolerances=prepared.tolerances,
+            recall=prepared.recall,
         )
-        run.write_json("effects.json", {"effects": effects})
+        trends = measure_trends(table, suite, seed=settings.seed, resamples=settings.resamples)
+        run.write_json("effects.json", {"effects": effects, "trends": trends})
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:
         if not run.has("source_probe.json"):
             probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)

@@ -18,6 +18,10 @@ def softmax(logits: list[float]) -> list[float]:
     return [p / sum(powers) for p in powers]
 
 
+def log_loss(logits: list[float], label: int) -> float:
+    return math.log(sum(math.exp(v - logits[label]) for v in logits))
+
+
 def by_hand(clean: list[float], draws: list[list[float]], label: int) -> dict[str, float]:
     """Return every measure of one image, with nothing but loops."""
     k = range(len(clean))
@@ -34,6 +38,8 @@ def by_hand(clean: list[float], draws: list[list[float]], label: int) -> dict[st
         totals["flip_rate"] += win0 != win1
         totals["harm"] += p0[label] - p1[label]
         totals["total_variation"] += 0.5 * sum(abs(p1[c] - p0[c]) for c in k)
+        totals["nll"] += log_loss(draw, label) - log_loss(clean, label)
+        totals["brier"] += sum((p1[c] - (c == label)) ** 2 - (p0[c] - (c == label)) ** 2 for c in k)
     return {name: value / len(draws) for name, value in totals.items()}
 
 

@@ -27,6 +27,8 @@ class LookDraw:
     """Record that it was measured on."""
     donor_source: str
     """Its source."""
+    donor_label: str | None
+    """Its class."""
 
 
 @PERTURBATIONS.register("look-transfer")
@@ -66,7 +68,8 @@ class LookTransfer:
         if table is None and self._factors == ("jpeg",):
             return NotApplicable("the donor's file is no JPEG")
         look = measure_look(scene.donors.pixels(donor), table)
-        return LookDraw(look=look, donor_id=donor.record.id, donor_source=donor.record.source)
+        record = donor.record
+        return LookDraw(look=look, donor_id=record.id, donor_source=record.source, donor_label=record.label)
 
     def apply(self, image: GreyImage, drawn: LookDraw) -> GreyImage:
         """Return a copy of grey (h, w) with the donor's look."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,8 @@ class AlignedImages:
     """`column=value` -> (n,) membership, for every grouping column and value that is not empty."""
     clean: Outputs
     """Outputs of the clean images."""
+    clean_logits: NDArray[np.float32]
+    """(n, k) behind them."""
     spread: float
     """Standard deviation of the clean margins; 1 where they are all equal."""
 
@@ -47,6 +49,17 @@ class AppliedChanges:
     """Changes of all n images; zero where the condition was not applied."""
     everywhere: NDArray[np.bool_]
     """(n,) whether the condition was applied in all its draws."""
+    logits: NDArray[np.float32]
+    """(draws, n, k) in the order of the aligned images."""
+    donors: NDArray[np.int64] | None
+    """(draws, n) class of the donor, -1 where there was none; None for conditions without donors."""
+    labels: NDArray[np.int64]
+    """(n,) index of the true class."""
+
+    def outputs(self) -> Iterator[Outputs]:
+        """Read the logits of one draw after the other; they are not kept, for they are larger than what they come from."""
+        for draw in self.logits:
+            yield read_outputs(draw, self.labels)
 
 
 def align_images(table: PredictionTable) -> AlignedImages:
@@ -80,7 +93,8 @@ def align_images(table: PredictionTable) -> AlignedImages:
         for value in np.unique(table.groups[column]).tolist()
         if value  # an empty cell says that the value is unknown, which is not a group
     }
-    clean = read_outputs(_logits("clean", table, order)[0], labels)
+    clean_logits = _logits("clean", table, order)[0]
+    clean = read_outputs(clean_logits, labels)
     return AlignedImages(
         order=order,
         labels=labels,
@@ -89,6 +103,7 @@ def align_images(table: PredictionTable) -> AlignedImages:
         classes=table.classes,
         subgroups=subgroups,
         clean=clean,
+        clean_logits=clean_logits,
         spread=float(clean.margin.std()) or 1.0,
     )
 
@@ -109,9 +124,13 @@ def apply_condition(name: str, table: PredictionTable, images: AlignedImages) ->
         raise AuditError(
             f"The predictions do not say to which images {name!r} was applied, draw by draw. Run it again."
         )
+    donors = table.donors.get(name)
     return AppliedChanges(
         changes=image_changes(images.clean, logits, images.labels),
         everywhere=np.all(applied[:, images.order], axis=0, out=np.empty(len(images.order), dtype=np.bool_)),
+        logits=logits,
+        donors=None if donors is None or not (donors >= 0).any() else donors[:, images.order],
+        labels=images.labels,
     )
 
 

@@ -65,9 +65,14 @@ class PatientSums:
         g = self.n_patients
         if g < 2:
             return float("inf")
+        return float(np.sqrt(g / (g - 1) * np.square(self.influence).sum()))
+
+    @property
+    def influence(self) -> NDArray[np.float64]:
+        """(g,) how far each patient of the cohort draws the estimate to itself, to first order; sums to 0."""
         residual = self.totals - self.by_stratum[:, None] * self.sizes
-        influence = (residual / self.sizes.sum(axis=1, keepdims=True)).mean(axis=0)
-        return float(np.sqrt(g / (g - 1) * np.square(influence).sum()))
+        drawn: NDArray[np.float64] = (residual / self.sizes.sum(axis=1, keepdims=True)).mean(axis=0)
+        return drawn
 
     def stratum(self, index: int) -> PatientSums:
         """Return one stratum as an estimand of its own."""

@@ -1,15 +1,16 @@
 """Predictions under a suite's conditions -> effects: paired, placebo-controlled, with intervals over patients.
 
-An effect is *sensitive* when its whole interval lies beyond the tolerance (above it; for accuracy below minus it),
-*robust* when the whole interval lies on the near side of it (it is shown to be smaller; for accuracy, which may move
-either way, between minus and plus the tolerance), else *inconclusive*.
+An effect is *sensitive* when its whole simultaneous interval lies beyond the tolerance (above it; for accuracy below
+minus it): the chance that any effect of a run is so called without reason is held, not that of each. It is *robust* when its
+whole own interval lies on the near side of the tolerance (it is shown to be smaller; for accuracy, which may move either
+way, between minus and plus the tolerance): each such claim stands for itself. Else it is *inconclusive*.
 What is judged at all is fixed in `audit.statistics.estimands`; the rest is *descriptive*.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,16 +18,31 @@ from audit.conditions import Suite
 from audit.errors import UnknownNameError, UsageError
 from audit.results import Effect, EffectVerdict, PredictionTable
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
-from audit.statistics.clusters import PatientBootstrap
+from audit.statistics.clusters import PatientBootstrap, PatientSums
+from audit.statistics.detector_misses import FinderRecall
 from audit.statistics.estimands import Estimand, condition_estimands, performance_estimands
-from audit.statistics.intervals import Interval, change_intervals, share_interval
-from audit.statistics.multiplicity import holm
+from audit.statistics.intervals import Interval, change_intervals, share_interval, widened_interval
+from audit.statistics.jackknife import PatientInfluence, jackknife_interval
+from audit.statistics.multiplicity import adjust_family, benjamini_hochberg
+from audit.statistics.power import patients_to_decide
 
 DEFAULT_TOLERANCES: Mapping[str, float] = {"shortcut_sensitivity": 0.05, "sufficiency": 0.05, "accuracy": 0.02}
 """Largest effect that counts as small, by judged measure; absolute."""
 _NOT_APPLIED = "no estimate: not applied to any image"
 _STREAM = 0xB007
 """Keeps the bootstrap's stream apart from others that start from the run's seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Estimate:
+    """One entry before the families are adjusted."""
+
+    estimand: Estimand
+    """What is estimated; without its data where nothing later needs them."""
+    interval: Interval | None
+    """None where no image is behind it."""
+    effect: Effect
+    """The entry as it stands by itself."""
 
 
 def measure_effects(
@@ -37,6 +53,7 @@ def measure_effects(
     resamples: int = 10_000,
     level: float = 0.95,
     tolerances: Mapping[str, float] | None = None,
+    recall: FinderRecall | None = None,
 ) -> list[Effect]:
     """Estimate plain performance and every condition's effects, and judge them against tolerances.
 
@@ -57,11 +74,13 @@ def measure_effects(
         Nominal coverage of the intervals, from 0.5 to below 1.
     tolerances : mapping, optional
         Measure -> absolute tolerance, replacing entries of `DEFAULT_TOLERANCES`.
+    recall : FinderRecall, optional
+        How much of the text the finder finds; masking is then also reported as if it had found all.
 
     Returns
     -------
     list of Effect
-        `clean` first (accuracy, balanced accuracy, recall, accuracy of subgroups), then the suite's order: raw effects,
+        `clean` first (accuracy, recalls, AUCs, likelihood, calibration, accuracy of subgroups), then the suite's order: raw effects,
         placebo-controlled ones (`placebo` set), shortcut sensitivity of subgroups; for controls the largest change.
 
     Raises
@@ -82,7 +101,7 @@ def measure_effects(
     images = align_images(table)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
     bootstrap = PatientBootstrap(images.n_patients, resamples, rng)
-    effects = [_performance(e, level) for e in performance_estimands(images)]
+    made = _estimate(list(performance_estimands(images)), bootstrap, level, limits)
     shared = {c.placebo for c in suite.conditions}
     known: dict[str, AppliedChanges] = {}
 
@@ -99,12 +118,14 @@ def measure_effects(
             continue
         applied = changes_under(condition.name)
         if condition.role == "control":
-            effects.append(_control(condition.name, applied, images, level))
+            control = _control(condition.name, applied, images, level)
+            bare = Estimand(condition=condition.name, placebo=None, measure=control.measure, group="all", data=None)
+            made.append(_Estimate(estimand=bare, interval=None, effect=control))
         else:
             placebo = None if condition.placebo is None else changes_under(condition.placebo)
-            estimands = list(condition_estimands(condition, applied, placebo, images))
-            effects += _estimate(estimands, bootstrap, level, limits)
-    return _adjust(effects)
+            estimands = list(condition_estimands(condition, applied, placebo, images, recall))
+            made += _estimate(estimands, bootstrap, level, limits)
+    return _adjust(made, level, seed)
 
 
 def control_failures(effects: Sequence[Effect]) -> list[Effect]:
@@ -129,25 +150,34 @@ def _check_settings(
     return {**DEFAULT_TOLERANCES, **(tolerances or {})}
 
 
-def _performance(estimand: Estimand, level: float) -> Effect:
-    if estimand.sums is None:
-        return _undefined(estimand, level, None, "no estimate: no image of this class")
-    return _effect(estimand, share_interval(estimand.sums, level), level, None)
-
-
 def _estimate(
     estimands: Sequence[Estimand], bootstrap: PatientBootstrap, level: float, limits: Mapping[str, float]
-) -> list[Effect]:
-    with_data = [e.sums for e in estimands if e.sums is not None]
-    intervals = iter(change_intervals(with_data, bootstrap=bootstrap, level=level))
-    effects = []
+) -> list[_Estimate]:
+    resampled = [e.data for e in estimands if isinstance(e.data, PatientSums) and not _is_share(e)]
+    intervals = iter(change_intervals(resampled, bootstrap=bootstrap, level=level))
+    made = []
     for estimand in estimands:
         tolerance = limits[estimand.measure] if estimand.judged else None
-        if estimand.sums is None:
-            effects.append(_undefined(estimand, level, tolerance, _NOT_APPLIED))
+        if estimand.data is None:
+            why = "no estimate: no image of this class" if estimand.condition == "clean" else _NOT_APPLIED
+            made.append(_Estimate(estimand=estimand, interval=None, effect=_undefined(estimand, level, tolerance, why)))
+            continue
+        if isinstance(estimand.data, PatientInfluence):
+            interval = jackknife_interval(estimand.data, level)
         else:
-            effects.append(_effect(estimand, next(intervals), level, tolerance))
-    return effects
+            interval = share_interval(estimand.data, level) if _is_share(estimand) else next(intervals)
+        effect = _effect(estimand, interval, level, tolerance)
+        # Only the declared family needs its patients once more.
+        kept = estimand if estimand.judged else replace(estimand, data=None)
+        made.append(_Estimate(estimand=kept, interval=interval, effect=effect))
+    return made
+
+
+def _is_share(estimand: Estimand) -> bool:
+    """Say whether it is a plain share of clean images, which has a score interval of its own."""
+    return (
+        estimand.condition == "clean" and isinstance(estimand.data, PatientSums) and estimand.data.scale == "proportion"
+    )
 
 
 def _undefined(estimand: Estimand, level: float, tolerance: float | None, why: str) -> Effect:
@@ -173,7 +203,7 @@ def _undefined(estimand: Estimand, level: float, tolerance: float | None, why: s
 
 
 def _effect(estimand: Estimand, interval: Interval, level: float, tolerance: float | None) -> Effect:
-    sums = estimand.sums
+    sums = estimand.data
     assert sums is not None
     low, high = _rounded(interval.low), _rounded(interval.high)
     return Effect(
@@ -189,10 +219,10 @@ def _effect(estimand: Estimand, interval: Interval, level: float, tolerance: flo
         n_images=sums.n_images,
         n_patients=sums.n_patients,
         discordant=estimand.discordant,
-        p=_rounded(interval.p) if estimand.judged else None,
+        p=_rounded(interval.p) if estimand.tested else None,
         p_adjusted=None,
         tolerance=tolerance,
-        verdict="descriptive" if tolerance is None else _compare(estimand.measure, low, high, tolerance),
+        verdict="descriptive",
         minimum_detectable=_rounded(interval.minimum_detectable),
     )
 
@@ -202,22 +232,24 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 10) + 0.0
 
 
-def _compare(measure: str, low: float | None, high: float | None, tolerance: float) -> EffectVerdict:
-    if low is None or high is None:
+def _compare(effect: Effect) -> EffectVerdict:
+    low, high, tolerance = effect.low, effect.high, effect.tolerance
+    surely_low, surely_high = effect.simultaneous_low, effect.simultaneous_high
+    if low is None or high is None or tolerance is None or surely_low is None or surely_high is None:
         return "inconclusive"
-    if measure == "accuracy":
-        if high < -tolerance:
+    if effect.measure == "accuracy":
+        if surely_high < -tolerance:
             return "sensitive"
         return "robust" if -tolerance < low and high < tolerance else "inconclusive"
     # One-sided: a placebo that moves more than the edit is no sign of a shortcut.
-    if low > tolerance:
+    if surely_low > tolerance:
         return "sensitive"
     return "robust" if high < tolerance else "inconclusive"
 
 
 def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: float) -> Effect:
     measure = "max_abs_probability_change"
-    estimand = Estimand(condition=name, placebo=None, measure=measure, group="all", sums=None)
+    estimand = Estimand(condition=name, placebo=None, measure=measure, group="all", data=None)
     empty, population = _undefined(estimand, level, None, _NOT_APPLIED), applied.everywhere
     if not population.any():
         return empty
@@ -231,6 +263,38 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
     )
 
 
-def _adjust(effects: Sequence[Effect]) -> list[Effect]:
-    adjusted = iter(holm([e.p for e in effects if e.tolerance is not None]))
-    return [e if e.tolerance is None else replace(e, p_adjusted=_rounded(next(adjusted))) for e in effects]
+def _adjust(made: Sequence[_Estimate], level: float, seed: int) -> list[Effect]:
+    """Adjust the declared family together, and the exploratory rest among itself; judge the declared."""
+    declared = [m for m in made if m.estimand.judged and isinstance(m.estimand.data, PatientSums)]
+    influences = [m.estimand.data.influence for m in declared if isinstance(m.estimand.data, PatientSums)]
+    p_values = [m.interval.p for m in declared if m.interval is not None]
+    family = adjust_family(p_values, np.array(influences).reshape(len(declared), -1), level=level, seed=seed)
+    adjusted = {id(m): p for m, p in zip(declared, family.p_adjusted, strict=True)}
+    explored = iter(benjamini_hochberg([m.effect.p for m in made if m.estimand.tested and not m.estimand.judged]))
+    effects = []
+    for m in made:
+        effect = m.effect
+        if m.estimand.judged:
+            effect = replace(effect, family="declared", p_adjusted=_rounded(adjusted.get(id(m))))
+            effects.append(_judge(effect, m, family.simultaneous_level))
+        elif m.estimand.tested:
+            effects.append(replace(effect, family="exploratory", p_adjusted=_rounded(next(explored))))
+        else:
+            effects.append(effect)
+    return effects
+
+
+def _judge(effect: Effect, made: _Estimate, simultaneous_level: float) -> Effect:
+    if isinstance(made.estimand.data, PatientSums) and made.interval is not None:
+        low, high = widened_interval(made.estimand.data, made.interval, effect.level, simultaneous_level)
+        effect = replace(effect, simultaneous_low=_rounded(low), simultaneous_high=_rounded(high))
+    verdict = _compare(effect)
+    needed = None
+    if verdict == "inconclusive" and effect.estimate is not None and effect.tolerance is not None:
+        limit = -effect.tolerance if effect.measure == "accuracy" and effect.estimate < 0 else effect.tolerance
+        low, high = effect.low, effect.high
+        if effect.estimate > limit or effect.measure == "accuracy":
+            low, high = effect.simultaneous_low, effect.simultaneous_high
+        if low is not None and high is not None:
+            needed = patients_to_decide(effect.estimate, low, high, limit, effect.n_patients)
+    return replace(effect, verdict=verdict, patients_to_decide=needed)

@@ -1,8 +1,8 @@
 """Which numbers are estimated for each condition, over which images, and which of them are judged.
 
-Judged, and so the family that Holm's procedure adjusts: for each edit with a placebo its shortcut sensitivity and its
-controlled accuracy change, over all images; for each edit without a placebo its raw accuracy change; for each
-sufficiency condition its sufficiency. Stresses and the rungs of ladders are measured, not judged.
+Judged, and so the declared family: for each edit with a placebo its shortcut sensitivity and its controlled accuracy
+change, over all images; for each edit without a placebo its raw accuracy change; for each sufficiency condition its
+sufficiency. Stresses and the rungs of ladders are measured, not judged. What else is beyond a placebo is exploratory.
 """
 
 from __future__ import annotations
@@ -16,14 +16,22 @@ from numpy.typing import NDArray
 from audit.conditions import Condition
 from audit.statistics.alignment import AlignedImages, AppliedChanges
 from audit.statistics.clusters import PatientSums, Scale, sum_by_patient
+from audit.statistics.detector_misses import FinderRecall, corrected_effect
+from audit.statistics.direction import TO_DONOR, donor_direction
+from audit.statistics.jackknife import PatientInfluence
 from audit.statistics.measures import CHANGES
+from audit.statistics.whole_sample import clean_curves, curve_changes
 
 MIN_GROUP_PATIENTS = 10
 """Subgroups with fewer patients get no effect of their own."""
 _HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
 """Role -> name of the measure that sums a condition up, beyond its placebo; `total_variation` for the rest."""
 _JUDGED: Mapping[str, tuple[str, ...]] = {"edit": ("accuracy", "shortcut_sensitivity"), "sufficiency": ("sufficiency",)}
-_COUNTED = ("accuracy", "balanced_accuracy", "recall", "flip_rate")
+_COUNTED = ("accuracy", "balanced_accuracy", "recall", "flip_rate", "flip_rate_to_donor")
+_UNBOUNDED = ("margin", "margin_sd", "nll", "brier")
+"""Not within [-1, 1]; a Brier score of k classes may change by 2."""
+_MASKS = ("text-mask",)
+"""Perturbations that hide what a finder found, and nothing that it missed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,18 +46,20 @@ class Estimand:
     """What is measured."""
     group: str
     """`all`, or `column=value`."""
-    sums: PatientSums | None
-    """Its data within patients; None where no image is behind it."""
+    data: PatientSums | PatientInfluence | None
+    """What its patients say of it; None where no image is behind it."""
     discordant: int = 0
     """Images whose prediction changed."""
     judged: bool = False
     """Whether it is compared with a tolerance."""
+    tested: bool = False
+    """Whether it is tested at all: as one of the declared family where it is judged, else as exploratory."""
     note: str = ""
     """What a reader must know beside the method of the interval."""
 
 
 def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
-    """Yield the clean images' accuracy, balanced accuracy, recall of each class, and accuracy of each subgroup."""
+    """Yield how well the clean images are told: accuracy and recalls, AUCs, likelihood, calibration; then subgroups."""
     correct = images.clean.correct.astype(np.float64)
     everyone = np.ones(len(correct), dtype=np.bool_)
     wanted = [("accuracy", "all", everyone), ("balanced_accuracy", "all", everyone)]
@@ -57,18 +67,21 @@ def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
     wanted += [("accuracy", group, members) for group, members in images.subgroups.items()]
     for measure, group, members in wanted:
         sums = _sums(measure, correct, images, members, scale="proportion")
-        yield Estimand(
-            condition="clean",
-            placebo=None,
-            measure=measure,
-            group=group,
-            sums=sums,
-            note=_missing_classes(measure, sums, images),
-        )
+        note = _missing_classes(measure, sums, images)
+        yield Estimand(condition="clean", placebo=None, measure=measure, group=group, data=sums, note=note)
+    for measure, values in (("nll", images.clean.nll), ("brier", images.clean.brier)):
+        sums = _sums(measure, values, images, everyone, scale="unbounded")
+        yield Estimand(condition="clean", placebo=None, measure=measure, group="all", data=sums)
+    for measure, group, influence in clean_curves(images):
+        yield Estimand(condition="clean", placebo=None, measure=measure, group=group, data=influence)
 
 
 def condition_estimands(
-    condition: Condition, applied: AppliedChanges, placebo: AppliedChanges | None, images: AlignedImages
+    condition: Condition,
+    applied: AppliedChanges,
+    placebo: AppliedChanges | None,
+    images: AlignedImages,
+    recall: FinderRecall | None = None,
 ) -> Iterator[Estimand]:
     """Yield a condition's raw effects, then those beyond its placebo, then its headline measure by subgroup.
 
@@ -82,22 +95,32 @@ def condition_estimands(
         What the condition and its placebo did; None where it has no placebo.
     images : AlignedImages
         The table's images.
+    recall : FinderRecall, optional
+        How much text the finder finds; masking's effect is then given for a finder that misses none, too.
     """
     population = applied.everywhere if placebo is None else applied.everywhere & placebo.everywhere
     headline = _HEADLINES.get(condition.role, "total_variation")
     yield from _contrast(
         condition.name,
         None,
-        applied.changes.changes,
+        {**applied.changes.changes, **_directions(applied, applied, images, paired=True)},
         applied.changes.flipped,
         population,
         images,
         headline="total_variation",
         judged=("accuracy",) if condition.judged and placebo is None else (),
+        tested=placebo is None,
     )
     if placebo is None:
+        for measure, group, influence in curve_changes(applied, None, population, images):
+            yield Estimand(
+                condition=condition.name, placebo=None, measure=measure, group=group, data=influence, tested=True
+            )
         return
     differences = {name: _settle(applied.changes.changes[name] - placebo.changes.changes[name]) for name in CHANGES}
+    towards = _directions(applied, applied, images, paired=True)
+    towards_placebo = _directions(applied, placebo, images, paired=False)
+    differences |= {name: _settle(towards[name] - towards_placebo[name]) for name in towards}
     flipped = applied.changes.flipped | placebo.changes.flipped
     yield from _contrast(
         condition.name,
@@ -108,10 +131,32 @@ def condition_estimands(
         images,
         headline=headline,
         judged=_JUDGED[condition.role] if condition.judged else (),
+        tested=True,
     )
+    for measure, group, influence in curve_changes(applied, placebo, population, images):
+        yield Estimand(
+            condition=condition.name,
+            placebo=condition.placebo,
+            measure=measure,
+            group=group,
+            data=influence,
+            discordant=int(flipped[population].sum()),
+            tested=True,
+        )
+    moved = _headline_changes(headline, differences)
+    if recall is not None and condition.perturbation in _MASKS and headline == "shortcut_sensitivity":
+        yield Estimand(
+            condition=condition.name,
+            placebo=condition.placebo,
+            measure="shortcut_sensitivity_corrected",
+            group="all",
+            data=corrected_effect(moved, population, images, recall),
+            discordant=int(flipped[population].sum()),
+            tested=True,
+            note=recall.note,
+        )
     for group, members in {**images.class_members(), **images.subgroups}.items():
         chosen = population & members
-        moved = _headline_changes(headline, differences)
         sums = _sums(headline, moved, images, chosen, scale="difference")
         if sums is not None and sums.n_patients >= MIN_GROUP_PATIENTS:
             yield Estimand(
@@ -119,10 +164,20 @@ def condition_estimands(
                 placebo=condition.placebo,
                 measure=headline,
                 group=group,
-                sums=sums,
+                data=sums,
                 discordant=int(flipped[chosen].sum()),
-                note="; exploratory",
+                tested=True,
             )
+
+
+def _directions(
+    edit: AppliedChanges, shown: AppliedChanges, images: AlignedImages, *, paired: bool
+) -> dict[str, NDArray[np.float64]]:
+    """Return (n,) moves towards the classes of the edit's donors; NaN where it had none of another class."""
+    if edit.donors is None:
+        return {}
+    found = donor_direction(images.clean, shown.outputs(), edit.donors, images.labels, paired=paired)
+    return {name: np.where(found.known, getattr(found, name), np.nan) for name in TO_DONOR}
 
 
 def _contrast(
@@ -135,32 +190,46 @@ def _contrast(
     *,
     headline: str,
     judged: tuple[str, ...],
+    tested: bool,
 ) -> Iterator[Estimand]:
-    values = {
+    values: dict[str, NDArray[np.float64]] = {
         "accuracy": changes["accuracy"],
         "balanced_accuracy": changes["accuracy"],
         "margin": changes["margin"],
+        "margin_sd": changes["margin"] / images.spread,
         "flip_rate": changes["flip_rate"],
         "harm": changes["harm"],
+        "nll": changes["nll"],
+        "brier": changes["brier"],
         headline: _headline_changes(headline, changes),
+        **{name: changes[name] for name in TO_DONOR if name in changes},
     }
-    for measure, moved in values.items():
-        scale: Scale = "difference"
-        if measure == "margin":
-            scale = "unbounded"
-        elif placebo is None and measure in ("flip_rate", "total_variation"):
-            scale = "proportion"
-        sums = _sums(measure, moved, images, population, scale=scale)
+    wanted = [(measure, "all", population, moved) for measure, moved in values.items()]
+    wanted += [
+        ("recall", group, population & members, changes["accuracy"])
+        for group, members in images.class_members().items()
+    ]
+    for measure, group, chosen, moved in wanted:
+        told = chosen & ~np.isnan(moved) if measure in TO_DONOR else chosen
+        sums = _sums(measure, moved, images, told, scale=_scale(measure, placebo))
         yield Estimand(
             condition=name,
             placebo=placebo,
             measure=measure,
-            group="all",
-            sums=sums,
-            discordant=int(flipped[population].sum()),
+            group=group,
+            data=sums,
+            discordant=int(flipped[told].sum()),
             judged=measure in judged,
+            tested=tested,
             note=_missing_classes(measure, sums, images),
         )
+
+
+def _scale(measure: str, placebo: str | None) -> Scale:
+    if measure in _UNBOUNDED:
+        return "unbounded"
+    raw_shares = ("flip_rate", "total_variation", "flip_rate_to_donor")
+    return "proportion" if placebo is None and measure in raw_shares else "difference"
 
 
 def _headline_changes(headline: str, changes: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -179,8 +248,16 @@ def _sums(
         scale=scale,
         counted=measure in _COUNTED,
         strata=images.labels if measure == "balanced_accuracy" else None,
-        spread=images.spread,
+        spread=_spread(measure, images),
     )
+
+
+def _spread(measure: str, images: AlignedImages) -> float:
+    """Return the natural unit of an unbounded measure: the standard deviation of its clean values."""
+    if measure == "margin":
+        return images.spread
+    values = {"nll": images.clean.nll, "brier": images.clean.brier}.get(measure)
+    return 1.0 if values is None else float(values.std()) or 1.0
 
 
 def _missing_classes(measure: str, sums: PatientSums | None, images: AlignedImages) -> str:

@@ -179,6 +179,34 @@ def change_intervals(samples: Sequence[PatientSums], *, bootstrap: PatientBootst
     ]
 
 
+def widened_interval(
+    sums: PatientSums, interval: Interval, level: float, wider: float
+) -> tuple[float | None, float | None]:
+    """Return the ends of an interval at a higher level: score intervals anew, others by longer arms.
+
+    Parameters
+    ----------
+    sums : PatientSums
+        Behind the interval.
+    interval : Interval
+        At `level`.
+    level, wider : float
+        In (0, 1); `wider` is at least `level`.
+    """
+    if interval.low is None or interval.high is None or wider <= level:
+        return interval.low, interval.high
+    anew = _without_resampling(sums, wider)
+    if anew is not None:
+        return anew.low, anew.high
+    # A high quantile of few resamples is noise: stretch the arms by the ratio of Student's quantiles instead.
+    stretch = _critical(wider, sums.n_patients) / _critical(level, sums.n_patients)
+    ends = -1.0 if sums.scale == "difference" else 0.0 if sums.scale == "proportion" else -math.inf
+    return (
+        max(ends, sums.estimate - stretch * (sums.estimate - interval.low)),
+        min(math.inf if sums.scale == "unbounded" else 1.0, sums.estimate + stretch * (interval.high - sums.estimate)),
+    )
+
+
 def _critical(level: float, n_patients: int) -> float:
     return float(stdtrit(max(1, n_patients - 1), (1 + level) / 2))
 

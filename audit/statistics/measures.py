@@ -8,14 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CHANGES = ("accuracy", "margin", "flip_rate", "harm", "total_variation")
+CHANGES = ("accuracy", "margin", "flip_rate", "harm", "total_variation", "nll", "brier")
 """Measures that have one number for each image."""
 MEASURES = (
     *CHANGES,
+    "margin_sd",
     "balanced_accuracy",
     "recall",
+    "auc",
+    "macro_auc",
+    "ece",
+    "flip_rate_to_donor",
+    "pull_to_donor",
     "shortcut_sensitivity",
     "sufficiency",
+    "shortcut_sensitivity_corrected",
     "max_abs_probability_change",
 )
 """Every measure that an effect can carry."""
@@ -35,6 +42,10 @@ class Outputs:
     """(n,) logit of the true class minus the largest other logit."""
     true_probability: NDArray[np.float64]
     """(n,) probability of the true class."""
+    nll: NDArray[np.float64]
+    """(n,) negative log likelihood of the true class, in nats."""
+    brier: NDArray[np.float64]
+    """(n,) sum over classes of the squared distance from the truth, in [0, 2] (Brier 1950)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +71,11 @@ def read_outputs(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Out
     """
     values = np.asarray(logits, dtype=np.float64)
     rows = np.arange(len(values))
-    shifted = np.exp(values - values.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    top = values.max(axis=1, keepdims=True)
+    shifted = np.exp(values - top)
+    total = shifted.sum(axis=1, keepdims=True)
+    probabilities = shifted / total
+    true_probability = probabilities[rows, labels]
     predicted = values.argmax(axis=1)
     others = values.copy()
     others[rows, labels] = -np.inf
@@ -70,7 +84,10 @@ def read_outputs(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Out
         predicted=predicted,
         correct=predicted == labels,
         margin=values[rows, labels] - others.max(axis=1),
-        true_probability=probabilities[rows, labels],
+        true_probability=true_probability,
+        # From the logits, so that a probability too small to be written down still costs what it costs.
+        nll=(top + np.log(total))[:, 0] - values[rows, labels],
+        brier=np.square(probabilities).sum(axis=1) - 2 * true_probability + 1,
     )
 
 
@@ -82,6 +99,8 @@ def image_changes(clean: Outputs, draws: NDArray[np.floating], labels: NDArray[n
     - flip_rate: whether the winner changed, in [0, 1].
     - harm: probability of the true class, clean minus condition, in [-1, 1].
     - total_variation: half the sum over classes of absolute probability changes, in [0, 1].
+    - nll: negative log likelihood of the true class under the condition minus clean, in nats.
+    - brier: Brier score under the condition minus clean, in [-2, 2].
 
     Parameters
     ----------
@@ -105,6 +124,8 @@ def image_changes(clean: Outputs, draws: NDArray[np.floating], labels: NDArray[n
         total["flip_rate"] += flips
         total["harm"] += clean.true_probability - now.true_probability
         total["total_variation"] += 0.5 * moved.sum(axis=1)
+        total["nll"] += now.nll - clean.nll
+        total["brier"] += now.brier - clean.brier
         flipped |= flips
         np.maximum(largest, moved.max(axis=1), out=largest)
     return ImageChanges(

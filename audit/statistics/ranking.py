@@ -1,0 +1,125 @@
+"""AUC of a class against the rest, and how an edit changes it, patient by patient (DeLong 1988; Obuchowski 1997)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.statistics.jackknife import PatientInfluence
+
+
+def log_odds(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return (n, k) log odds of each class against all others, which keep their order where probabilities round to 1."""
+    values = np.asarray(logits, dtype=np.float64)
+    top = values.max(axis=1, keepdims=True)
+    powers = np.exp(values - top)
+    rest = np.maximum(powers.sum(axis=1, keepdims=True) - powers, 1e-300)
+    # Where a class holds nearly all the mass, the rest is a difference of near equals; sum the others instead.
+    winner = values.argmax(axis=1)
+    rows = np.arange(len(values))
+    others = powers.copy()
+    others[rows, winner] = 0.0
+    rest[rows, winner] = np.maximum(others.sum(axis=1), 1e-300)
+    odds: NDArray[np.float64] = values - top - np.log(rest)
+    return odds
+
+
+def placements(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return (n,) for a positive the share of negatives below it, for a negative the share of positives above; ties half.
+
+    Their mean over the positives, and over the negatives, is the AUC.
+    """
+    own, other = np.sort(scores[positive]), np.sort(scores[~positive])
+    placed = np.empty(len(scores))
+    queries = scores[positive]
+    below = np.searchsorted(other, queries, "left") + np.searchsorted(other, queries, "right")
+    placed[positive] = below / (2 * len(other))
+    queries = scores[~positive]
+    below = np.searchsorted(own, queries, "left") + np.searchsorted(own, queries, "right")
+    placed[~positive] = 1 - below / (2 * len(own))
+    return placed
+
+
+def mean_placements(
+    draws: Sequence[NDArray[np.float64]], labels: NDArray[np.int64], n_classes: int
+) -> NDArray[np.float64] | None:
+    """Return (n, classes with images on both sides) placements, averaged over draws; None if no class has both sides.
+
+    Parameters
+    ----------
+    draws : sequence of array, (n images, k classes)
+        Log odds under each draw.
+    labels : array of int, (n images,)
+        Index of the true class.
+    n_classes : int
+    """
+    usable = usable_classes(labels, n_classes)
+    if not usable:
+        return None
+    total = np.zeros((len(labels), len(usable)))
+    for odds in draws:
+        for column, c in enumerate(usable):
+            total[:, column] += placements(odds[:, c], labels == c)
+    return total / len(draws)
+
+
+def usable_classes(labels: NDArray[np.int64], n_classes: int) -> list[int]:
+    """Return the classes that some of the images have, and some have not."""
+    counts = np.bincount(labels, minlength=n_classes)
+    return [c for c in range(n_classes) if 0 < counts[c] < len(labels)]
+
+
+def auc_influences(
+    moved: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    patients: NDArray[np.intp],
+    n_patients: int,
+    n_classes: int,
+    *,
+    plain: bool,
+) -> tuple[dict[int, PatientInfluence], PatientInfluence]:
+    """Turn placements, or differences of placements, into AUCs or changes of AUC: of each class, and their mean.
+
+    Parameters
+    ----------
+    moved : array, (n images, usable classes)
+        Placements (AUC), or placements under a condition minus those without it (change of AUC).
+    labels, patients : array of int, (n images,)
+    n_patients : int
+        Patients of the whole cohort.
+    n_classes : int
+    plain : bool
+        Whether `moved` are placements themselves: an AUC lies in [0, 1], a change in [-1, 1].
+    """
+    seen = len(np.unique(patients))
+    bounds = (0.0, 1.0) if plain else (-1.0, 1.0)
+    found: dict[int, PatientInfluence] = {}
+    for column, c in enumerate(usable_classes(labels, n_classes)):
+        values, positive = moved[:, column], labels == c
+        n_positive = int(positive.sum())
+        estimate = float(values[positive].mean())
+        residual = np.where(
+            positive, (values - estimate) / n_positive, (values - estimate) / (len(values) - n_positive)
+        )
+        found[c] = PatientInfluence(
+            estimate=estimate,
+            influence=np.bincount(patients, weights=residual, minlength=n_patients).astype(np.float64),
+            n_images=len(values),
+            n_patients=seen,
+            fewest=min(n_positive, len(values) - n_positive),
+            bounds=bounds,
+            kind="placements summed within patients (DeLong, Obuchowski)",
+        )
+    each = list(found.values())
+    mean = PatientInfluence(
+        estimate=float(np.mean([one.estimate for one in each])),
+        influence=np.mean([one.influence for one in each], axis=0),
+        n_images=len(labels),
+        n_patients=seen,
+        fewest=min(one.fewest for one in each),
+        bounds=bounds,
+        kind="placements summed within patients (DeLong, Obuchowski)",
+    )
+    return found, mean

@@ -1,0 +1,76 @@
+"""What is no mean over images: AUC of each class and on average, calibration error; clean, and as an edit changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.statistics.alignment import AlignedImages, AppliedChanges
+from audit.statistics.calibration import ece_change
+from audit.statistics.jackknife import PatientInfluence
+from audit.statistics.ranking import auc_influences, log_odds, mean_placements
+
+Curve = tuple[str, str, PatientInfluence | None]
+"""Measure, group and what patients say of it; None where no image is behind it."""
+
+
+def clean_curves(images: AlignedImages) -> Iterator[Curve]:
+    """Yield AUC of each class against the rest, their mean, and the calibration error of the clean images."""
+    everyone = np.ones(len(images.labels), dtype=np.bool_)
+    yield from _aucs(_placed([images.clean_logits], everyone, images), everyone, images, plain=True)
+    yield "ece", "all", ece_change([(1.0, [images.clean])], images.patients, images.n_patients, everyone)
+
+
+def curve_changes(
+    applied: AppliedChanges, placebo: AppliedChanges | None, population: NDArray[np.bool_], images: AlignedImages
+) -> Iterator[Curve]:
+    """Yield how a condition changes AUCs and calibration error, against its placebo or, without one, against clean.
+
+    Against a placebo clean falls out: (edit - clean) - (placebo - clean) = edit - placebo, draws averaged on both sides.
+
+    Parameters
+    ----------
+    applied, placebo : AppliedChanges
+        The condition, and its placebo or None.
+    population : array of bool, (n images,)
+        Images that count.
+    images : AlignedImages
+    """
+    if not population.any():
+        yield from (("macro_auc", "all", None), ("ece", "all", None))
+        return
+    before = [images.clean_logits] if placebo is None else list(placebo.logits)
+    edited, other = _placed(applied.logits, population, images), _placed(before, population, images)
+    moved = None if edited is None or other is None else edited - other
+    yield from _aucs(moved, population, images, plain=False)
+    reference = [images.clean] if placebo is None else list(placebo.outputs())
+    pair = [(1.0, list(applied.outputs())), (-1.0, reference)]
+    yield "ece", "all", ece_change(pair, images.patients, images.n_patients, population)
+
+
+def _placed(
+    draws: Iterable[NDArray[np.float32]], population: NDArray[np.bool_], images: AlignedImages
+) -> NDArray[np.float64] | None:
+    odds = [log_odds(draw[population]) for draw in draws]
+    return mean_placements(odds, images.labels[population], len(images.classes))
+
+
+def _aucs(
+    moved: NDArray[np.float64] | None, population: NDArray[np.bool_], images: AlignedImages, *, plain: bool
+) -> Iterator[Curve]:
+    if moved is None:  # all images are of one class
+        yield "macro_auc", "all", None
+        return
+    each, mean = auc_influences(
+        moved,
+        images.labels[population],
+        images.patients[population],
+        images.n_patients,
+        len(images.classes),
+        plain=plain,
+    )
+    yield "macro_auc", "all", mean
+    for c, influence in each.items():
+        yield "auc", f"class={images.classes[c]}", influence
