@@ -67,7 +67,7 @@ class PatientSums:
             return float("inf")
         return float(np.sqrt(g / (g - 1) * np.square(self.influence).sum()))
 
-    @property
+    @cached_property
     def influence(self) -> NDArray[np.float64]:
         """(g,) how far each patient of the cohort draws the estimate to itself, to first order; sums to 0."""
         residual = self.totals - self.by_stratum[:, None] * self.sizes

@@ -9,6 +9,7 @@ What is judged at all is fixed in `audit.statistics.estimands`; the rest is *des
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -102,14 +103,13 @@ def measure_effects(
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
     bootstrap = PatientBootstrap(images.n_patients, resamples, rng)
     made = _estimate(list(performance_estimands(images)), bootstrap, level, limits)
-    shared = {c.placebo for c in suite.conditions}
+    uses = Counter(name for c in suite.conditions if c.role != "clean" for name in (c.name, c.placebo) if name)
     known: dict[str, AppliedChanges] = {}
 
     def changes_under(name: str) -> AppliedChanges:
-        if name in known:
-            return known[name]
-        applied = apply_condition(name, table, images)
-        if name in shared:  # only placebos are needed twice; the others are let go
+        applied = known.pop(name, None) or apply_condition(name, table, images)
+        uses[name] -= 1
+        if uses[name]:  # what nobody asks for again is let go: one condition is as large as all its images
             known[name] = applied
         return applied
 

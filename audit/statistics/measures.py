@@ -69,25 +69,26 @@ def read_outputs(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Out
     labels : array of int, (n images,)
         Index of the true class.
     """
-    values = np.asarray(logits, dtype=np.float64)
-    rows = np.arange(len(values))
-    top = values.max(axis=1, keepdims=True)
+    # Classes first, (k, n): reductions over a few classes are many times faster along whole rows.
+    values = np.ascontiguousarray(np.asarray(logits, dtype=np.float64).T)
+    rows = np.arange(values.shape[1])
+    top = values.max(axis=0)
     shifted = np.exp(values - top)
-    total = shifted.sum(axis=1, keepdims=True)
+    total = shifted.sum(axis=0)
     probabilities = shifted / total
-    true_probability = probabilities[rows, labels]
-    predicted = values.argmax(axis=1)
-    others = values.copy()
-    others[rows, labels] = -np.inf
+    true_probability, true_logit = probabilities[labels, rows], values[labels, rows]
+    predicted = values.argmax(axis=0)
+    brier = np.square(probabilities).sum(axis=0) - 2 * true_probability + 1
+    values[labels, rows] = -np.inf
     return Outputs(
-        probabilities=probabilities,
+        probabilities=probabilities.T,
         predicted=predicted,
         correct=predicted == labels,
-        margin=values[rows, labels] - others.max(axis=1),
+        margin=true_logit - values.max(axis=0),
         true_probability=true_probability,
         # From the logits, so that a probability too small to be written down still costs what it costs.
-        nll=(top + np.log(total))[:, 0] - values[rows, labels],
-        brier=np.square(probabilities).sum(axis=1) - 2 * true_probability + 1,
+        nll=top + np.log(total) - true_logit,
+        brier=brier,
     )
 
 

@@ -12,17 +12,16 @@ from audit.statistics.jackknife import PatientInfluence
 
 def log_odds(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return (n, k) log odds of each class against all others, which keep their order where probabilities round to 1."""
-    values = np.asarray(logits, dtype=np.float64)
-    top = values.max(axis=1, keepdims=True)
+    # Classes first, (k, n): reductions over a few classes are many times faster along whole rows.
+    values = np.ascontiguousarray(np.asarray(logits, dtype=np.float64).T)
+    top = values.max(axis=0)
     powers = np.exp(values - top)
-    rest = np.maximum(powers.sum(axis=1, keepdims=True) - powers, 1e-300)
+    rest = np.maximum(powers.sum(axis=0) - powers, 1e-300)
     # Where a class holds nearly all the mass, the rest is a difference of near equals; sum the others instead.
-    winner = values.argmax(axis=1)
-    rows = np.arange(len(values))
-    others = powers.copy()
-    others[rows, winner] = 0.0
-    rest[rows, winner] = np.maximum(others.sum(axis=1), 1e-300)
-    odds: NDArray[np.float64] = values - top - np.log(rest)
+    winner, rows = values.argmax(axis=0), np.arange(values.shape[1])
+    powers[winner, rows] = 0.0
+    rest[winner, rows] = np.maximum(powers.sum(axis=0), 1e-300)
+    odds: NDArray[np.float64] = (values - top - np.log(rest)).T
     return odds
 
 
@@ -31,14 +30,22 @@ def placements(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDAr
 
     Their mean over the positives, and over the negatives, is the AUC.
     """
-    own, other = np.sort(scores[positive]), np.sort(scores[~positive])
+    order = np.argsort(scores)
+    ranked, is_positive = scores[order], positive[order]
+    # Equal scores share a place: all that stand before their group, and half of those within it.
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+    group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(ranked))))
+    before_positive = np.concatenate([[0], np.cumsum(is_positive)])
+    ends = np.append(starts[1:], len(ranked))
+    positives_below = ((before_positive[starts] + before_positive[ends]) / 2)[group]
+    all_below = ((starts + ends) / 2)[group]
+    n_positive = int(before_positive[-1])
     placed = np.empty(len(scores))
-    queries = scores[positive]
-    below = np.searchsorted(other, queries, "left") + np.searchsorted(other, queries, "right")
-    placed[positive] = below / (2 * len(other))
-    queries = scores[~positive]
-    below = np.searchsorted(own, queries, "left") + np.searchsorted(own, queries, "right")
-    placed[~positive] = 1 - below / (2 * len(own))
+    placed[order] = np.where(
+        is_positive,
+        (all_below - positives_below) / (len(scores) - n_positive),
+        1 - positives_below / n_positive,
+    )
     return placed
 
 
@@ -93,7 +100,7 @@ def auc_influences(
     plain : bool
         Whether `moved` are placements themselves: an AUC lies in [0, 1], a change in [-1, 1].
     """
-    seen = len(np.unique(patients))
+    seen = int((np.bincount(patients, minlength=n_patients) > 0).sum())
     bounds = (0.0, 1.0) if plain else (-1.0, 1.0)
     found: dict[int, PatientInfluence] = {}
     for column, c in enumerate(usable_classes(labels, n_classes)):
