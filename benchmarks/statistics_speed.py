@@ -1,4 +1,4 @@
-"""How long do the effects of 50 conditions on 100,000 images take, against a script that resamples images in a loop?
+"""Time the effects of 50 conditions on 100,000 images against a script that resamples images in a loop.
 
 Prints seconds and peak memory of the engine (every measure, 10,000 resamples of patients), the time of a naive loop of one
 measure under one condition (a few resamples, scaled up), and the ratio per measure and condition.
