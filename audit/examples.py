@@ -24,6 +24,7 @@ from audit.results import PredictionTable
 from audit.store import RunFolder
 
 N_EXAMPLES = 24
+N_MARKERS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +74,48 @@ def write_examples(
         edit = make_variant(scene, condition, perturbations[condition.name], choice.draw, seed).image
         entries.append(_example(run, suite, scene, edit, choice, case, key, table, overlays))
         on_example()
+    _write_markers(run, records, stage, key)
     run.write_json("examples/examples.json", {"examples": entries})
+
+
+def _write_markers(run: RunFolder, records: Sequence[Record], stage: Stage, key: str) -> None:
+    """Write crops of the commonest strings, at most two films of each class, cut from the films at their own size."""
+    by_id = {record.id: record for record in records}
+    films: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in run.read_rows("regions.parquet", ["record_id", "x0", "y0", "x1", "y1", "text"]):
+        text = " ".join(row["text"].upper().split())
+        if text and row["record_id"] in by_id:
+            films.setdefault(text, {}).setdefault(row["record_id"], row)
+    common = sorted((t for t in films if len(films[t]) > 1), key=lambda t: (-len(films[t]), t))[:N_MARKERS]
+    entries = []
+    for index, text in enumerate(common):
+        shown: dict[str, int] = {}
+        for record_id, row in sorted(films[text].items()):
+            record = by_id[record_id]
+            if shown.get(record.label, 0) == 2:
+                continue
+            shown[record.label] = shown.get(record.label, 0) + 1
+            image = read_scene(record, stage).image
+            margin = max(4, (row["y1"] - row["y0"]) // 3)
+            crop = image[
+                max(0, row["y0"] - margin) : row["y1"] + margin, max(0, row["x0"] - margin) : row["x1"] + margin
+            ]
+            if crop.size == 0:
+                continue
+            width, height = shown_size(crop.shape, 96)
+            name = f"marker-{index:02d}-{len(entries):03d}.jpg"
+            write_atomically(run.path / "examples" / name, film_jpeg(crop, (width, height)))
+            entries.append(
+                {
+                    "text": text,
+                    "label": record.label,
+                    "record": hidden_id(record, key),
+                    "file": name,
+                    "width": width,
+                    "height": height,
+                }
+            )
+    run.write_json("examples/markers.json", {"markers": entries})
 
 
 def _choose(suite: Suite, table: PredictionTable) -> list[_Choice]:

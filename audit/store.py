@@ -87,8 +87,8 @@ RELEVANCE_SCHEMA = pa.schema(
     ]
 )
 
-RENDERED = frozenset({"run.json", "report.html", "junit.xml", "summary.md"})
-"""Made from the other files, at any time; so they are not among the files that are hashed."""
+RENDERED = frozenset({"run.json", "report.html", "junit.xml", "summary.md", "signoff.json"})
+"""Made from the other files, at any time, or by a reviewer; so they are not among the files that are hashed."""
 
 
 class RunFolder:

@@ -16,10 +16,11 @@ N_BINS = 15
 
 def ece_without_each(
     outputs: Outputs, patients: NDArray[np.intp], n_patients: int, population: NDArray[np.bool_]
-) -> tuple[float, NDArray[np.float64]]:
-    """Return the expected calibration error, and (g,) the same without each patient.
+) -> tuple[float, NDArray[np.float64], float]:
+    """Return the expected calibration error, (g,) the same without each patient, and the most that chance can add to it.
 
-    ECE is the sum over bins of |sum over images of (confidence - correct)| over the number of images.
+    ECE is the sum over bins of |sum over images of (confidence - correct)| over the number of images. Where confidence is right,
+    chance alone makes a gap of sqrt(2 / pi) standard deviations in every bin.
     """
     confidence = outputs.probabilities.max(axis=1)[population]
     gap = confidence - outputs.correct[population]
@@ -29,7 +30,8 @@ def ece_without_each(
     sizes = np.bincount(who, minlength=n_patients)
     total, n = sums.sum(axis=0), len(who)
     left = np.maximum(n - sizes, 1)
-    return float(np.abs(total).sum() / n), np.abs(total - sums).sum(axis=1) / left
+    chance = float(np.sqrt(2 / np.pi * np.square(sums).sum(axis=0)).sum() / n)
+    return float(np.abs(total).sum() / n), np.abs(total - sums).sum(axis=1) / left, chance
 
 
 def ece_change(
@@ -49,12 +51,14 @@ def ece_change(
     population : array of bool, (n images,)
         Images that count, at least one.
     """
-    estimate, without = 0.0, np.zeros(n_patients)
+    estimate, without, added, taken = 0.0, np.zeros(n_patients), 0.0, 0.0
     for weight, draws in conditions:
         for outputs in draws:
-            whole, parts = ece_without_each(outputs, patients, n_patients, population)
+            whole, parts, chance = ece_without_each(outputs, patients, n_patients, population)
             estimate += weight * whole / len(draws)
             without += weight * parts / len(draws)
+            added += max(weight, 0.0) * chance / len(draws)
+            taken += max(-weight, 0.0) * chance / len(draws)
     here = np.bincount(patients[population], minlength=n_patients) > 0
     g = int(here.sum())
     influence = np.where(here, (without[here].mean() - without) * (g - 1) / g, 0.0)
@@ -65,5 +69,6 @@ def ece_change(
         n_patients=g,
         fewest=int(population.sum()),
         bounds=(0.0, 1.0) if len(conditions) == 1 else (-1.0, 1.0),
-        kind=f"leaving out one patient at a time, {N_BINS} bins",
+        kind=f"leaving out one patient at a time, {N_BINS} bins, longer by what chance can add to gaps of bins",
+        bias=(-taken, added),
     )

@@ -22,6 +22,10 @@ from audit.statistics.power import detectable_difference, detectable_shift
 
 FEW_CARRIERS = 20.0
 """Below this many patients behind the change the bootstrap is not trusted: from 10, skewed shifts were covered 88 %."""
+FEW_MOVERS = 8.0
+"""Below this many patients behind the *variance* neither: small moves of all may hide that a few make the whole effect."""
+_UNSEEN_MOVE = 0.5
+"""How far an image that no sample has shown may move, of a probability's range: what the score bound is multiplied with."""
 _SHRINKAGE = 1.5
 """Carriers at which the observed design effect and the expected one weigh the same."""
 
@@ -119,6 +123,13 @@ def carriers(sums: PatientSums) -> float:
     if sums.scale == "unbounded":
         return moved
     return min(moved, kish((sums.sizes - sums.movement).sum(axis=0)))
+
+
+def movers(sums: PatientSums) -> float:
+    """Effective number of patients behind the variance: (sum r^2)^2 / sum r^4 of their influences, a third of all if normal."""
+    squares = np.square(sums.influence)
+    fourth = float(np.square(squares).sum())
+    return float(squares.sum()) ** 2 / fourth if fourth > 0 else 0.0
 
 
 def design_effect(sums: PatientSums) -> float:
@@ -232,7 +243,8 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
             method="no information: one patient says nothing of others" + (", the whole range" if known else ""),
         )
     carried = min(carriers(sums.stratum(index)) for index in range(len(sums.totals)))
-    few = carried < FEW_CARRIERS or error <= 1e-15
+    rare = not sums.counted and sums.scale != "unbounded" and movers(sums) < min(FEW_MOVERS, g / 4)
+    few = carried < FEW_CARRIERS or error <= 1e-15 or rare
     if few and sums.scale == "unbounded":
         return _rarely_moved(sums, carried, critical)
     if few:
@@ -311,12 +323,20 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
     critical = _critical(level, g)
     tail = float(ndtr(-critical * math.sqrt(g / (g - 1))))
     low, high = np.quantile(replicates[np.isfinite(replicates)], [tail, 1 - tail]).tolist()
+    arm, noted = 0.0, ""
+    if not sums.counted and sums.scale != "unbounded":
+        # A few images that move far may all have been missed by the sample; the bootstrap cannot know of them.
+        # Half of the images of a patient would move along with another, as for the design effect of few carriers.
+        n = float(sums.sizes.sum()) / (1 + (float(np.square(sums.sizes).sum() / sums.sizes.sum()) - 1) / 2)
+        arm = _UNSEEN_MOVE * critical**2 / (n + critical**2)
+        noted = ", no shorter than the score bound on images that move and were not seen"
+    bottom = -math.inf if sums.scale == "unbounded" else 0.0 if sums.scale == "proportion" else -1.0
     return Interval(
-        low=min(low, sums.estimate),
-        high=max(high, sums.estimate),
+        low=max(bottom, min(low, sums.estimate - arm)),
+        high=max(high, sums.estimate + arm) if sums.scale == "unbounded" else min(1.0, max(high, sums.estimate + arm)),
         p=_t_p(sums.estimate / error, g),
         minimum_detectable=detectable_shift(error, critical),
-        method=f"percentile bootstrap over patients, {len(replicates)} resamples, widened for {g} patients",
+        method=f"percentile bootstrap over patients, {len(replicates)} resamples, widened for {g} patients{noted}",
     )
 
 

@@ -34,6 +34,8 @@ class PatientInfluence:
     """How the influence was found, for the description of the method."""
     unit: float = 1.0
     """How far a single image can move the estimate, times the images: its natural unit."""
+    bias: tuple[float, float] = (0.0, 0.0)
+    """Between what its bias lies: the interval allows for all of it."""
     variance_beside: float = 0.0
     """Variance that patients do not show: of a finder's recall, known from another sample."""
 
@@ -81,8 +83,8 @@ def jackknife_interval(sample: PatientInfluence, level: float) -> Interval:
         arm = max(arm, unseen)
         why = f", but no shorter than the score bound: {sample.carriers:.1f} effective patients carry it"
     return Interval(
-        low=max(low_end, sample.estimate - arm),
-        high=min(high_end, sample.estimate + arm),
+        low=max(low_end, sample.estimate - sample.bias[1] - arm),
+        high=min(high_end, sample.estimate - sample.bias[0] + arm),
         p=float(2 * stdtr(g - 1, -abs(sample.estimate) / error)) if error > 0 else 1.0,
         minimum_detectable=detectable_shift(arm / critical, critical),
         method=f"Student's t over {g} patients, {sample.kind}{why}",
