@@ -87,14 +87,15 @@ def _write_markers(run: RunFolder, records: Sequence[Record], stage: Stage, key:
         if text and row["record_id"] in by_id:
             films.setdefault(text, {}).setdefault(row["record_id"], row)
     common = sorted((t for t in films if len(films[t]) > 1), key=lambda t: (-len(films[t]), t))[:N_MARKERS]
-    entries = []
+    entries: list[dict[str, Any]] = []
     for index, text in enumerate(common):
         shown: dict[str, int] = {}
         for record_id, row in sorted(films[text].items()):
             record = by_id[record_id]
-            if shown.get(record.label, 0) == 2:
+            label = str(record.label)
+            if shown.get(label, 0) == 2:
                 continue
-            shown[record.label] = shown.get(record.label, 0) + 1
+            shown[label] = shown.get(label, 0) + 1
             image = read_scene(record, stage).image
             margin = max(4, (row["y1"] - row["y0"]) // 3)
             crop = image[
@@ -108,7 +109,7 @@ def _write_markers(run: RunFolder, records: Sequence[Record], stage: Stage, key:
             entries.append(
                 {
                     "text": text,
-                    "label": record.label,
+                    "label": label,
                     "record": hidden_id(record, key),
                     "file": name,
                     "width": width,

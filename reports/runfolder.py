@@ -10,8 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import StoreError
-from audit.results import ConditionUse, Effect, Verdict, effect_from_json, use_from_json, verdict_from_json
-from audit.store import RunFolder
+from audit.results import (
+    ConditionUse,
+    DoseTrend,
+    Effect,
+    Verdict,
+    effect_from_json,
+    trend_from_json,
+    use_from_json,
+    verdict_from_json,
+)
+from audit.store import RunFolder, verify_run
 
 _TOP_WORDS = 8
 HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
@@ -42,6 +51,8 @@ class RunView:
     """verdict.json."""
     effects: tuple[Effect, ...]
     """effects.json."""
+    trends: tuple[DoseTrend, ...]
+    """The same file's trends of ladders; empty where no ladder was tested."""
     uses: Mapping[str, ConditionUse]
     """conditions.json, by condition."""
     probe: Mapping[str, Any]
@@ -59,7 +70,13 @@ class RunView:
     clusters: tuple[Mapping[str, Any], ...]
     """clusters.json, with every picture as a data URI."""
     examples: tuple[Mapping[str, Any], ...]
-    """examples.json, with every picture as a data URI."""
+    """examples.json, with every picture as a data URI; None in place of one that is gone."""
+    markers: tuple[Mapping[str, Any], ...]
+    """markers.json: crops of the commonest strings by class, with data URIs; empty in runs that drew none."""
+    signoff: Mapping[str, Any] | None
+    """signoff.json: what a reviewer said; None before the review."""
+    problems: tuple[str, ...]
+    """How the folder differs from what the run left; empty if it does not."""
 
     def find(self, condition: str, measure: str, group: str = "all", *, controlled: bool = False) -> Effect | None:
         """Return one effect; the placebo-controlled one if asked for."""
@@ -112,12 +129,14 @@ def read_run(path: Path) -> RunView:
         Counter(r["label"] for r in records.values()),
         Counter(r["label"] for r in records.values() if r["n_regions"]),
     )
+    effects = folder.read_json("effects.json")
     return RunView(
         path=path,
         plan=folder.read_json("plan.json"),
         run=run,
         verdict=verdict_from_json(folder.read_json("verdict.json")),
-        effects=tuple(effect_from_json(row) for row in folder.read_json("effects.json")["effects"]),
+        effects=tuple(effect_from_json(row) for row in effects["effects"]),
+        trends=tuple(trend_from_json(row) for row in effects.get("trends", ())),
         uses={row["condition"]: use_from_json(row) for row in folder.read_json("conditions.json")["conditions"]},
         probe=folder.read_json("source_probe.json")["probe"],
         confusion=_confusion(folder),
@@ -127,6 +146,18 @@ def read_run(path: Path) -> RunView:
         relevance_summary=folder.read_json("relevance.json")["relevance"] if folder.has("relevance.json") else None,
         clusters=_clusters(folder),
         examples=tuple(_with_pictures(folder, e) for e in folder.read_json("examples/examples.json")["examples"]),
+        markers=_markers(folder),
+        signoff=folder.read_json("signoff.json") if folder.has("signoff.json") else None,
+        problems=tuple(verify_run(path)),
+    )
+
+
+def _markers(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
+    if not folder.has("examples/markers.json"):
+        return ()
+    return tuple(
+        {**crop, "uri": _data_uri(folder.path / "examples", str(crop["file"]))}
+        for crop in folder.read_json("examples/markers.json")["markers"]
     )
 
 
@@ -186,13 +217,16 @@ def _with_pictures(folder: RunFolder, example: Mapping[str, Any]) -> dict[str, A
     return shown
 
 
-def _data_uri(folder: Path, name: str) -> str:
+def _data_uri(folder: Path, name: str) -> str | None:
+    """Return a picture as a data URI; None if it was deleted since, which a report says in its place."""
     path = folder / Path(name).name  # a name from a file: never a path out of the folder
     kind = {".jpg": "jpeg", ".png": "png"}.get(path.suffix)
     if kind is None:
         raise StoreError(f"The picture {path} is neither .jpg nor .png.")
     try:
         data = path.read_bytes()
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise StoreError(f"The picture {path} cannot be read ({error.strerror}).") from error
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
