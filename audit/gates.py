@@ -307,8 +307,17 @@ def _compare(rule: Rule, effect: Effect, min_images: int) -> tuple[Literal["pass
     words = f"The interval from {low:.3f} to {high:.3f}"
     if (high <= rule.limit) if rule.operator == "<=" else (low >= rule.limit):
         return "pass", f"{words} shows {rule.metric} to be {side} {rule.limit:g}."
-    if (low > rule.limit) if rule.operator == "<=" else (high < rule.limit):
+    # A pass stands for itself; that any rule of a run fails without reason must be rare, so a failure is judged together.
+    surely_low = low if effect.simultaneous_low is None else effect.simultaneous_low
+    surely_high = high if effect.simultaneous_high is None else effect.simultaneous_high
+    if (surely_low > rule.limit) if rule.operator == "<=" else (surely_high < rule.limit):
         return "fail", f"{words} shows {rule.metric} not to be {side} {rule.limit:g}."
+    if (low > rule.limit) if rule.operator == "<=" else (high < rule.limit):
+        needed = patients_to_decide(effect.estimate, surely_low, surely_high, rule.limit, effect.n_patients)
+        return "inconclusive", (
+            f"{words} lies beyond the limit {rule.limit:g}, but that which allows for all judged effects of the run, from "
+            f"{surely_low:.3f} to {surely_high:.3f}, holds it; about {needed} patients would decide ({effect.n_patients} now)."
+        )
     needed = patients_to_decide(effect.estimate, low, high, rule.limit, effect.n_patients)
     more = f"about {needed} patients would decide" if needed else "no number of patients would decide at this estimate"
     return "inconclusive", f"{words} holds the limit {rule.limit:g}; {more} ({effect.n_patients} now)."

@@ -100,10 +100,18 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
     ]
     if open_effects:
         first = open_effects[0]
+        low, high, together = first.low, first.high, ""
+        if low is not None and first.tolerance is not None and low > first.tolerance:
+            # By itself it lies beyond; what holds the tolerance is the interval that allows for all that was judged.
+            low, high, together = (
+                first.simultaneous_low,
+                first.simultaneous_high,
+                " together with the other judged effects",
+            )
         yield (
             f"These data cannot tell whether the network reads {_suspects(run, open_effects)}: under {first.condition} the "
-            f"estimate is {number(first.estimate)} ({round(100 * first.level)} % interval {number(first.low)} to "
-            f"{number(first.high)}), and the interval holds the tolerance of {number(first.tolerance, 2)}."
+            f"estimate is {number(first.estimate)} ({round(100 * first.level)} % interval{together} {number(low)} to "
+            f"{number(high)}), and the interval holds the tolerance of {number(first.tolerance, 2)}."
         )
 
 

@@ -82,6 +82,21 @@ def test_too_few_images_or_no_estimate_never_pass() -> None:
     assert status(rule(), effects=[gone]) == "inconclusive"
 
 
+def test_a_failure_is_judged_together_with_the_other_effects() -> None:
+    alone = replace(EFFECT, estimate=0.1, low=0.06, high=0.14)
+    assert status(rule(), effects=[alone]) == "fail"
+    together = replace(alone, simultaneous_low=0.04, simultaneous_high=0.16)
+    verdict = judge([together], GateConfig(rules=(rule(),)))
+    assert verdict.status == "inconclusive"
+    assert "allows for all judged effects of the run, from 0.040 to 0.160" in verdict.gates[0].reason
+    assert status(rule(), effects=[replace(together, simultaneous_low=0.051)]) == "fail"
+    low = rule(operator=">=", limit=0.15)
+    assert status(low, effects=[together]) == "inconclusive"
+    assert status(low, effects=[replace(together, simultaneous_high=0.149)]) == "fail"
+    passed = replace(EFFECT, simultaneous_low=-0.1, simultaneous_high=0.2)
+    assert status(rule(), effects=[passed]) == "pass", "a pass stands for itself"
+
+
 def test_exact_controls_need_no_interval() -> None:
     exact = replace(
         EFFECT, condition="own", placebo=None, measure="max_abs_probability_change", estimate=0.0, low=None, high=None
