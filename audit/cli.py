@@ -35,6 +35,9 @@ app.add_typer(data_app, name="data")
 
 app.add_typer(text_app, name="text")
 
+BaselineOption = Annotated[
+    Path | None, typer.Option(help="Run folder that max_increase and max_decrease compare with.")
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 
 
@@ -242,11 +245,34 @@ def demo_command(
 
 
 @app.command("report")
-def report_command(run: RunArgument) -> None:
-    """Write report.html, summary.md and junit.xml of a finished run again."""
+def report_command(
+    run: Annotated[list[Path], typer.Argument(help="A run folder; several with --compare.", metavar="RUN...")],
+    compare: Annotated[bool, typer.Option("--compare", help="Put several runs side by side in one page.")] = False,
+    out: Annotated[Path, typer.Option(help="Page that --compare writes.")] = Path("comparison.html"),
+    signoff: Annotated[Path | None, typer.Option(help="Review that the report's page saved, to keep in it.")] = None,
+) -> None:
+    """Write report.html, summary.md and junit.xml of a finished run again, with a review, or compare runs."""
     from audit.commands import auditing
 
-    raise typer.Exit(auditing.report(run))
+    if compare:
+        if signoff is not None:
+            raise typer.BadParameter("--signoff belongs to one run; give it without --compare")
+        raise typer.Exit(auditing.compare(run, out))
+    if len(run) != 1:
+        raise typer.BadParameter(f"one run folder is expected, found {len(run)}; add --compare for several")
+    raise typer.Exit(auditing.report(run[0], signoff=signoff))
+
+
+@app.command("export")
+def export_command(
+    form: Annotated[str, typer.Argument(help="mlflow, model-card or cyclonedx.", metavar="FORM")],
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option(help="File to write; default: standard output.")] = None,
+) -> None:
+    """Write a finished run in the form of another tool."""
+    from audit.commands import export
+
+    raise typer.Exit(export.export(form, run, out))
 
 
 @app.command("curves")
@@ -261,12 +287,25 @@ def curves_command(
 
 
 @app.command("gate")
-def gate_command(run: RunArgument, as_json: Json = False) -> None:
+def gate_command(run: RunArgument, baseline: BaselineOption = None, as_json: Json = False) -> None:
     """Judge a finished run by the gates of audit.toml."""
     from audit.commands import auditing
     from audit.config import load_settings
 
-    raise typer.Exit(auditing.gate(run, load_settings({}, Path()).gate, as_json=as_json))
+    raise typer.Exit(auditing.gate(run, load_settings({}, Path()).gate, baseline=baseline, as_json=as_json))
+
+
+@app.command("diff")
+def diff_command(
+    run: RunArgument,
+    other: Annotated[Path, typer.Argument(help="The run it is compared with.", metavar="BASELINE")],
+    as_json: Json = False,
+    as_markdown: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
+) -> None:
+    """Say how much larger every judged effect is than in another run of the same images, image by image."""
+    from audit.commands import auditing
+
+    raise typer.Exit(auditing.diff(run, other, as_json=as_json, as_markdown=as_markdown))
 
 
 @app.command("verify")

@@ -84,7 +84,8 @@ def _write_markers(run: RunFolder, records: Sequence[Record], stage: Stage, key:
     films: dict[str, dict[str, dict[str, Any]]] = {}
     for row in run.read_rows("regions.parquet", ["record_id", "x0", "y0", "x1", "y1", "text"]):
         text = " ".join(row["text"].upper().split())
-        if text and row["record_id"] in by_id:
+        # A string with digits may be a date of birth or a number of somebody: it is counted, not pictured.
+        if text and not any(c.isdigit() for c in text) and row["record_id"] in by_id:
             films.setdefault(text, {}).setdefault(row["record_id"], row)
     common = sorted((t for t in films if len(films[t]) > 1), key=lambda t: (-len(films[t]), t))[:N_MARKERS]
     entries: list[dict[str, Any]] = []

@@ -12,7 +12,7 @@ WIDTH_PX = 760
 _LEFT_PX = 200
 _RIGHT_PX = 190
 _ROW_PX = 30
-_TOP_PX = 14
+_TOP_PX = 26
 _BOTTOM_PX = 44
 
 
@@ -71,7 +71,7 @@ def effect_forest(effects: Sequence[Effect]) -> Dots | None:
         else "shortcut sensitivity: total variation beyond the placebo's",
         rows,
         extra,
-        [(0.0, "zero", "")],
+        [(0.0, "zero", "0")] if tolerance is None else [(0.0, "zero", "0"), (tolerance, "limit", "limit")],
         None if tolerance is None else (-tolerance, tolerance),
     )
 

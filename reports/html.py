@@ -1,11 +1,13 @@
-"""report.html: one file, no request, complete with scripts off."""
+"""report.html: one file, no request, complete with scripts off, within a budget of bytes."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,16 +15,32 @@ from markupsafe import Markup
 from audit.files import write_atomically
 from audit.results import Effect
 from reports import doses, relevance, words
+from reports.checklist import checklist
 from reports.figures import WIDTH_PX, accuracy_dots, effect_forest
+from reports.limits import MIN_PATIENTS, deviations, limitations
+from reports.markers import marker_rows
 from reports.runfolder import HEADLINES, RunView, read_run
+from reports.signoff import ANSWERS, evidence_digest, findings
 
 OPEN_EXAMPLES = 12
 # Maps that stay as alike as this although every weight was shuffled show the images, not the network.
 MAX_SHUFFLED_SSIM = 0.6
+# Larger files stall browsers and mail servers.
+MAX_BYTES = 10_000_000
+_PICTURES = ("clean", "edit", "difference", "overlay")
 
 
-def render_html(path: Path) -> Path:
+def render_html(path: Path, *, max_bytes: int = MAX_BYTES) -> Path:
     """Write `report.html` of a finished run; the same run gives the same bytes.
+
+    A page beyond the budget loses pictures, the folded cases' first and from the last, and says how many.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    max_bytes : int
+        Most that the page may weigh.
 
     Raises
     ------
@@ -30,41 +48,83 @@ def render_html(path: Path) -> Path:
         If the run is not complete or a file of it is damaged.
     """
     run = read_run(path)
-    style, script = _asset("report.css"), _asset("report.js")
-    environment = Environment(
+    page = _page(run, dropped=0)
+    shown = len(run.examples)
+    while len(page) > max_bytes and shown:
+        excess = len(page) - max_bytes
+        while shown and excess > -4096:
+            shown -= 1
+            excess -= sum(len((run.examples[shown][part] or {}).get("uri") or "") for part in _PICTURES)
+        few = (*run.examples[:shown], *(_without_pictures(e) for e in run.examples[shown:]))
+        page = _page(dataclasses.replace(run, examples=few), dropped=len(run.examples) - shown)
+    target = path / "report.html"
+    write_atomically(target, page)
+    return target
+
+
+def _without_pictures(example: Any) -> dict[str, Any]:
+    return {**example, **{part: {**example[part], "uri": None} for part in _PICTURES if example[part] is not None}}
+
+
+def environment() -> Environment:
+    """Return the templates, escaping everything, failing on names that are not given."""
+    found = Environment(
         loader=PackageLoader("templates", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=words.number, estimate=words.estimate)
-    page = environment.get_template("report.html.j2").render(
-        run=run,
-        plan=run.plan,
-        words=words,
-        policy=_policy(style, script),
-        style=Markup(style),  # noqa: S704  # our own file, and its hash is in the policy
-        script=Markup(script),  # noqa: S704
-        width=WIDTH_PX,
-        forest=effect_forest(run.headline("edit")),
-        alone=effect_forest(run.headline("sufficiency")),
-        ladders=doses.dose_curves(run),
-        dose_width=doses.WIDTH_PX,
-        dose_height=doses.HEIGHT_PX,
-        groups=accuracy_dots(_groups(run)),
-        group_effects=_groups(run),
-        maps=relevance,
-        relevance_figure=relevance.group_dots(run),
-        scatter=relevance.validity_scatter(run),
-        subgroups=_subgroups(run),
-        controls=_controls(run),
-        curves=_curves(run),
-        open_examples=OPEN_EXAMPLES,
+    found.filters.update(number=words.number, estimate=words.estimate)
+    return found
+
+
+def frame() -> dict[str, Any]:
+    """Return what every page is framed by: style, script, and the policy that admits these two alone."""
+    style, script = _asset("report.css"), _asset("report.js")
+    return {
+        "policy": _policy(style, script),
+        "style": Markup(style),  # noqa: S704  # our own file, and its hash is in the policy
+        "script": Markup(script),  # noqa: S704
+    }
+
+
+def _page(run: RunView, *, dropped: int) -> bytes:
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            plan=run.plan,
+            words=words,
+            width=WIDTH_PX,
+            forest=effect_forest(run.headline("edit")),
+            alone=effect_forest(run.headline("sufficiency")),
+            ladders=doses.dose_curves(run),
+            dose_width=doses.WIDTH_PX,
+            dose_height=doses.HEIGHT_PX,
+            groups=accuracy_dots(_groups(run)),
+            group_effects=_groups(run),
+            maps=relevance,
+            relevance_figure=relevance.group_dots(run),
+            scatter=relevance.validity_scatter(run),
+            subgroups=_subgroups(run),
+            controls=_controls(run),
+            curves=_curves(run),
+            open_examples=OPEN_EXAMPLES,
+            dropped=dropped,
+            markers=marker_rows(run),
+            min_patients=MIN_PATIENTS,
+            deviations=deviations(run),
+            limitations=limitations(run),
+            checklist=checklist(run),
+            findings=findings(run),
+            answers=ANSWERS,
+            evidence=evidence_digest(run),
+            **frame(),
+        )
     )
-    target = path / "report.html"
-    write_atomically(target, page.encode("utf-8", "xmlcharrefreplace"))
-    return target
+    return page.encode("utf-8", "xmlcharrefreplace")
 
 
 def _asset(name: str) -> str:

@@ -55,16 +55,22 @@ def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
     return code
 
 
-def gate(path: Path, table: Mapping[str, Any] | None, *, as_json: bool) -> int:
+def gate(path: Path, table: Mapping[str, Any] | None, *, baseline: Path | None, as_json: bool) -> int:
     """Judge a finished run by the gates of `audit.toml`, or by those that it was planned with."""
-    from audit.gates import config_from_plan, exit_code, judge, rules_from_config
+    from audit.baseline import Baseline
+    from audit.gate_rules import config_from_plan, rules_from_config
+    from audit.gates import exit_code, judge
+    from audit.predictions import read_finished
 
     run_folder = RunFolder(path)
     plan = run_folder.read_json("plan.json")
     config = config_from_plan(plan) if table is None else rules_from_config(table)
     if not config.rules:
         raise UsageError(f"No gate is configured: neither has audit.toml a rule, nor was {path} planned with one.")
-    verdict = judge(_effects(run_folder), config)
+    earlier = baseline or (Path(config.baseline) if config.baseline else None)
+    verdict = judge(
+        _effects(run_folder), config, None if earlier is None else Baseline(read_finished(path), earlier).change
+    )
     if as_json:
         _print_json(path, verdict, path / "report.html", exit_code(verdict.status))
     else:
@@ -72,6 +78,44 @@ def gate(path: Path, table: Mapping[str, Any] | None, *, as_json: bool) -> int:
             sys.stdout.write(f"{result.status:<13}{result.id}: {result.reason}\n")
         sys.stdout.write(f"{verdict.status}: {verdict.summary}\n")
     return exit_code(verdict.status)
+
+
+def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
+    """Print how much larger every judged effect is in one run than in another of the same images."""
+    from audit.baseline import Baseline
+    from audit.predictions import read_finished
+    from audit.statistics.comparison import COMPARED
+
+    baseline = Baseline(read_finished(path), other)
+    wanted = [(e.condition, e.measure) for e in _effects(RunFolder(path)) if e.tolerance is not None]
+    asked = [("clean", "accuracy"), *((c, m) for c, m in wanted if m in COMPARED)]
+    found = [(condition, measure, baseline.change(condition, measure)) for condition, measure in asked]
+    if as_json:
+        rows = [
+            {
+                "condition": c,
+                "measure": m,
+                "change": None if isinstance(e, str) else e,
+                "why_not": e if isinstance(e, str) else "",
+            }
+            for c, m, e in found
+        ]
+        document = {"run": path, "baseline": other, "changes": rows}
+        sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")
+        return 0
+    lines = [(c, m, e if isinstance(e, str) else _change_in_words(e)) for c, m, e in found]
+    if as_markdown:
+        sys.stdout.write("| condition | measure | run minus baseline |\n|---|---|---|\n")
+        sys.stdout.writelines(f"| {c} | {m} | {words} |\n" for c, m, words in lines)
+    else:
+        sys.stdout.writelines(f"{c:<24}{m:<22}{words}\n" for c, m, words in lines)
+    return 0
+
+
+def _change_in_words(effect: Effect) -> str:
+    if effect.estimate is None or effect.low is None or effect.high is None:
+        return effect.method
+    return f"{effect.estimate:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}], {effect.n_images} images"
 
 
 def verify(path: Path) -> int:
@@ -83,9 +127,21 @@ def verify(path: Path) -> int:
     return 0
 
 
-def report(path: Path) -> int:
-    """Write the renderings of a finished run again."""
+def report(path: Path, *, signoff: Path | None = None) -> int:
+    """Write the renderings of a finished run again, with a review if one is given."""
+    if signoff is not None:
+        from reports.signoff import read_signoff
+
+        read_signoff(path, signoff)
     sys.stdout.write(f"{render(path)}\n")
+    return 0
+
+
+def compare(paths: Sequence[Path], out: Path) -> int:
+    """Write one page that holds several finished runs side by side."""
+    from reports.compare import render_comparison
+
+    sys.stdout.write(f"{render_comparison(paths, out)}\n")
     return 0
 
 

@@ -1,0 +1,117 @@
+"""A finished run in other tools' forms: a model card in Markdown, a CycloneDX document, numbers for MLflow."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+from audit.results import to_json
+from reports.limits import limitations
+from reports.runfolder import RunView
+from reports.words import estimate, headline, reach
+
+
+def model_card(run: RunView) -> str:
+    """Return a model card; what only a person knows is left open and marked so."""
+    plan = run.plan
+    told = plan["model"].get("training", {}).get("provenance") or {}
+    lines = [
+        f"# Model card: {_inert(plan['model']['name'])}",
+        "",
+        f"- Architecture: {_inert(plan['model']['architecture'])}",
+        f"- Digest: {plan['model']['digest']}",
+        f"- Classes: {', '.join(_inert(c) for c in plan['model']['classes'])}",
+        "- Intended use: **to be filled by a person**. Research use; not for diagnosis.",
+        "",
+        "## Training",
+        "",
+        *(
+            [f"- {_inert(k)}: {_inert(v)}" for k, v in sorted(told.items()) if isinstance(v, (str, int, float))]
+            or ["Not told by the bundle."]
+        ),
+        "",
+        "## Evaluation",
+        "",
+        f"{plan['data']['n_images']} images of {plan['data']['n_patients']} patients of {_inert(plan['data']['name'])} "
+        f"({plan['data']['content_hash'][:12]}). Accuracy {estimate(run.find('clean', 'accuracy'))}.",
+        "",
+        f"{_inert(headline(run))} {_inert(reach(run))}",
+        "",
+        "| Condition | Measure | Estimate | Images | Verdict |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {_inert(e.condition)} | {e.measure} | {estimate(e)} | {e.n_images} | {e.verdict} |"
+            for e in run.headline()
+        ),
+        "",
+        "## Limitations",
+        "",
+        *(f"- {_inert(line)}" for line in limitations(run)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cyclonedx(run: RunView) -> str:
+    """Return a CycloneDX 1.6 document with one machine-learning model and its model card; the same run gives the same bytes."""
+    plan = run.plan
+    metrics = []
+    for e in [run.find("clean", "accuracy"), *run.headline()]:
+        if e is not None and e.estimate is not None:
+            metric: dict[str, Any] = {
+                "type": e.measure,
+                "value": f"{e.estimate:g}",
+                "slice": f"{e.condition}, {e.group}",
+            }
+            if e.low is not None and e.high is not None:
+                metric["confidenceInterval"] = {"lowerBound": f"{e.low:g}", "upperBound": f"{e.high:g}"}
+            metrics.append(metric)
+    document = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, str(run.run['plan_hash']))}",
+        "version": 1,
+        "components": [
+            {
+                "type": "machine-learning-model",
+                "bom-ref": "model",
+                "name": plan["model"]["name"],
+                "version": plan["model"]["digest"][:12],
+                "hashes": [{"alg": "SHA-256", "content": plan["model"]["digest"]}],
+                "modelCard": {
+                    "modelParameters": {
+                        "modelArchitecture": plan["model"]["architecture"],
+                        "datasets": [{"type": "dataset", "name": plan["data"]["name"]}],
+                    },
+                    "quantitativeAnalysis": {"performanceMetrics": metrics},
+                    "considerations": {"technicalLimitations": limitations(run)},
+                },
+            }
+        ],
+    }
+    return to_json(document)
+
+
+def mlflow_numbers(run: RunView) -> tuple[dict[str, str], dict[str, float]]:
+    """Return parameters and metrics under names that MLflow admits."""
+    parameters = {
+        "model": str(run.plan["model"]["name"]),
+        "model_digest": str(run.plan["model"]["digest"]),
+        "data_hash": str(run.plan["data"]["content_hash"]),
+        "suite": f"{run.plan['suite']['name']} {run.plan['suite']['version']}",
+        "verdict": run.verdict.status,
+    }
+    metrics = {}
+    for e in [run.find("clean", "accuracy"), *run.headline()]:
+        if e is None:
+            continue
+        name = re.sub(r"[^\w ./-]", "_", f"{e.condition}/{e.measure}")
+        ends = {"": e.estimate, "/low": e.low, "/high": e.high}
+        metrics.update({name + end: value for end, value in ends.items() if value is not None})
+    return parameters, metrics
+
+
+def _inert(value: object) -> str:
+    """Make a string inert in Markdown: one line, no markup, no HTML."""
+    flat = " ".join(str(value).split())
+    return re.sub(r"([\\`*_\[\]|#!~])", r"\\\1", flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))

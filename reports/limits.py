@@ -1,0 +1,79 @@
+"""What a run departed from, and what cannot be concluded from it."""
+
+from __future__ import annotations
+
+from reports.runfolder import RunView
+from reports.words import estimate, not_applied, number
+
+MIN_PATIENTS = 10
+"""Groups of fewer patients are greyed: their intervals are too wide to compare."""
+
+
+def deviations(run: RunView) -> list[str]:
+    """Say where what was done is less than what was planned."""
+    found = [f"Left out: {n} {what}." for what, n in sorted(run.run.get("skipped", {}).items())]
+    found += [f"Not applied: {line}." for line in not_applied(run)]
+    if run.run.get("relevance_note"):
+        found.append(str(run.run["relevance_note"]))
+    gone = sum(e[part] is not None and e[part]["uri"] is None for e in run.examples for part in _PARTS)
+    if gone:
+        found.append(f"{gone} pictures have been deleted from the run folder since it was finished.")
+    if run.plan["relevance"].get("max_images"):
+        n, wanted = len(run.relevance), run.plan["data"]["n_images"]
+        if n < wanted:
+            found.append(f"Relevance was computed for {n} of {wanted} images.")
+    return found
+
+
+def limitations(run: RunView) -> list[str]:
+    """Return the limits that every run has, and after them this run's own."""
+    return [*_FIXED, *_own(run)]
+
+
+def _own(run: RunView) -> list[str]:
+    found = []
+    open_effects = [e for e in run.headline() if e.verdict == "inconclusive"]
+    if open_effects:
+        e = open_effects[0]
+        more = (
+            f"; about {e.patients_to_decide} patients would decide it at this estimate" if e.patients_to_decide else ""
+        )
+        found.append(
+            f"{len(open_effects)} of {len(run.headline())} judged effects are undecided, first {e.condition} "
+            f"{estimate(e)}{more}."
+        )
+    sources = {e.group for e in run.effects if e.group.startswith("source=")}
+    if len(sources) < 2:
+        found.append("All images come from one source: nothing can be said of another.")
+    elif not run.probe["probes"]:
+        found.append("No class comes from two sources often enough: the source and the disease cannot be told apart.")
+    absent = [name for name in ("sex", "age", "view") if not any(e.group.startswith(f"{name}=") for e in run.effects)]
+    if absent:
+        found.append(f"The manifest gives no usable {', '.join(absent)}: no group of it is compared.")
+    few = {e.group for e in run.effects if e.condition == "clean" and "=" in e.group and e.n_patients < MIN_PATIENTS}
+    if few:
+        found.append(f"{len(few)} groups hold fewer than {MIN_PATIENTS} patients, and are greyed.")
+    accuracy = run.find("clean", "accuracy")
+    if accuracy is not None and accuracy.estimate is not None and accuracy.low is not None:
+        majority = float(run.probe["majority"])
+        if accuracy.low <= majority:
+            found.append(
+                f"The network is not shown to be better than always naming the most frequent class "
+                f"({number(majority, 2)}): effects on a network that knows little are small."
+            )
+    return found
+
+
+_PARTS = ("clean", "edit", "difference", "overlay")
+_FIXED = (
+    "Text that the finder missed was neither masked nor pasted: finders miss single letters first, so effects of text are, "
+    "if anything, larger than shown.",
+    "A black rectangle is itself an artefact; where black and inpainted masks disagree, the rectangle is part of the effect. "
+    "Blurred text stays bright, and pasted letters bring no rectangle along.",
+    "The look of another source is taken from single films, whatever their class; where classes come from different sources, "
+    "part of a look may be disease.",
+    "A tolerance is a choice, made before the run. Effects are of this model on these images; another hospital's films may "
+    "carry other text.",
+    "A pass does not mean that the model reads the lungs: it may read another shortcut, such as the source.",
+    "Relevance maps tell where a network looks, not why; interventions decide.",
+)

@@ -1,0 +1,110 @@
+"""A reviewer's word on a run: the findings that are asked about, and the JSON that the page saves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit.errors import StoreError, UsageError
+from audit.files import write_atomically
+from audit.results import SCHEMA_VERSION, to_json
+from reports.runfolder import RunView, read_run
+from reports.words import estimate
+
+ANSWERS = ("agree", "disagree", "cannot judge")
+_MAX_COMMENT, _MAX_FILE_BYTES = 4000, 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One statement of the report that a reviewer judges."""
+
+    id: str
+    """Stable within the run."""
+    text: str
+    """The statement."""
+
+
+def findings(run: RunView) -> list[Finding]:
+    """Return what a reviewer is asked about: the accuracy, each judged effect, and the controls."""
+    accuracy = Finding(
+        id="accuracy", text=f"Accuracy on the unedited images is {estimate(run.find('clean', 'accuracy'))}"
+    )
+    judged = [
+        Finding(
+            id=f"{e.condition}/{e.measure}",
+            text=f"{e.condition}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}",
+        )
+        for e in run.headline()
+    ]
+    controls = Finding(id="controls", text="The audit's own controls are enough to rest these findings on")
+    return [accuracy, *judged, controls]
+
+
+def evidence_digest(run: RunView) -> str:
+    """Return one SHA-256 over the run's file hashes: a review holds for these files alone."""
+    return hashlib.sha256(json.dumps(run.run.get("files", {}), sort_keys=True).encode()).hexdigest()
+
+
+def read_signoff(path: Path, file: Path) -> Path:
+    """Check a review that the report's page saved, and keep it as `signoff.json` of the run.
+
+    Raises
+    ------
+    UsageError
+        If the file is no such review, or one of another run.
+    StoreError
+        If it cannot be read, or the run is not complete.
+    """
+    run = read_run(path)
+    try:
+        if file.stat().st_size > _MAX_FILE_BYTES:
+            raise UsageError(
+                f"{file} is larger than {_MAX_FILE_BYTES} bytes; a review that the report saved is expected."
+            )
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(f"The review {file} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise UsageError(f"The review {file} is not valid JSON: {error}.") from error
+    checked = _checked(run, document, file)
+    target = path / "signoff.json"
+    write_atomically(target, to_json({"schema_version": SCHEMA_VERSION, **checked}).encode())
+    return target
+
+
+def _checked(run: RunView, document: object, file: Path) -> dict[str, Any]:
+    if not isinstance(document, Mapping) or document.get("kind") != "audit-signoff":
+        raise UsageError(f"{file} is not a review: the JSON that the report's page saves is expected.")
+    if document.get("evidence") != evidence_digest(run):
+        raise UsageError(
+            f"{file} reviews other files than those of {run.path}: its evidence is {str(document.get('evidence'))[:12]}, the "
+            f"run's is {evidence_digest(run)[:12]}. Review the report of this run."
+        )
+    name = document.get("reviewer")
+    if not isinstance(name, str) or not name.strip():
+        raise UsageError(f"{file} names no reviewer; fill in the name and save it again.")
+    answers = document.get("findings")
+    known = {f.id for f in findings(run)}
+    kept = []
+    for row in answers if isinstance(answers, list) else []:
+        if not isinstance(row, Mapping) or row.get("id") not in known or row.get("answer") not in ANSWERS:
+            raise UsageError(
+                f"{file} answers {str(row)[:80]}; a finding of this run with {', '.join(ANSWERS)} is expected."
+            )
+        kept.append(
+            {"id": str(row["id"]), "answer": str(row["answer"]), "comment": str(row.get("comment", ""))[:_MAX_COMMENT]}
+        )
+    if not kept:
+        raise UsageError(f"{file} answers no finding; choose at least one answer and save it again.")
+    return {
+        "kind": "audit-signoff",
+        "evidence": document["evidence"],
+        "reviewer": name.strip()[:300],
+        "saved": str(document.get("saved", ""))[:40],
+        "findings": kept,
+    }

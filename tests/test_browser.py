@@ -1,0 +1,171 @@
+"""The report in a real browser: no request, no violation of its policy, nothing that axe finds, and its controls work."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.config import Settings
+from audit.errors import UsageError
+from audit.run import run_audit
+from reports.html import render_html
+from reports.signoff import read_signoff
+
+CHROMIUM = os.environ.get("AUDIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+LOAD_S, MAX_PAGES, MAX_PDF_BYTES = 2.0, 40, 10_000_000
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium; apt-get install chromium, or set AUDIT_CHROMIUM"),
+    pytest.mark.skipif(find_spec("playwright") is None, reason="no playwright; pip install -e '.[dev]'"),
+]
+
+
+@pytest.fixture
+def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> Path:
+    """Return a finished run whose texts would break a page that trusted them."""
+    manifest = write_cohort(4)
+    boxes_file = manifest.parent / "boxes.json"
+    boxes = json.loads(boxes_file.read_text())
+    hostile = ["</script><script>document.title='owned'</script>", "\u202egnp.exe", "W" * 300]
+    for index, regions in enumerate(boxes["images"].values()):
+        for region in regions:
+            region["text"] = hostile[index // 4]
+    boxes_file.write_text(json.dumps(boxes))
+    settings = Settings(
+        model=str(write_bundle()),
+        data=str(manifest),
+        detector="annotated",
+        boxes=str(boxes_file),
+        runs=str(tmp_path / "runs"),
+        cache=str(tmp_path / "cache"),
+        resamples=200,
+    )
+    return run_audit(settings, judge_gates=True, command=["audit", "run"], on_stage=lambda *_: lambda: None)[0]
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """Return Debian's chromium, headless."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+def axe_source() -> str:
+    """Return axe-core's script: the file that AUDIT_AXE names, or the one that a Python package ships."""
+    named = os.environ.get("AUDIT_AXE")
+    if named:
+        return Path(named).read_text(encoding="utf-8")
+    package = find_spec("axe_playwright_python")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("no axe-core; pip install axe-playwright-python, or set AUDIT_AXE to axe.min.js")
+    return next(Path(package.submodule_search_locations[0]).rglob("axe.min.js")).read_text(encoding="utf-8")
+
+
+def test_nothing_is_fetched_and_nothing_breaks_the_policy(run: Path, browser: Any) -> None:
+    report = render_html(run)
+    page = browser.new_page()
+    requests: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(report.as_uri())
+    page.wait_for_load_state("load")
+    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
+    assert said == []
+    assert page.title().startswith("Audit of"), "no text became a script"
+    assert page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") < 1000 * LOAD_S
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0, "no name widens the page"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(run: Path, browser: Any, theme: str) -> None:
+    source = axe_source()
+    page = browser.new_context(color_scheme=theme, bypass_csp=True).new_page()
+    page.goto(render_html(run).as_uri())
+    page.evaluate(source)
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", tags)
+    assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found["violations"]] == []
+    assert len(found["passes"]) > 20, "axe did look"
+
+
+def test_filter_and_slider(run: Path, browser: Any) -> None:
+    page = browser.new_page()
+    page.goto(render_html(run).as_uri())
+    cases = page.locator(".case")
+    total = cases.count()
+    condition = cases.first.get_attribute("data-condition")
+    page.select_option("select[data-field=condition]", condition)
+    seen = page.evaluate("[...document.querySelectorAll('.case')].filter(c => !c.hidden).map(c => c.dataset.condition)")
+    assert set(seen) == {condition}
+    assert 0 < len(seen) < total
+    assert page.locator("#shown").inner_text() == f"{len(seen)} of {total} cases"
+    page.locator("#opacity").focus()
+    page.keyboard.press("Home")
+    assert page.evaluate("getComputedStyle(document.querySelector('.overlay')).opacity") == "0"
+    page.keyboard.press("End")
+    assert page.evaluate("getComputedStyle(document.querySelector('.overlay')).opacity") == "1"
+
+
+def test_review_goes_out_and_comes_back(run: Path, browser: Any, tmp_path: Path) -> None:
+    page = browser.new_page()
+    page.goto(render_html(run).as_uri())
+    page.click("#save")
+    assert page.locator("#saved").inner_text() == "Give your name."
+    page.fill("#reviewer", "R. </script><b>Reader")
+    finding = page.locator(".finding").first
+    finding.locator("input[value=disagree]").check()
+    finding.locator("input[type=text]").fill("too few <films>")
+    with page.expect_download() as waiting:
+        page.click("#save")
+    saved = tmp_path / "saved.json"
+    waiting.value.save_as(saved)
+    read_signoff(run, saved)
+    text = render_html(run).read_text()
+    assert "R. &lt;/script&gt;&lt;b&gt;Reader" in text
+    assert "too few &lt;films&gt;" in text
+    assert "changed after the run" not in text, "a review does not touch the evidence"
+    document = json.loads(saved.read_text())
+    for wrong in (
+        {"evidence": "0" * 64},
+        {"reviewer": " "},
+        {"findings": []},
+        {"findings": [{"id": "x", "answer": "agree"}]},
+    ):
+        saved.write_text(json.dumps({**document, **wrong}))
+        with pytest.raises(UsageError):
+            read_signoff(run, saved)
+
+
+def test_complete_without_scripts(run: Path, browser: Any) -> None:
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(render_html(run).as_uri())
+    assert not page.locator("#controls-bar").is_visible()
+    assert not page.locator("#save").is_visible()
+    for name in ("verdict", "gates", "effects", "examples", "atlas", "checklist", "signoff"):
+        assert page.locator(f"#{name} h2").is_visible(), name
+    assert page.locator(".case").first.locator("img").first.is_visible()
+
+
+def test_prints(run: Path, browser: Any, tmp_path: Path) -> None:
+    page = browser.new_page()
+    page.goto(render_html(run).as_uri())
+    printed = page.pdf(format="A4", tagged=True)
+    pages = len(re.findall(rb"/Type\s*/Page\b", printed))
+    assert 2 < pages <= MAX_PAGES
+    assert len(printed) <= MAX_PDF_BYTES
