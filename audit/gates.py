@@ -7,168 +7,24 @@ rule that matches no effect is a mistake in the configuration (exit code 2).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
-from audit.conditions import Suite
 from audit.errors import UnknownNameError, UsageError
+from audit.gate_rules import GateConfig, Policy, Rule
 from audit.results import Effect, GateResult, Status, Verdict
-from audit.statistics.measures import MEASURES
 from audit.statistics.power import patients_to_decide
 
-Policy = Literal["block", "fail", "pass"]
+Compare = Callable[[str, str, str], "Effect | str"]
+"""(condition, metric, group) -> how much larger it is than in the baseline, or why that cannot be said."""
+NO_BASELINE = "no baseline is named; give --baseline RUN, or baseline in [gate]"
+"""Why a rule against the baseline is inconclusive where there is none."""
 EXIT_CODES: Mapping[Status, int] = {"pass": 0, "not gated": 0, "fail": 1, "inconclusive": 3}
 """Exit code of a completed and judged run."""
-_GATE_KEYS = ("inconclusive", "min_images", "rule")
-_RULE_KEYS = ("id", "metric", "where", "max", "min", "level", "reason")
-_WHERE_KEYS = ("condition", "group")
-_POLICIES = ("block", "fail", "pass")
-_LEVELS = ("error", "warn")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
-    """One limit on one measure."""
-
-    id: str
-    """Stable, kebab-case, unique."""
-    metric: str
-    """One of `audit.statistics.measures.MEASURES`."""
-    operator: Literal["<=", ">="]
-    """`<=` where the limit is a maximum, `>=` where it is a minimum."""
-    limit: float
-    """In the measure's own unit."""
-    condition: str | None = None
-    """Condition it looks at; None for every edit that has the measure."""
-    group: str = "all"
-    """`all`, or `column=value`."""
-    level: Literal["error", "warn"] = "error"
-    """A warning never changes the run's status."""
-    reason: str = ""
-    """Why the limit stands, in the words of its author."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GateConfig:
-    """The `[gate]` table of `audit.toml`."""
-
-    rules: tuple[Rule, ...]
-    """In the order of the file; empty where the defaults are wanted."""
-    inconclusive: Policy = "block"
-    """What an undecided error-level rule does: block (exit 3), fail (exit 1) or pass (exit 0)."""
-    min_images: int = 0
-    """With fewer images a rule is inconclusive."""
-
-
-def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
-    """Read the `[gate]` table of a configuration.
-
-    Parameters
-    ----------
-    table : mapping
-        `inconclusive`, `min_images` and `rule`, a list of tables with `id`, `metric`, `max` or `min`, and optionally
-        `where = {condition, group}`, `level`, `reason`.
-
-    Raises
-    ------
-    UnknownNameError
-        If a key, metric, level or policy is not known; the nearest known names are suggested.
-    UsageError
-        If a value has the wrong type, a rule lacks something, or an id comes twice.
-    """
-    _check_keys("key of [gate]", table, _GATE_KEYS)
-    policy = table.get("inconclusive", "block")
-    if policy not in _POLICIES:
-        raise UnknownNameError("policy for inconclusive gates", str(policy), _POLICIES)
-    min_images = table.get("min_images", 0)
-    if not isinstance(min_images, int) or isinstance(min_images, bool) or min_images < 0:
-        raise UsageError(f"[gate] min_images must be a whole number from 0, found {min_images!r}.")
-    rows = table.get("rule", [])
-    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-        raise UsageError("The rules of a gate are written as [[gate.rule]] tables, one for each rule.")
-    rules = tuple(_rule(row) for row in rows)
-    ids = [rule.id for rule in rules]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    if twice:
-        raise UsageError(f"Two gate rules are called {twice[0]!r}. Ids must be unique.")
-    return GateConfig(rules=rules, inconclusive=policy, min_images=min_images)
-
-
-def config_for(
-    table: Mapping[str, Any] | None,
-    suite: Suite,
-    tolerances: Mapping[str, float],
-    *,
-    asked: bool,
-    impossible: Collection[str] = (),
-) -> GateConfig | None:
-    """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
-
-    By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
-    that role, must be at most its tolerance.
-
-    Parameters
-    ----------
-    table : mapping or None
-        The `[gate]` table; None where there is none.
-    suite : Suite
-        Names the edits.
-    tolerances : mapping
-        Measure -> the largest effect that counts as small.
-    asked : bool
-        Judge although nothing is configured.
-    impossible : collection of str
-        Conditions that the cohort cannot be put under; the defaults leave them out, a configured rule does not.
-
-    Raises
-    ------
-    UsageError
-        If the defaults are asked for and the suite has no edit with a placebo, or a rule names a condition that the
-        suite does not have.
-    """
-    if table is None and not asked:
-        return None
-    config = GateConfig(rules=()) if table is None else rules_from_config(table)
-    names = [c.name for c in suite.conditions]
-    for rule in config.rules:
-        if rule.condition is not None and rule.condition not in names:
-            raise UnknownNameError(f"condition of suite {suite.name} (gate rule {rule.id!r})", rule.condition, names)
-    if config.rules:
-        return config
-    measured = [
-        (c.name, "sufficiency" if c.role == "sufficiency" else "shortcut_sensitivity")
-        for c in suite.conditions
-        if c.judged and c.placebo is not None and c.name not in impossible
-    ]
-    if not measured:
-        raise UsageError(
-            f"The default gate limits the shortcut sensitivity of edits that have a placebo, but suite {suite.name} has "
-            "none that this cohort can be put under. Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
-        )
-    rules = tuple(
-        Rule(
-            id=f"{metric.replace('_', '-')}-{name}",
-            metric=metric,
-            operator="<=",
-            limit=tolerances[metric],
-            condition=name,
-            reason="The truth must not be told better than by the matched control."
-            if metric == "sufficiency"
-            else "The prediction must not move more than under the matched control.",
-        )
-        for name, metric in measured
-    )
-    return replace(config, rules=rules)
-
-
-def config_from_plan(plan: Mapping[str, Any]) -> GateConfig:
-    """Return the gates that a run was planned with."""
-    return GateConfig(rules=tuple(Rule(**row) for row in plan["gates"]), **(plan["gate_policy"] or {}))
-
-
-def judge(effects: Sequence[Effect], config: GateConfig) -> Verdict:
+def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None = None) -> Verdict:
     """Judge effects by rules.
 
     Parameters
@@ -177,6 +33,8 @@ def judge(effects: Sequence[Effect], config: GateConfig) -> Verdict:
         The run's effects.
     config : GateConfig
         The rules. Without a condition, a rule is applied to every edit that has its measure, one result each.
+    compare : callable, optional
+        What rules against the baseline ask; without it they are inconclusive.
 
     Raises
     ------
@@ -188,7 +46,11 @@ def judge(effects: Sequence[Effect], config: GateConfig) -> Verdict:
         matches = _matches(rule, effects)
         for effect in matches:
             name = rule.id if len(matches) == 1 else f"{rule.id}-{effect.condition}"
-            gates.append(_result(name, rule, effect, config.min_images))
+            if rule.against == "baseline":
+                changed = compare(effect.condition, rule.metric, rule.group) if compare else NO_BASELINE
+                gates.append(_changed(name, rule, effect, changed, config.min_images))
+            else:
+                gates.append(_result(name, rule, effect, config.min_images))
     errors = [g for g in gates if g.level == "error"]
     failed = [g for g in errors if g.status == "fail"]
     open_gates = [g for g in errors if g.status == "inconclusive"]
@@ -207,45 +69,6 @@ def judge(effects: Sequence[Effect], config: GateConfig) -> Verdict:
 def exit_code(status: Status) -> int:
     """Return the exit code of a judged run: 0 pass or not gated, 1 fail, 3 inconclusive."""
     return EXIT_CODES[status]
-
-
-def _check_keys(kind: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
-    for key in table:
-        if key not in known:
-            raise UnknownNameError(kind, str(key), known)
-
-
-def _rule(row: Mapping[str, Any]) -> Rule:
-    name = row.get("id")
-    if not isinstance(name, str) or not name:
-        raise UsageError(f"Every gate rule needs an id, a short unique name; found {dict(row)}.")
-    _check_keys(f"key of gate rule {name!r}", row, _RULE_KEYS)
-    metric = row.get("metric")
-    if metric not in MEASURES:
-        raise UnknownNameError(f"metric (gate rule {name!r})", str(metric), MEASURES)
-    limits = [key for key in ("max", "min") if key in row]
-    if len(limits) != 1:
-        raise UsageError(f"Gate rule {name!r} needs either max or min, found {' and '.join(limits) or 'neither'}.")
-    limit = row[limits[0]]
-    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not math.isfinite(limit):
-        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be a finite number, found {limit!r}.")
-    where = row.get("where", {})
-    if not isinstance(where, Mapping) or not all(isinstance(value, str) for value in where.values()):
-        raise UsageError(f'Gate rule {name!r}: where must look like {{ condition = "...", group = "..." }}.')
-    _check_keys(f"key of `where` in gate rule {name!r}", where, _WHERE_KEYS)
-    level = row.get("level", "error")
-    if level not in _LEVELS:
-        raise UnknownNameError(f"level (gate rule {name!r})", str(level), _LEVELS)
-    return Rule(
-        id=name,
-        metric=metric,
-        operator="<=" if limits[0] == "max" else ">=",
-        limit=float(limit),
-        condition=where.get("condition"),
-        group=where.get("group", "all"),
-        level=level,
-        reason=str(row.get("reason", "")),
-    )
 
 
 def _matches(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
@@ -272,6 +95,16 @@ def _matches(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
             'Say which with where = { condition = "..." }.'
         )
     return list(chosen.values())
+
+
+def _changed(name: str, rule: Rule, effect: Effect, changed: Effect | str, min_images: int) -> GateResult:
+    """Judge the change of an effect from the baseline; what cannot be compared is never a pass."""
+    if isinstance(changed, Effect):
+        result = _result(name, rule, changed, min_images)
+        return replace(result, where=f"{result.where}, change from the baseline")
+    empty = replace(effect, estimate=None, low=None, high=None, method=changed)
+    result = _result(name, rule, empty, 0)
+    return replace(result, where=f"{result.where}, change from the baseline", reason=f"Not comparable: {changed}.")
 
 
 def _result(name: str, rule: Rule, effect: Effect, min_images: int) -> GateResult:

@@ -13,7 +13,7 @@ from typing import Any
 
 from audit.conditions import Suite
 from audit.config import Settings
-from audit.gates import GateConfig
+from audit.gate_rules import GateConfig
 from audit.models.bundle import Bundle
 from audit.perturbations import PERTURBATIONS
 from audit.records import Cohort
@@ -129,7 +129,13 @@ def make_plan(
         "tolerances": dict(tolerances),
         "recall": dict(settings.recall),
         "gates": [] if gate is None else gate.rules,
-        "gate_policy": None if gate is None else {"inconclusive": gate.inconclusive, "min_images": gate.min_images},
+        "gate_policy": None
+        if gate is None
+        else {
+            "inconclusive": gate.inconclusive,
+            "min_images": gate.min_images,
+            "baseline": gate.baseline,
+        },
         "packages": package_versions(),
         "python": platform.python_version(),
     }

@@ -20,7 +20,7 @@ from audit.perturbations import NotApplicable, Perturbation, Scene, changed_pixe
 from audit.perturbations.donors import Donor, DonorPool
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
-from audit.results import ConditionUse, PredictionTable
+from audit.results import ConditionUse
 from audit.store import PREDICTIONS_SCHEMA, RunFolder
 
 # A shard is the unit of resume: what a kill can lose. Its size is fixed, so that it never changes a byte.
@@ -222,38 +222,6 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Turn logits (..., k) into probabilities (..., k)."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)
-
-
-def read_predictions(
-    run: RunFolder, parts: Sequence[str], suite: Suite, records: Sequence[Record], classes: tuple[str, ...]
-) -> PredictionTable:
-    """Gather the parts into arrays: 4 bytes a logit, the only thing of a run that grows in memory."""
-    position = {record.id: i for i, record in enumerate(records)}
-    n, k = len(records), len(classes)
-    logits = {c.name: np.zeros((c.draws, n, k), dtype=np.float32) for c in suite.conditions}
-    applied = {c.name: np.zeros((c.draws, n), dtype=np.bool_) for c in suite.conditions}
-    donors = {c.name: np.full((c.draws, n), -1, dtype=np.int64) for c in suite.conditions}
-    index = {name: i for i, name in enumerate(classes)}
-    for part in parts:
-        for row in run.read_rows(part, ["record_id", "condition", "draw", "applied", "donor_class", "logits"]):
-            i = position[row["record_id"]]
-            donors[row["condition"]][row["draw"], i] = index.get(row["donor_class"], -1)
-            logits[row["condition"]][row["draw"], i] = row["logits"]
-            applied[row["condition"]][row["draw"], i] = row["applied"]
-    return PredictionTable(
-        record_ids=np.array([r.id for r in records]),
-        labels=np.array([index[r.label] for r in records if r.label is not None], dtype=np.int64),
-        patients=np.array([r.patient for r in records]),
-        groups={
-            "source": np.array([r.source for r in records]),
-            "view": np.array([r.view or "unknown" for r in records]),
-            "sex": np.array([r.sex or "unknown" for r in records]),
-        },
-        classes=classes,
-        logits=logits,
-        applied=applied,
-        donors={name: array for name, array in donors.items() if (array >= 0).any()},
-    )
 
 
 def read_uses(run: RunFolder, parts: Sequence[str], suite: Suite) -> list[ConditionUse]:

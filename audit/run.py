@@ -12,20 +12,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from audit.baseline import Baseline
 from audit.cohorts import audited_cohort, out_of_reach
 from audit.conditions import Suite, load_suite
 from audit.config import Settings
 from audit.errors import TextError
 from audit.examples import N_EXAMPLES, write_examples
-from audit.gates import GateConfig, config_for, judge
+from audit.gate_rules import GateConfig, config_for
+from audit.gates import judge
 from audit.manifests import check_on_bad_image
 from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.plan import make_plan, package_versions, plan_hash, run_path
-from audit.predict import make_perturbations, predict_all, read_predictions, read_uses, set_stage
+from audit.predict import make_perturbations, predict_all, read_uses, set_stage
+from audit.predictions import FinishedRun, pseudonym, read_predictions
 from audit.provenance import git_commit
 from audit.records import Cohort, Record, TextRegion
 from audit.relevance.stage import audit_relevance, check_relevance
-from audit.results import Verdict
+from audit.results import Verdict, plain
 from audit.source_probe import MAX_IMAGES, probe_sources
 from audit.statistics.detector_misses import FinderRecall, read_recall
 from audit.statistics.doses import measure_trends
@@ -139,7 +142,7 @@ def run_audit(
             raise TextError(f"The text finder failed on every image. The first: {next(iter(found.failures.values()))}")
         regions = found.regions
         _check_resumed(run, records)
-        _write_regions(run, records, regions)
+        _write_regions(run, records, regions, prepared.cohort.content_hash)
     opinion = _second_opinion(prepared.detector, records, regions, settings, clock)
     stage = set_stage(records, regions, settings.seed)
     with clock.stage("predicting", len(records)) as step:
@@ -180,7 +183,9 @@ def run_audit(
         write_examples(
             run, bundle, suite, records, stage, table, settings.seed, plan_hash(plan), plan["relevance"], step
         )
-    verdict = judge(effects, prepared.gate or GateConfig(rules=()))
+    config = prepared.gate or GateConfig(rules=())
+    here = FinishedRun(path=run.path, plan=plain(plan), suite=suite, table=table)
+    verdict = judge(effects, config, Baseline(here, Path(config.baseline)).change if config.baseline else None)
     run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
     run.write_json("run.json", _provenance(run, plan, command, clock, relevance_note, opinion, found))
     return run.path, verdict
@@ -198,7 +203,9 @@ def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
         )
 
 
-def _write_regions(run: RunFolder, records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]]) -> None:
+def _write_regions(
+    run: RunFolder, records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], content_hash: str
+) -> None:
     names = [name for name in REGIONS_SCHEMA.names if name != "record_id"]
     run.write_rows(
         "regions.parquet",
@@ -215,6 +222,7 @@ def _write_regions(run: RunFolder, records: Sequence[Record], regions: Mapping[s
             {
                 "record_id": r.id,
                 "label": r.label,
+                "patient": pseudonym(content_hash, r.patient),
                 "source": r.source,
                 "view": r.view,
                 "sex": r.sex,

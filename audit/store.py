@@ -33,6 +33,7 @@ RECORDS_SCHEMA = pa.schema(
     [
         ("record_id", pa.string()),
         ("label", pa.string()),
+        ("patient", pa.string()),  # a pseudonym
         ("source", pa.string()),
         ("view", pa.string()),
         ("sex", pa.string()),

@@ -27,7 +27,8 @@ from audit.models.bundle import Bundle, load_bundle, save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 from audit.perturbations import NotApplicable, Scene, make_perturbation
-from audit.predict import Stage, predict_all, read_predictions, set_stage
+from audit.predict import Stage, predict_all, set_stage
+from audit.predictions import read_predictions
 from audit.randomness import generator_for
 from audit.records import Record
 from audit.store import RunFolder

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from audit.conditions import load_suite
 from audit.errors import UnknownNameError, UsageError
-from audit.gates import GateConfig, Rule, config_for, config_from_plan, exit_code, judge, rules_from_config
+from audit.gate_rules import GateConfig, Rule, config_for, config_from_plan, rules_from_config
+from audit.gates import exit_code, judge
 from audit.results import Effect, plain
 
 EFFECT = Effect(
@@ -167,8 +168,8 @@ def test_configuration_is_read() -> None:
         ({"rule": {"id": "a"}}, "written as"),
         ({"rule": [{"metric": "accuracy", "max": 0}]}, "needs an id"),
         ({"rule": [{**TABLE, "metric": "acuracy"}]}, "Did you mean 'accuracy'"),
-        ({"rule": [{**TABLE, "max": 1}]}, "either max or min, found max and min"),
-        ({"rule": [{"id": "a", "metric": "accuracy"}]}, "found neither"),
+        ({"rule": [{**TABLE, "max": 1}]}, "needs one of max, min, max_increase, max_decrease, found max and min"),
+        ({"rule": [{"id": "a", "metric": "accuracy"}]}, "found none"),
         ({"rule": [{**TABLE, "min": "0"}]}, "finite number"),
         ({"rule": [{**TABLE, "min": float("nan")}]}, "finite number"),
         ({"rule": [{**TABLE, "where": {"conditon": "x"}}]}, "Did you mean 'condition'"),

@@ -1,0 +1,243 @@
+"""The rules of a gate: read from a configuration, checked, or the defaults of a suite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from audit.conditions import Suite
+from audit.errors import UnknownNameError, UsageError
+from audit.statistics.comparison import COMPARED
+from audit.statistics.measures import MEASURES
+
+Policy = Literal["block", "fail", "pass"]
+Operator = Literal["<=", ">="]
+Against = Literal["limit", "baseline"]
+_GATE_KEYS = ("inconclusive", "min_images", "baseline", "rule")
+_LIMITS: Mapping[str, tuple[Operator, Against]] = {
+    "max": ("<=", "limit"),
+    "min": (">=", "limit"),
+    "max_increase": ("<=", "baseline"),
+    "max_decrease": (">=", "baseline"),
+}
+_RULE_KEYS = ("id", "metric", "where", *_LIMITS, "level", "reason")
+_WHERE_KEYS = ("condition", "group")
+_POLICIES = ("block", "fail", "pass")
+_LEVELS = ("error", "warn")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One limit on one measure."""
+
+    id: str
+    """Stable, kebab-case, unique."""
+    metric: str
+    """One of `audit.statistics.measures.MEASURES`."""
+    operator: Operator
+    """`<=` where the limit is a maximum, `>=` where it is a minimum."""
+    limit: float
+    """In the measure's own unit; of a decrease from the baseline negative."""
+    against: Against = "limit"
+    """limit: the measure itself is held against it; baseline: its change from the baseline."""
+    condition: str | None = None
+    """Condition it looks at; None for every edit that has the measure."""
+    group: str = "all"
+    """`all`, or `column=value`."""
+    level: Literal["error", "warn"] = "error"
+    """A warning never changes the run's status."""
+    reason: str = ""
+    """Why the limit stands, in the words of its author."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateConfig:
+    """The `[gate]` table of `audit.toml`."""
+
+    rules: tuple[Rule, ...]
+    """In the order of the file; empty where the defaults are wanted."""
+    inconclusive: Policy = "block"
+    """What an undecided error-level rule does: block (exit 3), fail (exit 1) or pass (exit 0)."""
+    min_images: int = 0
+    """With fewer images a rule is inconclusive."""
+    baseline: str = ""
+    """Run folder that `max_increase` and `max_decrease` compare with; empty where none is named."""
+
+
+def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
+    """Read the `[gate]` table of a configuration.
+
+    Parameters
+    ----------
+    table : mapping
+        `inconclusive`, `min_images` and `rule`, a list of tables with `id`, `metric`, `max` or `min`, and optionally
+        `where = {condition, group}`, `level`, `reason`.
+
+    Raises
+    ------
+    UnknownNameError
+        If a key, metric, level or policy is not known; the nearest known names are suggested.
+    UsageError
+        If a value has the wrong type, a rule lacks something, or an id comes twice.
+    """
+    _check_keys("key of [gate]", table, _GATE_KEYS)
+    policy = table.get("inconclusive", "block")
+    if policy not in _POLICIES:
+        raise UnknownNameError("policy for inconclusive gates", str(policy), _POLICIES)
+    min_images = table.get("min_images", 0)
+    if not isinstance(min_images, int) or isinstance(min_images, bool) or min_images < 0:
+        raise UsageError(f"[gate] min_images must be a whole number from 0, found {min_images!r}.")
+    rows = table.get("rule", [])
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise UsageError("The rules of a gate are written as [[gate.rule]] tables, one for each rule.")
+    rules = tuple(_rule(row) for row in rows)
+    baseline = table.get("baseline", "")
+    if not isinstance(baseline, str):
+        raise UsageError(f"[gate] baseline must be the path of a run folder, found {baseline!r}.")
+    _check_contradictions(rules)
+    ids = [rule.id for rule in rules]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise UsageError(f"Two gate rules are called {twice[0]!r}. Ids must be unique.")
+    return GateConfig(rules=rules, inconclusive=policy, min_images=min_images, baseline=baseline)
+
+
+def config_for(
+    table: Mapping[str, Any] | None,
+    suite: Suite,
+    tolerances: Mapping[str, float],
+    *,
+    asked: bool,
+    impossible: Collection[str] = (),
+) -> GateConfig | None:
+    """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
+
+    By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
+    that role, must be at most its tolerance.
+
+    Parameters
+    ----------
+    table : mapping or None
+        The `[gate]` table; None where there is none.
+    suite : Suite
+        Names the edits.
+    tolerances : mapping
+        Measure -> the largest effect that counts as small.
+    asked : bool
+        Judge although nothing is configured.
+    impossible : collection of str
+        Conditions that the cohort cannot be put under; the defaults leave them out, a configured rule does not.
+
+    Raises
+    ------
+    UsageError
+        If the defaults are asked for and the suite has no edit with a placebo, or a rule names a condition that the
+        suite does not have.
+    """
+    if table is None and not asked:
+        return None
+    config = GateConfig(rules=()) if table is None else rules_from_config(table)
+    names = [c.name for c in suite.conditions]
+    for rule in config.rules:
+        if rule.condition is not None and rule.condition not in names:
+            raise UnknownNameError(f"condition of suite {suite.name} (gate rule {rule.id!r})", rule.condition, names)
+    if config.rules:
+        return config
+    measured = [
+        (c.name, "sufficiency" if c.role == "sufficiency" else "shortcut_sensitivity")
+        for c in suite.conditions
+        if c.judged and c.placebo is not None and c.name not in impossible
+    ]
+    if not measured:
+        raise UsageError(
+            f"The default gate limits the shortcut sensitivity of edits that have a placebo, but suite {suite.name} has "
+            "none that this cohort can be put under. Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
+        )
+    rules = tuple(
+        Rule(
+            id=f"{metric.replace('_', '-')}-{name}",
+            metric=metric,
+            operator="<=",
+            limit=tolerances[metric],
+            condition=name,
+            reason="The truth must not be told better than by the matched control."
+            if metric == "sufficiency"
+            else "The prediction must not move more than under the matched control.",
+        )
+        for name, metric in measured
+    )
+    return replace(config, rules=rules)
+
+
+def config_from_plan(plan: Mapping[str, Any]) -> GateConfig:
+    """Return the gates that a run was planned with."""
+    return GateConfig(rules=tuple(Rule(**row) for row in plan["gates"]), **(plan["gate_policy"] or {}))
+
+
+def _check_keys(kind: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in table:
+        if key not in known:
+            raise UnknownNameError(kind, str(key), known)
+
+
+def _rule(row: Mapping[str, Any]) -> Rule:
+    name = row.get("id")
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"Every gate rule needs an id, a short unique name; found {dict(row)}.")
+    _check_keys(f"key of gate rule {name!r}", row, _RULE_KEYS)
+    metric = row.get("metric")
+    if metric not in MEASURES:
+        raise UnknownNameError(f"metric (gate rule {name!r})", str(metric), MEASURES)
+    limits = [key for key in _LIMITS if key in row]
+    if len(limits) != 1:
+        raise UsageError(
+            f"Gate rule {name!r} needs one of {', '.join(_LIMITS)}, found {' and '.join(limits) or 'none'}. Write a rule for each."
+        )
+    limit = row[limits[0]]
+    operator, against = _LIMITS[limits[0]]
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not math.isfinite(limit):
+        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be a finite number, found {limit!r}.")
+    if against == "baseline" and limit < 0:
+        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be 0 or more, found {limit!r}.")
+    if against == "baseline" and metric not in COMPARED:
+        raise UsageError(
+            f"Gate rule {name!r}: {metric} has no number for each image, so it cannot be compared with a baseline image by "
+            f"image. These can: {', '.join(COMPARED)}."
+        )
+    where = row.get("where", {})
+    if not isinstance(where, Mapping) or not all(isinstance(value, str) for value in where.values()):
+        raise UsageError(f'Gate rule {name!r}: where must look like {{ condition = "...", group = "..." }}.')
+    _check_keys(f"key of `where` in gate rule {name!r}", where, _WHERE_KEYS)
+    level = row.get("level", "error")
+    if level not in _LEVELS:
+        raise UnknownNameError(f"level (gate rule {name!r})", str(level), _LEVELS)
+    return Rule(
+        id=name,
+        metric=metric,
+        operator=operator,
+        limit=-float(limit) if limits[0] == "max_decrease" else float(limit),
+        against=against,
+        condition=where.get("condition"),
+        group=where.get("group", "all"),
+        level=level,
+        reason=str(row.get("reason", "")),
+    )
+
+
+def _check_contradictions(rules: Sequence[Rule]) -> None:
+    """Refuse a minimum above a maximum of the same metric in the same place: no run could ever pass both."""
+    for top in rules:
+        for bottom in rules:
+            same = (top.metric, top.condition, top.group, top.against) == (
+                bottom.metric,
+                bottom.condition,
+                bottom.group,
+                bottom.against,
+            )
+            if same and top.operator == "<=" and bottom.operator == ">=" and bottom.limit > top.limit:
+                raise UsageError(
+                    f"Gate rules {top.id!r} and {bottom.id!r} contradict each other: {top.metric} cannot be at most "
+                    f"{top.limit:g} and at least {bottom.limit:g}. Correct one of them."
+                )

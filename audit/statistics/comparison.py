@@ -1,0 +1,165 @@
+"""Two networks on the same images: how much more an edit moves the one than the other, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.errors import UsageError
+from audit.predictions import FinishedRun
+from audit.results import Effect
+from audit.statistics.alignment import AlignedImages, align_images, apply_condition
+from audit.statistics.clusters import PatientBootstrap, sum_by_patient
+from audit.statistics.intervals import change_intervals
+
+COMPARED = (
+    "shortcut_sensitivity",
+    "sufficiency",
+    "accuracy",
+    "margin",
+    "flip_rate",
+    "harm",
+    "total_variation",
+    "nll",
+    "brier",
+)
+"""Measures that have a number for each image, and so a paired difference."""
+_STREAM = 0xC0DE
+
+
+def incomparable(run: FinishedRun, baseline: FinishedRun, condition: str) -> str:
+    """Say why a condition of two runs must not be compared; an empty string where it may be.
+
+    The images, classes, text finder, and the edit with its placebo must be the same. Another seed of draws is not a reason:
+    draws are averaged within images, and what they add is inside the interval.
+    """
+    ours, theirs = run.plan, baseline.plan
+    for key, what in (("content_hash", "other data"), ("records_hash", "other images")):
+        if ours["data"][key] != theirs["data"][key]:
+            return f"the baseline was audited on {what}"
+    if ours["model"]["classes"] != theirs["model"]["classes"]:
+        return "the baseline has other classes"
+    if ours["detector"] != theirs["detector"]:
+        return "the baseline's text was found by another finder, or another version of it"
+    mine, other = ({row["name"]: row for row in plan["suite"]["conditions"]} for plan in (ours, theirs))
+    if condition not in other:
+        return f"the baseline was not put under {condition}"
+    for name in (condition, mine[condition]["placebo"]):
+        if name is not None and _edit(mine[name]) != _edit(other.get(name)):
+            return f"{name} is another edit in the baseline: another version, other parameters, draws or placebo"
+    return ""
+
+
+def compare_runs(
+    run: FinishedRun,
+    baseline: FinishedRun,
+    condition: str,
+    measure: str,
+    *,
+    group: str = "all",
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Effect:
+    """Estimate how much larger an effect is in one run than in another, over the images that both have it for.
+
+    Parameters
+    ----------
+    run, baseline : FinishedRun
+        Of the same images (see `incomparable`).
+    condition : str
+        An edit, or `clean` with accuracy, nll or brier.
+    measure : str
+        One of `COMPARED`; beyond the placebo where the condition has one.
+    group : str
+        `all`, or `column=value`.
+    level : float
+        Nominal coverage.
+    resamples, seed : int
+        Of the patient bootstrap.
+
+    Returns
+    -------
+    Effect
+        `estimate` is run minus baseline.
+
+    Raises
+    ------
+    UsageError
+        If the measure has no number for each image, or there is no such group.
+    """
+    if measure not in COMPARED or (condition == "clean" and measure not in ("accuracy", "nll", "brier")):
+        raise UsageError(
+            f"{measure} under {condition} cannot be compared image by image. What can: {', '.join(COMPARED)}; of clean "
+            "images accuracy, nll, brier."
+        )
+    images = align_images(run.table)
+    other = align_images(baseline.table)
+    values, population = _values(run, images, condition, measure)
+    before, earlier = _values(baseline, other, condition, measure)
+    members = {"all": np.ones(len(values), dtype=np.bool_), **images.class_members(), **images.subgroups}
+    if group not in members:
+        raise UsageError(f"There is no group {group}; the run has {', '.join(sorted(members))}.")
+    both = population & earlier & members[group]
+    difference = np.where(np.abs(values - before) < 1e-12, 0.0, values - before)
+    placebo = run.suite[condition].placebo
+    sums = sum_by_patient(
+        difference,
+        images.patients,
+        images.n_patients,
+        population=both,
+        # A difference of differences leaves [-1, 1], so no score interval holds for it.
+        scale="unbounded",
+        counted=False,
+    )
+    shared: dict[str, Any] = {"condition": condition, "placebo": placebo, "measure": measure, "group": group}
+    shared |= {"level": level, "p_adjusted": None, "tolerance": None, "verdict": "descriptive"}
+    if sums is None:
+        nothing: dict[str, Any] = dict.fromkeys(("estimate", "low", "high", "p", "minimum_detectable"))
+        why = "no estimate: no image has it in both runs"
+        return Effect(**shared, **nothing, method=why, n_images=0, n_patients=0, discordant=0)
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
+    interval = change_intervals([sums], bootstrap=PatientBootstrap(images.n_patients, resamples, rng), level=level)[0]
+    return Effect(
+        **shared,
+        estimate=round(sums.estimate, 10),
+        low=None if interval.low is None else round(interval.low, 10),
+        high=None if interval.high is None else round(interval.high, 10),
+        method=f"run minus baseline on the same images; {interval.method}",
+        n_images=sums.n_images,
+        n_patients=sums.n_patients,
+        discordant=int((difference[both] != 0).sum()),
+        p=round(interval.p, 10),
+        minimum_detectable=interval.minimum_detectable,
+    )
+
+
+def _values(
+    run: FinishedRun, images: AlignedImages, condition: str, measure: str
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return (n,) the measure of each image, and for which images it is told."""
+    if condition == "clean":
+        clean = {
+            "accuracy": images.clean.correct.astype(np.float64),
+            "nll": images.clean.nll,
+            "brier": images.clean.brier,
+        }
+        return clean[measure], np.ones(len(images.labels), dtype=np.bool_)
+    applied = apply_condition(condition, run.table, images)
+    name, sign = {"shortcut_sensitivity": ("total_variation", 1.0), "sufficiency": ("harm", -1.0)}.get(
+        measure, (measure, 1.0)
+    )
+    placebo_name = run.suite[condition].placebo
+    if placebo_name is None:
+        return sign * applied.changes.changes[name], applied.everywhere
+    placebo = apply_condition(placebo_name, run.table, images)
+    moved = applied.changes.changes[name] - placebo.changes.changes[name]
+    return sign * moved, applied.everywhere & placebo.everywhere
+
+
+def _edit(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
+    keys = ("perturbation", "perturbation_version", "parameters", "draws", "placebo")
+    return None if row is None else tuple(row[key] for key in keys)

@@ -1,0 +1,260 @@
+"""Two runs on the same images: replicas of the paired differences, and what must not be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audit.baseline import Baseline
+from audit.conditions import CLEAN, Condition, Suite
+from audit.errors import UsageError
+from audit.gate_rules import rules_from_config
+from audit.gates import judge
+from audit.predictions import FinishedRun, pseudonym
+from audit.results import Effect, PredictionTable
+from audit.statistics.comparison import COMPARED, compare_runs, incomparable
+from audit.statistics.effects import measure_effects
+from audit.store import RunFolder
+
+from .conftest import Audit, one_paragraph
+
+SUITE = Suite(
+    name="test",
+    version=1,
+    description="",
+    conditions=(
+        CLEAN,
+        Condition(name="mask", perturbation="text-mask", role="edit", placebo="elsewhere", parameters={}),
+        Condition(name="elsewhere", perturbation="placebo-mask", role="placebo", draws=2, parameters={}),
+    ),
+)
+
+
+def run_of(*, pull: float = 0.0, n: int = 240, draws: int = 0, model: int = 0) -> FinishedRun:
+    """Return a run of network `model` on n images; `pull` is what the mask takes from the true class's logit."""
+    rng, noise = np.random.default_rng(100 + model), np.random.default_rng(draws)
+    labels = np.arange(n) % 3
+    clean = rng.normal(0, 1, (n, 3))
+    clean[np.arange(n), labels] += 1.5
+    mask = clean + rng.normal(0, 0.1, (n, 3))
+    mask[np.arange(n), labels] -= pull
+    elsewhere = clean + noise.normal(0, 0.1, (2, n, 3))
+    logits = {"clean": clean[None], "mask": mask[None], "elsewhere": elsewhere}
+    table = PredictionTable(
+        record_ids=np.array([f"r{i:04}" for i in range(n)]),
+        labels=labels.astype(np.int64),
+        patients=np.array([f"p{i // 2}" for i in range(n)]),
+        groups={"source": np.where(np.arange(n) % 2 == 0, "north", "south")},
+        classes=("a", "b", "c"),
+        logits={k: v.astype(np.float32) for k, v in logits.items()},
+        applied={k: np.ones(v.shape[:2], bool) for k, v in logits.items()},
+    )
+    rows = [
+        {
+            "name": c.name,
+            "perturbation": c.perturbation,
+            "perturbation_version": 1,
+            "parameters": {},
+            "draws": c.draws,
+            "placebo": c.placebo,
+        }
+        for c in SUITE.conditions
+    ]
+    plan: dict[str, Any] = {
+        "data": {"content_hash": "d", "records_hash": f"r{n}"},
+        "model": {"classes": ["a", "b", "c"]},
+        "detector": {"name": "annotated", "version": 1, "config": {}},
+        "suite": {"conditions": rows},
+        "statistics": {"level": 0.95, "resamples": 500},
+        "seed": draws,
+    }
+    return FinishedRun(path=Path("run"), plan=plan, suite=SUITE, table=table)
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x.astype(float) - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def sensitivity(run: FinishedRun) -> np.ndarray:
+    p0 = softmax(run.table.logits["clean"][0])
+
+    def moved(name: str) -> np.ndarray:
+        return np.mean([0.5 * np.abs(softmax(draw) - p0).sum(-1) for draw in run.table.logits[name]], axis=0)
+
+    return moved("mask") - moved("elsewhere")
+
+
+def test_the_difference_is_paired_by_image() -> None:
+    run, earlier = run_of(pull=1.0, model=1), run_of(pull=0.2)
+    found = compare_runs(run, earlier, "mask", "shortcut_sensitivity", resamples=500)
+    difference = sensitivity(run) - sensitivity(earlier)
+    assert found.estimate == pytest.approx(difference.mean(), abs=1e-6)
+    by_patient = difference.reshape(-1, 2).mean(1)
+    error = by_patient.std(ddof=1) / np.sqrt(120)
+    assert found.high - found.low == pytest.approx(2 * 1.98 * error, rel=0.15)
+    assert (found.n_images, found.n_patients) == (240, 120)
+    north = compare_runs(run, earlier, "mask", "shortcut_sensitivity", group="source=north", resamples=500)
+    assert north.estimate == pytest.approx(difference[::2].mean(), abs=1e-6)
+    back = compare_runs(earlier, run, "mask", "shortcut_sensitivity", resamples=500)
+    assert back.estimate == pytest.approx(-found.estimate, abs=1e-9)
+
+
+def test_images_in_another_order_are_paired_all_the_same() -> None:
+    run, earlier = run_of(pull=1.0, model=1), run_of()
+    order = np.random.default_rng(0).permutation(240)
+    t = earlier.table
+    shuffled = replace(
+        t,
+        record_ids=t.record_ids[order],
+        labels=t.labels[order],
+        patients=t.patients[order],
+        groups={k: v[order] for k, v in t.groups.items()},
+        logits={k: v[:, order] for k, v in t.logits.items()},
+        applied={k: v[:, order] for k, v in t.applied.items()},
+    )
+    again = compare_runs(run, replace(earlier, table=shuffled), "mask", "harm", resamples=500)
+    assert again == compare_runs(run, earlier, "mask", "harm", resamples=500)
+
+
+@pytest.mark.parametrize("measure", COMPARED)
+def test_a_run_against_itself_is_zero_but_not_certain(measure: str) -> None:
+    run = run_of(pull=0.5)
+    found = compare_runs(run, run, "mask", measure, resamples=500)
+    assert found.estimate == 0
+    assert found.low < 0 < found.high
+    raw = [e for e in measure_effects(run.table, SUITE, seed=0, resamples=200) if e.measure == measure]
+    assert raw or measure == "sufficiency", "every compared measure is one that runs report"
+
+
+def gate(run: FinishedRun, earlier: FinishedRun | None, **rule: object) -> tuple[str, str]:
+    table: Mapping[str, Any] = {"rule": [{"id": "r", "metric": "shortcut_sensitivity", **rule}]}
+    effects = measure_effects(run.table, SUITE, seed=0, resamples=200)
+    compare = None
+    if earlier is not None:
+        compare = lambda c, m, g: incomparable(run, earlier, c) or compare_runs(run, earlier, c, m, group=g)  # noqa: E731
+    verdict = judge(effects, rules_from_config(table), compare)
+    return verdict.status, verdict.gates[0].reason
+
+
+def test_a_gate_on_the_increase_fails_the_worse_and_passes_the_same_with_other_draws() -> None:
+    earlier = run_of(pull=0.2)
+    assert gate(run_of(pull=0.2, draws=9), earlier, max_increase=0.02)[0] == "pass"
+    assert gate(run_of(pull=1.5), earlier, max_increase=0.02)[0] == "fail"
+    assert gate(run_of(pull=0.2, n=12, draws=9), run_of(pull=0.2, n=12), max_increase=0.001)[0] == "inconclusive"
+    assert gate(earlier, run_of(pull=1.5), max_decrease=0.02)[0] == "fail"
+    assert gate(earlier, run_of(pull=1.5), max_increase=0.0)[0] == "pass"
+
+
+def test_what_cannot_be_compared_is_never_a_pass() -> None:
+    run = run_of()
+    assert gate(run, None, max_increase=1.0)[0] == "inconclusive"
+
+    def other(**changes: Any) -> FinishedRun:
+        return replace(run, plan=json.loads(json.dumps(run.plan)) | changes)
+
+    rows = json.loads(json.dumps(run.plan["suite"]["conditions"]))
+    newer = [row | {"perturbation_version": 2} if row["name"] == "elsewhere" else row for row in rows]
+    for changed, says in (
+        (other(data={"content_hash": "x", "records_hash": "r240"}), "other data"),
+        (other(data={"content_hash": "d", "records_hash": "x"}), "other images"),
+        (other(model={"classes": ["b", "a", "c"]}), "other classes"),
+        (other(detector={"name": "cascade", "version": 1, "config": {}}), "another finder"),
+        (other(suite={"conditions": rows[:1]}), "not put under mask"),
+        (other(suite={"conditions": newer}), "elsewhere is another edit"),
+    ):
+        status, reason = gate(run, changed, max_increase=1.0)
+        assert status == "inconclusive"
+        assert says in reason
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{"id": "r", "metric": "macro_auc", "max_increase": 0.1}], "cannot be compared with a baseline"),
+        ([{"id": "r", "metric": "harm", "max_increase": -0.1}], "must be 0 or more"),
+        ([{"id": "r", "metric": "harm", "max_increase": 0.1, "max": 0.2}], "needs one of"),
+        (
+            [{"id": "top", "metric": "harm", "max": 0.1}, {"id": "bottom", "metric": "harm", "min": 0.2}],
+            "'top' and 'bottom' contradict each other",
+        ),
+    ],
+)
+def test_rules_that_cannot_be_meant(rows: list[dict[str, object]], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        rules_from_config({"rule": rows})
+
+
+def test_measures_without_a_number_an_image_are_refused() -> None:
+    with pytest.raises(UsageError, match="cannot be compared image by image"):
+        compare_runs(run_of(), run_of(), "mask", "macro_auc")
+    with pytest.raises(UsageError, match="no group site=x"):
+        compare_runs(run_of(), run_of(), "mask", "harm", group="site=x")
+
+
+def test_pseudonyms_tell_patients_apart_and_nothing_else() -> None:
+    assert pseudonym("d", "p1") == pseudonym("d", "p1")
+    assert len({pseudonym("d", "p1"), pseudonym("d", "p2"), pseudonym("e", "p1")}) == 3
+    assert "p1" not in pseudonym("d", "p1")
+
+
+def test_finished_runs_are_compared_and_gated_by_command(
+    audit: Audit, write_cohort: Any, write_bundle: Any, tmp_path: Path
+) -> None:
+    manifest = write_cohort(4)
+    write_bundle("C")
+    asked = [
+        "run",
+        "--model",
+        "C",
+        "--data",
+        manifest,
+        "--detector",
+        "annotated",
+        "--boxes",
+        tmp_path / "data/boxes.json",
+    ]
+    asked += ["--suite", "quick", "--relevance-images", 0, "--judge-images", 0, "--resamples", 200]
+    first, second = (Path(audit(*asked, "--seed", seed)[1].splitlines()[-1]).parent for seed in (0, 1))
+    assert first != second
+    code, out, _ = audit("diff", second, first, "--json")
+    changes = json.loads(out)["changes"]
+    assert code == 0
+    assert {(c["condition"], c["measure"]) for c in changes} >= {
+        ("clean", "accuracy"),
+        ("text-mask-black", "shortcut_sensitivity"),
+    }
+    assert next(c for c in changes if c["condition"] == "clean")["change"]["estimate"] == 0, "the same network"
+    assert "| text-mask-black | shortcut_sensitivity |" in audit("diff", second, first, "--md")[1]
+    assert "text-mask-black" in audit("diff", second, first)[1]
+
+    Path("audit.toml").write_text(
+        '[[gate.rule]]\nid = "no-worse"\nmetric = "shortcut_sensitivity"\nmax_increase = 0.9\n'
+    )
+    code, out, _ = audit("gate", second)
+    assert code == 3
+    assert "no baseline is named" in out
+    code, out, _ = audit("gate", second, "--baseline", first)
+    assert code == 0, out
+    code, _, err = audit("gate", second, "--baseline", tmp_path / "nowhere")
+    assert code == 4
+    assert "run folder" in one_paragraph(err)
+    Path("audit.toml").write_text(f'[gate]\nbaseline = "{first}"\n' + Path("audit.toml").read_text())
+    code, out, _ = audit(*asked, "--seed", 2)
+    assert code == 0
+    assert "PASS" in out, "audit run judges against the baseline that the configuration names"
+    names = {row["patient"] for row in RunFolder(second).read_rows("records.parquet")}
+    assert all(len(name) == 16 and int(name, 16) >= 0 for name in names), "pseudonyms, not patients"
+
+
+def test_the_baseline_is_read_only_when_asked(tmp_path: Path) -> None:
+    never = Baseline(run_of(), tmp_path / "nowhere")
+    effects: list[Effect] = measure_effects(run_of().table, SUITE, seed=0, resamples=200)
+    config = rules_from_config({"rule": [{"id": "r", "metric": "harm", "max": 1.0}]})
+    assert judge(effects, config, never.change).status == "pass"
