@@ -96,7 +96,7 @@ def _figures(names: Sequence[str], runs: Sequence[RunView]) -> list[tuple[str, D
 
 def _drawn(axis: str, rows: Sequence[_Row], extra: Sequence[float]) -> Dots:
     zero = 1.0 if axis == "enrichment" else 0.0
-    return dots(axis.replace("_", " "), axis.replace("_", " "), rows, extra, [(zero, "zero", f"{zero:g}")], None)
+    return dots(axis.replace("_", " "), axis.replace("_", " "), rows, extra, [(zero, "zero", "")], None)
 
 
 def _effect_rows(names: Sequence[str], runs: Sequence[RunView], condition: str, measure: str) -> list[_Row]:

@@ -9,7 +9,7 @@ from typing import Any
 from audit.results import to_json
 from reports.limits import limitations
 from reports.runfolder import RunView
-from reports.words import estimate, headline, reach
+from reports.words import estimate, headline, reach, without_folders
 
 
 def model_card(run: RunView) -> str:
@@ -27,7 +27,11 @@ def model_card(run: RunView) -> str:
         "## Training",
         "",
         *(
-            [f"- {_inert(k)}: {_inert(v)}" for k, v in sorted(told.items()) if isinstance(v, (str, int, float))]
+            [
+                f"- {_inert(k)}: {_inert(without_folders(v))}"
+                for k, v in sorted(told.items())
+                if isinstance(v, (str, int, float))
+            ]
             or ["Not told by the bundle."]
         ),
         "",

@@ -34,6 +34,8 @@ class Mark:
     """Right end of the line."""
     kind: str
     """Class of the mark, for its look."""
+    outer: tuple[float, float] | None = None
+    """Ends of the thin line: the interval that holds together with all other judged effects, on which verdicts rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,12 @@ def effect_forest(effects: Sequence[Effect]) -> Dots | None:
     rows = [(e.condition, estimate(e), e.estimate, e.low, e.high, e.verdict) for e in effects]
     tolerance = next((e.tolerance for e in effects if e.tolerance is not None), None)
     extra = [0.0] if tolerance is None else [0.0, tolerance, -tolerance]
+    outer = [
+        (e.simultaneous_low, e.simultaneous_high)
+        if e.simultaneous_low is not None and e.simultaneous_high is not None
+        else None
+        for e in effects
+    ]
     return dots(
         f"{measure.replace('_', ' ').capitalize()} of each condition, with its interval",
         "sufficiency: probability of the true class beyond the placebo's"
@@ -71,8 +79,9 @@ def effect_forest(effects: Sequence[Effect]) -> Dots | None:
         else "shortcut sensitivity: total variation beyond the placebo's",
         rows,
         extra,
-        [(0.0, "zero", "0")] if tolerance is None else [(0.0, "zero", "0"), (tolerance, "limit", "limit")],
+        [(0.0, "zero", "")] if tolerance is None else [(0.0, "zero", ""), (tolerance, "limit", "limit")],
         None if tolerance is None else (-tolerance, tolerance),
+        outer,
     )
 
 
@@ -89,9 +98,12 @@ def dots(
     extra: Sequence[float],
     lines: Sequence[tuple[float, str, str]],
     band: tuple[float, float] | None,
+    outer: Sequence[tuple[float, float] | None] = (),
 ) -> Dots:
     """Place rows of (label, numbers, value, low, high, kind) on one axis that also holds the values `extra`."""
+    outer = outer or [None] * len(rows)
     values = [v for row in rows for v in row[2:5] if v is not None] + list(extra)
+    values += [v for ends in outer if ends is not None for v in ends]
     low, high = min(values), max(values)
     room = 0.04 * (high - low) or 0.5
     low, high = low - room, high + room
@@ -111,8 +123,9 @@ def dots(
             low=placed(start),
             high=placed(end),
             kind=kind,
+            outer=None if ends is None else (place(ends[0]), place(ends[1])),
         )
-        for i, (label, numbers, value, start, end, kind) in enumerate(rows)
+        for i, ((label, numbers, value, start, end, kind), ends) in enumerate(zip(rows, outer, strict=True))
     )
     step = nice_step(high - low)
     first, last = int(low / step) - 1, int(high / step) + 1

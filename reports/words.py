@@ -55,6 +55,13 @@ def estimate(effect: Effect | None) -> str:
     return f"{number(effect.estimate, digits)} [{number(effect.low, digits)}, {number(effect.high, digits)}]"
 
 
+def without_folders(value: object) -> str:
+    """Return a value of a bundle's story; of a path only its last part, as folders are of one machine."""
+    text = str(value)
+    is_path = ("/" in text or "\\" in text) and " " not in text and "://" not in text
+    return text.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if is_path else text
+
+
 def headline(run: RunView) -> str:
     """Return the finding of a run in a few sentences, one for each outcome; never "no problems found"."""
     effects = run.headline()
