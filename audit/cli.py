@@ -318,7 +318,7 @@ def verify_command(run: RunArgument) -> None:
 
 @app.command("list")
 def list_command(
-    kind: Annotated[str, typer.Argument(help="models, perturbations, suites, detectors or recipes.")],
+    kind: Annotated[str, typer.Argument(help="models, perturbations, suites, detectors, recipes or metrics.")],
 ) -> None:
     """List what is known by name."""
     from audit.commands import looking

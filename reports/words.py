@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import pstdev
 
+from audit.metrics import METRICS
 from audit.results import Effect
 from reports.runfolder import RunView
 
-MEASURES = {
-    "accuracy": "share of images that are classified correctly",
-    "balanced_accuracy": "mean over the classes of the share that is classified correctly",
-    "recall": "share of a class's images that are classified correctly",
-    "margin": "logit of the true class minus the largest other logit",
-    "flip_rate": "share of images whose predicted class changes",
-    "harm": "probability of the true class that is lost",
-    "total_variation": "how far the class probabilities move: half the sum of their absolute changes, from 0 to 1",
-    "shortcut_sensitivity": "total variation under the edit minus the same under its placebo, from -1 to 1",
-    "sufficiency": "probability of the true class when only what is suspected is kept, minus the same for as much of the film "
-    "from elsewhere, from -1 to 1",
-    "max_abs_probability_change": "largest change of any class probability in any image",
-}
+MEASURES = {name: metric.words for name, metric in METRICS.items()}
 VIEWS = {
     "features": "what the network extracts",
     "histogram": "the grey levels",

@@ -16,9 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
+from audit.metrics import METRICS
 from audit.models.bundle import save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
+from audit.statistics.measures import MEASURES
 
 from .conftest import Audit, one_paragraph
 
@@ -272,6 +274,8 @@ def test_list_and_doctor(audit: Audit, asked: list[object]) -> None:
     assert {"quick", "standard"} <= set(audit("list", "suites")[1].split())
     assert {"demo", "real-small"} <= set(audit("list", "recipes")[1].split())
     assert audit("list", "detectors")[1].split() == ["annotated", "cascade", "easyocr", "markers", "rapidocr"]
+    assert [line.split()[0] for line in audit("list", "metrics")[1].splitlines()] == list(METRICS)
+    assert set(METRICS) == set(MEASURES), "what a gate may limit is what effects carry, each with its words"
     code, out, _ = audit("doctor")
     assert code in (0, 4)
     assert ("LACK" in out) == (code == 4)

@@ -41,12 +41,19 @@ def _recipes() -> list[str]:
     return recipe_names()
 
 
+def _metrics() -> list[str]:
+    from audit.metrics import METRICS
+
+    return [f"{name:<32}{m.better:<8}{m.words} ({m.unit})" for name, m in METRICS.items()]
+
+
 KINDS: Mapping[str, Callable[[], list[str]]] = {
     "models": _models,
     "perturbations": _perturbations,
     "suites": _suites,
     "detectors": _detectors,
     "recipes": _recipes,
+    "metrics": _metrics,
 }
 
 

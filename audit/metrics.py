@@ -1,0 +1,88 @@
+"""Every measure that an effect can carry and a gate can limit, in words: what it is, its unit, which way is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """One measure."""
+
+    words: str
+    """What it is."""
+    unit: str
+    """What it is counted in, with its range."""
+    better: Literal["higher", "lower", "near 0"]
+    """Which way a network should lie; of a change from clean near 0, or the way that the measure itself should go."""
+
+
+_SHARE = "share, 0 to 1; of a change -1 to 1"
+_PROBABILITY = "probability, -1 to 1"
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric(words="share of images that are classified correctly", unit=_SHARE, better="higher"),
+    "balanced_accuracy": Metric(
+        words="mean over the classes of the share that is classified correctly", unit=_SHARE, better="higher"
+    ),
+    "recall": Metric(words="share of a class's images that are classified correctly", unit=_SHARE, better="higher"),
+    "auc": Metric(
+        words="chance that an image of the class gets a higher score for it than an image of another class",
+        unit=_SHARE,
+        better="higher",
+    ),
+    "macro_auc": Metric(words="mean over the classes of the AUC", unit=_SHARE, better="higher"),
+    "nll": Metric(words="negative log likelihood of the true class", unit="nats", better="lower"),
+    "brier": Metric(
+        words="sum over classes of the squared distance of probabilities from the truth", unit="0 to 2", better="lower"
+    ),
+    "ece": Metric(
+        words="calibration error: how far the winner's probability lies from the share that is right, over 15 bins",
+        unit=_SHARE,
+        better="lower",
+    ),
+    "margin": Metric(words="logit of the true class minus the largest other logit", unit="logits", better="higher"),
+    "margin_sd": Metric(
+        words="the same margin in standard deviations of the clean images' margins",
+        unit="standard deviations",
+        better="higher",
+    ),
+    "flip_rate": Metric(words="share of images whose predicted class changes", unit=_SHARE, better="lower"),
+    "flip_rate_to_donor": Metric(
+        words="share of images whose predicted class becomes that of the image that the edit was taken from",
+        unit=_SHARE,
+        better="lower",
+    ),
+    "pull_to_donor": Metric(
+        words="probability that the class of the image gains that the edit was taken from",
+        unit=_PROBABILITY,
+        better="near 0",
+    ),
+    "harm": Metric(words="probability of the true class that is lost", unit=_PROBABILITY, better="lower"),
+    "total_variation": Metric(
+        words="how far the class probabilities move: half the sum of their absolute changes, from 0 to 1",
+        unit="probability, 0 to 1",
+        better="lower",
+    ),
+    "shortcut_sensitivity": Metric(
+        words="total variation under the edit minus the same under its placebo, from -1 to 1",
+        unit=_PROBABILITY,
+        better="lower",
+    ),
+    "shortcut_sensitivity_corrected": Metric(
+        words="shortcut sensitivity under masking, as if the finder had missed no text",
+        unit=_PROBABILITY,
+        better="lower",
+    ),
+    "sufficiency": Metric(
+        words="probability of the true class when only what is suspected is kept, minus the same for as much of the film "
+        "from elsewhere, from -1 to 1",
+        unit=_PROBABILITY,
+        better="lower",
+    ),
+    "max_abs_probability_change": Metric(
+        words="largest change of any class probability in any image", unit="probability, 0 to 1", better="lower"
+    ),
+}
