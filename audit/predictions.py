@@ -13,7 +13,7 @@ import numpy as np
 from audit.conditions import Condition, Dose, Suite
 from audit.errors import StoreError
 from audit.results import PredictionTable
-from audit.store import RunFolder
+from audit.store import RunFolder, check_run
 
 
 class Audited(Protocol):
@@ -75,7 +75,9 @@ class FinishedRun:
 
 
 def pseudonym(content_hash: str, patient: str) -> str:
-    """Return a patient's name in run folders: the same for the same data, and nothing that a reader could look up.
+    """Return a patient's name in run folders: the same for the same data, and unlike the id in the manifest.
+
+    It keeps ids out of sight; it does not keep them secret from one who can guess them and knows the data's hash.
 
     Parameters
     ----------
@@ -93,8 +95,9 @@ def read_finished(path: Path) -> FinishedRun:
     Raises
     ------
     StoreError
-        If a file is missing, damaged or of another version.
+        If a file is missing, damaged, of another version, or was changed since the run ended.
     """
+    check_run(path)
     run = RunFolder(path)
     plan = run.read_json("plan.json")
     if run.read_json("run.json").get("status") != "complete":

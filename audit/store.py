@@ -189,3 +189,16 @@ def verify_run(path: Path) -> list[str]:
     problems += [f"{name} was changed" for name, digest in expected.items() if found.get(name, digest) != digest]
     problems += [f"{name} was added" for name in found if name not in expected]
     return sorted(problems)
+
+
+def check_run(path: Path) -> None:
+    """Refuse a finished run that is not as it was left.
+
+    Raises
+    ------
+    StoreError
+        If a file is missing, was changed or was added; the message names each.
+    """
+    problems = verify_run(path)
+    if problems:
+        raise StoreError(f"The run {path} is not as it was left: {'; '.join(problems)}. Run the audit again.")

@@ -249,6 +249,12 @@ def test_finished_runs_are_compared_and_gated_by_command(
     code, out, _ = audit(*asked, "--seed", 2)
     assert code == 0
     assert "PASS" in out, "audit run judges against the baseline that the configuration names"
+    edited = first / "effects.json"
+    edited.write_text(edited.read_text().replace("0.9", "0.8", 1))
+    for asked_of in (("gate", first), ("gate", second, "--baseline", first), ("diff", second, first)):
+        code, _, err = audit(*asked_of)
+        assert code == 4
+        assert "effects.json was changed" in one_paragraph(err)
     names = {row["patient"] for row in RunFolder(second).read_rows("records.parquet")}
     assert all(len(name) == 16 and int(name, 16) >= 0 for name in names), "pseudonyms, not patients"
 

@@ -202,6 +202,11 @@ def test_dead_head_has_no_relevance() -> None:
     found = Attributor(network).attribute(films(1, 32), start_each)
     assert not found.maps.any()
     assert found.gap.max() == 0
+    nn.init.constant_(network.classifier.bias, 0.7)  # all logits equal, and not zero: the bias keeps everything
+    equal = Attributor(network).attribute(films(1, 32), start_each)
+    assert equal.logits == pytest.approx(0.7)
+    assert not equal.maps.any()
+    assert equal.gap.max() <= 1e-5
 
 
 def test_altered_densenet_is_traced() -> None:

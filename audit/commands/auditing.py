@@ -12,9 +12,9 @@ from rich.console import Console
 
 from audit.commands.progress import Stages
 from audit.config import Settings
-from audit.errors import StoreError, UsageError
+from audit.errors import UsageError
 from audit.results import Effect, Verdict, effect_from_json, plain
-from audit.store import RunFolder, verify_run
+from audit.store import RunFolder, check_run
 
 
 def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]) -> int:
@@ -62,6 +62,7 @@ def gate(path: Path, table: Mapping[str, Any] | None, *, baseline: Path | None, 
     from audit.gates import exit_code, judge
     from audit.predictions import read_finished
 
+    check_run(path)  # what was edited is not judged
     run_folder = RunFolder(path)
     plan = run_folder.read_json("plan.json")
     config = config_from_plan(plan) if table is None else rules_from_config(table)
@@ -120,9 +121,7 @@ def _change_in_words(effect: Effect) -> str:
 
 def verify(path: Path) -> int:
     """Check that a finished run is as it was left."""
-    problems = verify_run(path)
-    if problems:
-        raise StoreError(f"The run {path} is not as it was left: {'; '.join(problems)}.")
+    check_run(path)
     sys.stdout.write(f"{path}: every file is as it was left\n")
     return 0
 
