@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import norm
+from scipy.stats import norm, t
 from statsmodels.stats.proportion import proportion_confint
 
 from audit.statistics.clusters import PatientBootstrap, sum_by_patient
@@ -208,3 +208,17 @@ def test_gaussian_limit_agrees_with_the_bootstrap() -> None:
     assert found.high - found.low == pytest.approx(2 * Z * error, rel=0.01)
     root = brentq(lambda z: norm.cdf(z) - 0.975, 0, 5)
     assert pytest.approx(root) == Z
+
+
+def test_what_would_be_found_follows_the_interval() -> None:
+    """A shift of all images by almost nothing is known well, but an interval is as long as what may be unseen."""
+    rng = np.random.default_rng(3)
+    shift = sums(rng.normal(0.0, 0.001, 200), counted=False)
+    bootstrap = PatientBootstrap(200, 400, np.random.Generator(np.random.PCG64(0)))
+    (found,) = change_intervals([shift], bootstrap=bootstrap, level=0.95)
+    critical = t.ppf(0.975, 199)
+    arm = 0.5 * critical**2 / (200 + critical**2)
+    assert found.high - shift.estimate == pytest.approx(arm, rel=1e-6)
+    assert shift.estimate - found.low == pytest.approx(arm, rel=1e-6)
+    assert found.minimum_detectable == pytest.approx(arm * (critical + 0.8416) / critical, rel=1e-3)
+    assert "not seen" in found.method

@@ -335,7 +335,7 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
         low=max(bottom, min(low, sums.estimate - arm)),
         high=max(high, sums.estimate + arm) if sums.scale == "unbounded" else min(1.0, max(high, sums.estimate + arm)),
         p=_t_p(sums.estimate / error, g),
-        minimum_detectable=detectable_shift(error, critical),
+        minimum_detectable=detectable_shift(max(error, arm / critical), critical),
         method=f"percentile bootstrap over patients, {len(replicates)} resamples, widened for {g} patients{noted}",
     )
 
