@@ -70,7 +70,8 @@ def read_outputs(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Out
         Index of the true class.
     """
     # Classes first, (k, n): reductions over a few classes are many times faster along whole rows.
-    values = np.ascontiguousarray(np.asarray(logits, dtype=np.float64).T)
+    # A copy always: it is written to below, and the logits of one image would else be the caller's own.
+    values = np.array(logits.T, dtype=np.float64, order="C")
     rows = np.arange(values.shape[1])
     top = values.max(axis=0)
     shifted = np.exp(values - top)
