@@ -100,10 +100,11 @@ def condition_estimands(
     """
     population = applied.everywhere if placebo is None else applied.everywhere & placebo.everywhere
     headline = _HEADLINES.get(condition.role, "total_variation")
+    towards = _directions(applied, applied, images, paired=True)
     yield from _contrast(
         condition.name,
         None,
-        {**applied.changes.changes, **_directions(applied, applied, images, paired=True)},
+        {**applied.changes.changes, **towards},
         applied.changes.flipped,
         population,
         images,
@@ -118,7 +119,6 @@ def condition_estimands(
             )
         return
     differences = {name: _settle(applied.changes.changes[name] - placebo.changes.changes[name]) for name in CHANGES}
-    towards = _directions(applied, applied, images, paired=True)
     towards_placebo = _directions(applied, placebo, images, paired=False)
     differences |= {name: _settle(towards[name] - towards_placebo[name]) for name in towards}
     flipped = applied.changes.flipped | placebo.changes.flipped
