@@ -150,6 +150,11 @@ class RunFolder:
         path = self.path / name
         try:
             with pq.ParquetFile(path) as file:
+                missing = sorted(set(columns or ()) - set(file.schema_arrow.names))
+                if missing:
+                    raise StoreError(
+                        f"{path} has no column {', '.join(missing)}: the run was made by an earlier version. Run the audit again."
+                    )
                 for batch in file.iter_batches(batch_size=4096, columns=None if columns is None else list(columns)):
                     yield from batch.to_pylist()
         except (OSError, pa.ArrowException) as error:

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from audit.errors import StoreError
@@ -84,3 +85,10 @@ def test_unwritable_place(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"Cannot write .*Choose a folder"):
         write_atomically(tmp_path / "file" / "x", b"")
+
+
+def test_a_table_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_rows("old.parquet", [{"record_id": "a"}], pa.schema([("record_id", pa.string())]))
+    with pytest.raises(StoreError, match="no column patient: the run was made by an earlier version"):
+        list(run.read_rows("old.parquet", ["record_id", "patient"]))
