@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from audit.baseline_file import AcceptedBaseline, read_baseline
 from audit.predictions import FinishedRun, read_finished
 from audit.results import Effect
-from audit.statistics.comparison import compare_runs, incomparable
+from audit.statistics.comparison import ImageValues, compare_images, incomparable, measure_images
 
 
 class Baseline:
@@ -18,7 +21,7 @@ class Baseline:
     run : FinishedRun
         The run at hand.
     path : Path
-        Folder of the earlier run.
+        Folder of the earlier run, or the file that `audit baseline accept` wrote.
     """
 
     def __init__(self, run: FinishedRun, path: Path) -> None:
@@ -26,8 +29,12 @@ class Baseline:
         self._path = path
 
     @cached_property
-    def _earlier(self) -> FinishedRun:
-        return read_finished(self._path)
+    def _earlier(self) -> FinishedRun | AcceptedBaseline:
+        return read_baseline(self._path) if self._path.suffix == ".json" else read_finished(self._path)
+
+    @property
+    def _plan(self) -> Mapping[str, Any]:
+        return self._earlier.plan if isinstance(self._earlier, FinishedRun) else self._earlier.identity
 
     def change(self, condition: str, metric: str, group: str = "all") -> Effect | str:
         """Return how much larger a metric is than in the baseline, or why that cannot be said.
@@ -35,17 +42,20 @@ class Baseline:
         Raises
         ------
         StoreError
-            If the baseline cannot be read.
+            If the baseline cannot be read, or was edited.
         UsageError
             If the metric has no number for each image, or the group does not exist.
         """
-        why_not = incomparable(self._run, self._earlier, condition)
+        why_not = incomparable(self._run.plan, self._plan, condition)
         if why_not:
             return why_not
+        before = self._before(condition, metric)
+        if before is None:
+            return f"the baseline {self._path.name} does not hold {metric} under {condition}; accept a run anew"
         statistics = self._run.plan["statistics"]
-        return compare_runs(
+        return compare_images(
             self._run,
-            self._earlier,
+            before,
             condition,
             metric,
             group=group,
@@ -53,3 +63,8 @@ class Baseline:
             resamples=statistics["resamples"],
             seed=self._run.plan["seed"],
         )
+
+    def _before(self, condition: str, metric: str) -> ImageValues | None:
+        if isinstance(self._earlier, FinishedRun):
+            return measure_images(self._earlier, condition, metric)
+        return self._earlier.values.get((condition, metric))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from audit.cli_baseline import baseline_app
 from audit.cli_text import BOXES, Json, text_app
 from audit.errors import AuditError
 
@@ -35,8 +36,11 @@ app.add_typer(data_app, name="data")
 
 app.add_typer(text_app, name="text")
 
+app.add_typer(baseline_app, name="baseline")
+
 BaselineOption = Annotated[
-    Path | None, typer.Option(help="Run folder that max_increase and max_decrease compare with.")
+    Path | None,
+    typer.Option(help="Run folder, or file of audit baseline accept, that max_increase and max_decrease compare with."),
 ]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 

@@ -15,17 +15,21 @@ from audit.statistics.measures import MEASURES
 Policy = Literal["block", "fail", "pass"]
 Operator = Literal["<=", ">="]
 Against = Literal["limit", "baseline"]
-_GATE_KEYS = ("inconclusive", "min_images", "baseline", "rule")
+Correction = Literal["holm", "none"]
+Evidence = Literal["interval", "point"]
+_GATE_KEYS = ("inconclusive", "min_images", "baseline", "correction", "rule")
 _LIMITS: Mapping[str, tuple[Operator, Against]] = {
     "max": ("<=", "limit"),
     "min": (">=", "limit"),
     "max_increase": ("<=", "baseline"),
     "max_decrease": (">=", "baseline"),
 }
-_RULE_KEYS = ("id", "metric", "where", *_LIMITS, "level", "reason")
+_RULE_KEYS = ("id", "metric", "where", *_LIMITS, "level", "evidence", "reason")
 _WHERE_KEYS = ("condition", "group")
 _POLICIES = ("block", "fail", "pass")
 _LEVELS = ("error", "warn")
+_CORRECTIONS = ("holm", "none")
+_EVIDENCE = ("interval", "point")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +52,8 @@ class Rule:
     """`all`, or `column=value`."""
     level: Literal["error", "warn"] = "error"
     """A warning never changes the run's status."""
+    evidence: Evidence = "interval"
+    """interval: the whole interval must lie on one side; point: the estimate alone is held against the limit."""
     reason: str = ""
     """Why the limit stands, in the words of its author."""
 
@@ -63,7 +69,10 @@ class GateConfig:
     min_images: int = 0
     """With fewer images a rule is inconclusive."""
     baseline: str = ""
-    """Run folder that `max_increase` and `max_decrease` compare with; empty where none is named."""
+    """What `max_increase` and `max_decrease` compare with: a run folder, or a file of `audit baseline accept`; empty where
+    none is named."""
+    correction: Correction = "holm"
+    """holm: that any error-level rule fails without reason is as rare as for a single one; none: each stands for itself."""
 
 
 def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
@@ -72,8 +81,8 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     Parameters
     ----------
     table : mapping
-        `inconclusive`, `min_images` and `rule`, a list of tables with `id`, `metric`, `max` or `min`, and optionally
-        `where = {condition, group}`, `level`, `reason`.
+        `inconclusive`, `min_images`, `baseline`, `correction` and `rule`, a list of tables with `id`, `metric`, one of `max`,
+        `min`, `max_increase`, `max_decrease`, and optionally `where = {condition, group}`, `level`, `evidence`, `reason`.
 
     Raises
     ------
@@ -95,13 +104,16 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     rules = tuple(_rule(row) for row in rows)
     baseline = table.get("baseline", "")
     if not isinstance(baseline, str):
-        raise UsageError(f"[gate] baseline must be the path of a run folder, found {baseline!r}.")
+        raise UsageError(f"[gate] baseline must be the path of a run folder or of a baseline file, found {baseline!r}.")
+    correction = table.get("correction", "holm")
+    if correction not in _CORRECTIONS:
+        raise UnknownNameError("correction of gates", str(correction), _CORRECTIONS)
     _check_contradictions(rules)
     ids = [rule.id for rule in rules]
     twice = sorted({name for name in ids if ids.count(name) > 1})
     if twice:
         raise UsageError(f"Two gate rules are called {twice[0]!r}. Ids must be unique.")
-    return GateConfig(rules=rules, inconclusive=policy, min_images=min_images, baseline=baseline)
+    return GateConfig(rules=rules, inconclusive=policy, min_images=min_images, baseline=baseline, correction=correction)
 
 
 def config_for(
@@ -115,7 +127,7 @@ def config_for(
     """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
 
     By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
-    that role, must be at most its tolerance.
+    that role, must be at most its tolerance; with a baseline it must not have risen by more than that either.
 
     Parameters
     ----------
@@ -168,7 +180,17 @@ def config_for(
         )
         for name, metric in measured
     )
-    return replace(config, rules=rules)
+    return with_rises(replace(config, rules=rules)) if config.baseline else replace(config, rules=rules)
+
+
+def with_rises(config: GateConfig) -> GateConfig:
+    """Let every limit hold for the rise since the baseline too: what the default rules do where a baseline is named."""
+    rises = tuple(
+        replace(rule, id=f"{rule.id}-rise", against="baseline", reason="It must not have risen since the baseline.")
+        for rule in config.rules
+        if rule.against == "limit"
+    )
+    return replace(config, rules=config.rules + rises)
 
 
 def config_from_plan(plan: Mapping[str, Any]) -> GateConfig:
@@ -213,6 +235,9 @@ def _rule(row: Mapping[str, Any]) -> Rule:
     level = row.get("level", "error")
     if level not in _LEVELS:
         raise UnknownNameError(f"level (gate rule {name!r})", str(level), _LEVELS)
+    evidence = row.get("evidence", "interval")
+    if evidence not in _EVIDENCE:
+        raise UnknownNameError(f"evidence (gate rule {name!r})", str(evidence), _EVIDENCE)
     return Rule(
         id=name,
         metric=metric,
@@ -222,6 +247,7 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         condition=where.get("condition"),
         group=where.get("group", "all"),
         level=level,
+        evidence=evidence,
         reason=str(row.get("reason", "")),
     )
 

@@ -8,20 +8,32 @@ rule that matches no effect is a mistake in the configuration (exit code 2).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from audit.errors import UnknownNameError, UsageError
-from audit.gate_rules import GateConfig, Policy, Rule
+from audit.gate_correction import Claim, Limits, widen_by_holm
+from audit.gate_rules import Correction, GateConfig, Policy, Rule
 from audit.results import Effect, GateResult, Status, Verdict
 from audit.statistics.power import patients_to_decide
 
 Compare = Callable[[str, str, str], "Effect | str"]
 """(condition, metric, group) -> how much larger it is than in the baseline, or why that cannot be said."""
-NO_BASELINE = "no baseline is named; give --baseline RUN, or baseline in [gate]"
+NO_BASELINE = "no baseline is named; give --baseline RUN or FILE, or baseline in [gate]"
 """Why a rule against the baseline is inconclusive where there is none."""
 EXIT_CODES: Mapping[Status, int] = {"pass": 0, "not gated": 0, "fail": 1, "inconclusive": 3}
 """Exit code of a completed and judged run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Match:
+    """One rule at one place."""
+
+    name: str
+    rule: Rule
+    effect: Effect
+    why_not: str
+    """Why there is nothing to compare with; empty where there is."""
 
 
 def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None = None) -> Verdict:
@@ -41,16 +53,9 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None
     UsageError
         If a rule matches no effect.
     """
-    gates: list[GateResult] = []
-    for rule in config.rules:
-        matches = _matches(rule, effects)
-        for effect in matches:
-            name = rule.id if len(matches) == 1 else f"{rule.id}-{effect.condition}"
-            if rule.against == "baseline":
-                changed = compare(effect.condition, rule.metric, rule.group) if compare else NO_BASELINE
-                gates.append(_changed(name, rule, effect, changed, config.min_images))
-            else:
-                gates.append(_result(name, rule, effect, config.min_images))
+    matches = [match for rule in config.rules for match in _matched(rule, effects, compare)]
+    together = _judged_together(matches, config.correction)
+    gates = [_result(match, config.min_images, sure) for match, sure in zip(matches, together, strict=True)]
     errors = [g for g in gates if g.level == "error"]
     failed = [g for g in errors if g.status == "fail"]
     open_gates = [g for g in errors if g.status == "inconclusive"]
@@ -97,23 +102,77 @@ def _matches(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
     return list(chosen.values())
 
 
-def _changed(name: str, rule: Rule, effect: Effect, changed: Effect | str, min_images: int) -> GateResult:
-    """Judge the change of an effect from the baseline; what cannot be compared is never a pass."""
-    if isinstance(changed, Effect):
-        result = _result(name, rule, changed, min_images)
-        return replace(result, where=f"{result.where}, change from the baseline")
-    empty = replace(effect, estimate=None, low=None, high=None, method=changed)
-    result = _result(name, rule, empty, 0)
-    return replace(result, where=f"{result.where}, change from the baseline", reason=f"Not comparable: {changed}.")
+def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | None) -> list[_Match]:
+    """Find what a rule is held against, at each place; what cannot be compared is never a pass."""
+    places = _matches(rule, effects)
+    found: list[_Match] = []
+    for effect in places:
+        name, why_not = rule.id if len(places) == 1 else f"{rule.id}-{effect.condition}", ""
+        if rule.against == "baseline":
+            changed = compare(effect.condition, rule.metric, rule.group) if compare else NO_BASELINE
+            if isinstance(changed, str):
+                why_not, changed = changed, replace(effect, estimate=None, low=None, high=None, method=changed)
+            effect = changed
+        found.append(_Match(name=name, rule=rule, effect=effect, why_not=why_not))
+    return found
 
 
-def _result(name: str, rule: Rule, effect: Effect, min_images: int) -> GateResult:
-    status, why = _compare(rule, effect, min_images)
+def _judged_together(matches: Sequence[_Match], correction: Correction) -> list[Limits | None]:
+    """Return the interval that a failure rests on, for each match; None where there is none.
+
+    A pass stands for itself, but that any rule of a run fails without reason must be rare. Declared effects carry an interval
+    that holds over all of them; the other error-level results are one more family, widened by Holm's steps.
+    """
+    own: list[Limits | None] = []
+    family: list[int] = []
+    for index, match in enumerate(matches):
+        effect, rule = match.effect, match.rule
+        if effect.estimate is None or effect.low is None or effect.high is None or _is_exact(rule):
+            own.append(None)
+            continue
+        declared = (
+            rule.against == "limit" and effect.simultaneous_low is not None and effect.simultaneous_high is not None
+        )
+        if correction == "none" or not declared:
+            own.append((effect.low, effect.high))
+        else:
+            own.append((float(effect.simultaneous_low or 0.0), float(effect.simultaneous_high or 0.0)))
+        if correction == "holm" and not declared and rule.level == "error":
+            family.append(index)
+    widened = widen_by_holm(
+        [
+            Claim(
+                estimate=float(matches[i].effect.estimate or 0.0),
+                low=float(matches[i].effect.low or 0.0),
+                high=float(matches[i].effect.high or 0.0),
+                limit=matches[i].rule.limit,
+                level=matches[i].effect.level,
+                above=matches[i].rule.operator == "<=",
+            )
+            for i in family
+        ]
+    )
+    for index, limits in zip(family, widened, strict=True):
+        own[index] = limits
+    return own
+
+
+def _is_exact(rule: Rule) -> bool:
+    """Say whether the estimate itself is judged: an exact check of these images, or a rule that asks for it."""
+    return rule.evidence == "point" or rule.metric == "max_abs_probability_change"
+
+
+def _result(match: _Match, min_images: int, sure: Limits | None) -> GateResult:
+    rule, effect = match.rule, match.effect
+    status, why = _compare(rule, effect, min_images, sure)
+    if match.why_not:
+        why = f"Not comparable: {match.why_not}."
     beyond = f" beyond {effect.placebo}" if effect.placebo is not None else ""
+    change = ", change from the baseline" if rule.against == "baseline" else ""
     return GateResult(
-        id=name,
+        id=match.name,
         metric=rule.metric,
-        where=f"{effect.condition}{beyond}, {effect.group}",
+        where=f"{effect.condition}{beyond}, {effect.group}{change}",
         operator=rule.operator,
         expected=rule.limit,
         actual=effect.estimate,
@@ -122,33 +181,39 @@ def _result(name: str, rule: Rule, effect: Effect, min_images: int) -> GateResul
         n_images=effect.n_images,
         level=rule.level,
         status=status,
-        reason=f"{why} {rule.reason}".strip(),
+        reason=why if match.why_not else f"{why} {rule.reason}".strip(),
+        rule=rule.id,
     )
 
 
-def _compare(rule: Rule, effect: Effect, min_images: int) -> tuple[Literal["pass", "fail", "inconclusive"], str]:
+def _compare(
+    rule: Rule, effect: Effect, min_images: int, sure: Limits | None
+) -> tuple[Literal["pass", "fail", "inconclusive"], str]:
     if effect.estimate is None:
         return "inconclusive", f"There is nothing to judge ({effect.method})."
     if effect.n_images < min_images:
         return "inconclusive", f"Only {effect.n_images} images; the gate asks for at least {min_images}."
+    below = rule.operator == "<="
+    side = "at most" if below else "at least"
+    if _is_exact(rule):
+        holds = effect.estimate <= rule.limit if below else effect.estimate >= rule.limit
+        words = (
+            f"{rule.metric} is {effect.estimate:.3g} on these images, {'' if holds else 'not '}{side} {rule.limit:g}."
+        )
+        return ("pass" if holds else "fail"), words
     low, high = effect.low, effect.high
-    if rule.metric == "max_abs_probability_change":
-        low = high = effect.estimate  # an exact check of these images, not an estimate for others
-    if low is None or high is None:
+    if low is None or high is None or sure is None:
         return "inconclusive", f"There is no interval ({effect.method})."
-    side = "at most" if rule.operator == "<=" else "at least"
     words = f"The interval from {low:.3f} to {high:.3f}"
-    if (high <= rule.limit) if rule.operator == "<=" else (low >= rule.limit):
+    if (high <= rule.limit) if below else (low >= rule.limit):
         return "pass", f"{words} shows {rule.metric} to be {side} {rule.limit:g}."
-    # A pass stands for itself; that any rule of a run fails without reason must be rare, so a failure is judged together.
-    surely_low = low if effect.simultaneous_low is None else effect.simultaneous_low
-    surely_high = high if effect.simultaneous_high is None else effect.simultaneous_high
-    if (surely_low > rule.limit) if rule.operator == "<=" else (surely_high < rule.limit):
+    surely_low, surely_high = sure
+    if (surely_low > rule.limit) if below else (surely_high < rule.limit):
         return "fail", f"{words} shows {rule.metric} not to be {side} {rule.limit:g}."
-    if (low > rule.limit) if rule.operator == "<=" else (high < rule.limit):
+    if (low > rule.limit) if below else (high < rule.limit):
         needed = patients_to_decide(effect.estimate, surely_low, surely_high, rule.limit, effect.n_patients)
         return "inconclusive", (
-            f"{words} lies beyond the limit {rule.limit:g}, but that which allows for all judged effects of the run, from "
+            f"{words} lies beyond the limit {rule.limit:g}, but that which allows for all that is judged beside it, from "
             f"{surely_low:.3f} to {surely_high:.3f}, holds it; about {needed} patients would decide ({effect.n_patients} now)."
         )
     needed = patients_to_decide(effect.estimate, low, high, rule.limit, effect.n_patients)

@@ -135,6 +135,7 @@ def make_plan(
             "inconclusive": gate.inconclusive,
             "min_images": gate.min_images,
             "baseline": gate.baseline,
+            "correction": gate.correction,
         },
         "packages": package_versions(),
         "python": platform.python_version(),

@@ -74,8 +74,8 @@ class FinishedRun:
     """Its predictions."""
 
 
-def pseudonym(content_hash: str, patient: str) -> str:
-    """Return a patient's name in run folders: the same for the same data, and unlike the id in the manifest.
+def pseudonym(content_hash: str, name: str) -> str:
+    """Return a patient's or image's name in files that go out: the same for the same data, unlike the id in the manifest.
 
     It keeps ids out of sight; it does not keep them secret from one who can guess them and knows the data's hash.
 
@@ -83,10 +83,10 @@ def pseudonym(content_hash: str, patient: str) -> str:
     ----------
     content_hash : str
         Of the cohort; it salts the hash, so that two data sets cannot be joined by their patients.
-    patient : str
+    name : str
         The id in the manifest.
     """
-    return hashlib.sha256(f"{content_hash}\0{patient}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{content_hash}\0{name}".encode()).hexdigest()[:16]
 
 
 def read_finished(path: Path) -> FinishedRun:

@@ -221,6 +221,8 @@ class GateResult:
     """The judgement."""
     reason: str
     """Why, in words, and what would decide it."""
+    rule: str = ""
+    """Id of the rule in the configuration; a rule for several conditions gives a result for each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

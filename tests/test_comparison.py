@@ -18,7 +18,7 @@ from audit.gate_rules import rules_from_config
 from audit.gates import judge
 from audit.predictions import FinishedRun, pseudonym
 from audit.results import Effect, PredictionTable
-from audit.statistics.comparison import COMPARED, compare_runs, incomparable
+from audit.statistics.comparison import COMPARED, compare_images, incomparable, measure_images
 from audit.statistics.effects import measure_effects
 from audit.store import RunFolder
 
@@ -75,6 +75,10 @@ def run_of(*, pull: float = 0.0, n: int = 240, draws: int = 0, model: int = 0) -
         "seed": draws,
     }
     return FinishedRun(path=Path("run"), plan=plan, suite=SUITE, table=table)
+
+
+def compare_runs(run: FinishedRun, earlier: FinishedRun, condition: str, measure: str, **options: Any) -> Effect:
+    return compare_images(run, measure_images(earlier, condition, measure), condition, measure, **options)
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -138,7 +142,7 @@ def gate(run: FinishedRun, earlier: FinishedRun | None, **rule: object) -> tuple
     effects = measure_effects(run.table, SUITE, seed=0, resamples=200)
     compare = None
     if earlier is not None:
-        compare = lambda c, m, g: incomparable(run, earlier, c) or compare_runs(run, earlier, c, m, group=g)  # noqa: E731
+        compare = lambda c, m, g: incomparable(run.plan, earlier.plan, c) or compare_runs(run, earlier, c, m, group=g)  # noqa: E731
     verdict = judge(effects, rules_from_config(table), compare)
     return verdict.status, verdict.gates[0].reason
 

@@ -89,7 +89,7 @@ def test_a_failure_is_judged_together_with_the_other_effects() -> None:
     together = replace(alone, simultaneous_low=0.04, simultaneous_high=0.16)
     verdict = judge([together], GateConfig(rules=(rule(),)))
     assert verdict.status == "inconclusive"
-    assert "allows for all judged effects of the run, from 0.040 to 0.160" in verdict.gates[0].reason
+    assert "allows for all that is judged beside it, from 0.040 to 0.160" in verdict.gates[0].reason
     assert status(rule(), effects=[replace(together, simultaneous_low=0.051)]) == "fail"
     low = rule(operator=">=", limit=0.15)
     assert status(low, effects=[together]) == "inconclusive"

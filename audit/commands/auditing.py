@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +59,27 @@ def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
 def gate(path: Path, table: Mapping[str, Any] | None, *, baseline: Path | None, as_json: bool) -> int:
     """Judge a finished run by the gates of `audit.toml`, or by those that it was planned with."""
     from audit.baseline import Baseline
-    from audit.gate_rules import config_from_plan, rules_from_config
+    from audit.gate_rules import config_from_plan, rules_from_config, with_rises
     from audit.gates import exit_code, judge
     from audit.predictions import read_finished
 
     check_run(path)  # what was edited is not judged
     run_folder = RunFolder(path)
     plan = run_folder.read_json("plan.json")
-    config = config_from_plan(plan) if table is None else rules_from_config(table)
+    planned = config_from_plan(plan)
+    config = planned if table is None else rules_from_config(table)
+    if not config.rules:
+        config = replace(config, rules=planned.rules)
     if not config.rules:
         raise UsageError(f"No gate is configured: neither has audit.toml a rule, nor was {path} planned with one.")
     earlier = baseline or (Path(config.baseline) if config.baseline else None)
+    if earlier is not None and not any(rule.against == "baseline" for rule in config.rules):
+        if table is not None and table.get("rule"):
+            raise UsageError(
+                f"The baseline {earlier} would not be used: no rule has max_increase or max_decrease. Write one, or leave the "
+                "baseline out."
+            )
+        config = with_rises(config)
     verdict = judge(
         _effects(run_folder), config, None if earlier is None else Baseline(read_finished(path), earlier).change
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import UsageError
-from audit.predictions import FinishedRun
+from audit.predictions import FinishedRun, pseudonym
 from audit.results import Effect
 from audit.statistics.alignment import AlignedImages, align_images, apply_condition
 from audit.statistics.clusters import PatientBootstrap, sum_by_patient
@@ -30,21 +31,37 @@ COMPARED = (
 _STREAM = 0xC0DE
 
 
-def incomparable(run: FinishedRun, baseline: FinishedRun, condition: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class ImageValues:
+    """One measure under one condition, image by image: all that a later run needs to be compared with this one."""
+
+    images: NDArray[np.str_]
+    """(n,) pseudonyms of the images that it is told for, sorted by record id."""
+    values: NDArray[np.float64]
+    """(n,) the measure, beyond the placebo where the condition has one."""
+
+
+def incomparable(plan: Mapping[str, Any], baseline: Mapping[str, Any], condition: str) -> str:
     """Say why a condition of two runs must not be compared; an empty string where it may be.
 
     The images, classes, text finder, and the edit with its placebo must be the same. Another seed of draws is not a reason:
     draws are averaged within images, and what they add is inside the interval.
+
+    Parameters
+    ----------
+    plan, baseline : mapping
+        The runs' plans; of them data, model classes, detector and conditions are read.
+    condition : str
+        An edit of the first.
     """
-    ours, theirs = run.plan, baseline.plan
     for key, what in (("content_hash", "other data"), ("records_hash", "other images")):
-        if ours["data"][key] != theirs["data"][key]:
+        if plan["data"][key] != baseline["data"][key]:
             return f"the baseline was audited on {what}"
-    if ours["model"]["classes"] != theirs["model"]["classes"]:
+    if list(plan["model"]["classes"]) != list(baseline["model"]["classes"]):
         return "the baseline has other classes"
-    if ours["detector"] != theirs["detector"]:
+    if plan["detector"] != baseline["detector"]:
         return "the baseline's text was found by another finder, or another version of it"
-    mine, other = ({row["name"]: row for row in plan["suite"]["conditions"]} for plan in (ours, theirs))
+    mine, other = ({row["name"]: row for row in rows["suite"]["conditions"]} for rows in (plan, baseline))
     if condition not in other:
         return f"the baseline was not put under {condition}"
     for name in (condition, mine[condition]["placebo"]):
@@ -53,9 +70,31 @@ def incomparable(run: FinishedRun, baseline: FinishedRun, condition: str) -> str
     return ""
 
 
-def compare_runs(
+def measure_images(run: FinishedRun, condition: str, measure: str) -> ImageValues:
+    """Measure every image of a run.
+
+    Parameters
+    ----------
+    run : FinishedRun
+        The run.
+    condition : str
+        An edit, or `clean` with accuracy, nll or brier.
+    measure : str
+        One of `COMPARED`.
+
+    Raises
+    ------
+    UsageError
+        If the measure has no number for each image.
+    """
+    images = align_images(run.table)
+    values, population = _values(run, images, condition, measure)
+    return ImageValues(images=_pseudonyms(run, images)[population], values=values[population])
+
+
+def compare_images(
     run: FinishedRun,
-    baseline: FinishedRun,
+    before: ImageValues,
     condition: str,
     measure: str,
     *,
@@ -64,12 +103,14 @@ def compare_runs(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Effect:
-    """Estimate how much larger an effect is in one run than in another, over the images that both have it for.
+    """Estimate how much larger an effect is in a run than it was before, over the images that have it in both.
 
     Parameters
     ----------
-    run, baseline : FinishedRun
-        Of the same images (see `incomparable`).
+    run : FinishedRun
+        The run at hand.
+    before : ImageValues
+        The same measure under the same condition of an earlier run on the same data.
     condition : str
         An edit, or `clean` with accuracy, nll or brier.
     measure : str
@@ -91,20 +132,16 @@ def compare_runs(
     UsageError
         If the measure has no number for each image, or there is no such group.
     """
-    if measure not in COMPARED or (condition == "clean" and measure not in ("accuracy", "nll", "brier")):
-        raise UsageError(
-            f"{measure} under {condition} cannot be compared image by image. What can: {', '.join(COMPARED)}; of clean "
-            "images accuracy, nll, brier."
-        )
     images = align_images(run.table)
-    other = align_images(baseline.table)
     values, population = _values(run, images, condition, measure)
-    before, earlier = _values(baseline, other, condition, measure)
     members = {"all": np.ones(len(values), dtype=np.bool_), **images.class_members(), **images.subgroups}
     if group not in members:
         raise UsageError(f"There is no group {group}; the run has {', '.join(sorted(members))}.")
-    both = population & earlier & members[group]
-    difference = np.where(np.abs(values - before) < 1e-12, 0.0, values - before)
+    known = dict(zip(before.images.tolist(), before.values.tolist(), strict=True))
+    earlier = np.array([known.get(name, np.nan) for name in _pseudonyms(run, images).tolist()], dtype=np.float64)
+    both = population & np.isfinite(earlier) & members[group]
+    change = values - np.where(both, earlier, values)
+    difference = np.where(np.abs(change) < 1e-12, 0.0, change)
     placebo = run.suite[condition].placebo
     sums = sum_by_patient(
         difference,
@@ -137,10 +174,20 @@ def compare_runs(
     )
 
 
+def _pseudonyms(run: FinishedRun, images: AlignedImages) -> NDArray[np.str_]:
+    salt = run.plan["data"]["content_hash"]
+    return np.array([pseudonym(salt, name) for name in run.table.record_ids[images.order].tolist()])
+
+
 def _values(
     run: FinishedRun, images: AlignedImages, condition: str, measure: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return (n,) the measure of each image, and for which images it is told."""
+    if measure not in COMPARED or (condition == "clean" and measure not in ("accuracy", "nll", "brier")):
+        raise UsageError(
+            f"{measure} under {condition} cannot be compared image by image. What can: {', '.join(COMPARED)}; of clean "
+            "images accuracy, nll, brier."
+        )
     if condition == "clean":
         clean = {
             "accuracy": images.clean.correct.astype(np.float64),

@@ -1,0 +1,201 @@
+"""`audit-baseline.json` and the Parquet table beside it: the pinned state that later runs are compared with."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audit.errors import StoreError
+from audit.files import write_atomically
+from audit.results import plain, to_json
+from audit.statistics.comparison import ImageValues
+
+BASELINE_NAME = "audit-baseline.json"
+"""Its usual name, at the root of a repository."""
+BASELINE_VERSION = 1
+"""Rises when the file, or the meaning of a metric in it, changes: then runs are not compared with old files."""
+_IMAGES_SCHEMA = pa.schema(
+    [
+        ("condition", pa.dictionary(pa.int32(), pa.string())),
+        ("metric", pa.dictionary(pa.int32(), pa.string())),
+        ("image", pa.string()),  # a pseudonym
+        ("value", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """One number that later runs must not make worse."""
+
+    condition: str
+    """The edit, or `clean`."""
+    metric: str
+    """One of those that have a number for each image."""
+    group: str
+    """`all`, or `column=value`."""
+    worse: Literal["higher", "lower"]
+    """Which way it must not go."""
+    estimate: float
+    """Its mean over the images of the accepted run."""
+    low: float | None
+    """Lower end of its interval in that run."""
+    high: float | None
+    """Upper end of the same."""
+    n_images: int
+    """Images behind it."""
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Condition, metric and group, which name it."""
+        return self.condition, self.metric, self.group
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One line of a baseline's history."""
+
+    date: str
+    """Day, in UTC."""
+    action: Literal["accept", "prune"]
+    """What was done."""
+    model: str
+    """Name and digest of the network."""
+    plan_hash: str
+    """Of the accepted run."""
+    git_commit: str | None
+    """The commit that was checked out."""
+    reason: str
+    """Why a worse state was accepted; empty where nothing became worse."""
+    worse: tuple[str, ...]
+    """What became worse, in words."""
+    dropped: tuple[str, ...]
+    """What is no longer held."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptedBaseline:
+    """What `audit-baseline.json` holds, with the values of each image."""
+
+    identity: Mapping[str, Any]
+    """Of the accepted run's plan: data, model, detector and suite, which a later run must share to be compared."""
+    entries: tuple[Accepted, ...]
+    """Sorted by condition, metric and group."""
+    history: tuple[Change, ...]
+    """Oldest first."""
+    values: Mapping[tuple[str, str], ImageValues]
+    """(condition, metric) -> the values of the accepted run's images."""
+
+
+def images_path(path: Path) -> Path:
+    """Return where the table of images lies: beside the baseline, under the same name."""
+    return path.with_suffix(".parquet")
+
+
+def write_baseline(path: Path, baseline: AcceptedBaseline) -> None:
+    """Write the file and its table; the same baseline always gives the same bytes.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written.
+    """
+    table = _to_parquet(baseline.values)
+    document = {
+        "format": "audit-baseline",
+        "schema_version": BASELINE_VERSION,
+        "identity": baseline.identity,
+        "entries": sorted(baseline.entries, key=lambda entry: entry.place),
+        "history": baseline.history,
+        "images_sha256": hashlib.sha256(table).hexdigest(),
+    }
+    # The table first: a kill between the two leaves a mismatch that is refused, never a pair that is believed.
+    write_atomically(images_path(path), table)
+    write_atomically(path, to_json({**document, "sha256": _digest(document)}).encode())
+
+
+def read_baseline(path: Path) -> AcceptedBaseline:
+    """Read a baseline back.
+
+    Raises
+    ------
+    StoreError
+        If the file or its table is missing, damaged, of another version, or not as `audit baseline` left it.
+    """
+    again = "Restore both files from version control, or accept a run anew with `audit baseline accept RUN`."
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(
+            f"The baseline {path} cannot be read ({error.strerror}). Make it with `audit baseline accept RUN`."
+        ) from error
+    except ValueError as error:
+        raise StoreError(f"The baseline {path} is not valid JSON: {error}. {again}") from error
+    if not isinstance(document, dict) or document.get("format") != "audit-baseline":
+        raise StoreError(f"{path} is not a baseline: it does not say format audit-baseline. {again}")
+    if document.get("schema_version") != BASELINE_VERSION:
+        raise StoreError(
+            f"The baseline {path} is of schema version {document.get('schema_version')!r}, this version of audit reads "
+            f"{BASELINE_VERSION}. Accept a run anew with `audit baseline accept RUN`."
+        )
+    stated = document.pop("sha256", None)
+    if stated != _digest(document):
+        raise StoreError(f"The baseline {path} was edited by hand: its hash does not fit what it says. {again}")
+    try:
+        table = images_path(path).read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"The baseline's table {images_path(path)} cannot be read ({error.strerror}). {again}"
+        ) from error
+    if hashlib.sha256(table).hexdigest() != document["images_sha256"]:
+        raise StoreError(f"The table {images_path(path)} is not the one that {path} was written with. {again}")
+    history = [{**row, "worse": tuple(row["worse"]), "dropped": tuple(row["dropped"])} for row in document["history"]]
+    return AcceptedBaseline(
+        identity=document["identity"],
+        entries=tuple(Accepted(**row) for row in document["entries"]),
+        history=tuple(Change(**row) for row in history),
+        values=_from_parquet(table),
+    )
+
+
+def keep_needed(
+    values: Mapping[tuple[str, str], ImageValues], entries: Iterable[Accepted]
+) -> dict[tuple[str, str], ImageValues]:
+    """Return the values that some entry rests on."""
+    needed = {(entry.condition, entry.metric) for entry in entries}
+    return {place: values[place] for place in sorted(needed)}
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain(document), sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _to_parquet(values: Mapping[tuple[str, str], ImageValues]) -> bytes:
+    columns: dict[str, list[Any]] = {name: [] for name in _IMAGES_SCHEMA.names}
+    for (condition, metric), told in sorted(values.items()):
+        columns["condition"] += [condition] * len(told.images)
+        columns["metric"] += [metric] * len(told.images)
+        columns["image"] += told.images.tolist()
+        columns["value"] += told.values.tolist()
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=_IMAGES_SCHEMA), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _from_parquet(table: bytes) -> dict[tuple[str, str], ImageValues]:
+    rows = pq.read_table(io.BytesIO(table)).to_pandas()
+    return {
+        (str(condition), str(metric)): ImageValues(
+            images=told["image"].to_numpy(dtype=np.str_), values=told["value"].to_numpy(dtype=np.float64)
+        )
+        for (condition, metric), told in rows.groupby(["condition", "metric"], observed=True, sort=True)
+    }

@@ -1,0 +1,75 @@
+"""`audit baseline`: accept, prune, show."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from audit.accept import accept_run, prune_baseline
+from audit.baseline_file import BASELINE_NAME, Accepted, images_path, read_baseline
+from audit.config import load_settings
+from audit.gate_rules import GateConfig, rules_from_config
+from audit.results import plain
+
+
+def accept(run: Path, file: Path | None, *, allow_worse: bool, reason: str) -> int:
+    """Make a run the baseline, and say what it holds."""
+    config = _config()
+    target = _target(file, config)
+    accepted = accept_run(run, target, config.rules, allow_worse=allow_worse, reason=reason)
+    for entry in accepted.entries:
+        sys.stdout.write(f"{_in_words(entry)}\n")
+    for loosened in (*accepted.history[-1].worse, *accepted.history[-1].dropped):
+        sys.stdout.write(f"loosened: {loosened}\n")
+    sys.stdout.write(f"{target} and {images_path(target)} written; commit both\n")
+    return 0
+
+
+def prune(file: Path | None) -> int:
+    """Remove what no rule asks for, and say what it was."""
+    config = _config()
+    target = _target(file, config)
+    gone = prune_baseline(target, config.rules)
+    for name in gone:
+        sys.stdout.write(f"removed: {name}\n")
+    sys.stdout.write(f"{target}: {'nothing to remove' if not gone else f'{len(gone)} removed; commit it'}\n")
+    return 0
+
+
+def show(file: Path | None, *, as_json: bool) -> int:
+    """Print a baseline."""
+    target = _target(file, _config())
+    baseline = read_baseline(target)
+    if as_json:
+        document = {"entries": baseline.entries, "history": baseline.history, "identity": baseline.identity}
+        sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")
+        return 0
+    model = baseline.identity["model"]
+    sys.stdout.write(f"{target}: model {model['name']}, digest {model['digest'][:16]}\n")
+    for entry in baseline.entries:
+        sys.stdout.write(f"{_in_words(entry)}\n")
+    for change in baseline.history:
+        loosened = (*change.worse, *change.dropped)
+        why = f" ({change.reason})" if change.reason else ""
+        sys.stdout.write(f"{change.date} {change.action} {change.model[:40]}{why}\n")
+        sys.stdout.writelines(f"    {name}\n" for name in loosened)
+    return 0
+
+
+def _in_words(entry: Accepted) -> str:
+    limits = "" if entry.low is None or entry.high is None else f" [{entry.low:.3f}, {entry.high:.3f}]"
+    place = entry.condition if entry.group == "all" else f"{entry.condition} ({entry.group})"
+    way = "rise" if entry.worse == "higher" else "fall"
+    return f"{place:<32}{entry.metric:<22}{entry.estimate:+.4f}{limits}, {entry.n_images} images; must not {way}"
+
+
+def _config() -> GateConfig:
+    table = load_settings({}, Path()).gate
+    return GateConfig(rules=()) if table is None else rules_from_config(table)
+
+
+def _target(file: Path | None, config: GateConfig) -> Path:
+    if file is not None:
+        return file if file.suffix == ".json" else file / BASELINE_NAME
+    return Path(config.baseline) if config.baseline.endswith(".json") else Path(BASELINE_NAME)

@@ -1,0 +1,70 @@
+"""Several rules judged at once: intervals widened by Holm's steps, so that a false failure of any of them stays rare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.stats import norm
+
+Limits = tuple[float, float]
+"""Lower and upper end of an interval."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """What a rule would say by failing: that the true value lies beyond its limit."""
+
+    estimate: float
+    """Of the measure."""
+    low: float
+    """Lower end of its own interval."""
+    high: float
+    """Upper end of the same."""
+    limit: float
+    """What it is held against."""
+    level: float
+    """Coverage of the interval."""
+    above: bool
+    """True where lying above the limit is the failure."""
+
+
+def widen_by_holm(claims: Sequence[Claim]) -> list[Limits]:
+    """Widen each interval to where Holm's procedure over all claims would look.
+
+    Of m claims the strongest is judged at the m-th part of the error, the next at the (m-1)-th, and so on until one does not hold:
+    from there on none does (Holm, Scand. J. Statist. 1979). Each end keeps its own distance from the estimate, stretched by the
+    ratio of normal quantiles, so that with a single claim the interval is its own.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+        In any order.
+
+    Returns
+    -------
+    list of (float, float)
+        Lower and upper ends, in the order of the claims. A claim holds if its limit lies outside.
+    """
+    found: list[Limits] = [(claim.low, claim.high) for claim in claims]
+    stopped: float | None = None
+    for rank, index in enumerate(sorted(range(len(claims)), key=lambda i: -_strength(claims[i]))):
+        claim = claims[index]
+        error = (1 - claim.level) / 2
+        stretch = stopped or float(norm.isf(error / (len(claims) - rank)) / norm.isf(error))
+        low = claim.estimate - stretch * (claim.estimate - claim.low)
+        high = claim.estimate + stretch * (claim.high - claim.estimate)
+        found[index] = (low, high)
+        if stopped is None and not (low > claim.limit if claim.above else high < claim.limit):
+            stopped = stretch
+    return found
+
+
+def _strength(claim: Claim) -> float:
+    """Distance of the estimate beyond the limit, in widths of its interval on that side."""
+    beyond = claim.estimate - claim.limit if claim.above else claim.limit - claim.estimate
+    width = claim.estimate - claim.low if claim.above else claim.high - claim.estimate
+    if width > 0:
+        return beyond / width
+    return math.copysign(math.inf, beyond) if beyond else 0.0
