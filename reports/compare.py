@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from audit.errors import UsageError
 from audit.files import write_atomically
-from reports.figures import WIDTH_PX, Dots, dots
+from audit.results import Effect
 from reports.html import environment, frame
+from reports.multiples import WIDTH_PX, Cell, Multiples, multiples
 from reports.relevance import interval
 from reports.runfolder import HEADLINES, RunView, read_run
-from reports.words import estimate
-
-_Row = tuple[str, str, float | None, float | None, float | None, str]
+from reports.words import estimate, number
 
 
 def render_comparison(paths: Sequence[Path], out: Path) -> Path:
@@ -34,9 +34,10 @@ def render_comparison(paths: Sequence[Path], out: Path) -> Path:
         environment()
         .get_template("compare.html.j2")
         .render(
-            runs=list(zip(names, runs, strict=True)),
-            warnings=_warnings(runs),
-            figures_of=_figures(names, runs),
+            runs=[(name, run, *_summary(run)) for name, run in zip(names, runs, strict=True)],
+            names=names,
+            warnings=[*_warnings(runs), *_tolerance_warnings(runs)],
+            measures=_figures(names, runs),
             width=WIDTH_PX,
             **frame(),
         )
@@ -66,54 +67,140 @@ def _warnings(runs: Sequence[RunView]) -> list[str]:
     return found
 
 
-def _figures(names: Sequence[str], runs: Sequence[RunView]) -> list[tuple[str, Dots]]:
-    """Draw a small multiple for each measure, a row a run; effects of one measure share their axis."""
-    found = [
-        (
-            "Accuracy on the unedited images",
-            _drawn("accuracy", _effect_rows(names, runs, "clean", "accuracy"), [0.0, 1.0]),
-        )
+def _tolerance_warnings(runs: Sequence[RunView]) -> list[str]:
+    return [
+        f"The runs were held against different tolerances of {_words(measure)}: no limit is drawn for it."
+        for measure in HEADLINES.values()
+        if len(_tolerances(runs, measure)) > 1
     ]
-    conditions = dict.fromkeys((c["name"], HEADLINES[c["role"]]) for run in runs for c in run.judged())
-    for measure in dict.fromkeys(HEADLINES.values()):
-        mine = [(name, _effect_rows(names, runs, name, measure)) for name, m in conditions if m == measure]
-        # One axis for the measure: small multiples are compared by eye.
-        extent = [v for _, rows in mine for row in rows for v in row[2:5] if v is not None]
-        found += [
-            (f"{measure.replace('_', ' ').capitalize()}: {name}", _drawn(measure, rows, [0.0, *extent]))
-            for name, rows in mine
+
+
+def _tolerances(runs: Sequence[RunView], measure: str) -> set[float]:
+    return {e.tolerance for run in runs for e in run.headline() if e.measure == measure and e.tolerance is not None}
+
+
+def _summary(run: RunView) -> tuple[str, str, str]:
+    """Return accuracy, the largest judged effect, and the enrichment of one run, in words."""
+    largest = next((e for e in run.headline() if e.estimate is not None), None)
+    whole = _enrichment(run, "all")
+    return (
+        estimate(run.find("clean", "accuracy")),
+        "not measured" if largest is None else f"{number(largest.estimate)} ({largest.condition})",
+        "–" if whole is None or whole["enrichment"] is None else number(whole["enrichment"]["value"], 1),
+    )
+
+
+def _figures(names: Sequence[str], runs: Sequence[RunView]) -> list[Multiples]:
+    """Draw each measure; conditions that only some of the suites have are drawn with gaps."""
+    return [f for f in (_accuracy(names, runs), *_shortcuts(names, runs), _relevance(names, runs)) if f is not None]
+
+
+def _accuracy(names: Sequence[str], runs: Sequence[RunView]) -> Multiples:
+    classes = dict.fromkeys(str(name) for run in runs for name in run.plan["model"]["classes"])
+    panels = [("all images", [_cell(n, r.find("clean", "accuracy")) for n, r in zip(names, runs, strict=True)])]
+    for name in classes:
+        row = [_cell(n, r.find("clean", "recall", f"class={name}")) for n, r in zip(names, runs, strict=True)]
+        panels.append((f"recall of {name}", row))
+    return multiples(
+        "Accuracy",
+        "Images",
+        "The share of unedited images that are told right: of all, and of each class.",
+        "accuracy or recall",
+        panels,
+        holds=[0.0, 1.0],
+        reference=None,
+    )
+
+
+def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multiples]:
+    """Yield a figure for each judged measure."""
+    notes = {
+        "shortcut_sensitivity": "How far each edit moves the class probabilities beyond its placebo. At the line of zero "
+        "the edit does no more than its placebo.",
+        "sufficiency": "How much probability the true class keeps where only a part is shown that must not matter, beyond "
+        "as much of the film from elsewhere.",
+    }
+    conditions = dict.fromkeys((str(c["name"]), HEADLINES[c["role"]]) for run in runs for c in run.judged())
+    for measure in HEADLINES.values():
+        mine = [name for name, m in conditions if m == measure]
+        tolerances = _tolerances(runs, measure)
+        panels = [
+            (name, [_cell(n, r.find(name, measure, controlled=True)) for n, r in zip(names, runs, strict=True)])
+            for name in mine
         ]
-    enrichment = _enrichment(names, runs)
-    if enrichment:
-        found.append(
-            (
-                "Relevance inside text over its share of the area; 1 is chance",
-                _drawn("enrichment", enrichment, [0.0, 1.0]),
+        if panels:
+            yield multiples(
+                _words(measure).capitalize(),
+                "Condition",
+                notes[measure],
+                f"{_words(measure)} beyond the placebo's",
+                panels,
+                holds=[],
+                reference=0.0,
+                tolerance=tolerances.pop() if len(tolerances) == 1 else None,
             )
-        )
-    return found
 
 
-def _drawn(axis: str, rows: Sequence[_Row], extra: Sequence[float]) -> Dots:
-    zero = 1.0 if axis == "enrichment" else 0.0
-    return dots(axis.replace("_", " "), axis.replace("_", " "), rows, extra, [(zero, "zero", "")], None)
+def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | None:
+    groups = dict.fromkeys(
+        str(g["group"])
+        for run in runs
+        if run.relevance_summary
+        for g in run.relevance_summary["groups"]
+        if g["group"] == "all" or g["group"].startswith("class=")
+    )
+    if not groups:
+        return None
+    panels = []
+    for group in groups:
+        row = []
+        for name, run in zip(names, runs, strict=True):
+            found = _enrichment(run, group) or {"enrichment": None, "n_images": None}
+            e = found["enrichment"] or {"value": None, "low": None, "high": None}
+            row.append(
+                Cell(
+                    run=name,
+                    value=e["value"],
+                    low=e["low"],
+                    high=e["high"],
+                    kind="plain",
+                    text="not measured" if e["value"] is None else interval(e, 1),
+                    n_images=found["n_images"],
+                )
+            )
+        panels.append(("all images" if group == "all" else group.removeprefix("class="), row))
+    return multiples(
+        "Enrichment of relevance in text",
+        "Images",
+        "Relevance inside text over the text's share of the area. At 1, the solid line, text gets no more than its area; "
+        "maps of unlike architectures are compared with care.",
+        "enrichment",
+        panels,
+        holds=[0.0],
+        reference=1.0,
+    )
 
 
-def _effect_rows(names: Sequence[str], runs: Sequence[RunView], condition: str, measure: str) -> list[_Row]:
-    rows: list[_Row] = []
-    for name, run in zip(names, runs, strict=True):
-        e = run.find(condition, measure, controlled=condition != "clean")
-        kind = "plain" if e is None or e.verdict == "descriptive" else e.verdict
-        values = (None, None, None) if e is None else (e.estimate, e.low, e.high)
-        rows.append((name, estimate(e), *values, kind))
-    return rows
+def _enrichment(run: RunView, group: str) -> Mapping[str, Any] | None:
+    groups = run.relevance_summary["groups"] if run.relevance_summary else []
+    return next((g for g in groups if g["group"] == group), None)
 
 
-def _enrichment(names: Sequence[str], runs: Sequence[RunView]) -> list[_Row]:
-    rows: list[_Row] = []
-    for name, run in zip(names, runs, strict=True):
-        groups = run.relevance_summary["groups"] if run.relevance_summary else []
-        whole = next((g["enrichment"] for g in groups if g["group"] == "all"), None)
-        if whole is not None:
-            rows.append((name, interval(whole, 2), whole["value"], whole["low"], whole["high"], "plain"))
-    return rows
+def _cell(name: str, e: Effect | None) -> Cell:
+    outer = None
+    if e is not None and e.simultaneous_low is not None and e.simultaneous_high is not None:
+        outer = (e.simultaneous_low, e.simultaneous_high)
+    return Cell(
+        run=name,
+        value=None if e is None else e.estimate,
+        low=None if e is None else e.low,
+        high=None if e is None else e.high,
+        kind="plain" if e is None or e.verdict == "descriptive" else e.verdict,
+        text=estimate(e),
+        n_images=None if e is None or e.estimate is None else e.n_images,
+        outer=outer,
+    )
+
+
+def _words(measure: str) -> str:
+    return measure.replace("_", " ")

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from audit.config import Settings
 from audit.errors import UsageError
-from audit.run import run_audit
 from reports.html import render_html
 from reports.signoff import read_signoff
+
+from .report_runs import finished_run
 
 CHROMIUM = os.environ.get("AUDIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 LOAD_S, MAX_PAGES, MAX_PDF_BYTES = 2.0, 40, 10_000_000
@@ -40,16 +40,7 @@ def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tm
         for region in regions:
             region["text"] = hostile[index // 4]
     boxes_file.write_text(json.dumps(boxes))
-    settings = Settings(
-        model=str(write_bundle()),
-        data=str(manifest),
-        detector="annotated",
-        boxes=str(boxes_file),
-        runs=str(tmp_path / "runs"),
-        cache=str(tmp_path / "cache"),
-        resamples=200,
-    )
-    return run_audit(settings, judge_gates=True, command=["audit", "run"], on_stage=lambda *_: lambda: None)[0]
+    return finished_run(manifest, write_bundle(), tmp_path)
 
 
 @pytest.fixture

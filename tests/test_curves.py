@@ -11,7 +11,7 @@ import pytest
 from audit.errors import ModelError
 from reports.curves import render_curves
 
-from .test_reports import Page
+from .report_runs import Page
 
 
 def bundle(folder: Path, name: str, accuracies: list[float]) -> Path:

@@ -10,22 +10,21 @@ import itertools
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
 
-from audit.config import Settings
 from audit.errors import StoreError
-from audit.run import run_audit
 from reports.html import render_html
 from reports.junit import render_junit
 from reports.markdown import render_markdown
 from reports.runfolder import read_run
 from reports.terminal import render_terminal
 from reports.words import estimate, number
+
+from .report_runs import Page, finished_run
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}[bold]\"'&"
 
@@ -47,39 +46,7 @@ def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tm
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    settings = Settings(
-        model=str(write_bundle()),
-        data=str(manifest),
-        detector="annotated",
-        boxes=str(manifest.parent / "boxes.json"),
-        runs=str(tmp_path / "runs"),
-        cache=str(tmp_path / "cache"),
-        resamples=200,
-    )
-    return run_audit(settings, judge_gates=True, command=["audit", "run"], on_stage=lambda *_: lambda: None)[0]
-
-
-class Page(HTMLParser):
-    """Collects elements, their attributes and their ids."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attributes)))
-        if tag not in ("meta", "img", "br", "input", "rect", "line", "circle", "image", "link"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self.open:
-            assert self.open[-1] == tag, f"{self.open[-1]} is closed by {tag}"
-            self.open.pop()
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [a for t, a in self.found if t == tag]
+    return finished_run(manifest, write_bundle(), tmp_path)
 
 
 def test_page_is_whole_hostile_strings_are_text(run: Path) -> None:
@@ -192,17 +159,7 @@ def test_no_text_is_said_not_praised(
     write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
     manifest = write_cohort(3, text=False)
-    settings = Settings(
-        model=str(write_bundle()),
-        data=str(manifest),
-        detector="annotated",
-        boxes=str(manifest.parent / "boxes.json"),
-        runs=str(tmp_path / "runs"),
-        cache=str(tmp_path / "cache"),
-        resamples=200,
-        relevance_images=0,
-    )
-    path = run_audit(settings, judge_gates=False, command=["audit", "run"], on_stage=lambda *_: lambda: None)[0]
+    path = finished_run(manifest, write_bundle(), tmp_path, judge_gates=False, relevance_images=0)
     text = render_html(path).read_text()
     assert "Nothing can be said about the text: no image could be edited so." in text
     assert "no text: 9" in text, "counted where the conditions are listed"

@@ -1,4 +1,4 @@
-"""Budget, edited folders, deleted pictures, comparison, exports, and the schemas of the public JSON."""
+"""Budget, edited folders, deleted pictures, exports, and the schemas of the public JSON."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 
-from audit.config import Settings
-from audit.errors import UsageError
-from audit.run import run_audit
-from reports.compare import render_comparison
 from reports.export import cyclonedx, mlflow_numbers, model_card
 from reports.html import render_html
 from reports.runfolder import read_run
 from reports.schema import schemas
 from reports.words import without_folders
+
+from .report_runs import finished_run
 
 KINDS: dict[str, Any] = {
     "string": str,
@@ -31,17 +29,7 @@ KINDS: dict[str, Any] = {
 
 @pytest.fixture
 def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> Path:
-    manifest = write_cohort(4)
-    settings = Settings(
-        model=str(write_bundle()),
-        data=str(manifest),
-        detector="annotated",
-        boxes=str(manifest.parent / "boxes.json"),
-        runs=str(tmp_path / "runs"),
-        cache=str(tmp_path / "cache"),
-        resamples=200,
-    )
-    return run_audit(settings, judge_gates=True, command=["audit", "run"], on_stage=lambda *_: lambda: None)[0]
+    return finished_run(write_cohort(4), write_bundle(), tmp_path)
 
 
 def check(value: Any, schema: dict[str, Any], where: str) -> None:
@@ -95,17 +83,6 @@ def test_edited_folder_and_deleted_picture_are_said(run: Path) -> None:
     assert text.index("changed after the run") < text.index('id="verdict"')
     assert "-clean.jpg is missing" in text
     assert "This picture was deleted from the run folder." in text
-
-
-def test_comparison_shows_every_run(run: Path, tmp_path: Path) -> None:
-    out = render_comparison([run, run], tmp_path / "c.html")
-    text = out.read_text()
-    assert "C (1)" in text
-    assert "C (2)" in text
-    conditions = [c["name"] for c in read_run(run).judged()]
-    assert all(f": {name}</h3>" in text for name in conditions)
-    with pytest.raises(UsageError, match="at least two"):
-        render_comparison([run], tmp_path / "d.html")
 
 
 def test_exports_hold_the_runs_numbers(run: Path) -> None:

@@ -1,0 +1,94 @@
+"""The comparison of several runs: one axis a measure, the limit drawn where it is the same for all, every number in a table."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from audit.errors import UsageError
+from reports.compare import render_comparison
+from reports.multiples import Cell, multiples
+from reports.runfolder import read_run
+from reports.words import estimate
+
+from .report_runs import Page, finished_run
+
+LONG = "</svg><script>alert(1)</script>" + "W" * 270
+
+
+@pytest.fixture
+def runs(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> list[Path]:
+    """Return five run folders that differ in their models' names."""
+    first = finished_run(write_cohort(4), write_bundle(), tmp_path)
+    plan = json.loads((first / "plan.json").read_text())
+    folders = []
+    for name in ("A", "B", "C", "C", LONG):
+        folder = tmp_path / f"copy-{len(folders)}"
+        shutil.copytree(first, folder)
+        (folder / "plan.json").write_text(json.dumps({**plan, "model": {**plan["model"], "name": name}}))
+        folders.append(folder)
+    return folders
+
+
+def test_five_runs_stand_side_by_side(runs: list[Path], tmp_path: Path) -> None:
+    text = render_comparison(runs, tmp_path / "c.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert "<script>alert" not in text
+    assert "C (1)" in text
+    assert "C (2)" in text
+    view = read_run(runs[0])
+    panels = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    assert {c["name"] for c in view.judged()} <= set(panels)
+    assert {"all images", *(f"recall of {c}" for c in view.plan["model"]["classes"])} <= set(panels)
+    assert text.count('<svg class="figure"') == len(panels)
+    for effect in view.headline():
+        assert text.count(f"<td>{estimate(effect)}") >= len(runs), "the table holds each run's number"
+
+
+def test_panels_of_a_measure_share_axis_and_limit(runs: list[Path], tmp_path: Path) -> None:
+    text = render_comparison(runs, tmp_path / "c.html").read_text()
+    section = re.search(r'<section id="measure-2".*?</section>', text, re.S)
+    assert section is not None
+    assert "Shortcut sensitivity" in section.group()
+    panels = re.findall(r"<svg class=.figure.*?</svg>", section.group(), re.S)
+    assert len(panels) > 2
+    assert len({tuple(re.findall(r'class="tick" x="([\d.]+)"', p)) for p in panels}) == 1
+    assert len({re.findall(r'class="limit" x1="([\d.]+)"', p)[0] for p in panels}) == 1
+    assert all(p.count('class="label"') == 5 for p in panels)
+
+    effects = json.loads((runs[1] / "effects.json").read_text())
+    for row in effects["effects"]:
+        if row["tolerance"] is not None:
+            row["tolerance"] = 0.3
+    (runs[1] / "effects.json").write_text(json.dumps(effects))
+    text = render_comparison(runs, tmp_path / "c.html").read_text()
+    assert "held against different tolerances of shortcut sensitivity" in text
+    assert 'class="limit"' not in text
+
+
+def test_fewer_than_two_runs_are_no_comparison(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least two"):
+        render_comparison([tmp_path], tmp_path / "d.html")
+
+
+def test_what_was_not_measured_is_a_gap() -> None:
+    def cell(run: str, value: float | None) -> Cell:
+        return Cell(run=run, value=value, low=None, high=None, kind="plain", text="t", n_images=None)
+
+    figure = multiples(
+        "m", "u", "n", "a", [("p", [cell("A", 0.5), cell("B" * 40, None)])], holds=[0, 1], reference=0.0, tolerance=0.1
+    )
+    first, second = figure.panels[0].rows
+    assert first.x is not None
+    assert (second.x, second.interval, second.text) == (None, None, "–")
+    assert len(second.label) < 20, "a long name leaves room for the plot"
+    assert figure.panels[0].cells[1].run == "B" * 40
+    assert figure.limit is not None
+    assert figure.reference is not None
+    assert figure.left < figure.reference < figure.limit < first.x < figure.right
