@@ -146,8 +146,9 @@ def _logits(name: str, table: PredictionTable, order: NDArray[np.intp]) -> NDArr
         raise AuditError(
             f"Logits of {name!r} must have the shape (draws, {shape[0]}, {shape[1]}), found {logits.shape}. Run it again."
         )
-    bad = np.flatnonzero(~np.isfinite(logits.sum(axis=(0, 2), dtype=np.float64)))
-    if len(bad):
+    finite = np.isfinite(logits)
+    if not finite.all():
+        bad = np.flatnonzero(~finite.all(axis=(0, 2)))
         raise ModelError(
             f"The model's logits under {name!r} are not finite for {len(bad)} of {len(order)} images, the first being "
             f"{str(table.record_ids[bad[0]])!r}. Check the weights and the preprocessing; such outputs are not judged."

@@ -8,34 +8,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.statistics.jackknife import PatientInfluence
-from audit.statistics.measures import Outputs
 
 N_BINS = 15
 """Bins of equal width over the winner's probability."""
 
 
 def ece_without_each(
-    outputs: Outputs, patients: NDArray[np.intp], n_patients: int, population: NDArray[np.bool_]
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_], patients: NDArray[np.intp], n_patients: int
 ) -> tuple[float, NDArray[np.float64], float]:
     """Return the expected calibration error, (g,) the same without each patient, and the most that chance can add to it.
 
     ECE is the sum over bins of |sum over images of (confidence - correct)| over the number of images. Where confidence is right,
     chance alone makes a gap of sqrt(2 / pi) standard deviations in every bin.
+
+    Parameters
+    ----------
+    confidence : array, (n images,)
+        Probability of the winner.
+    correct : array of bool, (n images,)
+    patients : array of int, (n images,)
+    n_patients : int
+        Patients of the whole cohort, g.
     """
-    confidence = outputs.probabilities.max(axis=1)[population]
-    gap = confidence - outputs.correct[population]
+    n = len(patients)
     bins = np.minimum((confidence * N_BINS).astype(np.intp), N_BINS - 1)
-    who = patients[population]
-    sums = np.bincount(who * N_BINS + bins, weights=gap, minlength=n_patients * N_BINS).reshape(n_patients, N_BINS)
-    sizes = np.bincount(who, minlength=n_patients)
-    total, n = sums.sum(axis=0), len(who)
-    left = np.maximum(n - sizes, 1)
-    chance = float(np.sqrt(2 / np.pi * np.square(sums).sum(axis=0)).sum() / n)
-    return float(np.abs(total).sum() / n), np.abs(total - sums).sum(axis=1) / left, chance
+    sums = np.bincount(patients * N_BINS + bins, weights=confidence - correct, minlength=n_patients * N_BINS)
+    # A patient has images in few of the bins: only what these would lose is looked at, not all bins of all patients.
+    cells = np.flatnonzero(sums)
+    who, where = np.divmod(cells, N_BINS)
+    own = sums[cells]
+    total = np.bincount(where, weights=own, minlength=N_BINS)
+    lost = np.bincount(who, weights=np.abs(total[where] - own) - np.abs(total[where]), minlength=n_patients)
+    gaps = float(np.abs(total).sum())
+    left = np.maximum(n - np.bincount(patients, minlength=n_patients), 1)
+    chance = float(np.sqrt(2 / np.pi * np.bincount(where, weights=np.square(own), minlength=N_BINS)).sum() / n)
+    return gaps / n, (gaps + lost) / left, chance
 
 
 def ece_change(
-    conditions: Sequence[tuple[float, Sequence[Outputs]]],
+    conditions: Sequence[tuple[float, NDArray[np.float64], NDArray[np.bool_]]],
     patients: NDArray[np.intp],
     n_patients: int,
     population: NDArray[np.bool_],
@@ -44,30 +55,32 @@ def ece_change(
 
     Parameters
     ----------
-    conditions : sequence of (weight, outputs by draw)
-        (1, clean) for plain performance; (1, edit), (-1, clean) for a change; (1, edit), (-1, placebo) beyond a placebo.
+    conditions : sequence of (weight, confidence, correct)
+        The winner's probability and whether it is the true class, both (draws, n images). Weights: 1 for clean gives plain
+        performance; 1 for the edit and -1 for clean a change; 1 for the edit and -1 for the placebo what is beyond it.
     patients : array of int, (n images,)
     n_patients : int
     population : array of bool, (n images,)
         Images that count, at least one.
     """
     estimate, without, added, taken = 0.0, np.zeros(n_patients), 0.0, 0.0
-    for weight, draws in conditions:
-        for outputs in draws:
-            whole, parts, chance = ece_without_each(outputs, patients, n_patients, population)
-            estimate += weight * whole / len(draws)
-            without += weight * parts / len(draws)
-            added += max(weight, 0.0) * chance / len(draws)
-            taken += max(-weight, 0.0) * chance / len(draws)
-    here = np.bincount(patients[population], minlength=n_patients) > 0
+    who = patients[population]
+    for weight, confidence, correct in conditions:
+        for sure, right in zip(confidence, correct, strict=True):
+            whole, parts, chance = ece_without_each(sure[population], right[population], who, n_patients)
+            estimate += weight * whole / len(confidence)
+            without += weight * parts / len(confidence)
+            added += max(weight, 0.0) * chance / len(confidence)
+            taken += max(-weight, 0.0) * chance / len(confidence)
+    here = np.bincount(who, minlength=n_patients) > 0
     g = int(here.sum())
     influence = np.where(here, (without[here].mean() - without) * (g - 1) / g, 0.0)
     return PatientInfluence(
         estimate=estimate,
         influence=influence,
-        n_images=int(population.sum()),
+        n_images=len(who),
         n_patients=g,
-        fewest=int(population.sum()),
+        fewest=len(who),
         bounds=(0.0, 1.0) if len(conditions) == 1 else (-1.0, 1.0),
         kind=f"leaving out one patient at a time, {N_BINS} bins, longer by what chance can add to gaps of bins",
         bias=(-taken, added),

@@ -87,6 +87,59 @@ class PatientSums:
         )
 
 
+class PatientCells:
+    """Where the images of one population add up: a cell for each stratum and patient. Serves any number of measures.
+
+    Parameters
+    ----------
+    patients : array of int, (n images,)
+        Index of each image's patient.
+    n_patients : int
+        Patients in the whole cohort.
+    population : array of bool, (n images,)
+        Images that count, at least one.
+    strata : array of int, (n images,), optional
+        Class of each image, for estimands that weigh classes equally; strata without an image are left out.
+    """
+
+    def __init__(
+        self,
+        patients: NDArray[np.intp],
+        n_patients: int,
+        population: NDArray[np.bool_],
+        strata: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._population = None if population.all() else population
+        self._cell = patients[population]
+        self.strata: tuple[int, ...] = (0,)
+        """The strata that have images, in the order of their rows."""
+        if strata is not None:
+            chosen = strata[population]
+            present = np.bincount(chosen) > 0
+            self.strata = tuple(np.flatnonzero(present).tolist())
+            self._cell = (np.cumsum(present) - 1)[chosen] * n_patients + self._cell
+        self._shape = (len(self.strata), n_patients)
+        self._sizes = self._add_up(None)
+
+    def _add_up(self, weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        sums = np.bincount(self._cell, weights=weights, minlength=self._shape[0] * self._shape[1])
+        return sums.astype(np.float64, copy=False).reshape(self._shape)
+
+    def sums(self, values: NDArray[np.float64], *, scale: Scale, counted: bool, spread: float = 1.0) -> PatientSums:
+        """Reduce per-image values, (n images,), to sums within patients; the rest of the settings: see `PatientSums`."""
+        chosen = values if self._population is None else values[self._population]
+        totals = self._add_up(chosen)
+        return PatientSums(
+            scale=scale,
+            counted=counted,
+            totals=totals,
+            # Proportions are never negative: what they moved is what they are.
+            movement=totals if scale == "proportion" else self._add_up(np.abs(chosen)),
+            sizes=self._sizes,
+            spread=spread,
+        )
+
+
 def sum_by_patient(
     values: NDArray[np.float64],
     patients: NDArray[np.intp],
@@ -112,30 +165,12 @@ def sum_by_patient(
     scale, counted, spread
         See `PatientSums`.
     strata : array of int, (n images,), optional
-        Class of each image, for estimands that weigh classes equally; strata without an image are left out.
+        See `PatientCells`.
     """
     if not population.any():
         return None
-    chosen, who = values[population], patients[population]
-    if strata is None:
-        rows, n_strata = np.zeros(len(who), dtype=np.intp), 1
-    else:
-        present, rows = np.unique(strata[population], return_inverse=True)
-        n_strata = len(present)
-    cell, shape = rows * n_patients + who, (n_strata, n_patients)
-
-    def add_up(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        sums = np.bincount(cell, weights=weights, minlength=n_strata * n_patients)
-        return sums.astype(np.float64).reshape(shape)
-
-    return PatientSums(
-        scale=scale,
-        counted=counted,
-        totals=add_up(chosen),
-        movement=add_up(np.abs(chosen)),
-        sizes=add_up(np.ones(len(who))),
-        spread=spread,
-    )
+    cells = PatientCells(patients, n_patients, population, strata)
+    return cells.sums(values, scale=scale, counted=counted, spread=spread)
 
 
 class PatientBootstrap:

@@ -8,17 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.statistics.jackknife import PatientInfluence
+from audit.statistics.measures import winners
 
 
 def log_odds(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return (n, k) log odds of each class against all others, which keep their order where probabilities round to 1."""
     # Classes first, (k, n): reductions over a few classes are many times faster along whole rows.
     values = np.ascontiguousarray(np.asarray(logits, dtype=np.float64).T)
-    top = values.max(axis=0)
+    top, winner = winners(values)
     powers = np.exp(values - top)
     rest = np.maximum(powers.sum(axis=0) - powers, 1e-300)
     # Where a class holds nearly all the mass, the rest is a difference of near equals; sum the others instead.
-    winner, rows = values.argmax(axis=0), np.arange(values.shape[1])
+    rows = np.arange(values.shape[1])
     powers[winner, rows] = 0.0
     rest[winner, rows] = np.maximum(powers.sum(axis=0), 1e-300)
     odds: NDArray[np.float64] = (values - top - np.log(rest)).T
@@ -32,13 +33,18 @@ def placements(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDAr
     """
     order = np.argsort(scores)
     ranked, is_positive = scores[order], positive[order]
-    # Equal scores share a place: all that stand before their group, and half of those within it.
-    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-    group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(ranked))))
     before_positive = np.concatenate([[0], np.cumsum(is_positive)])
-    ends = np.append(starts[1:], len(ranked))
-    positives_below = ((before_positive[starts] + before_positive[ends]) / 2)[group]
-    all_below = ((starts + ends) / 2)[group]
+    new = ranked[1:] != ranked[:-1]
+    if new.all():
+        positives_below = (before_positive[:-1] + before_positive[1:]) / 2
+        all_below = np.arange(len(ranked)) + 0.5
+    else:
+        # Equal scores share a place: all that stand before their group, and half of those within it.
+        starts = np.flatnonzero(np.concatenate([[True], new]))
+        ends = np.append(starts[1:], len(ranked))
+        group = np.repeat(np.arange(len(starts)), ends - starts)
+        positives_below = ((before_positive[starts] + before_positive[ends]) / 2)[group]
+        all_below = ((starts + ends) / 2)[group]
     n_positive = int(before_positive[-1])
     placed = np.empty(len(scores))
     placed[order] = np.where(
@@ -52,7 +58,7 @@ def placements(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDAr
 def mean_placements(
     draws: Sequence[NDArray[np.float64]], labels: NDArray[np.int64], n_classes: int
 ) -> NDArray[np.float64] | None:
-    """Return (n, classes with images on both sides) placements, averaged over draws; None if no class has both sides.
+    """Return (classes with images on both sides, n) placements, averaged over draws; None if no class has both sides.
 
     Parameters
     ----------
@@ -65,10 +71,10 @@ def mean_placements(
     usable = usable_classes(labels, n_classes)
     if not usable:
         return None
-    total = np.zeros((len(labels), len(usable)))
+    total = np.zeros((len(usable), len(labels)))
     for odds in draws:
-        for column, c in enumerate(usable):
-            total[:, column] += placements(odds[:, c], labels == c)
+        for row, c in enumerate(usable):
+            total[row] += placements(odds[:, c], labels == c)
     return total / len(draws)
 
 
@@ -91,7 +97,7 @@ def auc_influences(
 
     Parameters
     ----------
-    moved : array, (n images, usable classes)
+    moved : array, (usable classes, n images)
         Placements (AUC), or placements under a condition minus those without it (change of AUC).
     labels, patients : array of int, (n images,)
     n_patients : int
@@ -103,13 +109,11 @@ def auc_influences(
     seen = int((np.bincount(patients, minlength=n_patients) > 0).sum())
     bounds = (0.0, 1.0) if plain else (-1.0, 1.0)
     found: dict[int, PatientInfluence] = {}
-    for column, c in enumerate(usable_classes(labels, n_classes)):
-        values, positive = moved[:, column], labels == c
+    for values, c in zip(moved, usable_classes(labels, n_classes), strict=True):
+        positive = labels == c
         n_positive = int(positive.sum())
         estimate = float(values[positive].mean())
-        residual = np.where(
-            positive, (values - estimate) / n_positive, (values - estimate) / (len(values) - n_positive)
-        )
+        residual = (values - estimate) / np.where(positive, n_positive, len(values) - n_positive)
         found[c] = PatientInfluence(
             estimate=estimate,
             influence=np.bincount(patients, weights=residual, minlength=n_patients).astype(np.float64),

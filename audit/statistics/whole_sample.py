@@ -20,7 +20,7 @@ def clean_curves(images: AlignedImages) -> Iterator[Curve]:
     """Yield AUC of each class against the rest, their mean, and the calibration error of the clean images."""
     everyone = np.ones(len(images.labels), dtype=np.bool_)
     yield from _aucs(_placed([images.clean_logits], everyone, images), everyone, images, plain=True)
-    yield "ece", "all", ece_change([(1.0, [images.clean])], images.patients, images.n_patients, everyone)
+    yield "ece", "all", ece_change([(1.0, *_clean(images))], images.patients, images.n_patients, everyone)
 
 
 def curve_changes(
@@ -45,9 +45,14 @@ def curve_changes(
     edited, other = _placed(applied.logits, population, images), _placed(before, population, images)
     moved = None if edited is None or other is None else edited - other
     yield from _aucs(moved, population, images, plain=False)
-    reference = [images.clean] if placebo is None else list(placebo.outputs())
-    pair = [(1.0, list(applied.outputs())), (-1.0, reference)]
+    edit = applied.changes
+    reference = _clean(images) if placebo is None else (placebo.changes.confidence, placebo.changes.correct)
+    pair = [(1.0, edit.confidence, edit.correct), (-1.0, *reference)]
     yield "ece", "all", ece_change(pair, images.patients, images.n_patients, population)
+
+
+def _clean(images: AlignedImages) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    return images.clean.confidence[None], images.clean.correct[None]
 
 
 def _placed(
