@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.conditions import Condition
 from audit.statistics.alignment import AlignedImages, AppliedChanges
-from audit.statistics.clusters import PatientSums, Scale, sum_by_patient
+from audit.statistics.clusters import PatientCells, PatientSums, Scale
 from audit.statistics.detector_misses import FinderRecall, corrected_effect
 from audit.statistics.direction import TO_DONOR, donor_direction
 from audit.statistics.jackknife import PatientInfluence
@@ -58,6 +59,44 @@ class Estimand:
     """What a reader must know beside the method of the interval."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Population:
+    """Images behind effects, and how they add up within patients: found once, whatever number of measures is taken."""
+
+    images: AlignedImages
+    """All n images."""
+    chosen: NDArray[np.bool_]
+    """(n,) those that count."""
+
+    @cached_property
+    def _by_patient(self) -> PatientCells:
+        return PatientCells(self.images.patients, self.images.n_patients, self.chosen)
+
+    @cached_property
+    def _by_class(self) -> PatientCells:
+        return PatientCells(self.images.patients, self.images.n_patients, self.chosen, self.images.labels)
+
+    def sums(self, measure: str, values: NDArray[np.float64], scale: Scale) -> PatientSums | None:
+        """Reduce a measure to sums within patients; None where no image counts."""
+        if not self.chosen.any():
+            return None
+        cells = self._by_class if measure == "balanced_accuracy" else self._by_patient
+        spread = _spread(measure, self.images)
+        return cells.sums(values, scale=scale, counted=measure in _COUNTED, spread=spread)
+
+    def sums_by_class(self, measure: str, values: NDArray[np.float64], scale: Scale) -> dict[str, PatientSums]:
+        """Reduce a measure to sums within patients, `class=name` -> its images; classes without any are left out."""
+        if not self.chosen.any():
+            return {}
+        whole = self._by_class.sums(values, scale=scale, counted=measure in _COUNTED)
+        names = [f"class={self.images.classes[index]}" for index in self._by_class.strata]
+        return {name: whole.stratum(row) for row, name in enumerate(names)}
+
+    def only(self, members: NDArray[np.bool_]) -> _Population:
+        """Return those of the images that are among the members."""
+        return _Population(images=self.images, chosen=self.chosen & members)
+
+
 def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
     """Yield how well the clean images are told: accuracy and recalls, AUCs, likelihood, calibration; then subgroups."""
     correct = images.clean.correct.astype(np.float64)
@@ -66,11 +105,11 @@ def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
     wanted += [("recall", group, members) for group, members in images.class_members().items()]
     wanted += [("accuracy", group, members) for group, members in images.subgroups.items()]
     for measure, group, members in wanted:
-        sums = _sums(measure, correct, images, members, scale="proportion")
+        sums = _Population(images=images, chosen=members).sums(measure, correct, "proportion")
         note = _missing_classes(measure, sums, images)
         yield Estimand(condition="clean", placebo=None, measure=measure, group=group, data=sums, note=note)
     for measure, values in (("nll", images.clean.nll), ("brier", images.clean.brier)):
-        sums = _sums(measure, values, images, everyone, scale="unbounded")
+        sums = _Population(images=images, chosen=everyone).sums(measure, values, "unbounded")
         yield Estimand(condition="clean", placebo=None, measure=measure, group="all", data=sums)
     for measure, group, influence in clean_curves(images):
         yield Estimand(condition="clean", placebo=None, measure=measure, group=group, data=influence)
@@ -99,6 +138,7 @@ def condition_estimands(
         How much text the finder finds; masking's effect is then given for a finder that misses none, too.
     """
     population = applied.everywhere if placebo is None else applied.everywhere & placebo.everywhere
+    counted = _Population(images=images, chosen=population)
     headline = _HEADLINES.get(condition.role, "total_variation")
     towards = _directions(applied, applied, images, paired=True)
     yield from _contrast(
@@ -106,8 +146,7 @@ def condition_estimands(
         None,
         {**applied.changes.changes, **towards},
         applied.changes.flipped,
-        population,
-        images,
+        counted,
         headline="total_variation",
         judged=("accuracy",) if condition.judged and placebo is None else (),
         tested=placebo is None,
@@ -127,8 +166,7 @@ def condition_estimands(
         condition.placebo,
         differences,
         flipped,
-        population,
-        images,
+        counted,
         headline=headline,
         judged=_JUDGED[condition.role] if condition.judged else (),
         tested=True,
@@ -155,9 +193,10 @@ def condition_estimands(
             tested=True,
             note=recall.note,
         )
-    for group, members in {**images.class_members(), **images.subgroups}.items():
-        chosen = population & members
-        sums = _sums(headline, moved, images, chosen, scale="difference")
+    groups: dict[str, PatientSums | None] = {**counted.sums_by_class(headline, moved, "difference")}
+    groups |= {g: counted.only(members).sums(headline, moved, "difference") for g, members in images.subgroups.items()}
+    members_of = {**images.class_members(), **images.subgroups}
+    for group, sums in groups.items():
         if sums is not None and sums.n_patients >= MIN_GROUP_PATIENTS:
             yield Estimand(
                 condition=condition.name,
@@ -165,7 +204,7 @@ def condition_estimands(
                 measure=headline,
                 group=group,
                 data=sums,
-                discordant=int(flipped[chosen].sum()),
+                discordant=int(np.count_nonzero(flipped & population & members_of[group])),
                 tested=True,
             )
 
@@ -185,13 +224,13 @@ def _contrast(
     placebo: str | None,
     changes: Mapping[str, NDArray[np.float64]],
     flipped: NDArray[np.bool_],
-    population: NDArray[np.bool_],
-    images: AlignedImages,
+    population: _Population,
     *,
     headline: str,
     judged: tuple[str, ...],
     tested: bool,
 ) -> Iterator[Estimand]:
+    images = population.images
     values: dict[str, NDArray[np.float64]] = {
         "accuracy": changes["accuracy"],
         "balanced_accuracy": changes["accuracy"],
@@ -204,21 +243,21 @@ def _contrast(
         headline: _headline_changes(headline, changes),
         **{name: changes[name] for name in TO_DONOR if name in changes},
     }
-    wanted = [(measure, "all", population, moved) for measure, moved in values.items()]
-    wanted += [
-        ("recall", group, population & members, changes["accuracy"])
-        for group, members in images.class_members().items()
-    ]
-    for measure, group, chosen, moved in wanted:
-        told = chosen & ~np.isnan(moved) if measure in TO_DONOR else chosen
-        sums = _sums(measure, moved, images, told, scale=_scale(measure, placebo))
+    recalls = population.sums_by_class("recall", changes["accuracy"], _scale("recall", placebo))
+    found = []
+    for measure, moved in values.items():
+        told = population.only(~np.isnan(moved)) if measure in TO_DONOR else population
+        found.append((measure, "all", told.chosen, told.sums(measure, moved, _scale(measure, placebo))))
+    for group, members in images.class_members().items():
+        found.append(("recall", group, population.chosen & members, recalls.get(group)))
+    for measure, group, chosen, sums in found:
         yield Estimand(
             condition=name,
             placebo=placebo,
             measure=measure,
             group=group,
             data=sums,
-            discordant=int(flipped[told].sum()),
+            discordant=int(np.count_nonzero(flipped & chosen)),
             judged=measure in judged,
             tested=tested,
             note=_missing_classes(measure, sums, images),
@@ -235,21 +274,6 @@ def _scale(measure: str, placebo: str | None) -> Scale:
 def _headline_changes(headline: str, changes: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return (n,) total variation, or for sufficiency the probability of the true class that the edit tells more of."""
     return 0.0 - changes["harm"] if headline == "sufficiency" else changes["total_variation"]
-
-
-def _sums(
-    measure: str, values: NDArray[np.float64], images: AlignedImages, population: NDArray[np.bool_], *, scale: Scale
-) -> PatientSums | None:
-    return sum_by_patient(
-        values,
-        images.patients,
-        images.n_patients,
-        population=population,
-        scale=scale,
-        counted=measure in _COUNTED,
-        strata=images.labels if measure == "balanced_accuracy" else None,
-        spread=_spread(measure, images),
-    )
 
 
 def _spread(measure: str, images: AlignedImages) -> float:
