@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from audit.errors import ModelError
 from audit.files import write_atomically
-from reports.words import number
+from reports.html import environment, frame
+from reports.paper import PaperNetwork, paper_network
+from reports.training import Matrix, own_matrix, paper_matrix
 
 WIDTH_PX, HEIGHT_PX = 760, 380
 _LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 60, 90, 16, 48
@@ -41,6 +39,10 @@ class Network:
     """Test accuracy of every phase's best network."""
     test: Mapping[str, Any]
     """Figures of the final network."""
+    matrices: tuple[Matrix, ...]
+    """Its confusion matrix, and the paper's beside it where it is one of the paper's networks."""
+    paper: PaperNetwork | None
+    """The paper's network of its name; None for any other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,27 +68,22 @@ def render_curves(folders: Sequence[Path], out: Path) -> Path:
         If a folder holds no bundle, or one that does not tell its test accuracy by phase.
     """
     networks = [_read(folder) for folder in folders]
-    environment = Environment(
-        loader=PackageLoader("templates", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number)
-    style = (resources.files("templates") / "report.css").read_text(encoding="utf-8").strip()
     lines, x_ticks, y_ticks = _lines(networks)
-    page = environment.get_template("curves.html.j2").render(
-        networks=networks,
-        lines=lines,
-        x_ticks=x_ticks,
-        y_ticks=y_ticks,
-        width=WIDTH_PX,
-        height=HEIGHT_PX,
-        left=_LEFT_PX,
-        right=WIDTH_PX - _RIGHT_PX,
-        bottom=HEIGHT_PX - _BOTTOM_PX,
-        style=Markup(style),  # noqa: S704  # our own file
+    page = (
+        environment()
+        .get_template("curves.html.j2")
+        .render(
+            networks=networks,
+            lines=lines,
+            x_ticks=x_ticks,
+            y_ticks=y_ticks,
+            width=WIDTH_PX,
+            height=HEIGHT_PX,
+            left=_LEFT_PX,
+            right=WIDTH_PX - _RIGHT_PX,
+            bottom=HEIGHT_PX - _BOTTOM_PX,
+            **frame(script=False),
+        )
     )
     write_atomically(out, page.encode("utf-8", "xmlcharrefreplace"))
     return out
@@ -99,6 +96,8 @@ def _read(folder: Path) -> Network:
         ends = document["metrics"]["curves"]["phases"]
         story = document["provenance"]
         hours = story.get("hours")
+        own = own_matrix(document["metrics"], str(document["name"]))
+        paper = paper_network(story.get("network"), own.classes if own else ())
         return Network(
             name=str(document["name"]),
             architecture=str(document["architecture"]),
@@ -107,6 +106,8 @@ def _read(folder: Path) -> Network:
             epochs=tuple(int(end["epoch"]) for end in ends),
             accuracies=tuple(float(end["found"]["accuracy"]) for end in ends),
             test=dict(document["metrics"]["test"]),
+            matrices=tuple(m for m in (own, paper_matrix(paper, own)) if m is not None),
+            paper=paper,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(

@@ -14,13 +14,14 @@ from markupsafe import Markup
 
 from audit.files import write_atomically
 from audit.results import Effect
-from reports import doses, relevance, words
+from reports import doses, relevance, training, words
 from reports.checklist import checklist
 from reports.figures import WIDTH_PX, accuracy_dots, effect_forest
 from reports.limits import MIN_PATIENTS, deviations, limitations
 from reports.markers import marker_rows
 from reports.runfolder import HEADLINES, RunView, read_run
 from reports.signoff import ANSWERS, evidence_digest, findings
+from reports.training import training_story
 
 OPEN_EXAMPLES = 12
 # Maps that stay as alike as this although every weight was shuffled show the images, not the network.
@@ -79,13 +80,13 @@ def environment() -> Environment:
     return found
 
 
-def frame() -> dict[str, Any]:
+def frame(*, script: bool = True) -> dict[str, Any]:
     """Return what every page is framed by: style, script, and the policy that admits these two alone."""
-    style, script = _asset("report.css"), _asset("report.js")
+    style, ours = _asset("report.css"), _asset("report.js") if script else ""
     return {
-        "policy": _policy(style, script),
+        "policy": _policy(style, ours),
         "style": Markup(style),  # noqa: S704  # our own file, and its hash is in the policy
-        "script": Markup(script),  # noqa: S704
+        "script": Markup(ours),  # noqa: S704
     }
 
 
@@ -110,7 +111,9 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             scatter=relevance.validity_scatter(run),
             subgroups=_subgroups(run),
             controls=_controls(run),
-            curves=_curves(run),
+            story=training_story(run),
+            chart_width=training.WIDTH_PX,
+            chart_height=training.HEIGHT_PX,
             open_examples=OPEN_EXAMPLES,
             dropped=dropped,
             markers=marker_rows(run),
@@ -137,8 +140,9 @@ def _policy(style: str, script: str) -> str:
     def digest(text: str) -> str:
         return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
+    runs = f"script-src 'sha256-{digest(script)}'; " if script else ""
     return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest(style)}'; script-src 'sha256-{digest(script)}'; "
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest(style)}'; {runs}"
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -193,11 +197,3 @@ def _controls(run: RunView) -> list[tuple[str, str, bool]]:
             )
         )
     return found
-
-
-def _curves(run: RunView) -> list[dict[str, object]]:
-    """Return the training story, as far as the bundle tells it: a row an epoch."""
-    metrics = run.plan["model"].get("training", {}).get("metrics", {})
-    curves = metrics.get("curves") if isinstance(metrics, dict) else None
-    epochs = curves.get("epochs", []) if isinstance(curves, dict) else []
-    return [dict(row) for row in epochs if isinstance(row, dict)]
