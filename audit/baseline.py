@@ -11,6 +11,21 @@ from audit.baseline_file import AcceptedBaseline, read_baseline
 from audit.predictions import FinishedRun, read_finished
 from audit.results import Effect
 from audit.statistics.comparison import ImageValues, compare_images, incomparable, measure_images
+from audit.store import check_run
+
+
+def check_baseline(path: Path) -> None:
+    """Refuse a baseline that cannot be used, before anything is computed.
+
+    Raises
+    ------
+    StoreError
+        If it is no run folder and no baseline file, or was edited.
+    """
+    if path.suffix == ".json":
+        read_baseline(path)
+    else:
+        check_run(path)
 
 
 class Baseline:

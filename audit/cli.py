@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -81,6 +82,7 @@ def run_command(
     runs: Annotated[str | None, typer.Option(help="Folder for run folders.")] = None,
     cache: CacheOption = None,
     gate: Annotated[bool, typer.Option("--gate", help="Judge, by the default rules if none are configured.")] = False,
+    baseline: BaselineOption = None,
     as_json: Json = False,
 ) -> None:
     """Audit a model: edit its test images, measure what moves, write the report."""
@@ -102,9 +104,13 @@ def run_command(
         runs=runs,
         cache=cache,
     )
+    if baseline is not None:
+        settings = replace(settings, gate={**(settings.gate or {}), "baseline": str(baseline)})
     from audit.commands import auditing
 
-    raise typer.Exit(auditing.run(settings, gate=gate, as_json=as_json, command=["audit", *sys.argv[1:]]))
+    raise typer.Exit(
+        auditing.run(settings, gate=gate or baseline is not None, as_json=as_json, command=["audit", *sys.argv[1:]])
+    )
 
 
 @app.command("plan")
@@ -291,12 +297,24 @@ def curves_command(
 
 
 @app.command("gate")
-def gate_command(run: RunArgument, baseline: BaselineOption = None, as_json: Json = False) -> None:
+def gate_command(
+    run: RunArgument,
+    baseline: BaselineOption = None,
+    junit: Annotated[Path | None, typer.Option(help="JUnit XML to write.")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="SARIF file to write, for code scanning.")] = None,
+    code_quality: Annotated[Path | None, typer.Option(help="GitLab code quality report to write.")] = None,
+    github: Annotated[bool, typer.Option("--github", help="Print annotations, and fill the step summary.")] = False,
+    as_json: Json = False,
+) -> None:
     """Judge a finished run by the gates of audit.toml."""
     from audit.commands import auditing
     from audit.config import load_settings
 
-    raise typer.Exit(auditing.gate(run, load_settings({}, Path()).gate, baseline=baseline, as_json=as_json))
+    if github and as_json:
+        raise typer.BadParameter("--json prints one object and nothing else; leave out --github, or --json")
+    outputs = auditing.GateOutputs(junit=junit, sarif=sarif, code_quality=code_quality, github=github)
+    table = load_settings({}, Path()).gate
+    raise typer.Exit(auditing.gate(run, table, outputs, baseline=baseline, as_json=as_json))
 
 
 @app.command("diff")

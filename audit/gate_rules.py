@@ -184,11 +184,11 @@ def config_for(
 
 
 def with_rises(config: GateConfig) -> GateConfig:
-    """Let every limit hold for the rise since the baseline too: what the default rules do where a baseline is named."""
+    """Let every maximum hold for the rise since the baseline too: what the default rules do where a baseline is named."""
     rises = tuple(
         replace(rule, id=f"{rule.id}-rise", against="baseline", reason="It must not have risen since the baseline.")
         for rule in config.rules
-        if rule.against == "limit"
+        if rule.against == "limit" and rule.operator == "<=" and rule.metric in COMPARED
     )
     return replace(config, rules=config.rules + rises)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from audit.baseline import Baseline
+from audit.baseline import Baseline, check_baseline
 from audit.cohorts import audited_cohort, out_of_reach
 from audit.conditions import Suite, load_suite
 from audit.config import Settings
@@ -33,6 +33,7 @@ from audit.source_probe import MAX_IMAGES, probe_sources
 from audit.statistics.detector_misses import FinderRecall, read_recall
 from audit.statistics.doses import measure_trends
 from audit.statistics.effects import DEFAULT_TOLERANCES, measure_effects
+from audit.statistics.planted import check_planted
 from audit.store import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
 from audit.text.cache import RegionCache
 from audit.text.detectors import TextDetector, make_detector
@@ -84,6 +85,8 @@ def prepare(settings: Settings, *, judge_gates: bool) -> Preparation:
     tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
     recall = read_recall(settings.recall, bundle.classes)
     gate = config_for(settings.gate, suite, tolerances, asked=judge_gates, impossible=impossible)
+    if gate is not None and gate.baseline:
+        check_baseline(Path(gate.baseline))
     return Preparation(
         bundle=bundle,
         cohort=cohort,
@@ -150,17 +153,16 @@ def run_audit(
         run.write_json("conditions.json", {"conditions": read_uses(run, parts, suite)})
     with clock.stage("measuring effects"):
         table = read_predictions(run, parts, suite, records, bundle.classes)
-        effects = measure_effects(
-            table,
-            suite,
-            seed=settings.seed,
-            resamples=settings.resamples,
-            level=settings.level,
-            tolerances=prepared.tolerances,
-            recall=prepared.recall,
-        )
+        how: dict[str, Any] = {
+            "seed": settings.seed,
+            "resamples": settings.resamples,
+            "level": settings.level,
+            "tolerances": prepared.tolerances,
+        }
+        effects = measure_effects(table, suite, **how, recall=prepared.recall)
         trends = measure_trends(table, suite, seed=settings.seed, resamples=settings.resamples)
         run.write_json("effects.json", {"effects": effects, "trends": trends})
+        run.write_json("controls.json", {"planted": check_planted(table, suite, **how)})
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:
         if not run.has("source_probe.json"):
             probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from rich.console import Console
 
 from audit.commands.progress import Stages
 from audit.config import Settings
-from audit.errors import UsageError
+from audit.files import write_atomically
+from audit.plan import tool_version
 from audit.results import Effect, Verdict, effect_from_json, plain
 from audit.store import RunFolder, check_run
 
@@ -56,33 +58,29 @@ def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
     return code
 
 
-def gate(path: Path, table: Mapping[str, Any] | None, *, baseline: Path | None, as_json: bool) -> int:
-    """Judge a finished run by the gates of `audit.toml`, or by those that it was planned with."""
-    from audit.baseline import Baseline
-    from audit.gate_rules import config_from_plan, rules_from_config, with_rises
-    from audit.gates import exit_code, judge
-    from audit.predictions import read_finished
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateOutputs:
+    """Where a judgement is written besides standard output; None for nowhere."""
 
-    check_run(path)  # what was edited is not judged
-    run_folder = RunFolder(path)
-    plan = run_folder.read_json("plan.json")
-    planned = config_from_plan(plan)
-    config = planned if table is None else rules_from_config(table)
-    if not config.rules:
-        config = replace(config, rules=planned.rules)
-    if not config.rules:
-        raise UsageError(f"No gate is configured: neither has audit.toml a rule, nor was {path} planned with one.")
-    earlier = baseline or (Path(config.baseline) if config.baseline else None)
-    if earlier is not None and not any(rule.against == "baseline" for rule in config.rules):
-        if table is not None and table.get("rule"):
-            raise UsageError(
-                f"The baseline {earlier} would not be used: no rule has max_increase or max_decrease. Write one, or leave the "
-                "baseline out."
-            )
-        config = with_rises(config)
-    verdict = judge(
-        _effects(run_folder), config, None if earlier is None else Baseline(read_finished(path), earlier).change
-    )
+    junit: Path | None = None
+    """JUnit XML."""
+    sarif: Path | None = None
+    """SARIF 2.1.0."""
+    code_quality: Path | None = None
+    """GitLab's code quality report."""
+    github: bool = False
+    """Annotations on standard output, and the step summary where GitHub names a file for it."""
+
+
+def gate(
+    path: Path, table: Mapping[str, Any] | None, outputs: GateOutputs, *, baseline: Path | None, as_json: bool
+) -> int:
+    """Judge a finished run by the gates of `audit.toml`, or by those that it was planned with."""
+    from audit.gates import exit_code
+    from audit.rejudge import rejudge
+
+    verdict, policy = rejudge(path, table, baseline)
+    _write_outputs(verdict, outputs, RunFolder(path).read_json("plan.json")["model"]["name"], policy)
     if as_json:
         _print_json(path, verdict, path / "report.html", exit_code(verdict.status))
     else:
@@ -90,6 +88,30 @@ def gate(path: Path, table: Mapping[str, Any] | None, *, baseline: Path | None, 
             sys.stdout.write(f"{result.status:<13}{result.id}: {result.reason}\n")
         sys.stdout.write(f"{verdict.status}: {verdict.summary}\n")
     return exit_code(verdict.status)
+
+
+def _write_outputs(verdict: Verdict, outputs: GateOutputs, model: str, policy: str) -> None:
+    from audit.rule_lines import find_rule_lines
+    from reports.code_quality import code_quality_document
+    from reports.github import annotate, step_summary
+    from reports.junit import junit_document
+    from reports.sarif import sarif_document
+
+    if outputs.junit is not None:
+        write_atomically(outputs.junit, junit_document(verdict, model, undecided_blocks=policy != "pass"))
+    if outputs.sarif is None and outputs.code_quality is None and not outputs.github:
+        return
+    places = find_rule_lines([g.rule for g in verdict.gates], Path())
+    if outputs.sarif is not None:
+        write_atomically(outputs.sarif, sarif_document(verdict, places, tool_version()))
+    if outputs.code_quality is not None:
+        write_atomically(outputs.code_quality, code_quality_document(verdict, places))
+    if outputs.github:
+        sys.stdout.writelines(f"{line}\n" for line in annotate(verdict, places))
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        if summary:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(step_summary(verdict, model))
 
 
 def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:

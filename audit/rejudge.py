@@ -1,0 +1,67 @@
+"""A finished run judged anew: by other rules than it was planned with, or against a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from audit.baseline import Baseline
+from audit.errors import UsageError
+from audit.gate_rules import GateConfig, Policy, config_from_plan, rules_from_config, with_rises
+from audit.gates import judge
+from audit.predictions import read_finished
+from audit.results import Verdict, effect_from_json
+from audit.store import RunFolder, check_run
+
+
+def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None = None) -> tuple[Verdict, Policy]:
+    """Judge a finished run.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    table : mapping or None
+        The `[gate]` table of the configuration; without one, or without rules in it, those that the run was planned with.
+    baseline : Path, optional
+        What rules against the baseline compare with, before what the table names.
+
+    Returns
+    -------
+    tuple of (Verdict, str)
+        The judgement, and what an undecided rule does.
+
+    Raises
+    ------
+    StoreError
+        If the run or the baseline cannot be read, or was edited.
+    UsageError
+        If there is no rule, one matches nothing, or none uses the baseline.
+    """
+    check_run(path)  # what was edited is not judged
+    run = RunFolder(path)
+    planned = config_from_plan(run.read_json("plan.json"))
+    config = planned if table is None else rules_from_config(table)
+    if not config.rules:
+        config = replace(config, rules=planned.rules)
+    if not config.rules:
+        raise UsageError(f"No gate is configured: neither has audit.toml a rule, nor was {path} planned with one.")
+    earlier = baseline or (Path(config.baseline) if config.baseline else None)
+    if earlier is not None:
+        config = _using_baseline(config, earlier, written=bool(table and table.get("rule")))
+    compare = None if earlier is None else Baseline(read_finished(path), earlier).change
+    effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
+    return judge(effects, config, compare), config.inconclusive
+
+
+def _using_baseline(config: GateConfig, baseline: Path, *, written: bool) -> GateConfig:
+    if any(rule.against == "baseline" for rule in config.rules):
+        return config
+    if written:
+        raise UsageError(
+            f"The baseline {baseline} would not be used: no rule has max_increase or max_decrease. Write one, or leave the "
+            "baseline out."
+        )
+    return with_rises(config)

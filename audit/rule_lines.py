@@ -1,0 +1,62 @@
+"""Where in a configuration each gate rule stands: what annotations in a pull request point at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit.errors import UsageError
+
+_ID = re.compile(r"""(?:^|[\s,{])id\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)')""")
+_HEADER = re.compile(r"^\s*\[")
+_COMMENT = re.compile(r"^\s*#")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuleLine:
+    """The place of one rule."""
+
+    file: str
+    """Path of the file, relative to the working folder, with forward slashes."""
+    line: int
+    """From 1."""
+
+
+def find_rule_lines(rules: Sequence[str], folder: Path) -> dict[str, RuleLine]:
+    """Find the line of each rule: that of its table's header, or of its id in an inline table.
+
+    Parameters
+    ----------
+    rules : sequence of str
+        Ids. One that is not in the file, as the default rules are not, is placed at the file's first line.
+    folder : Path
+        Where audit.toml and pyproject.toml are looked for.
+
+    Raises
+    ------
+    UsageError
+        If there is neither file, so that there is nothing to point at.
+    """
+    name = next((n for n in ("audit.toml", "pyproject.toml") if (folder / n).is_file()), None)
+    if name is None:
+        raise UsageError(
+            "SARIF, code quality and annotations point at the line of each rule, but there is no audit.toml or pyproject.toml "
+            "here. Run the command where the configuration is, or write the rules into audit.toml."
+        )
+    lines = (folder / name).read_text(encoding="utf-8", errors="replace").splitlines()
+    wanted, found = set(rules), dict.fromkeys(rules, 1)
+    header = 0
+    for number, line in enumerate(lines, 1):
+        if _HEADER.match(line):
+            # A rule's header, or the header of another table: either way what came before ends here.
+            header = number if "rule" in line else 0
+        if _COMMENT.match(line):
+            continue
+        for match in _ID.finditer(line):
+            rule = match[1] if match[1] is not None else match[2]
+            if rule in wanted:
+                wanted.discard(rule)
+                found[rule] = number if "{" in line or not header else header
+    return {rule: RuleLine(file=name, line=line) for rule, line in found.items()}

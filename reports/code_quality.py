@@ -1,0 +1,39 @@
+"""GitLab's code quality report: every gate that did not pass, at the line of its rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from audit.results import Verdict, to_json
+from audit.rule_lines import RuleLine
+from reports.sarif import fingerprint
+
+_SEVERITIES = {("fail", "error"): "critical", ("inconclusive", "error"): "major", ("fail", "warn"): "minor"}
+
+
+def code_quality_document(verdict: Verdict, places: Mapping[str, RuleLine]) -> bytes:
+    """Write gates as GitLab reads them.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        The judged gates; a passed one is left out, so that its finding counts as fixed.
+    places : mapping
+        Rule id -> its line.
+    """
+    findings = []
+    for gate in verdict.gates:
+        if gate.status == "pass":
+            continue
+        place = places[gate.rule or gate.id]
+        findings.append(
+            {
+                "description": f"{gate.id}: {gate.status}. {gate.reason}",
+                "check_name": f"audit/{gate.rule or gate.id}",
+                # Findings with one fingerprint are merged, so it names the gate, not only the rule.
+                "fingerprint": fingerprint(gate),
+                "severity": _SEVERITIES.get((gate.status, gate.level), "info"),
+                "location": {"path": place.file, "lines": {"begin": place.line}},
+            }
+        )
+    return to_json(findings).encode()

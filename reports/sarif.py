@@ -1,0 +1,87 @@
+"""SARIF 2.1.0: every gate that did not pass, at the line of its rule, for code scanning."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from audit.results import GateResult, Verdict, to_json
+from audit.rule_lines import RuleLine
+
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_LEVELS = {("fail", "error"): "error", ("inconclusive", "error"): "warning"}
+
+
+def sarif_document(verdict: Verdict, places: Mapping[str, RuleLine], tool_version: str) -> bytes:
+    """Write gates as a SARIF log.
+
+    A failed rule is an error, an undecided one a warning, what is only a warning a note; a passed one gives no result, so that
+    its alert is closed. The fingerprint holds the rule, metric and place, not the figures: an alert stays the same
+    alert while its figures move.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        The judged gates.
+    places : mapping
+        Rule id -> its line. Code scanning refuses a whole upload in which one result has none.
+    tool_version : str
+        Of this package.
+    """
+    rules = {gate.rule or gate.id: gate for gate in reversed(verdict.gates)}
+    names = sorted(rules)
+    log = {
+        "$schema": _SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "audit",
+                        "version": tool_version,
+                        "rules": [_rule(name, rules[name]) for name in names],
+                    }
+                },
+                "results": [
+                    _result(gate, places, names.index(gate.rule or gate.id))
+                    for gate in verdict.gates
+                    if gate.status != "pass"
+                ],
+            }
+        ],
+    }
+    return to_json(log).encode()
+
+
+def fingerprint(gate: GateResult) -> str:
+    """Return what names a gate over time: its id, metric and place, without figures."""
+    return hashlib.sha256(f"{gate.id}\0{gate.metric}\0{gate.where}".encode()).hexdigest()
+
+
+def _rule(name: str, gate: GateResult) -> dict[str, Any]:
+    return {
+        "id": name,
+        "shortDescription": {"text": f"{gate.metric} must be {gate.operator} {gate.expected:g}"},
+        "defaultConfiguration": {"level": "error" if gate.level == "error" else "note"},
+    }
+
+
+def _result(gate: GateResult, places: Mapping[str, RuleLine], index: int) -> dict[str, Any]:
+    rule = gate.rule or gate.id
+    place = places[rule]
+    return {
+        "ruleId": rule,
+        "ruleIndex": index,
+        "level": _LEVELS.get((gate.status, gate.level), "note"),
+        "message": {"text": f"{gate.id}: {gate.status}. {gate.reason}"},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": place.file, "uriBaseId": "%SRCROOT%"},
+                    "region": {"startLine": place.line},
+                }
+            }
+        ],
+        "partialFingerprints": {"auditGate/v1": fingerprint(gate)},
+    }
