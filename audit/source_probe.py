@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn.linear_model import Ridge
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -245,10 +245,11 @@ def _areas(values: Table, targets: NDArray[np.int_], fold: NDArray[np.intp], n_s
         # A penalty as large as the number of columns: on standardised columns that is a signal-to-noise ratio of one.
         model = make_pipeline(StandardScaler(), Ridge(alpha=values.shape[1]))
         scores[test] = model.fit(values[~test], flat[~test]).predict(values[test])
-    scores = scores.reshape(one_hot.shape)
-    return np.array(
-        [
-            np.mean([roc_auc_score(one_hot[:, b, s], scores[:, b, s]) for s in range(n_sources)])
-            for b in range(targets.shape[1])
-        ]
-    )
+    # The area is the rank sum of the positives (Mann & Whitney 1947): one sort a column, where a library's function checks its
+    # input thousands of times over, which took two thirds of a small audit.
+    ranks = rankdata(scores, axis=0)
+    n_positive = flat.sum(axis=0)
+    n_pairs = n_positive * (len(flat) - n_positive)
+    areas: Table = ((ranks * flat).sum(axis=0) - n_positive * (n_positive + 1) / 2) / n_pairs
+    averaged: Table = areas.reshape(targets.shape[1], n_sources).mean(axis=1)
+    return averaged

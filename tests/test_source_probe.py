@@ -11,7 +11,7 @@ from PIL import Image
 
 from audit.models.bundle import load_bundle
 from audit.records import Record, TextRegion
-from audit.source_probe import N_PERMUTATIONS, SourceProbe, probe_sources
+from audit.source_probe import N_PERMUTATIONS, SourceProbe, _areas, probe_sources
 
 LABELS = ("normal", "covid")
 
@@ -92,3 +92,28 @@ def test_penultimate_is_what_the_head_reads(write_bundle: Callable[..., Path]) -
     logits, features = bundle.penultimate(inputs)
     assert torch.allclose(bundle.network.classifier(features), logits, atol=1e-6)
     assert torch.equal(logits, bundle.logits(inputs))
+
+
+def test_areas_are_those_of_every_pair_of_images() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.normal(0, 1, (24, 4))
+    values[:, 3] = 1.0  # a column without a spread, so that scores are equal in places
+    fold = np.arange(24) % 4
+    targets = rng.integers(0, 3, (24, 5))
+    found = _areas(values, targets, fold, 3)
+    for b in range(5):
+        areas = []
+        for source in range(3):
+            hit = (targets[:, b] == source).astype(float)
+            score = np.zeros(24)
+            for number in range(4):
+                train, test = fold != number, fold == number
+                mean, spread = values[train].mean(0), values[train].std(0)
+                spread[spread == 0] = 1.0
+                x = (values - mean) / spread
+                centred = hit[train] - hit[train].mean()
+                weight = np.linalg.solve(x[train].T @ x[train] + 4 * np.eye(4), x[train].T @ centred)
+                score[test] = x[test] @ weight + hit[train].mean()
+            wins = [(i > j) + 0.5 * (i == j) for i in score[hit == 1] for j in score[hit == 0]]
+            areas.append(np.mean(wins))
+        assert found[b] == pytest.approx(np.mean(areas), abs=1e-9)
