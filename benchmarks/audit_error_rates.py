@@ -1,9 +1,10 @@
 """How often an audit calls a network sensitive that is not, and how often it finds a shortcut that is there.
 
-Trains a small network C on phantoms whose words tell nothing, and one on phantoms whose words go with the class; then audits
-each on new phantoms, again and again, and prints the share of audits with any sensitive verdict, with Wilson's interval.
+Trains a small network C on phantoms whose words tell nothing, and one on phantoms of which a fifth of one class carries a word
+that no other film has; then audits each on new phantoms, again and again, and prints the share of audits with any sensitive verdict,
+and with any declared effect that is more than chance (adjusted p below 0.05), with Wilson's interval.
 
-    python benchmarks/audit_error_rates.py [--null 200] [--planted 50] [--association 0.9] [--films 300] [--suite quick]
+    python benchmarks/audit_error_rates.py [--null 200] [--planted 50] [--share 0.2] [--films 300] [--suite quick] [--first 0]
 """
 
 from __future__ import annotations
@@ -15,26 +16,38 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from painted_word import paint_word
 
 from audit.config import Settings
 from audit.run import run_audit
 from audit.statistics.intervals import wilson_limits
 from audit.store import RunFolder
 from training.chain import train_network
-from training.phantom.cohort import make_phantoms
+from training.phantom.cohort import CLASSES, make_phantoms
 from training.recipes import load_recipe
 
 
-def trained(folder: Path, association: float, seed: int) -> Path:
-    """Train C on phantoms whose words (and sources) go with the class with this probability."""
+def cohort(folder: Path, n_films: int, share: float, seed: int) -> Path:
+    """Make phantoms whose words and sources tell nothing, but for the word painted on a share of one class."""
+    plain = make_phantoms(folder / "plain", task="classes", n_images=n_films, seed=seed)
+    if share == 0:
+        return plain
+    boxes = plain.parent / "boxes.json"
+    return paint_word(plain, folder / "painted", label=CLASSES[-1], share=share, seed=seed, boxes=boxes)
+
+
+def trained(folder: Path, share: float, seed: int) -> Path:
+    """Train C on such phantoms."""
     findings = make_phantoms(folder / "findings", task="findings", n_images=240, seed=seed + 1)
-    films = make_phantoms(folder / "films", task="classes", n_images=390, seed=seed + 2, word_association=association)
+    films = cohort(folder / "films", 390, share, seed + 2)
     return train_network("C", films, load_recipe("demo"), folder / "C", findings_manifest=findings, seed=seed)
 
 
-def audited(bundle: Path, folder: Path, association: float, seed: int, n_films: int, suite: str) -> list[str]:
-    """Audit a bundle on new phantoms; return the names of what was called sensitive."""
-    films = make_phantoms(folder / "films", task="classes", n_images=n_films, seed=seed, word_association=association)
+def audited(
+    bundle: Path, folder: Path, share: float, seed: int, n_films: int, suite: str
+) -> tuple[list[str], list[str]]:
+    """Audit a bundle on new phantoms; return the names of what was called sensitive, and of what is more than chance."""
+    films = cohort(folder / "films", n_films, share, seed)
     settings = Settings(
         model=str(bundle),
         data=str(films),
@@ -50,38 +63,45 @@ def audited(bundle: Path, folder: Path, association: float, seed: int, n_films: 
     )
     run, _ = run_audit(settings, judge_gates=False, command=["benchmark"], on_stage=lambda _name, _steps: lambda: None)
     effects = RunFolder(run).read_json("effects.json")["effects"]
-    return [f"{e['condition']} {e['measure']}" for e in effects if e["verdict"] == "sensitive"]
+    declared = [
+        e for e in effects if e["family"] == "declared" and e["measure"] in ("shortcut_sensitivity", "sufficiency")
+    ]
+    sensitive = [f"{e['condition']} {e['measure']}" for e in effects if e["verdict"] == "sensitive"]
+    return sensitive, [e["condition"] for e in declared if e["estimate"] > 0 and e["p_adjusted"] < 0.05]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--null", type=int, default=200)
     parser.add_argument("--planted", type=int, default=50)
-    parser.add_argument("--association", type=float, default=0.9)
+    parser.add_argument("--share", type=float, default=0.2)
     parser.add_argument("--films", type=int, default=300)
     parser.add_argument("--suite", default="quick")
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first audit, to share the work between processes"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
-    for name, association, audits in (("null", 0.0, options.null), ("planted", options.association, options.planted)):
+    for name, share, audits in (("null", 0.0, options.null), ("planted", options.share, options.planted)):
         if audits == 0:
             continue
         with tempfile.TemporaryDirectory() as temporary:
-            bundle = trained(Path(temporary), association, seed=7)
-            found: list[list[str]] = []
-            for number in range(audits):
+            bundle = trained(Path(temporary), share, seed=7)
+            found: list[tuple[list[str], list[str]]] = []
+            for number in range(options.first, options.first + audits):
                 with tempfile.TemporaryDirectory() as place:
-                    seed = 10_000 + number
-                    found.append(audited(bundle, Path(place), association, seed, options.films, options.suite))
-                hits = sum(map(bool, found))
-                low, high = wilson_limits(hits, len(found), 1.96)
-                print(
-                    f"{name}, association {association:g}: {hits} of {len(found)} audits call something sensitive, "
-                    f"{hits / len(found):.3f} [{low:.3f}, {high:.3f}]",
-                    flush=True,
-                )
-            names, counts = np.unique([what for one in found for what in one], return_counts=True)
-            print(*(f"  {what}: {count}" for what, count in zip(names, counts, strict=True)), sep="\n")
+                    found.append(audited(bundle, Path(place), share, 10_000 + number, options.films, options.suite))
+                for what, index in (("something sensitive", 0), ("an effect beyond chance", 1)):
+                    hits = sum(bool(one[index]) for one in found)
+                    low, high = wilson_limits(hits, len(found), 1.96)
+                    print(
+                        f"{name}: {hits} of {len(found)} audits find {what}, {hits / len(found):.3f} [{low:.3f}, {high:.3f}]",
+                        flush=True,
+                    )
+            for index in (0, 1):
+                names, counts = np.unique([what for one in found for what in one[index]], return_counts=True)
+                print(*(f"  {what}: {count}" for what, count in zip(names, counts, strict=True)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,157 @@
+"""Does the gate see a network that learned one word too many? A network, and the same one after an epoch with a painted word.
+
+On a copy of a cohort a word is painted on `--share` of the COVID-19 films; training films teach it, test films show it. Audited
+on the same test films are the network as it was, the same with other draws, and the network after one more epoch. The rule
+is `max_increase` on the shortcut sensitivity of the text; the baseline is the network as it was, accepted into a file.
+
+    python benchmarks/gate_ratchet.py --model FOLDER [--data MANIFEST] [--share 0.3] [--limit 0.02] [--few 40] [--keep FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from painted_word import paint_word
+from torch.nn import functional
+
+from audit.images import read_gray
+from audit.manifests import load_cohort
+from audit.models.bundle import Bundle, load_bundle, save_bundle
+
+LABEL = "covid"
+RULE = """[gate]
+min_images = 30
+
+[[gate.rule]]
+id = "text-not-worse"
+metric = "shortcut_sensitivity"
+where = {{ condition = "text-mask-black" }}
+max_increase = {limit}
+reason = "Printed words must not come to decide"
+"""
+
+
+def fine_tuned(bundle: Bundle, manifest: Path, ignore: tuple[str, ...], rate: float, seed: int) -> torch.nn.Module:
+    """Train the whole network for one epoch on the training films of the painted cohort."""
+    cohort = load_cohort(manifest, classes=bundle.classes, ignore_labels=ignore)
+    records = [r for r in cohort.labelled() if bundle.splits.get(r.id) == "train"]
+    network = bundle.network.requires_grad_(True).train()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate)
+    torch.manual_seed(seed)
+    order = np.random.default_rng(seed).permutation(len(records))
+    for start in range(0, len(order) - 1, 16):
+        batch = [records[i] for i in order[start : start + 16]]
+        inputs = torch.stack([bundle.preprocessing.prepare(read_gray(r.path)) for r in batch])
+        targets = torch.tensor([bundle.classes.index(str(r.label)) for r in batch])
+        loss = functional.cross_entropy(network(inputs), targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        print(f"\rfine-tuning: {start + len(batch)} of {len(order)}, loss {loss.item():.3f}", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    return network.eval().requires_grad_(False)
+
+
+def few_of(manifest: Path, bundle: Bundle, n_films: int, target: Path) -> Path:
+    """Write a manifest of the first test films, as many of each class."""
+    with manifest.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if bundle.splits.get(row["id"]) == "test"]
+    each = -(-n_films // len(bundle.classes))
+    chosen = [row for label in bundle.classes for row in [r for r in rows if r["label"] == label][:each]][:n_films]
+    with target.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(chosen[0]))
+        writer.writeheader()
+        writer.writerows(chosen)
+    return target
+
+
+def command(*arguments: object, cwd: Path) -> tuple[int, str]:
+    """Run `audit` as a user would; return its exit code and what it printed."""
+    found = subprocess.run(
+        [sys.executable, "-m", "audit", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    if found.returncode in (2, 4):
+        raise SystemExit(found.stderr)
+    return found.returncode, found.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("AUDIT_CXR_DIR", "../shared/cxr")) / "manifest.csv"
+    )
+    parser.add_argument("--ignore-label", nargs="*", default=["other"])
+    parser.add_argument("--share", type=float, default=0.3)
+    parser.add_argument("--limit", type=float, default=0.02)
+    parser.add_argument("--few", type=int, default=40)
+    parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--suite", default="quick")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, default=None)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as temporary:
+        place = (options.keep or Path(temporary)).resolve()
+        place.mkdir(parents=True, exist_ok=True)
+        model = options.model.resolve()
+        bundle = load_bundle(model)
+        painted = place / "painted" / "manifest.csv"
+        if not painted.exists():
+            paint_word(options.data.resolve(), painted.parent, label=LABEL, share=options.share, seed=options.seed)
+        worse = place / "models" / "painted"
+        if not (worse / "model.json").exists():
+            save_bundle(
+                worse,
+                fine_tuned(bundle, painted, tuple(options.ignore_label), options.rate, options.seed),
+                name="painted",
+                architecture=bundle.architecture,
+                classes=bundle.classes,
+                preprocessing=bundle.preprocessing,
+                provenance={"started_from": bundle.digest, "painted": f"{options.share:.0%} of {LABEL}"},
+                metrics={},
+                splits=bundle.splits,
+            )
+        (place / "audit.toml").write_text(RULE.format(limit=options.limit))
+
+        def run(folder: Path, data: Path, seed: int, split: str) -> Path:
+            ignored = [part for label in options.ignore_label for part in ("--ignore-label", label)]
+            asked = [
+                "run",
+                "--model",
+                folder,
+                "--data",
+                data,
+                "--suite",
+                options.suite,
+                "--seed",
+                seed,
+                "--split",
+                split,
+            ]
+            told = command(*asked, *ignored, "--relevance-images", 0, "--judge-images", 0, cwd=place)[1]
+            return (place / told.strip().splitlines()[-1]).parent
+
+        few = few_of(painted, bundle, options.few, place / "few.csv")
+        for name, data, split in (("all test films", painted, "test"), (f"{options.few} test films", few, "all")):
+            before, again, after = run(model, data, 0, split), run(model, data, 1, split), run(worse, data, 0, split)
+            file = place / f"{split}-baseline.json"
+            file.unlink(missing_ok=True)
+            command("baseline", "accept", before, "--file", file, cwd=place)
+            for what, audited in (("itself, other draws", again), ("one epoch later", after)):
+                code, told = command("gate", audited, "--baseline", file, cwd=place)
+                print(f"{name}, {what}: exit {code}\n    {told.splitlines()[0]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
