@@ -16,6 +16,7 @@ from audit.files import write_atomically
 from audit.results import Effect
 from reports import doses, relevance, training, words
 from reports.checklist import checklist
+from reports.controls import controls
 from reports.figures import WIDTH_PX, accuracy_dots, effect_forest
 from reports.limits import MIN_PATIENTS, deviations, limitations
 from reports.markers import marker_rows
@@ -24,8 +25,6 @@ from reports.signoff import ANSWERS, evidence_digest, findings
 from reports.training import training_story
 
 OPEN_EXAMPLES = 12
-# Maps that stay as alike as this although every weight was shuffled show the images, not the network.
-MAX_SHUFFLED_SSIM = 0.6
 # Larger files stall browsers and mail servers.
 MAX_BYTES = 10_000_000
 _PICTURES = ("clean", "edit", "difference", "overlay")
@@ -110,7 +109,7 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             relevance_figure=relevance.group_dots(run),
             scatter=relevance.validity_scatter(run),
             subgroups=_subgroups(run),
-            controls=_controls(run),
+            controls=controls(run),
             story=training_story(run),
             chart_width=training.WIDTH_PX,
             chart_height=training.HEIGHT_PX,
@@ -163,37 +162,3 @@ def _subgroups(run: RunView) -> list[Effect]:
         for e in run.effects
         if e.condition in judged and e.measure in HEADLINES.values() and e.group != "all" and e.placebo is not None
     ]
-
-
-def _controls(run: RunView) -> list[tuple[str, str, bool]]:
-    """Return what the audit checked of itself: what, found, and whether that is as it must be."""
-    found = []
-    for effect in run.effects:
-        if effect.measure == "max_abs_probability_change":
-            change = effect.estimate
-            seen = (
-                "not applied to any image"
-                if change is None
-                else f"largest change {change:g} in {effect.n_images} images"
-            )
-            found.append((f"{effect.condition}: own crops pasted back change nothing", seen, change == 0))
-    gaps = [r["conservation_gap"] for r in run.relevance if r["conservation_gap"] is not None]
-    if gaps:
-        found.append(
-            (
-                "LRP: every layer's relevance is accounted for",
-                f"largest gap {max(gaps):.1e} of the start",
-                max(gaps) < 1e-4,
-            )
-        )
-    shuffled = [] if run.relevance_summary is None else run.relevance_summary["randomisation"]
-    if shuffled:
-        seen = ", ".join(f"{words.number(s['ssim'], 2)} with {s['layers']} shuffled" for s in shuffled)
-        found.append(
-            (
-                "LRP: shuffled weights change the map",
-                f"structural similarity to the true map {seen}; 1 would be no change",
-                shuffled[-1]["ssim"] < MAX_SHUFFLED_SSIM,
-            )
-        )
-    return found

@@ -67,6 +67,8 @@ class RunView:
     """Rows of relevance.parquet, with the label of each image; empty where there is none."""
     relevance_summary: Mapping[str, Any] | None
     """relevance.json; None where there is none."""
+    planted: tuple[Mapping[str, Any], ...]
+    """controls.json: what the audit said of effects that it made itself; empty in runs that made none."""
     clusters: tuple[Mapping[str, Any], ...]
     """clusters.json, with every picture as a data URI."""
     examples: tuple[Mapping[str, Any], ...]
@@ -144,6 +146,7 @@ def read_run(path: Path) -> RunView:
         films_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},
         relevance=_relevance(folder, records),
         relevance_summary=folder.read_json("relevance.json")["relevance"] if folder.has("relevance.json") else None,
+        planted=tuple(folder.read_json("controls.json")["planted"]) if folder.has("controls.json") else (),
         clusters=_clusters(folder),
         examples=tuple(_with_pictures(folder, e) for e in folder.read_json("examples/examples.json")["examples"]),
         markers=_markers(folder),

@@ -81,6 +81,9 @@ class Attributor:
         self.preset = preset
         self.note = ""
         """Why this is not LRP; empty if it is, or if another method was asked for."""
+        self.logit_gap: float | None = None
+        """How far the logits of the form that is attributed lie from the network's own, relative to the largest (at least 1); None
+        before the first batch, and for methods that attribute the network itself."""
         self._method: Method
         self._unchecked: nn.Module | None = network
         """The network whose logits are still to be compared."""
@@ -134,8 +137,10 @@ class Attributor:
             own = network(inputs)
         found = torch.from_numpy(self._method.attribute(inputs, start).logits)
         worst = float((found - own.double()).abs().max())
-        if not worst <= LOGIT_TOLERANCE * max(1.0, float(own.abs().max())):
+        relative = worst / max(1.0, float(own.abs().max()))
+        if not relative <= LOGIT_TOLERANCE:
             raise RelevanceError(f"its logits differ from the network's by {worst:.1e}")
+        self.logit_gap = relative
 
     def _fall_back(self, network: nn.Module, why: str) -> None:
         self.note = f"{why} Relevance is gradient times input instead, which conserves nothing."

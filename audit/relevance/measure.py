@@ -43,6 +43,8 @@ class Measured:
     """How the maps were made."""
     note: str
     """Why that is not LRP; empty if it is, or if another method was asked for."""
+    logit_gap: float | None
+    """How far the attributed form's logits lie from the network's own, relative to the largest; None where it is itself."""
 
 
 def measure_relevance(
@@ -100,7 +102,13 @@ def measure_relevance(
     rows_of_parts = (RelevanceRow(**row) for part in parts for row in run.read_rows(part))
     placed = with_same_place(rows_of_parts, heatmaps, len(chosen))
     run.write_rows("relevance.parquet", [plain(row) for row in placed], RELEVANCE_SCHEMA)
-    return Measured(records=tuple(chosen), heatmaps=tuple(heatmaps), method=attributor.method, note=attributor.note)
+    return Measured(
+        records=tuple(chosen),
+        heatmaps=tuple(heatmaps),
+        method=attributor.method,
+        note=attributor.note,
+        logit_gap=attributor.logit_gap,
+    )
 
 
 def _sample(records: Sequence[Record], max_images: int, seed: int) -> list[Record]:

@@ -14,7 +14,7 @@ from audit.randomness import generator_for
 from audit.records import Record, TextRegion
 from audit.relevance.agreement import measure_agreement
 from audit.relevance.discovery import discover_groups
-from audit.relevance.lrp import SURROGATES
+from audit.relevance.lrp import LOGIT_TOLERANCE, SURROGATES
 from audit.relevance.measure import Measured, measure_relevance
 from audit.relevance.presets import find_preset
 from audit.relevance.randomisation import randomise_weights
@@ -117,6 +117,8 @@ def _summary(
         "start": options["start"],
         "method": measured.method,
         "note": measured.note,
+        "logit_gap": measured.logit_gap,
+        "logit_tolerance": LOGIT_TOLERANCE,
         "level": level,
         "n_images": len(rows),
         "n_with_text": sum(row.area_share > 0 for row in rows),

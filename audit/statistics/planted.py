@@ -1,0 +1,163 @@
+"""The audit's check of itself on a run's own predictions: a planted effect must be found, and none must stay quiet.
+
+Nothing is predicted for it. The outputs of one edit are replaced by made ones, and the estimator, the family of all judged
+effects, the patients and the tolerance are those of the run: what is found here is what this run can find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.conditions import Condition, Suite
+from audit.randomness import generator_for
+from audit.results import EffectVerdict, PredictionTable
+from audit.statistics.effects import DEFAULT_TOLERANCES, measure_effects
+
+PLANTED_TOLERANCES = 3.0
+"""How many times the tolerance the planted effect is, on average over patients."""
+_MOST_MOVED = 0.9
+_MEASURE = "shortcut_sensitivity"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlantedCheck:
+    """What the audit said of one made effect."""
+
+    kind: Literal["planted", "null"]
+    """`planted`: half of the patients' outputs were moved. `null`: edit and placebo changed places by a coin."""
+    condition: str
+    """The edit whose outputs were replaced."""
+    strength: float
+    """The mean effect that was planted; 0 for the null."""
+    estimate: float | None
+    """What the audit found."""
+    low: float | None
+    """Lower end of the interval that holds together with all other judged effects."""
+    high: float | None
+    """Upper end of the same."""
+    verdict: EffectVerdict
+    """What the audit made of it."""
+    as_expected: bool
+    """Was the planted effect called sensitive, and the null not?"""
+    n_images: int
+    """Images behind it."""
+    n_patients: int
+    """Patients behind it."""
+
+
+def check_planted(
+    table: PredictionTable,
+    suite: Suite,
+    *,
+    seed: int,
+    resamples: int,
+    level: float,
+    tolerances: Mapping[str, float] | None = None,
+) -> list[PlantedCheck]:
+    """Plant an effect and a null in the first edit of the suite that was applied to an image.
+
+    Parameters
+    ----------
+    table, suite, seed, resamples, level, tolerances
+        Those of the run, see `audit.statistics.effects.measure_effects`.
+
+    Returns
+    -------
+    list of PlantedCheck
+        The planted effect and the null; empty where the suite judges no edit that was applied.
+    """
+    judged = [c for c in suite.conditions if c.judged]
+    condition = next((c for c in judged if _is_usable(c, table)), None)
+    if condition is None:
+        return []
+    tolerance = {**DEFAULT_TOLERANCES, **(tolerances or {})}[_MEASURE]
+    names = {"clean", *(c.name for c in judged), *(c.placebo for c in judged if c.placebo)}
+    # Only what is judged: the family that its interval is widened for is the run's, the rest costs time.
+    family = replace(suite, conditions=tuple(c for c in suite.conditions if c.name in names))
+    coin = _coin(table, seed)
+    strength = min(PLANTED_TOLERANCES * tolerance, _MOST_MOVED / 2)
+    made: tuple[tuple[Literal["planted", "null"], PredictionTable, float], ...] = (
+        ("planted", _with_effect(table, condition, np.where(coin, 2 * strength, 0.0)), strength),
+        ("null", _with_places_changed(table, condition, coin), 0.0),
+    )
+    checks = []
+    for kind, altered, planted in made:
+        effects = measure_effects(altered, family, seed=seed, resamples=resamples, level=level, tolerances=tolerances)
+        found = next(
+            e
+            for e in effects
+            if (e.condition, e.measure, e.group) == (condition.name, _MEASURE, "all") and e.placebo is not None
+        )
+        checks.append(
+            PlantedCheck(
+                kind=kind,
+                condition=condition.name,
+                strength=planted,
+                estimate=found.estimate,
+                low=found.simultaneous_low,
+                high=found.simultaneous_high,
+                verdict=found.verdict,
+                as_expected=(found.verdict == "sensitive") == (kind == "planted"),
+                n_images=found.n_images,
+                n_patients=found.n_patients,
+            )
+        )
+    return checks
+
+
+def _is_usable(condition: Condition, table: PredictionTable) -> bool:
+    """Say whether an edit and its placebo were both applied to some image."""
+    if condition.role != "edit" or condition.placebo is None:
+        return False
+    return bool((table.applied[condition.name].all(axis=0) & table.applied[condition.placebo].all(axis=0)).any())
+
+
+def _coin(table: PredictionTable, seed: int) -> NDArray[np.bool_]:
+    """Return (n,) heads for half of the patients, whatever the order of the rows."""
+    names, of_image = np.unique(table.patients, return_inverse=True)
+    heads = generator_for(seed, "planted effect").permutation(len(names)) < (len(names) + 1) // 2
+    found: NDArray[np.bool_] = heads[of_image]
+    return found
+
+
+def _with_effect(table: PredictionTable, condition: Condition, moved: NDArray[np.float64]) -> PredictionTable:
+    """Give an edit its placebo's outputs, with a share (n,) of the probability moved to the class that was least likely."""
+    placebo = str(condition.placebo)
+    logits = table.logits[placebo].astype(np.float64)
+    weights = np.exp(logits - logits.max(axis=2, keepdims=True))
+    probabilities = weights / weights.sum(axis=2, keepdims=True)
+    least = np.eye(len(table.classes))[table.logits["clean"][0].argmin(axis=1)]
+    mixed = (1 - moved)[:, None] * probabilities + (moved[:, None] * least)[None]
+    planted = np.log(np.maximum(mixed, 1e-30)).astype(np.float32)
+    return _replaced(table, {condition.name: (planted, table.applied[placebo])})
+
+
+def _with_places_changed(table: PredictionTable, condition: Condition, coin: NDArray[np.bool_]) -> PredictionTable:
+    """Let edit and placebo change places where the coin says so: what is left is noise of this run's size."""
+    placebo = str(condition.placebo)
+    made = {}
+    for name, other in ((condition.name, placebo), (placebo, condition.name)):
+        # The two may differ in their draws; those of the other are gone through in turn.
+        turn = np.arange(len(table.logits[name])) % len(table.logits[other])
+        made[name] = (
+            np.where(coin[None, :, None], table.logits[other][turn], table.logits[name]),
+            np.where(coin[None], table.applied[other][turn], table.applied[name]),
+        )
+    return _replaced(table, made)
+
+
+def _replaced(
+    table: PredictionTable, made: Mapping[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]
+) -> PredictionTable:
+    return replace(
+        table,
+        logits={**table.logits, **{name: logits for name, (logits, _) in made.items()}},
+        applied={**table.applied, **{name: applied for name, (_, applied) in made.items()}},
+        # Directions towards a donor belong to the real outputs.
+        donors={},
+    )
