@@ -20,6 +20,7 @@ from reports.controls import controls
 from reports.figures import WIDTH_PX, accuracy_dots, effect_forest
 from reports.limits import MIN_PATIENTS, deviations, limitations
 from reports.markers import marker_rows
+from reports.placebos import placebo_figure
 from reports.runfolder import HEADLINES, RunView, read_run
 from reports.signoff import ANSWERS, evidence_digest, findings
 from reports.training import training_story
@@ -107,6 +108,7 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             group_effects=_groups(run),
             maps=relevance,
             relevance_figure=relevance.group_dots(run),
+            placebos=placebo_figure(run),
             scatter=relevance.validity_scatter(run),
             subgroups=_subgroups(run),
             controls=controls(run),

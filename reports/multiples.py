@@ -10,7 +10,7 @@ from reports.words import number
 
 WIDTH_PX = 330
 _RIGHT_PX, _TOP_PX, _ROW_PX, _BOTTOM_PX = 58, 8, 22, 24
-_CHARACTER_PX, _MOST_LABEL_PX, _GAP_PX = 7.5, 105, 10
+_CHARACTER_PX, _MOST_LABEL_PX, _GAP_PX = 7.5, 105, 16
 _MOST_TICKS = 5
 
 
