@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.errors import UsageError
-
 _ID = re.compile(r"""(?:^|[\s,{])id\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)')""")
 _HEADER = re.compile(r"^\s*\[")
 _COMMENT = re.compile(r"^\s*#")
@@ -30,22 +28,13 @@ def find_rule_lines(rules: Sequence[str], folder: Path) -> dict[str, RuleLine]:
     Parameters
     ----------
     rules : sequence of str
-        Ids. One that is not in the file, as the default rules are not, is placed at the file's first line.
+        Ids. One that is not in the file, as the default rules are not, is placed at the first line of where it would be.
     folder : Path
         Where audit.toml and pyproject.toml are looked for.
-
-    Raises
-    ------
-    UsageError
-        If there is neither file, so that there is nothing to point at.
     """
-    name = next((n for n in ("audit.toml", "pyproject.toml") if (folder / n).is_file()), None)
-    if name is None:
-        raise UsageError(
-            "SARIF, code quality and annotations point at the line of each rule, but there is no audit.toml or pyproject.toml "
-            "here. Run the command where the configuration is, or write the rules into audit.toml."
-        )
-    lines = (folder / name).read_text(encoding="utf-8", errors="replace").splitlines()
+    name = next((n for n in ("audit.toml", "pyproject.toml") if (folder / n).is_file()), "audit.toml")
+    path = folder / name
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     wanted, found = set(rules), dict.fromkeys(rules, 1)
     header = 0
     for number, line in enumerate(lines, 1):

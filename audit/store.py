@@ -88,7 +88,9 @@ RELEVANCE_SCHEMA = pa.schema(
     ]
 )
 
-RENDERED = frozenset({"run.json", "report.html", "junit.xml", "summary.md", "signoff.json"})
+RENDERED = frozenset(
+    {"run.json", "report.html", "junit.xml", "summary.md", "signoff.json", "audit.sarif", "code-quality.json"}
+)
 """Made from the other files, at any time, or by a reviewer; so they are not among the files that are hashed."""
 
 

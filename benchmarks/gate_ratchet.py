@@ -4,7 +4,7 @@ On a copy of a cohort a word is painted on `--share` of the COVID-19 films; trai
 on the same test films are the network as it was, the same with other draws, and the network after one more epoch. The rule
 is `max_increase` on the shortcut sensitivity of the text; the baseline is the network as it was, accepted into a file.
 
-    python benchmarks/gate_ratchet.py --model FOLDER [--data MANIFEST] [--share 0.3] [--limit 0.02] [--few 40] [--keep FOLDER]
+    python benchmarks/gate_ratchet.py [--model models/C] [--data MANIFEST] [--share 0.3] [--limit 0.02] [--few 40] [--keep FOLDER]
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def command(*arguments: object, cwd: Path) -> tuple[int, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=Path("models/C"))
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("AUDIT_CXR_DIR", "../shared/cxr")) / "manifest.csv"
     )
@@ -99,6 +99,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=None)
     options = parser.parse_args()
+    for needed in (options.model / "model.json", options.data):
+        if not needed.is_file():
+            print(f"Skipped: there is no {needed}. Train a network first, or name another with --model and --data.")
+            return
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as temporary:

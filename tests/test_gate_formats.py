@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.errors import UsageError
 from audit.results import GateResult, Verdict
 from audit.rule_lines import RuleLine, find_rule_lines
 from reports.code_quality import code_quality_document
@@ -154,8 +153,7 @@ def test_rules_are_found_where_they_stand(tmp_path: Path) -> None:
     (tmp_path / "audit.toml").rename(tmp_path / "pyproject.toml")
     assert find_rule_lines(["text"], tmp_path)["text"] == RuleLine(file="pyproject.toml", line=5)
     (tmp_path / "pyproject.toml").unlink()
-    with pytest.raises(UsageError, match="point at the line"):
-        find_rule_lines(["text"], tmp_path)
+    assert find_rule_lines(["text"], tmp_path)["text"] == RuleLine(file="audit.toml", line=1), "where it would be"
 
 
 @given(

@@ -1,0 +1,101 @@
+"""The composite action, its own scripts run as a job would run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from audit.models.bundle import save_bundle
+from audit.models.networks import build_network
+from audit.models.preprocessing import Preprocessing
+
+from .conftest import CLASSES
+
+ROOT = Path(__file__).parents[1]
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
+STEPS = {step["id"]: step for step in ACTION["runs"]["steps"] if "id" in step}
+
+
+def test_every_input_reaches_the_shell_as_a_variable() -> None:
+    for step in ACTION["runs"]["steps"]:
+        assert "${{" not in step.get("run", ""), "an expression inside a script can carry commands"
+    used = json.dumps(ACTION["runs"])
+    for name in ACTION["inputs"]:
+        assert f"inputs.{name} }}}}" in used, f"the input {name} does nothing"
+
+
+@pytest.fixture
+def job(write_cohort: Any, tmp_path: Path) -> Any:
+    """Return a function that runs a step's script with its variables: exit code, outputs, what it printed."""
+    write_cohort(3)
+    torch.manual_seed(0)
+    save_bundle(
+        tmp_path / "models" / "C",
+        build_network("densenet-small", 3).eval(),
+        name="C",
+        architecture="densenet-small",
+        classes=CLASSES,
+        preprocessing=Preprocessing(size_px=(64, 64)),
+        provenance={},
+        metrics={},
+        splits={},
+    )
+
+    def run(step: str, **variables: object) -> tuple[int, dict[str, str], str]:
+        told = tmp_path / f"{step}.out"
+        told.write_text("")
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "GITHUB_OUTPUT": str(told),
+            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+            "OMP_NUM_THREADS": "1",
+            **{name: str(value) for name, value in variables.items()},
+        }
+        found = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", STEPS[step]["run"]],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        outputs = dict(line.split("=", 1) for line in told.read_text().splitlines())
+        return found.returncode, outputs, found.stdout + found.stderr
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_job_audits_judges_and_says_so(job: Any, tmp_path: Path) -> None:
+    options = "--detector annotated --boxes data/boxes.json --relevance-images 0 --judge-images 0 --resamples 100"
+    asked = {"MODEL": "models/C", "DATA": "data/manifest.csv", "SUITE": "quick", "OPTIONS": options}
+    code, outputs, told = job("audit", **asked)
+    assert code == 0, told
+    run = outputs["run"]
+    assert (tmp_path / run / "report.html").is_file()
+
+    (tmp_path / "audit.toml").write_text('[[gate.rule]]\nid = "t"\nmetric = "shortcut_sensitivity"\nmin = 0.9\n')
+    code, outputs, told = job("gate", RUN=run, BASELINE="")
+    assert (code, outputs["status"]) == (1, "fail"), told
+    assert "::error file=audit.toml,line=1," in told
+    assert "FAIL" in (tmp_path / "summary.md").read_text()
+    assert (tmp_path / run / "audit.sarif").is_file()
+
+    (tmp_path / "audit.toml").write_text(
+        '[[gate.rule]]\nid = "t"\nmetric = "shortcut_sensitivity"\nmax_increase = 0.9\n'
+    )
+    code, outputs, told = job("gate", RUN=run, BASELINE=run)
+    assert (code, outputs["status"]) == (0, "pass"), told
+    assert job("gate", RUN=run, BASELINE="")[1]["status"] == "inconclusive"
+    assert job("gate", RUN="nowhere", BASELINE="")[1]["status"] == "incomplete"
+    assert job("audit", **{**asked, "MODEL": "models/none"})[0] == 2
