@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from audit.conditions import load_suite
 from audit.errors import UnknownNameError, UsageError
+from audit.gate_correction import Claim, widen_by_holm
 from audit.gate_rules import GateConfig, Rule, config_for, config_from_plan, rules_from_config
 from audit.gates import exit_code, judge
 from audit.results import Effect, plain
@@ -98,6 +101,54 @@ def test_a_failure_is_judged_together_with_the_other_effects() -> None:
     assert status(rule(), effects=[passed]) == "pass", "a pass stands for itself"
 
 
+@given(
+    st.lists(st.tuples(st.floats(-4, 6), st.floats(0.01, 0.5), st.booleans()), min_size=1, max_size=8),
+)
+def test_holm_is_that_of_the_p_values(claims: list[tuple[float, float, bool]]) -> None:
+    """Of normal estimates, a limit lies outside the widened interval exactly where Holm rejects its one-sided p."""
+    limit = 0.3
+    made, p_values = [], []
+    for z, error, above in claims:
+        estimate = limit + (z if above else -z) * error
+        half = norm.isf(0.025) * error
+        made.append(
+            Claim(estimate=estimate, low=estimate - half, high=estimate + half, limit=limit, level=0.95, above=above)
+        )
+        p_values.append(norm.sf(z))
+    order, rejected, going = np.argsort(p_values, kind="stable"), [False] * len(claims), True
+    for rank, index in enumerate(order):  # Holm, written out
+        going = going and p_values[index] * (len(claims) - rank) < 0.025
+        rejected[index] = going
+    found = widen_by_holm(made)
+    for claim, (low, high), hit, p in zip(made, found, rejected, p_values, strict=True):
+        if all(abs(p * m - 0.025) > 1e-6 for m in range(1, 9)):
+            assert (low > limit if claim.above else high < limit) == hit
+        assert low <= claim.low + 1e-12
+        assert high >= claim.high - 1e-12
+
+
+def test_many_rules_fail_no_more_easily_than_one() -> None:
+    close = replace(EFFECT, estimate=0.1, low=0.06, high=0.14)
+    groups = [replace(close, group=f"site={i}") for i in range(12)]
+    rules = [rule(id=f"r{i}", group=f"site={i}") for i in range(12)]
+    assert status(rules[0], effects=groups) == "fail", "alone it fails"
+    verdict = judge(groups, GateConfig(rules=tuple(rules)))
+    assert verdict.status == "inconclusive", "among twelve alike it may be chance"
+    assert "allows for all that is judged beside it" in verdict.gates[0].reason
+    assert status(*rules, effects=groups, correction="none") == "fail"
+    sure = [replace(g, low=0.09, high=0.11) for g in groups]
+    assert status(*rules, effects=sure) == "fail"
+    warnings = [replace(r, level="warn") for r in rules[1:]]
+    assert status(rules[0], *warnings, effects=groups) == "fail", "warnings are not part of the family"
+
+
+def test_a_rule_may_ask_for_the_estimate_alone() -> None:
+    assert status(rule(limit=0.025)) == "inconclusive"
+    assert status(rule(limit=0.025, evidence="point")) == "pass"
+    assert status(rule(limit=0.015, evidence="point")) == "fail"
+    assert status(rule(limit=0.025, evidence="point"), min_images=101) == "inconclusive"
+
+
 def test_exact_controls_need_no_interval() -> None:
     exact = replace(
         EFFECT, condition="own", placebo=None, measure="max_abs_probability_change", estimate=0.0, low=None, high=None
@@ -164,6 +215,9 @@ def test_configuration_is_read() -> None:
         ({"rules": []}, "Did you mean 'rule'"),
         ({"inconclusive": "blok"}, "Did you mean 'block'"),
         ({"min_images": -1}, "whole number"),
+        ({"correction": "bonferoni"}, "correction of gates"),
+        ({"baseline": 3}, "must be the path"),
+        ({"rule": [{**TABLE, "evidence": "points"}]}, "Did you mean 'point'"),
         ({"min_images": True}, "whole number"),
         ({"rule": {"id": "a"}}, "written as"),
         ({"rule": [{"metric": "accuracy", "max": 0}]}, "needs an id"),
