@@ -9,6 +9,7 @@ measure under one condition (a few resamples, scaled up), and the ratio per meas
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import time
 
@@ -76,13 +77,15 @@ def main() -> None:
     suite = make_suite(options.conditions)
     table = make_table(options.images, suite)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     effects = measure_effects(table, suite, seed=0, resamples=10_000)
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     again = measure_effects(table, suite, seed=0, resamples=10_000)
     print(f"{options.images} images of {len(np.unique(table.patients))} patients, {options.conditions} conditions")
     print(f"engine: {len(effects)} effects in {seconds:.2f} s, peak {peak:.0f} MB ({before:.0f} MB before)")
+    # Beside other work the clock says little: the processor's time is what one idle core would need at most.
+    print(f"processor time {cpu:.2f} s; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"same seed, same bytes: {to_json(effects) == to_json(again)}")
     naive = naive_seconds(table) * 10_000 * len([e for e in effects if e.condition != "clean"])
     print(f"naive loop over resamples, one effect after the other: {naive:.0f} s (scaled from {NAIVE_RESAMPLES})")

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from audit.statistics.measures import CHANGES, image_changes, read_outputs
+from audit.statistics.calibration import N_BINS, ece_without_each
+from audit.statistics.measures import CHANGES, image_changes, read_outputs, winners
+from audit.statistics.ranking import ascending, placements
 
 
 def softmax(logits: list[float]) -> list[float]:
@@ -83,3 +85,63 @@ def test_logits_far_out_stay_finite() -> None:
     assert np.isfinite(found.probabilities).all()
     assert found.margin[0] == -4e4
     assert not found.correct[0]
+
+
+@given(LOGITS, st.sampled_from([1.0, 30.0, 1000.0]))
+def test_scores_order_images_as_log_odds_do(logits: np.ndarray, stretch: float) -> None:
+    logits = logits.reshape(-1, logits.shape[-1]) * stretch
+    scores = read_outputs(logits, np.zeros(len(logits), dtype=np.int64)).scores
+    for c in range(logits.shape[1]):
+        others = np.delete(logits, c, axis=1)
+        top = others.max(axis=1)
+        odds = logits[:, c] - top - np.log(np.exp(others - top[:, None]).sum(axis=1))
+        # Beyond exp(690) against all others, and only there, images are as good as each other.
+        apart = np.minimum(odds, 690.0)[:, None] - np.minimum(odds, 690.0) > 1e-6
+        assert (scores[c][:, None] > scores[c])[apart].all()
+
+
+@given(arrays.arrays(np.float64, (4, 9), elements=st.integers(-2, 2).map(float)))
+def test_the_first_of_equals_wins(values: np.ndarray) -> None:
+    top, winner = winners(values)
+    assert (top == values.max(axis=0)).all()
+    assert (winner == values.argmax(axis=0)).all()
+
+
+SCORES = arrays.arrays(
+    np.float64,
+    st.integers(2, 30),
+    elements=st.sampled_from([0.0, -0.0, 1.0, 1 + 2e-16, 1 + 1e-15, -1.0, -1 - 1e-15, 5e-324]),
+)
+
+
+@given(SCORES)
+def test_scores_ascend_also_where_only_their_last_bits_differ(scores: np.ndarray) -> None:
+    order = ascending(scores)
+    assert (np.sort(order) == np.arange(len(scores))).all(), "each once"
+    assert (scores[order] == np.sort(scores)).all()
+
+
+@given(SCORES, st.randoms(use_true_random=False))
+def test_placements_by_plain_loops(scores: np.ndarray, random: object) -> None:
+    positive = np.array([random.random() < 0.5 for _ in scores])  # type: ignore[attr-defined]
+    positive[:2] = [True, False]
+    for i, placed in enumerate(placements(scores, positive)):
+        sign = 1 if positive[i] else -1
+        others = [sign * (scores[i] - scores[j]) for j in range(len(scores)) if positive[j] != positive[i]]
+        assert placed == pytest.approx(np.mean([(d > 0) + 0.5 * (d == 0) for d in others]))
+
+
+def test_calibration_error_without_each_patient_is_that_of_the_others() -> None:
+    rng = np.random.default_rng(0)
+    confidence, patients = rng.random(40), rng.integers(0, 12, 40)
+    correct = rng.random(40) < confidence
+
+    def ece(kept: np.ndarray) -> float:
+        bins = (confidence * N_BINS).astype(int)
+        gaps = [(confidence - correct)[kept & (bins == b)].sum() for b in range(N_BINS)]
+        return float(np.abs(gaps).sum() / kept.sum())
+
+    whole, without, chance = ece_without_each(confidence, correct, patients, 13)
+    assert whole == pytest.approx(ece(np.ones(40, dtype=bool)))
+    assert without.tolist() == pytest.approx([ece(patients != p) for p in range(13)])
+    assert chance > 0

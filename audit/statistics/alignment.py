@@ -31,8 +31,6 @@ class AlignedImages:
     """`column=value` -> (n,) membership, for every grouping column and value that is not empty."""
     clean: Outputs
     """Outputs of the clean images."""
-    clean_logits: NDArray[np.float32]
-    """(n, k) behind them."""
     spread: float
     """Standard deviation of the clean margins; 1 where they are all equal."""
 
@@ -93,8 +91,7 @@ def align_images(table: PredictionTable) -> AlignedImages:
         for value in np.unique(table.groups[column]).tolist()
         if value  # an empty cell says that the value is unknown, which is not a group
     }
-    clean_logits = _logits("clean", table, order)[0]
-    clean = read_outputs(clean_logits, labels)
+    clean = read_outputs(_logits("clean", table, order)[0], labels)
     return AlignedImages(
         order=order,
         labels=labels,
@@ -103,7 +100,6 @@ def align_images(table: PredictionTable) -> AlignedImages:
         classes=table.classes,
         subgroups=subgroups,
         clean=clean,
-        clean_logits=clean_logits,
         spread=float(clean.margin.std()) or 1.0,
     )
 

@@ -34,8 +34,9 @@ def ece_without_each(
     bins = np.minimum((confidence * N_BINS).astype(np.intp), N_BINS - 1)
     sums = np.bincount(patients * N_BINS + bins, weights=confidence - correct, minlength=n_patients * N_BINS)
     # A patient has images in few of the bins: only what these would lose is looked at, not all bins of all patients.
-    cells = np.flatnonzero(sums)
-    who, where = np.divmod(cells, N_BINS)
+    cells = np.flatnonzero(sums != 0)  # of booleans: several times faster than of numbers
+    who = cells // N_BINS
+    where = cells - who * N_BINS
     own = sums[cells]
     total = np.bincount(where, weights=own, minlength=N_BINS)
     lost = np.bincount(who, weights=np.abs(total[where] - own) - np.abs(total[where]), minlength=n_patients)

@@ -19,7 +19,7 @@ from audit.conditions import Suite
 from audit.errors import UnknownNameError, UsageError
 from audit.results import Effect, EffectVerdict, PredictionTable
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
-from audit.statistics.clusters import PatientBootstrap, PatientSums
+from audit.statistics.clusters import GAUSSIAN_FROM, PatientBootstrap, PatientSums
 from audit.statistics.detector_misses import FinderRecall
 from audit.statistics.estimands import Estimand, condition_estimands, performance_estimands
 from audit.statistics.intervals import Interval, change_intervals, share_interval, widened_interval
@@ -103,7 +103,8 @@ def measure_effects(
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
     bootstrap = PatientBootstrap(images.n_patients, resamples, rng)
     made = _estimate(list(performance_estimands(images)), bootstrap, level, limits)
-    uses = Counter(name for c in suite.conditions if c.role != "clean" for name in (c.name, c.placebo) if name)
+    shown = [c for c in suite.conditions if c.role != "clean"]
+    uses = Counter(name for c in shown for name in (c.name, c.placebo) if name)
     known: dict[str, AppliedChanges] = {}
 
     def changes_under(name: str) -> AppliedChanges:
@@ -113,18 +114,16 @@ def measure_effects(
             known[name] = applied
         return applied
 
-    for condition in suite.conditions:
-        if condition.role == "clean":
-            continue
+    for condition in shown:
         applied = changes_under(condition.name)
         if condition.role == "control":
-            control = _control(condition.name, applied, images, level)
-            bare = Estimand(condition=condition.name, placebo=None, measure=control.measure, group="all", data=None)
-            made.append(_Estimate(estimand=bare, interval=None, effect=control))
-        else:
-            placebo = None if condition.placebo is None else changes_under(condition.placebo)
-            estimands = list(condition_estimands(condition, applied, placebo, images, recall))
-            made += _estimate(estimands, bootstrap, level, limits)
+            made.append(_control(condition.name, applied, images, level))
+            continue
+        placebo = None if condition.placebo is None else changes_under(condition.placebo)
+        estimands = condition_estimands(condition, applied, placebo, images, recall)
+        # They share one matrix product where patients are resampled; else none has to wait for the others in memory.
+        batches = [estimands] if images.n_patients < GAUSSIAN_FROM else ([e] for e in estimands)
+        made += [one for batch in batches for one in _estimate(list(batch), bootstrap, level, limits)]
     return _adjust(made, level, seed)
 
 
@@ -167,8 +166,8 @@ def _estimate(
         else:
             interval = share_interval(estimand.data, level) if _is_share(estimand) else next(intervals)
         effect = _effect(estimand, interval, level, tolerance)
-        # Only the declared family needs its patients once more.
-        kept = estimand if estimand.judged else replace(estimand, data=None)
+        # Only the declared family needs its patients once more; a copy is without what was computed of them meanwhile.
+        kept = replace(estimand, data=replace(estimand.data) if estimand.judged else None)
         made.append(_Estimate(estimand=kept, interval=interval, effect=effect))
     return made
 
@@ -247,13 +246,12 @@ def _compare(effect: Effect) -> EffectVerdict:
     return "robust" if high < tolerance else "inconclusive"
 
 
-def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: float) -> Effect:
-    measure = "max_abs_probability_change"
-    estimand = Estimand(condition=name, placebo=None, measure=measure, group="all", data=None)
+def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: float) -> _Estimate:
+    estimand = Estimand(condition=name, placebo=None, measure="max_abs_probability_change", group="all", data=None)
     empty, population = _undefined(estimand, level, None, _NOT_APPLIED), applied.everywhere
     if not population.any():
-        return empty
-    return replace(
+        return _Estimate(estimand=estimand, interval=None, effect=empty)
+    largest = replace(
         empty,
         estimate=float(applied.changes.largest[population].max()),
         method="exact: the largest change over images, draws and classes, which must be 0; nothing is inferred from it",
@@ -261,12 +259,13 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
         n_patients=len(np.unique(images.patients[population])),
         discordant=int(applied.changes.flipped[population].sum()),
     )
+    return _Estimate(estimand=estimand, interval=None, effect=largest)
 
 
 def _adjust(made: Sequence[_Estimate], level: float, seed: int) -> list[Effect]:
     """Adjust the declared family together, and the exploratory rest among itself; judge the declared."""
     declared = [m for m in made if m.estimand.judged and isinstance(m.estimand.data, PatientSums)]
-    influences = [m.estimand.data.influence for m in declared if isinstance(m.estimand.data, PatientSums)]
+    influences = [replace(m.estimand.data).influence for m in declared if isinstance(m.estimand.data, PatientSums)]
     p_values = [m.interval.p for m in declared if m.interval is not None]
     family = adjust_family(p_values, np.array(influences).reshape(len(declared), -1), level=level, seed=seed)
     adjusted = {id(m): p for m, p in zip(declared, family.p_adjusted, strict=True)}

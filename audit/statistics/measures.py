@@ -26,6 +26,8 @@ MEASURES = (
     "max_abs_probability_change",
 )
 """Every measure that an effect can carry."""
+_LARGEST_GAP = 600.0
+"""Distance of logits up to which odds can be written down: exp(600) is 1e260."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,10 @@ class Outputs:
     """(n,) negative log likelihood of the true class, in nats."""
     brier: NDArray[np.float64]
     """(n,) sum over classes of the squared distance from the truth, in [0, 2] (Brier 1950)."""
+    scores: NDArray[np.float64]
+    """(k, n) what orders the images by each class, also where probabilities round to 1: its odds against all others.
+
+    Where logits are too far apart for that, the logarithm of the odds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +70,8 @@ class ImageChanges:
     """(draws, n) probability of the winner under each draw."""
     correct: NDArray[np.bool_]
     """(draws, n) whether it is the true class."""
+    scores: NDArray[np.float64]
+    """(draws, k, n) see `Outputs.scores`."""
 
 
 def winners(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -73,7 +81,7 @@ def winners(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     """
     top, winner = values[0].copy(), np.zeros(values.shape[1], dtype=np.intp)
     for row in range(1, len(values)):
-        winner[values[row] > top] = row
+        np.copyto(winner, row, where=values[row] > top)
         np.maximum(top, values[row], out=top)
     return top, winner
 
@@ -90,25 +98,44 @@ def read_outputs(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Out
     # Classes first, (k, n): reductions over a few classes are many times faster along whole rows.
     # A copy always: it is written to below, and the logits of one image would else be the caller's own.
     values = np.array(logits.T, dtype=np.float64, order="C")
-    rows = np.arange(values.shape[1])
+    true = labels * values.shape[1] + np.arange(values.shape[1])  # place of the true class, in one index
     top, predicted = winners(values)
-    shifted = np.exp(values - top)
-    total = shifted.sum(axis=0)
-    probabilities = shifted / total
-    true_probability, true_logit = probabilities[labels, rows], values[labels, rows]
+    gaps = values - top
+    powers = np.exp(gaps)
+    total = powers.sum(axis=0)
+    probabilities = powers / total
+    true_probability, true_logit = probabilities.ravel()[true], values.ravel()[true]
     brier = np.square(probabilities).sum(axis=0) - 2 * true_probability + 1
-    values[labels, rows] = -np.inf
+    values.ravel()[true] = -np.inf
     return Outputs(
         probabilities=probabilities.T,
         predicted=predicted,
         correct=predicted == labels,
         margin=true_logit - values.max(axis=0),
         true_probability=true_probability,
-        confidence=probabilities.max(axis=0),
+        confidence=1 / total,  # the winner's power is exp(0)
         # From the logits, so that a probability too small to be written down still costs what it costs.
         nll=top + np.log(total) - true_logit,
         brier=brier,
+        scores=_class_scores(gaps, powers, predicted),
     )
+
+
+def _class_scores(
+    gaps: NDArray[np.float64], powers: NDArray[np.float64], winner: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return `Outputs.scores` from (k, n) logits below the largest and their exponentials, which are written to."""
+    won = winner * gaps.shape[1] + np.arange(gaps.shape[1])
+    # The winner's power is 1. Its odds are against the sum of the others, not 1 minus a share, which would round to 0.
+    powers.ravel()[won] = 0.0
+    others = powers.sum(axis=0)
+    if gaps.min() >= -_LARGEST_GAP:
+        scores: NDArray[np.float64] = powers / (1 + others - powers)
+        scores.ravel()[won] = 1 / others
+    else:  # logarithms order images the same way, but take longer
+        scores = gaps - np.log(1 + others - powers)
+        scores.ravel()[won] = -np.log(np.maximum(others, 1e-300))
+    return scores
 
 
 def image_changes(clean: Outputs, draws: NDArray[np.floating], labels: NDArray[np.int64]) -> ImageChanges:
@@ -136,6 +163,7 @@ def image_changes(clean: Outputs, draws: NDArray[np.floating], labels: NDArray[n
     flipped = np.zeros(n, dtype=np.bool_)
     largest = np.zeros(n)
     confidence, correct = np.empty((len(draws), n)), np.empty((len(draws), n), dtype=np.bool_)
+    scores = np.empty((len(draws), *clean.scores.shape))
     for draw, logits in enumerate(draws):  # one draw at a time keeps the memory at a few (n, k) arrays
         now = read_outputs(logits, labels)
         moved = np.abs(now.probabilities - clean.probabilities)
@@ -149,11 +177,12 @@ def image_changes(clean: Outputs, draws: NDArray[np.floating], labels: NDArray[n
         total["brier"] += now.brier - clean.brier
         flipped |= flips
         np.maximum(largest, moved.max(axis=1), out=largest)
-        confidence[draw], correct[draw] = now.confidence, now.correct
+        confidence[draw], correct[draw], scores[draw] = now.confidence, now.correct, now.scores
     return ImageChanges(
         changes={name: values / max(1, len(draws)) for name, values in total.items()},
         flipped=flipped,
         largest=largest,
         confidence=confidence,
         correct=correct,
+        scores=scores,
     )

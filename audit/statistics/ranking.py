@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.statistics.jackknife import PatientInfluence
-from audit.statistics.measures import winners
 
 
-def log_odds(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return (n, k) log odds of each class against all others, which keep their order where probabilities round to 1."""
-    # Classes first, (k, n): reductions over a few classes are many times faster along whole rows.
-    values = np.ascontiguousarray(np.asarray(logits, dtype=np.float64).T)
-    top, winner = winners(values)
-    powers = np.exp(values - top)
-    rest = np.maximum(powers.sum(axis=0) - powers, 1e-300)
-    # Where a class holds nearly all the mass, the rest is a difference of near equals; sum the others instead.
-    rows = np.arange(values.shape[1])
-    powers[winner, rows] = 0.0
-    rest[winner, rows] = np.maximum(powers.sum(axis=0), 1e-300)
-    odds: NDArray[np.float64] = (values - top - np.log(rest)).T
-    return odds
+def ascending(scores: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return an order in which finite scores ascend, as `argsort` does, in a third of its time.
+
+    The bits of a float, read as a whole number, order it. The lowest of them give way to the position, so that plain sorting
+    carries it along. Scores that differ in no other bits may come out in the wrong order: then `argsort` has to do it.
+    """
+    bits, place = scores.view(np.int64), (1 << len(scores).bit_length()) - 1
+    keys = bits ^ ((bits >> 63) & np.iinfo(np.int64).max)  # below zero a larger magnitude is less
+    keys = (keys & ~place) | np.arange(len(scores))
+    keys.sort()
+    order = (keys & place).astype(np.intp, copy=False)
+    ranked = scores[order]
+    return order if (ranked[:-1] <= ranked[1:]).all() else np.argsort(scores, kind="stable")
 
 
 def placements(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -31,7 +28,7 @@ def placements(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDAr
 
     Their mean over the positives, and over the negatives, is the AUC.
     """
-    order = np.argsort(scores)
+    order = ascending(scores)
     ranked, is_positive = scores[order], positive[order]
     before_positive = np.concatenate([[0], np.cumsum(is_positive)])
     new = ranked[1:] != ranked[:-1]
@@ -56,14 +53,14 @@ def placements(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDAr
 
 
 def mean_placements(
-    draws: Sequence[NDArray[np.float64]], labels: NDArray[np.int64], n_classes: int
+    draws: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
 ) -> NDArray[np.float64] | None:
     """Return (classes with images on both sides, n) placements, averaged over draws; None if no class has both sides.
 
     Parameters
     ----------
-    draws : sequence of array, (n images, k classes)
-        Log odds under each draw.
+    draws : array, (d draws, k classes, n images)
+        Scores under each draw, see `Outputs.scores`.
     labels : array of int, (n images,)
         Index of the true class.
     n_classes : int
@@ -72,9 +69,9 @@ def mean_placements(
     if not usable:
         return None
     total = np.zeros((len(usable), len(labels)))
-    for odds in draws:
+    for scores in draws:
         for row, c in enumerate(usable):
-            total[row] += placements(odds[:, c], labels == c)
+            total[row] += placements(scores[c], labels == c)
     return total / len(draws)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from audit.statistics.alignment import AlignedImages, AppliedChanges
 from audit.statistics.calibration import ece_change
 from audit.statistics.jackknife import PatientInfluence
-from audit.statistics.ranking import auc_influences, log_odds, mean_placements
+from audit.statistics.ranking import auc_influences, mean_placements
 
 Curve = tuple[str, str, PatientInfluence | None]
 """Measure, group and what patients say of it; None where no image is behind it."""
@@ -19,7 +19,7 @@ Curve = tuple[str, str, PatientInfluence | None]
 def clean_curves(images: AlignedImages) -> Iterator[Curve]:
     """Yield AUC of each class against the rest, their mean, and the calibration error of the clean images."""
     everyone = np.ones(len(images.labels), dtype=np.bool_)
-    yield from _aucs(_placed([images.clean_logits], everyone, images), everyone, images, plain=True)
+    yield from _aucs(_placed(images.clean.scores[None], everyone, images), everyone, images, plain=True)
     yield "ece", "all", ece_change([(1.0, *_clean(images))], images.patients, images.n_patients, everyone)
 
 
@@ -41,8 +41,8 @@ def curve_changes(
     if not population.any():
         yield from (("macro_auc", "all", None), ("ece", "all", None))
         return
-    before = [images.clean_logits] if placebo is None else list(placebo.logits)
-    edited, other = _placed(applied.logits, population, images), _placed(before, population, images)
+    before = images.clean.scores[None] if placebo is None else placebo.changes.scores
+    edited, other = _placed(applied.changes.scores, population, images), _placed(before, population, images)
     moved = None if edited is None or other is None else edited - other
     yield from _aucs(moved, population, images, plain=False)
     edit = applied.changes
@@ -56,10 +56,10 @@ def _clean(images: AlignedImages) -> tuple[NDArray[np.float64], NDArray[np.bool_
 
 
 def _placed(
-    draws: Iterable[NDArray[np.float32]], population: NDArray[np.bool_], images: AlignedImages
+    draws: NDArray[np.float64], population: NDArray[np.bool_], images: AlignedImages
 ) -> NDArray[np.float64] | None:
-    odds = [log_odds(draw[population]) for draw in draws]
-    return mean_placements(odds, images.labels[population], len(images.classes))
+    scores = draws if population.all() else draws[..., population]
+    return mean_placements(scores, images.labels[population], len(images.classes))
 
 
 def _aucs(
