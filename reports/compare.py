@@ -12,7 +12,7 @@ from audit.results import Effect
 from reports.html import environment, frame
 from reports.multiples import WIDTH_PX, Cell, Multiples, multiples
 from reports.relevance import interval
-from reports.runfolder import HEADLINES, RunView, read_run
+from reports.runfolder import HEADLINES, RunView, read_run, understood
 from reports.words import estimate, number
 
 
@@ -30,18 +30,19 @@ def render_comparison(paths: Sequence[Path], out: Path) -> Path:
         raise UsageError(f"--compare needs at least two run folders, found {len(paths)}.")
     runs = [read_run(path) for path in paths]
     names = _names(runs)
-    page = (
-        environment()
-        .get_template("compare.html.j2")
-        .render(
-            runs=[(name, run, *_summary(run)) for name, run in zip(names, runs, strict=True)],
-            names=names,
-            warnings=[*_warnings(runs), *_tolerance_warnings(runs)],
-            measures=_figures(names, runs),
-            width=WIDTH_PX,
-            **frame(),
+    with understood(paths[0]):
+        page = (
+            environment()
+            .get_template("compare.html.j2")
+            .render(
+                runs=[(name, run, *_summary(run)) for name, run in zip(names, runs, strict=True)],
+                names=names,
+                warnings=[*_warnings(runs), *_tolerance_warnings(runs)],
+                measures=_figures(names, runs),
+                width=WIDTH_PX,
+                **frame(),
+            )
         )
-    )
     write_atomically(out, page.encode("utf-8", "xmlcharrefreplace"))
     return out
 

@@ -21,7 +21,7 @@ from reports.figures import WIDTH_PX, accuracy_dots, effect_forest
 from reports.limits import MIN_PATIENTS, deviations, limitations
 from reports.markers import marker_rows
 from reports.placebos import placebo_figure
-from reports.runfolder import HEADLINES, RunView, read_run
+from reports.runfolder import HEADLINES, RunView, read_run, understood
 from reports.signoff import ANSWERS, evidence_digest, findings
 from reports.training import training_story
 
@@ -49,6 +49,15 @@ def render_html(path: Path, *, max_bytes: int = MAX_BYTES) -> Path:
         If the run is not complete or a file of it is damaged.
     """
     run = read_run(path)
+    with understood(path):
+        page = within_budget(run, max_bytes)
+    target = path / "report.html"
+    write_atomically(target, page)
+    return target
+
+
+def within_budget(run: RunView, max_bytes: int) -> bytes:
+    """Return the page, without as many of the last cases' pictures as it takes to stay within the budget."""
     page = _page(run, dropped=0)
     shown = len(run.examples)
     while len(page) > max_bytes and shown:
@@ -58,13 +67,16 @@ def render_html(path: Path, *, max_bytes: int = MAX_BYTES) -> Path:
             excess -= sum(len((run.examples[shown][part] or {}).get("uri") or "") for part in _PICTURES)
         few = (*run.examples[:shown], *(_without_pictures(e) for e in run.examples[shown:]))
         page = _page(dataclasses.replace(run, examples=few), dropped=len(run.examples) - shown)
-    target = path / "report.html"
-    write_atomically(target, page)
-    return target
+    return page
 
 
 def _without_pictures(example: Any) -> dict[str, Any]:
-    return {**example, **{part: {**example[part], "uri": None} for part in _PICTURES if example[part] is not None}}
+    """Leave out the pictures that are there; one that is gone stays one that is gone."""
+    left_out = {"uri": None, "left_out": True}
+    return {
+        **example,
+        **{part: {**example[part], **left_out} for part in _PICTURES if example[part] and example[part]["uri"]},
+    }
 
 
 def environment() -> Environment:

@@ -15,9 +15,13 @@ def deviations(run: RunView) -> list[str]:
     found += [f"Not applied: {line}." for line in not_applied(run)]
     if run.run.get("relevance_note"):
         found.append(str(run.run["relevance_note"]))
-    gone = sum(e[part] is not None and e[part]["uri"] is None for e in run.examples for part in _PARTS)
+    pictures = [e[part] for e in run.examples for part in _PARTS if e[part] is not None]
+    pictures += [c["mean"] for c in run.clusters] + [e[p] for c in run.clusters for e in c["exemplars"] for p in _MAPS]
+    gone = sum(picture["uri"] is None and not picture.get("left_out") for picture in [*pictures, *run.markers])
     if gone:
-        found.append(f"{gone} pictures have been deleted from the run folder since it was finished.")
+        found.append(
+            f"{gone} picture{'s have' if gone > 1 else ' has'} been deleted from the run folder since it was finished."
+        )
     if run.plan["relevance"].get("max_images"):
         n, wanted = len(run.relevance), run.plan["data"]["n_images"]
         if n < wanted:
@@ -65,6 +69,7 @@ def _own(run: RunView) -> list[str]:
 
 
 _PARTS = ("clean", "edit", "difference", "overlay")
+_MAPS = ("film", "overlay")
 _FIXED = (
     "Text that the finder missed was neither masked nor pasted: finders miss single letters first, so effects of text are, "
     "if anything, larger than shown.",

@@ -13,6 +13,8 @@ from reports.words import number
 
 WIDTH_PX, HEIGHT_PX = 460, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 10, 46
+MOST_POINTS = 1500
+"""Points that a scatter holds apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class Scatter:
     """Position and text."""
     zero: tuple[float, float]
     """Where both are zero."""
+    drawn_of: tuple[int, int] | None
+    """Images drawn and images in all, where not all are drawn."""
 
 
 def group_dots(run: RunView) -> Dots | None:
@@ -98,6 +102,9 @@ def validity_scatter(run: RunView) -> Scatter | None:
     ]
     if len(seen) < 2:
         return None
+    n_all = len(seen)
+    if n_all > MOST_POINTS:
+        seen = [seen[round(i * (n_all - 1) / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
     x_ticks, x_place = _axis([x for x, _ in seen], _LEFT, WIDTH_PX - _RIGHT)
     y_ticks, y_place = _axis([y for _, y in seen], HEIGHT_PX - _BOTTOM, _TOP)
     return Scatter(
@@ -105,6 +112,7 @@ def validity_scatter(run: RunView) -> Scatter | None:
         x_ticks=x_ticks,
         y_ticks=y_ticks,
         zero=(x_place(0.0), y_place(0.0)),
+        drawn_of=(len(seen), n_all) if len(seen) < n_all else None,
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from jinja2 import UndefinedError
 
 from audit.errors import StoreError
 from audit.results import (
@@ -23,6 +26,12 @@ from audit.results import (
 from audit.store import RunFolder, verify_run
 
 _TOP_WORDS = 8
+MOST_CASES = 150
+"""Cases that a report holds: more would not be looked at, and a page of thousands does not open."""
+_RELEVANCE_COLUMNS = (
+    "record_id", "start", "mass_in_text", "signed_share", "placebo_low", "placebo_median", "placebo_high", "placebo_p",
+    "fall_when_gone", "at_pixels", "kept_bias", "kept_shift", "kept_stabiliser", "conservation_gap",
+)  # fmt: skip
 HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
 """Role that is judged -> the measure that sums it up."""
 
@@ -72,7 +81,9 @@ class RunView:
     clusters: tuple[Mapping[str, Any], ...]
     """clusters.json, with every picture as a data URI."""
     examples: tuple[Mapping[str, Any], ...]
-    """examples.json, with every picture as a data URI; None in place of one that is gone."""
+    """examples.json up to `MOST_CASES`, with every picture as a data URI; None in place of one that is gone."""
+    n_examples: int
+    """Cases in the run folder, of which `examples` may be the first."""
     markers: tuple[Mapping[str, Any], ...]
     """markers.json: crops of the commonest strings by class, with data URIs; empty in runs that drew none."""
     signoff: Mapping[str, Any] | None
@@ -120,6 +131,29 @@ def read_run(path: Path) -> RunView:
     StoreError
         If a file is missing or damaged, or the run was not finished.
     """
+    with understood(path):
+        return _read(path)
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Turn what a folder of another version lacks, or holds in another shape, into one clear error.
+
+    Raises
+    ------
+    StoreError
+        In place of the look-up that failed.
+    """
+    try:
+        yield
+    except (KeyError, AttributeError, TypeError, UndefinedError) as error:
+        raise StoreError(
+            f"The run {path} is not as this version of audit writes it ({type(error).__name__}: {error}): another version made "
+            "it, or it was edited. Run the audit again."
+        ) from error
+
+
+def _read(path: Path) -> RunView:
     folder = RunFolder(path)
     run = folder.read_json("run.json")
     if run.get("status") != "complete":
@@ -132,6 +166,7 @@ def read_run(path: Path) -> RunView:
         Counter(r["label"] for r in records.values() if r["n_regions"]),
     )
     effects = folder.read_json("effects.json")
+    examples = folder.read_json("examples/examples.json")["examples"]
     return RunView(
         path=path,
         plan=folder.read_json("plan.json"),
@@ -148,7 +183,8 @@ def read_run(path: Path) -> RunView:
         relevance_summary=folder.read_json("relevance.json")["relevance"] if folder.has("relevance.json") else None,
         planted=tuple(folder.read_json("controls.json")["planted"]) if folder.has("controls.json") else (),
         clusters=_clusters(folder),
-        examples=tuple(_with_pictures(folder, e) for e in folder.read_json("examples/examples.json")["examples"]),
+        examples=tuple(_with_pictures(folder, e) for e in examples[:MOST_CASES]),
+        n_examples=len(examples),
         markers=_markers(folder),
         signoff=folder.read_json("signoff.json") if folder.has("signoff.json") else None,
         problems=tuple(verify_run(path)),
@@ -188,7 +224,8 @@ def _words(folder: RunFolder, labels: Mapping[str, str]) -> tuple[WordCount, ...
 def _relevance(folder: RunFolder, records: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     if not folder.has("relevance.parquet"):
         return ()
-    return tuple({**row, "label": records[row["record_id"]]["label"]} for row in folder.read_rows("relevance.parquet"))
+    rows = folder.read_rows("relevance.parquet", _RELEVANCE_COLUMNS)
+    return tuple({**row, "label": records[row["record_id"]]["label"]} for row in rows)
 
 
 def _clusters(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import io
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from audit.config import Settings
 from audit.run import run_audit
+from reports.runfolder import MOST_CASES, RunView
 
 EMPTY_ELEMENTS = ("meta", "img", "br", "input", "rect", "line", "circle", "image", "link", "path", "polyline")
 
@@ -25,6 +32,29 @@ def finished_run(manifest: Path, bundle: Path, folder: Path, *, judge_gates: boo
         **settings,
     )
     return run_audit(given, judge_gates=judge_gates, command=["audit", "run"], on_stage=lambda *_: lambda: None)[0]
+
+
+def with_cases(view: RunView, n: int) -> RunView:
+    """Return a run as it would be read with n cases, each of four pictures as large as a film's, and as many maps."""
+    rng = np.random.default_rng(0)
+
+    def picture(part: dict[str, Any] | None) -> dict[str, Any]:
+        data = io.BytesIO()
+        coarse = rng.normal(110, 25, (48, 48)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(coarse).resize((384, 384)).save(data, "JPEG", quality=75)
+        return {**(part or {}), "uri": f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"}
+
+    def case(i: int) -> dict[str, Any]:
+        like = view.examples[i % len(view.examples)]
+        pictures = {part: picture(like[part]) for part in ("clean", "edit", "difference", "overlay")}
+        return {**like, **pictures, "case": i + 1, "width": 384, "height": 384}
+
+    return dataclasses.replace(
+        view,
+        examples=tuple(case(i) for i in range(min(n, MOST_CASES))),
+        n_examples=n,
+        relevance=tuple(view.relevance[i % len(view.relevance)] for i in range(n)),
+    )
 
 
 class Page(HTMLParser):

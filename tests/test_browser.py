@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 
 from audit.errors import UsageError
-from reports.html import render_html
+from reports.compare import render_comparison
+from reports.html import MAX_BYTES, render_html, within_budget
+from reports.runfolder import MOST_CASES, read_run
 from reports.signoff import read_signoff
 
-from .report_runs import finished_run
+from .report_runs import finished_run, with_cases
 
 CHROMIUM = os.environ.get("AUDIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LOAD_S, MAX_PAGES, MAX_PDF_BYTES = 2.0, 40, 10_000_000
 
 pytestmark = [
@@ -89,8 +92,7 @@ def test_axe_finds_nothing(run: Path, browser: Any, theme: str) -> None:
     page = browser.new_context(color_scheme=theme, bypass_csp=True).new_page()
     page.goto(render_html(run).as_uri())
     page.evaluate(source)
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    found = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", tags)
+    found = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS)
     assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found["violations"]] == []
     assert len(found["passes"]) > 20, "axe did look"
 
@@ -151,6 +153,41 @@ def test_complete_without_scripts(run: Path, browser: Any) -> None:
     for name in ("verdict", "gates", "effects", "examples", "atlas", "checklist", "signoff"):
         assert page.locator(f"#{name} h2").is_visible(), name
     assert page.locator(".case").first.locator("img").first.is_visible()
+
+
+@pytest.mark.parametrize("n_cases", [0, 150, 20_000])
+def test_any_number_of_cases_opens_in_time_within_the_budget(
+    run: Path, browser: Any, tmp_path: Path, n_cases: int
+) -> None:
+    view = with_cases(read_run(run), n_cases)
+    written = within_budget(view, MAX_BYTES)
+    assert len(written) <= MAX_BYTES
+    page_file = tmp_path / "cases.html"
+    page_file.write_bytes(written)
+    page = browser.new_page()
+    page.goto(page_file.as_uri())
+    page.wait_for_load_state("load")
+    assert page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") < 1000 * LOAD_S
+    assert page.locator(".case").count() == min(n_cases, MOST_CASES)
+    if n_cases > MOST_CASES:
+        assert "The run folder holds 20000 cases" in page.locator("#examples").inner_text()
+
+
+def test_comparison_is_as_clean_as_the_report(run: Path, browser: Any, tmp_path: Path) -> None:
+    source = axe_source()
+    compared = render_comparison([run, run], tmp_path / "compared.html")
+    for theme in ("light", "dark"):
+        page = browser.new_context(color_scheme=theme, bypass_csp=True).new_page()
+        page.goto(compared.as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        page.evaluate(source)
+        found = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS)
+        assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found["violations"]] == []
+    said: list[str] = []
+    page = browser.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(compared.as_uri())
+    assert said == []
 
 
 def test_prints(run: Path, browser: Any, tmp_path: Path) -> None:

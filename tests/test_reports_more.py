@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audit.errors import StoreError
 from reports.export import cyclonedx, mlflow_numbers, model_card
-from reports.html import render_html
+from reports.html import MAX_BYTES, render_html, within_budget
 from reports.runfolder import read_run
 from reports.schema import schemas
 from reports.words import without_folders
@@ -73,6 +76,7 @@ def test_budget_drops_pictures_and_says_so(run: Path) -> None:
     small = render_html(run, max_bytes=budget).read_text()
     assert len(small) <= budget
     assert "leaves out the pictures of the last" in small
+    assert "deleted from the run folder" not in small, "what is left out is not gone"
     assert small.count('class="case"') == whole.count('class="case"'), "scores of every case stay"
 
 
@@ -83,6 +87,53 @@ def test_edited_folder_and_deleted_picture_are_said(run: Path) -> None:
     assert text.index("changed after the run") < text.index('id="verdict"')
     assert "-clean.jpg is missing" in text
     assert "This picture was deleted from the run folder." in text
+
+
+def test_deleted_picture_of_a_group_is_said(run: Path) -> None:
+    view = read_run(run)
+
+    def cluster(mean: str | None, film: str | None, overlay: str | None) -> dict[str, Any]:
+        exemplar = {"record": "0a1b", "label": "covid", "source": "north", "width": 9, "height": 9}
+        return {
+            "output": "covid", "n_images": 3, "n_of_output": 9, "labels": {"covid": 3}, "sources": {"north": 3},
+            "spot": {"x0": 0.1, "y0": 0.1, "x1": 0.4, "y1": 0.4}, "spot_mass": 0.5, "spot_mass_elsewhere": 0.1,
+            "spot_text": 0.1, "mean": {"uri": mean},
+            "exemplars": [{**exemplar, "film": {"uri": film}, "overlay": {"uri": overlay}}],
+        }  # fmt: skip
+
+    here = "data:image/png;base64,AA=="
+    for pictures, gone in (((here, here, here), 0), ((None, here, here), 1), ((here, None, here), 1)):
+        page = within_budget(dataclasses.replace(view, clusters=(cluster(*pictures),)), MAX_BYTES).decode()
+        assert page.count("This picture was deleted from the run folder.") == gone
+        assert ("1 picture has been deleted" in page) == bool(gone)
+    page = within_budget(dataclasses.replace(view, clusters=(cluster(here, here, None),)), MAX_BYTES).decode()
+    assert "its relevance was deleted from the run folder" in page
+
+
+def test_folder_of_another_version_is_one_clear_error(run: Path) -> None:
+    for name in (
+        "plan.json",
+        "run.json",
+        "effects.json",
+        "verdict.json",
+        "source_probe.json",
+        "examples/examples.json",
+    ):
+        kept = (run / name).read_text()
+        document = json.loads(kept)
+        (run / name).write_text(json.dumps({**document, "schema_version": 0}))
+        with pytest.raises(StoreError, match="schema version 1"):
+            render_html(run)
+        for key in sorted(set(document) - {"schema_version"}):
+            (run / name).write_text(json.dumps({k: v for k, v in document.items() if k != key}))
+            with suppress(StoreError):  # some keys are not needed; what is needed is missed in one clear error
+                render_html(run)
+        (run / name).write_text(kept)
+    effects = json.loads((run / "effects.json").read_text())
+    del effects["effects"][0]["method"]
+    (run / "effects.json").write_text(json.dumps(effects))
+    with pytest.raises(StoreError, match="another version"):
+        render_html(run)
 
 
 def test_exports_hold_the_runs_numbers(run: Path) -> None:
