@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from audit.errors import ModelError, UnknownNameError
-from audit.models.bundle import Bundle, find_bundle, load_bundle
+from audit.models.bundle import Bundle, find_bundle, load_bundle, save_bundle
 from audit.models.networks import ARCHITECTURES, AUDITED_ONLY, build_network, last_layer
 from audit.models.preprocessing import Preprocessing
 
@@ -53,6 +53,23 @@ def test_nan_weights(write_bundle: Callable[..., Path]) -> None:
     state["classifier.bias"][1] = float("nan")
     with pytest.raises(ModelError, match=r"NaN or infinite in 1 tensors, first classifier.bias"):
         load_bundle(resign(folder, state))
+
+
+def test_half_precision_is_refused(write_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    bundle = load_bundle(write_bundle())
+    with pytest.raises(ModelError, match="has float16"):
+        save_bundle(
+            tmp_path / "half",
+            bundle.network.half(),
+            name="half",
+            architecture=bundle.architecture,
+            classes=bundle.classes,
+            preprocessing=bundle.preprocessing,
+            provenance={},
+            metrics={},
+            splits={},
+        )
+    assert not (tmp_path / "half").exists()
 
 
 def test_damage_is_told_by_the_checksum(write_bundle: Callable[..., Path]) -> None:

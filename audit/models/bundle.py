@@ -86,7 +86,17 @@ def save_bundle(
     -------
     Path
         The folder.
+
+    Raises
+    ------
+    ModelError
+        If the weights are not single precision.
     """
+    kinds = {str(p.dtype).removeprefix("torch.") for p in network.parameters() if p.dtype != torch.float32}
+    if kinds:
+        raise ModelError(
+            f"A bundle holds float32 weights, the network {name} has {', '.join(sorted(kinds))}. Convert it with network.float()."
+        )
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     weights = safetensors.torch.save(state)
     table = io.StringIO()
