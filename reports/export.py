@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 import uuid
 from typing import Any
 
-from audit.results import to_json
+from audit.results import Effect, to_json
 from reports.limits import limitations
 from reports.runfolder import RunView
 from reports.words import estimate, headline, reach, without_folders
 
 
 def model_card(run: RunView) -> str:
-    """Return a model card; what only a person knows is left open and marked so."""
+    """Return a model card with a YAML header that model hubs read; what only a person knows is left open and marked so."""
     plan = run.plan
     told = plan["model"].get("training", {}).get("provenance") or {}
     lines = [
+        *_header(run),
+        "",
         f"# Model card: {_inert(plan['model']['name'])}",
         "",
         f"- Architecture: {_inert(plan['model']['architecture'])}",
@@ -56,25 +60,57 @@ def model_card(run: RunView) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _header(run: RunView) -> list[str]:
+    """Return the card's metadata: a model index with the accuracy and every judged effect that was measured."""
+    lines = [
+        "---",
+        'pipeline_tag: "image-classification"',
+        'tags: ["audit", "shortcut-learning"]',
+        "model-index:",
+        f"- name: {_yaml(run.plan['model']['name'])}",
+        "  results:",
+        '  - task: {type: "image-classification"}',
+        "    dataset:",
+        f"      name: {_yaml(run.plan['data']['name'])}",
+        f"      type: {_yaml('sha256:' + run.plan['data']['content_hash'])}",
+        "    metrics:",
+    ]
+    for e in _measured(run):
+        name = f"{e.measure.replace('_', ' ')}, {e.condition}"
+        lines.append(f"    - {{type: {_yaml(e.measure)}, name: {_yaml(name)}, value: {e.estimate:.6f}}}")
+    if lines[-1] == "    metrics:":
+        lines[-1] = "    metrics: []"
+    return [*lines, "---"]
+
+
+def _measured(run: RunView) -> list[Effect]:
+    return [e for e in (run.find("clean", "accuracy"), *run.headline()) if e is not None and e.estimate is not None]
+
+
+def _yaml(value: object) -> str:
+    """Quote a string for YAML: one line, and every character that does not print, or turns text round, as an escape."""
+    quoted = json.dumps(" ".join(str(value).split()), ensure_ascii=False)
+    return "".join(f"\\U{ord(c):08x}" if unicodedata.category(c)[0] == "C" else c for c in quoted)
+
+
 def cyclonedx(run: RunView) -> str:
     """Return a CycloneDX 1.6 document with one machine-learning model and its model card; the same run gives the same bytes."""
     plan = run.plan
     metrics = []
-    for e in [run.find("clean", "accuracy"), *run.headline()]:
-        if e is not None and e.estimate is not None:
-            metric: dict[str, Any] = {
-                "type": e.measure,
-                "value": f"{e.estimate:g}",
-                "slice": f"{e.condition}, {e.group}",
-            }
-            if e.low is not None and e.high is not None:
-                metric["confidenceInterval"] = {"lowerBound": f"{e.low:g}", "upperBound": f"{e.high:g}"}
-            metrics.append(metric)
+    for e in _measured(run):
+        metric: dict[str, Any] = {"type": e.measure, "value": f"{e.estimate:g}", "slice": f"{e.condition}, {e.group}"}
+        if e.low is not None and e.high is not None:
+            metric["confidenceInterval"] = {"lowerBound": f"{e.low:g}", "upperBound": f"{e.high:g}"}
+        metrics.append(metric)
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, str(run.run['plan_hash']))}",
         "version": 1,
+        "metadata": {
+            "timestamp": run.run["finished"],
+            "properties": [{"name": "audit:verdict", "value": run.verdict.status}],
+        },
         "components": [
             {
                 "type": "machine-learning-model",
@@ -84,6 +120,7 @@ def cyclonedx(run: RunView) -> str:
                 "hashes": [{"alg": "SHA-256", "content": plan["model"]["digest"]}],
                 "modelCard": {
                     "modelParameters": {
+                        "task": "classification",
                         "modelArchitecture": plan["model"]["architecture"],
                         "datasets": [{"type": "dataset", "name": plan["data"]["name"]}],
                     },
@@ -116,6 +153,7 @@ def mlflow_numbers(run: RunView) -> tuple[dict[str, str], dict[str, float]]:
 
 
 def _inert(value: object) -> str:
-    """Make a string inert in Markdown: one line, no markup, no HTML."""
+    """Make a string inert in Markdown: one line, no markup, no HTML, nothing invisible that turns the text round."""
     flat = " ".join(str(value).split())
+    flat = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in flat)
     return re.sub(r"([\\`*_\[\]|#!~])", r"\\\1", flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))

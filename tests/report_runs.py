@@ -1,10 +1,11 @@
-"""What tests of the report share: a finished run, and a page taken apart."""
+"""What tests of the report share: a finished run, a schema's check, and a page taken apart."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
 import io
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,15 @@ from audit.run import run_audit
 from reports.runfolder import MOST_CASES, RunView
 
 EMPTY_ELEMENTS = ("meta", "img", "br", "input", "rect", "line", "circle", "image", "link", "path", "polyline")
+
+KINDS: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "null": type(None),
+    "array": list,
+    "object": dict,
+}
 
 
 def finished_run(manifest: Path, bundle: Path, folder: Path, *, judge_gates: bool = True, **settings: Any) -> Path:
@@ -55,6 +65,31 @@ def with_cases(view: RunView, n: int) -> RunView:
         n_examples=n,
         relevance=tuple(view.relevance[i % len(view.relevance)] for i in range(n)),
     )
+
+
+def check(value: Any, schema: dict[str, Any], where: str) -> None:
+    """Validate by the few words of JSON Schema that ours use."""
+    if "const" in schema:
+        assert value == schema["const"], where
+    if "enum" in schema:
+        assert value in schema["enum"], where
+    if "pattern" in schema:
+        assert re.search(schema["pattern"], value), (where, value)
+    kinds = schema.get("type", [])
+    if kinds:
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        assert any(isinstance(value, KINDS[kind]) for kind in kinds), (where, value)
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        assert set(schema.get("required", [])) <= set(value), where
+        if schema.get("additionalProperties") is False:
+            assert set(value) <= set(known), (where, set(value) - set(known))
+        for name, inner in known.items():
+            if name in value:
+                check(value[name], inner, f"{where}.{name}")
+    if isinstance(value, list):
+        for item in value:
+            check(item, schema.get("items", {}), f"{where}[]")
 
 
 class Page(HTMLParser):

@@ -1,4 +1,4 @@
-"""Budget, edited folders, deleted pictures, exports, and the schemas of the public JSON."""
+"""Budget, edited folders, deleted pictures, other versions, and the schemas of the public JSON."""
 
 from __future__ import annotations
 
@@ -12,50 +12,17 @@ from typing import Any
 import pytest
 
 from audit.errors import StoreError
-from reports.export import cyclonedx, mlflow_numbers, model_card
 from reports.html import MAX_BYTES, render_html, within_budget
 from reports.runfolder import read_run
 from reports.schema import schemas
 from reports.words import without_folders
 
-from .report_runs import finished_run
-
-KINDS: dict[str, Any] = {
-    "string": str,
-    "integer": int,
-    "number": (int, float),
-    "null": type(None),
-    "array": list,
-    "object": dict,
-}
+from .report_runs import check, finished_run
 
 
 @pytest.fixture
 def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> Path:
     return finished_run(write_cohort(4), write_bundle(), tmp_path)
-
-
-def check(value: Any, schema: dict[str, Any], where: str) -> None:
-    """Validate by the few words of JSON Schema that ours use."""
-    if "const" in schema:
-        assert value == schema["const"], where
-    if "enum" in schema:
-        assert value in schema["enum"], where
-    kinds = schema.get("type", [])
-    if kinds:
-        kinds = [kinds] if isinstance(kinds, str) else kinds
-        assert any(isinstance(value, KINDS[kind]) for kind in kinds), (where, value)
-    if isinstance(value, dict):
-        known = schema.get("properties", {})
-        assert set(schema.get("required", [])) <= set(value), where
-        if schema.get("additionalProperties") is False:
-            assert set(value) <= set(known), (where, set(value) - set(known))
-        for name, inner in known.items():
-            if name in value:
-                check(value[name], inner, f"{where}.{name}")
-    if isinstance(value, list):
-        for item in value:
-            check(item, schema.get("items", {}), f"{where}[]")
 
 
 def test_run_obeys_the_schemas_and_docs_hold_them(run: Path) -> None:
@@ -134,21 +101,6 @@ def test_folder_of_another_version_is_one_clear_error(run: Path) -> None:
     (run / "effects.json").write_text(json.dumps(effects))
     with pytest.raises(StoreError, match="another version"):
         render_html(run)
-
-
-def test_exports_hold_the_runs_numbers(run: Path) -> None:
-    view = read_run(run)
-    document = json.loads(cyclonedx(view))
-    assert document["specVersion"] == "1.6"
-    accuracy = view.find("clean", "accuracy")
-    assert accuracy is not None
-    first = document["components"][0]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"][0]
-    assert float(first["value"]) == pytest.approx(accuracy.estimate, rel=1e-5)
-    assert cyclonedx(view) == cyclonedx(read_run(run))
-    card = model_card(view)
-    assert all(e.condition in card for e in view.headline())
-    _, metrics = mlflow_numbers(view)
-    assert metrics["clean/accuracy"] == accuracy.estimate
 
 
 def test_paths_lose_their_folders() -> None:

@@ -79,7 +79,7 @@ def rendered() -> str:
 
 
 def audited(folder: Path) -> Path:
-    """Audit six drawn films with an untrained network; return the run folder."""
+    """Audit nine drawn films with an untrained network; return the run folder."""
     from audit.config import Settings
     from audit.models.bundle import save_bundle
     from audit.models.networks import build_network
@@ -87,6 +87,8 @@ def audited(folder: Path) -> Path:
     from audit.run import run_audit
     from tests.conftest import CLASSES, draw_film, marker_box
 
+    folder = folder / "nine films"  # the cohort's name is its folder's
+    folder.mkdir()
     torch.manual_seed(0)
     network = build_network("densenet-small", len(CLASSES)).eval()
     story = {"provenance": {"network": "A", "starting_weights": "random weights"}, "metrics": _story()}
