@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import io
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from PIL import Image
 from audit.config import Settings
 from audit.run import run_audit
 from reports.runfolder import MOST_CASES, RunView
+
+from .golden.make_report import RUN
 
 EMPTY_ELEMENTS = ("meta", "img", "br", "input", "rect", "line", "circle", "image", "link", "path", "polyline")
 
@@ -90,6 +93,11 @@ def check(value: Any, schema: dict[str, Any], where: str) -> None:
     if isinstance(value, list):
         for item in value:
             check(item, schema.get("items", {}), f"{where}[]")
+
+
+def kept_run(folder: Path) -> Path:
+    """Return a copy of the kept run, to be edited by a test: no audit has to be run for what a report does with a folder."""
+    return shutil.copytree(RUN, folder / "kept")
 
 
 class Page(HTMLParser):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from reports.html import render_html
 from reports.runfolder import read_run
 from reports.training import training_story
 
-from .report_runs import Page, finished_run
+from .report_runs import Page, kept_run
 from .test_curves import bundle
 
 CLASSES = ["normal", "pneumonia", "covid"]
@@ -40,8 +39,8 @@ TRAINING = {
 
 
 @pytest.fixture
-def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> Path:
-    return finished_run(write_cohort(2), write_bundle(), tmp_path, relevance_images=0)
+def run(tmp_path: Path) -> Path:
+    return kept_run(tmp_path)
 
 
 def told(run: Path, training: Any) -> str:
