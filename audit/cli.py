@@ -79,6 +79,7 @@ def run_command(
     relevance_preset: PresetOption = None,
     relevance_start: StartOption = None,
     judge_images: Annotated[int | None, typer.Option(help="Images that EasyOCR judges the finder on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that find text and predict.")] = None,
     runs: Annotated[str | None, typer.Option(help="Folder for run folders.")] = None,
     cache: CacheOption = None,
     gate: Annotated[bool, typer.Option("--gate", help="Judge, by the default rules if none are configured.")] = False,
@@ -101,6 +102,7 @@ def run_command(
         relevance_preset=relevance_preset,
         relevance_start=relevance_start,
         judge_images=judge_images,
+        workers=workers,
         runs=runs,
         cache=cache,
     )

@@ -46,6 +46,8 @@ class Settings:
     """LRP preset of the maps; or gradient-x-input or occlusion."""
     relevance_start: str = "winner"
     """Where relevance starts: winner, a class, or a contrast A-B."""
+    workers: int = 1
+    """Processes that find text and predict; their number changes no result."""
     runs: str = "runs"
     """Folder for run folders."""
     models: str = "models"
@@ -159,6 +161,8 @@ def _checked(values: dict[str, Any]) -> Settings:
     for name in ("relevance_images", "judge_images"):
         if getattr(settings, name) < 0:
             raise UsageError(f"The setting {name} must be 0 or more, found {getattr(settings, name)}.")
+    if settings.workers < 1:
+        raise UsageError(f"The setting workers must be 1 or more, found {settings.workers}.")
     splits = ("auto", "test", "train", "validation", "all")
     if settings.split not in splits:
         raise UnknownNameError("split", settings.split, splits)

@@ -22,6 +22,7 @@ from audit.randomness import generator_for
 from audit.records import Record, TextRegion
 from audit.results import ConditionUse
 from audit.store import PREDICTIONS_SCHEMA, RunFolder
+from audit.workers import PredictionJob, predict_side_by_side
 
 # A shard is the unit of resume: what a kill can lose. Its size is fixed, so that it never changes a byte.
 SHARD_RECORDS = 16
@@ -157,6 +158,8 @@ def predict_all(
     stage: Stage,
     seed: int,
     on_image: Callable[[], None],
+    *,
+    workers: int = 1,
 ) -> list[str]:
     """Write `predictions/part-*.parquet`, one a shard; shards that are there are kept.
 
@@ -170,30 +173,62 @@ def predict_all(
         Run seed.
     on_image : callable
         Called once for every image that is done.
+    workers : int
+        Processes; their number changes no byte.
 
     Returns
     -------
     list of str
         Names of the parts, inside the run folder.
     """
-    perturbations = make_perturbations(suite)
-    parts = []
-    for number, start in enumerate(range(0, len(records), SHARD_RECORDS)):
-        shard = records[start : start + SHARD_RECORDS]
-        name = f"predictions/part-{number:05d}.parquet"
-        parts.append(name)
-        if not run.has(name):
-            rows: list[dict[str, Any]] = []
-            for record in shard:
-                scene = read_scene(record, stage)
-                shown, logits = predict_scene(bundle, variants(scene, suite, perturbations, seed))
-                rows += _rows(record, bundle.classes, shown, logits)
+    numbers = range(-(-len(records) // SHARD_RECORDS))
+    missing = [number for number in numbers if not run.has(part_name(number))]
+    for number in numbers:
+        if number not in missing:
+            for _ in _shard(records, number):
                 on_image()
-            run.write_rows(name, rows, PREDICTIONS_SCHEMA)
-        else:
-            for _ in shard:
-                on_image()
-    return parts
+    if workers > 1:
+        job = PredictionJob(
+            run=run.path, bundle=bundle.folder, suite=suite, records=records, regions=stage.regions, seed=seed
+        )
+        predict_side_by_side(job, missing, workers, on_image)
+    else:
+        perturbations = make_perturbations(suite)
+        for number in missing:
+            predict_shard(number, run, bundle, suite, perturbations, records, stage, seed, on_image)
+    return [part_name(number) for number in numbers]
+
+
+def part_name(number: int) -> str:
+    """Return where a shard's predictions lie in the run folder."""
+    return f"predictions/part-{number:05d}.parquet"
+
+
+def predict_shard(
+    number: int,
+    run: RunFolder,
+    bundle: Bundle,
+    suite: Suite,
+    perturbations: Mapping[str, Perturbation],
+    records: Sequence[Record],
+    stage: Stage,
+    seed: int,
+    on_image: Callable[[], None] = lambda: None,
+) -> int:
+    """Predict one shard of the records and write it; return how many images it holds."""
+    shard = _shard(records, number)
+    rows: list[dict[str, Any]] = []
+    for record in shard:
+        scene = read_scene(record, stage)
+        shown, logits = predict_scene(bundle, variants(scene, suite, perturbations, seed))
+        rows += _rows(record, bundle.classes, shown, logits)
+        on_image()
+    run.write_rows(part_name(number), rows, PREDICTIONS_SCHEMA)
+    return len(shard)
+
+
+def _shard(records: Sequence[Record], number: int) -> Sequence[Record]:
+    return records[number * SHARD_RECORDS : (number + 1) * SHARD_RECORDS]
 
 
 def _rows(

@@ -40,6 +40,7 @@ from audit.text.detectors import TextDetector, make_detector
 from audit.text.easyocr_detector import weights_folder
 from audit.text.find import FoundText, find_regions
 from audit.text.second_opinion import SecondOpinion, ask_second_opinion
+from audit.workers import TextJob, find_text_side_by_side
 
 OnStage = Callable[[str, int], Callable[[], None]]
 """Called with a stage's name and its number of steps; returns what to call after each step."""
@@ -134,6 +135,12 @@ def run_audit(
         run.write_json("plan.json", plan)
 
     with clock.stage("finding text", len(prepared.cohort.records)) as step:
+        if settings.workers > 1:
+            job = TextJob(
+                records=prepared.cohort.records, detector=settings.detector, boxes=settings.boxes, cache=settings.cache
+            )
+            find_text_side_by_side(job, settings.workers, step)
+            step = _already_told
         found = find_regions(
             prepared.cohort.records,
             RegionCache(Path(settings.cache), prepared.detector),
@@ -149,7 +156,7 @@ def run_audit(
     opinion = _second_opinion(prepared.detector, records, regions, settings, clock)
     stage = set_stage(records, regions, settings.seed)
     with clock.stage("predicting", len(records)) as step:
-        parts = predict_all(run, bundle, suite, records, stage, settings.seed, step)
+        parts = predict_all(run, bundle, suite, records, stage, settings.seed, step, workers=settings.workers)
         run.write_json("conditions.json", {"conditions": read_uses(run, parts, suite)})
     with clock.stage("measuring effects"):
         table = read_predictions(run, parts, suite, records, bundle.classes)
@@ -191,6 +198,10 @@ def run_audit(
     run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
     run.write_json("run.json", _provenance(run, plan, command, clock, relevance_note, opinion, found))
     return run.path, verdict
+
+
+def _already_told() -> None:
+    """Stand in for a step that the listener was told of."""
 
 
 def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:

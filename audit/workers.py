@@ -1,0 +1,209 @@
+"""Several processes on one machine: text and predictions are computed side by side, and hold the same bytes as by one.
+
+An image's regions lie in the text cache, a shard's predictions in a file of its own; each is written whole by whoever made
+it. So there is nothing to merge, and what a kill leaves is what one process would have left.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from audit.conditions import Suite
+from audit.errors import AuditError
+from audit.records import Record, TextRegion
+
+_IMAGES_A_TASK = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextJob:
+    """Images whose text is looked for."""
+
+    records: Sequence[Record]
+    """Of the whole cohort."""
+    detector: str
+    """Name of the finder."""
+    boxes: str
+    """File of hand-made boxes; empty where there is none."""
+    cache: str
+    """Folder of the text cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionJob:
+    """Shards that are predicted."""
+
+    run: Path
+    """Run folder."""
+    bundle: Path
+    """Folder of the network."""
+    suite: Suite
+    """Conditions."""
+    records: Sequence[Record]
+    """Of the whole cohort: donors and the mean film are drawn from all."""
+    regions: Mapping[str, tuple[TextRegion, ...]]
+    """Record id -> its text."""
+    seed: int
+    """Run seed."""
+
+
+def find_text_side_by_side(job: TextJob, workers: int, on_image: Callable[[], None]) -> None:
+    """Fill the text cache with what `find_regions` will ask for; what fails is left for it to meet again.
+
+    Parameters
+    ----------
+    job : TextJob
+        The images.
+    workers : int
+        Processes.
+    on_image : callable
+        Called once for every image that is done.
+
+    Raises
+    ------
+    AuditError
+        If a process died.
+    """
+    starts = range(0, len(job.records), _IMAGES_A_TASK)
+    _spread(_start_text, job, _find_text, starts, workers, on_image)
+
+
+def predict_side_by_side(
+    job: PredictionJob, numbers: Sequence[int], workers: int, on_image: Callable[[], None]
+) -> None:
+    """Write the shards of these numbers.
+
+    Parameters
+    ----------
+    job : PredictionJob
+        What is predicted.
+    numbers : sequence of int
+        Shards that are not there yet.
+    workers : int
+        Processes.
+    on_image : callable
+        Called once for every image that is done.
+
+    Raises
+    ------
+    AuditError
+        If an image or condition cannot be predicted, or a process died; finished shards stay.
+    """
+    _spread(_start_prediction, job, _predict, numbers, workers, on_image)
+
+
+_state: dict[str, Any] = {}
+"""What a process of the pool was started with; this process's own is empty."""
+
+
+def _spread(
+    start: Callable[[Any, int], None],
+    job: object,
+    task: Callable[[int], int | str],
+    numbers: Sequence[int],
+    workers: int,
+    on_image: Callable[[], None],
+) -> None:
+    if not numbers:
+        return
+    workers = min(workers, len(numbers))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with _pool(workers, start, (job, threads)) as pool:
+        try:
+            for done in as_completed([pool.submit(task, number) for number in numbers]):
+                found = done.result()
+                if isinstance(found, str):
+                    raise AuditError(found)
+                for _ in range(found):
+                    on_image()
+        except BrokenProcessPool as error:
+            raise AuditError(
+                f"One of {workers} processes died, as when memory runs out. What was computed is kept; repeat the command with "
+                "fewer --workers."
+            ) from error
+
+
+@contextmanager
+def _pool(
+    workers: int, start: Callable[[Any, int], None], arguments: tuple[object, int]
+) -> Iterator[ProcessPoolExecutor]:
+    # Spawned, not forked: a forked copy of torch's threads hangs.
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start, initargs=(start, *arguments)
+    )
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _start(start: Callable[[Any, int], None], job: object, threads: int) -> None:
+    # An interruption is the first process's to answer; and when that one is killed, none must be left behind.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    start(job, threads)
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
+
+
+def _start_text(job: TextJob, _threads: int) -> None:
+    from audit.text.cache import RegionCache
+    from audit.text.detectors import make_detector
+
+    detector = make_detector(job.detector, Path(job.boxes) if job.boxes else None)
+    _state.update(records=job.records, cache=RegionCache(Path(job.cache), detector))
+
+
+def _find_text(start: int) -> int:
+    from audit.text.find import find_in
+
+    chosen = _state["records"][start : start + _IMAGES_A_TASK]
+    for record in chosen:
+        with suppress(AuditError):
+            find_in(record.path, _state["cache"])
+    return len(chosen)
+
+
+def _start_prediction(job: PredictionJob, threads: int) -> None:
+    import torch
+
+    from audit.models.bundle import load_bundle
+    from audit.predict import make_perturbations, set_stage
+    from audit.store import RunFolder
+
+    torch.set_num_threads(threads)
+    _state.update(
+        run=RunFolder(job.run),
+        bundle=load_bundle(job.bundle),
+        suite=job.suite,
+        perturbations=make_perturbations(job.suite),
+        records=job.records,
+        stage=set_stage(job.records, job.regions, job.seed),
+        seed=job.seed,
+    )
+
+
+def _predict(number: int) -> int | str:
+    from audit.predict import predict_shard
+
+    try:
+        return predict_shard(number, **_state)
+    except AuditError as error:  # as text: not every exception survives the way between processes
+        return str(error)

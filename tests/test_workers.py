@@ -1,0 +1,126 @@
+"""One process and two leave the same bytes, also when they were killed and went on; a dead one is said in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from audit import workers
+from audit.errors import AuditError
+from audit.models.bundle import save_bundle
+from audit.models.networks import build_network
+from audit.models.preprocessing import Preprocessing
+
+from .conftest import CLASSES, Audit, one_paragraph
+
+SAME = ("effects.json", "conditions.json", "records.parquet", "regions.parquet", "verdict.json")
+
+
+@pytest.fixture
+def asked(write_cohort: Any, tmp_path: Path) -> list[object]:
+    """Return the command, on 33 films, that is three shards, of a network that another process can build too."""
+    write_cohort(11)
+    torch.manual_seed(0)
+    save_bundle(
+        tmp_path / "models" / "C",
+        build_network("densenet-small", 3).eval(),
+        name="C",
+        architecture="densenet-small",
+        classes=CLASSES,
+        preprocessing=Preprocessing(size_px=(64, 64)),
+        provenance={},
+        metrics={},
+        splits={},
+    )
+    asked: list[object] = ["run", "--model", "C", "--data", "data/manifest.csv", "--suite", "quick", "--resamples", 200]
+    asked += ["--detector", "annotated", "--boxes", "data/boxes.json", "--relevance-images", 0, "--judge-images", 0]
+    return asked
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    parts = {p.name: p.read_bytes() for p in (run / "predictions").iterdir()}
+    return parts | {name: (run / name).read_bytes() for name in SAME}
+
+
+@pytest.mark.slow
+def test_two_processes_kill_and_resume_leave_the_same_bytes(audit: Audit, asked: list[object], tmp_path: Path) -> None:
+    code, out, err = audit(*asked, "--runs", "one", "--cache", "cache-one")
+    assert code == 0, err
+    one = tmp_path / Path(out.splitlines()[-1]).parent
+    code, out, err = audit(*asked, "--runs", "two", "--cache", "cache-two", "--workers", 2)
+    assert code == 0, err
+    two = tmp_path / Path(out.splitlines()[-1]).parent
+    assert one.name == two.name, "the number of processes is no part of the plan"
+    assert contents(two) == contents(one)
+
+    command = [sys.executable, "-m", "audit", *map(str, asked), "--runs", "three", "--workers", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    victim = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "three").glob("*/predictions/part-*.parquet")):
+        assert victim.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children = _children(victim.pid)
+    assert len(children) >= 2
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    while [pid for pid in children if Path(f"/proc/{pid}/cmdline").exists() and _alive(pid)]:
+        assert time.monotonic() < deadline, "a process outlived the one that started it"
+        time.sleep(0.1)
+    assert not list((tmp_path / "three").glob("*/run.json")), "killed before its end"
+    code, out, err = audit(*asked, "--runs", "three", "--workers", 2)
+    assert code == 0, err
+    assert contents(tmp_path / Path(out.splitlines()[-1]).parent) == contents(one)
+
+
+def _children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children")
+    if not found.exists():
+        pytest.skip("no /proc to list processes by")
+    # Spawned processes are started by threads too, so every thread is asked.
+    return [int(c) for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def _dies(_number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def _complains(number: int) -> int | str:
+    return f"image {number} cannot be read"
+
+
+def _nothing(_job: object, _threads: int) -> None:
+    return None
+
+
+@pytest.mark.slow
+def test_a_dead_or_failing_process_is_one_clear_error() -> None:
+    with pytest.raises(AuditError, match=r"One of 2 processes died.*fewer --workers"):
+        workers._spread(_nothing, None, _dies, range(2), 2, lambda: None)
+    with pytest.raises(AuditError, match=r"image \d cannot be read"):
+        workers._spread(_nothing, None, _complains, range(2), 2, lambda: None)
+
+
+def test_workers_are_counted_from_one(audit: Audit, asked: list[object]) -> None:
+    code, _, err = audit(*asked, "--workers", 0)
+    assert code == 2
+    assert "workers must be 1 or more" in one_paragraph(err)
