@@ -143,13 +143,9 @@ def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multip
 
 
 def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | None:
-    groups = dict.fromkeys(
-        str(g["group"])
-        for run in runs
-        if run.relevance_summary
-        for g in run.relevance_summary["groups"]
-        if g["group"] == "all" or g["group"].startswith("class=")
-    )
+    measured = {str(g["group"]) for run in runs if run.relevance_summary for g in run.relevance_summary["groups"]}
+    classes = dict.fromkeys(f"class={name}" for run in runs for name in run.plan["model"]["classes"])
+    groups = [name for name in ("all", *classes) if name in measured]
     if not groups:
         return None
     panels = []

@@ -35,7 +35,7 @@ class Mark:
     kind: str
     """Class of the mark, for its look."""
     outer: tuple[float, float] | None = None
-    """Ends of the thin line: the interval that holds together with all other judged effects, on which verdicts rest."""
+    """Ends of the thin line: the interval that holds together with all other judged effects."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,8 @@ _NO_ERROR = "section 9: 100\N{NO-BREAK SPACE}% of 150 test images, 50 a class; t
 class PaperNetwork:
     """One network of the paper."""
 
+    name: str
+    """A to E."""
     architecture: str
     """As its Table 1 names it."""
     training: str
@@ -35,27 +37,31 @@ class PaperNetwork:
 _TWICE = "twice transfer learning"
 NETWORKS: Mapping[str, PaperNetwork] = {
     "A": PaperNetwork(
+        name="A",
         architecture="201-layers DenseNet",
         training="transfer learning",
         counts=((49, 0, 1), (0, 50, 0), (0, 0, 50)),
         source="Table 2",
     ),
     "B": PaperNetwork(
+        name="B",
         architecture="201-layers DenseNet",
         training=_TWICE,
         counts=((50, 0, 0), (0, 50, 0), (0, 2, 48)),
         source="Table 3",
     ),
     "C": PaperNetwork(
+        name="C",
         architecture="201-layers DenseNet",
         training=f"{_TWICE} and output neuron keeping",
         counts=_ALL_RIGHT,
         source=_NO_ERROR,
     ),
     "D": PaperNetwork(
-        architecture="121-layers DenseNet (CheXNet)", training=_TWICE, counts=_ALL_RIGHT, source=_NO_ERROR
+        name="D", architecture="121-layers DenseNet (CheXNet)", training=_TWICE, counts=_ALL_RIGHT, source=_NO_ERROR
     ),
     "E": PaperNetwork(
+        name="E",
         architecture="121-layers DenseNet (CheXNet)",
         training=f"{_TWICE} and output neuron keeping",
         counts=_ALL_RIGHT,

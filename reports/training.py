@@ -133,7 +133,7 @@ def paper_matrix(paper: PaperNetwork | None, own: Matrix | None) -> Matrix | Non
     if paper is None or own is None:
         return None
     return Matrix(
-        title=f"The paper's, on its own test images ({paper.source})",
+        title=f"The paper's {paper.name}, on its own test images ({paper.source})",
         classes=own.classes,
         counts=counts_in_order(paper, own.classes),
     )

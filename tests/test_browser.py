@@ -15,11 +15,14 @@ import pytest
 
 from audit.errors import UsageError
 from reports.compare import render_comparison
+from reports.curves import render_curves
 from reports.html import MAX_BYTES, render_html, within_budget
 from reports.runfolder import MOST_CASES, read_run
 from reports.signoff import read_signoff
 
-from .report_runs import finished_run, with_cases
+from .golden.make_report import RUN
+from .report_runs import finished_run, kept_run, with_cases
+from .test_curves import bundle
 
 CHROMIUM = os.environ.get("AUDIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -91,6 +94,7 @@ def test_axe_finds_nothing(run: Path, browser: Any, theme: str) -> None:
     source = axe_source()
     page = browser.new_context(color_scheme=theme, bypass_csp=True).new_page()
     page.goto(render_html(run).as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     page.evaluate(source)
     found = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS)
     assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found["violations"]] == []
@@ -173,12 +177,21 @@ def test_any_number_of_cases_opens_in_time_within_the_budget(
         assert "The run folder holds 20000 cases" in page.locator("#examples").inner_text()
 
 
-def test_comparison_is_as_clean_as_the_report(run: Path, browser: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", ["comparison", "curves"])
+def test_other_pages_are_as_clean_as_the_report(browser: Any, tmp_path: Path, which: str) -> None:
     source = axe_source()
-    compared = render_comparison([run, run], tmp_path / "compared.html")
+    if which == "comparison":
+        written = render_comparison([kept_run(tmp_path), RUN], tmp_path / "page.html")
+    else:
+        folders = [bundle(tmp_path / name, name, [0.6, 0.8, 0.9, 0.99]) for name in "CDE"]
+        for folder in folders:
+            document = json.loads((folder / "model.json").read_text())
+            document["provenance"]["network"] = document["name"]
+            (folder / "model.json").write_text(json.dumps(document))
+        written = render_curves(folders, tmp_path / "page.html")
     for theme in ("light", "dark"):
         page = browser.new_context(color_scheme=theme, bypass_csp=True).new_page()
-        page.goto(compared.as_uri())
+        page.goto(written.as_uri())
         page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
         page.evaluate(source)
         found = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS)
@@ -186,8 +199,9 @@ def test_comparison_is_as_clean_as_the_report(run: Path, browser: Any, tmp_path:
     said: list[str] = []
     page = browser.new_page()
     page.on("console", lambda message: said.append(message.text))
-    page.goto(compared.as_uri())
-    assert said == []
+    page.goto(written.as_uri())
+    assert said == [], "nothing breaks the policy"
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
 
 
 def test_prints(run: Path, browser: Any, tmp_path: Path) -> None:
