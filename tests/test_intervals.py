@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import norm, t
+from scipy.stats import brunnermunzel, norm, t
 from statsmodels.stats.proportion import proportion_confint
 
 from audit.statistics.clusters import PatientBootstrap, sum_by_patient
 from audit.statistics.intervals import change_intervals, share_interval, tango_limits, wilson_limits
+from audit.statistics.jackknife import PatientInfluence, _with_skewness, _without_skewness, jackknife_interval
 from audit.statistics.multiplicity import holm
 from audit.statistics.power import detectable_difference, patients_to_decide
+from audit.statistics.ranking import auc_influences, mean_placements
 
 Z = float(norm.ppf(0.975))
 
@@ -222,3 +224,79 @@ def test_what_would_be_found_follows_the_interval() -> None:
     assert shift.estimate - found.low == pytest.approx(arm, rel=1e-6)
     assert found.minimum_detectable == pytest.approx(arm * (critical + 0.8416) / critical, rel=1e-3)
     assert "not seen" in found.method
+
+
+def aucs(scores: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> dict[int, PatientInfluence]:
+    placed = mean_placements(scores[None], labels, len(scores))
+    assert placed is not None
+    return auc_influences(placed, labels, patients, int(patients.max()) + 1, len(scores), plain=True)[0]
+
+
+def test_error_and_freedom_of_an_auc_are_those_of_brunner_and_munzel() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [9, 25])
+    scores = rng.normal(size=(2, 34)) + (labels == 0)
+    found = aucs(scores, labels, np.arange(34))[0]
+    theirs = brunnermunzel(scores[0, labels == 1], scores[0, labels == 0])
+    statistic = (found.estimate - 0.5) / found.standard_error
+    assert statistic == pytest.approx(theirs.statistic)
+    assert found.freedom is not None
+    assert 2 * t.sf(abs(statistic), found.freedom) == pytest.approx(theirs.pvalue)
+
+
+@given(st.floats(-8, 8), st.floats(-1, 1))
+def test_taking_skewness_away_and_putting_it_back_leaves_nothing(statistic: float, skewness: float) -> None:
+    assert _without_skewness(_with_skewness(statistic, skewness), skewness) == pytest.approx(statistic, abs=1e-7)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=30, max_size=30), st.floats(-2, 2))
+def test_the_interval_holds_zero_where_its_p_is_not_small(values: list[float], estimate: float) -> None:
+    influence = np.array(values) - np.mean(values)
+    sample = PatientInfluence(
+        estimate=estimate,
+        influence=influence,
+        n_images=30,
+        n_patients=30,
+        fewest=30,
+        bounds=(-np.inf, np.inf),
+        kind="of a test",
+        enough=0.0,
+    )
+    found = jackknife_interval(sample, 0.95)
+    assert found.low is not None
+    assert found.high is not None
+    if sample.standard_error > 1e-6 and abs(found.p - 0.05) > 1e-6:
+        assert (found.low <= 0 <= found.high) == (found.p > 0.05)
+
+
+def test_a_skewed_mean_is_covered_where_plain_t_misses_it_from_one_side() -> None:
+    rng = np.random.default_rng(0)
+    held = plain = 0
+    for _ in range(1000):
+        values = rng.exponential(size=25) ** 1.5
+        truth = math.gamma(2.5)
+        influence = (values - values.mean()) / 25
+        sample = PatientInfluence(
+            estimate=float(values.mean()),
+            influence=influence,
+            n_images=25,
+            n_patients=25,
+            fewest=25,
+            bounds=(-np.inf, np.inf),
+            kind="of a test",
+            enough=0.0,
+        )
+        found = jackknife_interval(sample, 0.95)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= truth <= found.high
+        plain += abs(sample.estimate - truth) <= t.ppf(0.975, 24) * sample.standard_error
+    assert plain < 900, "the world is skewed"
+    assert held > plain + 25
+
+
+def test_an_auc_with_one_positive_patient_says_nothing() -> None:
+    rng = np.random.default_rng(0)
+    labels, patients = np.repeat([0, 1], [3, 20]), np.concatenate([[0, 0, 0], np.arange(1, 21)])
+    found = jackknife_interval(aucs(rng.normal(size=(2, 23)), labels, patients)[0], 0.95)
+    assert (found.low, found.high, found.p) == (0.0, 1.0, 1.0)

@@ -1,4 +1,10 @@
-"""Intervals of what is no mean over images (AUC, ECE, ratios): Student's t over what each patient adds to the estimate."""
+"""Intervals of what is no mean over images (AUC, ECE, ratios): Student's t over what each patient adds to the estimate.
+
+What patients add is skewed: an AUC falls by a few images that stand far from where they belong. An estimate that missed them
+is too high and its standard error too small at once, so that plain Student's t covers the truth too rarely, and always from
+the same side. The statistic is therefore transformed by the cubic that takes its skewness away (Hall, J. R. Statist. Soc. B
+1992) before it is held against Student's t. `benchmarks/interval_coverage.py` prints the coverage.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +44,12 @@ class PatientInfluence:
     """Between what its bias lies: the interval allows for all of it."""
     variance_beside: float = 0.0
     """Variance that patients do not show: of a finder's recall, known from another sample."""
+    widening: float | None = None
+    """What the sum of squared influences underestimates the variance by; None for g / (g - 1)."""
+    freedom: float | None = None
+    """Degrees of freedom of the standard error; None for g - 1. Below 1 nothing is known."""
+    enough: float = FEW_CARRIERS
+    """Effective patients from which the standard error is trusted."""
 
     @cached_property
     def standard_error(self) -> float:
@@ -45,7 +57,14 @@ class PatientInfluence:
         g = self.n_patients
         if g < 2:
             return math.inf
-        return math.sqrt(g / (g - 1) * float(np.square(self.influence).sum()) + self.variance_beside)
+        widening = g / (g - 1) if self.widening is None else self.widening
+        return math.sqrt(widening * float(np.square(self.influence).sum()) + self.variance_beside)
+
+    @cached_property
+    def skewness(self) -> float:
+        """Skewness of the estimate over samples of patients: the sum of their cubed influences over the cubed standard error."""
+        error = self.standard_error
+        return float((self.influence**3).sum()) / error**3 if 0 < error < math.inf else 0.0
 
     @cached_property
     def carriers(self) -> float:
@@ -55,7 +74,7 @@ class PatientInfluence:
 
 
 def jackknife_interval(sample: PatientInfluence, level: float) -> Interval:
-    """Make a two-sided interval of Student's t over patients, clipped to where the estimate can lie.
+    """Make a two-sided interval of Student's t over patients, free of skewness, clipped to where the estimate can lie.
 
     Where few patients carry the uncertainty, it is no shorter than the score bound on a proportion that was never seen:
     critical² / (n + critical²) of the natural unit. So an estimate that nothing moved is not given a width of zero.
@@ -68,7 +87,8 @@ def jackknife_interval(sample: PatientInfluence, level: float) -> Interval:
     """
     g, error = sample.n_patients, sample.standard_error
     low_end, high_end = sample.bounds
-    if g < 2:
+    freedom = g - 1 if sample.freedom is None else sample.freedom
+    if g < 2 or freedom < 1:
         return Interval(
             low=low_end if math.isfinite(low_end) else None,
             high=high_end if math.isfinite(high_end) else None,
@@ -76,16 +96,34 @@ def jackknife_interval(sample: PatientInfluence, level: float) -> Interval:
             minimum_detectable=None,
             method="no information: one patient says nothing of others, the whole range",
         )
-    critical = float(stdtrit(g - 1, (1 + level) / 2))
-    arm, why = critical * error, ""
-    if sample.carriers < FEW_CARRIERS:
-        unseen = critical**2 / (sample.fewest + critical**2) * sample.unit
-        arm = max(arm, unseen)
+    critical = float(stdtrit(freedom, (1 + level) / 2))
+    unseen, why = 0.0, ""
+    if sample.carriers < sample.enough:
+        over_all = float(stdtrit(g - 1, (1 + level) / 2))
+        unseen = over_all**2 / (sample.fewest + over_all**2) * sample.unit
         why = f", but no shorter than the score bound: {sample.carriers:.1f} effective patients carry it"
+    below, above = (error * _with_skewness(t, sample.skewness) for t in (critical, -critical))
+    statistic = _without_skewness(sample.estimate / error, sample.skewness) if error > 0 else 0.0
     return Interval(
-        low=max(low_end, sample.estimate - sample.bias[1] - arm),
-        high=min(high_end, sample.estimate - sample.bias[0] + arm),
-        p=float(2 * stdtr(g - 1, -abs(sample.estimate) / error)) if error > 0 else 1.0,
-        minimum_detectable=detectable_shift(arm / critical, critical),
-        method=f"Student's t over {g} patients, {sample.kind}{why}",
+        low=max(low_end, sample.estimate - sample.bias[1] - max(below, unseen)),
+        high=min(high_end, sample.estimate - sample.bias[0] + max(-above, unseen)),
+        p=float(2 * stdtr(freedom, -abs(statistic))),
+        minimum_detectable=detectable_shift(max(error, unseen / critical), critical),
+        method=f"Student's t over {g} patients, {freedom:.0f} degrees of freedom, corrected for a skewness of "
+        f"{sample.skewness:.2f} (Hall), {sample.kind}{why}",
     )
+
+
+def _without_skewness(t: float, skewness: float) -> float:
+    """Transform a studentised mean so that it is symmetric to second order: Hall's cubic, which always rises."""
+    return t + skewness / 3 * t**2 + skewness**2 / 27 * t**3 + skewness / 6
+
+
+def _with_skewness(t: float, skewness: float) -> float:
+    """Invert `_without_skewness`."""
+    if abs(skewness) < 1e-12:  # nothing to take away, and nothing to divide by
+        return t
+    y = skewness * (t - skewness / 6)
+    # The cube root of 1 + y, minus 1; the first form does not cancel for small skewness.
+    grown = math.expm1(math.log1p(y) / 3) if y > -0.5 else math.copysign(abs(1 + y) ** (1 / 3), 1 + y) - 1
+    return 3 / skewness * grown

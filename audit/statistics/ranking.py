@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.statistics.jackknife import PatientInfluence
+
+_KIND = "placements summed within patients (DeLong, Obuchowski)"
+_ENOUGH = 12.0
+"""Effective patients from which AUC is covered 93 to 97 %, its skewness taken away: `benchmarks/interval_coverage.py`."""
 
 
 def ascending(scores: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -108,17 +115,21 @@ def auc_influences(
     found: dict[int, PatientInfluence] = {}
     for values, c in zip(moved, usable_classes(labels, n_classes), strict=True):
         positive = labels == c
-        n_positive = int(positive.sum())
         estimate = float(values[positive].mean())
-        residual = (values - estimate) / np.where(positive, n_positive, len(values) - n_positive)
+        sides = [_side(values[side] - estimate, patients[side], n_patients) for side in (positive, ~positive)]
+        influence = sides[0].influence + sides[1].influence
+        widening, freedom = _small_sample(sides)
         found[c] = PatientInfluence(
             estimate=estimate,
-            influence=np.bincount(patients, weights=residual, minlength=n_patients).astype(np.float64),
+            influence=influence,
             n_images=len(values),
             n_patients=seen,
-            fewest=min(n_positive, len(values) - n_positive),
+            fewest=min(side.n_images for side in sides),
             bounds=bounds,
-            kind="placements summed within patients (DeLong, Obuchowski)",
+            kind=_KIND,
+            enough=_ENOUGH,
+            widening=widening,
+            freedom=freedom,
         )
     each = list(found.values())
     mean = PatientInfluence(
@@ -128,6 +139,45 @@ def auc_influences(
         n_patients=seen,
         fewest=min(one.fewest for one in each),
         bounds=bounds,
-        kind="placements summed within patients (DeLong, Obuchowski)",
+        kind=_KIND,
+        enough=_ENOUGH,
+        # Classes are correlated in ways that these numbers do not show: the most careful of them holds.
+        widening=max(one.widening for one in each if one.widening is not None),
+        freedom=min(one.freedom for one in each if one.freedom is not None),
     )
     return found, mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    """The positives of an AUC, or the negatives."""
+
+    influence: NDArray[np.float64]
+    """(g,) what each patient's images of this side add."""
+    n_images: int
+    """Images."""
+    n_patients: int
+    """Patients with such images."""
+
+
+def _side(residual: NDArray[np.float64], patients: NDArray[np.intp], n_patients: int) -> _Side:
+    influence = np.bincount(patients, weights=residual, minlength=n_patients) / len(residual)
+    seen = int((np.bincount(patients, minlength=n_patients) > 0).sum())
+    return _Side(influence=influence, n_images=len(residual), n_patients=seen)
+
+
+def _small_sample(sides: Sequence[_Side]) -> tuple[float, float]:
+    """Return the widening and the degrees of freedom of two samples with variances of their own (Brunner & Munzel 2000).
+
+    Each side's variance is over its own patients, of whom there may be few; Satterthwaite's degrees of freedom lie between
+    those of the smaller side and of both. Neither is known where a side has one patient.
+    """
+    spare = [side.n_patients - 1 for side in sides]
+    if min(spare) < 1:
+        return 1.0, 0.0
+    squares = [float(np.square(side.influence).sum()) for side in sides]
+    if sum(squares) <= 0:
+        return 1.0, float(min(spare))
+    variances = [square * (1 + 1 / left) for square, left in zip(squares, spare, strict=True)]
+    freedom = sum(variances) ** 2 / sum(v * v / left for v, left in zip(variances, spare, strict=True))
+    return sum(variances) / sum(squares), freedom
