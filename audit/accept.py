@@ -162,6 +162,12 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
         # An effect beyond the placebo is what is compared where there is one, as in the gates.
         if entry.place not in found or effect.placebo is not None:
             found[entry.place] = entry
+    for rule in rules:
+        if not any(_asks(rule, entry) for entry in found.values()):
+            raise UsageError(
+                f"Gate rule {rule.id!r} matches nothing in this run: {rule.metric} under {rule.condition or 'any edit'}, group "
+                f"{rule.group}. Correct the rule, or accept a run that has it."
+            )
     if not found:
         raise UsageError(
             "The run has nothing that a baseline could hold: no rule with max_increase or max_decrease matches it, and no "

@@ -150,6 +150,10 @@ def test_pruning_only_removes(audit: Audit, make_run: Any, tmp_path: Path) -> No
     after = json.loads(file.read_text())
     assert after["entries"] == [e for e in before["entries"] if e["condition"] != "clean"]
     assert set(pq.read_table(file.with_suffix(".parquet")).to_pandas()["condition"]) == {"text-mask-black"}
+    toml.write_text(RULES.replace("text-mask-black", "text-mask-blak"))
+    code, _, err = audit("baseline", "accept", run)
+    assert code == 2
+    assert "'text' matches nothing" in one_paragraph(err)
     toml.unlink()
     code, _, err = audit("baseline", "prune")
     assert code == 2
