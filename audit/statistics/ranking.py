@@ -114,9 +114,9 @@ def auc_influences(
     bounds = (0.0, 1.0) if plain else (-1.0, 1.0)
     found: dict[int, PatientInfluence] = {}
     for values, c in zip(moved, usable_classes(labels, n_classes), strict=True):
-        positive = labels == c
-        estimate = float(values[positive].mean())
-        sides = [_side(values[side] - estimate, patients[side], n_patients) for side in (positive, ~positive)]
+        rows = np.flatnonzero(labels == c), np.flatnonzero(labels != c)
+        estimate = float(values[rows[0]].mean())
+        sides = [_side(values[side] - estimate, patients[side], n_patients) for side in rows]
         influence = sides[0].influence + sides[1].influence
         widening, freedom = _small_sample(sides)
         found[c] = PatientInfluence(
