@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 Limits = tuple[float, float]
 """Lower and upper end of an interval."""
@@ -52,7 +52,7 @@ def widen_by_holm(claims: Sequence[Claim]) -> list[Limits]:
     for rank, index in enumerate(sorted(range(len(claims)), key=lambda i: -_strength(claims[i]))):
         claim = claims[index]
         error = (1 - claim.level) / 2
-        stretch = stopped or float(norm.isf(error / (len(claims) - rank)) / norm.isf(error))
+        stretch = stopped or float(ndtri(error / (len(claims) - rank)) / ndtri(error))
         low = claim.estimate - stretch * (claim.estimate - claim.low)
         high = claim.estimate + stretch * (claim.high - claim.estimate)
         found[index] = (low, high)

@@ -9,16 +9,19 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audit.conditions import Suite
 from audit.config import Settings
 from audit.gate_rules import GateConfig
-from audit.models.bundle import Bundle
 from audit.perturbations import PERTURBATIONS
+from audit.provenance import tool_version
 from audit.records import Cohort
 from audit.results import to_json
-from audit.text.detectors import TextDetector
+
+if TYPE_CHECKING:  # a plan's hash is asked for where nothing is predicted: torch takes seconds to import
+    from audit.models.bundle import Bundle
+    from audit.text.detectors import TextDetector
 
 N_RELEVANCE_PLACEBOS = 200
 _PACKAGES = (
@@ -34,11 +37,6 @@ _PACKAGES = (
     "pillow",
     "pyarrow",
 )
-
-
-def tool_version() -> str:
-    """Return the version of this package."""
-    return metadata.version("imageaudit")
 
 
 def package_versions() -> dict[str, str]:

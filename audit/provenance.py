@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from importlib import metadata
+
+
+def tool_version() -> str:
+    """Return the version of this package."""
+    return metadata.version("imageaudit")
 
 
 def git_commit() -> str | None:

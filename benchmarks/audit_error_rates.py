@@ -10,6 +10,7 @@ and with any declared effect that is more than chance (adjusted p below 0.05), w
 from __future__ import annotations
 
 import argparse
+import csv
 import logging
 import tempfile
 from pathlib import Path
@@ -19,6 +20,8 @@ import torch
 from painted_word import paint_word
 
 from audit.config import Settings
+from audit.images import read_gray
+from audit.models.bundle import load_bundle
 from audit.run import run_audit
 from audit.statistics.intervals import wilson_limits
 from audit.store import RunFolder
@@ -26,10 +29,15 @@ from training.chain import train_network
 from training.phantom.cohort import CLASSES, make_phantoms
 from training.recipes import load_recipe
 
+FAINT = 0.4
+"""Severity of findings where a word is planted: a network must have a reason to learn it."""
+
 
 def cohort(folder: Path, n_films: int, share: float, seed: int) -> Path:
     """Make phantoms whose words and sources tell nothing, but for the word painted on a share of one class."""
-    plain = make_phantoms(folder / "plain", task="classes", n_images=n_films, seed=seed)
+    plain = make_phantoms(
+        folder / "plain", task="classes", n_images=n_films, seed=seed, severity=FAINT if share else 1.0
+    )
     if share == 0:
         return plain
     boxes = plain.parent / "boxes.json"
@@ -39,8 +47,28 @@ def cohort(folder: Path, n_films: int, share: float, seed: int) -> Path:
 def trained(folder: Path, share: float, seed: int) -> Path:
     """Train C on such phantoms."""
     findings = make_phantoms(folder / "findings", task="findings", n_images=240, seed=seed + 1)
-    films = cohort(folder / "films", 390, share, seed + 2)
+    films = cohort(folder / "films", 600, share, seed + 2)
     return train_network("C", films, load_recipe("demo"), folder / "C", findings_manifest=findings, seed=seed)
+
+
+def word_effect(bundle: Path, folder: Path) -> float:
+    """Return how far the word moves the probability of its class, on fresh films of it: what there is to be found."""
+    network = load_bundle(bundle)
+    plain = make_phantoms(folder / "plain", task="classes", n_images=150, seed=5, severity=FAINT)
+    painted = paint_word(plain, folder / "painted", label=CLASSES[-1], share=1.0, seed=5)
+    moved = []
+    for before, after in zip(_rows(plain), _rows(painted), strict=True):
+        if before["label"] == CLASSES[-1]:
+            pair = [plain.parent / before["path"], Path(after["path"])]
+            inputs = torch.stack([network.preprocessing.prepare(read_gray(path)) for path in pair])
+            clean, word = torch.softmax(network.logits(inputs), dim=1)[:, -1].tolist()
+            moved.append(word - clean)
+    return float(np.mean(moved))
+
+
+def _rows(manifest: Path) -> list[dict[str, str]]:
+    with manifest.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def audited(
@@ -88,6 +116,9 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as temporary:
             bundle = trained(Path(temporary), share, seed=7)
+            accuracy = load_bundle(bundle).metrics["test"]["accuracy"]
+            print(f"{name}: accuracy {accuracy:.2f}; a painted word moves the probability of its class by", end=" ")
+            print(f"{word_effect(bundle, Path(temporary) / 'words'):+.2f}", flush=True)
             found: list[tuple[list[str], list[str]]] = []
             for number in range(options.first, options.first + audits):
                 with tempfile.TemporaryDirectory() as place:

@@ -52,7 +52,7 @@ def paint_word(
 def _write(image: np.ndarray, word: str, rng: np.random.Generator) -> dict[str, object]:
     """Draw the word in white near the upper or lower left corner; return its box."""
     height, width = image.shape
-    scale, thick = min(height, width) / 450, max(1, round(min(height, width) / 250))
+    scale, thick = min(height, width) / 300, max(1, round(min(height, width) / 200))
     (w, h), below = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
     x = int(width * rng.uniform(0.03, 0.08))
     y = int(height * (0.06 if rng.random() < 0.5 else 0.94)) + h // 2

@@ -296,6 +296,18 @@ def test_help_does_not_import_torch() -> None:
     assert "Exit codes" in done.stdout
 
 
+def test_judging_and_reporting_do_not_import_torch() -> None:
+    program = (
+        "import sys\n"
+        "import audit.commands.auditing, audit.commands.baselines, audit.rejudge, audit.pytest_plugin\n"
+        "import reports.compare, reports.html, reports.junit, reports.sarif, reports.terminal\n"
+        "heavy = {'torch', 'easyocr', 'zennit', 'scipy.stats', 'statsmodels'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_no_colour_where_none_is_wanted() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "audit", "run", "--help"],

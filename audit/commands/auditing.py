@@ -15,7 +15,7 @@ from rich.console import Console
 from audit.commands.progress import Stages
 from audit.config import Settings
 from audit.files import write_atomically
-from audit.plan import tool_version
+from audit.provenance import tool_version
 from audit.results import Effect, Verdict, effect_from_json, plain
 from audit.store import RunFolder, check_run
 
