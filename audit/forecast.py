@@ -12,11 +12,11 @@ from audit.errors import RelevanceError
 from audit.images import read_gray
 from audit.models.bundle import Bundle
 from audit.predict import make_perturbations, predict_scene, read_scene, set_stage, variants
+from audit.preparation import Preparation
 from audit.randomness import generator_for
 from audit.records import Record
 from audit.relevance.lrp import Attributor
 from audit.relevance.start import start_each
-from audit.run import Preparation
 from audit.text.cache import RegionCache
 from audit.text.find import find_in
 

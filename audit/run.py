@@ -7,32 +7,28 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from audit.baseline import Baseline, check_baseline
-from audit.cohorts import audited_cohort, out_of_reach
-from audit.conditions import Suite, load_suite
+from audit.baseline import Baseline
 from audit.config import Settings
 from audit.errors import TextError
 from audit.examples import N_EXAMPLES, write_examples
-from audit.gate_rules import GateConfig, config_for
+from audit.gate_rules import GateConfig
 from audit.gates import judge
 from audit.manifests import check_on_bad_image
-from audit.models.bundle import Bundle, find_bundle, load_bundle
-from audit.plan import make_plan, package_versions, plan_hash, run_path
-from audit.predict import make_perturbations, predict_all, read_uses, set_stage
+from audit.plan import package_versions, plan_hash, run_path
+from audit.predict import predict_all, read_uses, set_stage
 from audit.predictions import FinishedRun, pseudonym, read_predictions
+from audit.preparation import prepare
 from audit.provenance import git_commit
-from audit.records import Cohort, Record, TextRegion
-from audit.relevance.stage import audit_relevance, check_relevance
+from audit.records import Record, TextRegion
+from audit.relevance.stage import audit_relevance
 from audit.results import Verdict, plain
 from audit.source_probe import MAX_IMAGES, probe_sources
-from audit.statistics.detector_misses import FinderRecall, read_recall
 from audit.statistics.doses import measure_trends
-from audit.statistics.effects import DEFAULT_TOLERANCES, measure_effects
+from audit.statistics.effects import measure_effects
 from audit.statistics.planted import check_planted
 from audit.store import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
 from audit.text.cache import RegionCache
@@ -44,60 +40,6 @@ from audit.workers import TextJob, find_text_side_by_side
 
 OnStage = Callable[[str, int], Callable[[], None]]
 """Called with a stage's name and its number of steps; returns what to call after each step."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preparation:
-    """Everything that is settled before an audit computes anything."""
-
-    bundle: Bundle
-    """The network."""
-    cohort: Cohort
-    """The records to audit."""
-    suite: Suite
-    """What they are put under."""
-    detector: TextDetector
-    """What finds their text."""
-    tolerances: Mapping[str, float]
-    """Measure -> the largest effect that counts as small."""
-    recall: FinderRecall | None
-    """How much of the text the finder finds; None where it was not said."""
-    gate: GateConfig | None
-    """The rules; None where nothing is judged."""
-    plan: Mapping[str, Any]
-    """The content of `plan.json`."""
-
-
-def prepare(settings: Settings, *, judge_gates: bool) -> Preparation:
-    """Load and check everything that an audit needs.
-
-    Raises
-    ------
-    AuditError
-        If anything is missing, damaged or contradictory.
-    """
-    bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
-    check_relevance(settings.relevance_preset, settings.relevance_start, bundle.classes)
-    cohort, split = audited_cohort(bundle, settings)
-    suite = load_suite(settings.suite)
-    detector = make_detector(settings.detector, Path(settings.boxes) if settings.boxes else None)
-    needs = {name: perturbation.needs for name, perturbation in make_perturbations(suite).items()}
-    impossible = out_of_reach(cohort, needs)
-    tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
-    recall = read_recall(settings.recall, bundle.classes)
-    gate = config_for(settings.gate, suite, tolerances, asked=judge_gates, impossible=impossible)
-    if gate is not None and gate.baseline:
-        check_baseline(Path(gate.baseline))
-    return Preparation(
-        bundle=bundle,
-        cohort=cohort,
-        suite=suite,
-        detector=detector,
-        tolerances=tolerances,
-        recall=recall,
-        gate=gate,
-        plan=make_plan(bundle, cohort, split, suite, detector, settings, tolerances, gate, impossible),
-    )
 
 
 def run_audit(

@@ -23,7 +23,7 @@ from audit.config import Settings
 from audit.images import read_gray
 from audit.models.bundle import load_bundle
 from audit.run import run_audit
-from audit.statistics.intervals import wilson_limits
+from audit.statistics.score_limits import wilson_limits
 from audit.store import RunFolder
 from training.chain import train_network
 from training.phantom.cohort import CLASSES, make_phantoms

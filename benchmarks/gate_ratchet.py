@@ -61,11 +61,11 @@ def fine_tuned(bundle: Bundle, manifest: Path, ignore: tuple[str, ...], rate: fl
     return network.eval().requires_grad_(False)
 
 
-def few_of(manifest: Path, bundle: Bundle, n_films: int, target: Path) -> Path:
-    """Write a manifest of the first test films, as many of each class."""
+def tested(manifest: Path, bundle: Bundle, n_films: int | None, target: Path) -> Path:
+    """Write a manifest of the test films: all of them, or the first ones, as many of each class."""
     with manifest.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if bundle.splits.get(row["id"]) == "test"]
-    each = -(-n_films // len(bundle.classes))
+    each = len(rows) if n_films is None else -(-n_films // len(bundle.classes))
     chosen = [row for label in bundle.classes for row in [r for r in rows if r["label"] == label][:each]][:n_films]
     with target.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(chosen[0]))
@@ -128,8 +128,7 @@ def main() -> None:
             )
         (place / "audit.toml").write_text(RULE.format(limit=options.limit))
 
-        def run(folder: Path, data: Path, seed: int, split: str) -> Path:
-            ignored = [part for label in options.ignore_label for part in ("--ignore-label", label)]
+        def run(folder: Path, data: Path, seed: int) -> Path:
             asked = [
                 "run",
                 "--model",
@@ -141,15 +140,15 @@ def main() -> None:
                 "--seed",
                 seed,
                 "--split",
-                split,
+                "all",
             ]
-            told = command(*asked, *ignored, "--relevance-images", 0, "--judge-images", 0, cwd=place)[1]
+            told = command(*asked, "--relevance-images", 0, "--judge-images", 0, cwd=place)[1]
             return (place / told.strip().splitlines()[-1]).parent
 
-        few = few_of(painted, bundle, options.few, place / "few.csv")
-        for name, data, split in (("all test films", painted, "test"), (f"{options.few} test films", few, "all")):
-            before, again, after = run(model, data, 0, split), run(model, data, 1, split), run(worse, data, 0, split)
-            file = place / f"{split}-baseline.json"
+        for name, n_films in (("all test films", None), (f"{options.few} test films", options.few)):
+            data = tested(painted, bundle, n_films, place / f"{n_films or 'all'}.csv")
+            before, again, after = run(model, data, 0), run(model, data, 1), run(worse, data, 0)
+            file = place / f"{n_films or 'all'}-baseline.json"
             file.unlink(missing_ok=True)
             command("baseline", "accept", before, "--file", file, cwd=place)
             for what, audited in (("itself, other draws", again), ("one epoch later", after)):

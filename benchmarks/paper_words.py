@@ -20,10 +20,10 @@ from audit.images import read_gray
 from audit.perturbations.masking import MaskDraw, TextMask
 from audit.perturbations.places import text_boxes
 from audit.predict import softmax
+from audit.preparation import prepare
 from audit.relevance.lrp import Attributor
 from audit.relevance.regions import map_boxes, mass_inside
 from audit.relevance.start import start_each
-from audit.run import prepare
 from audit.text.cache import RegionCache
 from audit.text.find import find_regions
 

@@ -13,9 +13,9 @@ from rich.text import Text
 from audit.commands.progress import Stages
 from audit.config import Settings
 from audit.files import write_atomically
+from audit.preparation import Preparation, prepare
 from audit.records import Record
 from audit.results import plain, to_json
-from audit.run import Preparation, prepare
 
 # Films on a contact sheet: one of each class, as far as they have text.
 _SHEET_LOOKED_AT = 12

@@ -1,0 +1,110 @@
+"""`audit train`, `audit import`, `audit data`, `audit demo`, `audit curves` on the command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+data_app = typer.Typer(help="Turn published data sets into manifests.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def train_command(
+    network: Annotated[str, typer.Argument(help="Network of the paper, A to E, or chexnet.", metavar="NETWORK")],
+    data: Annotated[Path, typer.Option(help="Manifest with class labels.")],
+    recipe: Annotated[str, typer.Option(help="paper, real-small, demo, or a TOML file.")] = "real-small",
+    findings_data: Annotated[Path | None, typer.Option(help="Manifest of the findings step; default: --data.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Bundle folder; default models/NETWORK.")] = None,
+    ignore_label: Annotated[
+        list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
+    ] = None,
+    on_bad_image: Annotated[str, typer.Option(help="fail, or skip and count.")] = "fail",
+    backbone_weights: Annotated[Path | None, typer.Option(help="File of torchvision's ImageNet weights.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Bundle that D and E start from; default models/chexnet.")
+    ] = None,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Batches between checkpoints to resume from.")] = 200,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of splits, initial weights and augmentation.")] = 0,
+) -> None:
+    """Train a network through its whole chain, and write its bundle; the same command resumes after a kill."""
+    from audit.commands import training
+
+    if on_bad_image not in ("fail", "skip"):
+        raise typer.BadParameter(f"--on-bad-image must be fail or skip, found {on_bad_image!r}")
+    raise typer.Exit(
+        training.train(
+            network,
+            data,
+            recipe,
+            findings_data=findings_data,
+            out=out or Path("models") / network,
+            ignore_labels=tuple(ignore_label or ()),
+            on_bad_image="skip" if on_bad_image == "skip" else "fail",
+            backbone_weights=backbone_weights,
+            checkpoint=checkpoint,
+            checkpoint_batches=checkpoint_every,
+            tensorboard=tensorboard,
+            seed=seed,
+        )
+    )
+
+
+def import_command(
+    file: Annotated[Path, typer.Argument(help="Checkpoint written by torch.save, or safetensors.", metavar="FILE")],
+    architecture: Annotated[str, typer.Option("--as", help="densenet121, densenet169, densenet201.")],
+    out: Annotated[Path | None, typer.Option(help="Bundle folder; default models/ and the file's name.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class of each output, a,b,c; or paper, chexnet, chestxray15, torchxrayvision.")
+    ] = None,
+    input_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of the square input.")] = 224,
+    admit: Annotated[
+        list[str] | None, typer.Option(help="Package whose classes may be read as inert shells; repeatable.")
+    ] = None,
+) -> None:
+    """Convert a foreign checkpoint to a bundle, without running code from it."""
+    from audit.commands import importing
+
+    folder = out or Path("models") / file.name.split(".")[0]
+    raise typer.Exit(
+        importing.bring_in(file, architecture, folder, classes=classes, input_px=input_px, admit=tuple(admit or ()))
+    )
+
+
+@data_app.command("build")
+def data_build_command(
+    name: Annotated[
+        str, typer.Argument(help="chestxray14, covid-chestxray-dataset, chexpert, montgomery, shenzhen, covid.")
+    ],
+    root: Annotated[Path, typer.Option(help="Folder into which the publisher's archive was unpacked.")],
+    out: Annotated[Path | None, typer.Option(help="Manifest to write; default NAME.csv.")] = None,
+    exclude: Annotated[Path | None, typer.Option(help="Text file of images to leave out, one name a line.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of draws and splits.")] = 0,
+) -> None:
+    """Turn a published data set into a manifest; covid joins four as the paper did."""
+    from audit.commands import data
+
+    raise typer.Exit(data.build(name, root, out or Path(f"{name}.csv"), exclude=exclude, seed=seed))
+
+
+def demo_command(
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo"),
+    association: Annotated[float, typer.Option(min=0.0, max=1.0, help="How firmly words go with classes.")] = 0.9,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+) -> None:
+    """Make synthetic radiographs with a planted shortcut, train a small C on them, audit it."""
+    from audit.commands import training
+
+    raise typer.Exit(training.demo(out, association=association, seed=seed, command=["audit", *sys.argv[1:]]))
+
+
+def curves_command(
+    models: Annotated[list[str], typer.Argument(help="Bundles: names in models/, or folders.", metavar="MODEL...")],
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("curves.html"),
+) -> None:
+    """Draw the test accuracy of several networks through their phases, with their confusion matrices."""
+    from audit.commands import training
+
+    raise typer.Exit(training.curves(models, out))
