@@ -22,7 +22,7 @@ from audit.store import RunFolder
 
 _SAME = 1e-9
 _IDENTITY = {
-    "data": ("content_hash", "records_hash"),
+    "data": ("content_hash", "records_hash", "masks_hash"),
     "model": ("name", "digest", "classes"),
     "detector": ("name", "version", "config"),
 }
@@ -156,7 +156,9 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
         )
         asking = [rule for rule in rules if _asks(rule, entry)]
         if asking:
-            entry = replace(entry, worse="higher" if asking[0].operator == "<=" else "lower")
+            operators = {rule.operator for rule in asking}
+            both = len(operators) > 1
+            entry = replace(entry, worse="either" if both else "higher" if "<=" in operators else "lower")
         elif rules or effect.group != "all" or not (effect.tolerance is not None or effect.condition == "clean"):
             continue
         # An effect beyond the placebo is what is compared where there is one, as in the gates.
@@ -188,19 +190,33 @@ def _loosened(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what the run makes worse, and what it no longer holds or cannot be compared for, in words."""
     baseline = Baseline(run, file)
-    held = {entry.place for entry in entries}
+    held = {entry.place: entry for entry in entries}
+    pruned = {name for change in present.history if change.action == "prune" for name in change.dropped}
+    known = {_name(entry) for entry in present.entries}
     worse: list[str] = []
-    dropped: list[str] = []
+    # Removed once and asked for again: what it was is no longer known, so it may have risen meanwhile.
+    dropped = [f"{_name(e)} was pruned, and cannot be compared" for e in entries if _name(e) in pruned - known]
     for entry in present.entries:
-        if entry.place not in held:
+        new = held.get(entry.place)
+        if new is None:
             dropped.append(f"{_name(entry)} is no longer held")
             continue
+        if new.worse not in (entry.worse, "either"):
+            dropped.append(f"{_name(entry)} is no longer guarded against going {entry.worse}")
+        if new.n_images < entry.n_images:
+            dropped.append(f"{_name(entry)} rests on {new.n_images} images, not on {entry.n_images}")
         change = baseline.change(entry.condition, entry.metric, entry.group)
         if isinstance(change, str) or change.estimate is None:
             dropped.append(f"{_name(entry)} cannot be compared: {change if isinstance(change, str) else change.method}")
-        elif (change.estimate if entry.worse == "higher" else -change.estimate) > _SAME:
-            worse.append(f"{_name(entry)} went {entry.worse} by {abs(change.estimate):.4f}")
+        elif _is_worse(entry.worse, change.estimate):
+            worse.append(
+                f"{_name(entry)} went {'higher' if change.estimate > 0 else 'lower'} by {abs(change.estimate):.4f}"
+            )
     return tuple(worse), tuple(dropped)
+
+
+def _is_worse(way: str, change: float) -> bool:
+    return {"higher": change, "lower": -change, "either": abs(change)}[way] > _SAME
 
 
 def _name(entry: Accepted) -> str:

@@ -43,8 +43,8 @@ class Accepted:
     """One of those that have a number for each image."""
     group: str
     """`all`, or `column=value`."""
-    worse: Literal["higher", "lower"]
-    """Which way it must not go."""
+    worse: Literal["higher", "lower", "either"]
+    """Which way it must not go; either where rules ask both ways."""
     estimate: float
     """Its mean over the images of the accepted run."""
     low: float | None

@@ -47,7 +47,7 @@ class Settings:
     relevance_start: str = "winner"
     """Where relevance starts: winner, a class, or a contrast A-B."""
     workers: int = 1
-    """Processes that find text and predict; their number changes no result."""
+    """Processes that find text and predict, with a thread each; their number changes no result."""
     runs: str = "runs"
     """Folder for run folders."""
     models: str = "models"
@@ -120,6 +120,11 @@ def _table(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
     for key in table:
         if key not in sections:
             raise UnknownNameError(f"section of {path}", key, sections)
+    for key in table:
+        if not isinstance(table[key], Mapping):
+            raise UsageError(
+                f"[{key}] in {path} must be a table, found {type(table[key]).__name__}; rules are [[gate.rule]]."
+            )
     for key in table.get("run", {}):
         if key not in _KINDS:
             raise UnknownNameError(f"key of [run] in {path}", key, _KINDS)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import ndtri
+from scipy.special import stdtrit
 
 Limits = tuple[float, float]
 """Lower and upper end of an interval."""
@@ -26,6 +26,8 @@ class Claim:
     """What it is held against."""
     level: float
     """Coverage of the interval."""
+    n_patients: int
+    """Behind the estimate: they are the degrees of freedom of its interval."""
     above: bool
     """True where lying above the limit is the failure."""
 
@@ -35,7 +37,7 @@ def widen_by_holm(claims: Sequence[Claim]) -> list[Limits]:
 
     Of m claims the strongest is judged at the m-th part of the error, the next at the (m-1)-th, and so on until one does not hold:
     from there on none does (Holm, Scand. J. Statist. 1979). Each end keeps its own distance from the estimate, stretched by the
-    ratio of normal quantiles, so that with a single claim the interval is its own.
+    ratio of Student's quantiles over patients, so that with a single claim the interval is its own.
 
     Parameters
     ----------
@@ -48,16 +50,17 @@ def widen_by_holm(claims: Sequence[Claim]) -> list[Limits]:
         Lower and upper ends, in the order of the claims. A claim holds if its limit lies outside.
     """
     found: list[Limits] = [(claim.low, claim.high) for claim in claims]
-    stopped: float | None = None
+    stopped = 0
     for rank, index in enumerate(sorted(range(len(claims)), key=lambda i: -_strength(claims[i]))):
         claim = claims[index]
-        error = (1 - claim.level) / 2
-        stretch = stopped or float(ndtri(error / (len(claims) - rank)) / ndtri(error))
-        low = claim.estimate - stretch * (claim.estimate - claim.low)
-        high = claim.estimate + stretch * (claim.high - claim.estimate)
+        error, freedom = (1 - claim.level) / 2, max(1, claim.n_patients - 1)
+        beside = stopped or len(claims) - rank
+        stretch = float(stdtrit(freedom, error / beside) / stdtrit(freedom, error))
+        low = claim.estimate - stretch * max(0.0, claim.estimate - claim.low)
+        high = claim.estimate + stretch * max(0.0, claim.high - claim.estimate)
         found[index] = (low, high)
-        if stopped is None and not (low > claim.limit if claim.above else high < claim.limit):
-            stopped = stretch
+        if not stopped and not (low > claim.limit if claim.above else high < claim.limit):
+            stopped = beside
     return found
 
 

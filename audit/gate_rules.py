@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,6 +12,8 @@ from audit.errors import UnknownNameError, UsageError
 from audit.statistics.comparison import COMPARED
 from audit.statistics.measures import MEASURES
 
+DEFAULT_METRICS = ("shortcut_sensitivity", "sufficiency")
+"""What the default rules limit."""
 Policy = Literal["block", "fail", "pass"]
 Operator = Literal["<=", ">="]
 Against = Literal["limit", "baseline"]
@@ -26,6 +28,7 @@ _LIMITS: Mapping[str, tuple[Operator, Against]] = {
 }
 _RULE_KEYS = ("id", "metric", "where", *_LIMITS, "level", "evidence", "reason")
 _WHERE_KEYS = ("condition", "group")
+_LARGEST_LIMIT = 1e6
 _POLICIES = ("block", "fail", "pass")
 _LEVELS = ("error", "warn")
 _CORRECTIONS = ("holm", "none")
@@ -72,7 +75,7 @@ class GateConfig:
     """What `max_increase` and `max_decrease` compare with: a run folder, or a file of `audit baseline accept`; empty where
     none is named."""
     correction: Correction = "holm"
-    """holm: that any error-level rule fails without reason is as rare as for a single one; none: each stands for itself."""
+    """holm: that any error-level rule fails without reason is rarer than 1 - level; none: each stands for itself."""
 
 
 def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
@@ -91,6 +94,8 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     UsageError
         If a value has the wrong type, a rule lacks something, or an id comes twice.
     """
+    if not isinstance(table, Mapping):
+        raise UsageError("[gate] must be a table, with its rules as [[gate.rule]] tables.")
     _check_keys("key of [gate]", table, _GATE_KEYS)
     policy = table.get("inconclusive", "block")
     if policy not in _POLICIES:
@@ -123,6 +128,7 @@ def config_for(
     *,
     asked: bool,
     impossible: Collection[str] = (),
+    groups: Collection[str] = (),
 ) -> GateConfig | None:
     """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
 
@@ -141,6 +147,8 @@ def config_for(
         Judge although nothing is configured.
     impossible : collection of str
         Conditions that the cohort cannot be put under; the defaults leave them out, a configured rule does not.
+    groups : collection of str
+        Of the cohort (`audit.cohorts.group_names`); empty where they are not known yet.
 
     Raises
     ------
@@ -155,7 +163,10 @@ def config_for(
     for rule in config.rules:
         if rule.condition is not None and rule.condition not in names:
             raise UnknownNameError(f"condition of suite {suite.name} (gate rule {rule.id!r})", rule.condition, names)
+        if groups and rule.group not in groups:
+            raise UnknownNameError(f"group (gate rule {rule.id!r})", rule.group, groups)
     if config.rules:
+        check_baseline_is_used(config.rules, config.baseline)
         return config
     measured = [
         (c.name, "sufficiency" if c.role == "sufficiency" else "shortcut_sensitivity")
@@ -183,12 +194,27 @@ def config_for(
     return with_rises(replace(config, rules=rules)) if config.baseline else replace(config, rules=rules)
 
 
+def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
+    """Refuse a baseline that no rule asks for.
+
+    Raises
+    ------
+    UsageError
+        If there is one.
+    """
+    if baseline and not any(rule.against == "baseline" for rule in rules):
+        raise UsageError(
+            f"The baseline {baseline} would not be used: no rule has max_increase or max_decrease. Write one, or leave the "
+            "baseline out."
+        )
+
+
 def with_rises(config: GateConfig) -> GateConfig:
-    """Let every maximum hold for the rise since the baseline too: what the default rules do where a baseline is named."""
+    """Let the default rules' maxima hold for the rise since the baseline too."""
     rises = tuple(
         replace(rule, id=f"{rule.id}-rise", against="baseline", reason="It must not have risen since the baseline.")
         for rule in config.rules
-        if rule.against == "limit" and rule.operator == "<=" and rule.metric in COMPARED
+        if rule.against == "limit" and rule.operator == "<=" and rule.metric in DEFAULT_METRICS
     )
     return replace(config, rules=config.rules + rises)
 
@@ -206,8 +232,10 @@ def _check_keys(kind: str, table: Mapping[str, Any], known: Sequence[str]) -> No
 
 def _rule(row: Mapping[str, Any]) -> Rule:
     name = row.get("id")
-    if not isinstance(name, str) or not name:
-        raise UsageError(f"Every gate rule needs an id, a short unique name; found {dict(row)}.")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise UsageError(
+            f"Every gate rule needs an id, a short unique name of letters, digits, dots, dashes and underscores; found {name!r}."
+        )
     _check_keys(f"key of gate rule {name!r}", row, _RULE_KEYS)
     metric = row.get("metric")
     if metric not in MEASURES:
@@ -219,8 +247,8 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         )
     limit = row[limits[0]]
     operator, against = _LIMITS[limits[0]]
-    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not math.isfinite(limit):
-        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be a finite number, found {limit!r}.")
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not abs(limit) <= _LARGEST_LIMIT:
+        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be a finite number, found {str(limit)[:40]}.")
     if against == "baseline" and limit < 0:
         raise UsageError(f"Gate rule {name!r}: {limits[0]} must be 0 or more, found {limit!r}.")
     if against == "baseline" and metric not in COMPARED:
@@ -256,12 +284,10 @@ def _check_contradictions(rules: Sequence[Rule]) -> None:
     """Refuse a minimum above a maximum of the same metric in the same place: no run could ever pass both."""
     for top in rules:
         for bottom in rules:
-            same = (top.metric, top.condition, top.group, top.against) == (
-                bottom.metric,
-                bottom.condition,
-                bottom.group,
-                bottom.against,
-            )
+            same = (top.metric, top.group, top.against) == (bottom.metric, bottom.group, bottom.against)
+            # A rule without a condition looks at every edit, so at the other's too, unless that is the clean images.
+            conditions = {top.condition, bottom.condition}
+            same = same and (len(conditions) == 1 or (None in conditions and "clean" not in conditions))
             if same and top.operator == "<=" and bottom.operator == ">=" and bottom.limit > top.limit:
                 raise UsageError(
                     f"Gate rules {top.id!r} and {bottom.id!r} contradict each other: {top.metric} cannot be at most "

@@ -7,6 +7,7 @@ rule that matches no effect is a mistake in the configuration (exit code 2).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -54,6 +55,11 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None
         If a rule matches no effect.
     """
     matches = [match for rule in config.rules for match in _matched(rule, effects, compare)]
+    twice = sorted(name for name, n in Counter(match.name for match in matches).items() if n > 1)
+    if twice:
+        raise UsageError(
+            f"Two gates are called {twice[0]!r}: a rule's id, and another's with its condition. Rename one."
+        )
     together = _judged_together(matches, config.correction)
     gates = [_result(match, config.min_images, sure) for match, sure in zip(matches, together, strict=True)]
     errors = [g for g in gates if g.level == "error"]
@@ -68,7 +74,9 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None
         status = "inconclusive"
     else:
         status = "pass"
-    return Verdict(status=status, summary=_summary(status, gates, effects, config.inconclusive), gates=tuple(gates))
+    by_interval = not any(_is_exact(match.rule) for match in matches)
+    summary = _summary(status, gates, effects, config.inconclusive, by_interval=by_interval)
+    return Verdict(status=status, summary=summary, gates=tuple(gates))
 
 
 def exit_code(status: Status) -> int:
@@ -86,12 +94,18 @@ def _matches(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
         if not candidates:
             raise UnknownNameError(f"condition (gate rule {rule.id!r})", rule.condition, {e.condition for e in effects})
     candidates = [e for e in candidates if e.measure == rule.metric]
-    if candidates and not any(e.group == rule.group for e in candidates):
-        raise UnknownNameError(f"group (gate rule {rule.id!r})", rule.group, {e.group for e in candidates})
+    groups = {e.group for e in effects}
+    if rule.group not in groups:
+        raise UnknownNameError(f"group (gate rule {rule.id!r})", rule.group, groups)
     chosen: dict[str, Effect] = {}
     for effect in candidates:
         if effect.group == rule.group and (effect.placebo is not None or effect.condition not in chosen):
             chosen[effect.condition] = effect
+    if chosen or any(e.group == "all" for e in candidates):
+        # A group of too few patients has no entry; that is never a pass.
+        for effect in candidates:
+            if effect.condition not in chosen:
+                chosen[effect.condition] = _too_few(effect, rule.group)
     if not chosen:
         places = sorted({e.condition for e in effects if e.measure == rule.metric})
         raise UsageError(
@@ -102,12 +116,19 @@ def _matches(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
     return list(chosen.values())
 
 
+def _too_few(effect: Effect, group: str) -> Effect:
+    why = f"no estimate: too few patients of {group}"
+    empty = replace(effect, group=group, estimate=None, low=None, high=None, n_images=0, n_patients=0, method=why)
+    return replace(empty, simultaneous_low=None, simultaneous_high=None)
+
+
 def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | None) -> list[_Match]:
     """Find what a rule is held against, at each place; what cannot be compared is never a pass."""
     places = _matches(rule, effects)
     found: list[_Match] = []
     for effect in places:
-        name, why_not = rule.id if len(places) == 1 else f"{rule.id}-{effect.condition}", ""
+        # Named by its condition wherever it may have several: else a further edit would give an old gate another name.
+        name, why_not = rule.id if rule.condition is not None else f"{rule.id}-{effect.condition}", ""
         if rule.against == "baseline":
             changed = compare(effect.condition, rule.metric, rule.group) if compare else NO_BASELINE
             if isinstance(changed, str):
@@ -147,6 +168,7 @@ def _judged_together(matches: Sequence[_Match], correction: Correction) -> list[
                 high=float(matches[i].effect.high or 0.0),
                 limit=matches[i].rule.limit,
                 level=matches[i].effect.level,
+                n_patients=matches[i].effect.n_patients,
                 above=matches[i].rule.operator == "<=",
             )
             for i in family
@@ -221,7 +243,9 @@ def _compare(
     return "inconclusive", f"{words} holds the limit {rule.limit:g}; {more} ({effect.n_patients} now)."
 
 
-def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effect], policy: Policy) -> str:
+def _summary(
+    status: Status, gates: Sequence[GateResult], effects: Sequence[Effect], policy: Policy, *, by_interval: bool
+) -> str:
     if status == "not gated":
         return "Not gated: " + ("the rules are warnings only." if gates else "no rule was given.")
     errors = [g for g in gates if g.level == "error"]
@@ -234,7 +258,7 @@ def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effe
         fate = {"block": "", "fail": ", which counts as a failure", "pass": ", which is let through"}[policy]
         parts.append(f"{len(undecided)} of {len(errors)} could not be decided ({', '.join(undecided)}){fate}")
     if not parts:
-        parts.append(f"all {len(errors)} rules hold, shown by the whole interval")
+        parts.append(f"all {len(errors)} rules hold{', shown by the whole interval' if by_interval else ''}")
     floors = [e.minimum_detectable for e in effects if e.tolerance is not None and e.minimum_detectable is not None]
     reach = f" The smallest judged effect that these data would find is {min(floors):.3f}." if floors else ""
     return f"{status.capitalize()}: {'; '.join(parts)}.{reach}"

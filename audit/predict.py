@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -218,13 +219,28 @@ def predict_shard(
     """Predict one shard of the records and write it; return how many images it holds."""
     shard = _shard(records, number)
     rows: list[dict[str, Any]] = []
-    for record in shard:
-        scene = read_scene(record, stage)
-        shown, logits = predict_scene(bundle, variants(scene, suite, perturbations, seed))
-        rows += _rows(record, bundle.classes, shown, logits)
-        on_image()
+    with one_thread():
+        for record in shard:
+            scene = read_scene(record, stage)
+            shown, logits = predict_scene(bundle, variants(scene, suite, perturbations, seed))
+            rows += _rows(record, bundle.classes, shown, logits)
+            on_image()
     run.write_rows(part_name(number), rows, PREDICTIONS_SCHEMA)
     return len(shard)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: how it divides a convolution among several changes the last digits of logits.
+
+    So the same plan gives the same bytes whatever the number of cores and of workers, which are how to use several.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _shard(records: Sequence[Record], number: int) -> Sequence[Record]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.baseline import check_baseline
-from audit.cohorts import audited_cohort, out_of_reach
+from audit.cohorts import audited_cohort, group_names, out_of_reach
 from audit.conditions import Suite, load_suite
 from audit.config import Settings
 from audit.gate_rules import GateConfig, config_for
@@ -61,7 +61,9 @@ def prepare(settings: Settings, *, judge_gates: bool) -> Preparation:
     impossible = out_of_reach(cohort, needs)
     tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
     recall = read_recall(settings.recall, bundle.classes)
-    gate = config_for(settings.gate, suite, tolerances, asked=judge_gates, impossible=impossible)
+    gate = config_for(
+        settings.gate, suite, tolerances, asked=judge_gates, impossible=impossible, groups=group_names(cohort)
+    )
     if gate is not None and gate.baseline:
         check_baseline(Path(gate.baseline))
     return Preparation(

@@ -9,7 +9,14 @@ from typing import Any
 
 from audit.baseline import Baseline
 from audit.errors import UsageError
-from audit.gate_rules import GateConfig, Policy, config_from_plan, rules_from_config, with_rises
+from audit.gate_rules import (
+    GateConfig,
+    Policy,
+    check_baseline_is_used,
+    config_from_plan,
+    rules_from_config,
+    with_rises,
+)
 from audit.gates import judge
 from audit.predictions import read_finished
 from audit.results import Verdict, effect_from_json
@@ -50,7 +57,7 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
         raise UsageError(f"No gate is configured: neither has audit.toml a rule, nor was {path} planned with one.")
     earlier = baseline or (Path(config.baseline) if config.baseline else None)
     if earlier is not None:
-        config = _using_baseline(config, earlier, written=bool(table and table.get("rule")))
+        config = _using_baseline(config, earlier, written=bool(config.rules is not planned.rules))
     compare = None if earlier is None else Baseline(read_finished(path), earlier).change
     effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
     return judge(effects, config, compare), config.inconclusive
@@ -59,9 +66,7 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
 def _using_baseline(config: GateConfig, baseline: Path, *, written: bool) -> GateConfig:
     if any(rule.against == "baseline" for rule in config.rules):
         return config
-    if written:
-        raise UsageError(
-            f"The baseline {baseline} would not be used: no rule has max_increase or max_decrease. Write one, or leave the "
-            "baseline out."
-        )
-    return with_rises(config)
+    if not written:
+        config = with_rises(config)
+    check_baseline_is_used(config.rules, str(baseline))
+    return config

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _ID = re.compile(r"""(?:^|[\s,{])id\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)')""")
-_HEADER = re.compile(r"^\s*\[")
+_HEADER = re.compile(r"^\s*\[[^\]]*\]|^\s*\[\[")
+_RULES = re.compile(r"^\s*\[\[\s*(tool\.audit\.)?gate\.rule\s*\]\]")
+_GATE = re.compile(r"^\s*\[\s*(tool\.audit\.)?gate\s*\]")
 _COMMENT = re.compile(r"^\s*#")
 
 
@@ -17,7 +20,7 @@ class RuleLine:
     """The place of one rule."""
 
     file: str
-    """Path of the file, relative to the working folder, with forward slashes."""
+    """Path of the file, relative to the root of the repository, with forward slashes."""
     line: int
     """From 1."""
 
@@ -36,16 +39,20 @@ def find_rule_lines(rules: Sequence[str], folder: Path) -> dict[str, RuleLine]:
     path = folder / name
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     wanted, found = set(rules), dict.fromkeys(rules, 1)
-    header = 0
+    header, inside = 0, False
     for number, line in enumerate(lines, 1):
-        if _HEADER.match(line):
-            # A rule's header, or the header of another table: either way what came before ends here.
-            header = number if "rule" in line else 0
         if _COMMENT.match(line):
+            continue
+        if _HEADER.match(line):
+            rules_table = _RULES.match(line)
+            header, inside = number if rules_table else 0, bool(rules_table or _GATE.match(line))
+        if not inside:  # an `id` of another table is another id
             continue
         for match in _ID.finditer(line):
             rule = match[1] if match[1] is not None else match[2]
             if rule in wanted:
                 wanted.discard(rule)
                 found[rule] = number if "{" in line or not header else header
-    return {rule: RuleLine(file=name, line=line) for rule, line in found.items()}
+    root = Path(os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR") or folder)
+    file = Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()
+    return {rule: RuleLine(file=file, line=line) for rule, line in found.items()}

@@ -7,9 +7,12 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from audit.baseline import Baseline
 from audit.config import Settings
@@ -135,7 +138,9 @@ def run_audit(
             run, bundle, suite, records, stage, table, settings.seed, plan_hash(plan), plan["relevance"], step
         )
     config = prepared.gate or GateConfig(rules=())
-    here = FinishedRun(path=run.path, plan=plain(plan), suite=suite, table=table)
+    # Under pseudonyms, as the run will be read back: the order of patients decides which resample weighs whom.
+    patients = np.array([pseudonym(prepared.cohort.content_hash, name) for name in table.patients.tolist()])
+    here = FinishedRun(path=run.path, plan=plain(plan), suite=suite, table=replace(table, patients=patients))
     verdict = judge(effects, config, Baseline(here, Path(config.baseline)).change if config.baseline else None)
     run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
     run.write_json("run.json", _provenance(run, plan, command, clock, relevance_note, opinion, found))

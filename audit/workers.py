@@ -107,7 +107,7 @@ _state: dict[str, Any] = {}
 
 
 def _spread(
-    start: Callable[[Any, int], None],
+    start: Callable[[Any], None],
     job: object,
     task: Callable[[int], int | str],
     numbers: Sequence[int],
@@ -116,9 +116,7 @@ def _spread(
 ) -> None:
     if not numbers:
         return
-    workers = min(workers, len(numbers))
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with _pool(workers, start, (job, threads)) as pool:
+    with _pool(min(workers, len(numbers)), start, job) as pool:
         try:
             for done in as_completed([pool.submit(task, number) for number in numbers]):
                 found = done.result()
@@ -134,13 +132,9 @@ def _spread(
 
 
 @contextmanager
-def _pool(
-    workers: int, start: Callable[[Any, int], None], arguments: tuple[object, int]
-) -> Iterator[ProcessPoolExecutor]:
+def _pool(workers: int, start: Callable[[Any], None], job: object) -> Iterator[ProcessPoolExecutor]:
     # Spawned, not forked: a forked copy of torch's threads hangs.
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start, initargs=(start, *arguments)
-    )
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(start, job))
     try:
         yield pool
     except BaseException:
@@ -149,13 +143,16 @@ def _pool(
     pool.shutdown()
 
 
-def _start(start: Callable[[Any, int], None], job: object, threads: int) -> None:
+def _start(start: Callable[[Any], None], job: object) -> None:
     # An interruption is the first process's to answer; and when that one is killed, none must be left behind.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    start(job, threads)
+    try:
+        start(job)
+    except AuditError as error:  # a process that cannot start says why; one that raises here would only be called dead
+        _state["failed"] = str(error)
 
 
 def _end_with(sentinel: int) -> None:
@@ -163,7 +160,7 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
-def _start_text(job: TextJob, _threads: int) -> None:
+def _start_text(job: TextJob) -> None:
     from audit.text.cache import RegionCache
     from audit.text.detectors import make_detector
 
@@ -174,6 +171,8 @@ def _start_text(job: TextJob, _threads: int) -> None:
 def _find_text(start: int) -> int:
     from audit.text.find import find_in
 
+    if "failed" in _state:  # `find_regions` will meet the same, and say it
+        return 0
     chosen = _state["records"][start : start + _IMAGES_A_TASK]
     for record in chosen:
         with suppress(AuditError):
@@ -181,14 +180,11 @@ def _find_text(start: int) -> int:
     return len(chosen)
 
 
-def _start_prediction(job: PredictionJob, threads: int) -> None:
-    import torch
-
+def _start_prediction(job: PredictionJob) -> None:
     from audit.models.bundle import load_bundle
     from audit.predict import make_perturbations, set_stage
     from audit.store import RunFolder
 
-    torch.set_num_threads(threads)
     _state.update(
         run=RunFolder(job.run),
         bundle=load_bundle(job.bundle),
@@ -203,6 +199,8 @@ def _start_prediction(job: PredictionJob, threads: int) -> None:
 def _predict(number: int) -> int | str:
     from audit.predict import predict_shard
 
+    if "failed" in _state:
+        return str(_state["failed"])
     try:
         return predict_shard(number, **_state)
     except AuditError as error:  # as text: not every exception survives the way between processes

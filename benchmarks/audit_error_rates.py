@@ -2,7 +2,7 @@
 
 Trains a small network C on phantoms whose words tell nothing, and one on phantoms of which a fifth of one class carries a word
 that no other film has; then audits each on new phantoms, again and again, and prints the share of audits with any sensitive verdict,
-and with any declared effect that is more than chance (adjusted p below 0.05), with Wilson's interval.
+and with any shortcut sensitivity, of all films or of a class, beyond chance (adjusted p below 0.05), with Wilson's interval.
 
     python benchmarks/audit_error_rates.py [--null 200] [--planted 50] [--share 0.2] [--films 300] [--suite quick] [--first 0]
 """
@@ -41,7 +41,9 @@ def cohort(folder: Path, n_films: int, share: float, seed: int) -> Path:
     if share == 0:
         return plain
     boxes = plain.parent / "boxes.json"
-    return paint_word(plain, folder / "painted", label=CLASSES[-1], share=share, seed=seed, boxes=boxes)
+    return paint_word(
+        plain, folder / "painted", label=CLASSES[-1], share=share, seed=seed, height_share=0.1, boxes=boxes
+    )
 
 
 def trained(folder: Path, share: float, seed: int) -> Path:
@@ -55,7 +57,7 @@ def word_effect(bundle: Path, folder: Path) -> float:
     """Return how far the word moves the probability of its class, on fresh films of it: what there is to be found."""
     network = load_bundle(bundle)
     plain = make_phantoms(folder / "plain", task="classes", n_images=150, seed=5, severity=FAINT)
-    painted = paint_word(plain, folder / "painted", label=CLASSES[-1], share=1.0, seed=5)
+    painted = paint_word(plain, folder / "painted", label=CLASSES[-1], share=1.0, seed=5, height_share=0.1)
     moved = []
     for before, after in zip(_rows(plain), _rows(painted), strict=True):
         if before["label"] == CLASSES[-1]:
@@ -91,11 +93,11 @@ def audited(
     )
     run, _ = run_audit(settings, judge_gates=False, command=["benchmark"], on_stage=lambda _name, _steps: lambda: None)
     effects = RunFolder(run).read_json("effects.json")["effects"]
-    declared = [
-        e for e in effects if e["family"] == "declared" and e["measure"] in ("shortcut_sensitivity", "sufficiency")
-    ]
     sensitive = [f"{e['condition']} {e['measure']}" for e in effects if e["verdict"] == "sensitive"]
-    return sensitive, [e["condition"] for e in declared if e["estimate"] > 0 and e["p_adjusted"] < 0.05]
+    moved = [e for e in effects if e["measure"] == "shortcut_sensitivity" and e["p_adjusted"] is not None]
+    # Of a word on a part of one class the mean over all films shows little; by class it is told as exploratory.
+    moved = [e for e in moved if e["group"] == "all" or e["group"].startswith("class=")]
+    return sensitive, [f"{e['condition']} {e['group']}" for e in moved if e["estimate"] > 0 and e["p_adjusted"] < 0.05]
 
 
 def main() -> None:

@@ -28,13 +28,13 @@ from audit.manifests import load_cohort
 from audit.models.bundle import Bundle, load_bundle, save_bundle
 
 LABEL = "covid"
+_BATCH = 4
 RULE = """[gate]
 min_images = 30
 
 [[gate.rule]]
 id = "text-not-worse"
 metric = "shortcut_sensitivity"
-where = {{ condition = "text-mask-black" }}
 max_increase = {limit}
 reason = "Printed words must not come to decide"
 """
@@ -44,12 +44,13 @@ def fine_tuned(bundle: Bundle, manifest: Path, ignore: tuple[str, ...], rate: fl
     """Train the whole network for one epoch on the training films of the painted cohort."""
     cohort = load_cohort(manifest, classes=bundle.classes, ignore_labels=ignore)
     records = [r for r in cohort.labelled() if bundle.splits.get(r.id) == "train"]
-    network = bundle.network.requires_grad_(True).train()
+    # Its normalisation stays as it was: small batches would replace it by their own noise.
+    network = bundle.network.requires_grad_(True).eval()
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate)
     torch.manual_seed(seed)
     order = np.random.default_rng(seed).permutation(len(records))
-    for start in range(0, len(order) - 1, 16):
-        batch = [records[i] for i in order[start : start + 16]]
+    for start in range(0, len(order), _BATCH):
+        batch = [records[i] for i in order[start : start + _BATCH]]
         inputs = torch.stack([bundle.preprocessing.prepare(read_gray(r.path)) for r in batch])
         targets = torch.tensor([bundle.classes.index(str(r.label)) for r in batch])
         loss = functional.cross_entropy(network(inputs), targets)
@@ -58,7 +59,7 @@ def fine_tuned(bundle: Bundle, manifest: Path, ignore: tuple[str, ...], rate: fl
         optimiser.step()
         print(f"\rfine-tuning: {start + len(batch)} of {len(order)}, loss {loss.item():.3f}", end="", file=sys.stderr)
     print(file=sys.stderr)
-    return network.eval().requires_grad_(False)
+    return network.requires_grad_(False)
 
 
 def tested(manifest: Path, bundle: Bundle, n_films: int | None, target: Path) -> Path:
@@ -94,7 +95,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.3)
     parser.add_argument("--limit", type=float, default=0.02)
     parser.add_argument("--few", type=int, default=40)
-    parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--suite", default="quick")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=None)
@@ -153,7 +154,7 @@ def main() -> None:
             command("baseline", "accept", before, "--file", file, cwd=place)
             for what, audited in (("itself, other draws", again), ("one epoch later", after)):
                 code, told = command("gate", audited, "--baseline", file, cwd=place)
-                print(f"{name}, {what}: exit {code}\n    {told.splitlines()[0]}", flush=True)
+                print(f"{name}, {what}: exit {code}", *told.splitlines()[:-1], sep="\n    ", flush=True)
 
 
 if __name__ == "__main__":

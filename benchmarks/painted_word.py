@@ -12,9 +12,20 @@ import numpy as np
 from audit.images import read_gray
 from audit.results import SCHEMA_VERSION
 
+_CAPITAL_PX = 22
+"""Height of a capital at scale 1."""
+
 
 def paint_word(
-    manifest: Path, folder: Path, *, label: str, share: float, seed: int, word: str = "SITIO", boxes: Path | None = None
+    manifest: Path,
+    folder: Path,
+    *,
+    label: str,
+    share: float,
+    seed: int,
+    word: str = "SITIO",
+    height_share: float = 0.08,
+    boxes: Path | None = None,
 ) -> Path:
     """Write a manifest whose films of `label` carry the word with probability `share`; the others are left where they are.
 
@@ -32,7 +43,7 @@ def paint_word(
         rng = np.random.default_rng([seed, number])
         if row["label"] == label and rng.random() < share:
             image = read_gray(source).copy()
-            told.append(_write(image, word, rng))
+            told.append(_write(image, word, height_share, rng))
             source = (folder / "images" / f"{number:05}.png").resolve()
             cv2.imwrite(str(source), image)
         row["path"] = str(source)
@@ -49,10 +60,11 @@ def paint_word(
     return folder / "manifest.csv"
 
 
-def _write(image: np.ndarray, word: str, rng: np.random.Generator) -> dict[str, object]:
+def _write(image: np.ndarray, word: str, height_share: float, rng: np.random.Generator) -> dict[str, object]:
     """Draw the word in white near the upper or lower left corner; return its box."""
     height, width = image.shape
-    scale, thick = min(height, width) / 300, max(1, round(min(height, width) / 200))
+    side = min(height, width)
+    scale, thick = height_share * side / _CAPITAL_PX, max(1, round(side / 200))
     (w, h), below = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
     x = int(width * rng.uniform(0.03, 0.08))
     y = int(height * (0.06 if rng.random() < 0.5 else 0.94)) + h // 2

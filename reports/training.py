@@ -187,7 +187,7 @@ def _chart(
         high = min(high, _CUT_FACTOR * values[int(_CUT_QUANTILE * (len(values) - 1))])
     low = min(0.0, values[0])
     high = high if high > low else low + 1.0
-    last = max(float(r["epoch"]) for r in epochs)
+    last = max(float(r["epoch"]) for r in epochs) or 1.0
 
     def x(epoch: float) -> float:
         return round(_LEFT_PX + epoch / last * (WIDTH_PX - _LEFT_PX - _RIGHT_PX), 1)
@@ -229,5 +229,9 @@ def _rows(value: Any) -> list[Mapping[str, Any]]:
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, (list, tuple)) else []
 
 
+_LARGEST = 1e9
+"""A larger number in a bundle's story is no loss or epoch; it would only break the axis."""
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST

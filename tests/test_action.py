@@ -32,6 +32,17 @@ def test_every_input_reaches_the_shell_as_a_variable() -> None:
         assert f"inputs.{name} }}}}" in used, f"the input {name} does nothing"
 
 
+@pytest.mark.parametrize(("code", "goes_on"), [(0, True), (1, True), (3, True), (2, False), (4, False)])
+def test_the_gitlab_job_goes_on_after_a_judgement_and_only_then(code: int, goes_on: bool, tmp_path: Path) -> None:
+    (block,) = (b for b in (ROOT / "docs/gates.md").read_text().split("```yaml")[1:] if "allow_failure" in b)
+    (line,) = (one for one in yaml.safe_load(block.split("```")[0])["audit"]["script"] if one.startswith("audit run"))
+    script = f"audit() {{ return {code}; }}\n{line}\necho went on"
+    found = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ("went on" in found.stdout) == goes_on
+
+
 @pytest.fixture
 def job(write_cohort: Any, tmp_path: Path) -> Any:
     """Return a function that runs a step's script with its variables: exit code, outputs, what it printed."""
@@ -78,7 +89,9 @@ def job(write_cohort: Any, tmp_path: Path) -> Any:
 @pytest.mark.slow
 def test_a_job_audits_judges_and_says_so(job: Any, tmp_path: Path) -> None:
     options = "--detector annotated --boxes data/boxes.json --relevance-images 0 --judge-images 0 --resamples 100"
-    asked = {"MODEL": "models/C", "DATA": "data/manifest.csv", "SUITE": "quick", "OPTIONS": options}
+    (tmp_path / "data/my boxes.json").write_bytes((tmp_path / "data/boxes.json").read_bytes())
+    options = options.replace("data/boxes.json", "'data/my boxes.json'").replace(" --relevance", "\n--relevance")
+    asked = {"MODEL": "models/C", "DATA": "data/manifest.csv", "SUITE": "quick", "OPTIONS": options, "BASELINE": ""}
     code, outputs, told = job("audit", **asked)
     assert code == 0, told
     run = outputs["run"]

@@ -115,6 +115,35 @@ def test_accepting_tightening_and_loosening(audit: Audit, make_run: Any, tmp_pat
     ]
 
 
+def test_a_baseline_cannot_be_loosened_by_a_detour(audit: Audit, make_run: Any, tmp_path: Path) -> None:
+    mild, strong = make_run(2.0), make_run(40.0)
+    toml, other_way = tmp_path / "audit.toml", RULES.replace("max_increase", "max_decrease")
+    toml.write_text(RULES)
+    assert audit("baseline", "accept", mild)[0] == 0
+    toml.write_text(other_way)
+    code, _, err = audit("baseline", "accept", mild)
+    assert code == 2
+    assert "no longer guarded against going higher" in one_paragraph(err)
+    toml.write_text(RULES + other_way.replace('"text"', '"back"'))
+    assert audit("baseline", "accept", mild)[0] == 0, "guarded both ways is tighter"
+    code, _, err = audit("baseline", "accept", strong)
+    assert code == 2
+    assert "went higher" in one_paragraph(err)
+    toml.write_text(RULES + SECOND)
+    code, _, err = audit("baseline", "accept", mild)
+    assert code == 2, "one of two ways less"
+    toml.write_text(SECOND)
+    assert audit("baseline", "accept", mild, "--file", "other.json")[0] == 0
+    toml.write_text(RULES + SECOND)
+    assert audit("baseline", "accept", mild, "--file", "other.json")[0] == 0, "more is held than before"
+    toml.write_text(SECOND)
+    assert audit("baseline", "prune", "--file", "other.json")[0] == 0
+    toml.write_text(RULES + SECOND)
+    code, _, err = audit("baseline", "accept", strong, "--file", "other.json")
+    assert code == 2
+    assert "was pruned" in one_paragraph(err)
+
+
 def test_the_same_run_gives_the_same_bytes_and_the_gate_passes_it_with_other_draws(
     audit: Audit, make_run: Any, tmp_path: Path
 ) -> None:

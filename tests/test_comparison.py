@@ -67,7 +67,7 @@ def run_of(*, pull: float = 0.0, n: int = 240, draws: int = 0, model: int = 0) -
         for c in SUITE.conditions
     ]
     plan: dict[str, Any] = {
-        "data": {"content_hash": "d", "records_hash": f"r{n}"},
+        "data": {"content_hash": "d", "records_hash": f"r{n}", "masks_hash": "m"},
         "model": {"classes": ["a", "b", "c"]},
         "detector": {"name": "annotated", "version": 1, "config": {}},
         "suite": {"conditions": rows},
@@ -137,6 +137,14 @@ def test_a_run_against_itself_is_zero_but_not_certain(measure: str) -> None:
     assert raw or measure == "sufficiency", "every compared measure is one that runs report"
 
 
+def test_what_has_a_unit_is_as_uncertain_in_any_unit() -> None:
+    run = run_of(pull=0.5)
+    logits = {name: 100 * values for name, values in run.table.logits.items()}
+    larger = replace(run, table=replace(run.table, logits=logits))
+    small, large = (compare_runs(one, one, "mask", "margin", resamples=500) for one in (run, larger))
+    assert large.high == pytest.approx(100 * small.high, rel=1e-3)
+
+
 def gate(run: FinishedRun, earlier: FinishedRun | None, **rule: object) -> tuple[str, str]:
     table: Mapping[str, Any] = {"rule": [{"id": "r", "metric": "shortcut_sensitivity", **rule}]}
     effects = measure_effects(run.table, SUITE, seed=0, resamples=200)
@@ -166,8 +174,9 @@ def test_what_cannot_be_compared_is_never_a_pass() -> None:
     rows = json.loads(json.dumps(run.plan["suite"]["conditions"]))
     newer = [row | {"perturbation_version": 2} if row["name"] == "elsewhere" else row for row in rows]
     for changed, says in (
-        (other(data={"content_hash": "x", "records_hash": "r240"}), "other data"),
-        (other(data={"content_hash": "d", "records_hash": "x"}), "other images"),
+        (other(data={"content_hash": "x", "records_hash": "r240", "masks_hash": "m"}), "other data"),
+        (other(data={"content_hash": "d", "records_hash": "x", "masks_hash": "m"}), "other images"),
+        (other(data={"content_hash": "d", "records_hash": "r240", "masks_hash": "x"}), "other lung masks"),
         (other(model={"classes": ["b", "a", "c"]}), "other classes"),
         (other(detector={"name": "cascade", "version": 1, "config": {}}), "another finder"),
         (other(suite={"conditions": rows[:1]}), "not put under mask"),

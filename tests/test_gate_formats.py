@@ -122,6 +122,7 @@ def test_junit_skips_what_is_let_through() -> None:
 
 CONFIG = '''[run]
 model = "C"
+id = "soft"
 # id = "text"
 
 [[gate.rule]]
@@ -144,14 +145,14 @@ def test_rules_are_found_where_they_stand(tmp_path: Path) -> None:
     (tmp_path / "audit.toml").write_text(CONFIG)
     found = find_rule_lines(["text", "soft", "inline", "second", "default-rule"], tmp_path)
     assert {name: place.line for name, place in found.items()} == {
-        "text": 5,
-        "soft": 9,
-        "inline": 16,
-        "second": 17,
+        "text": 6,
+        "soft": 10,
+        "inline": 17,
+        "second": 18,
         "default-rule": 1,
     }
     (tmp_path / "audit.toml").rename(tmp_path / "pyproject.toml")
-    assert find_rule_lines(["text"], tmp_path)["text"] == RuleLine(file="pyproject.toml", line=5)
+    assert find_rule_lines(["text"], tmp_path)["text"] == RuleLine(file="pyproject.toml", line=6)
     (tmp_path / "pyproject.toml").unlink()
     assert find_rule_lines(["text"], tmp_path)["text"] == RuleLine(file="audit.toml", line=1), "where it would be"
 
@@ -210,6 +211,22 @@ def test_the_command_writes_all_of_them(
     assert "## audit of C: FAIL" in summary.read_text()
     code, _, err = audit("gate", run, "--github", "--json")
     assert code == 2
+    code, _, err = audit("gate", run, "--junit", run / "gates.xml")
+    assert code == 2
+    assert "lies in the run folder" in one_paragraph(err)
+    assert audit("gate", run, "--junit", run / "junit.xml")[0] == 1
+    assert audit("verify", run)[0] == 0
+    toml = (tmp_path / "audit.toml").read_text().replace("a limit that fails", "ok\\n::stop-commands::token")
+    (tmp_path / "audit.toml").write_text(toml)
+    assert not [line for line in audit("gate", run, "--github")[1].splitlines() if line.startswith("::stop")]
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path.parent))
+    assert f"file={tmp_path.name}/audit.toml,line=2" in audit("gate", run, "--github")[1], "from the repository's root"
+    for odd in ("gate = 3\n", "run = 3\n", "[[gate]]\nx = 1\n"):
+        (tmp_path / "audit.toml").write_text(odd)
+        code, _, err = audit("gate", run)
+        assert code == 2, odd
+        assert "must be a table" in one_paragraph(err)
+    (tmp_path / "audit.toml").unlink()
     monkeypatch.chdir(tmp_path / "data")
     code, _, err = audit("gate", tmp_path / run, "--sarif", files[1])
     assert code == 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from audit.conditions import load_suite
 from audit.errors import UnknownNameError, UsageError
@@ -112,7 +112,15 @@ def test_holm_is_that_of_the_p_values(claims: list[tuple[float, float, bool]]) -
         estimate = limit + (z if above else -z) * error
         half = norm.isf(0.025) * error
         made.append(
-            Claim(estimate=estimate, low=estimate - half, high=estimate + half, limit=limit, level=0.95, above=above)
+            Claim(
+                estimate=estimate,
+                low=estimate - half,
+                high=estimate + half,
+                limit=limit,
+                level=0.95,
+                n_patients=10**9,
+                above=above,
+            )
         )
         p_values.append(norm.sf(z))
     order, rejected, going = np.argsort(p_values, kind="stable"), [False] * len(claims), True
@@ -125,6 +133,15 @@ def test_holm_is_that_of_the_p_values(claims: list[tuple[float, float, bool]]) -
             assert (low > limit if claim.above else high < limit) == hit
         assert low <= claim.low + 1e-12
         assert high >= claim.high - 1e-12
+
+
+def test_few_patients_widen_by_students_quantiles() -> None:
+    half = t.isf(0.025, 9)
+    one = Claim(estimate=0.0, low=-half, high=half, limit=-9.0, level=0.95, n_patients=10, above=True)
+    (low, high), *_ = widen_by_holm([one] * 12)
+    assert (low, high) == pytest.approx((-t.isf(0.025 / 12, 9), t.isf(0.025 / 12, 9)))
+    exact = replace(one, low=0.0, high=0.0)
+    assert widen_by_holm([exact, one])[0] == (0.0, 0.0)
 
 
 def test_many_rules_fail_no_more_easily_than_one() -> None:
@@ -161,7 +178,7 @@ def test_exact_controls_need_no_interval() -> None:
 def test_reasons_say_what_would_decide() -> None:
     verdict = judge([replace(EFFECT, low=-0.02, high=0.06)], GateConfig(rules=(rule(),)))
     assert "holds the limit 0.05; about 160 patients would decide (90 now)" in verdict.gates[0].reason
-    assert "could not be decided (r)" in verdict.summary
+    assert "could not be decided (r-mask)" in verdict.summary
     passed = judge(EFFECTS, GateConfig(rules=(rule(),)))
     assert "smallest judged effect that these data would find is 0.015" in passed.summary
 
@@ -170,6 +187,19 @@ def test_one_result_for_each_condition() -> None:
     two = [EFFECT, replace(EFFECT, condition="paste", estimate=0.2, low=0.1, high=0.3)]
     verdict = judge(two, GateConfig(rules=(rule(),)))
     assert [(g.id, g.status) for g in verdict.gates] == [("r-mask", "pass"), ("r-paste", "fail")]
+    with pytest.raises(UsageError, match="Two gates are called 'r-mask'"):
+        status(rule(), rule(id="r-mask", condition="mask"), effects=two)
+
+
+def test_a_group_that_is_too_small_under_a_condition_is_never_a_pass() -> None:
+    north = replace(EFFECT, group="source=north")
+    paste = replace(EFFECT, condition="paste")
+    verdict = judge([EFFECT, north, paste], GateConfig(rules=(rule(group="source=north"),)))
+    assert {(g.id, g.status) for g in verdict.gates} == {("r-mask", "pass"), ("r-paste", "inconclusive")}
+    assert verdict.status == "inconclusive"
+    assert "too few patients of source=north" in verdict.gates[1].reason
+    clean = replace(CLEAN, group="source=south")
+    assert status(rule(group="source=south"), effects=[EFFECT, clean]) == "inconclusive", "it exists, and is small"
 
 
 def test_rules_that_match_nothing_are_mistakes() -> None:
@@ -221,6 +251,18 @@ def test_configuration_is_read() -> None:
         ({"min_images": True}, "whole number"),
         ({"rule": {"id": "a"}}, "written as"),
         ({"rule": [{"metric": "accuracy", "max": 0}]}, "needs an id"),
+        ({"rule": [{**TABLE, "id": "a\n::error::x"}]}, "needs an id"),
+        ({"rule": [{"id": "a", "metric": "accuracy", "max": 10**400}]}, "finite number"),
+        ([TABLE], "must be a table"),
+        (
+            {
+                "rule": [
+                    {**TABLE, "min": 0.2, "where": {"condition": "m"}},
+                    {"id": "b", "metric": "accuracy", "max": 0.1},
+                ]
+            },
+            "contradict",
+        ),
         ({"rule": [{**TABLE, "metric": "acuracy"}]}, "Did you mean 'accuracy'"),
         ({"rule": [{**TABLE, "max": 1}]}, "needs one of max, min, max_increase, max_decrease, found max and min"),
         ({"rule": [{"id": "a", "metric": "accuracy"}]}, "found none"),
@@ -245,6 +287,11 @@ def test_defaults_limit_every_edit_with_a_placebo() -> None:
     edits = [c.name for c in suite.conditions if c.role == "edit" and c.placebo]
     assert [(r.condition, r.limit, r.operator) for r in config.rules] == [(name, 0.05, "<=") for name in edits]
     bare = replace(suite, conditions=tuple(c for c in suite.conditions if c.role == "clean"))
+    nowhere = {"rule": [{**TABLE, "where": {"group": "class=covidd"}}]}
+    with pytest.raises(UnknownNameError, match="Did you mean 'class=covid'"):
+        config_for(nowhere, suite, {}, asked=False, groups={"all", "class=covid"})
+    with pytest.raises(UsageError, match="would not be used"):
+        config_for({"rule": [TABLE], "baseline": "b.json"}, suite, {}, asked=False)
     misspelt = {"rule": [{**TABLE, "where": {"condition": "text-mask-blak"}}]}
     with pytest.raises(UnknownNameError, match="Did you mean 'text-mask-black'"):
         config_for(misspelt, suite, {}, asked=False)

@@ -55,6 +55,12 @@ def test_two_processes_kill_and_resume_leave_the_same_bytes(audit: Audit, asked:
     code, out, err = audit(*asked, "--runs", "one", "--cache", "cache-one")
     assert code == 0, err
     one = tmp_path / Path(out.splitlines()[-1]).parent
+    torch.set_num_threads(2)  # the tests' own single thread must not be what makes them equal
+    try:
+        code, out, err = audit(*asked, "--runs", "more", "--cache", "cache-more")
+    finally:
+        torch.set_num_threads(1)
+    assert contents(tmp_path / Path(out.splitlines()[-1]).parent) == contents(one)
     code, out, err = audit(*asked, "--runs", "two", "--cache", "cache-two", "--workers", 2)
     assert code == 0, err
     two = tmp_path / Path(out.splitlines()[-1]).parent
@@ -108,7 +114,7 @@ def _complains(number: int) -> int | str:
     return f"image {number} cannot be read"
 
 
-def _nothing(_job: object, _threads: int) -> None:
+def _nothing(_job: object) -> None:
     return None
 
 
@@ -118,6 +124,16 @@ def test_a_dead_or_failing_process_is_one_clear_error() -> None:
         workers._spread(_nothing, None, _dies, range(2), 2, lambda: None)
     with pytest.raises(AuditError, match=r"image \d cannot be read"):
         workers._spread(_nothing, None, _complains, range(2), 2, lambda: None)
+
+
+def _cannot_start(_job: object) -> None:
+    raise AuditError("the bundle was changed")
+
+
+@pytest.mark.slow
+def test_a_process_that_cannot_start_says_why() -> None:
+    with pytest.raises(AuditError, match="the bundle was changed"):
+        workers._spread(_cannot_start, None, workers._predict, range(2), 2, lambda: None)
 
 
 def test_workers_are_counted_from_one(audit: Audit, asked: list[object]) -> None:

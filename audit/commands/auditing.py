@@ -14,10 +14,11 @@ from rich.console import Console
 
 from audit.commands.progress import Stages
 from audit.config import Settings
+from audit.errors import UsageError
 from audit.files import write_atomically
 from audit.provenance import tool_version
 from audit.results import Effect, Verdict, effect_from_json, plain
-from audit.store import RunFolder, check_run
+from audit.store import RENDERED, RunFolder, check_run
 
 
 def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]) -> int:
@@ -79,14 +80,21 @@ def gate(
     from audit.gates import exit_code
     from audit.rejudge import rejudge
 
+    for name in (outputs.junit, outputs.sarif, outputs.code_quality):
+        if name is not None and name.name not in RENDERED and name.resolve().is_relative_to(path.resolve()):
+            raise UsageError(
+                f"{name} lies in the run folder, which would no longer be as it was left. In there only {', '.join(sorted(RENDERED))} "
+                "may be written; choose such a name, or another folder."
+            )
     verdict, policy = rejudge(path, table, baseline)
     _write_outputs(verdict, outputs, RunFolder(path).read_json("plan.json")["model"]["name"], policy)
     if as_json:
         _print_json(path, verdict, path / "report.html", exit_code(verdict.status))
     else:
         for result in verdict.gates:
-            sys.stdout.write(f"{result.status:<13}{result.id}: {result.reason}\n")
-        sys.stdout.write(f"{verdict.status}: {verdict.summary}\n")
+            # On one line each: what follows a line break could be read as a command of the CI.
+            sys.stdout.write(f"{result.status:<13}{result.id}: {' '.join(result.reason.split())}\n")
+        sys.stdout.write(f"{verdict.status}: {' '.join(verdict.summary.split())}\n")
     return exit_code(verdict.status)
 
 

@@ -14,6 +14,7 @@ from audit.predictions import FinishedRun, pseudonym
 from audit.results import Effect
 from audit.statistics.alignment import AlignedImages, align_images, apply_condition
 from audit.statistics.clusters import PatientBootstrap, sum_by_patient
+from audit.statistics.estimands import natural_unit
 from audit.statistics.intervals import change_intervals
 
 COMPARED = (
@@ -54,7 +55,11 @@ def incomparable(plan: Mapping[str, Any], baseline: Mapping[str, Any], condition
     condition : str
         An edit of the first.
     """
-    for key, what in (("content_hash", "other data"), ("records_hash", "other images")):
+    for key, what in (
+        ("content_hash", "other data"),
+        ("records_hash", "other images"),
+        ("masks_hash", "other lung masks"),
+    ):
         if plan["data"][key] != baseline["data"][key]:
             return f"the baseline was audited on {what}"
     if list(plan["model"]["classes"]) != list(baseline["model"]["classes"]):
@@ -151,6 +156,7 @@ def compare_images(
         # A difference of differences leaves [-1, 1], so no score interval holds for it.
         scale="unbounded",
         counted=False,
+        spread=natural_unit(measure, images),
     )
     shared: dict[str, Any] = {"condition": condition, "placebo": placebo, "measure": measure, "group": group}
     shared |= {"level": level, "p_adjusted": None, "tolerance": None, "verdict": "descriptive"}

@@ -81,7 +81,7 @@ class _Population:
         if not self.chosen.any():
             return None
         cells = self._by_class if measure == "balanced_accuracy" else self._by_patient
-        spread = _spread(measure, self.images)
+        spread = natural_unit(measure, self.images)
         return cells.sums(values, scale=scale, counted=measure in _COUNTED, spread=spread)
 
     def sums_by_class(self, measure: str, values: NDArray[np.float64], scale: Scale) -> dict[str, PatientSums]:
@@ -276,7 +276,7 @@ def _headline_changes(headline: str, changes: Mapping[str, NDArray[np.float64]])
     return 0.0 - changes["harm"] if headline == "sufficiency" else changes["total_variation"]
 
 
-def _spread(measure: str, images: AlignedImages) -> float:
+def natural_unit(measure: str, images: AlignedImages) -> float:
     """Return the natural unit of an unbounded measure: the standard deviation of its clean values."""
     if measure == "margin":
         return images.spread

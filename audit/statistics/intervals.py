@@ -251,8 +251,8 @@ def _rarely_moved(sums: PatientSums, carried: float, critical: float) -> Interva
         high=sums.estimate + arm,
         p=_t_p(statistic, sums.n_patients),
         minimum_detectable=detectable_shift(arm / critical, critical),
-        method=f"Student's t over patients, but no shorter than the score bound on unmoved images times the standard "
-        f"deviation of clean margins: {_few_words(sums, carried)}, too few to resample",
+        method=f"Student's t over patients, but no shorter than the score bound on unmoved images times the "
+        f"measure's natural unit: {_few_words(sums, carried)}, too few to resample",
     )
 
 
