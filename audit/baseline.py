@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.baseline_file import AcceptedBaseline, read_baseline
+from audit.files import file_sha256
 from audit.predictions import FinishedRun, read_finished
 from audit.results import Effect
 from audit.statistics.comparison import ImageValues, compare_images, incomparable, measure_images
@@ -42,6 +43,11 @@ class Baseline:
     def __init__(self, run: FinishedRun, path: Path) -> None:
         self._run = run
         self._path = path
+
+    def stamp(self) -> dict[str, str]:
+        """Return what tells this baseline from another: its name, and the hash of what it rests on."""
+        told = self._path if self._path.suffix == ".json" else self._path / "run.json"
+        return {"name": self._path.name, "sha256": file_sha256(told)}
 
     @cached_property
     def _earlier(self) -> FinishedRun | AcceptedBaseline:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ from audit.perturbations import NotApplicable, Perturbation, Scene, changed_pixe
 from audit.perturbations.donors import Donor, DonorPool
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
-from audit.results import ConditionUse
 from audit.store import PREDICTIONS_SCHEMA, RunFolder
 from audit.workers import PredictionJob, predict_side_by_side
 
@@ -273,32 +271,3 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Turn logits (..., k) into probabilities (..., k)."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)
-
-
-def read_uses(run: RunFolder, parts: Sequence[str], suite: Suite) -> list[ConditionUse]:
-    """Count to how many images each condition was applied in all its draws, and why not to the others."""
-    applied: Counter[str] = Counter()
-    reasons: dict[str, Counter[str]] = {c.name: Counter() for c in suite.conditions}
-    changed: defaultdict[str, float] = defaultdict(float)
-    n_variants: Counter[str] = Counter()
-    for part in parts:  # a record lies in one part, with all its conditions
-        why: dict[tuple[str, str], str] = {}
-        for row in run.read_rows(part, ["record_id", "condition", "applied", "why_not", "changed_share"]):
-            key, name = (row["record_id"], row["condition"]), row["condition"]
-            why[key] = why.get(key, "") or row["why_not"]
-            n_variants[name] += row["applied"]
-            changed[name] += row["changed_share"]
-        for (_, name), reason in why.items():
-            if reason:
-                reasons[name][reason] += 1
-            else:
-                applied[name] += 1
-    return [
-        ConditionUse(
-            condition=c.name,
-            n_images=applied[c.name],
-            not_applied=dict(sorted(reasons[c.name].items())),
-            changed_share=changed[c.name] / n_variants[c.name] if n_variants[c.name] else None,
-        )
-        for c in suite.conditions
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from audit.conditions import Condition, Dose, Suite
 from audit.errors import StoreError
-from audit.results import PredictionTable
+from audit.results import ConditionUse, PredictionTable
 from audit.store import RunFolder, check_run
 
 
@@ -150,3 +151,32 @@ def read_predictions(
         applied=applied,
         donors={name: array for name, array in donors.items() if (array >= 0).any()},
     )
+
+
+def read_uses(run: RunFolder, parts: Sequence[str], suite: Suite) -> list[ConditionUse]:
+    """Count to how many images each condition was applied in all its draws, and why not to the others."""
+    applied: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = {c.name: Counter() for c in suite.conditions}
+    changed: defaultdict[str, float] = defaultdict(float)
+    n_variants: Counter[str] = Counter()
+    for part in parts:  # a record lies in one part, with all its conditions
+        why: dict[tuple[str, str], str] = {}
+        for row in run.read_rows(part, ["record_id", "condition", "applied", "why_not", "changed_share"]):
+            key, name = (row["record_id"], row["condition"]), row["condition"]
+            why[key] = why.get(key, "") or row["why_not"]
+            n_variants[name] += row["applied"]
+            changed[name] += row["changed_share"]
+        for (_, name), reason in why.items():
+            if reason:
+                reasons[name][reason] += 1
+            else:
+                applied[name] += 1
+    return [
+        ConditionUse(
+            condition=c.name,
+            n_images=applied[c.name],
+            not_applied=dict(sorted(reasons[c.name].items())),
+            changed_share=changed[c.name] / n_variants[c.name] if n_variants[c.name] else None,
+        )
+        for c in suite.conditions
+    ]

@@ -22,8 +22,8 @@ from audit.gate_rules import GateConfig
 from audit.gates import judge
 from audit.manifests import check_on_bad_image
 from audit.plan import package_versions, plan_hash, run_path
-from audit.predict import predict_all, read_uses, set_stage
-from audit.predictions import FinishedRun, pseudonym, read_predictions
+from audit.predict import predict_all, set_stage
+from audit.predictions import FinishedRun, pseudonym, read_predictions, read_uses
 from audit.preparation import prepare
 from audit.provenance import git_commit
 from audit.records import Record, TextRegion
@@ -141,9 +141,11 @@ def run_audit(
     # Under pseudonyms, as the run will be read back: the order of patients decides which resample weighs whom.
     patients = np.array([pseudonym(prepared.cohort.content_hash, name) for name in table.patients.tolist()])
     here = FinishedRun(path=run.path, plan=plain(plan), suite=suite, table=replace(table, patients=patients))
-    verdict = judge(effects, config, Baseline(here, Path(config.baseline)).change if config.baseline else None)
+    baseline = Baseline(here, Path(config.baseline)) if config.baseline else None
+    verdict = judge(effects, config, None if baseline is None else baseline.change)
     run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
-    run.write_json("run.json", _provenance(run, plan, command, clock, relevance_note, opinion, found))
+    provenance = _provenance(run, plan, command, clock, relevance_note, opinion, found)
+    run.write_json("run.json", {**provenance, "baseline": None if baseline is None else baseline.stamp()})
     return run.path, verdict
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -255,6 +256,9 @@ def test_the_default_rules_watch_the_rise_too(audit: Audit, make_run: Any, tmp_p
     code, out, _ = audit(*asked, "--baseline", "audit-baseline.json", "--json")
     names = [g["id"] for g in json.loads(out)["gates"]]
     assert "shortcut-sensitivity-text-mask-black-rise" in names
+    written = json.loads((Path(json.loads(out)["run"]) / "run.json").read_text())["baseline"]
+    digest = hashlib.sha256((tmp_path / "audit-baseline.json").read_bytes()).hexdigest()
+    assert written == {"name": "audit-baseline.json", "sha256": digest}, "which baseline the verdict rests on"
     assert code in (0, 1, 3)
     code, _, err = audit(*asked, "--baseline", "nowhere.json")
     assert code == 4, "before anything is computed"
