@@ -41,9 +41,7 @@ def cohort(folder: Path, n_films: int, share: float, seed: int) -> Path:
     if share == 0:
         return plain
     boxes = plain.parent / "boxes.json"
-    return paint_word(
-        plain, folder / "painted", label=CLASSES[-1], share=share, seed=seed, height_share=0.1, boxes=boxes
-    )
+    return paint_word(plain, folder / "painted", label=CLASSES[-1], share=share, seed=seed, boxes=boxes)
 
 
 def trained(folder: Path, share: float, seed: int) -> Path:
@@ -57,7 +55,7 @@ def word_effect(bundle: Path, folder: Path) -> float:
     """Return how far the word moves the probability of its class, on fresh films of it: what there is to be found."""
     network = load_bundle(bundle)
     plain = make_phantoms(folder / "plain", task="classes", n_images=150, seed=5, severity=FAINT)
-    painted = paint_word(plain, folder / "painted", label=CLASSES[-1], share=1.0, seed=5, height_share=0.1)
+    painted = paint_word(plain, folder / "painted", label=CLASSES[-1], share=1.0, seed=5)
     moved = []
     for before, after in zip(_rows(plain), _rows(painted), strict=True):
         if before["label"] == CLASSES[-1]:

@@ -28,7 +28,7 @@ from audit.manifests import load_cohort
 from audit.models.bundle import Bundle, load_bundle, save_bundle
 
 LABEL = "covid"
-_BATCH = 4
+_BATCH = 8
 RULE = """[gate]
 min_images = 30
 
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.3)
     parser.add_argument("--limit", type=float, default=0.02)
     parser.add_argument("--few", type=int, default=40)
-    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--suite", default="quick")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=None)

@@ -24,7 +24,7 @@ def paint_word(
     share: float,
     seed: int,
     word: str = "SITIO",
-    height_share: float = 0.08,
+    height_share: float = 0.1,
     boxes: Path | None = None,
 ) -> Path:
     """Write a manifest whose films of `label` carry the word with probability `share`; the others are left where they are.
@@ -61,13 +61,13 @@ def paint_word(
 
 
 def _write(image: np.ndarray, word: str, height_share: float, rng: np.random.Generator) -> dict[str, object]:
-    """Draw the word in white near the upper or lower left corner; return its box."""
+    """Draw the word in white near the upper left corner, as a scanner does; return its box."""
     height, width = image.shape
     side = min(height, width)
     scale, thick = height_share * side / _CAPITAL_PX, max(1, round(side / 200))
     (w, h), below = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-    x = int(width * rng.uniform(0.03, 0.08))
-    y = int(height * (0.06 if rng.random() < 0.5 else 0.94)) + h // 2
+    x = int(width * rng.uniform(0.03, 0.05))
+    y = int(height * 0.08) + h // 2
     cv2.putText(image, word, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, 245, thick, cv2.LINE_AA)
     x0, y0 = max(0, x - thick), max(0, y - h - thick)
     return {"x0": x0, "y0": y0, "x1": min(width, x + w + thick), "y1": min(height, y + below), "text": word}
