@@ -14,7 +14,7 @@ demo: $(BIN)/audit  ## synthetic radiographs, a small network C, its audit and r
 	$(BIN)/audit demo
 
 test: $(BIN)/audit  ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(BIN)/audit  ## lint, types, import rules
 	$(BIN)/ruff check .
