@@ -168,7 +168,7 @@ def test_a_failing_engine_is_an_error_or_a_counted_skip(
     assert set(found.regions) == {r.id for r in records} - {records[5].id}
 
     region = TextRegion(x0=4, y0=4, x1=18, y1=12)
-    monkeypatch.setattr("audit.run.make_detector", lambda *_: Fixed(region, fails_on=5))
+    monkeypatch.setattr("audit.preparation.make_detector", lambda *_: Fixed(region, fails_on=5))
     settings = Settings(model=str(write_bundle()), data=str(manifest), runs=str(tmp_path / "runs"), suite="quick",
                         cache=str(tmp_path / "cache"), resamples=200, relevance_images=0, on_bad_image="skip",
                         judge_images=0)  # fmt: skip
@@ -177,11 +177,11 @@ def test_a_failing_engine_is_an_error_or_a_counted_skip(
     assert document["skipped"] == {"text finder failed": 1}
     clean = next(e for e in json.loads((path / "effects.json").read_text())["effects"] if e["condition"] == "clean")
     assert clean["n_images"] == 11
-    monkeypatch.setattr("audit.run.make_detector", lambda *_: Fixed(region, fails_on=2))
+    monkeypatch.setattr("audit.preparation.make_detector", lambda *_: Fixed(region, fails_on=2))
     cache = settings.cache
     with pytest.raises(TextError, match="cannot be resumed"):
         run_audit(replace(settings, cache=cache + "2"), judge_gates=False, command=[], on_stage=lambda *_: lambda: None)
-    monkeypatch.setattr("audit.run.make_detector", lambda *_: Failing())
+    monkeypatch.setattr("audit.preparation.make_detector", lambda *_: Failing())
     with pytest.raises(TextError, match="failed on every image"):
         run_audit(settings, judge_gates=False, command=[], on_stage=lambda *_: lambda: None)
 
