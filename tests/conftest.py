@@ -139,6 +139,30 @@ def write_bundle(tmp_path: Path, tiny_architecture: str) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def known_bundle(tmp_path: Path) -> Path:
+    """Write a bundle C of an architecture that every process knows, untrained; return its folder."""
+    torch.manual_seed(0)
+    return save_bundle(
+        tmp_path / "models" / "C",
+        networks.build_network("densenet-small", len(CLASSES)).eval(),
+        name="C",
+        architecture="densenet-small",
+        classes=CLASSES,
+        preprocessing=Preprocessing(size_px=(64, 64)),
+        provenance={},
+        metrics={},
+        splits={},
+    )
+
+
+def quick_audit(manifest: Path, *further: object) -> list[object]:
+    """Return the command that audits bundle C on a cohort of `write_cohort`, without relevance, in a second or two."""
+    asked: list[object] = ["run", "--model", "C", "--data", manifest, "--suite", "quick", "--resamples", 100]
+    asked += ["--detector", "annotated", "--boxes", manifest.parent / "boxes.json"]
+    return [*asked, "--relevance-images", 0, "--judge-images", 0, *further]
+
+
+@pytest.fixture
 def record(tmp_path: Path) -> Record:
     """Return a record of nobody."""
     return Record(id="r1", path=tmp_path / "r1.png", label="normal", patient="p1")

@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
-
-from audit.models.bundle import save_bundle
-from audit.models.networks import build_network
-from audit.models.preprocessing import Preprocessing
-
-from .conftest import CLASSES
 
 ROOT = Path(__file__).parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -44,21 +37,9 @@ def test_the_gitlab_job_goes_on_after_a_judgement_and_only_then(code: int, goes_
 
 
 @pytest.fixture
-def job(write_cohort: Any, tmp_path: Path) -> Any:
+def job(write_cohort: Any, known_bundle: Path, tmp_path: Path) -> Any:
     """Return a function that runs a step's script with its variables: exit code, outputs, what it printed."""
     write_cohort(3)
-    torch.manual_seed(0)
-    save_bundle(
-        tmp_path / "models" / "C",
-        build_network("densenet-small", 3).eval(),
-        name="C",
-        architecture="densenet-small",
-        classes=CLASSES,
-        preprocessing=Preprocessing(size_px=(64, 64)),
-        provenance={},
-        metrics={},
-        splits={},
-    )
 
     def run(step: str, **variables: object) -> tuple[int, dict[str, str], str]:
         told = tmp_path / f"{step}.out"

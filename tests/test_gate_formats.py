@@ -19,7 +19,7 @@ from reports.github import MAX_ANNOTATIONS, annotate, step_summary
 from reports.junit import junit_document
 from reports.sarif import sarif_document
 
-from .conftest import Audit, one_paragraph
+from .conftest import Audit, one_paragraph, quick_audit
 
 GATE = GateResult(
     id="text-mask",
@@ -180,21 +180,7 @@ def test_the_command_writes_all_of_them(
 ) -> None:
     manifest = write_cohort(3)  # type: ignore[operator]
     write_bundle("C")  # type: ignore[operator]
-    asked = [
-        "run",
-        "--model",
-        "C",
-        "--data",
-        manifest,
-        "--detector",
-        "annotated",
-        "--suite",
-        "quick",
-        "--resamples",
-        100,
-    ]
-    asked += ["--boxes", tmp_path / "data/boxes.json", "--relevance-images", 0, "--judge-images", 0]
-    run = Path(audit(*asked)[1].splitlines()[-1]).parent
+    run = Path(audit(*quick_audit(manifest))[1].splitlines()[-1]).parent
     (tmp_path / "audit.toml").write_text(
         '# rules\n[[gate.rule]]\nid = "own"\nmetric = "shortcut_sensitivity"\nmin = 0.9\nreason = "a limit that fails"\n'
     )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .conftest import Audit
+from .conftest import Audit, quick_audit
 
 RULES = """
 [gate]
@@ -53,21 +53,7 @@ def pytest_in(folder: Path, *arguments: object) -> tuple[int, str]:
 def test_gates_are_tests(audit: Audit, write_cohort: object, write_bundle: object, tmp_path: Path) -> None:
     manifest = write_cohort(3)  # type: ignore[operator]
     write_bundle("C")  # type: ignore[operator]
-    asked = [
-        "run",
-        "--model",
-        "C",
-        "--data",
-        manifest,
-        "--detector",
-        "annotated",
-        "--suite",
-        "quick",
-        "--resamples",
-        100,
-    ]
-    asked += ["--boxes", tmp_path / "data/boxes.json", "--relevance-images", 0, "--judge-images", 0]
-    run = Path(audit(*asked)[1].splitlines()[-1]).parent
+    run = Path(audit(*quick_audit(manifest))[1].splitlines()[-1]).parent
     place = tmp_path / "project"
     place.mkdir()
     (place / "pytest.ini").write_text("[pytest]\n")

@@ -15,34 +15,16 @@ import torch
 
 from audit import workers
 from audit.errors import AuditError
-from audit.models.bundle import save_bundle
-from audit.models.networks import build_network
-from audit.models.preprocessing import Preprocessing
 
-from .conftest import CLASSES, Audit, one_paragraph
+from .conftest import Audit, one_paragraph, quick_audit
 
 SAME = ("effects.json", "conditions.json", "records.parquet", "regions.parquet", "verdict.json")
 
 
 @pytest.fixture
-def asked(write_cohort: Any, tmp_path: Path) -> list[object]:
+def asked(write_cohort: Any, known_bundle: Path) -> list[object]:
     """Return the command, on 33 films, that is three shards, of a network that another process can build too."""
-    write_cohort(11)
-    torch.manual_seed(0)
-    save_bundle(
-        tmp_path / "models" / "C",
-        build_network("densenet-small", 3).eval(),
-        name="C",
-        architecture="densenet-small",
-        classes=CLASSES,
-        preprocessing=Preprocessing(size_px=(64, 64)),
-        provenance={},
-        metrics={},
-        splits={},
-    )
-    asked: list[object] = ["run", "--model", "C", "--data", "data/manifest.csv", "--suite", "quick", "--resamples", 200]
-    asked += ["--detector", "annotated", "--boxes", "data/boxes.json", "--relevance-images", 0, "--judge-images", 0]
-    return asked
+    return quick_audit(write_cohort(11))
 
 
 def contents(run: Path) -> dict[str, bytes]:
