@@ -181,11 +181,13 @@ def predict_all(
         Names of the parts, inside the run folder.
     """
     numbers = range(-(-len(records) // SHARD_RECORDS))
-    missing = [number for number in numbers if not run.has(part_name(number))]
+    missing = []
     for number in numbers:
-        if number not in missing:
-            for _ in _shard(records, number):
-                on_image()
+        if not run.has(part_name(number)):
+            missing.append(number)
+            continue
+        for _ in _shard(records, number):
+            on_image()
     if workers > 1:
         job = PredictionJob(
             run=run.path, bundle=bundle.folder, suite=suite, records=records, regions=stage.regions, seed=seed
