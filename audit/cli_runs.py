@@ -19,7 +19,9 @@ RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN"
 def report_command(
     run: Annotated[list[Path], typer.Argument(help="A run folder; several with --compare.", metavar="RUN...")],
     compare: Annotated[bool, typer.Option("--compare", help="Put several runs side by side in one page.")] = False,
-    out: Annotated[Path, typer.Option(help="Page that --compare writes.")] = Path("comparison.html"),
+    out: Annotated[
+        Path | None, typer.Option(help="Page that --compare writes.", show_default="comparison.html")
+    ] = None,
     signoff: Annotated[Path | None, typer.Option(help="Review that the report's page saved, to keep in it.")] = None,
 ) -> None:
     """Write report.html, summary.md and junit.xml of a finished run again, with a review, or compare runs."""
@@ -28,7 +30,9 @@ def report_command(
     if compare:
         if signoff is not None:
             raise typer.BadParameter("--signoff belongs to one run; give it without --compare")
-        raise typer.Exit(auditing.compare(run, out))
+        raise typer.Exit(auditing.compare(run, out or Path("comparison.html")))
+    if out is not None:
+        raise typer.BadParameter("--out belongs to --compare; the report of one run stands in its folder")
     if len(run) != 1:
         raise typer.BadParameter(f"one run folder is expected, found {len(run)}; add --compare for several")
     raise typer.Exit(auditing.report(run[0], signoff=signoff))

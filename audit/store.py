@@ -35,6 +35,7 @@ RECORDS_SCHEMA = pa.schema(
         ("label", pa.string()),
         ("patient", pa.string()),  # a pseudonym
         ("source", pa.string()),
+        ("site", pa.string()),
         ("view", pa.string()),
         ("sex", pa.string()),
         ("age", pa.float64()),
@@ -204,8 +205,10 @@ def check_run(path: Path) -> None:
     Raises
     ------
     StoreError
-        If a file is missing, was changed or was added; the message names each.
+        If the run is not complete; or a file is missing, was changed or was added, and the message names each.
     """
+    if RunFolder(path).read_json("run.json").get("status") != "complete":
+        raise StoreError(f"The run {path} is not complete; repeat its command and it goes on where it stopped.")
     problems = verify_run(path)
     if problems:
         raise StoreError(f"The run {path} is not as it was left: {'; '.join(problems)}. Run the audit again.")

@@ -251,6 +251,23 @@ def test_damage_is_found_by_verify(audit: Audit, asked: list[object]) -> None:
     assert "run folder" in one_paragraph(err)
 
 
+def test_a_run_that_did_not_end_is_not_judged(audit: Audit, asked: list[object]) -> None:
+    run = Path(audit(*asked)[1].splitlines()[-1]).parent
+    state = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**state, "status": "running"}))
+    for command in (["gate", run], ["baseline", "accept", run], ["diff", run, run]):
+        code, _, err = audit(*command)
+        assert code == 4, command
+        assert "is not complete" in one_paragraph(err)
+
+
+def test_the_page_of_a_comparison_is_not_that_of_a_run(audit: Audit, asked: list[object]) -> None:
+    run = Path(audit(*asked)[1].splitlines()[-1]).parent
+    code, _, err = audit("report", run, "--out", "page.html")
+    assert code == 2
+    assert "--compare" in err
+
+
 def test_a_fault_of_ours_is_not_a_failed_gate(
     audit: Audit, asked: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,11 +14,12 @@ from statsmodels.stats.proportion import proportion_confint
 
 from audit.statistics.clusters import PatientBootstrap, sum_by_patient
 from audit.statistics.intervals import change_intervals, share_interval
-from audit.statistics.jackknife import PatientInfluence, _with_skewness, _without_skewness, jackknife_interval
+from audit.statistics.jackknife import PatientInfluence, jackknife_interval
 from audit.statistics.multiplicity import holm
 from audit.statistics.power import detectable_difference, patients_to_decide
 from audit.statistics.ranking import auc_influences, mean_placements
 from audit.statistics.score_limits import tango_limits, wilson_limits
+from audit.statistics.skewness import with_skewness, without_skewness
 
 Z = float(norm.ppf(0.975))
 
@@ -247,7 +248,33 @@ def test_error_and_freedom_of_an_auc_are_those_of_brunner_and_munzel() -> None:
 
 @given(st.floats(-8, 8), st.floats(-1, 1))
 def test_taking_skewness_away_and_putting_it_back_leaves_nothing(statistic: float, skewness: float) -> None:
-    assert _without_skewness(_with_skewness(statistic, skewness), skewness) == pytest.approx(statistic, abs=1e-7)
+    assert without_skewness(with_skewness(statistic, skewness), skewness) == pytest.approx(statistic, abs=1e-7)
+
+
+def test_what_has_no_bounds_gets_halls_interval() -> None:
+    """Solved by root finding for the means whose transformed t is Student's quantile, from the patients' raw values."""
+    rng = np.random.default_rng(4)
+    values = rng.exponential(2.0, 90) - 0.5
+    found = one(sums(values, scale="unbounded", counted=False))
+    n, mean = 90, values.mean()
+    error = values.std(ddof=1) / math.sqrt(n)
+    skew = float(((values - mean) ** 3).sum()) / n**3 / error**3
+
+    def transformed(true_mean: float) -> float:
+        statistic = (mean - true_mean) / error
+        return statistic + skew * statistic**2 / 3 + skew**2 * statistic**3 / 27 + skew / 6
+
+    quantile = t.ppf(0.975, n - 1)
+    low = brentq(lambda m: transformed(m) - quantile, mean - 20 * error, mean + 20 * error)
+    high = brentq(lambda m: transformed(m) + quantile, mean - 20 * error, mean + 20 * error)
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert found.high - mean > mean - found.low, "a sample that missed the long tail is too low"
+    assert found.p == pytest.approx(2 * t.sf(abs(transformed(0.0)), n - 1))
+
+
+def test_equal_moves_of_all_are_not_known_exactly() -> None:
+    found = one(sums(np.full(60, 1.5), scale="unbounded", counted=False, spread=2.0))
+    assert found.low < 1.5 < found.high
 
 
 @given(st.lists(st.floats(-1, 1), min_size=30, max_size=30), st.floats(-2, 2))

@@ -4,7 +4,9 @@ Which one is used depends on how many patients *carry* the change, in Kish's sen
 patients' sums s. A bootstrap can only reshuffle what it saw: from few carriers its intervals are far too short, and
 from none they are [0, 0]. So below `FEW_CARRIERS` the score test of a paired difference (Tango) or of a proportion
 (Wilson) is inverted on counts divided by the design effect; above, the percentile bootstrap over patients is used,
-with Hesterberg's correction for small samples. `benchmarks/interval_coverage.py` prints the coverage.
+with Hesterberg's correction for small samples. What has no bounds (margins, likelihoods, Brier scores) hangs on the few images
+that are far off, which resampling cannot multiply: Student's t over patients, freed of its skewness.
+`benchmarks/interval_coverage.py` prints the coverage.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from scipy.special import ndtr, stdtr, stdtrit
 from audit.statistics.clusters import GAUSSIAN_FROM, PatientBootstrap, PatientSums
 from audit.statistics.power import detectable_difference, detectable_shift
 from audit.statistics.score_limits import tango_limits, wilson_limits
+from audit.statistics.skewness import skewness_of, with_skewness, without_skewness
 
 FEW_CARRIERS = 20.0
 """Below this many patients behind the change the bootstrap is not trusted: from 10, skewed shifts were covered 88 %."""
@@ -150,10 +153,10 @@ def widened_interval(
         return anew.low, anew.high
     # A high quantile of few resamples is noise: stretch the arms by the ratio of Student's quantiles instead.
     stretch = _critical(wider, sums.n_patients) / _critical(level, sums.n_patients)
-    ends = -1.0 if sums.scale == "difference" else 0.0 if sums.scale == "proportion" else -math.inf
+    bottom = -1.0 if sums.scale == "difference" else 0.0
     return (
-        max(ends, sums.estimate - stretch * (sums.estimate - interval.low)),
-        min(math.inf if sums.scale == "unbounded" else 1.0, sums.estimate + stretch * (interval.high - sums.estimate)),
+        max(bottom, sums.estimate - stretch * (sums.estimate - interval.low)),
+        min(1.0, sums.estimate + stretch * (interval.high - sums.estimate)),
     )
 
 
@@ -181,12 +184,11 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
             minimum_detectable=None,
             method="no information: one patient says nothing of others" + (", the whole range" if known else ""),
         )
+    if sums.scale == "unbounded":
+        return _without_bounds(sums, critical)
     carried = min(carriers(sums.stratum(index)) for index in range(len(sums.totals)))
-    rare = not sums.counted and sums.scale != "unbounded" and movers(sums) < min(FEW_MOVERS, g / 4)
-    few = carried < FEW_CARRIERS or error <= 1e-15 or rare
-    if few and sums.scale == "unbounded":
-        return _rarely_moved(sums, carried, critical)
-    if few:
+    rare = not sums.counted and movers(sums) < min(FEW_MOVERS, g / 4)
+    if carried < FEW_CARRIERS or error <= 1e-15 or rare:
         return _score(sums, carried, critical, level)
     if g >= GAUSSIAN_FROM:
         return Interval(
@@ -240,19 +242,22 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
     )
 
 
-def _rarely_moved(sums: PatientSums, carried: float, critical: float) -> Interval:
-    """Student's t over patients, at least as wide as if the share of images that may yet move did, by one spread."""
-    n = float(sums.sizes.sum()) / max(1.0, float(np.square(sums.sizes).sum() / sums.sizes.sum()))
-    unseen = critical**2 / (n + critical**2) * sums.spread
-    arm = max(critical * sums.standard_error, unseen)
-    statistic = sums.estimate / sums.standard_error if sums.standard_error > 0 else 0.0
+def _without_bounds(sums: PatientSums, critical: float) -> Interval:
+    """Student's t over patients, its skewness taken away, at least as wide as if the share of images that may yet move did."""
+    g, error, carried = sums.n_patients, sums.standard_error, carriers(sums)
+    skewness, unseen, why = skewness_of(sums.influence, error), 0.0, ""
+    if carried < FEW_CARRIERS or error <= 1e-15:
+        n = float(sums.sizes.sum()) / max(1.0, float(np.square(sums.sizes).sum() / sums.sizes.sum()))
+        unseen = critical**2 / (n + critical**2) * sums.spread
+        why = f", but no shorter than the score bound on unmoved images times the measure's natural unit: {_few_words(sums, carried)}"
+    below, above = error * with_skewness(critical, skewness), error * with_skewness(-critical, skewness)
+    statistic = without_skewness(sums.estimate / error, skewness) if error > 0 else 0.0
     return Interval(
-        low=sums.estimate - arm,
-        high=sums.estimate + arm,
-        p=_t_p(statistic, sums.n_patients),
-        minimum_detectable=detectable_shift(arm / critical, critical),
-        method=f"Student's t over patients, but no shorter than the score bound on unmoved images times the "
-        f"measure's natural unit: {_few_words(sums, carried)}, too few to resample",
+        low=sums.estimate - max(below, unseen),
+        high=sums.estimate + max(-above, unseen),
+        p=_t_p(statistic, g),
+        minimum_detectable=detectable_shift(max(error, unseen / critical), critical),
+        method=f"Student's t over {g} patients, corrected for a skewness of {skewness:.2f} (Hall){why}",
     )
 
 
@@ -263,16 +268,16 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
     tail = float(ndtr(-critical * math.sqrt(g / (g - 1))))
     low, high = np.quantile(replicates[np.isfinite(replicates)], [tail, 1 - tail]).tolist()
     arm, noted = 0.0, ""
-    if not sums.counted and sums.scale != "unbounded":
+    if not sums.counted:
         # A few images that move far may all have been missed by the sample; the bootstrap cannot know of them.
         # Half of the images of a patient would move along with another, as for the design effect of few carriers.
         n = float(sums.sizes.sum()) / (1 + (float(np.square(sums.sizes).sum() / sums.sizes.sum()) - 1) / 2)
         arm = _UNSEEN_MOVE * critical**2 / (n + critical**2)
         noted = ", no shorter than the score bound on images that move and were not seen"
-    bottom = -math.inf if sums.scale == "unbounded" else 0.0 if sums.scale == "proportion" else -1.0
+    bottom = 0.0 if sums.scale == "proportion" else -1.0
     return Interval(
         low=max(bottom, min(low, sums.estimate - arm)),
-        high=max(high, sums.estimate + arm) if sums.scale == "unbounded" else min(1.0, max(high, sums.estimate + arm)),
+        high=min(1.0, max(high, sums.estimate + arm)),
         p=_t_p(sums.estimate / error, g),
         minimum_detectable=detectable_shift(max(error, arm / critical), critical),
         method=f"percentile bootstrap over patients, {len(replicates)} resamples, widened for {g} patients{noted}",

@@ -1,9 +1,7 @@
 """Intervals of what is no mean over images (AUC, ECE, ratios): Student's t over what each patient adds to the estimate.
 
-What patients add is skewed: an AUC falls by a few images that stand far from where they belong. An estimate that missed them
-is too high and its standard error too small at once, so that plain Student's t covers the truth too rarely, and always from
-the same side. The statistic is therefore transformed by the cubic that takes its skewness away (Hall, J. R. Statist. Soc. B
-1992) before it is held against Student's t. `benchmarks/interval_coverage.py` prints the coverage.
+What patients add is skewed: an AUC falls by a few images that stand far from where they belong. Its skewness is taken away
+before the statistic is held against Student's t (`audit.statistics.skewness`). `benchmarks/interval_coverage.py` prints the coverage.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from scipy.special import stdtr, stdtrit
 
 from audit.statistics.intervals import FEW_CARRIERS, Interval
 from audit.statistics.power import detectable_shift
+from audit.statistics.skewness import skewness_of, with_skewness, without_skewness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +61,8 @@ class PatientInfluence:
 
     @cached_property
     def skewness(self) -> float:
-        """Skewness of the estimate over samples of patients: the sum of their cubed influences over the cubed standard error."""
-        error, influence = self.standard_error, self.influence
-        # Products, for a power takes a hundred times as long.
-        return float((influence * influence * influence).sum()) / error**3 if 0 < error < math.inf else 0.0
+        """Skewness of the estimate over samples of patients."""
+        return skewness_of(self.influence, self.standard_error)
 
     @cached_property
     def carriers(self) -> float:
@@ -103,8 +100,8 @@ def jackknife_interval(sample: PatientInfluence, level: float) -> Interval:
         over_all = float(stdtrit(g - 1, (1 + level) / 2))
         unseen = over_all**2 / (sample.fewest + over_all**2) * sample.unit
         why = f", but no shorter than the score bound: {sample.carriers:.1f} effective patients carry it"
-    below, above = (error * _with_skewness(t, sample.skewness) for t in (critical, -critical))
-    statistic = _without_skewness(sample.estimate / error, sample.skewness) if error > 0 else 0.0
+    below, above = (error * with_skewness(t, sample.skewness) for t in (critical, -critical))
+    statistic = without_skewness(sample.estimate / error, sample.skewness) if error > 0 else 0.0
     return Interval(
         low=max(low_end, sample.estimate - sample.bias[1] - max(below, unseen)),
         high=min(high_end, sample.estimate - sample.bias[0] + max(-above, unseen)),
@@ -113,18 +110,3 @@ def jackknife_interval(sample: PatientInfluence, level: float) -> Interval:
         method=f"Student's t over {g} patients, {freedom:.0f} degrees of freedom, corrected for a skewness of "
         f"{sample.skewness:.2f} (Hall), {sample.kind}{why}",
     )
-
-
-def _without_skewness(t: float, skewness: float) -> float:
-    """Transform a studentised mean so that it is symmetric to second order: Hall's cubic, which always rises."""
-    return t + skewness / 3 * t**2 + skewness**2 / 27 * t**3 + skewness / 6
-
-
-def _with_skewness(t: float, skewness: float) -> float:
-    """Invert `_without_skewness`."""
-    if abs(skewness) < 1e-12:  # nothing to take away, and nothing to divide by
-        return t
-    y = skewness * (t - skewness / 6)
-    # The cube root of 1 + y, minus 1; the first form does not cancel for small skewness.
-    grown = math.expm1(math.log1p(y) / 3) if y > -0.5 else math.copysign(abs(1 + y) ** (1 / 3), 1 + y) - 1
-    return 3 / skewness * grown

@@ -1,0 +1,41 @@
+"""The cubic that takes the skewness out of Student's t (Hall, J. R. Statist. Soc. B 1992), and its inverse.
+
+What patients add to a mean is often skewed: a few films carry it. An estimate that missed them is off and its standard error
+too small at once, so that plain Student's t covers the truth too rarely, and misses mostly from one side.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def skewness_of(influence: NDArray[np.float64], error: float) -> float:
+    """Return the skewness of an estimate over samples of patients: the sum of their cubed influences over the cubed error.
+
+    Parameters
+    ----------
+    influence : array, (g patients,)
+        How far each patient draws the estimate to itself.
+    error : float
+        Standard error of the estimate; the skewness is 0 where it is 0 or infinite.
+    """
+    # Products, for a power takes a hundred times as long.
+    return float((influence * influence * influence).sum()) / error**3 if 0 < error < math.inf else 0.0
+
+
+def without_skewness(t: float, skewness: float) -> float:
+    """Transform a studentised mean so that it is symmetric to second order; the cubic always rises."""
+    return t + skewness / 3 * t**2 + skewness**2 / 27 * t**3 + skewness / 6
+
+
+def with_skewness(t: float, skewness: float) -> float:
+    """Invert `without_skewness`."""
+    if abs(skewness) < 1e-12:  # nothing to take away, and nothing to divide by
+        return t
+    y = skewness * (t - skewness / 6)
+    # The cube root of 1 + y, minus 1; the first form does not cancel for small skewness.
+    grown = math.expm1(math.log1p(y) / 3) if y > -0.5 else math.copysign(abs(1 + y) ** (1 / 3), 1 + y) - 1
+    return 3 / skewness * grown
