@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import posixpath
+import re
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +18,9 @@ import pytest
 from reports.export import cyclonedx, mlflow_numbers, model_card
 from reports.runfolder import RunView, read_run
 
+from .conftest import Audit, one_paragraph
 from .golden.make_report import RUN
-from .report_runs import check
+from .report_runs import check, kept_run
 
 HOSTILE = '</script>: \u202egnp\u2028---\n- {x: [1]} "q" \\ \U0001f600' + "W" * 300
 
@@ -199,4 +207,80 @@ def test_mlflow_gets_the_runs_numbers(view: RunView) -> None:
     assert accuracy is not None
     parameters, metrics = mlflow_numbers(view)
     assert metrics["clean/accuracy"] == accuracy.estimate
+    assert metrics["clean/accuracy_low"] == accuracy.low
     assert parameters["verdict"] == view.verdict.status
+    assert max(map(len, parameters.values())) <= 500
+
+
+def test_mlflow_admits_every_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = read_run(RUN)
+    effect = run.headline()[0]
+    names = ["../up", "a//b", "/abs", ".", "a#b", "a_b", HOSTILE, "é"]
+    effects = [dataclasses.replace(effect, condition=name) for name in names]
+    monkeypatch.setattr(RunView, "headline", lambda _: effects)
+    _, metrics = mlflow_numbers(run)
+    assert len(metrics) == 3 * (1 + len(names)), "no two names become one"
+    for name in metrics:
+        # What mlflow.utils.validation asks of a name.
+        assert re.fullmatch(r"[\w .:/-]{1,250}", name), name
+        assert posixpath.normpath(name) == name, "no path that leads elsewhere"
+        assert not any(other.startswith(f"{name}/") for other in metrics), "a store of files keeps no file in a file"
+
+
+class Recorder(types.ModuleType):
+    """Stands for MLflow: keeps what it is given, or fails as a server does that is not there."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        super().__init__("mlflow")
+        self.fails, self.run, self.files, self.given = fails, "", [], {}
+
+    @contextmanager
+    def start_run(self, run_name: str) -> Iterator[Any]:
+        if self.fails:
+            raise OSError("no server\nat a long address")
+        self.run = run_name
+        yield types.SimpleNamespace(info=types.SimpleNamespace(run_id="abc"))
+
+    def log_params(self, parameters: dict[str, str]) -> None:
+        self.given |= parameters
+
+    def log_metrics(self, metrics: dict[str, float]) -> None:
+        self.given |= metrics
+
+    def log_artifact(self, path: str) -> None:
+        self.files.append(Path(path).name)
+
+    def get_tracking_uri(self) -> str:
+        return "sqlite:///mlflow.db"
+
+
+def test_export_logs_to_mlflow(audit: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = kept_run(tmp_path)
+    assert audit("report", kept)[0] == 0
+    given = Recorder()
+    monkeypatch.setitem(sys.modules, "mlflow", given)
+    code, out, _ = audit("export", "mlflow", kept)
+    assert (code, out) == (
+        0,
+        "logged 6 parameters, 6 metrics and 6 files to sqlite:///mlflow.db as abc\n",
+    )
+    assert given.run == "kept"
+    assert given.given["clean/accuracy"] == pytest.approx(1 / 3)
+    assert {"report.html", "effects.json"} <= set(given.files)
+
+
+def test_export_that_fails_is_one_sentence(audit: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = kept_run(tmp_path)
+    monkeypatch.setitem(sys.modules, "mlflow", Recorder(fails=True))
+    code, out, err = audit("export", "mlflow", kept)
+    assert (code, out) == (4, "")
+    assert "MLflow did not take the run (OSError: no server). Is MLFLOW_TRACKING_URI" in one_paragraph(err)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    code, _, err = audit("export", "mlflow", kept)
+    assert (code, "not installed" in one_paragraph(err)) == (2, True)
+    assert audit("export", "mlflow", kept, "--out", "x")[0] == 2
+    for form in ("mlflow", "model-card", "cyclonedx"):
+        plan = json.loads((kept / "plan.json").read_text())
+        (kept / "plan.json").write_text(json.dumps({**plan, "model": {}}))
+        code, _, err = audit("export", form, kept)
+        assert (code, "another version" in one_paragraph(err)) == (4, True), form

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
-from audit.errors import UsageError
+from audit.errors import StoreError, UsageError
 from audit.files import write_atomically
 
 FORMS = ("mlflow", "model-card", "cyclonedx")
+_LOGGED = ("report.html", "summary.md", "verdict.json", "effects.json", "plan.json", "run.json")
 
 
 def export(form: str, path: Path, out: Path | None) -> int:
@@ -18,31 +20,55 @@ def export(form: str, path: Path, out: Path | None) -> int:
     Raises
     ------
     UsageError
-        If the form is unknown, or MLflow is asked for and not installed.
+        If the form is unknown, MLflow is asked for and not installed, or given a file to write.
+    StoreError
+        If the run is not complete, or MLflow does not take it.
     """
     from reports.export import cyclonedx, mlflow_numbers, model_card
-    from reports.runfolder import read_run
+    from reports.runfolder import read_run, understood
 
     if form not in FORMS:
         raise UsageError(f"A run is exported as one of {', '.join(FORMS)}; found {form!r}.")
+    if form == "mlflow" and out is not None:
+        raise UsageError("MLflow keeps a run where MLFLOW_TRACKING_URI says; --out belongs to the other forms.")
     run = read_run(path)
+    with understood(path):
+        if form == "mlflow":
+            numbers = mlflow_numbers(run)
+        else:
+            text = model_card(run) if form == "model-card" else cyclonedx(run)
     if form == "mlflow":
-        try:
-            mlflow = importlib.import_module("mlflow")
-        except ImportError as error:
-            raise UsageError("MLflow is not installed; `pip install mlflow`, and set MLFLOW_TRACKING_URI.") from error
-        parameters, metrics = mlflow_numbers(run)
-        with mlflow.start_run(run_name=path.name):
-            mlflow.log_params(parameters)
-            mlflow.log_metrics(metrics)
-            if (path / "report.html").is_file():
-                mlflow.log_artifact(str(path / "report.html"))
-        sys.stdout.write(f"logged {len(metrics)} metrics to {mlflow.get_tracking_uri()}\n")
-        return 0
-    text = model_card(run) if form == "model-card" else cyclonedx(run)
+        return _log(path, *numbers)
     if out is None:
         sys.stdout.write(text)
     else:
         write_atomically(out, text.encode())
         sys.stdout.write(f"{out}\n")
+    return 0
+
+
+def _log(path: Path, parameters: dict[str, str], metrics: dict[str, float]) -> int:
+    """Log a run's numbers and its own files; a run that MLflow took in part is marked as failed by MLflow."""
+    mlflow: Any
+    try:
+        mlflow = importlib.import_module("mlflow")
+    except ImportError as error:
+        raise UsageError("MLflow is not installed; `pip install mlflow`, and set MLFLOW_TRACKING_URI.") from error
+    try:
+        with mlflow.start_run(run_name=path.resolve().name) as logged:
+            mlflow.log_params(parameters)
+            mlflow.log_metrics(metrics)
+            files = [path / name for name in _LOGGED if (path / name).is_file()]
+            for file in files:
+                mlflow.log_artifact(str(file))
+    except Exception as error:  # its stores raise what their servers, databases and file systems do
+        reason = str(error).strip().splitlines() or [""]
+        raise StoreError(
+            f"MLflow did not take the run ({type(error).__name__}: {reason[0][:300]}). Is MLFLOW_TRACKING_URI "
+            "a database, a server or a folder that can be reached?"
+        ) from error
+    sys.stdout.write(
+        f"logged {len(parameters)} parameters, {len(metrics)} metrics and {len(files)} files to {mlflow.get_tracking_uri()} as "
+        f"{logged.info.run_id}\n"
+    )
     return 0
