@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ class RunFolder:
         """
         path = self.path / name
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = strict_json(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise StoreError(
                 f"{path} cannot be read ({error.strerror}). Is {self.path} a run folder, and finished?"
@@ -175,6 +176,28 @@ class RunFolder:
         """Return the SHA-256 of every file that results rest on, by its path inside the folder."""
         files = sorted(p for p in self.path.rglob("*") if p.is_file() and not p.name.startswith("."))
         return {p.relative_to(self.path).as_posix(): file_sha256(p) for p in files if p.name not in RENDERED}
+
+
+def strict_json(text: str) -> Any:
+    """Read JSON that holds no NaN, no infinity and no endless nesting.
+
+    Raises
+    ------
+    ValueError
+        If it is not so; Python's own reader would let these pass, or fail in another way.
+    """
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"{constant} is no number")
+
+    def finite(digits: str) -> float:
+        value = float(digits)
+        return value if math.isfinite(value) else refuse(digits)
+
+    try:
+        return json.loads(text, parse_constant=refuse, parse_float=finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def verify_run(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -143,4 +144,5 @@ def dots(
 
 def nice_step(span: float) -> float:
     """Return a step of 1, 2 or 5 times a power of ten that cuts a span into at most seven."""
-    return next(m * 10.0**e for e in range(-12, 13) for m in (1, 2, 5) if span / (m * 10.0**e) <= 7)
+    least = math.floor(math.log10(span / 7))
+    return next(m * 10.0**e for e in (least, least + 1) for m in (1, 2, 5) if span / (m * 10.0**e) <= 7)

@@ -28,6 +28,10 @@ from audit.store import RunFolder, verify_run
 _TOP_WORDS = 8
 MOST_CASES = 150
 """Cases that a report holds: more would not be looked at, and a page of thousands does not open."""
+# RuntimeError: what a generator makes of a look-up that found nothing.
+_NOT_UNDERSTOOD = (
+    ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, UndefinedError, ValueError,
+)  # fmt: skip
 _RELEVANCE_COLUMNS = (
     "record_id", "start", "mass_in_text", "signed_share", "placebo_low", "placebo_median", "placebo_high", "placebo_p",
     "fall_when_gone", "at_pixels", "kept_bias", "kept_shift", "kept_stabiliser", "conservation_gap",
@@ -146,7 +150,7 @@ def understood(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, AttributeError, TypeError, UndefinedError) as error:
+    except _NOT_UNDERSTOOD as error:
         raise StoreError(
             f"The run {path} is not as this version of audit writes it ({type(error).__name__}: {error}): another version made "
             "it, or it was edited. Run the audit again."
@@ -186,9 +190,27 @@ def _read(path: Path) -> RunView:
         examples=tuple(_with_pictures(folder, e) for e in examples[:MOST_CASES]),
         n_examples=len(examples),
         markers=_markers(folder),
-        signoff=folder.read_json("signoff.json") if folder.has("signoff.json") else None,
+        signoff=_signoff(folder),
         problems=tuple(verify_run(path)),
     )
+
+
+def _signoff(folder: RunFolder) -> Mapping[str, Any] | None:
+    """Return the review; a person may have edited it, and the run is none the worse for it."""
+    if not folder.has("signoff.json"):
+        return None
+    try:
+        found = folder.read_json("signoff.json")
+        rows = [found["reviewer"], found["evidence"], found["saved"]]
+        rows += [row[key] for row in found["findings"] for key in ("id", "answer", "comment")]
+    except (StoreError, LookupError, TypeError) as error:
+        rows = [error]
+    if not all(isinstance(row, str) for row in rows):
+        raise StoreError(
+            f"{folder.path / 'signoff.json'} is no review as `audit report --signoff` keeps it. Delete it, and give the review "
+            "that the page saved again."
+        )
+    return found
 
 
 def _markers(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:

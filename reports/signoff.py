@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from audit.errors import StoreError, UsageError
 from audit.files import write_atomically
 from audit.results import SCHEMA_VERSION, to_json
+from audit.store import strict_json
 from reports.runfolder import RunView, read_run
 from reports.words import estimate
 
@@ -66,7 +68,7 @@ def read_signoff(path: Path, file: Path) -> Path:
             raise UsageError(
                 f"{file} is larger than {_MAX_FILE_BYTES} bytes; a review that the report saved is expected."
             )
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = strict_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise StoreError(f"The review {file} cannot be read ({error.strerror}).") from error
     except ValueError as error:
@@ -82,29 +84,36 @@ def _checked(run: RunView, document: object, file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} is not a review: the JSON that the report's page saves is expected.")
     if document.get("evidence") != evidence_digest(run):
         raise UsageError(
-            f"{file} reviews other files than those of {run.path}: its evidence is {str(document.get('evidence'))[:12]}, the "
+            f"{file} reviews other files than those of {run.path}: its evidence is {str(document.get('evidence'))[:12]!r}, the "
             f"run's is {evidence_digest(run)[:12]}. Review the report of this run."
         )
-    name = document.get("reviewer")
-    if not isinstance(name, str) or not name.strip():
+    name = _text(document.get("reviewer"), 300)
+    if not name:
         raise UsageError(f"{file} names no reviewer; fill in the name and save it again.")
     answers = document.get("findings")
-    known = {f.id for f in findings(run)}
-    kept = []
+    known = [f.id for f in findings(run)]
+    kept: dict[str, dict[str, str]] = {}
     for row in answers if isinstance(answers, list) else []:
         if not isinstance(row, Mapping) or row.get("id") not in known or row.get("answer") not in ANSWERS:
             raise UsageError(
-                f"{file} answers {str(row)[:80]}; a finding of this run with {', '.join(ANSWERS)} is expected."
+                f"{file} answers {row!r:.80}; a finding of this run with {', '.join(ANSWERS)} is expected."
             )
-        kept.append(
-            {"id": str(row["id"]), "answer": str(row["answer"]), "comment": str(row.get("comment", ""))[:_MAX_COMMENT]}
-        )
+        finding, answer = str(row["id"]), str(row["answer"])
+        if finding in kept:
+            raise UsageError(f"{file} answers {finding} twice; one answer a finding is expected.")
+        kept[finding] = {"id": finding, "answer": answer, "comment": _text(row.get("comment"), _MAX_COMMENT)}
     if not kept:
         raise UsageError(f"{file} answers no finding; choose at least one answer and save it again.")
     return {
         "kind": "audit-signoff",
         "evidence": document["evidence"],
-        "reviewer": name.strip()[:300],
-        "saved": str(document.get("saved", ""))[:40],
-        "findings": kept,
+        "reviewer": name,
+        "saved": _text(document.get("saved"), 40),
+        "findings": list(kept.values()),
     }
+
+
+def _text(value: object, most: int) -> str:
+    """Return what a person typed, on one line; anything but a string is nothing, and what cannot be stored is replaced."""
+    flat = " ".join(value.split()) if isinstance(value, str) else ""
+    return "".join("\N{REPLACEMENT CHARACTER}" if category(c) in ("Cc", "Cs") else c for c in flat)[:most]

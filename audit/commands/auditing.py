@@ -38,10 +38,12 @@ def render(path: Path) -> Path:
     from reports.html import render_html
     from reports.junit import render_junit
     from reports.markdown import render_markdown
+    from reports.runfolder import understood
 
-    render_markdown(path)
-    render_junit(path)
-    return render_html(path)
+    with understood(path):
+        render_markdown(path)
+        render_junit(path)
+        return render_html(path)
 
 
 def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
