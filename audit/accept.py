@@ -11,6 +11,7 @@ from typing import Any
 from audit.baseline import Baseline
 from audit.baseline_file import Accepted, AcceptedBaseline, Change, keep_needed, read_baseline, write_baseline
 from audit.errors import UsageError
+from audit.gate_groups import may_be_absent
 from audit.gate_rules import Rule
 from audit.metrics import METRICS
 from audit.plan import plan_hash
@@ -165,7 +166,7 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
         if entry.place not in found or effect.placebo is not None:
             found[entry.place] = entry
     for rule in rules:
-        if not any(_asks(rule, entry) for entry in found.values()):
+        if not any(_asks(rule, entry) for entry in found.values()) and not may_be_absent(rule.group):
             raise UsageError(
                 f"Gate rule {rule.id!r} matches nothing in this run: {rule.metric} under {rule.condition or 'any edit'}, group "
                 f"{rule.group}. Correct the rule, or accept a run that has it."

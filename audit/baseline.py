@@ -9,8 +9,10 @@ from typing import Any
 
 from audit.baseline_file import AcceptedBaseline, read_baseline
 from audit.files import file_sha256
+from audit.gate_groups import may_be_absent, why_absent
 from audit.predictions import FinishedRun, read_finished
 from audit.results import Effect
+from audit.statistics.alignment import align_images
 from audit.statistics.comparison import ImageValues, compare_images, incomparable, measure_images
 from audit.store import check_run
 
@@ -53,6 +55,10 @@ class Baseline:
     def _earlier(self) -> FinishedRun | AcceptedBaseline:
         return read_baseline(self._path) if self._path.suffix == ".json" else read_finished(self._path)
 
+    @cached_property
+    def _groups(self) -> frozenset[str]:
+        return frozenset(align_images(self._run.table).members())
+
     @property
     def _plan(self) -> Mapping[str, Any]:
         return self._earlier.plan if isinstance(self._earlier, FinishedRun) else self._earlier.identity
@@ -73,6 +79,8 @@ class Baseline:
         before = self._before(condition, metric)
         if before is None:
             return f"the baseline {self._path.name} does not hold {metric} under {condition}; accept a run anew"
+        if may_be_absent(group) and group not in self._groups:
+            return why_absent(group)
         statistics = self._run.plan["statistics"]
         return compare_images(
             self._run,

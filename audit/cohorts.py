@@ -75,16 +75,6 @@ def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[s
     return {name: " and ".join(what) for name, what in lacking.items() if what}
 
 
-def group_names(cohort: Cohort) -> set[str]:
-    """Return every group that effects may be told for: `all`, and `column=value` of classes, sources, views and sexes."""
-    names = {"all"}
-    for r in cohort.labelled():
-        names |= {f"class={r.label}", f"view={r.view or 'unknown'}", f"sex={r.sex or 'unknown'}"}
-        if r.source:
-            names.add(f"source={r.source}")
-    return names
-
-
 def _manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...]]:
     if settings.data:
         return Path(settings.data), settings.ignore_label

@@ -22,6 +22,7 @@ from audit.relevance.lrp import Attributor
 from audit.relevance.start import start_relevance
 from audit.results import PredictionTable
 from audit.store import RunFolder
+from audit.words import may_be_personal, normal_string
 
 N_EXAMPLES = 24
 N_MARKERS = 8
@@ -83,9 +84,9 @@ def _write_markers(run: RunFolder, records: Sequence[Record], stage: Stage, key:
     by_id = {record.id: record for record in records}
     films: dict[str, dict[str, dict[str, Any]]] = {}
     for row in run.read_rows("regions.parquet", ["record_id", "x0", "y0", "x1", "y1", "text"]):
-        text = " ".join(row["text"].upper().split())
+        text = normal_string(row["text"])
         # A string with digits may be a date of birth or a number of somebody: it is counted, not pictured.
-        if text and not any(c.isdigit() for c in text) and row["record_id"] in by_id:
+        if text and not may_be_personal(text) and row["record_id"] in by_id:
             films.setdefault(text, {}).setdefault(row["record_id"], row)
     common = sorted((t for t in films if len(films[t]) > 1), key=lambda t: (-len(films[t]), t))[:N_MARKERS]
     entries: list[dict[str, Any]] = []

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from audit.conditions import Suite
 from audit.errors import UnknownNameError, UsageError
+from audit.gate_groups import check_group, normal_group
 from audit.statistics.comparison import COMPARED
 from audit.statistics.measures import MEASURES
 
@@ -52,7 +53,7 @@ class Rule:
     condition: str | None = None
     """Condition it looks at; None for every edit that has the measure."""
     group: str = "all"
-    """`all`, or `column=value`."""
+    """`all`, `column=value`, or `word=STRING` in capitals."""
     level: Literal["error", "warn"] = "error"
     """A warning never changes the run's status."""
     evidence: Evidence = "interval"
@@ -148,13 +149,13 @@ def config_for(
     impossible : collection of str
         Conditions that the cohort cannot be put under; the defaults leave them out, a configured rule does not.
     groups : collection of str
-        Of the cohort (`audit.cohorts.group_names`); empty where they are not known yet.
+        Of the cohort (`audit.subgroups.group_names`); empty where they are not known yet.
 
     Raises
     ------
     UsageError
         If the defaults are asked for and the suite has no edit with a placebo, or a rule names a condition that the
-        suite does not have.
+        suite does not have, or a group that the cohort does not have.
     """
     if table is None and not asked:
         return None
@@ -163,8 +164,7 @@ def config_for(
     for rule in config.rules:
         if rule.condition is not None and rule.condition not in names:
             raise UnknownNameError(f"condition of suite {suite.name} (gate rule {rule.id!r})", rule.condition, names)
-        if groups and rule.group not in groups:
-            raise UnknownNameError(f"group (gate rule {rule.id!r})", rule.group, groups)
+        check_group(rule.id, rule.group, rule.condition, suite, groups)
     if config.rules:
         check_baseline_is_used(config.rules, config.baseline)
         return config
@@ -273,7 +273,7 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         limit=-float(limit) if limits[0] == "max_decrease" else float(limit),
         against=against,
         condition=where.get("condition"),
-        group=where.get("group", "all"),
+        group=normal_group(where.get("group", "all")),
         level=level,
         evidence=evidence,
         reason=str(row.get("reason", "")),

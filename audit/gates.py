@@ -14,6 +14,7 @@ from typing import Literal
 
 from audit.errors import UnknownNameError, UsageError
 from audit.gate_correction import Claim, Limits, widen_by_holm
+from audit.gate_groups import may_be_absent, why_absent
 from audit.gate_rules import Correction, GateConfig, Policy, Rule
 from audit.results import Effect, GateResult, Status, Verdict
 from audit.statistics.power import patients_to_decide
@@ -95,15 +96,20 @@ def _matches(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
             raise UnknownNameError(f"condition (gate rule {rule.id!r})", rule.condition, {e.condition for e in effects})
     candidates = [e for e in candidates if e.measure == rule.metric]
     groups = {e.group for e in effects}
-    if rule.group not in groups:
+    if rule.group not in groups and not may_be_absent(rule.group):
         raise UnknownNameError(f"group (gate rule {rule.id!r})", rule.group, groups)
     chosen: dict[str, Effect] = {}
     for effect in candidates:
         if effect.group == rule.group and (effect.placebo is not None or effect.condition not in chosen):
             chosen[effect.condition] = effect
     if chosen or any(e.group == "all" for e in candidates):
-        # A group of too few patients has no entry; that is never a pass.
+        # A group of too few patients has no entry; that is never a pass. But only edits that take text away have words.
+        by_word = (
+            {e.condition for e in effects if e.group.startswith("word=")} if rule.group.startswith("word=") else set()
+        )
         for effect in candidates:
+            if by_word and rule.condition is None and effect.condition not in by_word:
+                continue
             if effect.condition not in chosen:
                 chosen[effect.condition] = _too_few(effect, rule.group)
     if not chosen:
@@ -117,7 +123,7 @@ def _matches(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
 
 
 def _too_few(effect: Effect, group: str) -> Effect:
-    why = f"no estimate: too few patients of {group}"
+    why = f"no estimate: {why_absent(group)}"
     empty = replace(effect, group=group, estimate=None, low=None, high=None, n_images=0, n_patients=0, method=why)
     return replace(empty, simultaneous_low=None, simultaneous_high=None)
 

@@ -7,48 +7,16 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from audit.conditions import Condition, Dose, Suite
-from audit.errors import StoreError
 from audit.results import ConditionUse, PredictionTable
+from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.store import RunFolder, check_run
-
-
-class Audited(Protocol):
-    """What statistics must know of a record."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        ...
-
-    @property
-    def label(self) -> str | None:
-        """Its class."""
-        ...
-
-    @property
-    def patient(self) -> str:
-        """Who was imaged, or a pseudonym."""
-        ...
-
-    @property
-    def source(self) -> str:
-        """Where it comes from."""
-        ...
-
-    @property
-    def view(self) -> str:
-        """Its projection."""
-        ...
-
-    @property
-    def sex(self) -> str:
-        """F, M or empty."""
-        ...
+from audit.subgroups import Audited, group_columns
+from audit.words import common_words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,8 +25,10 @@ class _Row:
     label: str
     patient: str
     source: str
+    site: str
     view: str
     sex: str
+    age: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +71,12 @@ def read_finished(path: Path) -> FinishedRun:
     check_run(path)
     run = RunFolder(path)
     plan = run.read_json("plan.json")
-    if run.read_json("run.json").get("status") != "complete":
-        raise StoreError(f"The run {path} is not complete; repeat its command and it goes on where it stopped.")
     conditions = tuple(_condition(row) for row in plan["suite"]["conditions"])
     suite = Suite(name=plan["suite"]["name"], version=plan["suite"]["version"], description="", conditions=conditions)
-    columns = ["record_id", "label", "patient", "source", "view", "sex"]
+    texts = ["label", "patient", "source", "site", "view", "sex"]
     records = [
-        _Row(id=row["record_id"], **{key: row[key] or "" for key in columns[1:]})
-        for row in run.read_rows("records.parquet", columns)
+        _Row(id=row["record_id"], age=row["age"], **{key: row[key] or "" for key in texts})
+        for row in run.read_rows("records.parquet", ["record_id", "age", *texts])
     ]
     parts = [f"predictions/{part.name}" for part in sorted((path / "predictions").glob("part-*.parquet"))]
     table = read_predictions(run, parts, suite, records, tuple(plan["model"]["classes"]))
@@ -124,7 +92,7 @@ def _condition(row: Mapping[str, Any]) -> Condition:
 def read_predictions(
     run: RunFolder, parts: Sequence[str], suite: Suite, records: Sequence[Audited], classes: tuple[str, ...]
 ) -> PredictionTable:
-    """Gather the parts into arrays: 4 bytes a logit, the only thing of a run that grows in memory."""
+    """Gather the parts into arrays, with the words on the films: 4 bytes a logit, the only thing of a run that grows in memory."""
     position = {record.id: i for i, record in enumerate(records)}
     n, k = len(records), len(classes)
     logits = {c.name: np.zeros((c.draws, n, k), dtype=np.float32) for c in suite.conditions}
@@ -141,15 +109,19 @@ def read_predictions(
         record_ids=np.array([r.id for r in records]),
         labels=np.array([index[r.label] for r in records if r.label is not None], dtype=np.int64),
         patients=np.array([r.patient for r in records]),
-        groups={
-            "source": np.array([r.source for r in records]),
-            "view": np.array([r.view or "unknown" for r in records]),
-            "sex": np.array([r.sex or "unknown" for r in records]),
-        },
+        groups=group_columns(records),
         classes=classes,
         logits=logits,
         applied=applied,
         donors={name: array for name, array in donors.items() if (array >= 0).any()},
+        words=common_words(
+            (
+                (position[row["record_id"]], row["text"])
+                for row in run.read_rows("regions.parquet", ["record_id", "text"])
+            ),
+            [r.patient for r in records],
+            min_patients=MIN_GROUP_PATIENTS,
+        ),
     )
 
 

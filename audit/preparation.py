@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.baseline import check_baseline
-from audit.cohorts import audited_cohort, group_names, out_of_reach
+from audit.cohorts import audited_cohort, out_of_reach
 from audit.conditions import Suite, load_suite
 from audit.config import Settings
 from audit.gate_rules import GateConfig, config_for
@@ -19,6 +19,7 @@ from audit.records import Cohort
 from audit.relevance.stage import check_relevance
 from audit.statistics.detector_misses import FinderRecall, read_recall
 from audit.statistics.effects import DEFAULT_TOLERANCES
+from audit.subgroups import group_names
 from audit.text.detectors import TextDetector, make_detector
 
 
@@ -62,7 +63,12 @@ def prepare(settings: Settings, *, judge_gates: bool) -> Preparation:
     tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
     recall = read_recall(settings.recall, bundle.classes)
     gate = config_for(
-        settings.gate, suite, tolerances, asked=judge_gates, impossible=impossible, groups=group_names(cohort)
+        settings.gate,
+        suite,
+        tolerances,
+        asked=judge_gates,
+        impossible=impossible,
+        groups=group_names(cohort.labelled()),
     )
     if gate is not None and gate.baseline:
         check_baseline(Path(gate.baseline))

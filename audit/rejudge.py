@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.baseline import Baseline
-from audit.errors import UsageError
+from audit.errors import UnknownNameError, UsageError
 from audit.gate_rules import (
     GateConfig,
     Policy,
@@ -55,12 +55,24 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
         config = replace(config, rules=planned.rules)
     if not config.rules:
         raise UsageError(f"No gate is configured: neither has audit.toml a rule, nor was {path} planned with one.")
+    _check_sites(run, config)
     earlier = baseline or (Path(config.baseline) if config.baseline else None)
     if earlier is not None:
         config = _using_baseline(config, earlier, written=bool(config.rules is not planned.rules))
     compare = None if earlier is None else Baseline(read_finished(path), earlier).change
     effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
     return judge(effects, config, compare), config.inconclusive
+
+
+def _check_sites(run: RunFolder, config: GateConfig) -> None:
+    """Refuse sites that no image of the run has: of one with too few patients no effect is told, so effects do not know it."""
+    asked = {rule.group: rule.id for rule in config.rules if rule.group.startswith("site=")}
+    if not asked:
+        return
+    known = {f"site={row['site']}" for row in run.read_rows("records.parquet", ["site"])}
+    for group, rule in asked.items():
+        if group not in known:
+            raise UnknownNameError(f"group (gate rule {rule!r})", group, known)
 
 
 def _using_baseline(config: GateConfig, baseline: Path, *, written: bool) -> GateConfig:

@@ -31,7 +31,7 @@ class PredictionTable:
     patients: NDArray[np.str_]
     """(n,) who was imaged."""
     groups: Mapping[str, NDArray[np.str_]]
-    """Grouping columns by name ("source", "view", "sex"), each (n,)."""
+    """Grouping columns by name ("source", "site", "view", "sex", "age" in bands), each (n,)."""
     classes: tuple[str, ...]
     """Class names in the order of the logits."""
     logits: Mapping[str, NDArray[np.float32]]
@@ -40,6 +40,8 @@ class PredictionTable:
     """Condition name -> (draws, n): was the image edited at all?"""
     donors: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     """Condition name -> (draws, n) index of the class of the image that the edit was taken from; -1 for none."""
+    words: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    """String that was read on the films of enough patients -> (n,) on which (`audit.words.common_words`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +69,7 @@ class Effect:
     measure: str
     """accuracy, balanced_accuracy, margin, flip_rate, harm, total_variation or shortcut_sensitivity."""
     group: str
-    """`all`, or `column=value` for a subgroup."""
+    """`all`; `column=value` for a subgroup; `word=STRING` for the films on which it was read."""
     estimate: float | None
     """Edit minus clean (minus placebo minus clean); None where it is undefined."""
     low: float | None

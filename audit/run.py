@@ -186,6 +186,7 @@ def _write_regions(
                 "label": r.label,
                 "patient": pseudonym(content_hash, r.patient),
                 "source": r.source,
+                "site": r.site,
                 "view": r.view,
                 "sex": r.sex,
                 "age": r.age,

@@ -2,7 +2,8 @@
 
 Trains a small network C on phantoms whose words tell nothing, and one on phantoms of which a fifth of one class carries a word
 that no other film has; then audits each on new phantoms, again and again, and prints the share of audits with any sensitive verdict,
-and with any shortcut sensitivity, of all films or of a class, beyond chance (adjusted p below 0.05), with Wilson's interval.
+and with any shortcut sensitivity, of all films, a class or the films that carry a word, beyond chance (adjusted p below 0.05), with
+Wilson's interval; then which effects these were: condition, measure, group.
 
     python benchmarks/audit_error_rates.py [--null 200] [--planted 50] [--share 0.2] [--films 300] [--suite quick] [--first 0]
 """
@@ -91,10 +92,10 @@ def audited(
     )
     run, _ = run_audit(settings, judge_gates=False, command=["benchmark"], on_stage=lambda _name, _steps: lambda: None)
     effects = RunFolder(run).read_json("effects.json")["effects"]
-    sensitive = [f"{e['condition']} {e['measure']}" for e in effects if e["verdict"] == "sensitive"]
+    sensitive = [f"{e['condition']} {e['measure']} {e['group']}" for e in effects if e["verdict"] == "sensitive"]
     moved = [e for e in effects if e["measure"] == "shortcut_sensitivity" and e["p_adjusted"] is not None]
-    # Of a word on a part of one class the mean over all films shows little; by class it is told as exploratory.
-    moved = [e for e in moved if e["group"] == "all" or e["group"].startswith("class=")]
+    # Of a word on a part of one class the mean over all films shows little; its class and the films that carry it show it.
+    moved = [e for e in moved if e["family"] == "declared"]
     return sensitive, [f"{e['condition']} {e['group']}" for e in moved if e["estimate"] > 0 and e["p_adjusted"] < 0.05]
 
 

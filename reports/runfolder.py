@@ -24,6 +24,7 @@ from audit.results import (
     verdict_from_json,
 )
 from audit.store import RunFolder, verify_run
+from audit.words import normal_string
 
 _TOP_WORDS = 8
 MOST_CASES = 150
@@ -236,7 +237,7 @@ def _words(folder: RunFolder, labels: Mapping[str, str]) -> tuple[WordCount, ...
     """Count, for each string that was read on at least two films, the films of each class that carry it."""
     films: defaultdict[str, set[str]] = defaultdict(set)
     for row in folder.read_rows("regions.parquet", ["record_id", "text"]):
-        text = " ".join(row["text"].upper().split())
+        text = normal_string(row["text"])
         if text:
             films[text].add(row["record_id"])
     common = sorted((t for t in films if len(films[t]) > 1), key=lambda t: (-len(films[t]), t))[:_TOP_WORDS]

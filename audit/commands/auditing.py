@@ -19,6 +19,7 @@ from audit.files import write_atomically
 from audit.provenance import tool_version
 from audit.results import Effect, Verdict, effect_from_json, plain
 from audit.store import RENDERED, RunFolder, check_run
+from audit.words import shown_string
 
 
 def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]) -> int:
@@ -129,31 +130,38 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
     from audit.baseline import Baseline
     from audit.predictions import read_finished
     from audit.statistics.comparison import COMPARED
+    from reports.markdown import SPECIAL
 
     baseline = Baseline(read_finished(path), other)
-    wanted = [(e.condition, e.measure) for e in _effects(RunFolder(path)) if e.tolerance is not None]
-    asked = [("clean", "accuracy"), *((c, m) for c, m in wanted if m in COMPARED)]
-    found = [(condition, measure, baseline.change(condition, measure)) for condition, measure in asked]
+    judged = [e for e in _effects(RunFolder(path)) if e.tolerance is not None and e.measure in COMPARED]
+    asked = [("clean", "accuracy", "all"), *((e.condition, e.measure, e.group) for e in judged)]
+    found = [(*place, baseline.change(*place)) for place in asked]
     if as_json:
         rows = [
             {
                 "condition": c,
                 "measure": m,
+                "group": g,
                 "change": None if isinstance(e, str) else e,
                 "why_not": e if isinstance(e, str) else "",
             }
-            for c, m, e in found
+            for c, m, g, e in found
         ]
         document = {"run": path, "baseline": other, "changes": rows}
         sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")
         return 0
-    lines = [(c, m, e if isinstance(e, str) else _change_in_words(e)) for c, m, e in found]
+    lines = [(_place(c, g), m, e if isinstance(e, str) else _change_in_words(e)) for c, m, g, e in found]
     if as_markdown:
         sys.stdout.write("| condition | measure | run minus baseline |\n|---|---|---|\n")
-        sys.stdout.writelines(f"| {c} | {m} | {words} |\n" for c, m, words in lines)
+        # A string of a film may hold what Markdown reads as markup, or as the end of a cell.
+        sys.stdout.writelines(f"| {c.translate(SPECIAL)} | {m} | {words} |\n" for c, m, words in lines)
     else:
         sys.stdout.writelines(f"{c:<24}{m:<22}{words}\n" for c, m, words in lines)
     return 0
+
+
+def _place(condition: str, group: str) -> str:
+    return condition if group == "all" else f"{condition} ({shown_string(group)})"
 
 
 def _change_in_words(effect: Effect) -> str:

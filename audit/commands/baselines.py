@@ -11,6 +11,7 @@ from audit.baseline_file import BASELINE_NAME, Accepted, images_path, read_basel
 from audit.config import load_settings
 from audit.gate_rules import GateConfig, rules_from_config
 from audit.results import plain
+from audit.words import shown_string
 
 
 def accept(run: Path, file: Path | None, *, allow_worse: bool, reason: str) -> int:
@@ -59,7 +60,7 @@ def show(file: Path | None, *, as_json: bool) -> int:
 
 def _in_words(entry: Accepted) -> str:
     limits = "" if entry.low is None or entry.high is None else f" [{entry.low:.3f}, {entry.high:.3f}]"
-    place = entry.condition if entry.group == "all" else f"{entry.condition} ({entry.group})"
+    place = entry.condition if entry.group == "all" else f"{entry.condition} ({shown_string(entry.group)})"
     way = "rise" if entry.worse == "higher" else "fall"
     return f"{place:<32}{entry.metric:<22}{entry.estimate:+.4f}{limits}, {entry.n_images} images; must not {way}"
 

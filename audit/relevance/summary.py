@@ -13,6 +13,7 @@ from scipy.special import stdtrit
 
 from audit.records import Record, TextRegion
 from audit.results import RelevanceRow
+from audit.words import normal_string
 
 MIN_WORD_IMAGES = 3
 MAX_WORDS = 12
@@ -121,7 +122,7 @@ def _by_word(
         by_text: dict[str, list[int]] = defaultdict(list)
         for i, region in enumerate(found):
             if region.text.strip():
-                by_text[" ".join(region.text.upper().split())].append(i)
+                by_text[normal_string(region.text)].append(i)
         for text, places in by_text.items():
             mass, area = (float(sum(values[i] for i in places)) for values in (row.region_masses, row.region_areas))
             words[text].append(_Member(row=row, patient=records[row.record_id].patient, mass=mass, area=area))

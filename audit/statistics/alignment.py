@@ -12,6 +12,11 @@ from audit.errors import AuditError, CohortError, ModelError
 from audit.results import PredictionTable
 from audit.statistics.measures import ImageChanges, Outputs, image_changes, read_outputs
 
+MIN_GROUP_PATIENTS = 10
+"""Groups of fewer patients get no effect of their own."""
+_MANY_VALUED = ("site",)
+"""Columns of maybe thousands of values, most of a few patients: those are not even held, where a small source is shown, greyed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AlignedImages:
@@ -28,7 +33,9 @@ class AlignedImages:
     classes: tuple[str, ...]
     """Class names in the order of the logits."""
     subgroups: Mapping[str, NDArray[np.bool_]]
-    """`column=value` -> (n,) membership, for every grouping column and value that is not empty."""
+    """`column=value` -> (n,) membership, for every grouping column and value that is not empty; sites of enough patients."""
+    words: Mapping[str, NDArray[np.bool_]]
+    """`word=STRING` -> (n,) whether it was read on the image."""
     clean: Outputs
     """Outputs of the clean images."""
     spread: float
@@ -37,6 +44,11 @@ class AlignedImages:
     def class_members(self) -> dict[str, NDArray[np.bool_]]:
         """Return `class=name` -> (n,) membership for every class, with or without images."""
         return {f"class={name}": self.labels == index for index, name in enumerate(self.classes)}
+
+    def members(self) -> dict[str, NDArray[np.bool_]]:
+        """Return every group's (n,) membership: `all`, classes, words, subgroups."""
+        everyone = np.ones(len(self.labels), dtype=np.bool_)
+        return {"all": everyone, **self.class_members(), **self.words, **self.subgroups}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +100,7 @@ def align_images(table: PredictionTable) -> AlignedImages:
     subgroups = {
         f"{column}={value}": table.groups[column][order] == value
         for column in sorted(table.groups)
-        for value in np.unique(table.groups[column]).tolist()
-        if value  # an empty cell says that the value is unknown, which is not a group
+        for value in _values(column, table.groups[column][order], patients)
     }
     clean = read_outputs(_logits("clean", table, order)[0], labels)
     return AlignedImages(
@@ -99,6 +110,7 @@ def align_images(table: PredictionTable) -> AlignedImages:
         n_patients=len(names),
         classes=table.classes,
         subgroups=subgroups,
+        words={f"word={word}": table.words[word][order] for word in sorted(table.words)},
         clean=clean,
         spread=float(clean.margin.std()) or 1.0,
     )
@@ -128,6 +140,16 @@ def apply_condition(name: str, table: PredictionTable, images: AlignedImages) ->
         donors=None if donors is None or not (donors >= 0).any() else donors[:, images.order],
         labels=images.labels,
     )
+
+
+def _values(column: str, cells: NDArray[np.str_], patients: NDArray[np.intp]) -> list[str]:
+    """List the values of a column that are groups."""
+    names, of_image = np.unique(cells, return_inverse=True)
+    pairs = np.unique(np.stack([of_image, patients]), axis=1)
+    n_patients = np.bincount(pairs[0], minlength=len(names)).tolist()
+    least = MIN_GROUP_PATIENTS if column in _MANY_VALUED else 1
+    # An empty cell says that the value is unknown, which is not a group.
+    return [name for name, n in zip(names.tolist(), n_patients, strict=True) if name and n >= least]
 
 
 def _logits(name: str, table: PredictionTable, order: NDArray[np.intp]) -> NDArray[np.float32]:

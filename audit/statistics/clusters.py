@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -179,6 +179,9 @@ class PatientBootstrap:
     A resample is a vector of multinomial weights over patients, so that an estimand under all resamples is a matrix
     product of the weights with its sums within patients; ratios are formed after the product, hence exact.
 
+    Of a cohort of `GAUSSIAN_FROM` patients or more only small groups are resampled, each among its own patients: the weights
+    of the whole cohort would be gigabytes, and nearly all of them stand before patients who are not in the group.
+
     Parameters
     ----------
     n_patients : int
@@ -193,6 +196,13 @@ class PatientBootstrap:
         self.n_patients = n_patients
         self.resamples = resamples
         self._rng = rng
+        self._among: dict[int, PatientBootstrap] = {}
+
+    @cached_property
+    def _own_seed(self) -> list[int]:
+        """Start of a stream for each size of group, so that it does not matter which of them asks first."""
+        drawn: list[int] = self._rng.integers(2**32, size=4).tolist()
+        return drawn
 
     @cached_property
     def _weights(self) -> NDArray[np.uint8]:
@@ -211,6 +221,11 @@ class PatientBootstrap:
 
         A stratum that a resample misses is left out of that resample's mean; a resample without any image is NaN.
         """
+        if self.n_patients >= GAUSSIAN_FROM:
+            return np.concatenate([self._among_own(s) for s in samples], axis=1)
+        return self._resampled(samples)
+
+    def _resampled(self, samples: Sequence[PatientSums]) -> NDArray[np.float64]:
         columns = np.concatenate([np.concatenate([s.totals, s.sizes]) for s in samples]).T.copy()
         result = np.empty((self.resamples, len(samples)))
         for start in range(0, self.resamples, _CHUNK):
@@ -225,3 +240,20 @@ class PatientBootstrap:
                 ratios = np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0).sum(axis=1)
                 result[start:stop, index] = np.divide(ratios, seen, out=np.full(len(seen), np.nan), where=seen > 0)
         return result
+
+    def _among_own(self, sample: PatientSums) -> NDArray[np.float64]:
+        """Resample the patients of one group, (resamples, 1); groups of as many patients share their draws."""
+        present = sample.sizes.sum(axis=0) > 0
+        n = int(present.sum())
+        if n >= GAUSSIAN_FROM:
+            return self._resampled([sample])
+        if n not in self._among:
+            rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([*self._own_seed, n])))
+            self._among[n] = PatientBootstrap(n, self.resamples, rng)
+        own = replace(
+            sample,
+            totals=sample.totals[:, present],
+            movement=sample.movement[:, present],
+            sizes=sample.sizes[:, present],
+        )
+        return self._among[n].replicates([own])

@@ -14,8 +14,8 @@ from audit.predictions import FinishedRun, pseudonym
 from audit.results import Effect
 from audit.statistics.alignment import AlignedImages, align_images, apply_condition
 from audit.statistics.clusters import PatientBootstrap, sum_by_patient
-from audit.statistics.estimands import natural_unit
 from audit.statistics.intervals import change_intervals
+from audit.statistics.populations import natural_unit
 
 COMPARED = (
     "shortcut_sensitivity",
@@ -121,7 +121,7 @@ def compare_images(
     measure : str
         One of `COMPARED`; beyond the placebo where the condition has one.
     group : str
-        `all`, or `column=value`.
+        `all`, `column=value`, or `word=STRING`; who is in it is told by the run at hand.
     level : float
         Nominal coverage.
     resamples, seed : int
@@ -139,7 +139,7 @@ def compare_images(
     """
     images = align_images(run.table)
     values, population = _values(run, images, condition, measure)
-    members = {"all": np.ones(len(values), dtype=np.bool_), **images.class_members(), **images.subgroups}
+    members = images.members()
     if group not in members:
         raise UsageError(f"There is no group {group}; the run has {', '.join(sorted(members))}.")
     known = dict(zip(before.images.tolist(), before.values.tolist(), strict=True))

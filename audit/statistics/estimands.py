@@ -1,38 +1,40 @@
 """Which numbers are estimated for each condition, over which images, and which of them are judged.
 
-Judged, and so the declared family: for each edit with a placebo its shortcut sensitivity and its controlled accuracy
-change, over all images; for each edit without a placebo its raw accuracy change; for each sufficiency condition its
+Judged, and so the declared family: for each edit with a placebo its controlled accuracy change over all images, and its
+shortcut sensitivity over all images, over those of each class, and, where the edit takes text away, over those on which each
+common string was read; for each edit without a placebo its raw accuracy change; for each sufficiency condition its
 sufficiency. Stresses and the rungs of ladders are measured, not judged. What else is beyond a placebo is exploratory.
+
+A network that reads a word of a few films moves these films only: the mean over all of them would hide it. Which groups are
+judged hangs on labels and films alone, never on predictions. The effect of a word's group is that of the whole edit on
+the films that carry the word, whatever else was read on them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.conditions import Condition
-from audit.statistics.alignment import AlignedImages, AppliedChanges
-from audit.statistics.clusters import PatientCells, PatientSums, Scale
+from audit.statistics.alignment import MIN_GROUP_PATIENTS, AlignedImages, AppliedChanges
+from audit.statistics.clusters import PatientSums, Scale
 from audit.statistics.detector_misses import FinderRecall, corrected_effect
 from audit.statistics.direction import TO_DONOR, donor_direction
 from audit.statistics.jackknife import PatientInfluence
 from audit.statistics.measures import CHANGES
+from audit.statistics.populations import Population
 from audit.statistics.whole_sample import clean_curves, curve_changes
 
-MIN_GROUP_PATIENTS = 10
-"""Subgroups with fewer patients get no effect of their own."""
 _HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
 """Role -> name of the measure that sums a condition up, beyond its placebo; `total_variation` for the rest."""
 _JUDGED: Mapping[str, tuple[str, ...]] = {"edit": ("accuracy", "shortcut_sensitivity"), "sufficiency": ("sufficiency",)}
-_COUNTED = ("accuracy", "balanced_accuracy", "recall", "flip_rate", "flip_rate_to_donor")
 _UNBOUNDED = ("margin", "margin_sd", "nll", "brier")
 """Not within [-1, 1]; a Brier score of k classes may change by 2."""
-_MASKS = ("text-mask",)
-"""Perturbations that hide what a finder found, and nothing that it missed."""
+TEXT_MASKS = ("text-mask",)
+"""Perturbations that take away what a finder found, and nothing that it missed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,44 +61,6 @@ class Estimand:
     """What a reader must know beside the method of the interval."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Population:
-    """Images behind effects, and how they add up within patients: found once, whatever number of measures is taken."""
-
-    images: AlignedImages
-    """All n images."""
-    chosen: NDArray[np.bool_]
-    """(n,) those that count."""
-
-    @cached_property
-    def _by_patient(self) -> PatientCells:
-        return PatientCells(self.images.patients, self.images.n_patients, self.chosen)
-
-    @cached_property
-    def _by_class(self) -> PatientCells:
-        return PatientCells(self.images.patients, self.images.n_patients, self.chosen, self.images.labels)
-
-    def sums(self, measure: str, values: NDArray[np.float64], scale: Scale) -> PatientSums | None:
-        """Reduce a measure to sums within patients; None where no image counts."""
-        if not self.chosen.any():
-            return None
-        cells = self._by_class if measure == "balanced_accuracy" else self._by_patient
-        spread = natural_unit(measure, self.images)
-        return cells.sums(values, scale=scale, counted=measure in _COUNTED, spread=spread)
-
-    def sums_by_class(self, measure: str, values: NDArray[np.float64], scale: Scale) -> dict[str, PatientSums]:
-        """Reduce a measure to sums within patients, `class=name` -> its images; classes without any are left out."""
-        if not self.chosen.any():
-            return {}
-        whole = self._by_class.sums(values, scale=scale, counted=measure in _COUNTED)
-        names = [f"class={self.images.classes[index]}" for index in self._by_class.strata]
-        return {name: whole.stratum(row) for row, name in enumerate(names)}
-
-    def only(self, members: NDArray[np.bool_]) -> _Population:
-        """Return those of the images that are among the members."""
-        return _Population(images=self.images, chosen=self.chosen & members)
-
-
 def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
     """Yield how well the clean images are told: accuracy and recalls, AUCs, likelihood, calibration; then subgroups."""
     correct = images.clean.correct.astype(np.float64)
@@ -105,11 +69,11 @@ def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
     wanted += [("recall", group, members) for group, members in images.class_members().items()]
     wanted += [("accuracy", group, members) for group, members in images.subgroups.items()]
     for measure, group, members in wanted:
-        sums = _Population(images=images, chosen=members).sums(measure, correct, "proportion")
+        sums = Population(images=images, chosen=members).sums(measure, correct, "proportion")
         note = _missing_classes(measure, sums, images)
         yield Estimand(condition="clean", placebo=None, measure=measure, group=group, data=sums, note=note)
     for measure, values in (("nll", images.clean.nll), ("brier", images.clean.brier)):
-        sums = _Population(images=images, chosen=everyone).sums(measure, values, "unbounded")
+        sums = Population(images=images, chosen=everyone).sums(measure, values, "unbounded")
         yield Estimand(condition="clean", placebo=None, measure=measure, group="all", data=sums)
     for measure, group, influence in clean_curves(images):
         yield Estimand(condition="clean", placebo=None, measure=measure, group=group, data=influence)
@@ -122,7 +86,7 @@ def condition_estimands(
     images: AlignedImages,
     recall: FinderRecall | None = None,
 ) -> Iterator[Estimand]:
-    """Yield a condition's raw effects, then those beyond its placebo, then its headline measure by subgroup.
+    """Yield a condition's raw effects, then those beyond its placebo, then its headline measure by class, word and subgroup.
 
     The population are the images to which the condition was applied in all its draws, and its placebo too.
 
@@ -138,7 +102,7 @@ def condition_estimands(
         How much text the finder finds; masking's effect is then given for a finder that misses none, too.
     """
     population = applied.everywhere if placebo is None else applied.everywhere & placebo.everywhere
-    counted = _Population(images=images, chosen=population)
+    counted = Population(images=images, chosen=population)
     headline = _HEADLINES.get(condition.role, "total_variation")
     towards = _directions(applied, applied, images, paired=True)
     yield from _contrast(
@@ -182,7 +146,7 @@ def condition_estimands(
             tested=True,
         )
     moved = _headline_changes(headline, differences)
-    if recall is not None and condition.perturbation in _MASKS and headline == "shortcut_sensitivity":
+    if recall is not None and condition.perturbation in TEXT_MASKS and headline == "shortcut_sensitivity":
         yield Estimand(
             condition=condition.name,
             placebo=condition.placebo,
@@ -193,10 +157,7 @@ def condition_estimands(
             tested=True,
             note=recall.note,
         )
-    groups: dict[str, PatientSums | None] = {**counted.sums_by_class(headline, moved, "difference")}
-    groups |= {g: counted.only(members).sums(headline, moved, "difference") for g, members in images.subgroups.items()}
-    members_of = {**images.class_members(), **images.subgroups}
-    for group, sums in groups.items():
+    for group, judged, members, sums in _grouped(condition, headline, moved, counted):
         if sums is not None and sums.n_patients >= MIN_GROUP_PATIENTS:
             yield Estimand(
                 condition=condition.name,
@@ -204,9 +165,26 @@ def condition_estimands(
                 measure=headline,
                 group=group,
                 data=sums,
-                discordant=int(np.count_nonzero(flipped & population & members_of[group])),
+                discordant=int(np.count_nonzero(flipped & population & members)),
+                judged=judged,
                 tested=True,
             )
+
+
+def _grouped(
+    condition: Condition, headline: str, moved: NDArray[np.float64], counted: Population
+) -> Iterator[tuple[str, bool, NDArray[np.bool_], PatientSums | None]]:
+    """Yield group, whether it is judged, its members and what its patients say: classes, words of text masks, subgroups."""
+    images = counted.images
+    declared = condition.judged and headline == "shortcut_sensitivity"
+    by_class = counted.sums_by_class(headline, moved, "difference")
+    for group, members in images.class_members().items():
+        yield group, declared, members, by_class.get(group)
+    words = images.words if condition.perturbation in TEXT_MASKS else {}
+    for groups, judged in ((words, declared), (images.subgroups, False)):
+        for group, members in groups.items():
+            # One after the other: each is as large as all patients, and there may be hundreds of sites.
+            yield group, judged, members, counted.only(members).sums(headline, moved, "difference")
 
 
 def _directions(
@@ -224,7 +202,7 @@ def _contrast(
     placebo: str | None,
     changes: Mapping[str, NDArray[np.float64]],
     flipped: NDArray[np.bool_],
-    population: _Population,
+    population: Population,
     *,
     headline: str,
     judged: tuple[str, ...],
@@ -274,14 +252,6 @@ def _scale(measure: str, placebo: str | None) -> Scale:
 def _headline_changes(headline: str, changes: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return (n,) total variation, or for sufficiency the probability of the true class that the edit tells more of."""
     return 0.0 - changes["harm"] if headline == "sufficiency" else changes["total_variation"]
-
-
-def natural_unit(measure: str, images: AlignedImages) -> float:
-    """Return the natural unit of an unbounded measure: the standard deviation of its clean values."""
-    if measure == "margin":
-        return images.spread
-    values = {"nll": images.clean.nll, "brier": images.clean.brier}.get(measure)
-    return 1.0 if values is None else float(values.std()) or 1.0
 
 
 def _missing_classes(measure: str, sums: PatientSums | None, images: AlignedImages) -> str:

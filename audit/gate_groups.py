@@ -1,0 +1,74 @@
+"""Groups that gate rules name: checked before the run where they are known by then, excused where they may be absent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from audit.conditions import Condition, Suite
+from audit.errors import UnknownNameError, UsageError
+from audit.statistics.alignment import MIN_GROUP_PATIENTS
+from audit.statistics.estimands import TEXT_MASKS
+from audit.words import MAX_WORDS, may_be_personal, normal_string
+
+_WORD = "word="
+_SITE = "site="
+
+
+def normal_group(group: str) -> str:
+    """Return a group's name as effects carry it: strings of films are compared in capitals, single blanks between words."""
+    return _WORD + normal_string(group.removeprefix(_WORD)) if group.startswith(_WORD) else group
+
+
+def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, known: Collection[str]) -> None:
+    """Check the group of a rule before anything is computed.
+
+    Parameters
+    ----------
+    rule_id, group, condition : str
+        Of the rule; the condition is None where it looks at every edit.
+    suite : Suite
+        What the films are put under.
+    known : collection of str
+        Groups of the cohort (`audit.subgroups.group_names`); empty where they are not known yet. Words never are: text is
+        found later.
+
+    Raises
+    ------
+    UnknownNameError
+        If the cohort has no such group.
+    UsageError
+        If a word is asked for under a condition that is not told by words.
+    """
+    if not group.startswith(_WORD):
+        if known and group not in known:
+            raise UnknownNameError(f"group (gate rule {rule_id!r})", group, known)
+        return
+    told = [c.name for c in suite.conditions if _is_told_by_word(c)]
+    if condition is None and told:
+        return
+    if condition not in told:
+        raise UsageError(
+            f"Gate rule {rule_id!r} asks for {group} under {condition or 'any edit'}, but words are told under edits that take "
+            f"text away and have a placebo: in suite {suite.name} {', '.join(told) or 'there is none'}."
+        )
+
+
+def _is_told_by_word(condition: Condition) -> bool:
+    return condition.role == "edit" and condition.perturbation in TEXT_MASKS and condition.placebo is not None
+
+
+def may_be_absent(group: str) -> bool:
+    """Say whether a run may rightly have no effect of such a group: words and sites are told of enough patients only."""
+    return group.startswith((_WORD, _SITE))
+
+
+def why_absent(group: str) -> str:
+    """Say why a run has no effect of a group that its rules name."""
+    if not group.startswith(_WORD):
+        return f"too few patients of {group}: fewer than {MIN_GROUP_PATIENTS}"
+    if may_be_personal(group):
+        return f"{group} holds a digit: dates and numbers of patients are not told"
+    return (
+        f"films of fewer than {MIN_GROUP_PATIENTS} patients carry {group} (and could be edited), or {MAX_WORDS} other strings "
+        "are on those of more"
+    )

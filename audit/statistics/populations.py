@@ -1,0 +1,60 @@
+"""The images behind effects, and how their values add up within patients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.statistics.alignment import AlignedImages
+from audit.statistics.clusters import PatientCells, PatientSums, Scale
+
+_COUNTED = ("accuracy", "balanced_accuracy", "recall", "flip_rate", "flip_rate_to_donor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """Images behind effects, and how they add up within patients: found once, whatever number of measures is taken."""
+
+    images: AlignedImages
+    """All n images."""
+    chosen: NDArray[np.bool_]
+    """(n,) those that count."""
+
+    @cached_property
+    def _by_patient(self) -> PatientCells:
+        return PatientCells(self.images.patients, self.images.n_patients, self.chosen)
+
+    @cached_property
+    def _by_class(self) -> PatientCells:
+        return PatientCells(self.images.patients, self.images.n_patients, self.chosen, self.images.labels)
+
+    def sums(self, measure: str, values: NDArray[np.float64], scale: Scale) -> PatientSums | None:
+        """Reduce a measure to sums within patients; None where no image counts."""
+        if not self.chosen.any():
+            return None
+        cells = self._by_class if measure == "balanced_accuracy" else self._by_patient
+        spread = natural_unit(measure, self.images)
+        return cells.sums(values, scale=scale, counted=measure in _COUNTED, spread=spread)
+
+    def sums_by_class(self, measure: str, values: NDArray[np.float64], scale: Scale) -> dict[str, PatientSums]:
+        """Reduce a measure to sums within patients, `class=name` -> its images; classes without any are left out."""
+        if not self.chosen.any():
+            return {}
+        whole = self._by_class.sums(values, scale=scale, counted=measure in _COUNTED)
+        names = [f"class={self.images.classes[index]}" for index in self._by_class.strata]
+        return {name: whole.stratum(row) for row, name in enumerate(names)}
+
+    def only(self, members: NDArray[np.bool_]) -> Population:
+        """Return those of the images that are among the members."""
+        return Population(images=self.images, chosen=self.chosen & members)
+
+
+def natural_unit(measure: str, images: AlignedImages) -> float:
+    """Return the natural unit of an unbounded measure: the standard deviation of its clean values."""
+    if measure == "margin":
+        return images.spread
+    values = {"nll": images.clean.nll, "brier": images.clean.brier}.get(measure)
+    return 1.0 if values is None else float(values.std()) or 1.0

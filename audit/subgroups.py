@@ -1,0 +1,85 @@
+"""The groups that effects are told for, by what the manifest says of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+_AGE_BANDS = ((18, "0-17"), (40, "18-39"), (60, "40-59"), (80, "60-79"))
+"""First year beyond each band -> its name; the rest is 80+."""
+UNKNOWN = "unknown"
+"""Value of a column where the manifest says nothing."""
+
+
+class Audited(Protocol):
+    """What statistics must know of a record."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def label(self) -> str | None:
+        """Its class."""
+        ...
+
+    @property
+    def patient(self) -> str:
+        """Who was imaged, or a pseudonym."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where it comes from."""
+        ...
+
+    @property
+    def site(self) -> str:
+        """Finer than source; empty where unknown."""
+        ...
+
+    @property
+    def view(self) -> str:
+        """Its projection."""
+        ...
+
+    @property
+    def sex(self) -> str:
+        """F, M or empty."""
+        ...
+
+    @property
+    def age(self) -> float | None:
+        """Years; None if unknown."""
+        ...
+
+
+def age_band(age: float | None) -> str:
+    """Return the band of an age in years: `0-17`, `18-39`, `40-59`, `60-79`, `80+`, or `unknown`."""
+    if age is None or not age >= 0:
+        return UNKNOWN
+    return next((name for end, name in _AGE_BANDS if age < end), "80+")
+
+
+def group_columns(records: Sequence[Audited]) -> dict[str, NDArray[np.str_]]:
+    """Return the grouping columns by name, each (n,); an empty cell belongs to no group."""
+    return {
+        "source": np.array([r.source for r in records]),
+        # Most manifests have no sites: where none is given the source is all that is known, and `site=unknown` tells nothing.
+        "site": np.array([r.site for r in records]),
+        "view": np.array([r.view or UNKNOWN for r in records]),
+        "sex": np.array([r.sex or UNKNOWN for r in records]),
+        "age": np.array([age_band(r.age) for r in records]),
+    }
+
+
+def group_names(records: Sequence[Audited]) -> set[str]:
+    """Return every group that effects may be told for, but for words: `all`, and `column=value` of classes and columns."""
+    names = {"all", *(f"class={r.label}" for r in records if r.label is not None)}
+    for column, values in group_columns(records).items():
+        names |= {f"{column}={value}" for value in values.tolist() if value}
+    return names
