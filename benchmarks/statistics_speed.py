@@ -21,14 +21,19 @@ from audit.statistics.effects import measure_effects
 
 CLASSES = ("covid", "normal", "pneumonia")
 NAIVE_RESAMPLES = 20
+WORDS = {"L": 0.4, "R": 0.2, "AP": 0.1, "PORTABLE": 0.05, "SUPINE": 0.02, "SEDUTO": 0.01, "DX": 0.005, "SITIO": 0.002}
+"""String -> share of the films that carry it: groups of all sizes, the last two too small for the Gaussian limit."""
+TEXT_MASKS = 4
+"""As the suite `full` has; the other edits take no text away, and are not told by words."""
 
 
 def make_suite(n_conditions: int) -> Suite:
-    """Return half as many edits as conditions, each beside a placebo."""
+    """Return half as many edits as conditions, each beside a placebo; the first take text away."""
     conditions = [CLEAN]
     for i in range(n_conditions // 2):
+        edit = "text-mask" if i < TEXT_MASKS else "look-transfer"
         conditions.append(
-            Condition(name=f"edit-{i}", perturbation="text-mask", role="edit", placebo=f"placebo-{i}", parameters={})
+            Condition(name=f"edit-{i}", perturbation=edit, role="edit", placebo=f"placebo-{i}", parameters={})
         )
         conditions.append(Condition(name=f"placebo-{i}", perturbation="placebo-mask", role="placebo", parameters={}))
     return Suite(name="speed", version=1, description="", conditions=tuple(conditions))
@@ -52,6 +57,7 @@ def make_table(n: int, suite: Suite) -> PredictionTable:
         classes=CLASSES,
         logits=logits,
         applied={name: np.ones((1, n), dtype=np.bool_) for name in logits},
+        words={word: rng.random(n) < share for word, share in WORDS.items()},
     )
 
 
@@ -83,7 +89,10 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     again = measure_effects(table, suite, seed=0, resamples=10_000)
     print(f"{options.images} images of {len(np.unique(table.patients))} patients, {options.conditions} conditions")
-    print(f"engine: {len(effects)} effects in {seconds:.2f} s, peak {peak:.0f} MB ({before:.0f} MB before)")
+    declared = sum(e.family == "declared" for e in effects)
+    print(
+        f"engine: {len(effects)} effects, {declared} of them judged, in {seconds:.2f} s, peak {peak:.0f} MB ({before:.0f} MB before)"
+    )
     # Beside other work the clock says little: the processor's time is what one idle core would need at most.
     print(f"processor time {cpu:.2f} s; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"same seed, same bytes: {to_json(effects) == to_json(again)}")

@@ -265,9 +265,10 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
 def _adjust(made: Sequence[_Estimate], level: float, seed: int) -> list[Effect]:
     """Adjust the declared family together, and the exploratory rest among itself; judge the declared."""
     declared = [m for m in made if m.estimand.judged and isinstance(m.estimand.data, PatientSums)]
-    influences = [replace(m.estimand.data).influence for m in declared if isinstance(m.estimand.data, PatientSums)]
-    p_values = [m.interval.p for m in declared if m.interval is not None]
-    family = adjust_family(p_values, np.array(influences).reshape(len(declared), -1), level=level, seed=seed)
+    sums = [m.estimand.data for m in declared if isinstance(m.estimand.data, PatientSums)]
+    row = np.dtype((np.float64, (sums[0].totals.shape[1] if sums else 0,)))
+    influences = np.fromiter((replace(one).influence for one in sums), row, len(sums))  # of copies: none is kept twice
+    family = adjust_family([m.interval.p for m in declared if m.interval], influences, level=level, seed=seed)
     adjusted = {id(m): p for m, p in zip(declared, family.p_adjusted, strict=True)}
     explored = iter(benjamini_hochberg([m.effect.p for m in made if m.estimand.tested and not m.estimand.judged]))
     effects = []

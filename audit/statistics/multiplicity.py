@@ -84,14 +84,16 @@ def adjust_family(p_values: Sequence[float], influences: NDArray[np.float64], *,
 
 def _correlated(influences: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Draw absolute values of normal vectors that are correlated like the estimates, (draws, m)."""
-    lengths = np.sqrt(np.square(influences).sum(axis=1))
-    rows = np.divide(influences, lengths[:, None], out=np.zeros_like(influences), where=lengths[:, None] > 0)
-    correlation = rows @ rows.T
+    # The matrix is as large as all patients times all judged effects: no copy of it is made.
+    products = influences @ influences.T
+    lengths = np.sqrt(np.diag(products))
+    scale = np.outer(lengths, lengths)
+    correlation = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
     np.fill_diagonal(correlation, 1.0)
     values, vectors = np.linalg.eigh(correlation)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
-    drawn: NDArray[np.float64] = np.abs(rng.standard_normal((_DRAWS, len(rows))) @ root.T)
+    drawn: NDArray[np.float64] = np.abs(rng.standard_normal((_DRAWS, len(products))) @ root.T)
     return drawn
 
 
