@@ -10,9 +10,10 @@ from audit.errors import UsageError
 from audit.files import write_atomically
 from audit.results import Effect
 from reports.html import environment, frame
-from reports.multiples import WIDTH_PX, Cell, Multiples, multiples
+from reports.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
 from reports.relevance import interval
 from reports.runfolder import HEADLINES, RunView, read_run, understood
+from reports.signoff import evidence_digest
 from reports.words import estimate, number
 
 
@@ -29,6 +30,9 @@ def render_comparison(paths: Sequence[Path], out: Path) -> Path:
     if len(paths) < 2:
         raise UsageError(f"--compare needs at least two run folders, found {len(paths)}.")
     runs = [read_run(path) for path in paths]
+    for path, run in zip(paths, runs, strict=True):
+        with understood(path):  # each alone first, so that an error names the folder that it is of
+            _figures([""], [run])
     names = _names(runs)
     with understood(paths[0]):
         page = (
@@ -37,7 +41,7 @@ def render_comparison(paths: Sequence[Path], out: Path) -> Path:
             .render(
                 runs=[(name, run, *_summary(run)) for name, run in zip(names, runs, strict=True)],
                 names=names,
-                warnings=[*_warnings(runs), *_tolerance_warnings(runs)],
+                warnings=[*_warnings(names, runs), *_tolerance_warnings(runs)],
                 measures=_figures(names, runs),
                 width=WIDTH_PX,
                 **frame(),
@@ -48,23 +52,37 @@ def render_comparison(paths: Sequence[Path], out: Path) -> Path:
 
 
 def _names(runs: Sequence[RunView]) -> list[str]:
-    """Name runs by their models, numbered where two have the same."""
+    """Name runs by their models; numbered where two have the same, or look the same once figures have cut them."""
     models = [str(run.plan["model"]["name"]) for run in runs]
-    return [
+    names = [
         name if models.count(name) == 1 else f"{name} ({models[: i + 1].count(name)})" for i, name in enumerate(models)
     ]
+    if len(set(labels(names))) < len(names):
+        return [f"{i}. {name}" for i, name in enumerate(names, start=1)]
+    return names
 
 
-def _warnings(runs: Sequence[RunView]) -> list[str]:
+def _warnings(names: Sequence[str], runs: Sequence[RunView]) -> list[str]:
     """Say why runs may not be compared as they stand."""
     found = []
-    if len({run.plan["data"]["content_hash"] for run in runs}) > 1:
+    same_images = len({run.plan["data"]["content_hash"] for run in runs}) == 1
+    if not same_images:
         found.append("The runs rest on different images: a difference between models may be one between data.")
+    if len({tuple(run.plan["model"]["classes"]) for run in runs}) > 1:
+        found.append("The models tell different classes: a class that one does not know is a gap.")
+    evidence = [evidence_digest(run) for run in runs]
+    twice = [name for name, digest in zip(names, evidence, strict=True) if evidence.count(digest) > 1]
+    if twice:
+        found.append(f"One run stands here more than once: {', '.join(twice)}.")
     if len({(run.plan["suite"]["name"], run.plan["suite"]["version"]) for run in runs}) > 1:
         found.append("The runs used different suites.")
-    if any(run.problems for run in runs):
-        found.append("A run folder was changed after its run; its own report says how.")
-    found.append("Intervals are of each run alone; two that overlap may still differ, as the images are the same.")
+    changed = [name for name, run in zip(names, runs, strict=True) if run.problems]
+    if changed:
+        found.append(f"Run folders that were changed after their run: {', '.join(changed)}; their own reports say how.")
+    found.append(
+        "Intervals are of each run alone"
+        + ("; two that overlap may still differ, as the images are the same." if same_images else ".")
+    )
     return found
 
 

@@ -10,11 +10,31 @@ from audit.results import Effect
 from reports.words import estimate, number
 
 WIDTH_PX = 760
-_LEFT_PX = 200
-_RIGHT_PX = 190
-_ROW_PX = 30
 _TOP_PX = 26
 _BOTTOM_PX = 44
+_GAP_PX = 10
+_LINE_PX = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shape:
+    """How a figure of dots is laid out, in pixels."""
+
+    width: float
+    """Of the drawing."""
+    row: float
+    """Height of a row."""
+    beside: float
+    """Right of the plot, where the numbers stand; 0 where names and numbers stand above each line."""
+    names: tuple[float, float]
+    """Least and most room for names."""
+    most_ticks: int
+    """That the axis has room for."""
+
+
+_WIDE = _Shape(width=WIDTH_PX, row=30, beside=190, names=(190, 300), most_ticks=7)
+# For telephones, where the wide drawing would be shrunk until nobody can read it.
+_NARROW = _Shape(width=350, row=46, beside=0, names=(0, 350), most_ticks=4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +42,9 @@ class Mark:
     """One row of a dot-and-interval figure, in pixels of the drawing."""
 
     y: float
-    """Middle of the row."""
+    """Of the line."""
+    text_y: float
+    """Of its name and numbers."""
     label: str
     """Left of the plot."""
     numbers: str
@@ -45,10 +67,20 @@ class Dots:
 
     title: str
     """What it shows, for readers who cannot see it."""
-    axis: str
-    """What the axis measures."""
-    height: float
+    axis: tuple[str, ...]
+    """What the axis measures, line by line."""
+    width: float
     """Of the drawing, in pixels."""
+    height: float
+    """The same."""
+    bottom: float
+    """Lower end of the plot."""
+    middle: float
+    """Of the plot, from the left."""
+    label: tuple[float, str]
+    """Where the rows' names stand, and which of their ends."""
+    numbers: tuple[float, str]
+    """The same for their numbers."""
     marks: tuple[Mark, ...]
     """Rows from the top."""
     ticks: tuple[tuple[float, str], ...]
@@ -57,6 +89,8 @@ class Dots:
     """Reference lines: position, class, text."""
     band: tuple[float, float] | None
     """The tolerance, from left to right."""
+    narrow: Dots | None = None
+    """The same for a narrow screen."""
 
 
 def effect_forest(effects: Sequence[Effect]) -> Dots | None:
@@ -105,41 +139,85 @@ def dots(
     outer = outer or [None] * len(rows)
     values = [v for row in rows for v in row[2:5] if v is not None] + list(extra)
     values += [v for ends in outer if ends is not None for v in ends]
-    low, high = min(values), max(values)
-    room = 0.04 * (high - low) or 0.5
-    low, high = low - room, high + room
+    room = 0.04 * (max(values) - min(values)) or 0.5
+    span = (min(values) - room, max(values) + room)
 
-    def place(value: float) -> float:
-        return round(_LEFT_PX + (value - low) / (high - low) * (WIDTH_PX - _LEFT_PX - _RIGHT_PX), 1)
+    def drawn(shape: _Shape, narrow: Dots | None) -> Dots:
+        above = not shape.beside
+        least, most = shape.names
+        if above:
+            most = shape.width - 3 * _GAP_PX - max((text_px(row[1]) for row in rows), default=0)
+        names = [shortened(row[0], most) for row in rows]
+        left = _GAP_PX + (0 if above else max([least, *map(text_px, names)]))
+        right = shape.width - (_GAP_PX if above else shape.beside)
 
-    def placed(value: float | None) -> float | None:
-        return None if value is None else place(value)
+        def place(value: float) -> float:
+            return round(left + (value - span[0]) / (span[1] - span[0]) * (right - left), 1)
 
-    marks = tuple(
-        Mark(
-            y=_TOP_PX + _ROW_PX * (i + 0.5),
-            label=label,
-            numbers=numbers,
-            x=placed(value),
-            low=placed(start),
-            high=placed(end),
-            kind=kind,
-            outer=None if ends is None else (place(ends[0]), place(ends[1])),
+        def placed(value: float | None) -> float | None:
+            return None if value is None else place(value)
+
+        def y(i: int, share: float) -> float:
+            return round(_TOP_PX + shape.row * (i + share), 1)
+
+        axis_lines = [""]
+        for word in axis.split():
+            longer = f"{axis_lines[-1]} {word}".strip()
+            axis_lines[-1:] = [longer] if text_px(longer) <= shape.width else [axis_lines[-1], word]
+        bottom = _TOP_PX + shape.row * len(rows)
+        step = nice_step((span[1] - span[0]) * 7 / shape.most_ticks)
+        first, last = int(span[0] / step) - 1, int(span[1] / step) + 1
+        return Dots(
+            title=title,
+            axis=tuple(axis_lines),
+            width=shape.width,
+            height=bottom + _BOTTOM_PX + _LINE_PX * (len(axis_lines) - 1),
+            bottom=bottom,
+            middle=round((left + right) / 2, 1),
+            label=(_GAP_PX, "start") if above else (left - _GAP_PX, "end"),
+            numbers=(shape.width - _GAP_PX, "end") if above else (right + _GAP_PX, "start"),
+            marks=tuple(
+                Mark(
+                    y=y(i, 0.72 if above else 0.5),
+                    text_y=y(i, 0.38 if above else 0.5) + (0 if above else 4),
+                    label=name,
+                    numbers=numbers,
+                    x=placed(value),
+                    low=placed(low),
+                    high=placed(high),
+                    kind=kind,
+                    outer=None if ends is None else (place(ends[0]), place(ends[1])),
+                )
+                for i, (name, (_, numbers, value, low, high, kind), ends) in enumerate(
+                    zip(names, rows, outer, strict=True)
+                )
+            ),
+            ticks=tuple(
+                (place(k * step), number(k * step, 2)) for k in range(first, last + 1) if span[0] <= k * step <= span[1]
+            ),
+            lines=tuple((place(value), kind, text) for value, kind, text in lines),
+            band=None if band is None else (place(band[0]), place(band[1])),
+            narrow=narrow,
         )
-        for i, ((label, numbers, value, start, end, kind), ends) in enumerate(zip(rows, outer, strict=True))
-    )
-    step = nice_step(high - low)
-    first, last = int(low / step) - 1, int(high / step) + 1
-    ticks = tuple((place(k * step), number(k * step, 2)) for k in range(first, last + 1) if low <= k * step <= high)
-    return Dots(
-        title=title,
-        axis=axis,
-        height=_TOP_PX + _ROW_PX * len(rows) + _BOTTOM_PX,
-        marks=marks,
-        ticks=ticks,
-        lines=tuple((place(value), kind, text) for value, kind, text in lines),
-        band=None if band is None else (place(band[0]), place(band[1])),
-    )
+
+    return drawn(_WIDE, drawn(_NARROW, None))
+
+
+def text_px(text: str) -> float:
+    """Return about how wide a text of 13 px is drawn; the fonts of readers differ."""
+    return sum(13.5 if c in "MW@%mw" or ord(c) > 0x2E80 else 9.0 if c.isupper() else 7.5 for c in text)
+
+
+def shortened(text: str, room_px: float) -> str:
+    """Cut a name that has no room in its middle, as names often differ at their ends; tables hold it whole."""
+    if text_px(text) <= room_px:
+        return text
+    for kept in range(len(text) - 1, 0, -1):
+        tail = kept // 3
+        cut = f"{text[: kept - tail]}…{text[len(text) - tail :]}"
+        if text_px(cut) <= room_px:
+            return cut
+    return "…"
 
 
 def nice_step(span: float) -> float:

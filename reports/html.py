@@ -15,6 +15,7 @@ from markupsafe import Markup
 from audit.files import write_atomically
 from audit.results import Effect
 from reports import doses, relevance, training, words
+from reports.cases import scored_classes
 from reports.checklist import checklist
 from reports.controls import controls
 from reports.figures import WIDTH_PX, accuracy_dots, effect_forest
@@ -26,6 +27,8 @@ from reports.signoff import ANSWERS, evidence_digest, findings
 from reports.training import training_story
 
 OPEN_EXAMPLES = 12
+MOST_PRINTED = 120
+"""Rows of a folded table that paper gets too: what holds more would take a page after a page."""
 # Larger files stall browsers and mail servers.
 MAX_BYTES = 10_000_000
 _PICTURES = ("clean", "edit", "difference", "overlay")
@@ -128,6 +131,8 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             chart_width=training.WIDTH_PX,
             chart_height=training.HEIGHT_PX,
             open_examples=OPEN_EXAMPLES,
+            scored=scored_classes,
+            most_printed=MOST_PRINTED,
             dropped=dropped,
             markers=marker_rows(run),
             min_patients=MIN_PATIENTS,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.figures import nice_step
+from reports.figures import nice_step, shortened, text_px
 from reports.words import number
 
 WIDTH_PX = 330
 _RIGHT_PX, _TOP_PX, _ROW_PX, _BOTTOM_PX = 58, 8, 22, 24
-_CHARACTER_PX, _MOST_LABEL_PX, _GAP_PX = 7.5, 105, 16
+_MOST_LABEL_PX, _GAP_PX = 105, 16
 _MOST_TICKS = 5
 
 
@@ -135,8 +135,8 @@ def multiples(
     values += [v for c in cells for v in (c.value, c.low, c.high, *(c.outer or ())) if v is not None]
     room = 0.04 * (max(values) - min(values)) or 0.5
     low, high = min(values) - room, max(values) + room
-    labels = _labels([cell.run for cell in panels[0][1]])
-    left = round(_GAP_PX + _CHARACTER_PX * max(map(len, labels)), 1)
+    names = labels([cell.run for cell in panels[0][1]])
+    left = round(_GAP_PX + max(map(text_px, names)), 1)
     right = WIDTH_PX - _RIGHT_PX
 
     def place(value: float) -> float:
@@ -160,13 +160,13 @@ def multiples(
                     kind=c.kind,
                     text=number(c.value, 2 if abs(c.value or 0.0) < 10 else 1),
                 )
-                for i, (label, c) in enumerate(zip(labels, row, strict=True))
+                for i, (label, c) in enumerate(zip(names, row, strict=True))
             ),
         )
 
     step = nice_step((high - low) * 7 / _MOST_TICKS)
     first, last = int(low / step) - 1, int(high / step) + 1
-    bottom = _TOP_PX + _ROW_PX * len(labels)
+    bottom = _TOP_PX + _ROW_PX * len(names)
     return Multiples(
         title=title,
         unit=unit,
@@ -185,10 +185,9 @@ def multiples(
     )
 
 
-def _labels(names: Sequence[str]) -> list[str]:
+def labels(names: Sequence[str]) -> list[str]:
     """Cut names that would leave no room for the plot; the tables hold them whole."""
-    most = int(_MOST_LABEL_PX / _CHARACTER_PX)
-    return [name if len(name) <= most else f"{name[: most - 1]}…" for name in names]
+    return [shortened(name, _MOST_LABEL_PX) for name in names]
 
 
 def _plain(value: float) -> str:

@@ -12,7 +12,7 @@ from reports.runfolder import HEADLINES, RunView
 from reports.words import number
 
 WIDTH_PX, HEIGHT_PX = 460, 330
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 10, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 10, 46
 MOST_POINTS = 1500
 """Points that a scatter holds apart."""
 

@@ -27,6 +27,7 @@ from .test_curves import bundle
 CHROMIUM = os.environ.get("AUDIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LOAD_S, MAX_PAGES, MAX_PDF_BYTES = 2.0, 40, 10_000_000
+MIN_LETTER_PX = 9
 
 pytestmark = [
     pytest.mark.slow,
@@ -204,10 +205,35 @@ def test_other_pages_are_as_clean_as_the_report(browser: Any, tmp_path: Path, wh
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
 
 
-def test_prints(run: Path, browser: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", ["report", "comparison"])
+def test_prints(run: Path, browser: Any, tmp_path: Path, which: str) -> None:
+    written = render_html(run) if which == "report" else render_comparison([run, RUN], tmp_path / "page.html")
     page = browser.new_page()
-    page.goto(render_html(run).as_uri())
+    page.goto(written.as_uri())
     printed = page.pdf(format="A4", tagged=True)
     pages = len(re.findall(rb"/Type\s*/Page\b", printed))
     assert 2 < pages <= MAX_PAGES
     assert len(printed) <= MAX_PDF_BYTES
+    # What is folded on the screen is on paper, but for what would take too many pages, which says so.
+    folded = "[...document.querySelectorAll('details:not([open]):not(.case)')]"
+    shown = f"{folded}.filter(d => d.lastElementChild.checkVisibility()).map(d => d.textContent.slice(0, 40))"
+    assert page.evaluate(shown) == []
+    page.emulate_media(media="print")
+    hidden = f"{folded}.filter(d => !d.lastElementChild.checkVisibility())"
+    assert page.evaluate(f"{hidden}.filter(d => !d.classList.contains('screen')).length") == 0
+    assert page.evaluate(f"{hidden}.length") == (1 if which == "report" else 0)
+    assert page.locator(".paper").count() == (2 if which == "report" else 0)
+    assert all(page.locator(".paper").nth(i).is_visible() for i in range(page.locator(".paper").count()))
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+
+@pytest.mark.parametrize("which", ["report", "comparison"])
+def test_can_be_read_on_a_telephone(run: Path, browser: Any, tmp_path: Path, which: str) -> None:
+    written = render_html(run) if which == "report" else render_comparison([run, RUN], tmp_path / "page.html")
+    page = browser.new_context(viewport={"width": 390, "height": 800}).new_page()
+    page.goto(written.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    letters = """() => [...document.querySelectorAll('svg.figure text')].filter(t => t.checkVisibility()).map(
+        t => parseFloat(getComputedStyle(t).fontSize) * t.ownerSVGElement.getScreenCTM().a)"""
+    assert min(page.evaluate(letters)) > MIN_LETTER_PX

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from audit.errors import UsageError
+from audit.errors import StoreError, UsageError
 from reports.compare import render_comparison
 from reports.multiples import Cell, multiples
 from reports.runfolder import read_run
 from reports.words import estimate
 
-from .report_runs import Page, finished_run
+from .golden.make_report import RUN
+from .report_runs import Page, finished_run, kept_run
 
 LONG = "</svg><script>alert(1)</script>" + "W" * 270
 
@@ -48,7 +49,9 @@ def test_five_runs_stand_side_by_side(runs: list[Path], tmp_path: Path) -> None:
     assert {"all images", *(f"recall of {c}" for c in view.plan["model"]["classes"])} <= set(panels)
     assert text.count('<svg class="figure"') == len(panels)
     for effect in view.headline():
-        assert text.count(f"<td>{estimate(effect)}") >= len(runs), "the table holds each run's number"
+        value, bounds = estimate(effect).split(" ", 1)
+        cell = f'<td>{value} <span class="range">{bounds}</span>'
+        assert text.count(cell) >= len(runs), "the table holds each run's number"
 
 
 def test_panels_of_a_measure_share_axis_and_limit(runs: list[Path], tmp_path: Path) -> None:
@@ -70,6 +73,48 @@ def test_panels_of_a_measure_share_axis_and_limit(runs: list[Path], tmp_path: Pa
     text = render_comparison(runs, tmp_path / "c.html").read_text()
     assert "held against different tolerances of shortcut sensitivity" in text
     assert 'class="limit"' not in text
+
+
+def test_what_may_not_be_compared_is_said(tmp_path: Path) -> None:
+    kept = kept_run(tmp_path)
+    page = render_comparison([kept, RUN], tmp_path / "c.html").read_text()
+    assert "One run stands here more than once: A (1), A (2)." in page
+    assert "different classes" not in page
+    assert "as the images are the same" in page
+    plan = json.loads((kept / "plan.json").read_text())
+    model = {**plan["model"], "name": "B", "classes": ["normal", "other"]}
+    (kept / "plan.json").write_text(
+        json.dumps({**plan, "model": model, "data": {**plan["data"], "content_hash": "0" * 64}})
+    )
+    page = render_comparison([kept, RUN], tmp_path / "c.html").read_text()
+    assert "The models tell different classes" in page
+    assert "The runs rest on different images" in page
+    assert "as the images are the same" not in page
+    assert "changed after their run: B; their own" in page
+
+
+def test_names_that_figures_cut_alike_are_numbered(tmp_path: Path) -> None:
+    folders = []
+    for i in range(3):
+        folders.append(shutil.copytree(RUN, tmp_path / str(i)))
+        plan = json.loads((folders[-1] / "plan.json").read_text())
+        plan["model"]["name"] = f"the network of the hospital, trained in 200{i} by somebody"
+        (folders[-1] / "plan.json").write_text(json.dumps(plan))
+    page = render_comparison(folders, tmp_path / "c.html").read_text()
+    labels = re.findall(r'class="label"[^>]*>([^<]*)<', page)
+    assert len(set(labels)) == len(folders)
+    assert [label[:2] for label in labels[:3]] == ["1.", "2.", "3."]
+    assert '<th scope="row">2. the network of the hospital, trained in 2001 by somebody</th>' in page
+
+
+def test_error_names_the_run_that_is_not_understood(tmp_path: Path) -> None:
+    kept = kept_run(tmp_path)
+    summary = json.loads((kept / "relevance.json").read_text())
+    for group in summary["relevance"]["groups"]:
+        group["enrichment"] = {"value": "much", "low": 0, "high": 1}
+    (kept / "relevance.json").write_text(json.dumps(summary))
+    with pytest.raises(StoreError, match=f"The run {kept} is not as"):
+        render_comparison([RUN, kept], tmp_path / "c.html")
 
 
 def test_fewer_than_two_runs_are_no_comparison(tmp_path: Path) -> None:
