@@ -30,7 +30,7 @@ def checklist(run: RunView) -> list[Item]:
     Topics are paraphrased, and grouped where a guideline splits them further; it is an aid to fill the
     guidelines' own forms, and does not replace them.
     """
-    columns = {e.group.split("=")[0] for e in run.effects if "=" in e.group}
+    columns = {e.group.split("=")[0] for e in run.effects if "=" in e.group and not e.group.endswith("=unknown")}
     told = run.plan["model"].get("training", {}).get("provenance")
     calibrated = any(e.measure in ("ece", "brier") for e in run.effects)
     demographics = columns & {"sex", "age"}

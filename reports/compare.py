@@ -9,12 +9,13 @@ from typing import Any
 from audit.errors import UsageError
 from audit.files import write_atomically
 from audit.results import Effect
+from reports.groups import sensitive_groups
 from reports.html import environment, frame
 from reports.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
 from reports.relevance import interval
 from reports.runfolder import HEADLINES, RunView, read_run, understood
 from reports.signoff import evidence_digest
-from reports.words import estimate, number
+from reports.words import estimate, number, where
 
 
 def render_comparison(paths: Sequence[Path], out: Path) -> Path:
@@ -100,11 +101,12 @@ def _tolerances(runs: Sequence[RunView], measure: str) -> set[float]:
 
 def _summary(run: RunView) -> tuple[str, str, str]:
     """Return accuracy, the largest judged effect, and the enrichment of one run, in words."""
-    largest = next((e for e in run.headline() if e.estimate is not None), None)
+    found = [e for e in (*run.headline()[:1], *sensitive_groups(run)) if e.estimate is not None]
+    largest = max(found, key=lambda e: e.estimate or 0.0, default=None)
     whole = _enrichment(run, "all")
     return (
         estimate(run.find("clean", "accuracy")),
-        "not measured" if largest is None else f"{number(largest.estimate)} ({largest.condition})",
+        "not measured" if largest is None else f"{number(largest.estimate)} ({where(largest)})",
         "–" if whole is None or whole["enrichment"] is None else number(whole["enrichment"]["value"], 1),
     )
 

@@ -93,12 +93,25 @@ class Dots:
     """The same for a narrow screen."""
 
 
-def effect_forest(effects: Sequence[Effect]) -> Dots | None:
-    """Draw headline effects of one measure with zero and the tolerance; None where there is none."""
+def effect_forest(
+    effects: Sequence[Effect], where: str = "each condition", labels: Sequence[str] | None = None
+) -> Dots | None:
+    """Draw headline effects of one measure with zero and the tolerance; None where there is none.
+
+    Parameters
+    ----------
+    effects : sequence of Effect
+        Of one measure.
+    where : str
+        What they are told for, for the title.
+    labels : sequence of str, optional
+        Names of the rows; the conditions' if left out.
+    """
     if not effects:
         return None
     measure = effects[0].measure
-    rows = [(e.condition, estimate(e), e.estimate, e.low, e.high, e.verdict) for e in effects]
+    named = zip(labels or [e.condition for e in effects], effects, strict=True)
+    rows = [(name, estimate(e), e.estimate, e.low, e.high, e.verdict) for name, e in named]
     tolerance = next((e.tolerance for e in effects if e.tolerance is not None), None)
     extra = [0.0] if tolerance is None else [0.0, tolerance, -tolerance]
     outer = [
@@ -108,7 +121,7 @@ def effect_forest(effects: Sequence[Effect]) -> Dots | None:
         for e in effects
     ]
     return dots(
-        f"{measure.replace('_', ' ').capitalize()} of each condition, with its interval",
+        f"{measure.replace('_', ' ').capitalize()} of {where}, with its interval",
         "sufficiency: probability of the true class beyond the placebo's"
         if measure == "sufficiency"
         else "shortcut sensitivity: total variation beyond the placebo's",
@@ -165,8 +178,6 @@ def dots(
             longer = f"{axis_lines[-1]} {word}".strip()
             axis_lines[-1:] = [longer] if text_px(longer) <= shape.width else [axis_lines[-1], word]
         bottom = _TOP_PX + shape.row * len(rows)
-        step = nice_step((span[1] - span[0]) * 7 / shape.most_ticks)
-        first, last = int(span[0] / step) - 1, int(span[1] / step) + 1
         return Dots(
             title=title,
             axis=tuple(axis_lines),
@@ -192,9 +203,7 @@ def dots(
                     zip(names, rows, outer, strict=True)
                 )
             ),
-            ticks=tuple(
-                (place(k * step), number(k * step, 2)) for k in range(first, last + 1) if span[0] <= k * step <= span[1]
-            ),
+            ticks=tuple((place(v), number(v, 2)) for v in tick_values(*span, shape.most_ticks)),
             lines=tuple((place(value), kind, text) for value, kind, text in lines),
             band=None if band is None else (place(band[0]), place(band[1])),
             narrow=narrow,
@@ -218,6 +227,17 @@ def shortened(text: str, room_px: float) -> str:
         if text_px(cut) <= room_px:
             return cut
     return "…"
+
+
+def tick_values(low: float, high: float, most: int = 7) -> list[float]:
+    """Return the round values between two ends that an axis marks, about `most` at most."""
+    step = nice_step((high - low) * 7 / most)
+    return [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def tick_text(value: float) -> str:
+    """Write a tick without the zeros that say nothing."""
+    return f"{round(value, 6):g}".replace("-", "−")
 
 
 def nice_step(span: float) -> float:

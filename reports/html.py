@@ -13,16 +13,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from audit.files import write_atomically
-from audit.results import Effect
-from reports import doses, relevance, training, words
+from audit.words import shown_string
+from reports import doses, groups, relevance, training, words
 from reports.cases import scored_classes
 from reports.checklist import checklist
 from reports.controls import controls
-from reports.figures import WIDTH_PX, accuracy_dots, effect_forest
+from reports.figures import WIDTH_PX, Dots, accuracy_dots, effect_forest
+from reports.groups import JUDGED_COLUMNS, drawn, group_accuracy, judged_groups
 from reports.limits import MIN_PATIENTS, deviations, limitations
 from reports.markers import marker_rows
 from reports.placebos import placebo_figure
-from reports.runfolder import HEADLINES, RunView, read_run, understood
+from reports.runfolder import RunView, read_run, understood
 from reports.signoff import ANSWERS, evidence_digest, findings
 from reports.training import training_story
 
@@ -91,7 +92,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(number=words.number, estimate=words.estimate)
+    found.filters.update(number=words.number, estimate=words.estimate, shown=shown_string)
     return found
 
 
@@ -119,13 +120,17 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             ladders=doses.dose_curves(run),
             dose_width=doses.WIDTH_PX,
             dose_height=doses.HEIGHT_PX,
-            groups=accuracy_dots(_groups(run)),
-            group_effects=_groups(run),
+            groups=accuracy_dots(drawn(group_accuracy(run))),
+            group_effects=group_accuracy(run),
+            group_forest=_group_forest(run),
+            classes=judged_groups(run, "class"),
+            strings=judged_groups(run, "word"),
+            by_group=groups,
             maps=relevance,
             relevance_figure=relevance.group_dots(run),
             placebos=placebo_figure(run),
             scatter=relevance.validity_scatter(run),
-            subgroups=_subgroups(run),
+            subgroups=groups.explored_groups(run),
             controls=controls(run),
             story=training_story(run),
             chart_width=training.WIDTH_PX,
@@ -165,19 +170,10 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _groups(run: RunView) -> list[Effect]:
-    found = [
-        e for e in run.effects if e.condition == "clean" and e.group != "all" and e.measure in ("accuracy", "recall")
-    ]
-    # A column of one value says nothing that the whole does not.
-    columns = [e.group.split("=")[0] for e in found]
-    return [e for e in found if columns.count(e.group.split("=")[0]) > 1]
-
-
-def _subgroups(run: RunView) -> list[Effect]:
-    judged = {c["name"] for c in run.judged()}
-    return [
-        e
-        for e in run.effects
-        if e.condition in judged and e.measure in HEADLINES.values() and e.group != "all" and e.placebo is not None
-    ]
+def _group_forest(run: RunView) -> Dots | None:
+    """Draw the judged groups under the edit of text that leaves no artefact of its own; None where no word is judged."""
+    for edit in relevance.text_edits(run):
+        rows = [r for kind in JUDGED_COLUMNS for r in judged_groups(run, kind) if r.effect.condition == edit]
+        if any(r.effect.group.startswith("word=") for r in rows):
+            return effect_forest([r.effect for r in rows], f"{edit}, by class and word", [r.name for r in rows])
+    return None

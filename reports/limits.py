@@ -51,7 +51,8 @@ def _own(run: RunView) -> list[str]:
         found.append("All images come from one source: nothing can be said of another.")
     elif not run.probe["probes"]:
         found.append("No class comes from two sources often enough: the source and the disease cannot be told apart.")
-    absent = [name for name in ("sex", "age", "view") if not any(e.group.startswith(f"{name}=") for e in run.effects)]
+    groups = {e.group for e in run.effects}
+    absent = [name for name in ("sex", "age", "view") if not any(g.startswith(f"{name}=") for g in groups - _UNKNOWN)]
     if absent:
         found.append(f"The manifest gives no usable {', '.join(absent)}: no group of it is compared.")
     few = {e.group for e in run.effects if e.condition == "clean" and "=" in e.group and e.n_patients < MIN_PATIENTS}
@@ -68,6 +69,7 @@ def _own(run: RunView) -> list[str]:
     return found
 
 
+_UNKNOWN = {"sex=unknown", "age=unknown", "view=unknown"}
 _PARTS = ("clean", "edit", "difference", "overlay")
 _MAPS = ("film", "overlay")
 _FIXED = (

@@ -6,10 +6,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reports.groups import place, sensitive_groups
 from reports.runfolder import RunView
 from reports.words import estimate, headline, not_applied, reach, source_lines, summary_lines
 
 _STYLE = {"sensitive": "bold red", "robust": "green", "inconclusive": "yellow"}
+_MOST_GROUPS = 8
 
 
 def render_terminal(run: RunView, console: Console) -> None:
@@ -30,6 +32,7 @@ def render_terminal(run: RunView, console: Console) -> None:
             )
     console.print(sources)
     _print_headline(run, "edit", "edit − placebo", console)
+    _print_groups(run, console)
     _print_headline(run, "sufficiency", "kept alone − placebo", console)
     for line in not_applied(run):
         console.print(Text(f"not applied: {line}"))
@@ -43,6 +46,26 @@ def render_terminal(run: RunView, console: Console) -> None:
     for gate in run.verdict.gates:
         console.print(Text(f"gate {gate.id}: {gate.status}"))
     console.print(Text(f"{run.verdict.status.upper()}", style="bold"))
+
+
+def _print_groups(run: RunView, console: Console) -> None:
+    """Print the groups that show what all films together do not."""
+    found = sensitive_groups(run)
+    if not found:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("edit − placebo, in groups", "n", "shortcut sensitivity", "verdict"):
+        table.add_column(column, justify="right" if column == "n" else "left", overflow="fold")
+    for effect in found[:_MOST_GROUPS]:
+        table.add_row(
+            Text(f"{effect.condition}, {place(effect.group)}"),
+            Text(str(effect.n_images)),
+            Text(estimate(effect)),
+            Text(effect.verdict, style=_STYLE.get(effect.verdict, "")),
+        )
+    console.print(table)
+    if len(found) > _MOST_GROUPS:
+        console.print(Text(f"and {len(found) - _MOST_GROUPS} more, in the report"))
 
 
 def _print_headline(run: RunView, role: str, title: str, console: Console) -> None:

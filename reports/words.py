@@ -7,6 +7,7 @@ from statistics import pstdev
 
 from audit.metrics import METRICS
 from audit.results import Effect
+from reports.groups import place, sensitive_groups
 from reports.runfolder import RunView
 
 MEASURES = {name: metric.words for name, metric in METRICS.items()}
@@ -24,6 +25,7 @@ VERDICTS = {
     "descriptive": "reported, not judged",
 }
 _SHOWN_STRINGS = 8
+_SHOWN_GROUPS = 3
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -56,7 +58,10 @@ def headline(run: RunView) -> str:
     effects = run.headline()
     if not any(e.estimate is not None for e in effects):
         return "No edit could be applied to any image, so nothing can be said about shortcuts."
-    said = [*_sensitive(run, effects), *_undecided(run, effects), *_robust(run, effects)]
+    found = _in_groups(run)
+    # What a group gives away is settled: that all films together do not show it is said in the same sentence.
+    rest = [e for e in effects if run.suspect(e.condition) not in found]
+    said = [*_sensitive(run, effects), *found.values(), *_undecided(run, rest), *_robust(run, rest)]
     silent = _suspects(
         run, [e for e in effects if e.estimate is None], besides=[e for e in effects if e.estimate is not None]
     )
@@ -85,6 +90,32 @@ def _sensitive(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
                 f"The network reads {key[0]}: under {e.condition} the class probabilities move by {number(e.estimate)} more "
                 f"than under {e.placebo} {beyond}"
             )
+
+
+def _in_groups(run: RunView) -> dict[str, str]:
+    """Return suspect -> a sentence on the groups that it moves, where all films together do not show it."""
+    by_suspect: dict[str, list[Effect]] = {}
+    for e in sensitive_groups(run):
+        by_suspect.setdefault(run.suspect(e.condition), []).append(e)
+    return {suspect: _grouped(run, suspect, found) for suspect, found in by_suspect.items()}
+
+
+def _grouped(run: RunView, suspect: str, found: Sequence[Effect]) -> str:
+    first = found[0]
+    said = (
+        f"The network reads {suspect} in {place(first.group)}: under {first.condition} the class probabilities of these "
+        f"{first.n_images} films move by {number(first.estimate)} more than under {first.placebo} ({round(100 * first.level)} % "
+        f"interval {number(first.low)} to {number(first.high)}), beyond the tolerance of {number(first.tolerance, 2)}"
+    )
+    others = {e.group: e for e in reversed(found) if e.group != first.group}
+    if others:
+        shown = sorted(others.values(), key=lambda e: -(e.estimate or 0.0))[:_SHOWN_GROUPS]
+        more = f" and {len(others) - len(shown)} groups more" if len(others) > len(shown) else ""
+        said += "; likewise in " + ", ".join(f"{place(e.group)} ({number(e.estimate)})" for e in shown) + more
+    whole = run.find(first.condition, first.measure, controlled=True)
+    return f"{said}. Over all films together it is {estimate(whole)}" + (
+        "." if whole is None else f": {whole.verdict}."
+    )
 
 
 def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
@@ -118,8 +149,8 @@ def _robust(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
     if cleared:
         mine = [e for e in robust if run.suspect(e.condition) not in {run.suspect(o.condition) for o in others}]
         yield (
-            f"Every edit of {cleared} is shown to stay below the tolerance of {number(mine[0].tolerance, 2)} beyond its placebo; "
-            f"the largest estimate is {number(mine[0].estimate)} ({mine[0].condition})."
+            f"Every edit of {cleared} is shown to stay below the tolerance of {number(mine[0].tolerance, 2)} beyond its placebo, on "
+            f"average over all films; the largest estimate is {number(mine[0].estimate)} ({mine[0].condition})."
         )
 
 
@@ -206,11 +237,17 @@ def summary_lines(run: RunView) -> list[str]:
         f"Verdict: {run.verdict.status.upper()}. {headline(run)}",
         f"Accuracy {estimate(accuracy)}",
     ]
-    telling = sorted(run.headline(), key=lambda e: e.verdict != "sensitive")[:4]
-    lines += [f"{e.condition}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in telling]
+    # Those that say most: over all films first, but what only groups show before what shows nothing.
+    telling = sorted([*run.headline(), *sensitive_groups(run)[:2]], key=lambda e: e.verdict != "sensitive")[:4]
+    lines += [f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in telling]
     lines += relevance_lines(run)
     lines.append(reach(run))
     return lines[:10]
+
+
+def where(effect: Effect) -> str:
+    """Name the condition of an effect, and its group where it is not all films."""
+    return effect.condition if effect.group == "all" else f"{effect.condition}, {place(effect.group)}"
 
 
 def relevance_lines(run: RunView) -> list[str]:

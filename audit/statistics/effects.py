@@ -266,8 +266,9 @@ def _adjust(made: Sequence[_Estimate], level: float, seed: int) -> list[Effect]:
     """Adjust the declared family together, and the exploratory rest among itself; judge the declared."""
     declared = [m for m in made if m.estimand.judged and isinstance(m.estimand.data, PatientSums)]
     sums = [m.estimand.data for m in declared if isinstance(m.estimand.data, PatientSums)]
-    row = np.dtype((np.float64, (sums[0].totals.shape[1] if sums else 0,)))
-    influences = np.fromiter((replace(one).influence for one in sums), row, len(sums))  # of copies: none is kept twice
+    influences = np.empty((len(sums), sums[0].totals.shape[1] if sums else 0))
+    for one, row in zip(sums, influences, strict=True):
+        row[:] = replace(one).influence  # of a copy: none is kept twice
     family = adjust_family([m.interval.p for m in declared if m.interval], influences, level=level, seed=seed)
     adjusted = {id(m): p for m, p in zip(declared, family.p_adjusted, strict=True)}
     explored = iter(benjamini_hochberg([m.effect.p for m in made if m.estimand.tested and not m.estimand.judged]))
@@ -276,11 +277,10 @@ def _adjust(made: Sequence[_Estimate], level: float, seed: int) -> list[Effect]:
         effect = m.effect
         if m.estimand.judged:
             effect = replace(effect, family="declared", p_adjusted=_rounded(adjusted.get(id(m))))
-            effects.append(_judge(effect, m, family.simultaneous_level))
+            effect = _judge(effect, m, family.simultaneous_level)
         elif m.estimand.tested:
-            effects.append(replace(effect, family="exploratory", p_adjusted=_rounded(next(explored))))
-        else:
-            effects.append(effect)
+            effect = replace(effect, family="exploratory", p_adjusted=_rounded(next(explored)))
+        effects.append(effect)
     return effects
 
 

@@ -79,7 +79,7 @@ def rendered() -> str:
 
 
 def audited(folder: Path) -> Path:
-    """Audit nine drawn films with an untrained network; return the run folder."""
+    """Audit 36 drawn films with an untrained network, enough for groups by class and word; return the run folder."""
     from audit.config import Settings
     from audit.models.bundle import save_bundle
     from audit.models.networks import build_network
@@ -87,7 +87,7 @@ def audited(folder: Path) -> Path:
     from audit.run import run_audit
     from tests.conftest import CLASSES, draw_film, marker_box
 
-    folder = folder / "nine films"  # the cohort's name is its folder's
+    folder = folder / "36 films"  # the cohort's name is its folder's
     folder.mkdir()
     torch.manual_seed(0)
     network = build_network("densenet-small", len(CLASSES)).eval()
@@ -97,14 +97,14 @@ def audited(folder: Path) -> Path:
         preprocessing=Preprocessing(size_px=(64, 64)), splits={}, **story,
     )  # fmt: skip
     rows, boxes = [], {}
-    for i in range(9):
+    for i in range(36):
         label = CLASSES[i % 3]
         name = f"{i}.png"
         Image.fromarray(draw_film(i, label)).save(folder / name)
         x0, y0, x1, y1 = marker_box(label)
         boxes[name] = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": f"<{label.upper()}>"}]
         source = "north & west" if i % 2 else "south"
-        rows.append({"path": name, "label": label, "source": source, "patient_id": f"p{i}"})
+        rows.append({"path": name, "label": label, "source": source, "patient_id": f"p{i}", "age": 30 + i})
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()

@@ -1,0 +1,138 @@
+"""What the report says of groups: where a network reads, which groups are undecided, and strings that are hostile."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from audit.results import Effect, EffectVerdict
+from reports.checklist import checklist
+from reports.groups import drawn, group_accuracy, judged_groups, place, sensitive_groups, undecided
+from reports.html import MAX_BYTES, within_budget
+from reports.limits import limitations
+from reports.runfolder import RunView, read_run
+from reports.terminal import render_terminal
+from reports.words import headline, summary_lines
+
+from .golden.make_report import RUN
+from .report_runs import Page
+
+HOSTILE = "word=<b onload='x'>\x1b[31m\u202eA&\x00" + "W" * 300
+
+
+@pytest.fixture(scope="module")
+def kept() -> RunView:
+    return read_run(RUN)
+
+
+def judged(view: RunView, verdicts: Mapping[str, EffectVerdict], *, others: EffectVerdict = "robust") -> RunView:
+    """Return a run whose judged shortcut sensitivities have the verdicts of their groups; sensitive ones are 0.4 and more."""
+
+    def told(e: Effect) -> Effect:
+        if e.tolerance is None or e.measure != "shortcut_sensitivity":
+            return e
+        verdict = verdicts.get(e.group, others)
+        if verdict != "sensitive":
+            return replace(e, verdict=verdict)
+        estimate = 0.4 + 0.01 * list(verdicts).index(e.group)
+        return replace(
+            e, verdict=verdict, estimate=estimate, low=0.3, high=0.5, simultaneous_low=0.2, simultaneous_high=0.6
+        )
+
+    return replace(view, effects=tuple(told(e) for e in view.effects))
+
+
+def renamed(view: RunView, group: str, name: str) -> RunView:
+    return replace(view, effects=tuple(replace(e, group=name) if e.group == group else e for e in view.effects))
+
+
+def page(view: RunView) -> str:
+    return within_budget(view, MAX_BYTES).decode()
+
+
+def on_terminal(view: RunView) -> str:
+    out = io.StringIO()
+    render_terminal(view, Console(file=out, width=200, force_terminal=False))
+    return out.getvalue()
+
+
+def test_the_kept_run_judges_classes_and_words(kept: RunView) -> None:
+    assert [r.name for r in judged_groups(kept, "class")] == kept.plan["model"]["classes"]
+    assert {r.name for r in judged_groups(kept, "word")} == {"“<NORMAL>”", "“<PNEUMONIA>”", "“<COVID>”"}
+    text = page(kept)
+    assert "Judged by class" in text
+    assert "“&lt;COVID&gt;”" in text
+    assert Page(text).open == []
+
+
+def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
+    view = judged(kept, {"class=covid": "sensitive", "word=<COVID>": "sensitive"}, others="inconclusive")
+    said = headline(view)
+    assert said.startswith("The network reads the text in films that carry “<COVID>”: under text-mask-black")
+    assert "likewise in films of class covid (0.400)" in said
+    assert "Over all films together it is" in said
+    assert "cannot tell" not in said, "a word that is read is no open question"
+    assert [e.group for e in sensitive_groups(view)] == ["word=<COVID>", "class=covid"]
+    lines = summary_lines(view)
+    assert len(lines) <= 10
+    assert any(
+        line.startswith("text-mask-black, films that carry “<COVID>”: shortcut sensitivity 0.410") for line in lines
+    )
+    assert lines.index(next(line for line in lines if "films that carry" in line and "Verdict" not in line)) == 3
+    for told in (page(view), on_terminal(view)):
+        assert "films that carry" in told
+        assert "0.410" in told
+
+
+def test_what_is_robust_over_all_films_stays_so_while_groups_are_open(kept: RunView) -> None:
+    view = judged(kept, {"all": "robust"}, others="inconclusive")
+    assert headline(view).startswith("Every edit of the text is shown to stay below the tolerance of 0.05")
+    assert "on average over all films" in headline(view)
+    assert "could not be decided" in undecided(view)
+    assert undecided(view) in page(view).replace("&#39;", "'")
+    assert sensitive_groups(view) == []
+
+
+def test_groups_of_what_all_films_show_do_not_drown_it(kept: RunView) -> None:
+    view = judged(kept, {"all": "sensitive", "word=<COVID>": "sensitive"})
+    assert headline(view).startswith("The network reads the text: under text-mask-black")
+    assert "films that carry" not in headline(view)
+    assert sensitive_groups(view) == []
+    assert "1 is sensitive, 5 robust" in undecided(view), "but the section of groups tells them all"
+
+
+def test_hostile_strings_stay_text(kept: RunView) -> None:
+    view = renamed(judged(kept, {"word=<COVID>": "sensitive"}), "word=<COVID>", HOSTILE)
+    assert place(HOSTILE).isprintable()
+    assert len(place(HOSTILE)) < 80
+    text = page(view)
+    assert "<b onload" not in text
+    assert Page(text).open == []
+    for told in (text, on_terminal(view), headline(view), *summary_lines(view)):
+        assert not set("\x1b\x00\u202e") & set(told)
+
+
+def test_many_sites_are_drawn_in_part_and_told_in_full(kept: RunView) -> None:
+    like = next(e for e in kept.effects if e.condition == "clean" and e.group.startswith("source="))
+    sites = tuple(replace(like, group=f"site=s{i}", n_patients=10 + i) for i in range(150))
+    view = replace(kept, effects=(*kept.effects, *sites))
+    shown = [e.group for e in drawn(group_accuracy(view)) if e.group.startswith("site=")]
+    assert shown == [f"site=s{i}" for i in range(130, 150)]
+    text = page(view)
+    assert "in each column those of most patients" in text
+    assert "site: s0<" in text
+
+
+def test_what_is_not_known_is_no_column(kept: RunView) -> None:
+    unknown = tuple(
+        replace(e, group="age=unknown") if e.group.startswith("age=") else e for e in kept.effects if e.group != "sex=F"
+    )
+    view = replace(kept, effects=unknown)
+    assert any("gives no usable sex, age, view" in line for line in limitations(view))
+    fairness = next(item for item in checklist(view) if item.topic.startswith("Fairness"))
+    assert fairness.state == "needs a person"
+    assert not any("age" in line for line in limitations(kept) if "no usable" in line)
