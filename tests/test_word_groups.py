@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +17,14 @@ from audit.errors import UnknownNameError, UsageError
 from audit.gate_groups import normal_group
 from audit.gate_rules import GateConfig, config_for, rules_from_config
 from audit.gates import judge
+from audit.predictions import read_finished
 from audit.results import Effect, PredictionTable
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.effects import measure_effects
 from audit.subgroups import age_band
 from audit.words import MAX_WORDS, common_words, normal_string, shown_string
 
+from .conftest import Audit, quick_audit
 from .test_effects import CLASSES, SUITE, measure, pick, probabilities, table
 
 HOSTILE = ("<SCRIPT>ALERT('X')</SCRIPT>", "A\x1b[31MB", "\u202eODES", "=CMD|' /C'!A", "W" * 300, "WORD=SITIO", "L\x00R")
@@ -278,3 +283,48 @@ def test_a_rule_meets_the_word_as_effects_name_it(text: str) -> None:
     assert normal_group(f"word={text}") == f"word={normal_string(text)}"
     assert normal_group(f"class={text}") == f"class={text}"
     assert normal_string(normal_string(text)) == normal_string(text), "a report's string can be copied into a rule"
+
+
+@pytest.mark.slow
+def test_a_run_tells_its_words_and_a_later_one_is_held_against_them(
+    audit: Audit, write_cohort: Callable[..., Path], known_bundle: Path
+) -> None:
+    manifest = write_cohort(20)
+    first, second = (Path(audit(*quick_audit(manifest, "--seed", seed))[1].splitlines()[-1]).parent for seed in (0, 1))
+    effects = json.loads((second / "effects.json").read_text())["effects"]
+    judged = {e["group"] for e in effects if e["family"] == "declared"}
+    assert judged == {"all", *(f"class={c}" for c in CLASSES), *(f"word={c.upper()}" for c in CLASSES)}
+    table = read_finished(second).table
+    for label, name in enumerate(CLASSES):
+        assert (table.words[name.upper()] == (table.labels == label)).all(), "each class carries its own marker"
+        by_class, by_word = (
+            next(
+                e
+                for e in effects
+                if (e["condition"], e["group"], e["family"]) == ("text-mask-black", group, "declared")
+            )
+            for group in (f"class={name}", f"word={name.upper()}")
+        )
+        assert by_class["estimate"] == by_word["estimate"]
+    assert set(table.groups) == {"source", "site", "view", "sex", "age"}
+
+    changes = json.loads(audit("diff", second, first, "--json")[1])["changes"]
+    told = {c["group"]: c["change"] for c in changes if c["condition"] == "text-mask-black"}
+    assert told["word=COVID"]["n_images"] == 20
+    assert "text-mask-black (word=COVID)" in audit("diff", second, first)[1]
+    rules = [
+        ("is", "max = 0.9", "word=covid"),
+        ("rose", "max_increase = 0.9", "word=COVID"),
+        ("gone", "max_increase = 0.9", "word=X"),
+    ]
+    Path("audit.toml").write_text(
+        "".join(
+            f'[[gate.rule]]\nid = "{name}"\nmetric = "shortcut_sensitivity"\n{limit}\n'
+            f'where = {{ condition = "text-mask-black", group = "{group}" }}\n'
+            for name, limit, group in rules
+        )
+    )
+    code, out, _ = audit("gate", second, "--baseline", first)
+    assert code == 3
+    assert [line.split()[0] for line in out.splitlines()[:3]] == ["pass", "pass", "inconclusive"]
+    assert "fewer than 10 patients carry word=X" in out
