@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.figures import nice_step, shortened, text_px
+from reports.figures import shortened, text_px, tick_text, tick_values
 from reports.words import number
 
 WIDTH_PX = 330
@@ -164,8 +164,6 @@ def multiples(
             ),
         )
 
-    step = nice_step((high - low) * 7 / _MOST_TICKS)
-    first, last = int(low / step) - 1, int(high / step) + 1
     bottom = _TOP_PX + _ROW_PX * len(names)
     return Multiples(
         title=title,
@@ -177,7 +175,7 @@ def multiples(
         right=right,
         height=bottom + _BOTTOM_PX,
         bottom=bottom,
-        ticks=tuple((place(k * step), _plain(k * step)) for k in range(first, last + 1) if low <= k * step <= high),
+        ticks=tuple((place(v), tick_text(v)) for v in tick_values(low, high, _MOST_TICKS)),
         reference=None if reference is None else place(reference),
         limit=None if tolerance is None else place(tolerance),
         limit_text=number(tolerance, 2),
@@ -188,8 +186,3 @@ def multiples(
 def labels(names: Sequence[str]) -> list[str]:
     """Cut names that would leave no room for the plot; the tables hold them whole."""
     return [shortened(name, _MOST_LABEL_PX) for name in names]
-
-
-def _plain(value: float) -> str:
-    """Write a tick without the zeros that say nothing."""
-    return f"{round(value, 6):g}".replace("-", "−")

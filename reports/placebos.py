@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from reports.figures import nice_step
+from reports.figures import tick_text, tick_values
 from reports.runfolder import RunView
 from reports.words import number
 
@@ -82,11 +81,10 @@ def placebo_figure(run: RunView) -> PlaceboFigure | None:
         + [r["placebo_high"] or 0.0 for s in drawn.values() for r in s]
     )
     top = top * 1.04 or 1.0
-    step = nice_step(top * 7 / _MOST_TICKS)
     n_drawn, n_all = sum(map(len, drawn.values())), sum(map(len, by_class.values()))
     return PlaceboFigure(
         panels=tuple(_panel(name, by_class[name], drawn[name], top) for name in by_class),
-        ticks=tuple((_y(k * step, top), f"{round(k * step, 6):g}") for k in range(math.floor(top / step) + 1)),
+        ticks=tuple((_y(v, top), tick_text(v)) for v in tick_values(0.0, top, _MOST_TICKS)),
         drawn_of=(n_drawn, n_all) if n_drawn < n_all else None,
     )
 

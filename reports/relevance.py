@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from reports.figures import Dots, dots, nice_step
+from reports.figures import Dots, dots, tick_values
 from reports.runfolder import HEADLINES, RunView
 from reports.words import number
 
@@ -124,10 +124,7 @@ def _axis(values: Sequence[float], start: float, stop: float) -> tuple[tuple[tup
     def place(value: float) -> float:
         return round(start + (value - low) / (high - low) * (stop - start), 1)
 
-    step = nice_step(high - low)
-    first, last = int(low / step) - 1, int(high / step) + 1
-    ticks = tuple((place(k * step), number(k * step, 2)) for k in range(first, last + 1) if low <= k * step <= high)
-    return ticks, place
+    return tuple((place(v), number(v, 2)) for v in tick_values(low, high)), place
 
 
 def where_it_went(run: RunView) -> dict[str, float]:

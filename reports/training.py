@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.figures import nice_step
+from reports.figures import nice_step, tick_text, tick_values
 from reports.paper import PaperNetwork, counts_in_order, paper_network
 from reports.runfolder import RunView
 from reports.words import number
@@ -198,7 +197,6 @@ def _chart(
 
     drawn = [(float(e), float(v), text) for e, v, text in marks if _is_number(e) and _is_number(v)]
     ends = [0.0, *(float(p["epoch"]) for p in phases)]
-    step = nice_step(high - low)
     x_step = max(1, round(nice_step(last * 7 / _MOST_X_TICKS)))
     return Chart(
         title=f"{title}: " + ", ".join(f"{name} ends at {number(points[-1][1])}" for name, _, points in series),
@@ -213,10 +211,7 @@ def _chart(
             for start, end, p in zip(ends, ends[1:], phases, strict=False)
         ),
         x_ticks=tuple((x(e), str(e)) for e in range(0, int(last) + 1, x_step)),
-        y_ticks=tuple(
-            (y(k * step), f"{round(k * step, 6):g}".replace("-", "−"))
-            for k in range(math.ceil(low / step), math.floor(high / step + 1e-9) + 1)
-        ),
+        y_ticks=tuple((y(v), tick_text(v)) for v in tick_values(low, high)),
         cut=values[-1] > high,
     )
 

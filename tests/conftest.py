@@ -163,6 +163,14 @@ def quick_audit(manifest: Path, *further: object) -> list[object]:
 
 
 @pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Return a copy of the run that is kept for the report's tests, to be edited."""
+    from .report_runs import kept_run
+
+    return kept_run(tmp_path)
+
+
+@pytest.fixture
 def record(tmp_path: Path) -> Record:
     """Return a record of nobody."""
     return Record(id="r1", path=tmp_path / "r1.png", label="normal", patient="p1")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import json
 import re
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,13 @@ def check(value: Any, schema: dict[str, Any], where: str) -> None:
 def kept_run(folder: Path) -> Path:
     """Return a copy of the kept run, to be edited by a test: no audit has to be run for what a report does with a folder."""
     return shutil.copytree(RUN, folder / "kept")
+
+
+def edit(path: Path, change: Callable[[Any], object]) -> None:
+    """Read a JSON file, let it be changed in place, and write it back."""
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
 
 
 class Page(HTMLParser):

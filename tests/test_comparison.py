@@ -23,6 +23,7 @@ from audit.statistics.effects import measure_effects
 from audit.store import RunFolder
 
 from .conftest import Audit, one_paragraph
+from .tables import in_order
 
 SUITE = Suite(
     name="test",
@@ -114,15 +115,7 @@ def test_images_in_another_order_are_paired_all_the_same() -> None:
     run, earlier = run_of(pull=1.0, model=1), run_of()
     order = np.random.default_rng(0).permutation(240)
     t = earlier.table
-    shuffled = replace(
-        t,
-        record_ids=t.record_ids[order],
-        labels=t.labels[order],
-        patients=t.patients[order],
-        groups={k: v[order] for k, v in t.groups.items()},
-        logits={k: v[:, order] for k, v in t.logits.items()},
-        applied={k: v[:, order] for k, v in t.applied.items()},
-    )
+    shuffled = in_order(t, order)
     again = compare_runs(run, replace(earlier, table=shuffled), "mask", "harm", resamples=500)
     assert again == compare_runs(run, earlier, "mask", "harm", resamples=500)
 

@@ -16,20 +16,9 @@ from reports.signoff import evidence_digest
 
 from .conftest import Audit, one_paragraph
 from .golden.make_report import RUN
-from .report_runs import kept_run
+from .report_runs import edit
 
 OTHER_FORMS = (["report", "--compare", RUN], ["export", "cyclonedx"], ["export", "model-card"])
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Path:
-    return kept_run(tmp_path)
-
-
-def edit(path: Path, change: Callable[[Any], object]) -> None:
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document))
 
 
 def half(path: Path) -> None:

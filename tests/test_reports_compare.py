@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -17,23 +16,23 @@ from reports.runfolder import read_run
 from reports.words import estimate
 
 from .golden.make_report import RUN
-from .report_runs import Page, finished_run, kept_run
+from .report_runs import Page, edit, finished_run
 
 LONG = "</svg><script>alert(1)</script>" + "W" * 270
+
+
+def renamed(run: Path, folder: Path, name: str) -> Path:
+    """Return a copy of a run whose model is called otherwise."""
+    shutil.copytree(run, folder)
+    edit(folder / "plan.json", lambda d: d["model"].update(name=name))
+    return folder
 
 
 @pytest.fixture
 def runs(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> list[Path]:
     """Return five run folders that differ in their models' names."""
     first = finished_run(write_cohort(4), write_bundle(), tmp_path)
-    plan = json.loads((first / "plan.json").read_text())
-    folders = []
-    for name in ("A", "B", "C", "C", LONG):
-        folder = tmp_path / f"copy-{len(folders)}"
-        shutil.copytree(first, folder)
-        (folder / "plan.json").write_text(json.dumps({**plan, "model": {**plan["model"], "name": name}}))
-        folders.append(folder)
-    return folders
+    return [renamed(first, tmp_path / f"copy-{i}", name) for i, name in enumerate(("A", "B", "C", "C", LONG))]
 
 
 def test_five_runs_stand_side_by_side(runs: list[Path], tmp_path: Path) -> None:
@@ -65,27 +64,22 @@ def test_panels_of_a_measure_share_axis_and_limit(runs: list[Path], tmp_path: Pa
     assert len({re.findall(r'class="limit" x1="([\d.]+)"', p)[0] for p in panels}) == 1
     assert all(p.count('class="label"') == 5 for p in panels)
 
-    effects = json.loads((runs[1] / "effects.json").read_text())
-    for row in effects["effects"]:
-        if row["tolerance"] is not None:
-            row["tolerance"] = 0.3
-    (runs[1] / "effects.json").write_text(json.dumps(effects))
+    edit(
+        runs[1] / "effects.json",
+        lambda d: [e.update(tolerance=0.3) for e in d["effects"] if e["tolerance"] is not None],
+    )
     text = render_comparison(runs, tmp_path / "c.html").read_text()
     assert "held against different tolerances of shortcut sensitivity" in text
     assert 'class="limit"' not in text
 
 
-def test_what_may_not_be_compared_is_said(tmp_path: Path) -> None:
-    kept = kept_run(tmp_path)
+def test_what_may_not_be_compared_is_said(kept: Path, tmp_path: Path) -> None:
     page = render_comparison([kept, RUN], tmp_path / "c.html").read_text()
     assert "One run stands here more than once: A (1), A (2)." in page
     assert "different classes" not in page
     assert "as the images are the same" in page
-    plan = json.loads((kept / "plan.json").read_text())
-    model = {**plan["model"], "name": "B", "classes": ["normal", "other"]}
-    (kept / "plan.json").write_text(
-        json.dumps({**plan, "model": model, "data": {**plan["data"], "content_hash": "0" * 64}})
-    )
+    edit(kept / "plan.json", lambda d: d["model"].update(name="B", classes=["normal", "other"]))
+    edit(kept / "plan.json", lambda d: d["data"].update(content_hash="0" * 64))
     page = render_comparison([kept, RUN], tmp_path / "c.html").read_text()
     assert "The models tell different classes" in page
     assert "The runs rest on different images" in page
@@ -94,12 +88,8 @@ def test_what_may_not_be_compared_is_said(tmp_path: Path) -> None:
 
 
 def test_names_that_figures_cut_alike_are_numbered(tmp_path: Path) -> None:
-    folders = []
-    for i in range(3):
-        folders.append(shutil.copytree(RUN, tmp_path / str(i)))
-        plan = json.loads((folders[-1] / "plan.json").read_text())
-        plan["model"]["name"] = f"the network of the hospital, trained in 200{i} by somebody"
-        (folders[-1] / "plan.json").write_text(json.dumps(plan))
+    name = "the network of the hospital, trained in 200{} by somebody"
+    folders = [renamed(RUN, tmp_path / str(i), name.format(i)) for i in range(3)]
     page = render_comparison(folders, tmp_path / "c.html").read_text()
     labels = re.findall(r'class="label"[^>]*>([^<]*)<', page)
     assert len(set(labels)) == len(folders)
@@ -107,12 +97,9 @@ def test_names_that_figures_cut_alike_are_numbered(tmp_path: Path) -> None:
     assert '<th scope="row">2. the network of the hospital, trained in 2001 by somebody</th>' in page
 
 
-def test_error_names_the_run_that_is_not_understood(tmp_path: Path) -> None:
-    kept = kept_run(tmp_path)
-    summary = json.loads((kept / "relevance.json").read_text())
-    for group in summary["relevance"]["groups"]:
-        group["enrichment"] = {"value": "much", "low": 0, "high": 1}
-    (kept / "relevance.json").write_text(json.dumps(summary))
+def test_error_names_the_run_that_is_not_understood(kept: Path, tmp_path: Path) -> None:
+    wrong = {"value": "much", "low": 0, "high": 1}
+    edit(kept / "relevance.json", lambda d: [g.update(enrichment=wrong) for g in d["relevance"]["groups"]])
     with pytest.raises(StoreError, match=f"The run {kept} is not as"):
         render_comparison([RUN, kept], tmp_path / "c.html")
 

@@ -20,7 +20,7 @@ from reports.runfolder import RunView, read_run
 
 from .conftest import Audit, one_paragraph
 from .golden.make_report import RUN
-from .report_runs import check, kept_run
+from .report_runs import check, edit
 
 HOSTILE = '</script>: \u202egnp\u2028---\n- {x: [1]} "q" \\ \U0001f600' + "W" * 300
 
@@ -254,8 +254,7 @@ class Recorder(types.ModuleType):
         return "sqlite:///mlflow.db"
 
 
-def test_export_logs_to_mlflow(audit: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = kept_run(tmp_path)
+def test_export_logs_to_mlflow(audit: Audit, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert audit("report", kept)[0] == 0
     given = Recorder()
     monkeypatch.setitem(sys.modules, "mlflow", given)
@@ -269,8 +268,7 @@ def test_export_logs_to_mlflow(audit: Audit, tmp_path: Path, monkeypatch: pytest
     assert {"report.html", "effects.json"} <= set(given.files)
 
 
-def test_export_that_fails_is_one_sentence(audit: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = kept_run(tmp_path)
+def test_export_that_fails_is_one_sentence(audit: Audit, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", Recorder(fails=True))
     code, out, err = audit("export", "mlflow", kept)
     assert (code, out) == (4, "")
@@ -279,8 +277,7 @@ def test_export_that_fails_is_one_sentence(audit: Audit, tmp_path: Path, monkeyp
     code, _, err = audit("export", "mlflow", kept)
     assert (code, "not installed" in one_paragraph(err)) == (2, True)
     assert audit("export", "mlflow", kept, "--out", "x")[0] == 2
+    edit(kept / "plan.json", lambda d: d.update(model={}))
     for form in ("mlflow", "model-card", "cyclonedx"):
-        plan = json.loads((kept / "plan.json").read_text())
-        (kept / "plan.json").write_text(json.dumps({**plan, "model": {}}))
         code, _, err = audit("export", form, kept)
         assert (code, "another version" in one_paragraph(err)) == (4, True), form

@@ -17,17 +17,12 @@ from reports.runfolder import read_run
 from reports.schema import schemas
 from reports.words import without_folders
 
-from .report_runs import check, finished_run, kept_run
+from .report_runs import check, edit, finished_run
 
 
 @pytest.fixture
 def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> Path:
     return finished_run(write_cohort(4), write_bundle(), tmp_path)
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Path:
-    return kept_run(tmp_path)
 
 
 def test_run_obeys_the_schemas_and_docs_hold_them(run: Path) -> None:
@@ -101,9 +96,7 @@ def test_folder_of_another_version_is_one_clear_error(kept: Path) -> None:
             with suppress(StoreError):  # some keys are not needed; what is needed is missed in one clear error
                 render_html(kept)
         (kept / name).write_text(before)
-    effects = json.loads((kept / "effects.json").read_text())
-    del effects["effects"][0]["method"]
-    (kept / "effects.json").write_text(json.dumps(effects))
+    edit(kept / "effects.json", lambda d: d["effects"][0].pop("method"))
     with pytest.raises(StoreError, match="another version"):
         render_html(kept)
 
