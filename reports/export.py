@@ -10,9 +10,10 @@ import uuid
 from typing import Any
 
 from audit.results import Effect, to_json
+from reports.groups import told_effects
 from reports.limits import limitations
 from reports.runfolder import RunView
-from reports.words import estimate, headline, reach, without_folders
+from reports.words import estimate, headline, reach, where, without_folders
 
 # MLflow admits 250 characters, of which the measure needs some; and 500 in the parameters of its older versions.
 _MOST_METRIC, _MOST_PARAMETER = 150, 500
@@ -53,8 +54,8 @@ def model_card(run: RunView) -> str:
         "| Condition | Measure | Estimate | Images | Verdict |",
         "|---|---|---|---|---|",
         *(
-            f"| {_inert(e.condition)} | {e.measure} | {estimate(e)} | {e.n_images} | {e.verdict} |"
-            for e in run.headline()
+            f"| {_inert(where(e))} | {e.measure} | {estimate(e)} | {e.n_images} | {e.verdict} |"
+            for e in told_effects(run)
         ),
         "",
         "## Limitations",

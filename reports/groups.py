@@ -41,6 +41,14 @@ def sensitive_groups(run: RunView) -> list[Effect]:
     return sorted(found, key=lambda e: -(e.estimate or 0.0))
 
 
+def told_effects(run: RunView) -> list[Effect]:
+    """Return what a run says in short: the headline effects, then of each group that only shows it the largest."""
+    largest: dict[str, Effect] = {}
+    for e in sensitive_groups(run):
+        largest.setdefault(e.group, e)
+    return [*run.headline(), *largest.values()]
+
+
 def judged_groups(run: RunView, column: str) -> list[GroupRow]:
     """Return the judged effects of one column's groups, in the order of the groups and of the suite."""
     found = [e for e in run.effects if e.tolerance is not None and e.group.startswith(f"{column}=")]

@@ -14,8 +14,9 @@ from audit.errors import StoreError, UsageError
 from audit.files import write_atomically
 from audit.results import SCHEMA_VERSION, to_json
 from audit.store import strict_json
+from reports.groups import told_effects
 from reports.runfolder import RunView, read_run
-from reports.words import estimate
+from reports.words import estimate, where
 
 ANSWERS = ("agree", "disagree", "cannot judge")
 _MAX_COMMENT, _MAX_FILE_BYTES = 4000, 1_000_000
@@ -38,13 +39,18 @@ def findings(run: RunView) -> list[Finding]:
     )
     judged = [
         Finding(
-            id=f"{e.condition}/{e.measure}",
-            text=f"{e.condition}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}",
+            # A digest stands for a group: a string of a film may hold characters that do not come back from a page.
+            id=f"{e.condition}/{e.measure}" + ("" if e.group == "all" else f"/{_digest(e.group)}"),
+            text=f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}",
         )
-        for e in run.headline()
+        for e in told_effects(run)
     ]
     controls = Finding(id="controls", text="The audit's own controls are enough to rest these findings on")
     return [accuracy, *judged, controls]
+
+
+def _digest(group: str) -> str:
+    return hashlib.sha256(group.encode()).hexdigest()[:8]
 
 
 def evidence_digest(run: RunView) -> str:

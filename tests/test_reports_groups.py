@@ -11,10 +11,12 @@ from rich.console import Console
 
 from audit.results import Effect, EffectVerdict
 from reports.checklist import checklist
+from reports.export import model_card
 from reports.groups import drawn, group_accuracy, judged_groups, place, sensitive_groups, undecided
 from reports.html import MAX_BYTES, within_budget
 from reports.limits import limitations
 from reports.runfolder import RunView, read_run
+from reports.signoff import findings
 from reports.terminal import render_terminal
 from reports.words import headline, summary_lines
 
@@ -86,6 +88,16 @@ def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
     for told in (page(view), on_terminal(view)):
         assert "films that carry" in told
         assert "0.410" in told
+
+
+def test_a_reviewer_and_a_model_card_are_told_of_the_groups(kept: RunView) -> None:
+    view = renamed(judged(kept, {"word=<COVID>": "sensitive", "class=covid": "sensitive"}), "word=<COVID>", HOSTILE)
+    asked = findings(view)
+    assert len({f.id for f in asked}) == len(asked)
+    assert all(f.id.isprintable() and f.text.isprintable() for f in asked)
+    assert sum("films that carry" in f.text or "films of class covid" in f.text for f in asked) == 2
+    assert "films of class covid" in model_card(view)
+    assert "<b onload" not in model_card(view)
 
 
 def test_what_is_robust_over_all_films_stays_so_while_groups_are_open(kept: RunView) -> None:
