@@ -45,7 +45,7 @@ def render_comparison(paths: Sequence[Path], out: Path) -> Path:
                 warnings=[*_warnings(names, runs), *_tolerance_warnings(runs)],
                 measures=_figures(names, runs),
                 width=WIDTH_PX,
-                **frame(),
+                **frame(script=False),
             )
         )
     write_atomically(out, page.encode("utf-8", "xmlcharrefreplace"))
