@@ -1,10 +1,11 @@
 """Does the gate see a network that learned one word too many? A network, and the same one after an epoch with a painted word.
 
-On a copy of a cohort a word is painted on `--share` of the COVID-19 films; training films teach it, test films show it. Audited
-on the same test films are the network as it was, the same with other draws, and the network after one more epoch. The rule
-is `max_increase` on the shortcut sensitivity of the text; the baseline is the network as it was, accepted into a file.
+On a copy of a cohort a word is painted on `--share` of the COVID-19 films; training films teach it, the films of validation
+and test show it. Audited on these are the network as it was, the same with other draws, and the network after one more epoch. The
+rules are `max_increase` on the shortcut sensitivity of the text, over all films, in each class and on the films with the word, for
+a word of few films moves the mean over all by little; the baseline is the network as it was, accepted into a file.
 
-    python benchmarks/gate_ratchet.py [--model models/C] [--data MANIFEST] [--share 0.3] [--limit 0.02] [--few 40] [--keep FOLDER]
+    python benchmarks/gate_ratchet.py [--model models/C] [--data MANIFEST] [--share 0.3] [--limit 0.05] [--few 40] [--keep FOLDER]
 """
 
 from __future__ import annotations
@@ -28,15 +29,35 @@ from audit.manifests import load_cohort
 from audit.models.bundle import Bundle, load_bundle, save_bundle
 
 LABEL = "covid"
+WORD = "SITIO"
 _BATCH = 8
-RULE = """[gate]
-min_images = 30
-
+RULE = """
 [[gate.rule]]
-id = "text-not-worse"
+id = "text-not-worse-{name}"
 metric = "shortcut_sensitivity"
+where = {{ condition = "text-mask", group = "{group}" }}
 max_increase = {limit}
+level = "{level}"
 reason = "Printed words must not come to decide"
+"""
+SUITE = """name = "one-mask"
+version = 1
+description = "Text painted over, beside its placebo: what the rules are about, and nothing else."
+
+[[condition]]
+name = "text-mask"
+perturbation = "text-mask"
+role = "edit"
+suspect = "the text"
+placebo = "placebo-mask"
+parameters = { fill = "inpaint" }
+
+[[condition]]
+name = "placebo-mask"
+perturbation = "placebo-mask"
+role = "placebo"
+draws = 3
+parameters = { fill = "inpaint" }
 """
 
 
@@ -63,9 +84,10 @@ def fine_tuned(bundle: Bundle, manifest: Path, ignore: tuple[str, ...], rate: fl
 
 
 def tested(manifest: Path, bundle: Bundle, n_films: int | None, target: Path) -> Path:
-    """Write a manifest of the test films: all of them, or the first ones, as many of each class."""
+    """Write a manifest of the films that taught nothing: all of them, or the first of the test, as many of each class."""
+    held_out = ("test", "validation") if n_films is None else ("test",)
     with manifest.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if bundle.splits.get(row["id"]) == "test"]
+        rows = [row for row in csv.DictReader(file) if bundle.splits.get(row["id"]) in held_out]
     each = len(rows) if n_films is None else -(-n_films // len(bundle.classes))
     chosen = [row for label in bundle.classes for row in [r for r in rows if r["label"] == label][:each]][:n_films]
     with target.open("w", newline="") as file:
@@ -93,10 +115,9 @@ def main() -> None:
     )
     parser.add_argument("--ignore-label", nargs="*", default=["other"])
     parser.add_argument("--share", type=float, default=0.3)
-    parser.add_argument("--limit", type=float, default=0.02)
+    parser.add_argument("--limit", type=float, default=0.05)
     parser.add_argument("--few", type=int, default=40)
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--suite", default="quick")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=None)
     options = parser.parse_args()
@@ -113,7 +134,9 @@ def main() -> None:
         bundle = load_bundle(model)
         painted = place / "painted" / "manifest.csv"
         if not painted.exists():
-            paint_word(options.data.resolve(), painted.parent, label=LABEL, share=options.share, seed=options.seed)
+            paint_word(
+                options.data.resolve(), painted.parent, label=LABEL, word=WORD, share=options.share, seed=options.seed
+            )
         worse = place / "models" / "painted"
         if not (worse / "model.json").exists():
             save_bundle(
@@ -127,7 +150,14 @@ def main() -> None:
                 metrics={},
                 splits=bundle.splits,
             )
-        (place / "audit.toml").write_text(RULE.format(limit=options.limit))
+        groups = {"all": "all", **{name: f"class={name}" for name in bundle.classes}, "word": f"word={WORD}"}
+        # So few films carry the word that no network could pass on them: the rule tells, and does not decide.
+        rules = [
+            RULE.format(name=name, group=group, limit=options.limit, level="warn" if name == "word" else "error")
+            for name, group in groups.items()
+        ]
+        (place / "one-mask.toml").write_text(SUITE)
+        (place / "audit.toml").write_text("[gate]\nmin_images = 10\n" + "".join(rules))
 
         def run(folder: Path, data: Path, seed: int) -> Path:
             asked = [
@@ -137,7 +167,7 @@ def main() -> None:
                 "--data",
                 data,
                 "--suite",
-                options.suite,
+                "one-mask.toml",
                 "--seed",
                 seed,
                 "--split",
@@ -146,7 +176,7 @@ def main() -> None:
             told = command(*asked, "--relevance-images", 0, "--judge-images", 0, cwd=place)[1]
             return (place / told.strip().splitlines()[-1]).parent
 
-        for name, n_films in (("all test films", None), (f"{options.few} test films", options.few)):
+        for name, n_films in (("all films held out", None), (f"{options.few} test films", options.few)):
             data = tested(painted, bundle, n_films, place / f"{n_films or 'all'}.csv")
             before, again, after = run(model, data, 0), run(model, data, 1), run(worse, data, 0)
             file = place / f"{n_films or 'all'}-baseline.json"

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.conditions import Suite
 from audit.errors import UnknownNameError, UsageError
@@ -22,7 +23,7 @@ from audit.statistics.alignment import AlignedImages, AppliedChanges, align_imag
 from audit.statistics.clusters import GAUSSIAN_FROM, PatientBootstrap, PatientSums
 from audit.statistics.detector_misses import FinderRecall
 from audit.statistics.estimands import Estimand, condition_estimands, performance_estimands
-from audit.statistics.intervals import Interval, change_intervals, share_interval, widened_interval
+from audit.statistics.intervals import Interval, change_intervals, lengthened_interval, share_interval, widened_interval
 from audit.statistics.jackknife import PatientInfluence, jackknife_interval
 from audit.statistics.multiplicity import adjust_family, benjamini_hochberg
 from audit.statistics.power import patients_to_decide
@@ -39,11 +40,13 @@ class _Estimate:
     """One entry before the families are adjusted."""
 
     estimand: Estimand
-    """What is estimated; without its data where nothing later needs them."""
+    """What is estimated; without its data where nothing later needs them: only for an interval that must be made anew."""
     interval: Interval | None
     """None where no image is behind it."""
     effect: Effect
     """The entry as it stands by itself."""
+    influence: NDArray[np.float32] | None = None
+    """(g,) how far each patient draws the estimate to itself, if it is of the declared family: half as large as what it comes from."""
 
 
 def measure_effects(
@@ -166,9 +169,11 @@ def _estimate(
         else:
             interval = share_interval(estimand.data, level) if _is_share(estimand) else next(intervals)
         effect = _effect(estimand, interval, level, tolerance)
-        # Only the declared family needs its patients once more; a copy is without what was computed of them meanwhile.
-        kept = replace(estimand, data=replace(estimand.data) if estimand.judged else None)
-        made.append(_Estimate(estimand=kept, interval=interval, effect=effect))
+        # Only the declared family needs its patients once more, and most of it no more than how they go together.
+        influence = estimand.data.influence.astype(np.float32) if estimand.judged else None
+        anew = estimand.judged and interval.reach is None
+        kept = replace(estimand, data=replace(estimand.data) if anew else None)
+        made.append(_Estimate(estimand=kept, interval=interval, effect=effect, influence=influence))
     return made
 
 
@@ -264,11 +269,8 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
 
 def _adjust(made: Sequence[_Estimate], level: float, seed: int) -> list[Effect]:
     """Adjust the declared family together, and the exploratory rest among itself; judge the declared."""
-    declared = [m for m in made if m.estimand.judged and isinstance(m.estimand.data, PatientSums)]
-    sums = [m.estimand.data for m in declared if isinstance(m.estimand.data, PatientSums)]
-    influences = np.empty((len(sums), sums[0].totals.shape[1] if sums else 0))
-    for one, row in zip(sums, influences, strict=True):
-        row[:] = replace(one).influence  # of a copy: none is kept twice
+    declared = [m for m in made if m.influence is not None]
+    influences = [m.influence for m in declared if m.influence is not None]
     family = adjust_family([m.interval.p for m in declared if m.interval], influences, level=level, seed=seed)
     adjusted = {id(m): p for m, p in zip(declared, family.p_adjusted, strict=True)}
     explored = iter(benjamini_hochberg([m.effect.p for m in made if m.estimand.tested and not m.estimand.judged]))
@@ -285,8 +287,14 @@ def _adjust(made: Sequence[_Estimate], level: float, seed: int) -> list[Effect]:
 
 
 def _judge(effect: Effect, made: _Estimate, simultaneous_level: float) -> Effect:
-    if isinstance(made.estimand.data, PatientSums) and made.interval is not None:
-        low, high = widened_interval(made.estimand.data, made.interval, effect.level, simultaneous_level)
+    interval, data = made.interval, made.estimand.data
+    if interval is not None and effect.estimate is not None:
+        if isinstance(data, PatientSums):
+            low, high = widened_interval(data, simultaneous_level)
+        else:
+            low, high = lengthened_interval(
+                interval, effect.estimate, effect.n_patients, effect.level, simultaneous_level
+            )
         effect = replace(effect, simultaneous_low=_rounded(low), simultaneous_high=_rounded(high))
     verdict = _compare(effect)
     needed = None

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr, stdtrit
 
+from audit.statistics.carriers import carriers, design_effect, movers
 from audit.statistics.clusters import GAUSSIAN_FROM, PatientBootstrap, PatientSums
 from audit.statistics.power import detectable_difference, detectable_shift
 from audit.statistics.score_limits import tango_limits, wilson_limits
@@ -30,8 +31,6 @@ FEW_MOVERS = 8.0
 """Below this many patients behind the *variance* neither: small moves of all may hide that a few make the whole effect."""
 _UNSEEN_MOVE = 0.5
 """How far an image that no sample has shown may move, of a probability's range: what the score bound is multiplied with."""
-_SHRINKAGE = 1.5
-"""Carriers at which the observed design effect and the expected one weigh the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,50 +47,8 @@ class Interval:
     """Smallest effect that 80 % of repetitions would find; None if not even the largest possible one."""
     method: str
     """How the interval was made, and why that way."""
-
-
-def carriers(sums: PatientSums) -> float:
-    """Effective number of patients behind the values, or behind their distance from the bound, if that is fewer.
-
-    (sum s)^2 / sum s^2 over patients' sums s of absolute values: m patients with equal sums count as m, and one that
-    outweighs all others counts as one.
-    """
-
-    def kish(s: NDArray[np.float64]) -> float:
-        squares = float(np.square(s).sum())
-        return float(s.sum()) ** 2 / squares if squares > 0 else 0.0
-
-    moved = kish(sums.movement.sum(axis=0))
-    if sums.scale == "unbounded":
-        return moved
-    return min(moved, kish((sums.sizes - sums.movement).sum(axis=0)))
-
-
-def movers(sums: PatientSums) -> float:
-    """Effective number of patients behind the variance: (sum r^2)^2 / sum r^4 of their influences, a third of all if normal."""
-    squares = np.square(sums.influence)
-    fourth = float(np.square(squares).sum())
-    return float(squares.sum()) ** 2 / fourth if fourth > 0 else 0.0
-
-
-def design_effect(sums: PatientSums) -> float:
-    """How many images are worth one independent image, for a single stratum.
-
-    Variance of the estimate over patients, divided by the variance if images were independent, shrunk towards the
-    value at an intra-patient correlation of one half when few patients carry the change; at full correlation (Kish's
-    sum of squared sizes over the sum of sizes) when none does. Never below 1 for counts.
-    """
-    sizes, totals = sums.sizes[0], sums.totals[0]
-    n, g = float(sizes.sum()), sums.n_patients
-    kish = float(np.square(sizes).sum()) / n
-    carried = carriers(sums)
-    independent = float(sums.movement[0].sum()) - sums.estimate**2 * n
-    if carried <= 0 or independent <= 1e-12 or g < 2:
-        return max(1.0, kish)
-    observed = g / (g - 1) * float(np.square(totals - sums.estimate * sizes).sum()) / independent
-    weight = carried / (carried + _SHRINKAGE)
-    effect = weight * observed + (1 - weight) * (1 + (kish - 1) / 2)
-    return max(1.0, effect) if sums.counted else effect
+    reach: tuple[float, float] | None = None
+    """Where a higher level is this interval with longer arms: how far these go. None where it must be made anew."""
 
 
 def share_interval(sums: PatientSums, level: float) -> Interval:
@@ -132,32 +89,48 @@ def change_intervals(samples: Sequence[PatientSums], *, bootstrap: PatientBootst
     ]
 
 
-def widened_interval(
-    sums: PatientSums, interval: Interval, level: float, wider: float
-) -> tuple[float | None, float | None]:
-    """Return the ends of an interval at a higher level: score intervals anew, others by longer arms.
+def widened_interval(sums: PatientSums, level: float) -> tuple[float | None, float | None]:
+    """Make the ends of an interval anew that is not made by longer arms (`Interval.reach` is None).
 
     Parameters
     ----------
     sums : PatientSums
         Behind the interval.
+    level : float
+        In (0, 1).
+    """
+    anew = _without_resampling(sums, level)
+    return (None, None) if anew is None else (anew.low, anew.high)
+
+
+def lengthened_interval(
+    interval: Interval, estimate: float, n_patients: int, level: float, wider: float
+) -> tuple[float | None, float | None]:
+    """Stretch an interval's arms by the ratio of Student's quantiles: a high quantile of few resamples is noise.
+
+    Parameters
+    ----------
     interval : Interval
-        At `level`.
+        At `level`, with a `reach`.
+    estimate : float
+        What it is about.
+    n_patients : int
+        Behind it.
     level, wider : float
         In (0, 1); `wider` is at least `level`.
     """
-    if interval.low is None or interval.high is None or wider <= level:
+    if interval.low is None or interval.high is None or interval.reach is None or wider <= level:
         return interval.low, interval.high
-    anew = _without_resampling(sums, wider)
-    if anew is not None:
-        return anew.low, anew.high
-    # A high quantile of few resamples is noise: stretch the arms by the ratio of Student's quantiles instead.
-    stretch = _critical(wider, sums.n_patients) / _critical(level, sums.n_patients)
-    bottom = -1.0 if sums.scale == "difference" else 0.0
+    stretch = _critical(wider, n_patients) / _critical(level, n_patients)
+    bottom, top = interval.reach
     return (
-        max(bottom, sums.estimate - stretch * (sums.estimate - interval.low)),
-        min(1.0, sums.estimate + stretch * (interval.high - sums.estimate)),
+        max(bottom, estimate - stretch * (estimate - interval.low)),
+        min(top, estimate + stretch * (interval.high - estimate)),
     )
+
+
+def _reach(sums: PatientSums) -> tuple[float, float]:
+    return (0.0 if sums.scale == "proportion" else -1.0), 1.0
 
 
 def _critical(level: float, n_patients: int) -> float:
@@ -185,7 +158,7 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
             method="no information: one patient says nothing of others" + (", the whole range" if known else ""),
         )
     if sums.scale == "unbounded":
-        return _without_bounds(sums, critical)
+        return _without_bounds(sums, level)
     carried = min(carriers(sums.stratum(index)) for index in range(len(sums.totals)))
     rare = not sums.counted and movers(sums) < min(FEW_MOVERS, g / 4)
     if carried < FEW_CARRIERS or error <= 1e-15 or rare:
@@ -197,6 +170,7 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
             p=_t_p(sums.estimate / error, g),
             minimum_detectable=detectable_shift(error, critical),
             method=f"Gaussian limit of the patient bootstrap: {g} patients are too many for resampling to add anything",
+            reach=_reach(sums),
         )
     return None
 
@@ -243,9 +217,11 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
     )
 
 
-def _without_bounds(sums: PatientSums, critical: float) -> Interval:
+def _without_bounds(sums: PatientSums, level: float) -> Interval:
     """Student's t over patients, its skewness taken away, at least as wide as if the share of images that may yet move did."""
     g, error, carried = sums.n_patients, sums.standard_error, carriers(sums)
+    freedom = _freedom(sums)
+    critical = float(stdtrit(freedom, (1 + level) / 2))
     skewness, unseen, why = skewness_of(sums.influence, error), 0.0, ""
     if carried < FEW_CARRIERS or error <= 1e-15:
         n = float(sums.sizes.sum()) / max(1.0, float(np.square(sums.sizes).sum() / sums.sizes.sum()))
@@ -256,10 +232,21 @@ def _without_bounds(sums: PatientSums, critical: float) -> Interval:
     return Interval(
         low=sums.estimate - max(below, unseen),
         high=sums.estimate + max(-above, unseen),
-        p=_t_p(statistic, g),
+        p=float(2 * stdtr(freedom, -abs(statistic))),
         minimum_detectable=detectable_shift(max(error, unseen / critical), critical),
-        method=f"Student's t over {g} patients, corrected for a skewness of {skewness:.2f} (Hall){why}",
+        method=f"Student's t over {g} patients, {freedom:.0f} degrees of freedom, corrected for a skewness of {skewness:.2f} "
+        f"(Hall){why}",
     )
+
+
+def _freedom(sums: PatientSums) -> float:
+    """Degrees of freedom of the variance over g patients: g - 1 if influences are normal, fewer if a few make it all.
+
+    The relative variance of a sum of squares is 1 / movers - 1 / g; that of a chi-square is 2 / freedom (Satterthwaite 1946).
+    """
+    g, moved = sums.n_patients, movers(sums)
+    uncertain = 1 / moved - 1 / g if moved > 0 else 0.0
+    return max(1.0, min(g - 1.0, 2 / uncertain)) if uncertain > 0 else g - 1.0
 
 
 def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float) -> Interval:
@@ -270,13 +257,14 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
     low, high = np.quantile(replicates[np.isfinite(replicates)], [tail, 1 - tail]).tolist()
     arm = _unseen(sums, critical)
     noted = "" if sums.counted else ", no shorter than the score bound on images that move and were not seen"
-    bottom = 0.0 if sums.scale == "proportion" else -1.0
+    bottom, top = _reach(sums)
     return Interval(
         low=max(bottom, min(low, sums.estimate - arm)),
-        high=min(1.0, max(high, sums.estimate + arm)),
+        high=min(top, max(high, sums.estimate + arm)),
         p=_t_p(sums.estimate / error, g),
         minimum_detectable=detectable_shift(max(error, arm / critical), critical),
         method=f"percentile bootstrap over patients, {len(replicates)} resamples, widened for {g} patients{noted}",
+        reach=_reach(sums),
     )
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from statsmodels.stats.multitest import multipletests
 
+_PATIENTS = 8_192
+"""Patients whose influences are multiplied at once."""
 _DRAWS = 20_000
 _STREAM = 0x3A87
 
@@ -42,7 +44,9 @@ def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
     return _adjust(p_values, "fdr_bh")
 
 
-def adjust_family(p_values: Sequence[float], influences: NDArray[np.float64], *, level: float, seed: int) -> Family:
+def adjust_family(
+    p_values: Sequence[float], influences: Sequence[NDArray[np.floating]], *, level: float, seed: int
+) -> Family:
     """Test a family whose estimands are correlated, since they come from the same patients.
 
     The influences of patients, multiplied by standard normal numbers and summed (the multiplier bootstrap), have the
@@ -54,7 +58,7 @@ def adjust_family(p_values: Sequence[float], influences: NDArray[np.float64], *,
     ----------
     p_values : sequence of float, (m,)
         Two-sided.
-    influences : array, (m, g)
+    influences : sequence of array, m of (g,)
         What each patient adds to each estimate; a row of zeros counts as independent of all others.
     level : float
         Nominal joint coverage.
@@ -67,13 +71,15 @@ def adjust_family(p_values: Sequence[float], influences: NDArray[np.float64], *,
     peaks = _correlated(influences, seed)
     observed = ndtri(1 - np.clip(np.asarray(p_values, dtype=np.float64), 1e-300, 1.0) / 2)
     order = np.argsort(-observed, kind="stable")
-    # Going down from the largest statistic, each is held against the largest of those that are left.
-    left = np.maximum.accumulate(peaks[:, order][:, ::-1], axis=1)[:, ::-1]
-    exceeded = (1 + (left >= observed[order]).sum(axis=0)) / (1 + len(peaks))
+    # Going down from the largest statistic, each is held against the largest of those that are left: from the end, one by one.
+    left, exceeded = np.zeros(len(peaks)), np.empty(m)
+    for place in range(m - 1, -1, -1):
+        np.maximum(left, peaks[:, order[place]], out=left)
+        exceeded[place] = (1 + np.count_nonzero(left >= observed[order[place]])) / (1 + len(peaks))
     stepped = np.empty(m)
     stepped[order] = np.maximum.accumulate(exceeded)
     by_holm = holm(list(p_values))
-    critical = float(np.quantile(peaks.max(axis=1), level))
+    critical = float(np.quantile(left, level))  # by now the largest of all
     # Rounded, for a matrix product's last digits differ between machines; Bonferroni is never undercut the other way.
     together = min(round(float(2 * ndtr(critical) - 1), 6), 1 - (1 - level) / m)
     return Family(
@@ -82,10 +88,13 @@ def adjust_family(p_values: Sequence[float], influences: NDArray[np.float64], *,
     )
 
 
-def _correlated(influences: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+def _correlated(influences: Sequence[NDArray[np.floating]], seed: int) -> NDArray[np.float64]:
     """Draw absolute values of normal vectors that are correlated like the estimates, (draws, m)."""
-    # The matrix is as large as all patients times all judged effects: no copy of it is made.
-    products = influences @ influences.T
+    products = np.zeros((len(influences), len(influences)))
+    for start in range(0, len(influences[0]), _PATIENTS):
+        # Pieces: all patients times all judged effects are too many numbers to be held twice, and in double precision.
+        piece = np.array([row[start : start + _PATIENTS] for row in influences], dtype=np.float64)
+        products += piece @ piece.T
     lengths = np.sqrt(np.diag(products))
     scale = np.outer(lengths, lengths)
     correlation = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
@@ -93,8 +102,8 @@ def _correlated(influences: NDArray[np.float64], seed: int) -> NDArray[np.float6
     values, vectors = np.linalg.eigh(correlation)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
-    drawn: NDArray[np.float64] = np.abs(rng.standard_normal((_DRAWS, len(products))) @ root.T)
-    return drawn
+    drawn: NDArray[np.float64] = rng.standard_normal((_DRAWS, len(products))) @ root.T
+    return np.abs(drawn, out=drawn)
 
 
 def _adjust(p_values: Sequence[float | None], method: str) -> list[float | None]:
