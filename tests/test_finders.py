@@ -80,6 +80,29 @@ def covered_share_of_union(box: TextRegion, regions: Sequence[TextRegion]) -> fl
     return float(inside[box.y0 : box.y1, box.x0 : box.x1].mean())
 
 
+@pytest.mark.parametrize("name", ["cascade", "rapidocr"])
+@pytest.mark.parametrize("scale", [2.6, 3.4])
+def test_words_larger_than_any_marker(name: str, scale: float) -> None:
+    """A tenth of the film high, and more than a twentieth of it large: what covers so much is text if it can be read."""
+    image = film()
+    cv2.putText(image, "SITIO", (20, 120), cv2.FONT_HERSHEY_SIMPLEX, scale, 245, 8, cv2.LINE_AA)
+    rows, columns = np.nonzero(image > 200)
+    box = TextRegion(x0=int(columns.min()), y0=int(rows.min()), x1=int(columns.max()) + 1, y1=int(rows.max()) + 1)
+    regions = make_detector(name).detect(image)
+    assert covered_share_of_union(box, regions) >= 0.9
+    assert [r.text for r in regions] == ["SITIO"]
+
+
+@pytest.mark.parametrize("name", ["cascade", "rapidocr"])
+def test_large_shapes_that_say_nothing_are_no_text(name: str) -> None:
+    image = film()
+    for x in (150, 350):
+        cv2.ellipse(image, (x, 256), (70, 160), 0, 0, 360, 15, -1, cv2.LINE_AA)
+    cv2.rectangle(image, (30, 30), (250, 160), 245, 12)
+    large = [r for r in make_detector(name).detect(image) if (r.x1 - r.x0) * (r.y1 - r.y0) > 0.05 * image.size]
+    assert large == []
+
+
 def test_strings_are_read_upright_or_as_they_lie() -> None:
     image = film()
     stamp(image, "PORTABLE", 60, 40)

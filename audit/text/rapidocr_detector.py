@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.records import TextRegion
-from audit.text.merging import merge_regions
+from audit.text.merging import area_px, merge_regions
 from audit.text.ppocr import PpOcr
-from audit.text.reading import read_region
+from audit.text.reading import best_reading, read_region
 
 VIEWS = ((640, 0), (640, 1), (800, 0), (800, 1))
 """(long side in px, quarter turns). At 1,024 px and more, ribs look like strokes."""
@@ -20,8 +20,12 @@ PIXEL_PROBABILITY = 0.2
 REGION_PROBABILITY = 0.5
 # The network marks the core of a line; its training target was the outline shrunk by this ratio.
 UNCLIP_RATIO = 1.6
-# A whole lung is sometimes taken for text; no marker covers a twentieth of the film.
-MAX_AREA_SHARE = 0.05
+# A whole lung is sometimes taken for text. A marker hardly covers a twentieth of the film: what covers more must be read as several
+# letters, and nothing that covers a quarter is text.
+UNREAD_AREA_SHARE = 0.05
+MAX_AREA_SHARE = 0.25
+LARGE_READING_CONFIDENCE = 0.95
+LARGE_LETTERS = 2
 _MIN_SIDE_PX = 3
 
 
@@ -43,7 +47,7 @@ class RapidOcrDetector:
 
     def __init__(self, networks: PpOcr | None = None) -> None:
         self._networks = networks or PpOcr()
-        self.version = f"1, {self._networks.version}"
+        self.version = f"2, {self._networks.version}"
 
     def config(self) -> Mapping[str, Any]:
         """Return the settings that change what is found."""
@@ -52,7 +56,10 @@ class RapidOcrDetector:
             "pixel_probability": PIXEL_PROBABILITY,
             "region_probability": REGION_PROBABILITY,
             "unclip_ratio": UNCLIP_RATIO,
+            "unread_area_share": UNREAD_AREA_SHARE,
             "max_area_share": MAX_AREA_SHARE,
+            "large_reading_confidence": LARGE_READING_CONFIDENCE,
+            "large_letters": LARGE_LETTERS,
         }
 
     def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
@@ -60,11 +67,19 @@ class RapidOcrDetector:
         return [read_region(region, image, self._networks) for region in self.find(image)]
 
     def find(self, image: NDArray[np.uint8]) -> list[TextRegion]:
-        """Return the regions without reading them."""
-        regions: list[TextRegion] = []
+        """Return the regions without their strings; only the largest are read, to tell words from lungs."""
+        small: list[TextRegion] = []
+        large: list[TextRegion] = []
+        unread_px = UNREAD_AREA_SHARE * image.shape[0] * image.shape[1]
         for long_side_px, quarter_turns in VIEWS:
-            regions += _regions(self._networks.text_map(image, long_side_px, quarter_turns), image.shape)
-        return merge_regions(regions)
+            for region in _regions(self._networks.text_map(image, long_side_px, quarter_turns), image.shape):
+                (large if area_px(region) > unread_px else small).append(region)
+        return merge_regions(small + [region for region in merge_regions(large) if self._is_word(region, image)])
+
+    def _is_word(self, region: TextRegion, image: NDArray[np.uint8]) -> bool:
+        # The region has a margin of its own; with more of it the neighbourhood would be read along.
+        text, sure, _ = best_reading(region, image, self._networks, margin_share=0.0)
+        return sure >= LARGE_READING_CONFIDENCE and sum(c.isalnum() for c in text) >= LARGE_LETTERS
 
 
 def _regions(text_map: NDArray[np.float32], shape: tuple[int, ...]) -> list[TextRegion]:
