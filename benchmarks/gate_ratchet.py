@@ -37,7 +37,6 @@ id = "text-not-worse-{name}"
 metric = "shortcut_sensitivity"
 where = {{ condition = "text-mask", group = "{group}" }}
 max_increase = {limit}
-level = "{level}"
 reason = "Printed words must not come to decide"
 """
 SUITE = """name = "one-mask"
@@ -116,6 +115,8 @@ def main() -> None:
     parser.add_argument("--ignore-label", nargs="*", default=["other"])
     parser.add_argument("--share", type=float, default=0.3)
     parser.add_argument("--limit", type=float, default=0.05)
+    # Twenty patients cannot show that nothing has risen by less.
+    parser.add_argument("--word-limit", type=float, default=0.1)
     parser.add_argument("--few", type=int, default=40)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -151,9 +152,8 @@ def main() -> None:
                 splits=bundle.splits,
             )
         groups = {"all": "all", **{name: f"class={name}" for name in bundle.classes}, "word": f"word={WORD}"}
-        # So few films carry the word that no network could pass on them: the rule tells, and does not decide.
         rules = [
-            RULE.format(name=name, group=group, limit=options.limit, level="warn" if name == "word" else "error")
+            RULE.format(name=name, group=group, limit=options.word_limit if name == "word" else options.limit)
             for name, group in groups.items()
         ]
         (place / "one-mask.toml").write_text(SUITE)

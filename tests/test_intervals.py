@@ -276,6 +276,19 @@ def test_what_has_no_bounds_gets_halls_interval() -> None:
     assert found.p == pytest.approx(2 * t.sf(abs(transformed(0.0)), freedom))
 
 
+def test_two_networks_that_agree_here_may_differ_elsewhere() -> None:
+    """Differences of differences of probabilities: no shorter than what a few images that no sample showed may add, by hand."""
+    values = np.random.default_rng(2).normal(0, 0.001, 60)
+    found = one(sums(values, np.repeat(np.arange(30), 2), scale="contrast", counted=False))
+    critical = t.ppf(0.975, 29)
+    arm = 0.5 * critical**2 / (60 / 1.5 + critical**2)
+    assert found.high - values.mean() == pytest.approx(arm)
+    assert values.mean() - found.low == pytest.approx(arm)
+    assert "not seen" in found.method
+    far = one(sums(np.r_[values[:-3], 1.8, 1.7, 1.9], scale="contrast", counted=False))
+    assert far.high > far.low + 2 * arm, "what the sample shows still counts"
+
+
 def test_equal_moves_of_all_are_not_known_exactly() -> None:
     found = one(sums(np.full(60, 1.5), scale="unbounded", counted=False, spread=2.0))
     assert found.low < 1.5 < found.high

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.statistics.clusters import PatientSums
+from audit.statistics.clusters import BOUNDED, PatientSums
 
 _SHRINKAGE = 1.5
 """Carriers at which the observed design effect and the expected one weigh the same."""
@@ -23,7 +23,7 @@ def carriers(sums: PatientSums) -> float:
         return float(s.sum()) ** 2 / squares if squares > 0 else 0.0
 
     moved = kish(sums.movement.sum(axis=0))
-    if sums.scale == "unbounded":
+    if sums.scale not in BOUNDED:
         return moved
     return min(moved, kish((sums.sizes - sums.movement).sum(axis=0)))
 

@@ -10,8 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Scale = Literal["proportion", "difference", "unbounded"]
-"""Values in [0, 1], in [-1, 1], or anywhere."""
+Scale = Literal["proportion", "difference", "contrast", "unbounded"]
+"""Values in [0, 1], in [-1, 1], differences of such differences (in [-2, 2]), or anywhere."""
+BOUNDED: tuple[Scale, ...] = ("proportion", "difference")
+"""Those that a score interval holds for."""
 GAUSSIAN_FROM = 2_000
 """Patients from which the bootstrap is replaced by its Gaussian limit, which then differs by less than its noise."""
 _CHUNK = 500

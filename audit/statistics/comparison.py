@@ -14,8 +14,9 @@ from audit.predictions import FinishedRun, pseudonym
 from audit.results import Effect
 from audit.statistics.alignment import AlignedImages, align_images, apply_condition
 from audit.statistics.clusters import PatientBootstrap, sum_by_patient
+from audit.statistics.estimands import UNBOUNDED
 from audit.statistics.intervals import change_intervals
-from audit.statistics.populations import natural_unit
+from audit.statistics.populations import COUNTED, natural_unit
 
 COMPARED = (
     "shortcut_sensitivity",
@@ -154,8 +155,8 @@ def compare_images(
         images.n_patients,
         population=both,
         # A difference of differences leaves [-1, 1], so no score interval holds for it.
-        scale="unbounded",
-        counted=False,
+        scale="unbounded" if measure in UNBOUNDED else "contrast",
+        counted=measure in COUNTED,
         spread=natural_unit(measure, images),
     )
     shared: dict[str, Any] = {"condition": condition, "placebo": placebo, "measure": measure, "group": group}

@@ -31,7 +31,7 @@ from audit.statistics.whole_sample import clean_curves, curve_changes
 _HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
 """Role -> name of the measure that sums a condition up, beyond its placebo; `total_variation` for the rest."""
 _JUDGED: Mapping[str, tuple[str, ...]] = {"edit": ("accuracy", "shortcut_sensitivity"), "sufficiency": ("sufficiency",)}
-_UNBOUNDED = ("margin", "margin_sd", "nll", "brier")
+UNBOUNDED = ("margin", "margin_sd", "nll", "brier")
 """Not within [-1, 1]; a Brier score of k classes may change by 2."""
 TEXT_MASKS = ("text-mask",)
 """Perturbations that take away what a finder found, and nothing that it missed."""
@@ -243,7 +243,7 @@ def _contrast(
 
 
 def _scale(measure: str, placebo: str | None) -> Scale:
-    if measure in _UNBOUNDED:
+    if measure in UNBOUNDED:
         return "unbounded"
     raw_shares = ("flip_rate", "total_variation", "flip_rate_to_donor")
     return "proportion" if placebo is None and measure in raw_shares else "difference"

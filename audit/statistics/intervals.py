@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr, stdtrit
 
 from audit.statistics.carriers import carriers, design_effect, movers
-from audit.statistics.clusters import GAUSSIAN_FROM, PatientBootstrap, PatientSums
+from audit.statistics.clusters import BOUNDED, GAUSSIAN_FROM, PatientBootstrap, PatientSums
 from audit.statistics.power import detectable_difference, detectable_shift
 from audit.statistics.score_limits import tango_limits, wilson_limits
 from audit.statistics.skewness import skewness_of, with_skewness, without_skewness
@@ -149,7 +149,7 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
     g, error = sums.n_patients, sums.standard_error
     critical = _critical(level, g)
     if g < 2:
-        known = sums.scale != "unbounded"
+        known = sums.scale in BOUNDED
         return Interval(
             low=(0.0 if sums.scale == "proportion" else -1.0) if known else None,
             high=1.0 if known else None,
@@ -157,7 +157,7 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
             minimum_detectable=None,
             method="no information: one patient says nothing of others" + (", the whole range" if known else ""),
         )
-    if sums.scale == "unbounded":
+    if sums.scale not in BOUNDED:
         return _without_bounds(sums, level)
     carried = min(carriers(sums.stratum(index)) for index in range(len(sums.totals)))
     rare = not sums.counted and movers(sums) < min(FEW_MOVERS, g / 4)
@@ -223,9 +223,12 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
     freedom = _freedom(sums)
     critical = float(stdtrit(freedom, (1 + level) / 2))
     skewness, unseen, why = skewness_of(sums.influence, error), 0.0, ""
-    if carried < FEW_CARRIERS or error <= 1e-15:
+    of_all = _critical(level, g)  # that few make the variance does not make fewer patients that may yet move
+    if sums.scale == "contrast" and not sums.counted:
+        unseen, why = _unseen(sums, of_all), ", no shorter than the score bound on images that move and were not seen"
+    elif carried < FEW_CARRIERS or error <= 1e-15:
         n = float(sums.sizes.sum()) / max(1.0, float(np.square(sums.sizes).sum() / sums.sizes.sum()))
-        unseen = critical**2 / (n + critical**2) * sums.spread
+        unseen = of_all**2 / (n + of_all**2) * sums.spread
         why = f", but no shorter than the score bound on unmoved images times the measure's natural unit: {_few_words(sums, carried)}"
     below, above = error * with_skewness(critical, skewness), error * with_skewness(-critical, skewness)
     statistic = without_skewness(sums.estimate / error, skewness) if error > 0 else 0.0

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from audit.statistics.alignment import AlignedImages
 from audit.statistics.clusters import PatientCells, PatientSums, Scale
 
-_COUNTED = ("accuracy", "balanced_accuracy", "recall", "flip_rate", "flip_rate_to_donor")
+COUNTED = ("accuracy", "balanced_accuracy", "recall", "flip_rate", "flip_rate_to_donor")
+"""Measures whose values are counts, or averages of counts over draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +38,13 @@ class Population:
             return None
         cells = self._by_class if measure == "balanced_accuracy" else self._by_patient
         spread = natural_unit(measure, self.images)
-        return cells.sums(values, scale=scale, counted=measure in _COUNTED, spread=spread)
+        return cells.sums(values, scale=scale, counted=measure in COUNTED, spread=spread)
 
     def sums_by_class(self, measure: str, values: NDArray[np.float64], scale: Scale) -> dict[str, PatientSums]:
         """Reduce a measure to sums within patients, `class=name` -> its images; classes without any are left out."""
         if not self.chosen.any():
             return {}
-        whole = self._by_class.sums(values, scale=scale, counted=measure in _COUNTED)
+        whole = self._by_class.sums(values, scale=scale, counted=measure in COUNTED)
         names = [f"class={self.images.classes[index]}" for index in self._by_class.strata]
         return {name: whole.stratum(row) for row, name in enumerate(names)}
 
