@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,45 @@ def test_books_balance_and_precision_does_not_matter(preset: str, architecture: 
     double = attribute(copy.deepcopy(network).double(), inputs.double(), preset)
     for a, b in zip(single.maps, double.maps, strict=True):
         assert cosine(a, b) >= 0.9999
+
+
+@pytest.mark.parametrize(("architecture", "output"), [("densenet121", 1e-4), ("resnet18", 3e-6)])
+def test_an_output_near_zero_is_attributed_in_double_precision(architecture: str, output: float) -> None:
+    """A small difference of large relevances: single precision loses more of it than the books may."""
+    torch.manual_seed(0)
+    network = lively(build_network(architecture, 3))
+    inputs = films(3, 64)
+    head = network.classifier if architecture == "densenet121" else network.fc
+
+    def first(logits: torch.Tensor) -> torch.Tensor:
+        return torch.eye(3, dtype=logits.dtype)[:1].expand(len(logits), 1, 3) * logits[:, None]
+
+    head.bias[0] -= network(inputs)[1, 0] - output
+    attributor = Attributor(network)
+    raw = attributor._method.attribute(inputs, first)
+    assert raw.gap[1, 0] > 1e-5, "else this shows nothing"
+    found = attributor.attribute(inputs, first)
+    assert found.gap.max() <= 1e-5
+    double = Attributor(copy.deepcopy(network).double()).attribute(inputs.double(), first)
+    assert cosine(found.maps[1], double.maps[1]) > 0.999999
+    kept = raw.gap[:, 0] <= 1e-5
+    assert np.array_equal(found.maps[kept], raw.maps[kept]), "the others stay as they were"
+
+
+def test_a_network_that_insists_on_single_precision_keeps_its_gap() -> None:
+    class Insists(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.relu(self.conv(x.float())).mean((2, 3)))
+
+    torch.manual_seed(0)
+    attributor = Attributor(Insists().eval().requires_grad_(False))
+    found = attributor.attribute(films(2, 16), start_each)
+    off = dataclasses.replace(found, gap=np.full_like(found.gap, 1e-4))
+    assert attributor._mended(off, films(2, 16), start_each) is off
 
 
 def test_books_notice_relevance_that_vanishes() -> None:

@@ -24,6 +24,10 @@ from audit.relevance.surrogates import Start, gradient_x_input, occlusion
 
 LOGIT_TOLERANCE = 1e-5
 """How far a canonical network's logits may lie from the original's, relative to the largest of them (at least 1)."""
+CONSERVATION_TOLERANCE = 1e-5
+"""What no layer may leave unaccounted for, relative to the start; an image beyond it is attributed again in double precision."""
+ROUNDING_AT_MOST = 1e-3
+"""A wider gap is not put down to single precision."""
 SURROGATES = {"gradient-x-input": gradient_x_input, "occlusion": occlusion}
 
 
@@ -57,6 +61,9 @@ class Method(Protocol):
 class Attributor:
     """Attributes batch after batch with one network, which is only read.
 
+    An output near zero is a small difference of large relevances: where single precision loses more than
+    `CONSERVATION_TOLERANCE` of it, that image alone is attributed in double precision.
+
     A torchvision DenseNet takes an explicit pass; any other network is traced, canonized and left to zennit; one that
     has a step without a rule is attributed by gradient times input, and `note` says so.
 
@@ -85,6 +92,9 @@ class Attributor:
         """How far the logits of the form that is attributed lie from the network's own, relative to the largest (at least 1); None
         before the first batch, and for methods that attribute the network itself."""
         self._method: Method
+        self._network = network
+        self._exact: Attributor | None = None
+        """The same in double precision, once an image has needed it."""
         self._unchecked: nn.Module | None = network
         """The network whose logits are still to be compared."""
         if preset in SURROGATES:
@@ -125,11 +135,40 @@ class Attributor:
             except (RelevanceError, RuntimeError, TypeError, ValueError) as error:
                 # Traced steps may meet shapes for the first time here.
                 self._fall_back(network, f"The canonical form failed: {error}")
-        found = self._method.attribute(inputs, start)
+        found = self._mended(self._method.attribute(inputs, start), inputs, start)
         for what, values in (("network's outputs", found.logits), ("maps of relevance", found.maps)):
             if not np.isfinite(values).all():
                 raise RelevanceError(f"The {what} are not finite for an image; the network's weights are too extreme.")
         return found
+
+    def _mended(self, found: Relevance, inputs: torch.Tensor, start: Start) -> Relevance:
+        """Return the batch with those images attributed in double precision whose books single precision cannot balance."""
+        # A wider gap than rounding leaves is a fault, which no precision mends: it stays, and is reported.
+        rounded = (found.gap > CONSERVATION_TOLERANCE) & (found.gap <= ROUNDING_AT_MOST)
+        off = np.flatnonzero(rounded.any(axis=1))
+        if not len(off) or self._dtype == torch.float64:
+            return found
+        if self._exact is None:
+            self._exact = Attributor(copy.deepcopy(self._network).double(), self.preset)
+        try:
+            again = self._exact.attribute(inputs[off], start)
+        except RuntimeError:
+            return found
+        if self._exact.note:  # a step insists on single precision: the gap stays, and is reported
+            return found
+
+        def put(whole: NDArray[Any], part: NDArray[Any]) -> NDArray[Any]:
+            made = whole.copy()
+            made[off] = part
+            return made
+
+        return Relevance(
+            maps=put(found.maps, again.maps),
+            logits=put(found.logits, again.logits),
+            start=put(found.start, again.start),
+            kept={account: put(values, again.kept[account]) for account, values in found.kept.items()},
+            gap=put(found.gap, again.gap),
+        )
 
     def _compare(self, network: nn.Module, inputs: torch.Tensor, start: Start) -> None:
         """Hold the canonical form's logits against the network's own, once."""
