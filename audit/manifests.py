@@ -151,6 +151,11 @@ def _records(manifest: Path, table: pd.DataFrame) -> list[Record]:
     records = []
     for number, row in enumerate(table.to_dict("records"), start=2):
         cell = {str(key): _text(value) for key, value in row.items()}
+        broken = [key for key, value in cell.items() if "\0" in value]
+        if broken:
+            raise CohortError(
+                f"Row {number} of {manifest} has a zero byte in column {broken[0]!r}: the table is damaged. Export it anew."
+            )
         if not cell["path"]:
             raise CohortError(f"Row {number} of {manifest} has an empty path.")
         identity = cell.get("id") or cell["path"]

@@ -104,6 +104,7 @@ def test_gates_of_a_configuration(audit: Audit, asked: list[object], tmp_path: P
         (["--resamples", "5"], 2, "resamples"),
         (["--boxes", "nowhere.json"], 4, "cannot be read"),
         (["--ignore-label", "covdi"], 2, "Did you mean 'covid'"),
+        (["--relevance-preset", "occlusoin"], 2, "Did you mean 'occlusion'"),
         (["--runs", "/proc/none"], 4, "Cannot write"),
     ],
 )

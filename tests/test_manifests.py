@@ -73,6 +73,7 @@ def test_misspelt_ignored_label_suggests(write_cohort: Callable[..., Path]) -> N
     [
         (lambda rows: rows[1].update(path=rows[0]["path"]), "more than once"),
         (lambda rows: rows[0].update(path=""), "Row 2 .* empty path"),
+        (lambda rows: rows[0].update(path="a\0.png"), "Row 2 .* zero byte in column .path."),
         (lambda rows: [r.pop("label") for r in rows], "no column label"),
         (lambda rows: rows[0].update(split="holdout"), "holdout"),
         (lambda rows: [r.update(split="train" if i else "test") for i, r in enumerate(rows)], "more than one split"),

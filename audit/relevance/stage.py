@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from audit.conditions import Suite
-from audit.errors import RelevanceError
+from audit.errors import RelevanceError, UnknownNameError
 from audit.images import read_gray
 from audit.models.bundle import Bundle
 from audit.randomness import generator_for
@@ -16,7 +16,7 @@ from audit.relevance.agreement import measure_agreement
 from audit.relevance.discovery import discover_groups
 from audit.relevance.lrp import LOGIT_TOLERANCE, SURROGATES
 from audit.relevance.measure import Measured, measure_relevance
-from audit.relevance.presets import find_preset
+from audit.relevance.presets import PRESETS
 from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import WINNER, parse_start
 from audit.relevance.summary import summarise_groups
@@ -36,8 +36,8 @@ def check_relevance(preset: str, start: str, classes: Sequence[str]) -> None:
     UsageError
         If the start names no class.
     """
-    if preset not in SURROGATES:
-        find_preset(preset)
+    if preset not in (methods := {**PRESETS, **SURROGATES}):
+        raise UnknownNameError("LRP preset or method", preset, methods)
     if start != WINNER:
         parse_start(start, classes)
 
