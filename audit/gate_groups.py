@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from audit.conditions import Condition, Suite
 from audit.errors import UnknownNameError, UsageError
+from audit.results import Effect
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.estimands import TEXT_MASKS
 from audit.words import MAX_WORDS, may_be_personal, normal_string
@@ -60,6 +61,18 @@ def _is_told_by_word(condition: Condition) -> bool:
 def may_be_absent(group: str) -> bool:
     """Say whether a run may rightly have no effect of such a group: words and sites are told of enough patients only."""
     return group.startswith((_WORD, _SITE))
+
+
+def edits_without_group(group: str, effects: Iterable[Effect]) -> frozenset[str]:
+    """Return the conditions that are rightly not told by such a group: only edits that take text away are told by word.
+
+    Empty where no condition is told by word, for then all of them have too few films with any.
+    """
+    if not group.startswith(_WORD):
+        return frozenset()
+    everything = list(effects)
+    told = {e.condition for e in everything if e.group.startswith(_WORD)}
+    return frozenset(e.condition for e in everything if e.condition not in told) if told else frozenset()
 
 
 def why_absent(group: str) -> str:

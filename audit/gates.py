@@ -14,7 +14,7 @@ from typing import Literal
 
 from audit.errors import UnknownNameError, UsageError
 from audit.gate_correction import Claim, Limits, widen_by_holm
-from audit.gate_groups import may_be_absent, why_absent
+from audit.gate_groups import edits_without_group, may_be_absent, why_absent
 from audit.gate_rules import Correction, GateConfig, Policy, Rule
 from audit.results import Effect, GateResult, Status, Verdict
 from audit.statistics.power import patients_to_decide
@@ -103,14 +103,10 @@ def _matches(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
         if effect.group == rule.group and (effect.placebo is not None or effect.condition not in chosen):
             chosen[effect.condition] = effect
     if chosen or any(e.group == "all" for e in candidates):
-        # A group of too few patients has no entry; that is never a pass. But only edits that take text away have words.
-        by_word = (
-            {e.condition for e in effects if e.group.startswith("word=")} if rule.group.startswith("word=") else set()
-        )
+        # A group of too few patients has no entry; that is never a pass.
+        untold = edits_without_group(rule.group, effects) if rule.condition is None else frozenset()
         for effect in candidates:
-            if by_word and rule.condition is None and effect.condition not in by_word:
-                continue
-            if effect.condition not in chosen:
+            if effect.condition not in chosen and effect.condition not in untold:
                 chosen[effect.condition] = _too_few(effect, rule.group)
     if not chosen:
         places = sorted({e.condition for e in effects if e.measure == rule.metric})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -345,3 +346,36 @@ def test_an_auc_with_one_positive_patient_says_nothing() -> None:
     labels, patients = np.repeat([0, 1], [3, 20]), np.concatenate([[0, 0, 0], np.arange(1, 21)])
     found = jackknife_interval(aucs(rng.normal(size=(2, 23)), labels, patients)[0], 0.95)
     assert (found.low, found.high, found.p) == (0.0, 1.0, 1.0)
+
+
+def test_the_interval_of_an_auc_near_one_reaches_as_far_as_on_log_odds() -> None:
+    """Both by root finding from the estimate, its error and its skewness; the longer arm counts. A change has no log odds."""
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1], [60, 60])
+    sample = aucs(rng.normal(size=(2, 120)) + 2.2 * (labels == 0), labels, np.arange(120))[0]
+    auc, error, skew = sample.estimate, sample.standard_error, sample.skewness
+    assert 0.9 < auc < 1
+    assert sample.carriers > sample.enough, "no other bound is at work"
+    found = jackknife_interval(sample, 0.95)
+    assert sample.freedom is not None
+    quantile = t.ppf(0.975, sample.freedom)
+
+    def by_odds(truth: float) -> float:
+        return (math.log(auc / (1 - auc)) - math.log(truth / (1 - truth))) * auc * (1 - auc) / error
+
+    def by_hall(truth: float) -> float:
+        statistic = (auc - truth) / error
+        return statistic + skew * statistic**2 / 3 + skew**2 * statistic**3 / 27 + skew / 6
+
+    lows = [brentq(lambda m, f=f: f(m) - quantile, 0.5, auc) for f in (by_odds, by_hall)]
+    highs = [
+        brentq(lambda m: by_odds(m) + quantile, auc, 1 - 1e-9),
+        brentq(lambda m: by_hall(m) + quantile, auc - 1e-3, auc + 20 * error),
+    ]
+    assert found.low == pytest.approx(min(lows), abs=1e-9)
+    assert found.high == pytest.approx(min(1.0, max(highs)), abs=1e-9)
+    change = replace(sample, on_log_odds=False, bounds=(-1.0, 1.0))
+    plain = jackknife_interval(change, 0.95)
+    assert plain.low == pytest.approx(lows[1], abs=1e-9)
+    assert "log odds" in found.method
+    assert "log odds" not in plain.method

@@ -206,7 +206,10 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
     detectable = (
         detectable_difference(churn, n, critical) if single else detectable_shift((high - low) / 2 / critical, critical)
     )
-    arm, bottom = _unseen(sums, critical), 0.0 if sums.scale == "proportion" else -1.0
+    arm, bottom = (
+        0.0 if sums.counted else _unseen(sums, critical, _UNSEEN_MOVE),
+        0.0 if sums.scale == "proportion" else -1.0,
+    )
     return Interval(
         low=max(bottom, min(low, sums.estimate - arm)),
         high=min(1.0, max(high, sums.estimate + arm)),
@@ -225,10 +228,12 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
     skewness, unseen, why = skewness_of(sums.influence, error), 0.0, ""
     of_all = _critical(level, g)  # that few make the variance does not make fewer patients that may yet move
     if sums.scale == "contrast" and not sums.counted:
-        unseen, why = _unseen(sums, of_all), ", no shorter than the score bound on images that move and were not seen"
+        unseen, why = (
+            _unseen(sums, of_all, _UNSEEN_MOVE),
+            ", no shorter than the score bound on images that move and were not seen",
+        )
     elif carried < FEW_CARRIERS or error <= 1e-15:
-        n = float(sums.sizes.sum()) / max(1.0, float(np.square(sums.sizes).sum() / sums.sizes.sum()))
-        unseen = of_all**2 / (n + of_all**2) * sums.spread
+        unseen = _unseen(sums, of_all, sums.spread, together=1.0)
         why = f", but no shorter than the score bound on unmoved images times the measure's natural unit: {_few_words(sums, carried)}"
     below, above = error * with_skewness(critical, skewness), error * with_skewness(-critical, skewness)
     statistic = without_skewness(sums.estimate / error, skewness) if error > 0 else 0.0
@@ -258,7 +263,7 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
     critical = _critical(level, g)
     tail = float(ndtr(-critical * math.sqrt(g / (g - 1))))
     low, high = np.quantile(replicates[np.isfinite(replicates)], [tail, 1 - tail]).tolist()
-    arm = _unseen(sums, critical)
+    arm = 0.0 if sums.counted else _unseen(sums, critical, _UNSEEN_MOVE)
     noted = "" if sums.counted else ", no shorter than the score bound on images that move and were not seen"
     bottom, top = _reach(sums)
     return Interval(
@@ -271,17 +276,25 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
     )
 
 
-def _unseen(sums: PatientSums, critical: float) -> float:
-    """Return how far the estimate may lie off for images that move far and were all missed by the sample.
+def _unseen(sums: PatientSums, critical: float, move: float, together: float = 0.5) -> float:
+    """Return how far the estimate may lie off for images that move by `move` and were all missed by the sample.
 
     No bootstrap knows of them, nor, where all that was seen moves little, a score interval on effective counts: of 15 films of
     which a tenth would move by 0.6, it was too short in a fifth of samples. Counts need no such bound.
+
+    Parameters
+    ----------
+    sums : PatientSums
+    critical : float
+        Student's quantile over all patients.
+    move : float
+        Of one image, in the measure's unit.
+    together : float
+        Share of a patient's images that move along with one of them.
     """
-    if sums.counted:
-        return 0.0
-    # Half of the images of a patient would move along with another, as for the design effect of few carriers.
-    n = float(sums.sizes.sum()) / (1 + (float(np.square(sums.sizes).sum() / sums.sizes.sum()) - 1) / 2)
-    return _UNSEEN_MOVE * critical**2 / (n + critical**2)
+    images_a_patient = max(1.0, float(np.square(sums.sizes).sum() / sums.sizes.sum()))
+    n = float(sums.sizes.sum()) / (1 + together * (images_a_patient - 1))
+    return move * critical**2 / (n + critical**2)
 
 
 def _few_words(sums: PatientSums, carried: float) -> str:

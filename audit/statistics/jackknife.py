@@ -1,7 +1,9 @@
 """Intervals of what is no mean over images (AUC, ECE, ratios): Student's t over what each patient adds to the estimate.
 
 What patients add is skewed: an AUC falls by a few images that stand far from where they belong. Its skewness is taken away
-before the statistic is held against Student's t (`audit.statistics.skewness`). `benchmarks/interval_coverage.py` prints the coverage.
+before the statistic is held against Student's t (`audit.statistics.skewness`). Near its ceiling that is not enough, for the sample
+may have missed them: an AUC's interval reaches as far as the one that is made on the scale of log odds.
+`benchmarks/interval_coverage.py` prints the coverage.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import expit, logit, stdtr, stdtrit
 
 from audit.statistics.intervals import FEW_CARRIERS, Interval
 from audit.statistics.power import detectable_shift
@@ -47,6 +49,8 @@ class PatientInfluence:
     """What the sum of squared influences underestimates the variance by; None for g / (g - 1)."""
     freedom: float | None = None
     """Degrees of freedom of the standard error; None for g - 1. Below 1 nothing is known."""
+    on_log_odds: bool = False
+    """Whether the interval reaches as far as the one made on the scale of log odds: for what lies in [0, 1], near 1."""
     enough: float = FEW_CARRIERS
     """Effective patients from which the standard error is trusted."""
 
@@ -102,9 +106,14 @@ def jackknife_interval(sample: PatientInfluence, level: float) -> Interval:
         why = f", but no shorter than the score bound: {sample.carriers:.1f} effective patients carry it"
     below, above = (error * with_skewness(t, sample.skewness) for t in (critical, -critical))
     statistic = without_skewness(sample.estimate / error, sample.skewness) if error > 0 else 0.0
+    low, high = sample.estimate - max(below, unseen), sample.estimate + max(-above, unseen)
+    if sample.on_log_odds and 0 < sample.estimate < 1:
+        middle, arm = logit(sample.estimate), critical * error / (sample.estimate * (1 - sample.estimate))
+        low, high = min(low, float(expit(middle - arm))), max(high, float(expit(middle + arm)))
+        why = f" or, where that is longer, on log odds{why}"
     return Interval(
-        low=max(low_end, sample.estimate - sample.bias[1] - max(below, unseen)),
-        high=min(high_end, sample.estimate - sample.bias[0] + max(-above, unseen)),
+        low=max(low_end, low - sample.bias[1]),
+        high=min(high_end, high - sample.bias[0]),
         p=float(2 * stdtr(freedom, -abs(statistic))),
         minimum_detectable=detectable_shift(max(error, unseen / critical), critical),
         method=f"Student's t over {g} patients, {freedom:.0f} degrees of freedom, corrected for a skewness of "

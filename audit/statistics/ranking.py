@@ -128,6 +128,7 @@ def auc_influences(
             bounds=bounds,
             kind=_KIND,
             enough=_ENOUGH,
+            on_log_odds=plain,
             widening=widening,
             freedom=freedom,
         )
@@ -141,6 +142,7 @@ def auc_influences(
         bounds=bounds,
         kind=_KIND,
         enough=_ENOUGH,
+        on_log_odds=plain,
         # Classes are correlated in ways that these numbers do not show: the most careful of them holds.
         widening=max(one.widening for one in each if one.widening is not None),
         freedom=min(one.freedom for one in each if one.freedom is not None),
