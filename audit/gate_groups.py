@@ -13,11 +13,31 @@ from audit.words import MAX_WORDS, may_be_personal, normal_string
 
 _WORD = "word="
 _SITE = "site="
+_EVERY = "*"
+_JUDGED = ("class=", _WORD)
+"""What `*` alone stands for: the groups of which shortcut sensitivity is judged."""
 
 
 def normal_group(group: str) -> str:
     """Return a group's name as effects carry it: strings of films are compared in capitals, single blanks between words."""
     return _WORD + normal_string(group.removeprefix(_WORD)) if group.startswith(_WORD) else group
+
+
+def is_pattern(group: str) -> bool:
+    """Say whether a rule's group stands for every group of a kind: `column=*`, or `*` for every class and word."""
+    return group == _EVERY or group.endswith(f"={_EVERY}")
+
+
+def covers(asked: str, group: str) -> bool:
+    """Say whether a rule that asks for a group, or for every group of a kind, looks at this one."""
+    if asked == _EVERY:
+        return group.startswith(_JUDGED)
+    return group.startswith(asked.removesuffix(_EVERY)) if is_pattern(asked) else group == asked
+
+
+def looks_at(asked: str, effect: Effect) -> bool:
+    """Say whether a rule's group is that of an effect; `*` is about what is judged, not about what is merely told."""
+    return covers(asked, effect.group) and (asked != _EVERY or effect.family == "declared")
 
 
 def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, known: Collection[str]) -> None:
@@ -41,7 +61,7 @@ def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, k
         If a word is asked for under a condition that is not told by words.
     """
     if not group.startswith(_WORD):
-        if known and group not in known:
+        if known and group != _EVERY and not any(covers(group, name) for name in known):
             raise UnknownNameError(f"group (gate rule {rule_id!r})", group, known)
         return
     told = [c.name for c in suite.conditions if _is_told_by_word(c)]
@@ -60,23 +80,29 @@ def _is_told_by_word(condition: Condition) -> bool:
 
 def may_be_absent(group: str) -> bool:
     """Say whether a run may rightly have no effect of such a group: words and sites are told of enough patients only."""
-    return group.startswith((_WORD, _SITE))
+    return is_pattern(group) or group.startswith((_WORD, _SITE))
 
 
 def edits_without_group(group: str, effects: Iterable[Effect]) -> frozenset[str]:
     """Return the conditions that are rightly not told by such a group: only edits that take text away are told by word.
 
-    Empty where no condition is told by word, for then all of them have too few films with any.
+    Empty where no condition is told by it, for then all of them have too few films with any.
     """
-    if not group.startswith(_WORD):
+    if not group.startswith(_WORD) and group != _EVERY:
         return frozenset()
+    kind = group if group == _EVERY else f"{_WORD}{_EVERY}"
     everything = list(effects)
-    told = {e.condition for e in everything if e.group.startswith(_WORD)}
+    told = {e.condition for e in everything if looks_at(kind, e)}
     return frozenset(e.condition for e in everything if e.condition not in told) if told else frozenset()
 
 
 def why_absent(group: str) -> str:
     """Say why a run has no effect of a group that its rules name."""
+    if is_pattern(group):
+        kind = "class or word" if group == _EVERY else group.partition("=")[0]
+        return (
+            f"no {kind} is told here: none is on the films of {MIN_GROUP_PATIENTS} patients, or it has no such figure"
+        )
     if not group.startswith(_WORD):
         return f"too few patients of {group}: fewer than {MIN_GROUP_PATIENTS}"
     if may_be_personal(group):

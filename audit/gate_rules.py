@@ -10,12 +10,12 @@ from typing import Any, Literal
 from audit.conditions import Suite
 from audit.errors import UnknownNameError, UsageError
 from audit.gate_groups import check_group, normal_group
+from audit.results import Policy
 from audit.statistics.comparison import COMPARED
 from audit.statistics.measures import MEASURES
 
 DEFAULT_METRICS = ("shortcut_sensitivity", "sufficiency")
 """What the default rules limit."""
-Policy = Literal["block", "fail", "pass"]
 Operator = Literal["<=", ">="]
 Against = Literal["limit", "baseline"]
 Correction = Literal["holm", "none"]
@@ -27,7 +27,7 @@ _LIMITS: Mapping[str, tuple[Operator, Against]] = {
     "max_increase": ("<=", "baseline"),
     "max_decrease": (">=", "baseline"),
 }
-_RULE_KEYS = ("id", "metric", "where", *_LIMITS, "level", "evidence", "reason")
+_RULE_KEYS = ("id", "metric", "where", *_LIMITS, "level", "evidence", "inconclusive", "reason")
 _WHERE_KEYS = ("condition", "group")
 _LARGEST_LIMIT = 1e6
 _POLICIES = ("block", "fail", "pass")
@@ -53,11 +53,13 @@ class Rule:
     condition: str | None = None
     """Condition it looks at; None for every edit that has the measure."""
     group: str = "all"
-    """`all`, `column=value`, or `word=STRING` in capitals."""
+    """`all`, `column=value`, `word=STRING` in capitals; or every group of a kind: `column=*`, or `*` for classes and words."""
     level: Literal["error", "warn"] = "error"
     """A warning never changes the run's status."""
     evidence: Evidence = "interval"
     """interval: the whole interval must lie on one side; point: the estimate alone is held against the limit."""
+    inconclusive: Policy | None = None
+    """What it does where it cannot be decided; None for what the whole gate does."""
     reason: str = ""
     """Why the limit stands, in the words of its author."""
 
@@ -98,9 +100,7 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     if not isinstance(table, Mapping):
         raise UsageError("[gate] must be a table, with its rules as [[gate.rule]] tables.")
     _check_keys("key of [gate]", table, _GATE_KEYS)
-    policy = table.get("inconclusive", "block")
-    if policy not in _POLICIES:
-        raise UnknownNameError("policy for inconclusive gates", str(policy), _POLICIES)
+    policy = _policy(table, "inconclusive gates") or "block"
     min_images = table.get("min_images", 0)
     if not isinstance(min_images, int) or isinstance(min_images, bool) or min_images < 0:
         raise UsageError(f"[gate] min_images must be a whole number from 0, found {min_images!r}.")
@@ -134,7 +134,9 @@ def config_for(
     """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
 
     By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
-    that role, must be at most its tolerance; with a baseline it must not have risen by more than that either.
+    that role, must be at most its tolerance; with a baseline it must not have risen by more than that either. Nor may any
+    class, or the films with any common word, be shown to lie beyond it: a shortcut of few films hides in the mean over all. So
+    few films can seldom show that they do not, which is let through.
 
     Parameters
     ----------
@@ -191,6 +193,17 @@ def config_for(
         )
         for name, metric in measured
     )
+    by_group = Rule(
+        id="shortcut-sensitivity-of-groups",
+        metric="shortcut_sensitivity",
+        operator="<=",
+        limit=tolerances["shortcut_sensitivity"],
+        group="*",
+        inconclusive="pass",
+        reason="No class, and no word's films, may be shown to move more.",
+    )
+    if any(metric == by_group.metric for _, metric in measured):
+        rules += (by_group,)
     return with_rises(replace(config, rules=rules)) if config.baseline else replace(config, rules=rules)
 
 
@@ -210,11 +223,11 @@ def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
 
 
 def with_rises(config: GateConfig) -> GateConfig:
-    """Let the default rules' maxima hold for the rise since the baseline too."""
+    """Let the default rules' maxima over all films hold for the rise since the baseline too."""
     rises = tuple(
         replace(rule, id=f"{rule.id}-rise", against="baseline", reason="It must not have risen since the baseline.")
         for rule in config.rules
-        if rule.against == "limit" and rule.operator == "<=" and rule.metric in DEFAULT_METRICS
+        if rule.against == "limit" and rule.operator == "<=" and rule.metric in DEFAULT_METRICS and rule.group == "all"
     )
     return replace(config, rules=config.rules + rises)
 
@@ -222,6 +235,13 @@ def with_rises(config: GateConfig) -> GateConfig:
 def config_from_plan(plan: Mapping[str, Any]) -> GateConfig:
     """Return the gates that a run was planned with."""
     return GateConfig(rules=tuple(Rule(**row) for row in plan["gates"]), **(plan["gate_policy"] or {}))
+
+
+def _policy(table: Mapping[str, Any], what: str) -> Policy | None:
+    policy: Policy | None = table.get("inconclusive")
+    if policy is not None and policy not in _POLICIES:
+        raise UnknownNameError(f"policy for {what}", str(policy), _POLICIES)
+    return policy
 
 
 def _check_keys(kind: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -260,6 +280,11 @@ def _rule(row: Mapping[str, Any]) -> Rule:
     if not isinstance(where, Mapping) or not all(isinstance(value, str) for value in where.values()):
         raise UsageError(f'Gate rule {name!r}: where must look like {{ condition = "...", group = "..." }}.')
     _check_keys(f"key of `where` in gate rule {name!r}", where, _WHERE_KEYS)
+    if where.get("group") == "*" and metric != "shortcut_sensitivity":
+        raise UsageError(
+            f'Gate rule {name!r}: group = "*" stands for the classes and words of which shortcut_sensitivity is judged; '
+            f'for {metric} write group = "class=*", or another column.'
+        )
     level = row.get("level", "error")
     if level not in _LEVELS:
         raise UnknownNameError(f"level (gate rule {name!r})", str(level), _LEVELS)
@@ -276,6 +301,7 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         group=normal_group(where.get("group", "all")),
         level=level,
         evidence=evidence,
+        inconclusive=_policy(row, f"an inconclusive gate rule {name!r}"),
         reason=str(row.get("reason", "")),
     )
 

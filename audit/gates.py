@@ -1,41 +1,25 @@
 """Effects + rules -> verdict: a gate passes or fails only when the whole interval lies on one side of the limit.
 
-A rule is judged on the placebo-controlled effect where the condition has a placebo, else on the raw one. Too few
-images, a condition that was applied nowhere, or an interval that straddles the limit is *inconclusive*, never a pass; a
-rule that matches no effect is a mistake in the configuration (exit code 2).
+Too few images, a condition that was applied nowhere, or an interval that straddles the limit is *inconclusive*, never a pass.
+A rule for every group of a kind is one gate: it fails if any of them does, and passes if all of them do.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from audit.errors import UnknownNameError, UsageError
 from audit.gate_correction import Claim, Limits, widen_by_holm
-from audit.gate_groups import edits_without_group, may_be_absent, why_absent
-from audit.gate_rules import Correction, GateConfig, Policy, Rule
+from audit.gate_matches import Compare, Match, match_rules
+from audit.gate_rules import Correction, GateConfig, Rule
 from audit.results import Effect, GateResult, Status, Verdict
 from audit.statistics.power import patients_to_decide
+from audit.words import shown_string
 
-Compare = Callable[[str, str, str], "Effect | str"]
-"""(condition, metric, group) -> how much larger it is than in the baseline, or why that cannot be said."""
-NO_BASELINE = "no baseline is named; give --baseline RUN or FILE, or baseline in [gate]"
-"""Why a rule against the baseline is inconclusive where there is none."""
 EXIT_CODES: Mapping[Status, int] = {"pass": 0, "not gated": 0, "fail": 1, "inconclusive": 3}
 """Exit code of a completed and judged run."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Match:
-    """One rule at one place."""
-
-    name: str
-    rule: Rule
-    effect: Effect
-    why_not: str
-    """Why there is nothing to compare with; empty where there is."""
 
 
 def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None = None) -> Verdict:
@@ -46,7 +30,8 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None
     effects : sequence of Effect
         The run's effects.
     config : GateConfig
-        The rules. Without a condition, a rule is applied to every edit that has its measure, one result each.
+        The rules. Without a condition, a rule is applied to every edit that has its measure, one result each; for every
+        group of a kind it gives one result, of the place that decides.
     compare : callable, optional
         What rules against the baseline ask; without it they are inconclusive.
 
@@ -55,28 +40,24 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None
     UsageError
         If a rule matches no effect.
     """
-    matches = [match for rule in config.rules for match in _matched(rule, effects, compare)]
-    twice = sorted(name for name, n in Counter(match.name for match in matches).items() if n > 1)
-    if twice:
-        raise UsageError(
-            f"Two gates are called {twice[0]!r}: a rule's id, and another's with its condition. Rename one."
-        )
+    matches = match_rules(config.rules, effects, compare)
     together = _judged_together(matches, config.correction)
-    gates = [_result(match, config.min_images, sure) for match, sure in zip(matches, together, strict=True)]
+    results = [_result(match, config, sure) for match, sure in zip(matches, together, strict=True)]
+    by_name: dict[str, list[GateResult]] = {}
+    for match, result in zip(matches, results, strict=True):
+        by_name.setdefault(match.name, []).append(result)
+    gates = [_deciding(places) for places in by_name.values()]
     errors = [g for g in gates if g.level == "error"]
-    failed = [g for g in errors if g.status == "fail"]
-    open_gates = [g for g in errors if g.status == "inconclusive"]
+    undecided = {g.undecided for g in errors if g.status == "inconclusive"}
     status: Status
     if not errors:
         status = "not gated"
-    elif failed or (open_gates and config.inconclusive == "fail"):
+    elif "fail" in undecided or any(g.status == "fail" for g in errors):
         status = "fail"
-    elif open_gates and config.inconclusive == "block":
-        status = "inconclusive"
     else:
-        status = "pass"
+        status = "inconclusive" if "block" in undecided else "pass"
     by_interval = not any(_is_exact(match.rule) for match in matches)
-    summary = _summary(status, gates, effects, config.inconclusive, by_interval=by_interval)
+    summary = _summary(status, gates, effects, by_interval=by_interval)
     return Verdict(status=status, summary=summary, gates=tuple(gates))
 
 
@@ -85,62 +66,7 @@ def exit_code(status: Status) -> int:
     return EXIT_CODES[status]
 
 
-def _matches(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
-    """Find one effect for each condition that the rule looks at, the controlled one where there is one."""
-    placebos = {e.placebo for e in effects}
-    if rule.condition is None:
-        candidates = [e for e in effects if e.condition != "clean" and e.condition not in placebos]
-    else:
-        candidates = [e for e in effects if e.condition == rule.condition]
-        if not candidates:
-            raise UnknownNameError(f"condition (gate rule {rule.id!r})", rule.condition, {e.condition for e in effects})
-    candidates = [e for e in candidates if e.measure == rule.metric]
-    groups = {e.group for e in effects}
-    if rule.group not in groups and not may_be_absent(rule.group):
-        raise UnknownNameError(f"group (gate rule {rule.id!r})", rule.group, groups)
-    chosen: dict[str, Effect] = {}
-    for effect in candidates:
-        if effect.group == rule.group and (effect.placebo is not None or effect.condition not in chosen):
-            chosen[effect.condition] = effect
-    if chosen or any(e.group == "all" for e in candidates):
-        # A group of too few patients has no entry; that is never a pass.
-        untold = edits_without_group(rule.group, effects) if rule.condition is None else frozenset()
-        for effect in candidates:
-            if effect.condition not in chosen and effect.condition not in untold:
-                chosen[effect.condition] = _too_few(effect, rule.group)
-    if not chosen:
-        places = sorted({e.condition for e in effects if e.measure == rule.metric})
-        raise UsageError(
-            f"Gate rule {rule.id!r} matches no effect: {rule.metric} is not measured under "
-            f"{rule.condition or 'any edit'}. It is measured under: {', '.join(places) or 'no condition of this run'}. "
-            'Say which with where = { condition = "..." }.'
-        )
-    return list(chosen.values())
-
-
-def _too_few(effect: Effect, group: str) -> Effect:
-    why = f"no estimate: {why_absent(group)}"
-    empty = replace(effect, group=group, estimate=None, low=None, high=None, n_images=0, n_patients=0, method=why)
-    return replace(empty, simultaneous_low=None, simultaneous_high=None)
-
-
-def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | None) -> list[_Match]:
-    """Find what a rule is held against, at each place; what cannot be compared is never a pass."""
-    places = _matches(rule, effects)
-    found: list[_Match] = []
-    for effect in places:
-        # Named by its condition wherever it may have several: else a further edit would give an old gate another name.
-        name, why_not = rule.id if rule.condition is not None else f"{rule.id}-{effect.condition}", ""
-        if rule.against == "baseline":
-            changed = compare(effect.condition, rule.metric, rule.group) if compare else NO_BASELINE
-            if isinstance(changed, str):
-                why_not, changed = changed, replace(effect, estimate=None, low=None, high=None, method=changed)
-            effect = changed
-        found.append(_Match(name=name, rule=rule, effect=effect, why_not=why_not))
-    return found
-
-
-def _judged_together(matches: Sequence[_Match], correction: Correction) -> list[Limits | None]:
+def _judged_together(matches: Sequence[Match], correction: Correction) -> list[Limits | None]:
     """Return the interval that a failure rests on, for each match; None where there is none.
 
     A pass stands for itself, but that any rule of a run fails without reason must be rare. Declared effects carry an interval
@@ -186,9 +112,9 @@ def _is_exact(rule: Rule) -> bool:
     return rule.evidence == "point" or rule.metric == "max_abs_probability_change"
 
 
-def _result(match: _Match, min_images: int, sure: Limits | None) -> GateResult:
+def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult:
     rule, effect = match.rule, match.effect
-    status, why = _compare(rule, effect, min_images, sure)
+    status, why = _compare(rule, effect, config.min_images, sure)
     if match.why_not:
         why = f"Not comparable: {match.why_not}."
     beyond = f" beyond {effect.placebo}" if effect.placebo is not None else ""
@@ -196,7 +122,7 @@ def _result(match: _Match, min_images: int, sure: Limits | None) -> GateResult:
     return GateResult(
         id=match.name,
         metric=rule.metric,
-        where=f"{effect.condition}{beyond}, {effect.group}{change}",
+        where=f"{effect.condition}{beyond}, {shown_string(effect.group)}{change}",
         operator=rule.operator,
         expected=rule.limit,
         actual=effect.estimate,
@@ -207,6 +133,30 @@ def _result(match: _Match, min_images: int, sure: Limits | None) -> GateResult:
         status=status,
         reason=why if match.why_not else f"{why} {rule.reason}".strip(),
         rule=rule.id,
+        undecided=rule.inconclusive or config.inconclusive,
+    )
+
+
+def _deciding(places: Sequence[GateResult]) -> GateResult:
+    """Return the place that decides a rule for every group of a kind: the furthest of those of the worst outcome."""
+    if len(places) == 1:
+        return places[0]
+    of = {status: [p for p in places if p.status == status] for status in ("fail", "inconclusive", "pass")}
+    worst = of["fail"] or of["inconclusive"] or of["pass"]
+
+    def beyond(place: GateResult) -> float:
+        if place.actual is None:
+            return -math.inf
+        return place.actual - place.expected if place.operator == "<=" else place.expected - place.actual
+
+    counts = ", ".join(
+        f"{len(found)} {word}"
+        for found, word in zip(of.values(), ("beyond", "undecided", "within"), strict=True)
+        if found
+    )
+    furthest = max(worst, key=beyond)
+    return replace(
+        furthest, reason=f"{furthest.where}: {furthest.reason} It is the furthest of {len(places)} places: {counts}."
     )
 
 
@@ -245,20 +195,19 @@ def _compare(
     return "inconclusive", f"{words} holds the limit {rule.limit:g}; {more} ({effect.n_patients} now)."
 
 
-def _summary(
-    status: Status, gates: Sequence[GateResult], effects: Sequence[Effect], policy: Policy, *, by_interval: bool
-) -> str:
+def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effect], *, by_interval: bool) -> str:
     if status == "not gated":
         return "Not gated: " + ("the rules are warnings only." if gates else "no rule was given.")
     errors = [g for g in gates if g.level == "error"]
     failed = [g.id for g in errors if g.status == "fail"]
-    undecided = [g.id for g in errors if g.status == "inconclusive"]
     parts = []
     if failed:
         parts.append(f"{len(failed)} of {len(errors)} rules failed ({', '.join(failed)})")
-    if undecided:
-        fate = {"block": "", "fail": ", which counts as a failure", "pass": ", which is let through"}[policy]
-        parts.append(f"{len(undecided)} of {len(errors)} could not be decided ({', '.join(undecided)}){fate}")
+    fates = {"block": "", "fail": ", which counts as a failure", "pass": ", which is let through"}
+    for policy, fate in fates.items():
+        undecided = [g.id for g in errors if g.status == "inconclusive" and g.undecided == policy]
+        if undecided:
+            parts.append(f"{len(undecided)} of {len(errors)} could not be decided ({', '.join(undecided)}){fate}")
     if not parts:
         parts.append(f"all {len(errors)} rules hold{', shown by the whole interval' if by_interval else ''}")
     floors = [e.minimum_detectable for e in effects if e.tolerance is not None and e.minimum_detectable is not None]

@@ -54,13 +54,12 @@ class AuditedRun(pytest.Collector):
         baseline = self.config.getoption("--audit-baseline")
         try:
             table = load_settings({}, self.config.invocation_params.dir).gate
-            verdict, policy = rejudge(self.path, table, None if baseline is None else Path(baseline))
+            verdict = rejudge(self.path, table, None if baseline is None else Path(baseline))
         except AuditError as error:
             raise pytest.UsageError(f"{_OPTION} {self.name}: {error}") from error
         for gate in verdict.gates:
             item: GateItem = GateItem.from_parent(self, name=gate.id)
             item.gate = gate
-            item.undecided_blocks = policy != "pass"
             yield item
 
 
@@ -69,8 +68,6 @@ class GateItem(pytest.Item):
 
     gate: GateResult
     """The judged gate."""
-    undecided_blocks: bool
-    """False where an undecided gate is let through."""
 
     def runtest(self) -> None:
         """Pass, fail, skip or fail as expected, as the gate was judged."""
@@ -79,7 +76,7 @@ class GateItem(pytest.Item):
             return
         if gate.level == "warn":
             pytest.xfail(gate.reason)
-        if gate.status == "inconclusive" and not self.undecided_blocks:
+        if gate.status == "inconclusive" and gate.undecided == "pass":
             pytest.skip(gate.reason)
         raise GateNotPassedError(f"{gate.status}: {gate.where}: {gate.reason}")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from audit.baseline import Baseline
 from audit.errors import UnknownNameError, UsageError
+from audit.gate_groups import is_pattern
 from audit.gate_rules import (
     GateConfig,
-    Policy,
     check_baseline_is_used,
     config_from_plan,
     rules_from_config,
@@ -23,7 +23,7 @@ from audit.results import Verdict, effect_from_json
 from audit.store import RunFolder, check_run
 
 
-def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None = None) -> tuple[Verdict, Policy]:
+def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None = None) -> Verdict:
     """Judge a finished run.
 
     Parameters
@@ -37,8 +37,8 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
 
     Returns
     -------
-    tuple of (Verdict, str)
-        The judgement, and what an undecided rule does.
+    Verdict
+        The judgement.
 
     Raises
     ------
@@ -61,12 +61,14 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
         config = _using_baseline(config, earlier, written=bool(config.rules is not planned.rules))
     compare = None if earlier is None else Baseline(read_finished(path), earlier).change
     effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
-    return judge(effects, config, compare), config.inconclusive
+    return judge(effects, config, compare)
 
 
 def _check_sites(run: RunFolder, config: GateConfig) -> None:
     """Refuse sites that no image of the run has: of one with too few patients no effect is told, so effects do not know it."""
-    asked = {rule.group: rule.id for rule in config.rules if rule.group.startswith("site=")}
+    asked = {
+        rule.group: rule.id for rule in config.rules if rule.group.startswith("site=") and not is_pattern(rule.group)
+    }
     if not asked:
         return
     known = {f"site={row['site']}" for row in run.read_rows("records.parquet", ["site"])}

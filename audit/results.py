@@ -18,6 +18,9 @@ SCHEMA_VERSION = 1
 EffectVerdict = Literal["sensitive", "robust", "inconclusive", "descriptive"]
 EffectFamily = Literal["declared", "exploratory", "none"]
 Status = Literal["pass", "fail", "inconclusive", "not gated"]
+Policy = Literal["block", "fail", "pass"]
+Weight = Literal["none", "note", "warning", "error"]
+_UNDECIDED: Mapping[Policy, Weight] = {"block": "warning", "fail": "error", "pass": "note"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +228,26 @@ class GateResult:
     """Why, in words, and what would decide it."""
     rule: str = ""
     """Id of the rule in the configuration; a rule for several conditions gives a result for each."""
+    undecided: Policy = "block"
+    """What it does to the run's status where it is inconclusive and of level error: block, fail, or pass (let through)."""
+
+    @property
+    def weight(self) -> Weight:
+        """How heavily a CI must take it: an error fails the run, a warning leaves it undecided, a note changes nothing."""
+        if self.status == "pass":
+            return "none"
+        if self.level == "warn":
+            return "note"
+        if self.status == "fail":
+            return "error"
+        return _UNDECIDED[self.undecided]
+
+    @property
+    def outcome(self) -> str:
+        """The judgement in words: its status, and whether it is let through."""
+        if self.weight != "note":
+            return self.status
+        return f"{self.status} ({'warning only' if self.level == 'warn' else 'let through'})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from audit.results import Verdict, to_json
 from audit.rule_lines import RuleLine
 from reports.sarif import fingerprint
 
-_SEVERITIES = {("fail", "error"): "critical", ("inconclusive", "error"): "major", ("fail", "warn"): "minor"}
+_SEVERITIES = {"error": "critical", "warning": "major", "note": "info"}
 
 
 def code_quality_document(verdict: Verdict, places: Mapping[str, RuleLine]) -> bytes:
@@ -32,7 +32,7 @@ def code_quality_document(verdict: Verdict, places: Mapping[str, RuleLine]) -> b
                 "check_name": f"audit/{gate.rule or gate.id}",
                 # Findings with one fingerprint are merged, so it names the gate, not only the rule.
                 "fingerprint": fingerprint(gate),
-                "severity": _SEVERITIES.get((gate.status, gate.level), "info"),
+                "severity": "minor" if (gate.status, gate.level) == ("fail", "warn") else _SEVERITIES[gate.weight],
                 "location": {"path": place.file, "lines": {"begin": place.line}},
             }
         )

@@ -23,7 +23,7 @@ def annotate(verdict: Verdict, places: Mapping[str, RuleLine]) -> list[str]:
         Rule id -> its line.
     """
     found: list[str] = []
-    for kind in ("error", "warning"):
+    for kind in ("error", "warning", "notice"):
         told = sorted((g for g in verdict.gates if _kind(g) == kind), key=lambda g: (_ORDER[g.status], g.id))
         if not told:
             continue
@@ -47,7 +47,7 @@ def step_summary(verdict: Verdict, model: str) -> str:
     """
     rows = [
         f"| {_cell(g.id)} | {_cell(g.where)} | {g.metric} {_cell(g.operator)} {g.expected:g} | {_figures(g)} | {g.n_images} "
-        f"| {g.status}{'' if g.level == 'error' else ' (warning only)'} |"
+        f"| {g.outcome} |"
         for g in sorted(verdict.gates, key=lambda g: (_ORDER.get(g.status, 2), g.id))
     ]
     head = ["| gate | where | rule | estimate | images | outcome |", "|---|---|---|---|---|---|"] if rows else []
@@ -56,9 +56,8 @@ def step_summary(verdict: Verdict, model: str) -> str:
 
 
 def _kind(gate: GateResult) -> str:
-    if gate.status == "pass":
-        return ""
-    return "error" if gate.status == "fail" and gate.level == "error" else "warning"
+    told_beside = "warning" if gate.level == "warn" else "notice"
+    return {"none": "", "note": told_beside, "warning": "warning", "error": "error"}[gate.weight]
 
 
 def _command(kind: str, gate: GateResult, place: RuleLine) -> str:

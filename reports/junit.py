@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from audit.files import write_atomically
-from audit.results import Verdict
+from audit.results import GateResult, Verdict
 from reports.runfolder import read_run
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -17,43 +17,45 @@ def render_junit(path: Path) -> Path:
     """Write `junit.xml` of a finished run into its folder."""
     run = read_run(path)
     target = path / "junit.xml"
-    policy = (run.plan["gate_policy"] or {}).get("inconclusive", "block")
-    write_atomically(target, junit_document(run.verdict, run.plan["model"]["name"], undecided_blocks=policy != "pass"))
+    write_atomically(target, junit_document(run.verdict, run.plan["model"]["name"]))
     return target
 
 
-def junit_document(verdict: Verdict, model: str, *, undecided_blocks: bool = True) -> bytes:
+def junit_document(verdict: Verdict, model: str) -> bytes:
     """Write gates as JUnit's XML.
 
     Parameters
     ----------
     verdict : Verdict
-        A failed gate is a failure, an undecided one an error; a warning passes with its text.
+        A failed gate is a failure; an undecided one an error, or skipped where it is let through; a warning passes with its
+        text.
     model : str
         Name of the network.
-    undecided_blocks : bool
-        False where an undecided gate is let through: then it is skipped.
     """
-    blocking = [g for g in verdict.gates if g.level == "error"]
-    undecided = sum(g.status == "inconclusive" for g in blocking)
+    kinds = [_kind(gate) for gate in verdict.gates]
     suite = ET.Element(
         "testsuite",
         name=_clean(f"audit {model}"),
         tests=str(len(verdict.gates)),
-        failures=str(sum(g.status == "fail" for g in blocking)),
-        errors=str(undecided if undecided_blocks else 0),
-        skipped=str(0 if undecided_blocks else undecided),
+        failures=str(kinds.count("failure")),
+        errors=str(kinds.count("error")),
+        skipped=str(kinds.count("skipped")),
     )
-    for gate in verdict.gates:
+    for gate, kind in zip(verdict.gates, kinds, strict=True):
         case = ET.SubElement(suite, "testcase", classname="audit.gate", name=_clean(gate.id))
-        if gate.status != "pass" and gate.level == "error":
-            kind = "failure" if gate.status == "fail" else "error" if undecided_blocks else "skipped"
+        if kind:
             message = _clean(f"{gate.metric} {gate.operator} {gate.expected:g}")
             ET.SubElement(case, kind, message=message).text = _clean(gate.reason)
         else:
             ET.SubElement(case, "system-out").text = _clean(gate.reason)
     document: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
     return document
+
+
+def _kind(gate: GateResult) -> str:
+    """Return the element that a gate's outcome is told by; empty for a pass."""
+    let_through = "" if gate.level == "warn" else "skipped"
+    return {"none": "", "note": let_through, "warning": "error", "error": "failure"}[gate.weight]
 
 
 def _clean(text: str) -> str:

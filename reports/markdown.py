@@ -21,7 +21,7 @@ def render_markdown(path: Path) -> Path:
         lines += ["", "| gate | limit | estimate | n | outcome |", "|---|---|---|---|---|"]
         for gate in run.verdict.gates:
             interval = f"{number(gate.actual)} [{number(gate.low)}, {number(gate.high)}]"
-            cells = (gate.id, f"{gate.operator} {gate.expected:g}", interval, str(gate.n_images), gate.status)
+            cells = (gate.id, f"{gate.operator} {gate.expected:g}", interval, str(gate.n_images), gate.outcome)
             lines.append("| " + " | ".join(cell.translate(SPECIAL) for cell in cells) + " |")
     target = path / "summary.md"
     write_atomically(target, ("\n".join(lines) + "\n").encode())

@@ -10,15 +10,14 @@ from audit.results import GateResult, Verdict, to_json
 from audit.rule_lines import RuleLine
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-_LEVELS = {("fail", "error"): "error", ("inconclusive", "error"): "warning"}
 
 
 def sarif_document(verdict: Verdict, places: Mapping[str, RuleLine], tool_version: str) -> bytes:
     """Write gates as a SARIF log.
 
-    A failed rule is an error, an undecided one a warning, what is only a warning a note; a passed one gives no result, so that
-    its alert is closed. The fingerprint holds the rule, metric and place, not the figures: an alert stays the same
-    alert while its figures move.
+    A failed rule is an error, an undecided one a warning, what changes nothing a note; a passed one gives no result, so that
+    its alert is closed. The fingerprint holds the gate's id and metric, not the figures: an alert stays the same alert while its
+    figures move.
 
     Parameters
     ----------
@@ -55,8 +54,8 @@ def sarif_document(verdict: Verdict, places: Mapping[str, RuleLine], tool_versio
 
 
 def fingerprint(gate: GateResult) -> str:
-    """Return what names a gate over time: its id, metric and place, without figures."""
-    return hashlib.sha256(f"{gate.id}\0{gate.metric}\0{gate.where}".encode()).hexdigest()
+    """Return what names a gate over time: its id (with the condition, where a rule has several) and metric, without figures."""
+    return hashlib.sha256(f"{gate.id}\0{gate.metric}".encode()).hexdigest()
 
 
 def _rule(name: str, gate: GateResult) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def _result(gate: GateResult, places: Mapping[str, RuleLine], index: int) -> dic
     return {
         "ruleId": rule,
         "ruleIndex": index,
-        "level": _LEVELS.get((gate.status, gate.level), "note"),
+        "level": gate.weight,
         "message": {"text": f"{gate.id}: {gate.status}. {gate.reason}"},
         "locations": [
             {

@@ -44,7 +44,7 @@ def render_terminal(run: RunView, console: Console) -> None:
     console.print(Text(headline(run)))
     console.print(Text(reach(run)))
     for gate in run.verdict.gates:
-        console.print(Text(f"gate {gate.id}: {gate.status}"))
+        console.print(Text(f"gate {gate.id}: {gate.outcome}"))
     console.print(Text(f"{run.verdict.status.upper()}", style="bold"))
 
 

@@ -64,6 +64,7 @@ def test_json_is_one_object_and_nothing_else(audit: Audit, asked: list[object]) 
         "shortcut-sensitivity-look-other-source",
         "sufficiency-marker-only",
         "sufficiency-border-only",
+        "shortcut-sensitivity-of-groups",
     }
     assert Path(document["report"]).is_file()
     assert err == ""

@@ -115,9 +115,26 @@ def test_junit_skips_what_is_let_through() -> None:
         "1",
         "0",
     )
-    suite = ET.fromstring(junit_document(VERDICT, "C", undecided_blocks=False))
+    let_through = replace(VERDICT, gates=tuple(replace(g, undecided="pass") for g in GATES))
+    suite = ET.fromstring(junit_document(let_through, "C"))
     assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("1", "0", "1")
     assert suite.find("testcase[@name='text-paste']/skipped") is not None
+    counted = replace(VERDICT, gates=tuple(replace(g, undecided="fail") for g in GATES))
+    suite = ET.fromstring(junit_document(counted, "C"))
+    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("2", "0", "0")
+
+
+def test_what_is_let_through_is_a_note_everywhere() -> None:
+    let_through = replace(VERDICT, gates=tuple(replace(g, undecided="pass") for g in GATES))
+    results = json.loads(sarif_document(let_through, PLACES, "1.0"))["runs"][0]["results"]
+    assert [r["level"] for r in results] == ["error", "note", "note"]
+    assert [f["severity"] for f in json.loads(code_quality_document(let_through, PLACES))] == [
+        "critical",
+        "info",
+        "minor",
+    ]
+    assert [line.split(" ")[0] for line in annotate(let_through, PLACES)] == ["::error", "::warning", "::notice"]
+    assert "inconclusive (let through)" in step_summary(let_through, "C")
 
 
 CONFIG = '''[run]

@@ -285,7 +285,9 @@ def test_defaults_limit_every_edit_with_a_placebo() -> None:
     config = config_for(None, suite, {"shortcut_sensitivity": 0.05}, asked=True)
     assert config is not None
     edits = [c.name for c in suite.conditions if c.role == "edit" and c.placebo]
-    assert [(r.condition, r.limit, r.operator) for r in config.rules] == [(name, 0.05, "<=") for name in edits]
+    assert [(r.condition, r.limit, r.operator) for r in config.rules[:-1]] == [(name, 0.05, "<=") for name in edits]
+    groups = config.rules[-1]
+    assert (groups.condition, groups.group, groups.limit, groups.inconclusive) == (None, "*", 0.05, "pass")
     bare = replace(suite, conditions=tuple(c for c in suite.conditions if c.role == "clean"))
     nowhere = {"rule": [{**TABLE, "where": {"group": "class=covidd"}}]}
     with pytest.raises(UnknownNameError, match="Did you mean 'class=covid'"):

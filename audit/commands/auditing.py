@@ -89,8 +89,8 @@ def gate(
                 f"{name} lies in the run folder, which would no longer be as it was left. In there only {', '.join(sorted(RENDERED))} "
                 "may be written; choose such a name, or another folder."
             )
-    verdict, policy = rejudge(path, table, baseline)
-    _write_outputs(verdict, outputs, RunFolder(path).read_json("plan.json")["model"]["name"], policy)
+    verdict = rejudge(path, table, baseline)
+    _write_outputs(verdict, outputs, RunFolder(path).read_json("plan.json")["model"]["name"])
     if as_json:
         _print_json(path, verdict, path / "report.html", exit_code(verdict.status))
     else:
@@ -101,7 +101,7 @@ def gate(
     return exit_code(verdict.status)
 
 
-def _write_outputs(verdict: Verdict, outputs: GateOutputs, model: str, policy: str) -> None:
+def _write_outputs(verdict: Verdict, outputs: GateOutputs, model: str) -> None:
     from audit.rule_lines import find_rule_lines
     from reports.code_quality import code_quality_document
     from reports.github import annotate, step_summary
@@ -109,7 +109,7 @@ def _write_outputs(verdict: Verdict, outputs: GateOutputs, model: str, policy: s
     from reports.sarif import sarif_document
 
     if outputs.junit is not None:
-        write_atomically(outputs.junit, junit_document(verdict, model, undecided_blocks=policy != "pass"))
+        write_atomically(outputs.junit, junit_document(verdict, model))
     if outputs.sarif is None and outputs.code_quality is None and not outputs.github:
         return
     places = find_rule_lines([g.rule for g in verdict.gates], Path())
