@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from audit.results import Effect
 from reports.words import estimate, number
@@ -178,6 +179,7 @@ def dots(
             longer = f"{axis_lines[-1]} {word}".strip()
             axis_lines[-1:] = [longer] if text_px(longer) <= shape.width else [axis_lines[-1], word]
         bottom = _TOP_PX + shape.row * len(rows)
+        ticks = tick_values(*span, shape.most_ticks)
         return Dots(
             title=title,
             axis=tuple(axis_lines),
@@ -203,7 +205,7 @@ def dots(
                     zip(names, rows, outer, strict=True)
                 )
             ),
-            ticks=tuple((place(v), number(v, 2)) for v in tick_values(*span, shape.most_ticks)),
+            ticks=tuple((place(v), number(v, tick_digits(ticks))) for v in ticks),
             lines=tuple((place(value), kind, text) for value, kind, text in lines),
             band=None if band is None else (place(band[0]), place(band[1])),
             narrow=narrow,
@@ -233,6 +235,12 @@ def tick_values(low: float, high: float, most: int = 7) -> list[float]:
     """Return the round values between two ends that an axis marks, about `most` at most."""
     step = nice_step((high - low) * 7 / most)
     return [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def tick_digits(values: Sequence[float]) -> int:
+    """Return the decimals that tell neighbouring ticks apart, two at least."""
+    step = min((b - a for a, b in pairwise(values)), default=1.0)
+    return max(2, -math.floor(math.log10(step) + 1e-9))
 
 
 def tick_text(value: float) -> str:

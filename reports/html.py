@@ -92,7 +92,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(number=words.number, estimate=words.estimate, shown=shown_string)
+    found.filters.update(number=words.number, signed=words.signed, estimate=words.estimate, shown=shown_string)
     return found
 
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from reports.groups import place, sensitive_groups
 from reports.runfolder import RunView
-from reports.words import estimate, headline, not_applied, reach, source_lines, summary_lines
+from reports.words import estimate, headline, not_applied, reach, signed, source_lines, summary_lines
 
 _STYLE = {"sensitive": "bold red", "robust": "green", "inconclusive": "yellow"}
 _MOST_GROUPS = 8
@@ -83,7 +83,7 @@ def _print_headline(run: RunView, role: str, title: str, console: Console) -> No
             Text(effect.condition),
             Text(str(effect.n_images)),
             Text(estimate(effect)),
-            Text("" if accuracy is None or accuracy.estimate is None else f"{accuracy.estimate:+.3f}"),
+            Text("" if accuracy is None or accuracy.estimate is None else signed(accuracy.estimate)),
             Text("" if flips is None or flips.estimate is None else f"{flips.estimate:.3f}"),
             Text(effect.verdict, style=_STYLE.get(effect.verdict, "")),
         )

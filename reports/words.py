@@ -33,7 +33,15 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "–"
     text = f"{value:.{digits}f}"
-    return "0" if float(text) == 0 and value == 0 else text.replace("-", "−")
+    if float(text) == 0:
+        return "0" if value == 0 else text.removeprefix("-")
+    return text.replace("-", "−")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Return a change with its sign, plus too; none where rounding leaves nothing."""
+    text = number(value, digits)
+    return f"+{text}" if value > 0 and float(f"{value:.{digits}f}") else text
 
 
 def estimate(effect: Effect | None) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reports.cases import MOST_SCORES, scored_classes
-from reports.figures import Dots, effect_forest, shortened, text_px
+from reports.figures import Dots, effect_forest, shortened, text_px, tick_digits, tick_values
 from reports.runfolder import read_run
+from reports.words import number, signed
 
 from .golden.make_report import RUN
 
@@ -67,3 +70,26 @@ def test_few_of_many_classes_stand_under_a_picture() -> None:
     assert scored_classes(case) == ["c00", "c03", "c09", "c10", "c11"]
     assert len(scored_classes(case)) == MOST_SCORES
     assert "unknown" not in scored_classes({**case, "label": "unknown"})
+
+
+@given(st.floats(-5, 5), st.floats(1e-5, 10))
+def test_ticks_next_to_each_other_are_told_apart(low: float, span: float) -> None:
+    values = tick_values(low, low + span)
+    texts = [number(v, tick_digits(values)) for v in values]
+    assert len(set(texts)) == len(texts)
+    assert all(text.count("0") <= 8 for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0.2, 2, "+0.20"),
+        (-0.2, 2, "−0.20"),
+        (-0.001, 2, "0.00"),
+        (0.001, 2, "0.00"),
+        (0.0, 2, "0"),
+        (-0.0004, 4, "−0.0004"),
+    ],
+)
+def test_a_sign_is_left_out_where_rounding_leaves_nothing(value: float, digits: int, text: str) -> None:
+    assert signed(value, digits) == text
