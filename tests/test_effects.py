@@ -426,3 +426,24 @@ def test_tables_that_cannot_be_judged() -> None:
         measure(replace(t, labels=t.labels + 1))
     with pytest.raises(AuditError, match="declares condition 'blur'"):
         measure(replace(t, logits={k: v for k, v in t.logits.items() if k != "blur"}))
+
+
+@pytest.mark.parametrize("constant", [(0.0, 0.0, 0.0), (0.1, 0.7, -3.3), (40.0, 0.0, -40.0)])
+@pytest.mark.parametrize("n_patients", [60, 2])
+@pytest.mark.parametrize("one_class", [False, True])
+def test_a_network_that_always_says_the_same_is_not_known_exactly(
+    constant: tuple[float, float, float], n_patients: int, one_class: bool
+) -> None:
+    """Nothing varies, so nothing has a spread to be measured in; yet no interval may be a point, or miss its estimate."""
+    t = table(n_patients=n_patients)
+    same = {name: np.broadcast_to(np.float32(constant), x.shape) for name, x in t.logits.items()}
+    t = replace(t, logits=same, labels=np.zeros_like(t.labels) if one_class else t.labels)
+    effects = [e for e in measure(t) if e.low is not None and e.high is not None]
+    assert len(effects) > 30
+    for e in effects:
+        assert e.estimate is not None
+        assert np.isfinite([e.estimate, e.low, e.high]).all()
+        assert e.low <= e.estimate <= e.high
+        if e.measure != "max_abs_probability_change":
+            assert e.high - e.low > 1e-3, (e.condition, e.measure, e.group)
+        assert e.verdict != "sensitive"

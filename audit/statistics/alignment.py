@@ -14,6 +14,8 @@ from audit.statistics.measures import ImageChanges, Outputs, image_changes, read
 
 MIN_GROUP_PATIENTS = 10
 """Groups of fewer patients get no effect of their own."""
+_ROUNDING = 1e-9
+"""Relative differences below it are of arithmetic."""
 _MANY_VALUED = ("site",)
 """Columns of maybe thousands of values, most of a few patients: those are not even held, where a small source is shown, greyed."""
 
@@ -112,8 +114,14 @@ def align_images(table: PredictionTable) -> AlignedImages:
         subgroups=subgroups,
         words={f"word={word}": table.words[word][order] for word in sorted(table.words)},
         clean=clean,
-        spread=float(clean.margin.std()) or 1.0,
+        spread=spread_of(clean.margin),
     )
+
+
+def spread_of(values: NDArray[np.float64]) -> float:
+    """Return the standard deviation, or 1 where values differ by rounding alone: it is what changes are measured in."""
+    spread = float(values.std())
+    return spread if spread > _ROUNDING * max(1.0, float(np.abs(values).max())) else 1.0
 
 
 def apply_condition(name: str, table: PredictionTable, images: AlignedImages) -> AppliedChanges:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.statistics.alignment import AlignedImages
+from audit.statistics.alignment import AlignedImages, spread_of
 from audit.statistics.clusters import PatientCells, PatientSums, Scale
 
 COUNTED = ("accuracy", "balanced_accuracy", "recall", "flip_rate", "flip_rate_to_donor")
@@ -58,4 +58,4 @@ def natural_unit(measure: str, images: AlignedImages) -> float:
     if measure == "margin":
         return images.spread
     values = {"nll": images.clean.nll, "brier": images.clean.brier}.get(measure)
-    return 1.0 if values is None else float(values.std()) or 1.0
+    return 1.0 if values is None else spread_of(values)
