@@ -80,7 +80,7 @@ def _is_told_by_word(condition: Condition) -> bool:
 
 def may_be_absent(group: str) -> bool:
     """Say whether a run may rightly have no effect of such a group: words and sites are told of enough patients only."""
-    return is_pattern(group) or group.startswith((_WORD, _SITE))
+    return group == _EVERY or group.startswith((_WORD, _SITE))
 
 
 def edits_without_group(group: str, effects: Iterable[Effect]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from audit.errors import UnknownNameError, UsageError
-from audit.gate_groups import edits_without_group, is_pattern, looks_at, may_be_absent, why_absent
+from audit.gate_groups import covers, edits_without_group, is_pattern, looks_at, may_be_absent, why_absent
 from audit.gate_rules import Rule
 from audit.results import Effect
 
@@ -91,7 +91,8 @@ def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
             raise UnknownNameError(f"condition (gate rule {rule.id!r})", rule.condition, {e.condition for e in effects})
     candidates = [e for e in candidates if e.measure == rule.metric]
     groups = {e.group for e in effects}
-    if rule.group not in groups and not may_be_absent(rule.group) and not is_pattern(rule.group):
+    known = any(covers(rule.group, group) for group in groups)
+    if not known and not may_be_absent(rule.group):
         raise UnknownNameError(f"group (gate rule {rule.id!r})", rule.group, groups)
     chosen: dict[tuple[str, str], Effect] = {}
     for effect in candidates:

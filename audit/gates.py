@@ -209,7 +209,8 @@ def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effe
         if undecided:
             parts.append(f"{len(undecided)} of {len(errors)} could not be decided ({', '.join(undecided)}){fate}")
     if not parts:
-        parts.append(f"all {len(errors)} rules hold{', shown by the whole interval' if by_interval else ''}")
+        held = f"all {len(errors)} rules hold" if len(errors) > 1 else "the only rule holds"
+        parts.append(f"{held}{', shown by the whole interval' if by_interval else ''}")
     floors = [e.minimum_detectable for e in effects if e.tolerance is not None and e.minimum_detectable is not None]
     reach = f" The smallest judged effect that these data would find is {min(floors):.3f}." if floors else ""
     return f"{status.capitalize()}: {'; '.join(parts)}.{reach}"

@@ -100,6 +100,8 @@ def test_patterns_are_checked_before_anything_is_computed() -> None:
     by_sex = {"rule": [{**row, "where": {"group": "sex=*"}}]}
     with pytest.raises(UnknownNameError, match="group"):
         config_for(by_sex, suite, {}, asked=False, groups=known)
+    with pytest.raises(UnknownNameError, match=r"group \(gate rule 'r'\)"):
+        judged(ALL, WITHIN, group="hospital=*")
     by_class = {"rule": [{**row, "where": {"group": "class=*"}, "inconclusive": "pass"}]}
     config = config_for(by_class, suite, {}, asked=False, groups=known)
     assert config is not None

@@ -38,7 +38,7 @@ def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
     Raises
     ------
     TextError
-        If the file is missing or of another form.
+        If the file is missing or of another form, or lists an image that is not there.
     """
     try:
         images = json.loads(file.read_bytes())["images"]
@@ -46,7 +46,7 @@ def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
             images = [{"path": path, "boxes": boxes} for path, boxes in images.items()]
         elif not images:
             raise ValueError("no image is listed")
-        return tuple(_image(file.parent, row) for row in images)
+        found = tuple(_image(file.parent, row) for row in images)
     except OSError as error:
         raise TextError(f"The file of boxes {file} cannot be read ({error.strerror}).") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -54,6 +54,13 @@ def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
             f"The file of boxes {file} does not have the expected form (images: path -> list of boxes, or a list of objects "
             f"with path and boxes): {error!r}."
         ) from error
+    missing = next((image.path for image in found if not image.path.is_file()), None)
+    if missing is not None:
+        raise TextError(
+            f"The file of boxes {file} lists an image that is not there: {missing}. Its paths are relative to its own folder; "
+            "correct them, or move the file."
+        )
+    return found
 
 
 def _image(folder: Path, row: Mapping[str, Any]) -> BoxedImage:
