@@ -75,7 +75,7 @@ def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | None) -> 
             changed = compare(effect.condition, rule.metric, effect.group) if compare else NO_BASELINE
             if isinstance(changed, str):
                 why_not, changed = changed, replace(effect, estimate=None, low=None, high=None, method=changed)
-            held = changed
+            held = replace(changed, classes_absent=effect.classes_absent)
         found.append(Match(name=name, rule=rule, effect=held, why_not=why_not))
     return found
 

@@ -179,7 +179,14 @@ def _compare(
     if low is None or high is None or sure is None:
         return "inconclusive", f"There is no interval ({effect.method})."
     words = f"The interval from {low:.3f} to {high:.3f}"
-    if (high <= rule.limit) if below else (low >= rule.limit):
+    within = (high <= rule.limit) if below else (low >= rule.limit)
+    if within and effect.classes_absent:
+        missing = ", ".join(shown_string(name) for name in effect.classes_absent)
+        return "inconclusive", (
+            f"{words} lies {side} {rule.limit:g}, but no film of class {missing} could be edited so: of these nothing is shown. "
+            'A rule for group = "class=*" judges each class that could.'
+        )
+    if within:
         return "pass", f"{words} shows {rule.metric} to be {side} {rule.limit:g}."
     surely_low, surely_high = sure
     if (surely_low > rule.limit) if below else (surely_high < rule.limit):

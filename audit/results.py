@@ -108,6 +108,8 @@ class Effect:
     """Upper end of the same."""
     patients_to_decide: int | None = None
     """For an inconclusive entry, about how many patients would decide it at this estimate; None where no number would."""
+    classes_absent: tuple[str, ...] = ()
+    """Classes that have images, but none that the condition could be applied to: an entry over all images is silent on them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -288,7 +290,7 @@ def to_json(value: Any) -> str:
 
 def effect_from_json(row: Mapping[str, Any]) -> Effect:
     """Read one entry of `effects.json` back."""
-    return Effect(**row)
+    return Effect(**{**row, "classes_absent": tuple(row.get("classes_absent", ()))})
 
 
 def trend_from_json(row: Mapping[str, Any]) -> DoseTrend:

@@ -11,9 +11,11 @@ from typing import Any
 
 from audit.results import Effect, to_json
 from reports.groups import told_effects
+from reports.headline import headline
 from reports.limits import limitations
 from reports.runfolder import RunView
-from reports.words import estimate, headline, reach, where, without_folders
+from reports.summary import reach
+from reports.words import estimate, where, without_folders
 
 # MLflow admits 250 characters, of which the measure needs some; and 500 in the parameters of its older versions.
 _MOST_METRIC, _MOST_PARAMETER = 150, 500

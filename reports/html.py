@@ -14,12 +14,13 @@ from markupsafe import Markup
 
 from audit.files import write_atomically
 from audit.words import shown_string
-from reports import doses, groups, relevance, training, words
+from reports import doses, groups, relevance, summary, training, words
 from reports.cases import scored_classes
 from reports.checklist import checklist
 from reports.controls import controls
 from reports.figures import WIDTH_PX, Dots, accuracy_dots, effect_forest
 from reports.groups import JUDGED_COLUMNS, drawn, group_accuracy, judged_groups
+from reports.headline import headline
 from reports.limits import MIN_PATIENTS, deviations, limitations
 from reports.markers import marker_rows
 from reports.placebos import placebo_figure
@@ -114,6 +115,8 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             run=run,
             plan=run.plan,
             words=words,
+            headline=headline(run),
+            run_lines=summary,
             width=WIDTH_PX,
             forest=effect_forest(run.headline("edit")),
             alone=effect_forest(run.headline("sufficiency")),

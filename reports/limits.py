@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from reports.runfolder import RunView
-from reports.words import estimate, not_applied, number
+from reports.summary import not_applied
+from reports.words import estimate, number
 
 MIN_PATIENTS = 10
 """Groups of fewer patients are greyed: their intervals are too wide to compare."""

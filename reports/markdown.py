@@ -6,7 +6,8 @@ from pathlib import Path
 
 from audit.files import write_atomically
 from reports.runfolder import read_run
-from reports.words import number, summary_lines
+from reports.summary import summary_lines
+from reports.words import number
 
 SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "})
 """Makes what Markdown would read as markup plain."""

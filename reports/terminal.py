@@ -7,8 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.groups import place, sensitive_groups
+from reports.headline import headline
 from reports.runfolder import RunView
-from reports.words import estimate, headline, not_applied, reach, signed, source_lines, summary_lines
+from reports.summary import not_applied, reach, source_lines, summary_lines
+from reports.words import estimate, signed
 
 _STYLE = {"sensitive": "bold red", "robust": "green", "inconclusive": "yellow"}
 _MOST_GROUPS = 8

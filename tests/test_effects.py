@@ -166,6 +166,26 @@ def test_a_shortcut_is_sensitive_and_none_is_robust() -> None:
     assert few.verdict == "inconclusive", "six images are no proof of anything"
 
 
+def test_what_could_not_be_done_to_a_class_is_not_shown_of_it() -> None:
+    t = table(n=600, n_patients=600)
+    covid = t.labels == CLASSES.index("covid")
+    without = {k: v & ~covid if k == "elsewhere" else v for k, v in t.applied.items()}
+    effects = measure(replace(t, applied=without))
+    found = pick(effects, "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert (found.n_images, found.classes_absent) == (400, ("covid",))
+    assert found.high is not None
+    assert found.high < 0.05, "the other films alone would be robust"
+    assert (found.verdict, found.patients_to_decide) == ("inconclusive", None)
+    assert pick(effects, "mask", "shortcut_sensitivity", "class=normal", "elsewhere").classes_absent == ()
+    assert pick(effects, "mask", "total_variation").classes_absent == ("covid",), "raw effects are of the same images"
+    assert pick(effects, "blur", "accuracy").classes_absent == ()
+    pulled = table(n=600, n_patients=600, pull=2.5)
+    moved = measure(replace(pulled, applied=without))
+    assert pick(moved, "mask", "shortcut_sensitivity", placebo="elsewhere").verdict == "sensitive", "that is shown"
+    nobody = measure(replace(t, labels=np.where(covid, 0, t.labels)))
+    assert {e.classes_absent for e in nobody} == {()}, "a class without images is the cohort's lack, said elsewhere"
+
+
 def test_the_order_of_rows_changes_nothing() -> None:
     t = table(pull=1.0)
     order = np.random.default_rng(1).permutation(120)

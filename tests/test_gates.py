@@ -86,6 +86,20 @@ def test_too_few_images_or_no_estimate_never_pass() -> None:
     assert status(rule(), effects=[gone]) == "inconclusive"
 
 
+def test_a_class_that_could_not_be_edited_is_never_a_pass() -> None:
+    silent = replace(EFFECT, classes_absent=("covid",))
+    (gate,) = judge([silent], GateConfig(rules=(rule(),))).gates
+    assert gate.status == "inconclusive"
+    assert "no film of class covid could be edited so" in gate.reason
+    assert status(rule(limit=0.001), effects=[silent]) == "fail", "what is shown is shown"
+    rise = judge(
+        [silent],
+        GateConfig(rules=(rule(against="baseline"),)),
+        lambda *_: replace(EFFECT, estimate=0.0, low=-0.01, high=0.01),
+    )
+    assert rise.status == "inconclusive"
+
+
 def test_a_failure_is_judged_together_with_the_other_effects() -> None:
     alone = replace(EFFECT, estimate=0.1, low=0.06, high=0.14)
     assert status(rule(), effects=[alone]) == "fail"

@@ -13,12 +13,13 @@ from audit.results import Effect, EffectVerdict
 from reports.checklist import checklist
 from reports.export import model_card
 from reports.groups import drawn, group_accuracy, judged_groups, place, sensitive_groups, undecided
+from reports.headline import headline
 from reports.html import MAX_BYTES, within_budget
 from reports.limits import limitations
 from reports.runfolder import RunView, read_run
 from reports.signoff import findings
+from reports.summary import summary_lines
 from reports.terminal import render_terminal
-from reports.words import headline, summary_lines
 
 from .golden.make_report import RUN
 from .report_runs import Page
@@ -68,6 +69,26 @@ def test_the_kept_run_judges_classes_and_words(kept: RunView) -> None:
     text = page(kept)
     assert "Judged by class" in text
     assert "“&lt;COVID&gt;”" in text
+    assert Page(text).open == []
+
+
+def test_a_class_that_could_not_be_edited_is_named(kept: RunView) -> None:
+    evil = "\u202ecovid</script>"
+    changed = tuple(
+        replace(e, verdict="inconclusive", high=0.04, classes_absent=(evil,))
+        if e.tolerance is not None and e.group == "all"
+        else e
+        for e in kept.effects
+    )
+    view = replace(kept, effects=changed)
+    said = headline(view)
+    assert "no film could be edited under text-mask-black" in said
+    assert "within the tolerance of 0.05" in said
+    assert "cannot tell" not in said
+    assert "is shown to stay below" not in said
+    text = page(view)
+    assert "\u202e" not in said
+    assert "covid</script>" not in text
     assert Page(text).open == []
 
 

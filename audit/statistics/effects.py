@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from audit.conditions import Suite
 from audit.errors import UnknownNameError, UsageError
-from audit.results import Effect, EffectVerdict, PredictionTable
+from audit.results import Effect, PredictionTable
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
 from audit.statistics.clusters import GAUSSIAN_FROM, PatientBootstrap, PatientSums
 from audit.statistics.detector_misses import FinderRecall
@@ -26,7 +26,7 @@ from audit.statistics.estimands import Estimand, condition_estimands, performanc
 from audit.statistics.intervals import Interval, change_intervals, lengthened_interval, share_interval, widened_interval
 from audit.statistics.jackknife import PatientInfluence, jackknife_interval
 from audit.statistics.multiplicity import adjust_family, benjamini_hochberg
-from audit.statistics.power import patients_to_decide
+from audit.statistics.verdicts import judge_effect
 
 DEFAULT_TOLERANCES: Mapping[str, float] = {"shortcut_sensitivity": 0.05, "sufficiency": 0.05, "accuracy": 0.02}
 """Largest effect that counts as small, by judged measure; absolute."""
@@ -228,27 +228,13 @@ def _effect(estimand: Estimand, interval: Interval, level: float, tolerance: flo
         tolerance=tolerance,
         verdict="descriptive",
         minimum_detectable=_rounded(interval.minimum_detectable),
+        classes_absent=estimand.classes_absent,
     )
 
 
 def _rounded(value: float | None) -> float | None:
     # Ten decimals: the order of a matrix product's additions differs between machines, the file must not.
     return None if value is None else round(value, 10) + 0.0
-
-
-def _compare(effect: Effect) -> EffectVerdict:
-    low, high, tolerance = effect.low, effect.high, effect.tolerance
-    surely_low, surely_high = effect.simultaneous_low, effect.simultaneous_high
-    if low is None or high is None or tolerance is None or surely_low is None or surely_high is None:
-        return "inconclusive"
-    if effect.measure == "accuracy":
-        if surely_high < -tolerance:
-            return "sensitive"
-        return "robust" if -tolerance < low and high < tolerance else "inconclusive"
-    # One-sided: a placebo that moves more than the edit is no sign of a shortcut.
-    if surely_low > tolerance:
-        return "sensitive"
-    return "robust" if high < tolerance else "inconclusive"
 
 
 def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: float) -> _Estimate:
@@ -296,13 +282,4 @@ def _judge(effect: Effect, made: _Estimate, simultaneous_level: float) -> Effect
                 interval, effect.estimate, effect.n_patients, effect.level, simultaneous_level
             )
         effect = replace(effect, simultaneous_low=_rounded(low), simultaneous_high=_rounded(high))
-    verdict = _compare(effect)
-    needed = None
-    if verdict == "inconclusive" and effect.estimate is not None and effect.tolerance is not None:
-        limit = -effect.tolerance if effect.measure == "accuracy" and effect.estimate < 0 else effect.tolerance
-        low, high = effect.low, effect.high
-        if effect.estimate > limit or effect.measure == "accuracy":
-            low, high = effect.simultaneous_low, effect.simultaneous_high
-        if low is not None and high is not None:
-            needed = patients_to_decide(effect.estimate, low, high, limit, effect.n_patients)
-    return replace(effect, verdict=verdict, patients_to_decide=needed)
+    return judge_effect(effect)

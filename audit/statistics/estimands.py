@@ -13,7 +13,7 @@ the films that carry the word, whatever else was read on them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,8 @@ class Estimand:
     """Whether it is tested at all: as one of the declared family where it is judged, else as exploratory."""
     note: str = ""
     """What a reader must know beside the method of the interval."""
+    classes_absent: tuple[str, ...] = ()
+    """Classes that have images, but none that the condition could be applied to."""
 
 
 def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
@@ -102,6 +104,19 @@ def condition_estimands(
         How much text the finder finds; masking's effect is then given for a finder that misses none, too.
     """
     population = applied.everywhere if placebo is None else applied.everywhere & placebo.everywhere
+    absent = _classes_absent(population, images)
+    for estimand in _over(population, condition, applied, placebo, images, recall):
+        yield replace(estimand, classes_absent=absent) if absent and estimand.group == "all" else estimand
+
+
+def _over(
+    population: NDArray[np.bool_],
+    condition: Condition,
+    applied: AppliedChanges,
+    placebo: AppliedChanges | None,
+    images: AlignedImages,
+    recall: FinderRecall | None,
+) -> Iterator[Estimand]:
     counted = Population(images=images, chosen=population)
     headline = _HEADLINES.get(condition.role, "total_variation")
     towards = _directions(applied, applied, images, paired=True)
@@ -259,6 +274,16 @@ def _missing_classes(measure: str, sums: PatientSums | None, images: AlignedImag
     if measure != "balanced_accuracy" or sums is None or present == len(images.classes):
         return ""
     return f"; over the {present} of {len(images.classes)} classes that have images"
+
+
+def _classes_absent(population: NDArray[np.bool_], images: AlignedImages) -> tuple[str, ...]:
+    """Return the classes that no image of the population has, though others have; none where there is no image at all."""
+    if not population.any():
+        return ()
+    k = len(images.classes)
+    there = np.bincount(images.labels, minlength=k) > 0
+    counted = np.bincount(images.labels[population], minlength=k) > 0
+    return tuple(images.classes[c] for c in np.flatnonzero(there & ~counted).tolist())
 
 
 def _settle(values: NDArray[np.float64]) -> NDArray[np.float64]:

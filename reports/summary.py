@@ -1,0 +1,129 @@
+"""A run in ten lines, and the lines that stand beside them."""
+
+from __future__ import annotations
+
+from statistics import pstdev
+
+from reports.groups import sensitive_groups
+from reports.headline import headline
+from reports.runfolder import RunView
+from reports.words import estimate, number, where
+
+VIEWS = {
+    "features": "what the network extracts",
+    "histogram": "the grey levels",
+    "border": "the border",
+    "thumbnail": "the film at 32 px",
+    "text": "the text",
+}
+_SHOWN_STRINGS = 8
+
+
+def summary_lines(run: RunView) -> list[str]:
+    """Return the run in at most ten lines."""
+    plan = run.plan
+    accuracy = run.find("clean", "accuracy")
+    counts = ", ".join(f"{n} {name}" for name, n in plan["data"]["class_counts"].items())
+    lines = [
+        f"{plan['model']['name']} ({plan['model']['architecture']}) on {plan['data']['name']}: "
+        f"{plan['data']['n_images']} images of {plan['data']['n_patients']} patients ({counts})",
+        f"Verdict: {run.verdict.status.upper()}. {headline(run)}",
+        f"Accuracy {estimate(accuracy)}",
+    ]
+    # Those that say most: over all films first, but what only groups show before what shows nothing.
+    telling = sorted([*run.headline(), *sensitive_groups(run)[:2]], key=lambda e: e.verdict != "sensitive")[:4]
+    lines += [f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in telling]
+    lines += relevance_lines(run)
+    lines.append(reach(run))
+    return lines[:10]
+
+
+def source_lines(run: RunView) -> list[str]:
+    """Say how far the source tells the class, and how well it can itself be told."""
+    probe = run.probe
+    lines = [
+        f"The source alone gives the class of {number(probe['class_from_source'], 2)} of the images (network: "
+        f"{number(probe['model_accuracy'], 2)}, most frequent class: {number(probe['majority'], 2)})"
+    ]
+    for label in dict.fromkeys(p["label"] for p in probe["probes"]):
+        told = ", ".join(
+            f"{VIEWS[p['view']]} {number(p['auc'], 2)} (p {number(p['p'])})"
+            for p in probe["probes"]
+            if p["label"] == label
+        )
+        lines.append(f"Within {label} the source is told, by area under the curve, from {told}")
+    return lines
+
+
+def second_opinion(run: RunView) -> str:
+    """Say what EasyOCR thinks of the finder, or why it was not asked."""
+    opinion = run.run["second_opinion"]
+    if isinstance(opinion, str):
+        return opinion
+    said = (
+        f"EasyOCR looked at {opinion['n_images']} of the images too: {opinion['n_covered']} of the {opinion['n_regions']} regions "
+        f"that it marks are covered by those of {run.plan['detector']['name']}."
+    )
+    read = [f"“{text}”" for text in opinion["missed"] if text][:_SHOWN_STRINGS]
+    if not read:
+        return said
+    return f"{said} In the others it read {', '.join(read)}: text that the finder missed, or its own false alarms."
+
+
+def not_applied(run: RunView) -> list[str]:
+    """Say why conditions were not applied to some images: for each reason, to how many at most, under which conditions."""
+    found: dict[str, dict[str, int]] = {}
+    for use in run.uses.values():
+        for reason, count in use.not_applied.items():
+            found.setdefault(reason, {})[use.condition] = count
+    total = run.plan["data"]["n_images"]
+    lines = []
+    for reason, counts in sorted(found.items(), key=lambda item: (-max(item[1].values()), item[0])):
+        most = max(counts.values())
+        worst = next(name for name, count in counts.items() if count == most)
+        where = worst if len(counts) == 1 else f"{len(counts)} conditions, most under {worst}"
+        up_to = "" if min(counts.values()) == most else "up to "
+        lines.append(f"{reason}: {up_to}{most} of {total} images, {where}")
+    return lines
+
+
+def reach(run: RunView) -> str:
+    """Say how small an effect the data could have shown."""
+    found = [e for e in run.headline() if e.minimum_detectable is not None]
+    if not found:
+        return "No smallest detectable effect can be given."
+    best = min(found, key=lambda e: e.minimum_detectable or 0.0)
+    return (
+        f"The smallest effect that these data would find in four of five repetitions is {number(best.minimum_detectable)} "
+        f"({best.condition})."
+    )
+
+
+def relevance_lines(run: RunView) -> list[str]:
+    """Say where relevance lies, against both controls, and how well it foretells what text does."""
+    summary = run.relevance_summary
+    whole = next((g for g in summary["groups"] if g["group"] == "all"), None) if summary else None
+    if summary is None or whole is None:
+        return [str(run.run["relevance_note"])] if run.run.get("relevance_note") else []
+    line = (
+        f"Relevance inside text: {number(whole['enrichment']['value'], 1)} times its share of the area "
+        f"({whole['n_images']} images)"
+    )
+    if whole["significant"] is not None:
+        line += f", beyond both controls in {number(100 * whole['significant'], 0)} % of them"
+    agreement = next((a for a in summary["agreement"] if a["signed"] is not None), None)
+    if agreement is not None and text_matters(run):
+        line += f"; its correlation with what the text really does is {number(agreement['signed']['value'], 2)}"
+    elif agreement is not None:
+        line += "; painted over, the text hardly moves the outputs"
+    return [line]
+
+
+def text_matters(run: RunView) -> bool:
+    """Say whether painting the text over moves outputs enough for maps to be right or wrong about it.
+
+    Below a quarter of the outputs' own spread a correlation with what the text does is one with noise.
+    """
+    falls = [r["fall_when_gone"] for r in run.relevance if r["fall_when_gone"] is not None]
+    starts = [r["start"] for r in run.relevance if r["fall_when_gone"] is not None]
+    return len(falls) > 1 and pstdev(falls) >= 0.25 * pstdev(starts)
