@@ -183,7 +183,7 @@ def _compare(
     if within and effect.classes_absent:
         missing = ", ".join(shown_string(name) for name in effect.classes_absent)
         return "inconclusive", (
-            f"{words} lies {side} {rule.limit:g}, but no film of class {missing} could be edited so: of these nothing is shown. "
+            f"{words} keeps to the limit {rule.limit:g}, but no film of class {missing} could be edited so: of these nothing is shown. "
             'A rule for group = "class=*" judges each class that could.'
         )
     if within:
