@@ -11,7 +11,7 @@ from typing import Any
 from audit.baseline import Baseline
 from audit.baseline_file import Accepted, AcceptedBaseline, Change, keep_needed, read_baseline, write_baseline
 from audit.errors import UsageError
-from audit.gate_groups import covers, may_be_absent
+from audit.gate_groups import EVERY, covers, may_be_absent
 from audit.gate_rules import Rule
 from audit.metrics import METRICS
 from audit.plan import plan_hash
@@ -180,9 +180,8 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
 
 
 def _asks(rule: Rule, entry: Accepted) -> bool:
-    where = rule.condition is None or rule.condition == entry.condition
-    # A rule without a condition looks at edits; the clean images are asked for by name.
-    where = where and (rule.condition is not None or entry.condition != "clean")
+    # A rule for every edit does not look at the clean images: these are asked for by name.
+    where = entry.condition != "clean" if rule.condition in (None, EVERY) else rule.condition == entry.condition
     return where and rule.metric == entry.metric and covers(rule.group, entry.group)
 
 

@@ -13,9 +13,9 @@ from audit.words import MAX_WORDS, may_be_personal, normal_string
 
 _WORD = "word="
 _SITE = "site="
-_EVERY = "*"
+EVERY = "*"
+"""As a group: every class and word of which shortcut sensitivity is judged; as a condition: every judged edit."""
 _JUDGED = ("class=", _WORD)
-"""What `*` alone stands for: the groups of which shortcut sensitivity is judged."""
 
 
 def normal_group(group: str) -> str:
@@ -25,19 +25,19 @@ def normal_group(group: str) -> str:
 
 def is_pattern(group: str) -> bool:
     """Say whether a rule's group stands for every group of a kind: `column=*`, or `*` for every class and word."""
-    return group == _EVERY or group.endswith(f"={_EVERY}")
+    return group == EVERY or group.endswith(f"={EVERY}")
 
 
 def covers(asked: str, group: str) -> bool:
     """Say whether a rule that asks for a group, or for every group of a kind, looks at this one."""
-    if asked == _EVERY:
+    if asked == EVERY:
         return group.startswith(_JUDGED)
-    return group.startswith(asked.removesuffix(_EVERY)) if is_pattern(asked) else group == asked
+    return group.startswith(asked.removesuffix(EVERY)) if is_pattern(asked) else group == asked
 
 
 def looks_at(asked: str, effect: Effect) -> bool:
     """Say whether a rule's group is that of an effect; `*` is about what is judged, not about what is merely told."""
-    return covers(asked, effect.group) and (asked != _EVERY or effect.family == "declared")
+    return covers(asked, effect.group) and (asked != EVERY or effect.family == "declared")
 
 
 def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, known: Collection[str]) -> None:
@@ -46,7 +46,7 @@ def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, k
     Parameters
     ----------
     rule_id, group, condition : str
-        Of the rule; the condition is None where it looks at every edit.
+        Of the rule; the condition is None or `*` where it looks at every edit.
     suite : Suite
         What the films are put under.
     known : collection of str
@@ -61,11 +61,11 @@ def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, k
         If a word is asked for under a condition that is not told by words.
     """
     if not group.startswith(_WORD):
-        if known and group != _EVERY and not any(covers(group, name) for name in known):
+        if known and group != EVERY and not any(covers(group, name) for name in known):
             raise UnknownNameError(f"group (gate rule {rule_id!r})", group, known)
         return
     told = [c.name for c in suite.conditions if _is_told_by_word(c)]
-    if condition is None and told:
+    if condition in (None, EVERY) and told:
         return
     if condition not in told:
         raise UsageError(
@@ -80,7 +80,7 @@ def _is_told_by_word(condition: Condition) -> bool:
 
 def may_be_absent(group: str) -> bool:
     """Say whether a run may rightly have no effect of such a group: words and sites are told of enough patients only."""
-    return group == _EVERY or group.startswith((_WORD, _SITE))
+    return group == EVERY or group.startswith((_WORD, _SITE))
 
 
 def edits_without_group(group: str, effects: Iterable[Effect]) -> frozenset[str]:
@@ -88,9 +88,9 @@ def edits_without_group(group: str, effects: Iterable[Effect]) -> frozenset[str]
 
     Empty where no condition is told by it, for then all of them have too few films with any.
     """
-    if not group.startswith(_WORD) and group != _EVERY:
+    if not group.startswith(_WORD) and group != EVERY:
         return frozenset()
-    kind = group if group == _EVERY else f"{_WORD}{_EVERY}"
+    kind = group if group == EVERY else f"{_WORD}{EVERY}"
     everything = list(effects)
     told = {e.condition for e in everything if looks_at(kind, e)}
     return frozenset(e.condition for e in everything if e.condition not in told) if told else frozenset()
@@ -99,7 +99,7 @@ def edits_without_group(group: str, effects: Iterable[Effect]) -> frozenset[str]
 def why_absent(group: str) -> str:
     """Say why a run has no effect of a group that its rules name."""
     if is_pattern(group):
-        kind = "class or word" if group == _EVERY else group.partition("=")[0]
+        kind = "class or word" if group == EVERY else group.partition("=")[0]
         return (
             f"no {kind} is told here: none is on the films of {MIN_GROUP_PATIENTS} patients, or it has no such figure"
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from audit.errors import UnknownNameError, UsageError
-from audit.gate_groups import covers, edits_without_group, is_pattern, looks_at, may_be_absent, why_absent
+from audit.gate_groups import EVERY, covers, edits_without_group, is_pattern, looks_at, may_be_absent, why_absent
 from audit.gate_rules import Rule
 from audit.results import Effect
 
@@ -69,7 +69,7 @@ def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | None) -> 
     found: list[Match] = []
     for effect in _effects_of(rule, effects):
         # Named by its condition wherever it may have several: else a further edit would give an old gate another name.
-        alone = rule.condition is not None or is_pattern(rule.group)
+        alone = rule.condition is not None or is_pattern(rule.group)  # of `*` only the furthest place is told
         name, why_not, held = rule.id if alone else f"{rule.id}-{effect.condition}", "", effect
         if rule.against == "baseline":
             changed = compare(effect.condition, rule.metric, effect.group) if compare else NO_BASELINE
@@ -83,13 +83,14 @@ def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | None) -> 
 def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
     """Find one effect for each condition and group that the rule looks at, the controlled one where there is one."""
     placebos = {e.placebo for e in effects}
-    if rule.condition is None:
+    if rule.condition in (None, EVERY):
         candidates = [e for e in effects if e.condition != "clean" and e.condition not in placebos]
     else:
         candidates = [e for e in effects if e.condition == rule.condition]
         if not candidates:
             raise UnknownNameError(f"condition (gate rule {rule.id!r})", rule.condition, {e.condition for e in effects})
-    candidates = [e for e in candidates if e.measure == rule.metric]
+    judged_only = rule.condition == EVERY
+    candidates = [e for e in candidates if e.measure == rule.metric and (e.family == "declared" or not judged_only)]
     groups = {e.group for e in effects}
     known = any(covers(rule.group, group) for group in groups)
     if not known and not may_be_absent(rule.group):
@@ -101,16 +102,17 @@ def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
             chosen[place] = effect
     if chosen or any(e.group == "all" for e in candidates):
         # A group of too few patients has no entry; that is never a pass.
-        excused = edits_without_group(rule.group, effects) if rule.condition is None else frozenset()
+        excused = edits_without_group(rule.group, effects) if rule.condition in (None, EVERY) else frozenset()
         told = {condition for condition, _ in chosen}
         for effect in candidates:
             if effect.condition not in told | excused:
                 chosen.setdefault((effect.condition, rule.group), _too_few(effect, rule.group))
     if not chosen:
         places = sorted({e.condition for e in effects if e.measure == rule.metric})
+        looked = "any judged edit" if judged_only else rule.condition or "any edit"
         raise UsageError(
-            f"Gate rule {rule.id!r} matches no effect: {rule.metric} is not measured under "
-            f"{rule.condition or 'any edit'}. It is measured under: {', '.join(places) or 'no condition of this run'}. "
+            f"Gate rule {rule.id!r} matches no effect: {rule.metric} is not measured under {looked}. It is measured under: "
+            f"{', '.join(places) or 'no condition of this run'}. "
             'Say which with where = { condition = "..." }.'
         )
     return list(chosen.values())

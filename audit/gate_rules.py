@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from audit.conditions import Suite
 from audit.errors import UnknownNameError, UsageError
-from audit.gate_groups import check_group, normal_group
+from audit.gate_groups import EVERY, check_group, normal_group
 from audit.results import Policy
 from audit.statistics.comparison import COMPARED
 from audit.statistics.measures import MEASURES
@@ -51,7 +51,7 @@ class Rule:
     against: Against = "limit"
     """limit: the measure itself is held against it; baseline: its change from the baseline."""
     condition: str | None = None
-    """Condition it looks at; None for every edit that has the measure."""
+    """Condition it looks at; None for every edit that has the measure, each a gate; `*` for every judged one, together a gate."""
     group: str = "all"
     """`all`, `column=value`, `word=STRING` in capitals; or every group of a kind: `column=*`, or `*` for classes and words."""
     level: Literal["error", "warn"] = "error"
@@ -135,8 +135,8 @@ def config_for(
 
     By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
     that role, must be at most its tolerance; with a baseline it must not have risen by more than that either. Nor may any
-    class, or the films with any common word, be shown to lie beyond it: a shortcut of few films hides in the mean over all. So
-    few films can seldom show that they do not, which is let through.
+    class, or the films with any common word, be shown to lie beyond it, for a shortcut of few films hides in the mean over all;
+    nor the accuracy be shown to fall by more than its tolerance. These two let through what cannot be decided.
 
     Parameters
     ----------
@@ -164,8 +164,10 @@ def config_for(
     config = GateConfig(rules=()) if table is None else rules_from_config(table)
     names = [c.name for c in suite.conditions]
     for rule in config.rules:
-        if rule.condition is not None and rule.condition not in names:
-            raise UnknownNameError(f"condition of suite {suite.name} (gate rule {rule.id!r})", rule.condition, names)
+        if rule.condition not in (None, EVERY, *names):
+            raise UnknownNameError(
+                f"condition of suite {suite.name} (gate rule {rule.id!r})", str(rule.condition), names
+            )
         check_group(rule.id, rule.group, rule.condition, suite, groups)
     if config.rules:
         check_baseline_is_used(config.rules, config.baseline)
@@ -193,18 +195,33 @@ def config_for(
         )
         for name, metric in measured
     )
-    by_group = Rule(
+    if any(metric == "shortcut_sensitivity" for _, metric in measured):
+        rules += _default_safeguards(tolerances)
+    return with_rises(replace(config, rules=rules)) if config.baseline else replace(config, rules=rules)
+
+
+def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
+    """Return the rules that fail where something is shown, and let through what cannot be decided."""
+    groups = Rule(
         id="shortcut-sensitivity-of-groups",
         metric="shortcut_sensitivity",
         operator="<=",
         limit=tolerances["shortcut_sensitivity"],
-        group="*",
+        condition=EVERY,
+        group=EVERY,
         inconclusive="pass",
         reason="No class, and no word's films, may be shown to move more.",
     )
-    if any(metric == by_group.metric for _, metric in measured):
-        rules += (by_group,)
-    return with_rises(replace(config, rules=rules)) if config.baseline else replace(config, rules=rules)
+    accuracy = Rule(
+        id="accuracy-under-edits",
+        metric="accuracy",
+        operator=">=",
+        limit=-tolerances["accuracy"],
+        condition=EVERY,
+        inconclusive="pass",
+        reason="Accuracy must not be shown to fall further than under the matched control.",
+    )
+    return groups, accuracy
 
 
 def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
@@ -312,7 +329,7 @@ def _check_contradictions(rules: Sequence[Rule]) -> None:
         for bottom in rules:
             same = (top.metric, top.group, top.against) == (bottom.metric, bottom.group, bottom.against)
             # A rule without a condition looks at every edit, so at the other's too, unless that is the clean images.
-            conditions = {top.condition, bottom.condition}
+            conditions = {None if rule.condition == EVERY else rule.condition for rule in (top, bottom)}
             same = same and (len(conditions) == 1 or (None in conditions and "clean" not in conditions))
             if same and top.operator == "<=" and bottom.operator == ">=" and bottom.limit > top.limit:
                 raise UsageError(

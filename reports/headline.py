@@ -20,8 +20,9 @@ def headline(run: RunView) -> str:
         return "No edit could be applied to any image, so nothing can be said about shortcuts."
     found = _in_groups(run)
     # What a group gives away is settled: that all films together do not show it is said in the same sentence.
-    rest = [e for e in effects if run.suspect(e.condition) not in found]
-    said = [*_sensitive(run, effects), *found.values(), *_undecided(run, rest), *_robust(run, rest)]
+    falls = _falls(run, effects)
+    rest = [e for e in effects if run.suspect(e.condition) not in {*found, *falls}]
+    said = [*_sensitive(run, effects), *found.values(), *falls.values(), *_undecided(run, rest), *_robust(run, rest)]
     silent = _suspects(
         run, [e for e in effects if e.estimate is None], besides=[e for e in effects if e.estimate is not None]
     )
@@ -75,6 +76,27 @@ def _grouped(run: RunView, suspect: str, found: Sequence[Effect]) -> str:
     whole = run.find(first.condition, first.measure, controlled=True)
     return f"{said}. Over all films together it is {estimate(whole)}" + (
         "." if whole is None else f": {whole.verdict}."
+    )
+
+
+def _falls(run: RunView, effects: Sequence[Effect]) -> dict[str, str]:
+    """Return suspect -> a sentence on the accuracy that its edit takes, where shortcut sensitivity does not show it."""
+    shown = {run.suspect(e.condition) for e in effects if e.verdict == "sensitive"}
+    found: dict[str, Effect] = {}
+    for e in effects:
+        fall = run.find(e.condition, "accuracy", controlled=True)
+        if fall is not None and fall.verdict == "sensitive" and run.suspect(e.condition) not in shown:
+            found.setdefault(run.suspect(e.condition), fall)
+    return {suspect: _fall(suspect, e) for suspect, e in found.items()}
+
+
+def _fall(suspect: str, e: Effect) -> str:
+    assert e.estimate is not None
+    assert e.low is not None
+    assert e.high is not None
+    return (
+        f"Accuracy hangs on {suspect}: under {e.condition} it falls by {number(-e.estimate)} more than under {e.placebo} "
+        f"({round(100 * e.level)} % interval {number(-e.high)} to {number(-e.low)}), beyond the tolerance of {number(e.tolerance, 2)}."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import pstdev
 
+from audit.results import Effect
 from reports.groups import sensitive_groups
 from reports.headline import headline
 from reports.runfolder import RunView
@@ -30,12 +31,16 @@ def summary_lines(run: RunView) -> list[str]:
         f"Verdict: {run.verdict.status.upper()}. {headline(run)}",
         f"Accuracy {estimate(accuracy)}",
     ]
-    # Those that say most: over all films first, but what only groups show before what shows nothing.
-    telling = sorted([*run.headline(), *sensitive_groups(run)[:2]], key=lambda e: e.verdict != "sensitive")[:4]
-    lines += [f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in telling]
+    told = telling_effects(run, 2)[:4]
+    lines += [f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in told]
     lines += relevance_lines(run)
     lines.append(reach(run))
     return lines[:10]
+
+
+def telling_effects(run: RunView, most_groups: int = 3) -> list[Effect]:
+    """Return the effects that say most: over all films first, but what only groups show before what shows nothing."""
+    return sorted([*run.headline(), *sensitive_groups(run)[:most_groups]], key=lambda e: e.verdict != "sensitive")
 
 
 def source_lines(run: RunView) -> list[str]:

@@ -65,6 +65,7 @@ def test_json_is_one_object_and_nothing_else(audit: Audit, asked: list[object]) 
         "sufficiency-marker-only",
         "sufficiency-border-only",
         "shortcut-sensitivity-of-groups",
+        "accuracy-under-edits",
     }
     assert Path(document["report"]).is_file()
     assert err == ""

@@ -296,12 +296,14 @@ def test_configuration_with_mistakes(table: dict[str, object], says: str) -> Non
 def test_defaults_limit_every_edit_with_a_placebo() -> None:
     suite = load_suite("quick")
     assert config_for(None, suite, {"shortcut_sensitivity": 0.05}, asked=False) is None
-    config = config_for(None, suite, {"shortcut_sensitivity": 0.05}, asked=True)
+    config = config_for(None, suite, {"shortcut_sensitivity": 0.05, "accuracy": 0.02}, asked=True)
     assert config is not None
     edits = [c.name for c in suite.conditions if c.role == "edit" and c.placebo]
-    assert [(r.condition, r.limit, r.operator) for r in config.rules[:-1]] == [(name, 0.05, "<=") for name in edits]
-    groups = config.rules[-1]
-    assert (groups.condition, groups.group, groups.limit, groups.inconclusive) == (None, "*", 0.05, "pass")
+    assert [(r.condition, r.limit, r.operator) for r in config.rules[:-2]] == [(name, 0.05, "<=") for name in edits]
+    groups, accuracy = config.rules[-2:]
+    assert (groups.condition, groups.group, groups.limit, groups.inconclusive) == ("*", "*", 0.05, "pass")
+    assert (accuracy.condition, accuracy.group, accuracy.limit) == ("*", "all", -0.02)
+    assert (accuracy.operator, accuracy.inconclusive) == (">=", "pass")
     bare = replace(suite, conditions=tuple(c for c in suite.conditions if c.role == "clean"))
     nowhere = {"rule": [{**TABLE, "where": {"group": "class=covidd"}}]}
     with pytest.raises(UnknownNameError, match="Did you mean 'class=covid'"):

@@ -18,7 +18,7 @@ from audit.gates import judge
 from audit.results import Effect, GateResult, Verdict
 
 from .conftest import CLASSES, Audit, quick_audit
-from .test_gates import EFFECT, rule
+from .test_gates import EFFECT, RAW, rule
 
 
 def told(group: str, low: float, high: float, **changes: object) -> Effect:
@@ -88,6 +88,25 @@ def test_star_is_about_what_is_judged_and_columns_about_what_is_told() -> None:
     verdict, gate = judged(ALL, paste)
     assert (verdict.status, gate.status, gate.n_images) == ("pass", "inconclusive", 0)
     assert "no class or word is told here" in gate.reason
+
+
+def test_every_judged_edit_makes_one_gate() -> None:
+    falls = replace(RAW, placebo="elsewhere", family="declared", estimate=-0.2, low=-0.3, high=-0.1)
+    falls = replace(falls, simultaneous_low=-0.35, simultaneous_high=-0.06)
+    hardly = replace(falls, condition="paste", estimate=-0.01, low=-0.04, high=0.02, simultaneous_high=0.04)
+    merely_measured = replace(falls, condition="blur", family="exploratory", estimate=-0.9, low=-0.95, high=-0.8)
+    asked = rule(metric="accuracy", operator=">=", limit=-0.05, condition="*")
+    (gate,) = judge([falls, hardly, merely_measured], GateConfig(rules=(asked,))).gates
+    assert (gate.id, gate.status, gate.where) == ("r", "fail", "mask beyond elsewhere, all")
+    assert "2 places: 1 beyond, 1 within" in gate.reason
+    each = judge([falls, hardly], GateConfig(rules=(replace(asked, condition=None),))).gates
+    assert [(g.id, g.status) for g in each] == [("r-mask", "fail"), ("r-paste", "pass")]
+    with pytest.raises(UsageError, match="any judged edit"):
+        judge([falls, merely_measured], GateConfig(rules=(replace(asked, metric="brier"),)))
+    row = {"id": "a", "metric": "accuracy", "min": -0.05, "where": {"condition": "*"}}
+    config = config_for({"rule": [row]}, load_suite("quick"), {}, asked=False)
+    assert config is not None
+    assert config.rules[0].condition == "*"
 
 
 def test_patterns_are_checked_before_anything_is_computed() -> None:

@@ -92,6 +92,25 @@ def test_a_class_that_could_not_be_edited_is_named(kept: RunView) -> None:
     assert Page(text).open == []
 
 
+def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: RunView) -> None:
+    def fallen(view: RunView) -> RunView:
+        changed = tuple(
+            replace(e, verdict="sensitive", estimate=-0.2, low=-0.28, high=-0.12)
+            if (e.measure, e.condition, e.group) == ("accuracy", "text-mask-black", "all") and e.placebo
+            else e
+            for e in view.effects
+        )
+        return replace(view, effects=changed)
+
+    said = headline(fallen(judged(kept, {"all": "inconclusive"})))
+    assert (
+        "Accuracy hangs on the text: under text-mask-black it falls by 0.200 more than under placebo-mask-black" in said
+    )
+    assert "(95 % interval 0.120 to 0.280)" in said
+    assert "cannot tell whether the network reads the text" not in said
+    assert "Accuracy hangs" not in headline(fallen(judged(kept, {"all": "sensitive"}))), "it is said to read it already"
+
+
 def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
     view = judged(kept, {"class=covid": "sensitive", "word=<COVID>": "sensitive"}, others="inconclusive")
     said = headline(view)
