@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from audit.config import Settings
 from audit.errors import CohortError, UsageError
 from audit.manifests import check_on_bad_image, load_cohort
 from audit.models.bundle import Bundle
-from audit.records import Cohort
+from audit.records import Cohort, Record
 
 
 def audited_cohort(bundle: Bundle, settings: Settings) -> tuple[Cohort, str]:
@@ -93,19 +93,31 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
     where = "the manifest's split column"
     if not known and own_data:
         known, where = bundle.splits, "the split that the bundle was trained with"
-    notes = []
-    seen_in_training = [r.id for r in labelled if bundle.splits.get(r.id) in ("train", "validation")]
+    notes: list[str] = []
     wanted = settings.split
     if wanted == "auto":
         wanted = "test" if any(known.get(r.id) == "test" for r in labelled) else "all"
     if wanted == "all":
-        if own_data and seen_in_training:
-            notes.append(f"{len(seen_in_training)} of the audited images were used in training: accuracy is too high.")
-        return {r.id for r in labelled}, "every labelled record", notes
+        return (
+            {r.id for r in labelled},
+            "every labelled record",
+            _seen_in_training(cohort, bundle, labelled, own=own_data),
+        )
     if not known:
         raise UsageError(
             f"The split {wanted!r} was asked for, but neither the manifest nor the bundle knows splits. Give --split all."
         )
+    chosen = [r for r in labelled if known.get(r.id) == wanted]
     if wanted in ("train", "validation"):
         notes.append(f"The {wanted} split was audited: the model has seen these images.")
-    return {r.id for r in labelled if known.get(r.id) == wanted}, f"{wanted}, by {where}", notes
+    else:
+        notes += _seen_in_training(cohort, bundle, chosen, own=own_data)
+    return {r.id for r in chosen}, f"{wanted}, by {where}", notes
+
+
+def _seen_in_training(cohort: Cohort, bundle: Bundle, chosen: Sequence[Record], *, own: bool) -> list[str]:
+    """Say how many of the chosen images trained the model: by their pixels, or by name where only its own data are known."""
+    by_pixels = [r for r in chosen if bundle.seen.get(cohort.pixels[r.id]) in ("train", "validation")]
+    by_name = [r for r in chosen if own and not bundle.seen and bundle.splits.get(r.id) in ("train", "validation")]
+    n = len(by_pixels) or len(by_name)
+    return [f"{n} of the audited images were used in training: accuracy is too high."] if n else []

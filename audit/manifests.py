@@ -16,6 +16,8 @@ from audit.image_checks import check_images, check_masks, duplicate_notes
 from audit.records import Cohort, Record
 
 SPLITS = ("train", "validation", "test")
+_PIXEL_DIGITS = 32
+"""Hexadecimal digits that tell images apart; two of a billion would agree by chance once in 10^20 cohorts."""
 _SPLIT_SPELLINGS = {
     "train": "train",
     "training": "train",
@@ -98,6 +100,7 @@ def load_cohort(
         records=tuple(records),
         content_hash=_content_hash(records, hashes),
         masks_hash=masks_hash,
+        pixels={record.id: hashes[record.id][1][:_PIXEL_DIGITS] for record in records},
         notes=tuple(notes),
         left_out=left_out,
     )

@@ -56,6 +56,8 @@ class Cohort:
     """SHA-256 over ids, labels, patients, sources, splits and the bytes of every image."""
     masks_hash: str
     """SHA-256 over the bytes of every lung mask; it stands apart, for training does not look at them."""
+    pixels: Mapping[str, str] = field(default_factory=dict)
+    """Record id -> the first 32 digits of the SHA-256 of its grey pixels and their shape: the same for re-encoded copies."""
     notes: tuple[str, ...] = ()
     """What the checks found and let pass, in words."""
     left_out: Mapping[str, int] = field(default_factory=dict)

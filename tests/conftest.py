@@ -116,6 +116,7 @@ def write_bundle(tmp_path: Path, tiny_architecture: str) -> Callable[..., Path]:
         n_outputs: int | None = None,
         provenance: dict | None = None,
         splits: dict | None = None,
+        pixels: dict | None = None,
     ) -> Path:
         network = networks.build_network(tiny_architecture, n_outputs or len(classes))
         generator = torch.Generator().manual_seed(1)
@@ -133,6 +134,7 @@ def write_bundle(tmp_path: Path, tiny_architecture: str) -> Callable[..., Path]:
             provenance=provenance or {},
             metrics={},
             splits=splits or {},
+            pixels=pixels,
         )
 
     return write

@@ -21,10 +21,19 @@ def test_round_trip(write_bundle: Callable[..., Path]) -> None:
     bundle = load_bundle(folder)
     assert bundle.classes == ("normal", "pneumonia", "covid")
     assert bundle.splits == {"a": "test", "b,\n": "train"}
+    assert bundle.seen == {}, "nothing is known of their pixels"
     assert not bundle.network.training
     inputs = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(bundle.logits(inputs), load_bundle(folder).logits(inputs))
     assert bundle.digest == load_bundle(folder).digest
+
+
+def test_pixels_are_remembered_and_older_bundles_have_none(write_bundle: Callable[..., Path]) -> None:
+    folder = write_bundle(splits={"a": "test", "b": "train"}, pixels={"b": "0f", "c": "1f"})
+    assert load_bundle(folder).seen == {"0f": "train"}
+    (folder / "splits.csv").write_text("id,split\na,test\nb,train\n")
+    older = load_bundle(folder)
+    assert (older.splits, older.seen) == ({"a": "test", "b": "train"}, {})
 
 
 def change(folder: Path, **fields: object) -> Path:

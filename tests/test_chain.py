@@ -236,7 +236,9 @@ def test_findings_from_another_manifest(manifest: Path, recipe: Recipe, tmp_path
     folder = tmp_path / "findings"
     folder.mkdir()
     for i, row in enumerate(rows):
-        row["path"] = f"../data/{row['path']}"
+        grey = read_gray(manifest.parent / row["path"])
+        Image.fromarray(grey ^ 1).save(folder / f"{i}.png")  # other films
+        row["path"] = f"{i}.png"
         row["label"] = "anything"
         row["patient_id"] = f"other-{i}"
         row["findings"] = "Mass|Nodule" if i % 3 == 0 else row["findings"]
@@ -249,6 +251,12 @@ def test_findings_from_another_manifest(manifest: Path, recipe: Recipe, tmp_path
     counts = second.metrics["counts"]
     assert counts["train"]["Mass"] + counts["validation"]["Mass"] == 12
     assert (out / document(out)["provenance"]["findings_manifest"]).resolve() == folder / "manifest.csv"
+
+    # One film of the test, saved anew under another name and patient.
+    tested = next(name for name, split in load_bundle(out).splits.items() if split == "test")
+    Image.fromarray(read_gray(manifest.parent / tested)).save(folder / "5.png")
+    with pytest.raises(CohortError, match=r"1 of the test images, first .*pixels of training images of manifest\.csv"):
+        train_network("C", manifest, recipe, tmp_path / "C", findings_manifest=folder / "manifest.csv")
 
 
 def test_kept_finding_needs_images(manifest: Path, recipe: Recipe, tmp_path: Path) -> None:

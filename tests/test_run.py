@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -11,16 +12,20 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
+from audit.cohorts import audited_cohort
 from audit.config import Settings
 from audit.errors import AuditError, CohortError, ModelError, StoreError, TextError, UnknownNameError, UsageError
 from audit.images import read_gray
+from audit.manifests import load_cohort
 from audit.models.bundle import load_bundle
 from audit.run import run_audit
 from audit.store import verify_run
@@ -132,7 +137,6 @@ def test_same_plan_same_folder_same_bytes(settings: Callable[..., Settings], tmp
     assert audit(chosen) == first
     assert {p: p.stat().st_mtime_ns for p in (first / "predictions").glob("*")} == parts, "nothing is computed twice"
     assert (first / "effects.json").read_bytes() == before
-    from dataclasses import replace
 
     other = audit(replace(chosen, runs=str(tmp_path / "elsewhere")))
     assert (other / "effects.json").read_bytes() == before
@@ -144,7 +148,6 @@ def test_kill_and_resume_gives_the_same_bytes(
     settings: Callable[..., Settings], tmp_path: Path, tiny_architecture: str
 ) -> None:
     """SIGKILL in the middle of predicting; the same command then ends where an unbroken run ends."""
-    from dataclasses import replace
 
     chosen = settings(n_per_class=16)
     whole = audit(replace(chosen, runs=str(tmp_path / "whole")))
@@ -270,9 +273,6 @@ def test_split_column_wins_and_training_images_are_left_out(
 def test_bundle_remembers_its_data_and_split(
     settings: Callable[..., Settings], write_cohort: Callable[..., Path], write_bundle: Callable[..., Path]
 ) -> None:
-    from dataclasses import replace
-
-    from audit.manifests import load_cohort
 
     manifest = write_cohort(4)
     cohort = load_cohort(manifest)
@@ -291,6 +291,39 @@ def test_bundle_remembers_its_data_and_split(
     assert "the bundle was trained with" in data["split"]
     data = json.loads((audit(replace(chosen, split="all")) / "plan.json").read_text())["data"]
     assert any("used in training" in note for note in data["notes"])
+
+
+def test_training_images_are_known_under_any_name(
+    settings: Callable[..., Settings],
+    write_bundle: Callable[..., Path],
+    write_cohort: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    manifest = write_cohort(4)
+    cohort = load_cohort(manifest)
+    names = sorted(cohort.pixels)
+    splits = {name: "train" if i < 3 else "validation" if i < 5 else "test" for i, name in enumerate(names)}
+    model = write_bundle("seen", splits=splits, pixels=cohort.pixels)
+    renamed = tmp_path / "renamed"
+    renamed.mkdir()
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for i, row in enumerate(rows):
+        Image.fromarray(read_gray(manifest.parent / row["path"])).save(renamed / f"{i}.tif")
+        row["path"] = f"{i}.tif"
+    with (renamed / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+    def notes(**changes: str) -> list[str]:
+        chosen = replace(settings(manifest=renamed / "manifest.csv", model=model), **changes)
+        return audited_cohort(load_bundle(model), chosen)[0].notes
+
+    assert "5 of the audited images were used in training: accuracy is too high." in notes(split="all")
+    other = write_bundle("other", splits={f"{i}.tif": "train" for i in range(12)}, pixels={"0.tif": "0" * 32})
+    chosen = replace(settings(manifest=renamed / "manifest.csv", model=other), split="all")
+    assert not any("used in training" in note for note in audited_cohort(load_bundle(other), chosen)[0].notes)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from audit.records import Cohort, Record
 from audit.results import plain
 from training.curves import Curves, curves_csv
 from training.findings import train_findings
+from training.leaks import check_unseen
 from training.networks import CLASSES, FINDINGS, NETWORKS, NetworkPlan
 from training.progress import OnProgress, Progress, Reporter
 from training.recipes import Recipe
@@ -125,7 +126,7 @@ def train_network(
         architecture=architecture,
         start=imagenet_weights(architecture, backbone_weights)
         if earlier is None
-        else _started(earlier, by_split["test"]),
+        else _started(earlier, cohort, by_split["test"]),
         out=out,
         seed=seed,
         on_progress=on_progress,
@@ -143,6 +144,13 @@ def train_network(
         other = findings_manifest or manifest
         same = other.resolve() == manifest.resolve()
         findings_cohort = cohort if same else load_cohort(other, on_bad_image=on_bad_image)
+        if not same:  # within one manifest copies are told when it is loaded
+            check_unseen(
+                cohort,
+                by_split["test"],
+                [findings_cohort.pixels[r.id] for r in findings_cohort.records if r.patient not in patients["test"]],
+                other.name,
+            )
         folder, second = train_findings(
             findings_cohort,
             plan.findings,
@@ -248,6 +256,7 @@ def _train_classes(
                 }
             ),
             splits=splits,
+            pixels=cohort.pixels,
         )
     setting.team.wait()
 
@@ -275,13 +284,17 @@ def _earlier_bundle(folder: Path, architecture: str, plan: NetworkPlan) -> Bundl
     return bundle
 
 
-def _started(bundle: Bundle, tested: Collection[Record]) -> StartingWeights:
+def _started(bundle: Bundle, cohort: Cohort, tested: Collection[Record]) -> StartingWeights:
     """Say what a network starts from that was trained before, and make sure that it never saw the test images."""
-    seen = [r.id for r in tested if bundle.splits.get(r.id) == "train"]
-    if seen:
+    check_unseen(
+        cohort, tested, [p for p, split in bundle.seen.items() if split == "train"], f"the checkpoint {bundle.folder}"
+    )
+    # A bundle that does not know the pixels it was trained on is believed by its names.
+    named = [] if bundle.seen else [r.id for r in tested if bundle.splits.get(r.id) == "train"]
+    if named:
         raise CohortError(
-            f"The checkpoint {bundle.folder} was trained on {len(seen)} of the test images, first {seen[0]!r}; test accuracy "
-            "would measure memory. Train it with the same manifest and seed, which keeps them apart."
+            f"The checkpoint {bundle.folder} was trained on {len(named)} images that are called like test images, first {named[0]!r}; "
+            "test accuracy would measure memory. Train it with the same manifest and seed, which keeps them apart."
         )
     return StartingWeights(state=None, statement=f"the bundle {bundle.name}", digest=bundle.digest)
 

@@ -118,6 +118,7 @@ def train_findings(
                 }
             ),
             splits=splits,
+            pixels=cohort.pixels,
         )
     setting.team.wait()
     return folder, trained

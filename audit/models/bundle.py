@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Bundle:
     """What training measured."""
     splits: Mapping[str, str]
     """Record id -> train, validation or test; empty for a foreign model."""
+    seen: Mapping[str, str] = field(default_factory=dict)
+    """Pixels, as `Cohort.pixels` tells them -> train, validation or test; empty where the bundle does not say."""
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Predict logits (n, k) for prepared inputs (n, 3, h, w)."""
@@ -79,8 +81,20 @@ def save_bundle(
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Any],
     splits: Mapping[str, str],
+    pixels: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a bundle; `model.json` comes last, so that a folder with it is complete.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is not there.
+    network : torch.nn.Module
+        Of single precision.
+    name, architecture, classes, preprocessing, provenance, metrics, splits
+        See `Bundle`.
+    pixels : mapping, optional
+        Record id -> its pixels (`Cohort.pixels`), so that an image is known again under another name.
 
     Returns
     -------
@@ -101,8 +115,8 @@ def save_bundle(
     weights = safetensors.torch.save(state)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("id", "split"))
-    writer.writerows(sorted(splits.items()))
+    writer.writerow(("id", "split", "pixels"))
+    writer.writerows((record, split, (pixels or {}).get(record, "")) for record, split in sorted(splits.items()))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "weights.safetensors", weights)
     write_atomically(folder / "canary.safetensors", make_canary(network, preprocessing))
@@ -175,6 +189,7 @@ def load_bundle(folder: Path) -> Bundle:
     network = _network(folder, document, classes, state)
     preprocessing = _preprocessing(folder, document)
     check_canary(folder / "canary.safetensors", network, preprocessing)
+    rows = _read_splits(folder)
     identity = to_json([document["architecture"], classes, preprocessing, found])
     return Bundle(
         name=str(document["name"]),
@@ -186,7 +201,8 @@ def load_bundle(folder: Path) -> Bundle:
         digest=hashlib.sha256(identity.encode()).hexdigest(),
         provenance=document.get("provenance", {}),
         metrics=document.get("metrics", {}),
-        splits=_read_splits(folder),
+        splits={row["id"]: row["split"] for row in rows},
+        seen={row["pixels"]: row["split"] for row in rows if row.get("pixels")},
     )
 
 
@@ -244,9 +260,9 @@ def _preprocessing(folder: Path, document: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing(size_px=(height, width), mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))
 
 
-def _read_splits(folder: Path) -> dict[str, str]:
+def _read_splits(folder: Path) -> list[dict[str, str]]:
     path = folder / "splits.csv"
     if not path.is_file():
-        return {}
+        return []
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return {row["id"]: row["split"] for row in csv.DictReader(file)}
+        return list(csv.DictReader(file))
