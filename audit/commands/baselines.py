@@ -62,7 +62,7 @@ def _in_words(entry: Accepted) -> str:
     limits = "" if entry.low is None or entry.high is None else f" [{entry.low:.3f}, {entry.high:.3f}]"
     place = entry.condition if entry.group == "all" else f"{entry.condition} ({shown_string(entry.group)})"
     way = "rise" if entry.worse == "higher" else "fall"
-    return f"{place:<32}{entry.metric:<22}{entry.estimate:+.4f}{limits}, {entry.n_images} images; must not {way}"
+    return f"{place:<34} {entry.metric:<22}{entry.estimate:+.4f}{limits}, {entry.n_images} images; must not {way}"
 
 
 def _config() -> GateConfig:
