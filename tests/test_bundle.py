@@ -31,6 +31,10 @@ def test_round_trip(write_bundle: Callable[..., Path]) -> None:
 def test_pixels_are_remembered_and_older_bundles_have_none(write_bundle: Callable[..., Path]) -> None:
     folder = write_bundle(splits={"a": "test", "b": "train"}, pixels={"b": "0f", "c": "1f"})
     assert load_bundle(folder).seen == {"0f": "train"}
+    twice = write_bundle(
+        splits={"a": "train", "b": "validation", "c": "test"}, pixels={"a": "0f", "b": "0f", "c": "0f"}
+    )
+    assert load_bundle(twice).seen == {"0f": "train"}, "a copy in the test does not make it unseen"
     (folder / "splits.csv").write_text("id,split\na,test\nb,train\n")
     older = load_bundle(folder)
     assert (older.splits, older.seen) == ({"a": "test", "b": "train"}, {})

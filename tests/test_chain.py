@@ -254,9 +254,13 @@ def test_findings_from_another_manifest(manifest: Path, recipe: Recipe, tmp_path
 
     # One film of the test, saved anew under another name and patient.
     tested = next(name for name, split in load_bundle(out).splits.items() if split == "test")
-    Image.fromarray(read_gray(manifest.parent / tested)).save(folder / "5.png")
+    learnt = next(name for name, split in second.splits.items() if split == "train")
+    Image.fromarray(read_gray(manifest.parent / tested)).save(folder / learnt)
     with pytest.raises(CohortError, match=r"1 of the test images, first .*pixels of training images of manifest\.csv"):
         train_network("C", manifest, recipe, tmp_path / "C", findings_manifest=folder / "manifest.csv")
+    next(row for row in rows if row["path"] == learnt)["findings"] = ""
+    rewrite(folder / "manifest.csv", rows)
+    train_network("C", manifest, recipe, tmp_path / "C", findings_manifest=folder / "manifest.csv")
 
 
 def test_kept_finding_needs_images(manifest: Path, recipe: Recipe, tmp_path: Path) -> None:

@@ -121,12 +121,11 @@ def train_network(
         seed=seed,
     )
     by_split = {s: [r for r in cohort.labelled() if splits[r.id] == s] for s in SPLITS}
+    tested = {r.id: cohort.pixels[r.id] for r in by_split["test"]}
     setting = Setting(
         recipe=recipe,
         architecture=architecture,
-        start=imagenet_weights(architecture, backbone_weights)
-        if earlier is None
-        else _started(earlier, cohort, by_split["test"]),
+        start=imagenet_weights(architecture, backbone_weights) if earlier is None else _started(earlier, tested),
         out=out,
         seed=seed,
         on_progress=on_progress,
@@ -144,13 +143,6 @@ def train_network(
         other = findings_manifest or manifest
         same = other.resolve() == manifest.resolve()
         findings_cohort = cohort if same else load_cohort(other, on_bad_image=on_bad_image)
-        if not same:  # within one manifest copies are told when it is loaded
-            check_unseen(
-                cohort,
-                by_split["test"],
-                [findings_cohort.pixels[r.id] for r in findings_cohort.records if r.patient not in patients["test"]],
-                other.name,
-            )
         folder, second = train_findings(
             findings_cohort,
             plan.findings,
@@ -160,6 +152,8 @@ def train_network(
             test_patients=patients["test"],
             validation_patients=patients["validation"],
             kept=plan.kept,
+            # Within one manifest copies are told when it is loaded.
+            tested={} if same else tested,
         )
         if not plan.classes:
             return folder
@@ -284,13 +278,11 @@ def _earlier_bundle(folder: Path, architecture: str, plan: NetworkPlan) -> Bundl
     return bundle
 
 
-def _started(bundle: Bundle, cohort: Cohort, tested: Collection[Record]) -> StartingWeights:
+def _started(bundle: Bundle, tested: Mapping[str, str]) -> StartingWeights:
     """Say what a network starts from that was trained before, and make sure that it never saw the test images."""
-    check_unseen(
-        cohort, tested, [p for p, split in bundle.seen.items() if split == "train"], f"the checkpoint {bundle.folder}"
-    )
+    check_unseen(tested, (p for p, split in bundle.seen.items() if split == "train"), f"the checkpoint {bundle.folder}")
     # A bundle that does not know the pixels it was trained on is believed by its names.
-    named = [] if bundle.seen else [r.id for r in tested if bundle.splits.get(r.id) == "train"]
+    named = [] if bundle.seen else [name for name in tested if bundle.splits.get(name) == "train"]
     if named:
         raise CohortError(
             f"The checkpoint {bundle.folder} was trained on {len(named)} images that are called like test images, first {named[0]!r}; "

@@ -13,6 +13,7 @@ from audit.errors import CohortError, ModelError
 from audit.models.bundle import load_bundle, save_bundle
 from audit.records import Cohort, Record
 from audit.results import plain
+from training.leaks import check_unseen
 from training.networks import FINDINGS
 from training.progress import Reporter
 from training.scores import mean_auc
@@ -31,6 +32,7 @@ def train_findings(
     test_patients: Collection[str],
     validation_patients: Collection[str],
     kept: Collection[str],
+    tested: Mapping[str, str],
 ) -> tuple[Path, TrainedStep]:
     """Train the outputs with binary cross entropy, or take them from an earlier run with the same inputs.
 
@@ -53,6 +55,8 @@ def train_findings(
         Patients of the last step's splits: the first take no part, the second only validate.
     kept : collection of str
         Findings whose output neurons the network keeps; each needs a training image.
+    tested : mapping
+        Id of a test image of the last step -> its pixels: none may be learnt from here under another name.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def train_findings(
     Raises
     ------
     CohortError
-        If too few records qualify, or none shows a finding of `kept`.
+        If too few records qualify, none shows a finding of `kept`, or a test image would be learnt from.
     """
     records = [r for r in cohort.records if r.findings and set(r.findings) <= set(FINDINGS)]
     splits = split_findings(
@@ -73,6 +77,7 @@ def train_findings(
         seed=setting.seed,
     )
     by_split = {s: [r for r in records if splits.get(r.id) == s] for s in ("train", "validation")}
+    check_unseen(tested, (cohort.pixels[r.id] for r in by_split["train"]), cohort.manifest.name)
     counts = {s: Counter(f for r in rs for f in r.findings) for s, rs in by_split.items()}
     for finding in kept:
         if not counts["train"][finding]:

@@ -206,13 +206,11 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
     detectable = (
         detectable_difference(churn, n, critical) if single else detectable_shift((high - low) / 2 / critical, critical)
     )
-    arm, bottom = (
-        0.0 if sums.counted else _unseen(sums, critical, _UNSEEN_MOVE),
-        0.0 if sums.scale == "proportion" else -1.0,
-    )
+    arm = 0.0 if sums.counted else _unseen(sums, critical, _UNSEEN_MOVE)
+    bottom, top = _reach(sums)
     return Interval(
         low=max(bottom, min(low, sums.estimate - arm)),
-        high=min(1.0, max(high, sums.estimate + arm)),
+        high=min(top, max(high, sums.estimate + arm)),
         p=_t_p(total / math.sqrt(moved), sums.n_patients) if moved > 0 else 1.0,
         minimum_detectable=detectable,
         method=f"{name} score interval on effective counts (design effect {effect:.2f}): "
@@ -228,10 +226,8 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
     skewness, unseen, why = skewness_of(sums.influence, error), 0.0, ""
     of_all = _critical(level, g)  # that few make the variance does not make fewer patients that may yet move
     if sums.scale == "contrast" and not sums.counted:
-        unseen, why = (
-            _unseen(sums, of_all, _UNSEEN_MOVE),
-            ", no shorter than the score bound on images that move and were not seen",
-        )
+        unseen = _unseen(sums, of_all, _UNSEEN_MOVE)
+        why = ", no shorter than the score bound on images that move and were not seen"
     elif carried < FEW_CARRIERS or error <= 1e-15:
         unseen = _unseen(sums, of_all, sums.spread, together=1.0)
         why = f", but no shorter than the score bound on unmoved images times the measure's natural unit: {_few_words(sums, carried)}"
