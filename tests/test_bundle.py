@@ -40,6 +40,16 @@ def test_pixels_are_remembered_and_older_bundles_have_none(write_bundle: Callabl
     assert (older.splits, older.seen) == ({"a": "test", "b": "train"}, {})
 
 
+@pytest.mark.parametrize(
+    "damage", [b"name,split\nx,train\n", b"id,split\nx\n", bytes(range(128, 250)) + b"\n\xff,\n", b"id,split\n\0"]
+)
+def test_damaged_splits_are_one_clear_error(write_bundle: Callable[..., Path], damage: bytes) -> None:
+    folder = write_bundle(splits={"a": "train"})
+    (folder / "splits.csv").write_bytes(damage)
+    with pytest.raises(ModelError, match=r"splits\.csv (is damaged|cannot be read).*Copy the bundle again"):
+        load_bundle(folder)
+
+
 def change(folder: Path, **fields: object) -> Path:
     document = json.loads((folder / "model.json").read_text())
     document.update(fields)

@@ -270,5 +270,11 @@ def _read_splits(folder: Path) -> list[dict[str, str]]:
     path = folder / "splits.csv"
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, csv.Error) as error:
+        raise ModelError(f"{path} cannot be read ({error}). Copy the bundle again.") from error
+    if any(row.get("id") is None or row.get("split") is None for row in rows):
+        raise ModelError(f"{path} is damaged: every row needs an id and a split. Copy the bundle again.")
+    return rows
