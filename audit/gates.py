@@ -11,14 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from audit.gate_correction import Claim, Limits, widen_by_holm
+from audit.gate_correction import Claim, widen_by_holm
 from audit.gate_matches import Compare, Match, match_rules
 from audit.gate_rules import Correction, GateConfig, Rule
 from audit.results import Effect, GateResult, Status, Verdict
-from audit.statistics.power import patients_to_decide
+from audit.statistics.measures import CONTROL_MEASURE, ONE_SIDED
+from audit.statistics.verdicts import Limits, control_failures, patients_for_verdict
 from audit.words import shown_string
 
-EXIT_CODES: Mapping[Status, int] = {"pass": 0, "not gated": 0, "fail": 1, "inconclusive": 3}
+EXIT_CODES: Mapping[Status, int] = {
+    "pass": 0,
+    "not gated": 0,
+    "fail": 1,
+    "inconclusive": 3,
+    "incomplete": 4,
+    "not comparable": 5,
+}
 """Exit code of a completed and judged run."""
 
 
@@ -40,6 +48,9 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None
     UsageError
         If a rule matches no effect.
     """
+    failed = control_failures(effects)
+    if failed:
+        return _incomplete(failed)
     matches = match_rules(config.rules, effects, compare)
     together = _judged_together(matches, config.correction)
     results = [_result(match, config, sure) for match, sure in zip(matches, together, strict=True)]
@@ -54,6 +65,8 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None
         status = "not gated"
     elif "fail" in undecided or any(g.status == "fail" for g in errors):
         status = "fail"
+    elif any(g.status == "not comparable" for g in errors):
+        status = "not comparable"
     else:
         status = "inconclusive" if "block" in undecided else "pass"
     by_interval = not any(_is_exact(match.rule) for match in matches)
@@ -61,8 +74,37 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None
     return Verdict(status=status, summary=summary, gates=tuple(gates))
 
 
+def _incomplete(failed: Sequence[Effect]) -> Verdict:
+    """Judge nothing: where a condition that must change nothing moves the answer, no other figure of the run can be trusted."""
+    gates = tuple(
+        GateResult(
+            id=f"control-{e.condition}",
+            metric=e.measure,
+            where=f"{e.condition}, all",
+            operator="<=",
+            expected=0.0,
+            actual=e.estimate,
+            low=None,
+            high=None,
+            n_images=e.n_images,
+            level="error",
+            status="incomplete",
+            reason=f"A control must change nothing, but {e.condition} moved a class probability by {e.estimate:.3g}.",
+        )
+        for e in failed
+    )
+    worst = max(failed, key=lambda e: e.estimate or 0.0)
+    others = f" ({len(failed)} controls failed)" if len(failed) > 1 else ""
+    summary = (
+        f"The audit could not be completed: the control {worst.condition}, which must change nothing, moved a class probability "
+        f"by {worst.estimate:.3g}{others}. No effect of this run can be trusted. Check that the network is deterministic "
+        "and that the control's perturbation leaves the image unchanged, then run the audit again."
+    )
+    return Verdict(status="incomplete", summary=summary, gates=gates)
+
+
 def exit_code(status: Status) -> int:
-    """Return the exit code of a judged run: 0 pass or not gated, 1 fail, 3 inconclusive."""
+    """Return the exit code of a judged run: 0 pass or not gated, 1 fail, 3 inconclusive, 4 incomplete, 5 not comparable."""
     return EXIT_CODES[status]
 
 
@@ -109,7 +151,7 @@ def _judged_together(matches: Sequence[Match], correction: Correction) -> list[L
 
 def _is_exact(rule: Rule) -> bool:
     """Say whether the estimate itself is judged: an exact check of these images, or a rule that asks for it."""
-    return rule.evidence == "point" or rule.metric == "max_abs_probability_change"
+    return rule.evidence == "point" or rule.metric == CONTROL_MEASURE
 
 
 def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult:
@@ -178,28 +220,67 @@ def _compare(
     low, high = effect.low, effect.high
     if low is None or high is None or sure is None:
         return "inconclusive", f"There is no interval ({effect.method})."
-    words = f"The interval from {low:.3f} to {high:.3f}"
+    found = f"{effect.estimate:.3f} [{low:.3f}, {high:.3f}]"
+    limit = f"the limit of {rule.limit:g}"
+    if (sure[0] > rule.limit) if below else (sure[1] < rule.limit):
+        return "fail", f"{found} {'exceeds' if below else 'is below'} {limit}."
     within = (high <= rule.limit) if below else (low >= rule.limit)
+    counter = _counterpart(rule, effect)
+    if within and counter is not None and ((high < counter) if below else (low > counter)):
+        return "inconclusive", (
+            f"{found}: the placebo {effect.placebo} disturbs the network more than the edit, which can hide what the edit shows, so "
+            "this is no evidence that the limit is kept. Judge by an edit with another fill, such as text-mask-inpaint."
+        )
+    if within and counter is not None and ((low < counter) if below else (high > counter)):
+        return "inconclusive", (
+            f"{found} is within {limit}, but includes {counter:g}: the placebo {effect.placebo} may disturb the network more than the "
+            f"edit.{_needed(rule, effect, sure, counter)}"
+        )
     if within and effect.classes_absent:
         missing = ", ".join(shown_string(name) for name in effect.classes_absent)
         return "inconclusive", (
-            f"{words} keeps to the limit {rule.limit:g}, but no film of class {missing} could be edited so: of these nothing is shown. "
-            'A rule for group = "class=*" judges each class that could.'
+            f"{found} is within {limit}, but no image of class {missing} could be edited this way, so nothing can be concluded "
+            'about that class. A rule for group = "class=*" judges each class that could be edited.'
         )
     if within:
-        return "pass", f"{words} shows {rule.metric} to be {side} {rule.limit:g}."
-    surely_low, surely_high = sure
-    if (surely_low > rule.limit) if below else (surely_high < rule.limit):
-        return "fail", f"{words} shows {rule.metric} not to be {side} {rule.limit:g}."
+        return "pass", f"{found} is within {limit}."
     if (low > rule.limit) if below else (high < rule.limit):
-        needed = patients_to_decide(effect.estimate, surely_low, surely_high, rule.limit, effect.n_patients)
         return "inconclusive", (
-            f"{words} lies beyond the limit {rule.limit:g}, but that which allows for all that is judged beside it, from "
-            f"{surely_low:.3f} to {surely_high:.3f}, holds it; about {needed} patients would decide ({effect.n_patients} now)."
+            f"{found} {'exceeds' if below else 'is below'} {limit}, but not after correction for multiple comparisons "
+            f"({sure[0]:.3f} to {sure[1]:.3f}).{_needed(rule, effect, sure, counter)}"
         )
-    needed = patients_to_decide(effect.estimate, low, high, rule.limit, effect.n_patients)
-    more = f"about {needed} patients would decide" if needed else "no number of patients would decide at this estimate"
-    return "inconclusive", f"{words} holds the limit {rule.limit:g}; {more} ({effect.n_patients} now)."
+    return "inconclusive", f"{found} includes {limit}.{_needed(rule, effect, sure, counter)}"
+
+
+def _counterpart(rule: Rule, effect: Effect) -> float | None:
+    """Return the limit on the other side: beyond it the placebo disturbs more than the edit, which is no pass.
+
+    None where the rule bounds something of one side only: a figure without a placebo, a change from the baseline, sufficiency.
+    """
+    if effect.placebo is None or rule.against == "baseline" or rule.metric in ONE_SIDED:
+        return None
+    reach = max(abs(rule.limit), effect.tolerance or 0.0)
+    return -reach if rule.operator == "<=" else reach
+
+
+def _needed(rule: Rule, effect: Effect, sure: Limits, counter: float | None) -> str:
+    """Say how many patients would decide."""
+    assert effect.estimate is not None
+    assert effect.low is not None
+    assert effect.high is not None
+    sign = 1.0 if rule.operator == "<=" else -1.0
+    own: Limits = (effect.low, effect.high)
+    needed = patients_for_verdict(
+        sign * effect.estimate,
+        own if sign > 0 else (-own[1], -own[0]),
+        sure if sign > 0 else (-sure[1], -sure[0]),
+        upper=sign * rule.limit,
+        lower=None if counter is None else sign * counter,
+        n_patients=effect.n_patients,
+    )
+    if needed is None:
+        return " The estimate lies on the limit: no number of patients would decide."
+    return f" About {needed} patients would decide ({effect.n_patients} now)."
 
 
 def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effect], *, by_interval: bool) -> str:

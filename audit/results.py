@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
 
-EffectVerdict = Literal["sensitive", "robust", "inconclusive", "descriptive"]
+EffectVerdict = Literal["sensitive", "robust", "bounded", "reversed", "inconclusive", "void", "descriptive"]
+"""See `audit.statistics.verdicts`; void: a control failed, so nothing is concluded."""
 EffectFamily = Literal["declared", "exploratory", "none"]
-Status = Literal["pass", "fail", "inconclusive", "not gated"]
+Status = Literal["pass", "fail", "inconclusive", "not comparable", "incomplete", "not gated"]
+"""Of a run; incomplete: a control changed something, so the audit cannot be trusted and nothing else of it counts."""
+GateStatus = Literal["pass", "fail", "inconclusive", "not comparable", "incomplete"]
+"""Of a gate; not comparable: the baseline rests on other images, another suite or another version."""
 Policy = Literal["block", "fail", "pass"]
 Weight = Literal["none", "note", "warning", "error"]
 _UNDECIDED: Mapping[Policy, Weight] = {"block": "warning", "fail": "error", "pass": "note"}
@@ -96,7 +100,7 @@ class Effect:
     tolerance: float | None
     """The largest effect that counts as small; None for descriptive entries."""
     verdict: EffectVerdict
-    """sensitive, robust, inconclusive, or descriptive where nothing is judged."""
+    """sensitive, robust, bounded, reversed, inconclusive, void, or descriptive where nothing is judged."""
     minimum_detectable: float | None
     """The smallest effect these data would find in 80 % of repetitions."""
     family: EffectFamily = "none"
@@ -224,7 +228,7 @@ class GateResult:
     """Images behind it."""
     level: Literal["error", "warn"]
     """warn never changes the run's status."""
-    status: Literal["pass", "fail", "inconclusive"]
+    status: GateStatus
     """The judgement."""
     reason: str
     """Why, in words, and what would decide it."""
@@ -240,7 +244,7 @@ class GateResult:
             return "none"
         if self.level == "warn":
             return "note"
-        if self.status == "fail":
+        if self.status != "inconclusive":
             return "error"
         return _UNDECIDED[self.undecided]
 
@@ -257,11 +261,11 @@ class Verdict:
     """The judgement of a run."""
 
     status: Status
-    """Over all error-level gates; `not gated` where none was asked for."""
+    """Over all error-level gates; `not gated` where none was asked for; `incomplete` where a control failed."""
     summary: str
     """One sentence in words, never "no problems found"."""
     gates: tuple[GateResult, ...]
-    """Every gate."""
+    """Every gate; of an incomplete run the controls that failed, and nothing else."""
 
 
 def plain(value: Any) -> Any:

@@ -1,9 +1,6 @@
 """Predictions under a suite's conditions -> effects: paired, placebo-controlled, with intervals over patients.
 
-An effect is *sensitive* when its whole simultaneous interval lies beyond the tolerance (above it; for accuracy below
-minus it): the chance that any effect of a run is so called without reason is held, not that of each. It is *robust* when its
-whole own interval lies on the near side of the tolerance (it is shown to be smaller; for accuracy, which may move either
-way, between minus and plus the tolerance): each such claim stands for itself. Else it is *inconclusive*.
+Verdicts are defined in `audit.statistics.verdicts`. Where a control fails, none is given: every judged effect is *void*.
 What is judged at all is fixed in `audit.statistics.estimands`; the rest is *descriptive*.
 """
 
@@ -25,8 +22,9 @@ from audit.statistics.detector_misses import FinderRecall
 from audit.statistics.estimands import Estimand, condition_estimands, performance_estimands
 from audit.statistics.intervals import Interval, change_intervals, lengthened_interval, share_interval, widened_interval
 from audit.statistics.jackknife import PatientInfluence, jackknife_interval
+from audit.statistics.measures import CONTROL_MEASURE
 from audit.statistics.multiplicity import adjust_family, benjamini_hochberg
-from audit.statistics.verdicts import judge_effect
+from audit.statistics.verdicts import control_failures, judge_effect
 
 DEFAULT_TOLERANCES: Mapping[str, float] = {"shortcut_sensitivity": 0.05, "sufficiency": 0.05, "accuracy": 0.02}
 """Largest effect that counts as small, by judged measure; absolute."""
@@ -127,12 +125,10 @@ def measure_effects(
         # They share one matrix product where patients are resampled; else none has to wait for the others in memory.
         batches = [estimands] if images.n_patients < GAUSSIAN_FROM else ([e] for e in estimands)
         made += [one for batch in batches for one in _estimate(list(batch), bootstrap, level, limits)]
-    return _adjust(made, level, seed)
-
-
-def control_failures(effects: Sequence[Effect]) -> list[Effect]:
-    """Return the controls that changed something: an image's own crop pasted back must move no probability at all."""
-    return [e for e in effects if e.measure == "max_abs_probability_change" and e.estimate not in (None, 0.0)]
+    effects = _adjust(made, level, seed)
+    if not control_failures(effects):
+        return effects
+    return [e if e.verdict == "descriptive" else replace(e, verdict="void", patients_to_decide=None) for e in effects]
 
 
 def _check_settings(
@@ -238,7 +234,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: float) -> _Estimate:
-    estimand = Estimand(condition=name, placebo=None, measure="max_abs_probability_change", group="all", data=None)
+    estimand = Estimand(condition=name, placebo=None, measure=CONTROL_MEASURE, group="all", data=None)
     empty, population = _undefined(estimand, level, None, _NOT_APPLIED), applied.everywhere
     if not population.any():
         return _Estimate(estimand=estimand, interval=None, effect=empty)

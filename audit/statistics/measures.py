@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 CHANGES = ("accuracy", "margin", "flip_rate", "harm", "total_variation", "nll", "brier")
 """Measures that have one number for each image."""
+CONTROL_MEASURE = "max_abs_probability_change"
+"""What is measured of a control: the largest change of any probability, which must be exactly 0."""
 MEASURES = (
     *CHANGES,
     "margin_sd",
@@ -23,9 +25,14 @@ MEASURES = (
     "shortcut_sensitivity",
     "sufficiency",
     "shortcut_sensitivity_corrected",
-    "max_abs_probability_change",
+    CONTROL_MEASURE,
 )
 """Every measure that an effect can carry."""
+FALLS = frozenset({"accuracy"})
+"""Judged measures of which a fall is the harm; of the others a rise is."""
+ONE_SIDED = frozenset({"sufficiency"})
+"""Judged measures of which only the harmful side means anything: the placebo keeps as much of the picture itself, so that what
+is kept alone rightly tells less."""
 _LARGEST_GAP = 600.0
 """Distance of logits up to which odds can be written down: exp(600) is 1e260."""
 

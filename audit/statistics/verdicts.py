@@ -1,53 +1,101 @@
-"""Sensitive, robust or inconclusive: an effect held against its tolerance."""
+"""Sensitive, robust, bounded, reversed or inconclusive: an effect held against its tolerance.
+
+- *sensitive*: the whole simultaneous interval exceeds the tolerance on the harmful side (for accuracy, a fall).
+- *robust*: the whole interval lies between minus and plus the tolerance. A two-sided statement.
+- *bounded*: of a one-sided measure, the upper bound lies below the tolerance. How far below carries no meaning.
+- *reversed*: the whole interval lies beyond the tolerance on the other side. The placebo disturbs the network more than the
+  edit, which can hide what the edit shows: no evidence of robustness.
+- *inconclusive*: the interval includes a limit, or a class could not be edited.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from audit.results import Effect, EffectVerdict
+from audit.statistics.measures import CONTROL_MEASURE, FALLS, ONE_SIDED
 from audit.statistics.power import patients_to_decide
+
+Limits = tuple[float, float]
+"""Lower and upper end of an interval."""
 
 
 def judge_effect(effect: Effect) -> Effect:
     """Judge an effect, and say how many patients would decide it where these do not.
 
-    *Sensitive* rests on the interval that holds together with those of all judged effects, *robust* on its own: each claim of
-    safety stands for itself. An effect is not robust where a class could not be edited: nothing is shown of it.
+    *Sensitive* rests on the interval that holds together with those of all judged effects; the others on the effect's own: each
+    claim of safety stands for itself. An effect is not robust where a class could not be edited.
 
     Parameters
     ----------
     effect : Effect
         With its intervals and tolerance.
     """
-    verdict = _verdict(effect)
+    if effect.tolerance is None or effect.estimate is None or effect.low is None or effect.high is None:
+        return replace(effect, verdict="inconclusive", patients_to_decide=None)
+    own: Limits = (effect.low, effect.high)
+    sure: Limits = own
+    if effect.simultaneous_low is not None and effect.simultaneous_high is not None:
+        sure = (effect.simultaneous_low, effect.simultaneous_high)
+    sign = -1.0 if effect.measure in FALLS else 1.0
+    if sign < 0:
+        own, sure = (-own[1], -own[0]), (-sure[1], -sure[0])
+    verdict = _verdict(own, sure, effect.tolerance, one_sided=effect.measure in ONE_SIDED)
+    if verdict in ("robust", "bounded") and effect.classes_absent:
+        return replace(effect, verdict="inconclusive", patients_to_decide=None)
     needed = None
-    if (
-        verdict == "inconclusive"
-        and effect.estimate is not None
-        and effect.tolerance is not None
-        and not _is_within(effect)
-    ):
-        limit = -effect.tolerance if effect.measure == "accuracy" and effect.estimate < 0 else effect.tolerance
-        low, high = effect.low, effect.high
-        if effect.estimate > limit or effect.measure == "accuracy":
-            low, high = effect.simultaneous_low, effect.simultaneous_high
-        if low is not None and high is not None:
-            needed = patients_to_decide(effect.estimate, low, high, limit, effect.n_patients)
+    if verdict == "inconclusive":
+        needed = patients_for_verdict(
+            sign * effect.estimate,
+            own,
+            sure,
+            upper=effect.tolerance,
+            lower=None if effect.measure in ONE_SIDED else -effect.tolerance,
+            n_patients=effect.n_patients,
+        )
     return replace(effect, verdict=verdict, patients_to_decide=needed)
 
 
-def _verdict(effect: Effect) -> EffectVerdict:
-    surely_low, surely_high, tolerance = effect.simultaneous_low, effect.simultaneous_high, effect.tolerance
-    if tolerance is None or surely_low is None or surely_high is None:
-        return "inconclusive"
-    # One-sided but for accuracy: a placebo that moves more than the edit is no sign of a shortcut.
-    if surely_high < -tolerance if effect.measure == "accuracy" else surely_low > tolerance:
+def control_failures(effects: Sequence[Effect]) -> list[Effect]:
+    """Return the controls that changed something: a condition of that role must move no probability at all."""
+    return [e for e in effects if e.measure == CONTROL_MEASURE and e.estimate not in (None, 0.0)]
+
+
+def _verdict(own: Limits, sure: Limits, tolerance: float, *, one_sided: bool) -> EffectVerdict:
+    if sure[0] > tolerance:
         return "sensitive"
-    return "robust" if _is_within(effect) and not effect.classes_absent else "inconclusive"
+    if one_sided:
+        return "bounded" if own[1] < tolerance else "inconclusive"
+    if own[1] < -tolerance:
+        return "reversed"
+    return "robust" if own[0] > -tolerance and own[1] < tolerance else "inconclusive"
 
 
-def _is_within(effect: Effect) -> bool:
-    low, high, tolerance = effect.low, effect.high, effect.tolerance
-    if low is None or high is None or tolerance is None:
-        return False
-    return high < tolerance and (effect.measure != "accuracy" or low > -tolerance)
+def patients_for_verdict(
+    estimate: float, own: Limits, sure: Limits, *, upper: float, lower: float | None, n_patients: int
+) -> int | None:
+    """Return about how many patients would decide at this estimate, for verdicts and gates alike; None where no number would.
+
+    Above the upper limit the interval that allows for all judged effects must exclude it; below, the effect's own interval must
+    exclude both limits.
+
+    Parameters
+    ----------
+    estimate : float
+        Large where harmful.
+    own, sure : tuple of (float, float)
+        The effect's own interval, and the one that holds together with all judged effects.
+    upper : float
+        The limit.
+    lower : float or None
+        Its counterpart on the other side; None for one-sided statements.
+    n_patients : int
+        Patients behind the estimate.
+    """
+    if estimate > upper:
+        return patients_to_decide(estimate, *sure, upper, n_patients)
+    limits = [limit for limit in (upper, lower) if limit is not None and own[0] <= limit <= own[1]]
+    needed = [patients_to_decide(estimate, *own, limit, n_patients) for limit in limits]
+    known = [n for n in needed if n is not None]
+    return max(known) if known and len(known) == len(needed) else None
