@@ -12,7 +12,7 @@ from audit.errors import UnknownNameError, UsageError
 from audit.gate_groups import EVERY, check_group, normal_group
 from audit.results import Policy
 from audit.statistics.comparison import COMPARED
-from audit.statistics.measures import MEASURES
+from audit.statistics.measures import ACCURACY_OVER_SOURCE, MEASURES
 
 DEFAULT_METRICS = ("shortcut_sensitivity", "sufficiency")
 """What the default rules limit."""
@@ -27,13 +27,14 @@ _LIMITS: Mapping[str, tuple[Operator, Against]] = {
     "max_increase": ("<=", "baseline"),
     "max_decrease": (">=", "baseline"),
 }
-_RULE_KEYS = ("id", "metric", "where", *_LIMITS, "level", "evidence", "inconclusive", "reason")
+_RULE_KEYS = ("id", "metric", "where", *_LIMITS, "level", "evidence", "inconclusive", "if_exceeded", "reason")
 _WHERE_KEYS = ("condition", "group")
 _LARGEST_LIMIT = 1e6
 _POLICIES = ("block", "fail", "pass")
 _LEVELS = ("error", "warn")
 _CORRECTIONS = ("holm", "none")
 _EVIDENCE = ("interval", "point")
+_IF_EXCEEDED = ("fail", "inconclusive")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +61,8 @@ class Rule:
     """interval: the whole interval must lie on one side; point: the estimate alone is held against the limit."""
     inconclusive: Policy | None = None
     """What it does where it cannot be decided; None for what the whole gate does."""
+    if_exceeded: Literal["fail", "inconclusive"] = "fail"
+    """What it does where the figure is shown to lie beyond the limit; inconclusive for one that says what the data can show."""
     reason: str = ""
     """Why the limit stands, in the words of its author."""
 
@@ -136,7 +139,8 @@ def config_for(
     By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
     that role, must be at most its tolerance; with a baseline it must not have risen by more than that either. Nor may any
     class, or the films with any common word, be shown to lie beyond it, for a shortcut of few films hides in the mean over all;
-    nor the accuracy be shown to fall by more than its tolerance. These two let through what cannot be decided.
+    nor the accuracy be shown to fall by more than its tolerance. These two let through what cannot be decided. And the network must
+    be shown to be right more often than a guess from the source alone; where it is not, the run is undecided.
 
     Parameters
     ----------
@@ -201,7 +205,7 @@ def config_for(
 
 
 def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
-    """Return the rules that fail where something is shown, and let through what cannot be decided."""
+    """Return the rules on groups, on accuracy under edits, and on what accuracy is worth beside the source."""
     groups = Rule(
         id="shortcut-sensitivity-of-groups",
         metric="shortcut_sensitivity",
@@ -221,7 +225,17 @@ def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
         inconclusive="pass",
         reason="Accuracy must not be shown to fall further than under the matched control.",
     )
-    return groups, accuracy
+    worth = Rule(
+        id="accuracy-over-source",
+        metric=ACCURACY_OVER_SOURCE,
+        operator=">=",
+        limit=0.0,
+        condition="clean",
+        # Where the source gives the class away, any network may do worse than the source: no fault of the network is shown.
+        if_exceeded="inconclusive",
+        reason="Unless the network is right more often than a guess from the source alone, accuracy says little about the task.",
+    )
+    return groups, accuracy, worth
 
 
 def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
@@ -308,6 +322,9 @@ def _rule(row: Mapping[str, Any]) -> Rule:
     evidence = row.get("evidence", "interval")
     if evidence not in _EVIDENCE:
         raise UnknownNameError(f"evidence (gate rule {name!r})", str(evidence), _EVIDENCE)
+    if_exceeded = row.get("if_exceeded", "fail")
+    if if_exceeded not in _IF_EXCEEDED:
+        raise UnknownNameError(f"if_exceeded (gate rule {name!r})", str(if_exceeded), _IF_EXCEEDED)
     return Rule(
         id=name,
         metric=metric,
@@ -319,6 +336,7 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         level=level,
         evidence=evidence,
         inconclusive=_policy(row, f"an inconclusive gate rule {name!r}"),
+        if_exceeded=if_exceeded,
         reason=str(row.get("reason", "")),
     )
 

@@ -15,7 +15,8 @@ from audit.gate_correction import Claim, widen_by_holm
 from audit.gate_matches import Compare, Match, match_rules
 from audit.gate_rules import Correction, GateConfig, Rule
 from audit.results import Effect, GateResult, Status, Verdict
-from audit.statistics.measures import CONTROL_MEASURE, ONE_SIDED
+from audit.statistics.measures import CONTROL_MEASURE, FALLS, ONE_SIDED
+from audit.statistics.power import power_sentence
 from audit.statistics.verdicts import Limits, control_failures, patients_for_verdict
 from audit.words import shown_string
 
@@ -223,7 +224,7 @@ def _compare(
     found = f"{effect.estimate:.3f} [{low:.3f}, {high:.3f}]"
     limit = f"the limit of {rule.limit:g}"
     if (sure[0] > rule.limit) if below else (sure[1] < rule.limit):
-        return "fail", f"{found} {'exceeds' if below else 'is below'} {limit}."
+        return rule.if_exceeded, f"{found} {'exceeds' if below else 'is below'} {limit}."
     within = (high <= rule.limit) if below else (low >= rule.limit)
     counter = _counterpart(rule, effect)
     if within and counter is not None and ((high < counter) if below else (low > counter)):
@@ -255,9 +256,11 @@ def _compare(
 def _counterpart(rule: Rule, effect: Effect) -> float | None:
     """Return the limit on the other side: beyond it the placebo disturbs more than the edit, which is no pass.
 
-    None where the rule bounds something of one side only: a figure without a placebo, a change from the baseline, sufficiency.
+    None where the rule bounds something of one side only: a figure without a placebo, a change from the baseline, sufficiency,
+    or the side that does no harm.
     """
-    if effect.placebo is None or rule.against == "baseline" or rule.metric in ONE_SIDED:
+    bounds_harm = (rule.operator == ">=") == (rule.metric in FALLS)
+    if effect.placebo is None or rule.against == "baseline" or rule.metric in ONE_SIDED or not bounds_harm:
         return None
     reach = max(abs(rule.limit), effect.tolerance or 0.0)
     return -reach if rule.operator == "<=" else reach
@@ -299,6 +302,4 @@ def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effe
     if not parts:
         held = f"all {len(errors)} rules hold" if len(errors) > 1 else "the only rule holds"
         parts.append(f"{held}{', shown by the whole interval' if by_interval else ''}")
-    floors = [e.minimum_detectable for e in effects if e.tolerance is not None and e.minimum_detectable is not None]
-    reach = f" The smallest judged effect that these data would find is {min(floors):.3f}." if floors else ""
-    return f"{status.capitalize()}: {'; '.join(parts)}.{reach}"
+    return f"{status.capitalize()}: {'; '.join(parts)}. {power_sentence(effects)}".strip()

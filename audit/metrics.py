@@ -82,6 +82,11 @@ METRICS: Mapping[str, Metric] = {
         unit=_PROBABILITY,
         better="lower",
     ),
+    "accuracy_over_source": Metric(
+        words="accuracy minus the accuracy of always naming the most frequent class of the image's source",
+        unit="share, -1 to 1",
+        better="higher",
+    ),
     "max_abs_probability_change": Metric(
         words="largest change of any class probability in any image", unit="probability, 0 to 1", better="lower"
     ),

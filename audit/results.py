@@ -102,7 +102,7 @@ class Effect:
     verdict: EffectVerdict
     """sensitive, robust, bounded, reversed, inconclusive, void, or descriptive where nothing is judged."""
     minimum_detectable: float | None
-    """The smallest effect these data would find in 80 % of repetitions."""
+    """The smallest true effect that 80 % of repetitions would find: of a judged effect, call sensitive; of others, tell from 0."""
     family: EffectFamily = "none"
     """declared: `p_adjusted` and the simultaneous interval hold over all declared entries of the run; exploratory:
     `p_adjusted` bounds the false discovery rate over all exploratory ones; none: not tested."""

@@ -23,6 +23,7 @@ from audit.images import read_gray
 from audit.models.bundle import Bundle
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
+from audit.statistics.source_guess import guess_from_source
 from audit.text.merging import area_px
 
 Table = NDArray[np.float64]
@@ -68,7 +69,7 @@ class SourceProbe:
     n_images: int
     """Images that were probed."""
     class_from_source: float
-    """Share of the images whose class is their source's most frequent one among other patients."""
+    """Share of the images that always naming their source's most frequent class is right for."""
     model_accuracy: float
     """The network's accuracy on the same images."""
     majority: float
@@ -153,18 +154,9 @@ def _frequent_tokens(records: Sequence[Record], regions: Mapping[str, tuple[Text
 
 
 def _class_from_source(records: Sequence[Record]) -> float:
-    """Guess each image's class from its source, by the most frequent class among the source's other patients."""
-    by_source: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    by_patient: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for r in records:
-        by_source[r.source][str(r.label)] += 1
-        by_patient[r.source, r.patient][str(r.label)] += 1
-    overall = Counter(str(r.label) for r in records)
-    hits = 0
-    for r in records:
-        others = by_source[r.source] - by_patient[r.source, r.patient] or overall
-        hits += min(others, key=lambda label: (-others[label], label)) == r.label
-    return hits / len(records)
+    labels = np.unique([str(r.label) for r in records], return_inverse=True)[1].astype(np.int64)
+    sources, patients = (np.array([getattr(r, name) for r in records]) for name in ("source", "patient"))
+    return float((guess_from_source(labels, sources, patients) == labels).mean())
 
 
 def _probe_class(label: str, records: Sequence[Record], views: Mapping[str, Table], seed: int) -> list[Probe]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import pstdev
 
 from audit.results import Effect
+from audit.statistics.power import power_sentence
 from reports.groups import sensitive_groups
 from reports.headline import headline
 from reports.runfolder import RunView
@@ -93,15 +94,8 @@ def not_applied(run: RunView) -> list[str]:
 
 
 def reach(run: RunView) -> str:
-    """Say how small an effect the data could have shown."""
-    found = [e for e in run.headline() if e.minimum_detectable is not None]
-    if not found:
-        return "No smallest detectable effect can be given."
-    best = min(found, key=lambda e: e.minimum_detectable or 0.0)
-    return (
-        f"The smallest effect that these data would find in four of five repetitions is {number(best.minimum_detectable)} "
-        f"({best.condition})."
-    )
+    """Say how large an effect the data could have shown."""
+    return power_sentence(run.effects) or "No edit was judged, so no detectable effect can be given."
 
 
 def relevance_lines(run: RunView) -> list[str]:

@@ -13,7 +13,8 @@ from audit.errors import AuditError, CohortError, ModelError, UnknownNameError, 
 from audit.results import Effect, PredictionTable
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.detector_misses import FinderRecall, read_recall
-from audit.statistics.effects import control_failures, measure_effects
+from audit.statistics.effects import measure_effects
+from audit.statistics.verdicts import control_failures
 
 from .tables import in_order
 
@@ -128,7 +129,7 @@ def test_sufficiency_by_hand() -> None:
     assert pick(found, "mask", "accuracy", placebo="elsewhere").verdict == "descriptive"
     assert not [e for e in found if e.measure == "shortcut_sensitivity"]
     less = measure_effects(table(pull=1.5), with_role("sufficiency"), seed=0, resamples=400)
-    assert pick(less, "mask", "sufficiency", placebo="elsewhere").verdict == "robust", "telling less is no shortcut"
+    assert pick(less, "mask", "sufficiency", placebo="elsewhere").verdict == "bounded", "telling less is no shortcut"
 
 
 @pytest.mark.parametrize(
@@ -146,13 +147,13 @@ def test_stresses_and_rungs_are_measured_not_judged(role: Role, dose: Dose | Non
     assert entry.estimate == judged.estimate
 
 
-def test_a_placebo_that_moves_more_is_no_shortcut() -> None:
+def test_a_placebo_that_moves_more_is_neither_a_shortcut_nor_robust() -> None:
     t = table(pull=2.5)
     logits = {**t.logits, "mask": t.logits["clean"].copy(), "elsewhere": np.repeat(t.logits["mask"], 3, 0)}
     entry = pick(measure(replace(t, logits=logits)), "mask", "shortcut_sensitivity", placebo="elsewhere")
     assert entry.high is not None
     assert entry.high < -0.05
-    assert entry.verdict == "robust"
+    assert entry.verdict == "reversed"
 
 
 def test_a_shortcut_is_sensitive_and_none_is_robust() -> None:
@@ -220,7 +221,9 @@ def test_controls_are_exact() -> None:
     assert control_failures(measure(t)) == []
     moved = t.logits["own"].copy()
     moved[0, 3, 0] += 1e-3
-    failed = control_failures(measure(replace(t, logits={**t.logits, "own": moved})))
+    void = measure(replace(t, logits={**t.logits, "own": moved}))
+    assert {e.verdict for e in void} == {"void", "descriptive"}, "no verdict counts where a control failed"
+    failed = control_failures(void)
     assert [e.condition for e in failed] == ["own"]
     p0, p1 = probabilities(t.logits["clean"][0, 3]), probabilities(moved[0, 3])
     assert failed[0].estimate == pytest.approx(np.abs(p1 - p0).max())

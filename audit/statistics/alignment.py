@@ -36,6 +36,8 @@ class AlignedImages:
     """Class names in the order of the logits."""
     subgroups: Mapping[str, NDArray[np.bool_]]
     """`column=value` -> (n,) membership, for every grouping column and value that is not empty; sites of enough patients."""
+    sources: NDArray[np.str_]
+    """(n,) source of each image; all empty where the table does not say it."""
     words: Mapping[str, NDArray[np.bool_]]
     """`word=STRING` -> (n,) whether it was read on the image."""
     clean: Outputs
@@ -112,6 +114,7 @@ def align_images(table: PredictionTable) -> AlignedImages:
         n_patients=len(names),
         classes=table.classes,
         subgroups=subgroups,
+        sources=table.groups["source"][order] if "source" in table.groups else np.full(len(order), ""),
         words={f"word={word}": table.words[word][order] for word in sorted(table.words)},
         clean=clean,
         spread=spread_of(clean.margin),

@@ -20,10 +20,19 @@ from audit.statistics.alignment import AlignedImages, AppliedChanges, align_imag
 from audit.statistics.clusters import GAUSSIAN_FROM, PatientBootstrap, PatientSums
 from audit.statistics.detector_misses import FinderRecall
 from audit.statistics.estimands import Estimand, condition_estimands, performance_estimands
-from audit.statistics.intervals import Interval, change_intervals, lengthened_interval, share_interval, widened_interval
+from audit.statistics.intervals import (
+    UNSEEN_MOVE,
+    Interval,
+    change_intervals,
+    critical_value,
+    lengthened_interval,
+    share_interval,
+    widened_interval,
+)
 from audit.statistics.jackknife import PatientInfluence, jackknife_interval
 from audit.statistics.measures import CONTROL_MEASURE
 from audit.statistics.multiplicity import adjust_family, benjamini_hochberg
+from audit.statistics.power import detectable_beyond
 from audit.statistics.verdicts import control_failures, judge_effect
 
 DEFAULT_TOLERANCES: Mapping[str, float] = {"shortcut_sensitivity": 0.05, "sufficiency": 0.05, "accuracy": 0.02}
@@ -277,5 +286,20 @@ def _judge(effect: Effect, made: _Estimate, simultaneous_level: float) -> Effect
             low, high = lengthened_interval(
                 interval, effect.estimate, effect.n_patients, effect.level, simultaneous_level
             )
-        effect = replace(effect, simultaneous_low=_rounded(low), simultaneous_high=_rounded(high))
+        effect = replace(
+            effect,
+            simultaneous_low=_rounded(low),
+            simultaneous_high=_rounded(high),
+            minimum_detectable=_smallest_shown(effect, simultaneous_level),
+        )
     return judge_effect(effect)
+
+
+def _smallest_shown(effect: Effect, simultaneous_level: float) -> float | None:
+    """Return the smallest true effect that would be called sensitive in 80 % of repetitions."""
+    if effect.low is None or effect.high is None or effect.tolerance is None or effect.n_patients < 2:
+        return None
+    error = (effect.high - effect.low) / 2 / critical_value(effect.level, effect.n_patients)
+    critical = critical_value(simultaneous_level, effect.n_patients)
+    move = 1.0 if effect.measure == "accuracy" else UNSEEN_MOVE
+    return _rounded(detectable_beyond(effect.tolerance, error, critical, effect.n_patients, move=move))

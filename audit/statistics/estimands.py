@@ -24,8 +24,9 @@ from audit.statistics.clusters import PatientSums, Scale
 from audit.statistics.detector_misses import FinderRecall, corrected_effect
 from audit.statistics.direction import TO_DONOR, donor_direction
 from audit.statistics.jackknife import PatientInfluence
-from audit.statistics.measures import CHANGES
+from audit.statistics.measures import ACCURACY_OVER_SOURCE, CHANGES
 from audit.statistics.populations import Population
+from audit.statistics.source_guess import guess_from_source
 from audit.statistics.whole_sample import clean_curves, curve_changes
 
 _HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
@@ -74,11 +75,22 @@ def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
         sums = Population(images=images, chosen=members).sums(measure, correct, "proportion")
         note = _missing_classes(measure, sums, images)
         yield Estimand(condition="clean", placebo=None, measure=measure, group=group, data=sums, note=note)
+    yield _over_source(images, correct, everyone)
     for measure, values in (("nll", images.clean.nll), ("brier", images.clean.brier)):
         sums = Population(images=images, chosen=everyone).sums(measure, values, "unbounded")
         yield Estimand(condition="clean", placebo=None, measure=measure, group="all", data=sums)
     for measure, group, influence in clean_curves(images):
         yield Estimand(condition="clean", placebo=None, measure=measure, group=group, data=influence)
+
+
+def _over_source(images: AlignedImages, correct: NDArray[np.float64], everyone: NDArray[np.bool_]) -> Estimand:
+    """Say by how much the network is right more often than a guess from the source alone, image by image."""
+    guess = guess_from_source(images.labels, images.sources, images.patients) == images.labels
+    sums = Population(images=images, chosen=everyone).sums(
+        ACCURACY_OVER_SOURCE, correct - guess.astype(np.float64), "difference"
+    )
+    note = f"; always naming each source's most frequent class is right for {guess.mean():.3f}"
+    return Estimand(condition="clean", placebo=None, measure=ACCURACY_OVER_SOURCE, group="all", data=sums, note=note)
 
 
 def condition_estimands(

@@ -29,7 +29,7 @@ FEW_CARRIERS = 20.0
 """Below this many patients behind the change the bootstrap is not trusted: from 10, skewed shifts were covered 88 %."""
 FEW_MOVERS = 8.0
 """Below this many patients behind the *variance* neither: small moves of all may hide that a few make the whole effect."""
-_UNSEEN_MOVE = 0.5
+UNSEEN_MOVE = 0.5
 """How far an image that no sample has shown may move, of a probability's range: what the score bound is multiplied with."""
 
 
@@ -121,7 +121,7 @@ def lengthened_interval(
     """
     if interval.low is None or interval.high is None or interval.reach is None or wider <= level:
         return interval.low, interval.high
-    stretch = _critical(wider, n_patients) / _critical(level, n_patients)
+    stretch = critical_value(wider, n_patients) / critical_value(level, n_patients)
     bottom, top = interval.reach
     return (
         max(bottom, estimate - stretch * (estimate - interval.low)),
@@ -133,7 +133,8 @@ def _reach(sums: PatientSums) -> tuple[float, float]:
     return (0.0 if sums.scale == "proportion" else -1.0), 1.0
 
 
-def _critical(level: float, n_patients: int) -> float:
+def critical_value(level: float, n_patients: int) -> float:
+    """Return Student's two-sided quantile over patients."""
     return float(stdtrit(max(1, n_patients - 1), (1 + level) / 2))
 
 
@@ -147,7 +148,7 @@ def _combined(sums: PatientSums) -> str:
 
 def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
     g, error = sums.n_patients, sums.standard_error
-    critical = _critical(level, g)
+    critical = critical_value(level, g)
     if g < 2:
         known = sums.scale in BOUNDED
         return Interval(
@@ -180,7 +181,7 @@ def _score_limits(sums: PatientSums, level: float) -> tuple[float, float, float]
     lows, highs, effects = [], [], []
     for index in range(len(sums.totals)):
         one = sums.stratum(index)
-        effect, critical = design_effect(one), _critical(level, one.n_patients)
+        effect, critical = design_effect(one), critical_value(level, one.n_patients)
         n, total, moved = (float(x.sum()) / effect for x in (one.sizes, one.totals, one.movement))
         if one.n_patients < 2:
             limits = (0.0, 1.0) if one.scale == "proportion" else (-1.0, 1.0)
@@ -206,7 +207,7 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
     detectable = (
         detectable_difference(churn, n, critical) if single else detectable_shift((high - low) / 2 / critical, critical)
     )
-    arm = 0.0 if sums.counted else _unseen(sums, critical, _UNSEEN_MOVE)
+    arm = 0.0 if sums.counted else _unseen(sums, critical, UNSEEN_MOVE)
     bottom, top = _reach(sums)
     return Interval(
         low=max(bottom, min(low, sums.estimate - arm)),
@@ -224,9 +225,9 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
     freedom = _freedom(sums)
     critical = float(stdtrit(freedom, (1 + level) / 2))
     skewness, unseen, why = skewness_of(sums.influence, error), 0.0, ""
-    of_all = _critical(level, g)  # that few make the variance does not make fewer patients that may yet move
+    of_all = critical_value(level, g)  # that few make the variance does not make fewer patients that may yet move
     if sums.scale == "contrast" and not sums.counted:
-        unseen = _unseen(sums, of_all, _UNSEEN_MOVE)
+        unseen = _unseen(sums, of_all, UNSEEN_MOVE)
         why = ", no shorter than the score bound on images that move and were not seen"
     elif carried < FEW_CARRIERS or error <= 1e-15:
         unseen = _unseen(sums, of_all, sums.spread, together=1.0)
@@ -256,10 +257,10 @@ def _freedom(sums: PatientSums) -> float:
 def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float) -> Interval:
     """Percentile interval at the wider level that makes it right for normal data (Hesterberg, Am. Stat. 2015)."""
     g, error = sums.n_patients, sums.standard_error
-    critical = _critical(level, g)
+    critical = critical_value(level, g)
     tail = float(ndtr(-critical * math.sqrt(g / (g - 1))))
     low, high = np.quantile(replicates[np.isfinite(replicates)], [tail, 1 - tail]).tolist()
-    arm = 0.0 if sums.counted else _unseen(sums, critical, _UNSEEN_MOVE)
+    arm = 0.0 if sums.counted else _unseen(sums, critical, UNSEEN_MOVE)
     noted = "" if sums.counted else ", no shorter than the score bound on images that move and were not seen"
     bottom, top = _reach(sums)
     return Interval(

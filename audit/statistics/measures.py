@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 CHANGES = ("accuracy", "margin", "flip_rate", "harm", "total_variation", "nll", "brier")
 """Measures that have one number for each image."""
+ACCURACY_OVER_SOURCE = "accuracy_over_source"
+"""Measured of clean images: accuracy minus that of guessing the class from the source."""
 CONTROL_MEASURE = "max_abs_probability_change"
 """What is measured of a control: the largest change of any probability, which must be exactly 0."""
 MEASURES = (
@@ -25,11 +27,14 @@ MEASURES = (
     "shortcut_sensitivity",
     "sufficiency",
     "shortcut_sensitivity_corrected",
+    ACCURACY_OVER_SOURCE,
     CONTROL_MEASURE,
 )
 """Every measure that an effect can carry."""
-FALLS = frozenset({"accuracy"})
-"""Judged measures of which a fall is the harm; of the others a rise is."""
+HEADLINES = frozenset({"shortcut_sensitivity", "sufficiency"})
+"""Measures that sum a judged condition up."""
+FALLS = frozenset({"accuracy", "balanced_accuracy", "recall", "margin", "margin_sd", "auc", "macro_auc"})
+"""Measures of which a fall is the harm; of the others a rise is."""
 ONE_SIDED = frozenset({"sufficiency"})
 """Judged measures of which only the harmful side means anything: the placebo keeps as much of the picture itself, so that what
 is kept alone rightly tells less."""

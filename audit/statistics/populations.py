@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from audit.statistics.alignment import AlignedImages, spread_of
 from audit.statistics.clusters import PatientCells, PatientSums, Scale
+from audit.statistics.measures import ACCURACY_OVER_SOURCE
 
-COUNTED = ("accuracy", "balanced_accuracy", "recall", "flip_rate", "flip_rate_to_donor")
+COUNTED = ("accuracy", "balanced_accuracy", "recall", "flip_rate", "flip_rate_to_donor", ACCURACY_OVER_SOURCE)
 """Measures whose values are counts, or averages of counts over draws."""
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+from audit.results import Effect
+from audit.statistics.measures import HEADLINES
 
 POWER_QUANTILE = 0.8416212335729143
 """80 % quantile of the standard normal."""
@@ -53,6 +57,77 @@ def detectable_difference(churn: float, n: float, critical: float) -> float | No
         else:
             low = middle
     return high
+
+
+def detectable_beyond(
+    tolerance: float, standard_error: float, critical: float, n_patients: int, *, move: float
+) -> float | None:
+    """Smallest true effect that is shown to exceed a tolerance in 80 % of repetitions; None if not even `move` would be.
+
+    An effect is shown when the lower end of its simultaneous interval exceeds the tolerance. Its standard error under the effect
+    is not the observed one: an effect t that comes from a share t / move of the patients adds a variance of t (move - t) to that
+    of the noise. So a sample in which nothing moved does not claim that it would find anything.
+
+    Parameters
+    ----------
+    tolerance : float
+        In the measure's own unit.
+    standard_error : float
+        Observed.
+    critical : float
+        Quantile behind the simultaneous interval.
+    n_patients : int
+        Patients behind the estimate.
+    move : float
+        How far a patient that is moved at all is assumed to move.
+    """
+
+    def missing(t: float) -> float:
+        error = math.sqrt(standard_error**2 + max(0.0, t * (move - t)) / n_patients)
+        return tolerance + (critical + POWER_QUANTILE) * error - t
+
+    if missing(move) > 0:
+        return None
+    low, high = tolerance, move
+    for _ in range(60):
+        middle = (low + high) / 2
+        if missing(middle) > 0:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def weakest_power(effects: Sequence[Effect]) -> Effect | None:
+    """Return the judged effect over all images of which the data could show least; None where nothing was judged.
+
+    Every rendering and the gates take this one: a smaller figure of another edit would promise more than the audit holds. An
+    effect for which no size would be shown comes before all others.
+
+    Parameters
+    ----------
+    effects : sequence of Effect
+        Of one run.
+    """
+    judged = [
+        e
+        for e in effects
+        if e.tolerance is not None and e.group == "all" and e.measure in HEADLINES and e.estimate is not None
+    ]
+    return max(judged, key=lambda e: math.inf if e.minimum_detectable is None else e.minimum_detectable, default=None)
+
+
+def power_sentence(effects: Sequence[Effect]) -> str:
+    """Say how large an effect the run could have shown, for the judged edit of least power; empty where nothing was judged."""
+    weakest = weakest_power(effects)
+    if weakest is None:
+        return ""
+    if weakest.minimum_detectable is None:
+        return f"This sample is too small to show an effect of {weakest.condition} with 80 % power, whatever its size."
+    return (
+        f"With this sample, each judged edit has 80 % power to show an effect of {weakest.minimum_detectable:.3f} or more "
+        f"(least power: {weakest.condition})."
+    )
 
 
 def patients_to_decide(estimate: float, low: float, high: float, limit: float, n_patients: int) -> int | None:
