@@ -23,7 +23,6 @@ from audit.images import read_gray
 from audit.models.bundle import Bundle
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
-from audit.statistics.source_guess import guess_from_source
 from audit.text.merging import area_px
 
 Table = NDArray[np.float64]
@@ -64,14 +63,10 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceProbe:
-    """What the source tells, and what tells the source."""
+    """What tells the source."""
 
     n_images: int
     """Images that were probed."""
-    class_from_source: float
-    """Share of the images that always naming their source's most frequent class is right for."""
-    model_accuracy: float
-    """The network's accuracy on the same images."""
     majority: float
     """Share of the most frequent class."""
     probes: tuple[Probe, ...]
@@ -86,7 +81,7 @@ def probe_sources(
     seed: int,
     on_image: Callable[[], None],
 ) -> SourceProbe:
-    """Probe how well the source can be told, and how well it would tell the class (Zech et al. 2018).
+    """Probe how well the source can be told (Zech et al. 2018).
 
     Parameters
     ----------
@@ -105,11 +100,9 @@ def probe_sources(
     chosen = [records[i] for i in sorted(drawn)]
     tokens = _frequent_tokens(chosen, regions)
     rows: defaultdict[str, list[Table]] = defaultdict(list)
-    correct = 0
     for record in chosen:
         image = read_gray(record.path)
-        logits, features = bundle.penultimate(bundle.preprocessing.prepare(image)[None])
-        correct += bundle.classes[int(logits[0].argmax())] == record.label
+        _, features = bundle.penultimate(bundle.preprocessing.prepare(image)[None])
         rows["features"].append(features[0].numpy().astype(np.float64))
         for view, values in _plain_views(image, regions[record.id], tokens).items():
             rows[view].append(values)
@@ -118,8 +111,6 @@ def probe_sources(
     labels = Counter(r.label for r in chosen)
     return SourceProbe(
         n_images=len(chosen),
-        class_from_source=_class_from_source(chosen),
-        model_accuracy=correct / len(chosen),
         majority=max(labels.values()) / len(chosen),
         probes=tuple(p for label in sorted(map(str, labels)) for p in _probe_class(label, chosen, views, seed)),
     )
@@ -151,12 +142,6 @@ def _tokens(regions: Sequence[TextRegion]) -> set[str]:
 def _frequent_tokens(records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]]) -> list[str]:
     counts = Counter(token for r in records for token in _tokens(regions[r.id]))
     return sorted(counts, key=lambda t: (-counts[t], t))[:_TOKENS]
-
-
-def _class_from_source(records: Sequence[Record]) -> float:
-    labels = np.unique([str(r.label) for r in records], return_inverse=True)[1].astype(np.int64)
-    sources, patients = (np.array([getattr(r, name) for r in records]) for name in ("source", "patient"))
-    return float((guess_from_source(labels, sources, patients) == labels).mean())
 
 
 def _probe_class(label: str, records: Sequence[Record], views: Mapping[str, Table], seed: int) -> list[Probe]:

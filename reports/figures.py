@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from audit.results import Effect
+from audit.statistics.measures import ONE_SIDED
 from reports.words import estimate, number
 
 WIDTH_PX = 760
@@ -114,7 +115,8 @@ def effect_forest(
     named = zip(labels or [e.condition for e in effects], effects, strict=True)
     rows = [(name, estimate(e), e.estimate, e.low, e.high, e.verdict) for name, e in named]
     tolerance = next((e.tolerance for e in effects if e.tolerance is not None), None)
-    extra = [0.0] if tolerance is None else [0.0, tolerance, -tolerance]
+    one_sided = measure in ONE_SIDED
+    limits = [] if tolerance is None else [tolerance] if one_sided else [-tolerance, tolerance]
     outer = [
         (e.simultaneous_low, e.simultaneous_high)
         if e.simultaneous_low is not None and e.simultaneous_high is not None
@@ -127,9 +129,10 @@ def effect_forest(
         if measure == "sufficiency"
         else "shortcut sensitivity: total variation beyond the placebo's",
         rows,
-        extra,
-        [(0.0, "zero", "")] if tolerance is None else [(0.0, "zero", ""), (tolerance, "limit", "limit")],
-        None if tolerance is None else (-tolerance, tolerance),
+        [0.0, *limits],
+        [(0.0, "zero", ""), *((limit, "limit", "limit" if limit > 0 else "") for limit in limits)],
+        # What is shaded is what is tested: between both limits, or everything below the one of a one-sided measure.
+        None if tolerance is None else (-math.inf if one_sided else -tolerance, tolerance),
         outer,
     )
 
@@ -207,7 +210,7 @@ def dots(
             ),
             ticks=tuple((place(v), number(v, tick_digits(ticks))) for v in ticks),
             lines=tuple((place(value), kind, text) for value, kind, text in lines),
-            band=None if band is None else (place(band[0]), place(band[1])),
+            band=None if band is None else (place(max(band[0], span[0])), place(band[1])),
             narrow=narrow,
         )
 

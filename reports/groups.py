@@ -26,15 +26,15 @@ class GroupRow:
 
 
 def place(group: str) -> str:
-    """Say which films a group is: `films of class covid`, `films that carry “SITIO”`."""
+    """Say which images a group is: `films of class covid`, `images that carry “SITIO”`."""
     column, _, value = group.partition("=")
     if column == "word":
-        return f"films that carry {_quoted(value)}"
-    return "all films" if group == "all" else f"films of {column} {shown_string(value)}"
+        return f"images that carry {_quoted(value)}"
+    return "all images" if group == "all" else f"images of {column} {shown_string(value)}"
 
 
 def sensitive_groups(run: RunView) -> list[Effect]:
-    """Return the judged effects of groups that are sensitive to what all films together are not; the largest first."""
+    """Return the judged effects of groups that are sensitive to what all images together are not; the largest first."""
     overall = {run.suspect(e.condition) for e in run.headline("edit") if e.verdict == "sensitive"}
     found = [r.effect for kind in JUDGED_COLUMNS for r in judged_groups(run, kind)]
     found = [e for e in found if e.verdict == "sensitive" and run.suspect(e.condition) not in overall]
@@ -94,12 +94,9 @@ def undecided(run: RunView) -> str:
     verdicts = [r.effect.verdict for kind in JUDGED_COLUMNS for r in judged_groups(run, kind)]
     if not verdicts:
         return ""
-    counts = {name: verdicts.count(name) for name in ("sensitive", "robust", "inconclusive")}
-    return (
-        f"Of {len(verdicts)} judged effects of classes and words, {counts['sensitive']} "
-        f"{'is' if counts['sensitive'] == 1 else 'are'} sensitive, {counts['robust']} robust; {counts['inconclusive']} "
-        "could not be decided, as these groups hold too few films."
-    )
+    counts = ", ".join(f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts))
+    few = " Undecided groups hold too few images." if "inconclusive" in verdicts else ""
+    return f"Verdicts of {len(verdicts)} judged effects of classes and words: {counts}.{few}"
 
 
 def _name(group: str) -> str:

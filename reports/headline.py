@@ -5,29 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from audit.results import Effect
+from audit.statistics.verdicts import is_within
 from audit.words import shown_string
 from reports.groups import place, sensitive_groups
 from reports.runfolder import RunView
 from reports.words import estimate, number
+from reports.worth import says_little, worth
 
 _SHOWN_GROUPS = 3
+_SHOWN = ("robust", "bounded")
+"""Verdicts that show an effect to be small."""
 
 
 def headline(run: RunView) -> str:
     """Return the finding of a run in a few sentences, one for each outcome; never "no problems found"."""
+    if run.verdict.status == "incomplete":
+        return run.verdict.summary
     effects = run.headline()
     if not any(e.estimate is not None for e in effects):
-        return "No edit could be applied to any image, so nothing can be said about shortcuts."
+        return "No edit could be applied to any image, so nothing can be concluded about shortcuts."
     found = _in_groups(run)
-    # What a group gives away is settled: that all films together do not show it is said in the same sentence.
+    # What a group gives away is settled: that all images together do not show it is said in the same sentence.
     falls = _falls(run, effects)
     rest = [e for e in effects if run.suspect(e.condition) not in {*found, *falls}]
-    said = [*_sensitive(run, effects), *found.values(), *falls.values(), *_undecided(run, rest), *_robust(run, rest)]
+    said = [*_sensitive(run, effects), *found.values(), *falls.values(), *_undecided(run, rest), *_reversed(run, rest)]
+    said += _cleared(run, rest)
     silent = _suspects(
         run, [e for e in effects if e.estimate is None], besides=[e for e in effects if e.estimate is not None]
     )
     if silent:
-        said.append(f"Nothing can be said about {silent}: no image could be edited so.")
+        said.append(f"Nothing can be concluded about {silent}: no image could be edited this way.")
+    if says_little(run):
+        said += worth(run)[:1]
     return " ".join(said)
 
 
@@ -39,22 +48,24 @@ def _sensitive(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         if e.verdict != "sensitive" or key in seen:
             continue
         seen.add(key)
-        interval = f"({round(100 * e.level)} % interval {number(e.low)} to {number(e.high)})"
-        beyond = f"{interval}, beyond the tolerance of {number(e.tolerance, 2)}."
         if e.measure == "sufficiency":
             yield (
-                f"{_capital(key[0])} alone gives the class away: under {e.condition} the true class has {number(e.estimate)} more "
-                f"probability than under {e.placebo} {beyond}"
+                f"{_capital(key[0])} alone gives the class away: under {e.condition}, which keeps nothing else, the true class has "
+                f"{number(e.estimate)} more probability than under {e.placebo} {_interval(e)}."
             )
         else:
             yield (
-                f"The network reads {key[0]}: under {e.condition} the class probabilities move by {number(e.estimate)} more "
-                f"than under {e.placebo} {beyond}"
+                f"The network reads {key[0]}: {e.condition} moves the class probabilities by {number(e.estimate)} more than "
+                f"{e.placebo} {_interval(e)}."
             )
 
 
+def _interval(e: Effect) -> str:
+    return f"({round(100 * e.level)} % CI {number(e.low)} to {number(e.high)}; limit {number(e.tolerance, 2)})"
+
+
 def _in_groups(run: RunView) -> dict[str, str]:
-    """Return suspect -> a sentence on the groups that it moves, where all films together do not show it."""
+    """Return suspect -> a sentence on the groups that it moves, where all images together do not show it."""
     by_suspect: dict[str, list[Effect]] = {}
     for e in sensitive_groups(run):
         by_suspect.setdefault(run.suspect(e.condition), []).append(e)
@@ -64,18 +75,17 @@ def _in_groups(run: RunView) -> dict[str, str]:
 def _grouped(run: RunView, suspect: str, found: Sequence[Effect]) -> str:
     first = found[0]
     said = (
-        f"The network reads {suspect} in {place(first.group)}: under {first.condition} the class probabilities of these "
-        f"{first.n_images} films move by {number(first.estimate)} more than under {first.placebo} ({round(100 * first.level)} % "
-        f"interval {number(first.low)} to {number(first.high)}), beyond the tolerance of {number(first.tolerance, 2)}"
+        f"The network reads {suspect} in {place(first.group)}: {first.condition} moves the class probabilities of these "
+        f"{first.n_images} images by {number(first.estimate)} more than {first.placebo} {_interval(first)}"
     )
     others = {e.group: e for e in reversed(found) if e.group != first.group}
     if others:
         shown = sorted(others.values(), key=lambda e: -(e.estimate or 0.0))[:_SHOWN_GROUPS]
-        more = f" and {len(others) - len(shown)} groups more" if len(others) > len(shown) else ""
+        more = f" and {len(others) - len(shown)} more groups" if len(others) > len(shown) else ""
         said += "; likewise in " + ", ".join(f"{place(e.group)} ({number(e.estimate)})" for e in shown) + more
     whole = run.find(first.condition, first.measure, controlled=True)
-    return f"{said}. Over all films together it is {estimate(whole)}" + (
-        "." if whole is None else f": {whole.verdict}."
+    return f"{said}. Averaged over all images it is {estimate(whole)}" + (
+        "." if whole is None else f" ({whole.verdict})."
     )
 
 
@@ -95,61 +105,78 @@ def _fall(suspect: str, e: Effect) -> str:
     assert e.low is not None
     assert e.high is not None
     return (
-        f"Accuracy hangs on {suspect}: under {e.condition} it falls by {number(-e.estimate)} more than under {e.placebo} "
-        f"({round(100 * e.level)} % interval {number(-e.high)} to {number(-e.low)}), beyond the tolerance of {number(e.tolerance, 2)}."
+        f"Accuracy depends on {suspect}: under {e.condition} it falls by {number(-e.estimate)} more than under {e.placebo} "
+        f"({round(100 * e.level)} % CI {number(-e.high)} to {number(-e.low)}; limit {number(e.tolerance, 2)})."
     )
 
 
 def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
     sensitive = {run.suspect(e.condition) for e in effects if e.verdict == "sensitive"}
-    open_effects = [
+    undecided = [
         e
         for e in effects
         if e.verdict == "inconclusive" and e.estimate is not None and run.suspect(e.condition) not in sensitive
     ]
-    silent = [e for e in open_effects if _is_within(e)]
-    open_effects = [e for e in open_effects if e not in silent]
+    silent = [e for e in undecided if is_within(e)]  # only a class that could not be edited leaves it undecided
+    rest = [e for e in undecided if e not in silent]
     if silent:
         first = silent[0]
         yield (
-            f"Of class {' and '.join(shown_string(c) for c in first.classes_absent)} no film could be edited under {first.condition}, so "
-            f"whether the network reads {_suspects(run, silent)} there is not known; in the other films the estimate is "
-            f"{number(first.estimate)} ({round(100 * first.level)} % interval {number(first.low)} to {number(first.high)}), within "
-            f"the tolerance of {number(first.tolerance, 2)}."
+            f"No image of class {' and '.join(shown_string(c) for c in first.classes_absent)} could be edited by {first.condition}, so "
+            f"whether the network reads {_suspects(run, silent)} there cannot be concluded; in the other images the effect is "
+            f"{number(first.estimate)} {_interval(first)}."
         )
-    if open_effects:
-        first = open_effects[0]
-        low, high, together = first.low, first.high, ""
+    if rest:
+        first = rest[0]
+        low, high, corrected = first.low, first.high, ""
         if low is not None and first.tolerance is not None and low > first.tolerance:
-            # By itself it lies beyond; what holds the tolerance is the interval that allows for all that was judged.
-            low, high, together = (
+            low, high, corrected = (
                 first.simultaneous_low,
                 first.simultaneous_high,
-                " together with the other judged effects",
+                ", corrected for multiple comparisons",
             )
+        decide = f"; about {first.patients_to_decide} patients would decide" if first.patients_to_decide else ""
+        limit = number(first.tolerance, 2)
         yield (
-            f"These data cannot tell whether the network reads {_suspects(run, open_effects)}: under {first.condition} the "
-            f"estimate is {number(first.estimate)} ({round(100 * first.level)} % interval{together} {number(low)} to "
-            f"{number(high)}), and the interval holds the tolerance of {number(first.tolerance, 2)}."
+            f"This sample is too small to decide whether the network reads {_suspects(run, rest)}: the effect of {first.condition} is "
+            f"{number(first.estimate)} ({round(100 * first.level)} % CI {number(low)} to {number(high)}{corrected}; "
+            f"limit {limit if first.measure == 'sufficiency' else f'±{limit}'}){decide}."
         )
 
 
-def _is_within(e: Effect) -> bool:
-    """Say whether an effect is undecided only because a class could not be edited."""
-    within = e.high is not None and e.tolerance is not None and e.high < e.tolerance
-    return within and bool(e.classes_absent)
+def _reversed(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
+    """Yield a sentence for each suspect of which an edit disturbs less than its placebo: no evidence either way."""
+    seen: set[str] = set()
+    for e in effects:
+        suspect = run.suspect(e.condition)
+        if e.verdict == "reversed" and suspect not in seen:
+            seen.add(suspect)
+            yield (
+                f"{e.condition} does not show whether the network reads {suspect}: its placebo {e.placebo} disturbs the network more "
+                f"than the edit does ({estimate(e)}), which can hide an effect. Judge by an edit with another fill."
+            )
 
 
-def _robust(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
-    others = [e for e in effects if e.verdict != "robust" and e.estimate is not None]
-    robust = [e for e in effects if e.verdict == "robust"]
-    cleared = _suspects(run, robust, besides=others)
-    if cleared:
-        mine = [e for e in robust if run.suspect(e.condition) not in {run.suspect(o.condition) for o in others}]
-        yield (
-            f"Every edit of {cleared} is shown to stay below the tolerance of {number(mine[0].tolerance, 2)} beyond its placebo, on "
-            f"average over all films; the largest estimate is {number(mine[0].estimate)} ({mine[0].condition})."
-        )
+def _cleared(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
+    others = [e for e in effects if e.verdict not in _SHOWN and e.estimate is not None]
+    open_suspects = {run.suspect(o.condition) for o in others}
+    for verdict in _SHOWN:
+        shown = [e for e in effects if e.verdict == verdict]
+        cleared = _suspects(run, shown, besides=others)
+        if not cleared:
+            continue
+        largest = next(e for e in shown if run.suspect(e.condition) not in open_suspects)
+        limit, value = number(largest.tolerance, 2), f"{number(largest.estimate)} ({largest.condition})"
+        if verdict == "robust":
+            yield (
+                f"No edit of {cleared} moves the class probabilities by more than the limit of {limit} beyond its placebo, averaged over "
+                f"all images; the largest effect is {value}."
+            )
+        else:
+            yield (
+                f"{_capital(cleared)} alone does not give the class away by more than the limit of {limit}, averaged over all images; the "
+                f"largest effect is {value}."
+            )
 
 
 def _suspects(run: RunView, effects: Sequence[Effect], besides: Sequence[Effect] = ()) -> str:

@@ -27,6 +27,7 @@ from reports.placebos import placebo_figure
 from reports.runfolder import RunView, read_run, understood
 from reports.signoff import ANSWERS, evidence_digest, findings
 from reports.training import training_story
+from reports.worth import worth
 
 OPEN_EXAMPLES = 12
 MOST_PRINTED = 120
@@ -116,6 +117,7 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             plan=run.plan,
             words=words,
             headline=headline(run),
+            worth=worth(run),
             run_lines=summary,
             width=WIDTH_PX,
             forest=effect_forest(run.headline("edit")),

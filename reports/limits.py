@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from reports.runfolder import RunView
 from reports.summary import not_applied
-from reports.words import estimate, number
+from reports.words import estimate
+from reports.worth import says_little, worth
 
 MIN_PATIENTS = 10
 """Groups of fewer patients are greyed: their intervals are too wide to compare."""
 
 
 def deviations(run: RunView) -> list[str]:
-    """Say where what was done is less than what was planned."""
+    """Report where less was done than planned."""
     found = [f"Left out: {n} {what}." for what, n in sorted(run.run.get("skipped", {}).items())]
     found += [f"Not applied: {line}." for line in not_applied(run)]
     if run.run.get("relevance_note"):
@@ -37,36 +38,33 @@ def limitations(run: RunView) -> list[str]:
 
 def _own(run: RunView) -> list[str]:
     found = []
-    open_effects = [e for e in run.headline() if e.verdict == "inconclusive"]
-    if open_effects:
-        e = open_effects[0]
-        more = (
-            f"; about {e.patients_to_decide} patients would decide it at this estimate" if e.patients_to_decide else ""
-        )
+    undecided = [e for e in run.headline() if e.verdict == "inconclusive"]
+    if undecided:
+        e = undecided[0]
+        more = f"; about {e.patients_to_decide} patients would decide it" if e.patients_to_decide else ""
         found.append(
-            f"{len(open_effects)} of {len(run.headline())} judged effects are undecided, first {e.condition} "
-            f"{estimate(e)}{more}."
+            f"{len(undecided)} of {len(run.headline())} judged effects {'is' if len(undecided) == 1 else 'are'} undecided, first "
+            f"{e.condition} {estimate(e)}{more}."
         )
     sources = {e.group for e in run.effects if e.group.startswith("source=")}
     if len(sources) < 2:
-        found.append("All images come from one source: nothing can be said of another.")
+        found.append("All images come from one source: nothing can be concluded about another.")
     elif not run.probe["probes"]:
-        found.append("No class comes from two sources often enough: the source and the disease cannot be told apart.")
+        found.append(
+            "No class has enough images from two sources: effects of the source and of the class cannot be separated."
+        )
     groups = {e.group for e in run.effects}
     absent = [name for name in ("sex", "age", "view") if not any(g.startswith(f"{name}=") for g in groups - _UNKNOWN)]
     if absent:
-        found.append(f"The manifest gives no usable {', '.join(absent)}: no group of it is compared.")
+        found.append(
+            f"The manifest gives no usable {', '.join(absent)}: no groups by {' or '.join(absent)} are compared."
+        )
     few = {e.group for e in run.effects if e.condition == "clean" and "=" in e.group and e.n_patients < MIN_PATIENTS}
     if few:
-        found.append(f"{len(few)} groups hold fewer than {MIN_PATIENTS} patients, and are greyed.")
-    accuracy = run.find("clean", "accuracy")
-    if accuracy is not None and accuracy.estimate is not None and accuracy.low is not None:
-        majority = float(run.probe["majority"])
-        if accuracy.low <= majority:
-            found.append(
-                f"The network is not shown to be better than always naming the most frequent class "
-                f"({number(majority, 2)}): effects on a network that knows little are small."
-            )
+        hold = "1 group holds" if len(few) == 1 else f"{len(few)} groups hold"
+        found.append(f"{hold} fewer than {MIN_PATIENTS} patients; their intervals are too wide to compare.")
+    if says_little(run):
+        found.append(f"{worth(run)[0]} Effects on a network that has learnt little are small.")
     return found
 
 
@@ -74,14 +72,12 @@ _UNKNOWN = {"sex=unknown", "age=unknown", "view=unknown"}
 _PARTS = ("clean", "edit", "difference", "overlay")
 _MAPS = ("film", "overlay")
 _FIXED = (
-    "Text that the finder missed was neither masked nor pasted: finders miss single letters first, so effects of text are, "
-    "if anything, larger than shown.",
-    "A black rectangle is itself an artefact; where black and inpainted masks disagree, the rectangle is part of the effect. "
-    "Blurred text stays bright, and pasted letters bring no rectangle along.",
-    "The look of another source is taken from single films, whatever their class; where classes come from different sources, "
-    "part of a look may be disease.",
-    "A tolerance is a choice, made before the run. Effects are of this model on these images; another hospital's films may "
-    "carry other text.",
-    "A pass does not mean that the model reads the lungs: it may read another shortcut, such as the source.",
-    "Relevance maps tell where a network looks, not why; interventions decide.",
+    "Text that the finder misses is not edited, so the true effect of the text may be larger. Finders miss single letters first.",
+    "A black rectangle is itself an artefact: where black and inpainted masks disagree, the rectangle is part of the effect. "
+    "Blurred text stays bright; pasted letters bring no rectangle along.",
+    "The look of another source is taken from single images of any class. Where classes come from different sources, part of a look "
+    "may be disease.",
+    "A tolerance is a choice, made before the run. Effects are of this model on these images; images of another hospital may carry "
+    "other text.",
+    "Relevance maps show where a network looks, not why; interventions decide.",
 )

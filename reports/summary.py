@@ -6,10 +6,12 @@ from statistics import pstdev
 
 from audit.results import Effect
 from audit.statistics.power import power_sentence
+from audit.words import shown_string
 from reports.groups import sensitive_groups
 from reports.headline import headline
 from reports.runfolder import RunView
 from reports.words import estimate, number, where
+from reports.worth import worth
 
 VIEWS = {
     "features": "what the network extracts",
@@ -24,13 +26,12 @@ _SHOWN_STRINGS = 8
 def summary_lines(run: RunView) -> list[str]:
     """Return the run in at most ten lines."""
     plan = run.plan
-    accuracy = run.find("clean", "accuracy")
     counts = ", ".join(f"{n} {name}" for name, n in plan["data"]["class_counts"].items())
     lines = [
         f"{plan['model']['name']} ({plan['model']['architecture']}) on {plan['data']['name']}: "
         f"{plan['data']['n_images']} images of {plan['data']['n_patients']} patients ({counts})",
         f"Verdict: {run.verdict.status.upper()}. {headline(run)}",
-        f"Accuracy {estimate(accuracy)}",
+        *worth(run)[:2],
     ]
     told = telling_effects(run, 2)[:4]
     lines += [f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in told]
@@ -45,19 +46,16 @@ def telling_effects(run: RunView, most_groups: int = 3) -> list[Effect]:
 
 
 def source_lines(run: RunView) -> list[str]:
-    """Say how far the source tells the class, and how well it can itself be told."""
+    """Say what accuracy is worth beside the source, and how well the source can itself be told."""
     probe = run.probe
-    lines = [
-        f"The source alone gives the class of {number(probe['class_from_source'], 2)} of the images (network: "
-        f"{number(probe['model_accuracy'], 2)}, most frequent class: {number(probe['majority'], 2)})"
-    ]
+    lines = worth(run)
     for label in dict.fromkeys(p["label"] for p in probe["probes"]):
         told = ", ".join(
             f"{VIEWS[p['view']]} {number(p['auc'], 2)} (p {number(p['p'])})"
             for p in probe["probes"]
             if p["label"] == label
         )
-        lines.append(f"Within {label} the source is told, by area under the curve, from {told}")
+        lines.append(f"AUC of telling the source within class {shown_string(label)}, from {told}")
     return lines
 
 

@@ -8,11 +8,16 @@ from reports.groups import place
 
 MEASURES = {name: metric.words for name, metric in METRICS.items()}
 VERDICTS = {
-    "sensitive": "shown to be larger than the tolerance",
-    "robust": "shown to be within the tolerance",
-    "inconclusive": "these data cannot tell",
+    "sensitive": "significantly larger than the limit, corrected for multiple comparisons",
+    "robust": "within plus and minus the limit",
+    "bounded": "below the limit; a one-sided statement",
+    "reversed": "the placebo disturbs the network more than the edit: no evidence of robustness, use another fill",
+    "inconclusive": "the sample is too small to decide",
+    "void": "a control failed: nothing can be concluded",
     "descriptive": "reported, not judged",
 }
+MARKS = {"sensitive": "◆", "robust": "●", "bounded": "●", "reversed": "◁", "inconclusive": "○", "void": "✕"}
+"""Sign of each verdict that is judged, for those who do not see colours."""
 
 
 def number(value: float | None, digits: int = 3) -> str:

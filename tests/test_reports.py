@@ -162,7 +162,7 @@ def test_no_text_is_said_not_praised(
     manifest = write_cohort(3, text=False)
     path = finished_run(manifest, write_bundle(), tmp_path, judge_gates=False, relevance_images=0)
     text = render_html(path).read_text()
-    assert "Nothing can be said about the text: no image could be edited so." in text
+    assert "Nothing can be concluded about the text: no image could be edited this way." in text
     assert "no text: 9" in text, "counted where the conditions are listed"
     assert "No gate was asked for" in text
     assert "no problems found" not in text.lower()

@@ -75,17 +75,17 @@ def test_the_kept_run_judges_classes_and_words(kept: RunView) -> None:
 def test_a_class_that_could_not_be_edited_is_named(kept: RunView) -> None:
     evil = "\u202ecovid</script>"
     changed = tuple(
-        replace(e, verdict="inconclusive", high=0.04, classes_absent=(evil,))
+        replace(e, verdict="inconclusive", low=-0.04, high=0.04, classes_absent=(evil,))
         if e.tolerance is not None and e.group == "all"
         else e
         for e in kept.effects
     )
     view = replace(kept, effects=changed)
     said = headline(view)
-    assert "no film could be edited under text-mask-black" in said
-    assert "within the tolerance of 0.05" in said
-    assert "cannot tell" not in said
-    assert "is shown to stay below" not in said
+    assert "could be edited by text-mask-black" in said
+    assert "cannot be concluded" in said
+    assert "too small" not in said
+    assert "No edit of" not in said
     text = page(view)
     assert "\u202e" not in said
     assert "covid</script>" not in text
@@ -104,29 +104,32 @@ def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: Ru
 
     said = headline(fallen(judged(kept, {"all": "inconclusive"})))
     assert (
-        "Accuracy hangs on the text: under text-mask-black it falls by 0.200 more than under placebo-mask-black" in said
+        "Accuracy depends on the text: under text-mask-black it falls by 0.200 more than under placebo-mask-black"
+        in said
     )
-    assert "(95 % interval 0.120 to 0.280)" in said
-    assert "cannot tell whether the network reads the text" not in said
-    assert "Accuracy hangs" not in headline(fallen(judged(kept, {"all": "sensitive"}))), "it is said to read it already"
+    assert "(95 % CI 0.120 to 0.280; limit 0.02)" in said
+    assert "too small to decide whether the network reads the text" not in said
+    assert "Accuracy depends" not in headline(fallen(judged(kept, {"all": "sensitive"}))), (
+        "it is said to read it already"
+    )
 
 
 def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
     view = judged(kept, {"class=covid": "sensitive", "word=<COVID>": "sensitive"}, others="inconclusive")
     said = headline(view)
-    assert said.startswith("The network reads the text in films that carry “<COVID>”: under text-mask-black")
-    assert "likewise in films of class covid (0.400)" in said
-    assert "Over all films together it is" in said
-    assert "cannot tell" not in said, "a word that is read is no open question"
+    assert said.startswith("The network reads the text in images that carry “<COVID>”: text-mask-black moves")
+    assert "likewise in images of class covid (0.400)" in said
+    assert "Averaged over all images it is" in said
+    assert "too small" not in said, "a word that is read is no open question"
     assert [e.group for e in sensitive_groups(view)] == ["word=<COVID>", "class=covid"]
     lines = summary_lines(view)
     assert len(lines) <= 10
     assert any(
-        line.startswith("text-mask-black, films that carry “<COVID>”: shortcut sensitivity 0.410") for line in lines
+        line.startswith("text-mask-black, images that carry “<COVID>”: shortcut sensitivity 0.410") for line in lines
     )
-    assert lines.index(next(line for line in lines if "films that carry" in line and "Verdict" not in line)) == 3
+    assert lines.index(next(line for line in lines if "images that carry" in line and "Verdict" not in line)) == 4
     for told in (page(view), on_terminal(view)):
-        assert "films that carry" in told
+        assert "images that carry" in told
         assert "0.410" in told
 
 
@@ -135,26 +138,26 @@ def test_a_reviewer_and_a_model_card_are_told_of_the_groups(kept: RunView) -> No
     asked = findings(view)
     assert len({f.id for f in asked}) == len(asked)
     assert all(f.id.isprintable() and f.text.isprintable() for f in asked)
-    assert sum("films that carry" in f.text or "films of class covid" in f.text for f in asked) == 2
-    assert "films of class covid" in model_card(view)
+    assert sum("images that carry" in f.text or "images of class covid" in f.text for f in asked) == 2
+    assert "images of class covid" in model_card(view)
     assert "<b onload" not in model_card(view)
 
 
 def test_what_is_robust_over_all_films_stays_so_while_groups_are_open(kept: RunView) -> None:
     view = judged(kept, {"all": "robust"}, others="inconclusive")
-    assert headline(view).startswith("Every edit of the text is shown to stay below the tolerance of 0.05")
-    assert "on average over all films" in headline(view)
-    assert "could not be decided" in undecided(view)
+    assert headline(view).startswith("No edit of the text moves the class probabilities by more than the limit of 0.05")
+    assert "averaged over all images" in headline(view)
+    assert "hold too few images" in undecided(view)
     assert undecided(view) in page(view).replace("&#39;", "'")
     assert sensitive_groups(view) == []
 
 
 def test_groups_of_what_all_films_show_do_not_drown_it(kept: RunView) -> None:
     view = judged(kept, {"all": "sensitive", "word=<COVID>": "sensitive"})
-    assert headline(view).startswith("The network reads the text: under text-mask-black")
-    assert "films that carry" not in headline(view)
+    assert headline(view).startswith("The network reads the text: text-mask-black moves")
+    assert "images that carry" not in headline(view)
     assert sensitive_groups(view) == []
-    assert "1 is sensitive, 5 robust" in undecided(view), "but the section of groups tells them all"
+    assert "1 sensitive" in undecided(view), "but the section of groups tells them all"
 
 
 def test_hostile_strings_stay_text(kept: RunView) -> None:

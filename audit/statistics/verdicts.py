@@ -32,29 +32,40 @@ def judge_effect(effect: Effect) -> Effect:
     effect : Effect
         With its intervals and tolerance.
     """
-    if effect.tolerance is None or effect.estimate is None or effect.low is None or effect.high is None:
+    found = _read(effect)
+    if found is None:
         return replace(effect, verdict="inconclusive", patients_to_decide=None)
-    own: Limits = (effect.low, effect.high)
-    sure: Limits = own
-    if effect.simultaneous_low is not None and effect.simultaneous_high is not None:
-        sure = (effect.simultaneous_low, effect.simultaneous_high)
-    sign = -1.0 if effect.measure in FALLS else 1.0
-    if sign < 0:
-        own, sure = (-own[1], -own[0]), (-sure[1], -sure[0])
-    verdict = _verdict(own, sure, effect.tolerance, one_sided=effect.measure in ONE_SIDED)
+    estimate, own, sure, tolerance = found
+    lower = None if effect.measure in ONE_SIDED else -tolerance
+    verdict = _verdict(own, sure, tolerance, lower)
     if verdict in ("robust", "bounded") and effect.classes_absent:
         return replace(effect, verdict="inconclusive", patients_to_decide=None)
     needed = None
     if verdict == "inconclusive":
-        needed = patients_for_verdict(
-            sign * effect.estimate,
-            own,
-            sure,
-            upper=effect.tolerance,
-            lower=None if effect.measure in ONE_SIDED else -effect.tolerance,
-            n_patients=effect.n_patients,
-        )
+        needed = patients_for_verdict(estimate, own, sure, upper=tolerance, lower=lower, n_patients=effect.n_patients)
     return replace(effect, verdict=verdict, patients_to_decide=needed)
+
+
+def is_within(effect: Effect) -> bool:
+    """Say whether an effect's own interval lies within its limits, whatever classes could not be edited."""
+    found = _read(effect)
+    if found is None:
+        return False
+    _, own, sure, tolerance = found
+    return _verdict(own, sure, tolerance, None if effect.measure in ONE_SIDED else -tolerance) in ("robust", "bounded")
+
+
+def _read(effect: Effect) -> tuple[float, Limits, Limits, float] | None:
+    """Return estimate, own and simultaneous interval, large where harmful, and the tolerance; None where one is lacking."""
+    if effect.tolerance is None or effect.estimate is None or effect.low is None or effect.high is None:
+        return None
+    own: Limits = (effect.low, effect.high)
+    sure: Limits = own
+    if effect.simultaneous_low is not None and effect.simultaneous_high is not None:
+        sure = (effect.simultaneous_low, effect.simultaneous_high)
+    if effect.measure in FALLS:
+        return -effect.estimate, (-own[1], -own[0]), (-sure[1], -sure[0]), effect.tolerance
+    return effect.estimate, own, sure, effect.tolerance
 
 
 def control_failures(effects: Sequence[Effect]) -> list[Effect]:
@@ -62,14 +73,14 @@ def control_failures(effects: Sequence[Effect]) -> list[Effect]:
     return [e for e in effects if e.measure == CONTROL_MEASURE and e.estimate not in (None, 0.0)]
 
 
-def _verdict(own: Limits, sure: Limits, tolerance: float, *, one_sided: bool) -> EffectVerdict:
-    if sure[0] > tolerance:
+def _verdict(own: Limits, sure: Limits, upper: float, lower: float | None) -> EffectVerdict:
+    if sure[0] > upper:
         return "sensitive"
-    if one_sided:
-        return "bounded" if own[1] < tolerance else "inconclusive"
-    if own[1] < -tolerance:
+    if lower is None:
+        return "bounded" if own[1] < upper else "inconclusive"
+    if own[1] < lower:
         return "reversed"
-    return "robust" if own[0] > -tolerance and own[1] < tolerance else "inconclusive"
+    return "robust" if own[0] > lower and own[1] < upper else "inconclusive"
 
 
 def patients_for_verdict(
