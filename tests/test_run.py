@@ -387,7 +387,7 @@ def test_a_suite_with_bad_parameters_is_refused_before_the_first_image_is_read(
     suite.write_text(
         '[[condition]]\nname = "m"\nperturbation = "text-mask"\nrole = "stress"\nparameters = {fill = 1}\n'
     )
-    with pytest.raises(UnknownNameError, match="Condition m: No fill is called 1"):
+    with pytest.raises(UsageError, match="Condition m: No fill is called 1"):
         audit(settings(suite=str(suite)))
 
 
