@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,22 @@ from audit.models.bundle import Bundle
 from audit.records import Cohort, Record
 
 
-def audited_cohort(bundle: Bundle, settings: Settings) -> tuple[Cohort, str]:
+def audited_cohort(
+    bundle: Bundle, settings: Settings, *, before_images: Callable[[Sequence[Record]], None] | None = None
+) -> tuple[Cohort, str]:
     """Load the labelled records to audit.
 
     Without a manifest, the one that the bundle was trained on is read again. Its test split is told by
     the manifest's own column, else by the bundle; where neither knows, every labelled record is audited.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Whose test images are meant.
+    settings : Settings
+        Manifest and split.
+    before_images : callable, optional
+        Given the records before the first image is read; refuses them by raising.
 
     Returns
     -------
@@ -33,11 +44,19 @@ def audited_cohort(bundle: Bundle, settings: Settings) -> tuple[Cohort, str]:
         If no manifest is known.
     """
     manifest, ignored = _manifest(bundle, settings)
+
+    def check(records: Sequence[Record]) -> None:
+        if settings.split not in ("auto", "all") and not bundle.splits and all(r.split is None for r in records):
+            raise _no_split(settings.split)
+        if before_images is not None:
+            before_images(records)
+
     cohort = load_cohort(
         manifest,
         classes=bundle.classes,
         ignore_labels=ignored,
         on_bad_image=check_on_bad_image(settings.on_bad_image),
+        before_images=check,
     )
     chosen, how, notes = _choose(cohort, bundle, settings)
     if not chosen:
@@ -104,15 +123,19 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
             _seen_in_training(cohort, bundle, labelled, own=own_data),
         )
     if not known:
-        raise UsageError(
-            f"The split {wanted!r} was asked for, but neither the manifest nor the bundle knows splits. Give --split all."
-        )
+        raise _no_split(wanted)
     chosen = [r for r in labelled if known.get(r.id) == wanted]
     if wanted in ("train", "validation"):
         notes.append(f"The {wanted} split was audited: the model has seen these images.")
     else:
         notes += _seen_in_training(cohort, bundle, chosen, own=own_data)
     return {r.id for r in chosen}, f"{wanted}, by {where}", notes
+
+
+def _no_split(wanted: str) -> UsageError:
+    return UsageError(
+        f"The split {wanted!r} was asked for, but neither the manifest nor the bundle knows splits. Give --split all."
+    )
 
 
 def _seen_in_training(cohort: Cohort, bundle: Bundle, chosen: Sequence[Record], *, own: bool) -> list[str]:

@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import UnknownNameError, UsageError
+from audit.statistics.measures import DEFAULT_TOLERANCES
+
+SPLITS = ("auto", "test", "train", "validation", "all")
+_FEWEST_RESAMPLES = 100
+# A generator's seed is kept in 64 bits with a sign.
+_LARGEST_SEED = 2**63 - 1
+_IN_WORDS: Mapping[type, str] = {int: "an integer", float: "a number", str: "a text", tuple: "a list of texts"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +151,7 @@ def _from_text(name: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise UsageError(f"AUDIT_{name.upper()} must be a {kind.__name__}, found {text!r}.") from error
+        raise UsageError(f"AUDIT_{name.upper()} must be {_IN_WORDS[kind]}, found {text!r}.") from error
 
 
 def _checked(values: dict[str, Any]) -> Settings:
@@ -157,21 +164,44 @@ def _checked(values: dict[str, Any]) -> Settings:
         elif kind is float and isinstance(value, int) and not isinstance(value, bool):
             values[name] = float(value)
         elif not isinstance(value, kind) or isinstance(value, bool):
-            raise UsageError(f"The setting {name} must be a {kind.__name__}, found {value!r}.")
+            raise UsageError(f"The setting {name} must be {_IN_WORDS[kind]}, found {value!r}.")
     settings = Settings(**values)
-    if settings.resamples < 100:
-        raise UsageError(f"The setting resamples must be at least 100, found {settings.resamples}.")
-    if not 0.5 <= settings.level < 1:
-        raise UsageError(f"The setting level must lie in 0.5..1 (exclusive), found {settings.level}.")
-    for name in ("relevance_images", "judge_images"):
-        if getattr(settings, name) < 0:
-            raise UsageError(f"The setting {name} must be 0 or more, found {getattr(settings, name)}.")
-    if settings.workers < 1:
-        raise UsageError(f"The setting workers must be 1 or more, found {settings.workers}.")
-    splits = ("auto", "test", "train", "validation", "all")
-    if settings.split not in splits:
-        raise UnknownNameError("split", settings.split, splits)
-    for measure, value in settings.tolerance.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-            raise UsageError(f"The tolerance of {measure} must lie in 0..1, found {value!r}.")
+    check_settings(settings)
     return settings
+
+
+def check_settings(settings: Settings) -> None:
+    """Check every setting that can be judged by itself, as early as possible: nothing was read or computed yet.
+
+    What depends on the model, the suite or the data is checked by `audit.preparation.prepare`.
+
+    Raises
+    ------
+    UnknownNameError
+        If a split or a tolerance has an unknown name.
+    UsageError
+        If a value is outside its range.
+    """
+    if not 0 <= settings.seed <= _LARGEST_SEED:
+        raise UsageError(f"The setting seed must be an integer from 0 to {_LARGEST_SEED}, found {settings.seed}.")
+    if settings.resamples < _FEWEST_RESAMPLES:
+        raise UsageError(
+            f"The setting resamples must be at least {_FEWEST_RESAMPLES}, found {settings.resamples}; "
+            f"{Settings.resamples} is the default."
+        )
+    if not 0.5 <= settings.level < 1:
+        raise UsageError(
+            f"The setting level must be at least 0.5 and below 1, found {settings.level:g}; {Settings.level:g} is the default."
+        )
+    for name, least in (("relevance_images", 0), ("judge_images", 0), ("workers", 1)):
+        if getattr(settings, name) < least:
+            raise UsageError(f"The setting {name} must be {least} or more, found {getattr(settings, name)}.")
+    if settings.split not in SPLITS:
+        raise UnknownNameError("split", settings.split, SPLITS)
+    for measure, value in settings.tolerance.items():
+        if measure not in DEFAULT_TOLERANCES:
+            raise UnknownNameError("judged measure in [tolerance]", measure, DEFAULT_TOLERANCES)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+            raise UsageError(
+                f"The tolerance of {measure} must be a number between 0 and 1, both excluded; found {value!r}."
+            )

@@ -38,19 +38,19 @@ class UnknownNameError(UsageError):
     ----------
     kind : str
         What was looked up, in words ("suite", "model").
-    name : str
-        The name that was asked for.
+    name : object
+        The name that was asked for; a configuration may hold anything in its place.
     known : iterable of str
         Every name that would have been accepted.
     hint : str
         What else the user could do; appended to the message.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    def __init__(self, kind: str, name: object, known: Iterable[str], hint: str = "") -> None:
         names = sorted(set(known))
         # Compared without case, so that `c` finds the model `C`.
         folded = {known_name.casefold(): known_name for known_name in reversed(names)}
-        near = [folded[n] for n in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
+        near = [folded[n] for n in difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.5)]
         guess = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         choice = f" Known: {', '.join(names)}." if names else " None is known here."
         super().__init__(f"No {kind} is called {name!r}.{guess}{choice}{' ' + hint if hint else ''}")

@@ -38,6 +38,24 @@ def write_atomically(path: Path, data: bytes) -> None:
         ) from error
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written, before anything is computed for it; it is made where it is not there.
+
+    Raises
+    ------
+    StoreError
+        If no file can be made in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write to the folder {folder}: {error.strerror or error}. Choose a folder that can be written."
+        ) from error
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, read in pieces."""
     digest = hashlib.sha256()

@@ -8,7 +8,6 @@ from audit.conditions import Condition, Suite
 from audit.errors import UnknownNameError, UsageError
 from audit.results import Effect
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
-from audit.statistics.estimands import TEXT_MASKS
 from audit.words import MAX_WORDS, may_be_personal, normal_string
 
 _WORD = "word="
@@ -75,7 +74,7 @@ def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, k
 
 
 def _is_told_by_word(condition: Condition) -> bool:
-    return condition.role == "edit" and condition.perturbation in TEXT_MASKS and condition.placebo is not None
+    return condition.role == "edit" and "text" in condition.declared.removes and condition.placebo is not None
 
 
 def may_be_absent(group: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from audit.conditions import Suite
@@ -263,9 +264,26 @@ def with_rises(config: GateConfig) -> GateConfig:
     return replace(config, rules=config.rules + rises)
 
 
-def config_from_plan(plan: Mapping[str, Any]) -> GateConfig:
-    """Return the gates that a run was planned with."""
-    return GateConfig(rules=tuple(Rule(**row) for row in plan["gates"]), **(plan["gate_policy"] or {}))
+def config_to_document(config: GateConfig) -> dict[str, Any]:
+    """Return what `verdict.json` keeps of the rules that it was judged by; a path of this machine is left out."""
+    policy = {
+        "inconclusive": config.inconclusive,
+        "min_images": config.min_images,
+        "baseline": "" if Path(config.baseline).is_absolute() else config.baseline,
+        "correction": config.correction,
+    }
+    return {"rules": config.rules, "policy": policy}
+
+
+def config_from_document(document: Mapping[str, Any]) -> GateConfig:
+    """Return the rules that a run was last judged by.
+
+    Parameters
+    ----------
+    document : mapping
+        The content of its `verdict.json`.
+    """
+    return GateConfig(rules=tuple(Rule(**row) for row in document["rules"]), **document["policy"])
 
 
 def _policy(table: Mapping[str, Any], what: str) -> Policy | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,7 @@ def load_cohort(
     ignore_labels: Collection[str] = (),
     on_bad_image: Literal["fail", "skip"] = "fail",
     split: str | None = None,
+    before_images: Callable[[Sequence[Record]], None] | None = None,
 ) -> Cohort:
     """Read a manifest and check everything that an audit relies on.
 
@@ -53,6 +54,8 @@ def load_cohort(
         What to do with a file that cannot be read; skipped ones are counted in `left_out`.
     split : str, optional
         Keep only the records of this split (checked after patient overlap, so that a leak is seen).
+    before_images : callable, optional
+        Given the records as the table tells them, before the first image is read; refuses them by raising.
 
     Returns
     -------
@@ -79,6 +82,8 @@ def load_cohort(
         records = [r for r in records if r.split == split]
         if not records:
             raise CohortError(f"Manifest {manifest} has no record of split {split!r}.")
+    if before_images is not None:
+        before_images(records)
     records, hashes, shapes, bad = check_images(records, on_bad_image)
     if bad:
         left_out["unreadable image"] = len(bad)

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from audit.conditions import Suite
 from audit.config import Settings
-from audit.gate_rules import GateConfig
-from audit.perturbations import PERTURBATIONS
 from audit.provenance import tool_version
 from audit.records import Cohort
-from audit.results import to_json
+from audit.results import plain, to_json
 
 if TYPE_CHECKING:  # a plan's hash is asked for where nothing is predicted: torch takes seconds to import
     from audit.models.bundle import Bundle
@@ -59,7 +57,6 @@ def make_plan(
     detector: TextDetector,
     settings: Settings,
     tolerances: Mapping[str, float],
-    gate: GateConfig | None,
     impossible: Mapping[str, str],
 ) -> dict[str, Any]:
     """Write down everything that decides the results.
@@ -67,7 +64,8 @@ def make_plan(
     Returns
     -------
     dict
-        The content of `plan.json`; no path of this machine and no clock stands in it.
+        The content of `plan.json`; no path of this machine and no clock stands in it, nor how the results are judged: a finished
+        run is judged by other rules without predicting again.
     """
     return {
         "tool_version": tool_version(),
@@ -100,9 +98,8 @@ def make_plan(
                 {
                     "name": c.name,
                     "perturbation": c.perturbation,
-                    "perturbation_version": 0
-                    if c.role == "clean"
-                    else getattr(PERTURBATIONS[c.perturbation], "version", 0),
+                    "perturbation_version": c.version,
+                    "declared": plain(c.declared),
                     "role": c.role,
                     "draws": c.draws,
                     "placebo": c.placebo,
@@ -126,15 +123,6 @@ def make_plan(
         "statistics": {"resamples": settings.resamples, "level": settings.level},
         "tolerances": dict(tolerances),
         "recall": dict(settings.recall),
-        "gates": [] if gate is None else gate.rules,
-        "gate_policy": None
-        if gate is None
-        else {
-            "inconclusive": gate.inconclusive,
-            "min_images": gate.min_images,
-            "baseline": gate.baseline,
-            "correction": gate.correction,
-        },
         "packages": package_versions(),
         "python": platform.python_version(),
     }

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from audit.conditions import Condition, Dose, Suite
+from audit.conditions import Condition, Declared, Dose, Suite
+from audit.errors import StoreError
 from audit.results import ConditionUse, PredictionTable
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.store import RunFolder, check_run
@@ -60,18 +61,31 @@ def pseudonym(content_hash: str, name: str) -> str:
     return hashlib.sha256(f"{content_hash}\0{name}".encode()).hexdigest()[:16]
 
 
-def read_finished(path: Path) -> FinishedRun:
+def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedRun:
     """Read the predictions of a finished run.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    but : frozenset of str
+        Files that may have changed since (`audit.store.check_run`).
 
     Raises
     ------
     StoreError
         If a file is missing, damaged, of another version, or was changed since the run ended.
     """
-    check_run(path)
+    check_run(path, but=but)
     run = RunFolder(path)
     plan = run.read_json("plan.json")
-    conditions = tuple(_condition(row) for row in plan["suite"]["conditions"])
+    try:
+        conditions = tuple(_condition(row) for row in plan["suite"]["conditions"])
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path / 'plan.json'} is not as this version of audit writes it ({type(error).__name__}: {error}): the run was made by "
+            "another version. Run the audit again."
+        ) from error
     suite = Suite(name=plan["suite"]["name"], version=plan["suite"]["version"], description="", conditions=conditions)
     texts = ["label", "patient", "source", "site", "view", "sex"]
     records = [
@@ -86,7 +100,10 @@ def read_finished(path: Path) -> FinishedRun:
 def _condition(row: Mapping[str, Any]) -> Condition:
     known = ("name", "perturbation", "role", "draws", "placebo", "parameters", "suspect", "question")
     dose = None if row["dose"] is None else Dose(**row["dose"])
-    return Condition(**{key: row[key] for key in known}, dose=dose)
+    told = row["declared"]
+    declared = Declared(removes=tuple(told["removes"]), adds=tuple(told["adds"]), seamless=told["seamless"])
+    version = row["perturbation_version"]
+    return Condition(**{key: row[key] for key in known}, declared=declared, version=version, dose=dose)
 
 
 def read_predictions(

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audit.baseline import check_baseline
 from audit.cohorts import audited_cohort, out_of_reach
-from audit.conditions import Suite, load_suite
-from audit.config import Settings
+from audit.conditions import Suite
+from audit.config import Settings, check_settings
+from audit.files import check_writable
 from audit.gate_rules import GateConfig, config_for
+from audit.manifests import check_on_bad_image
 from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.plan import make_plan
 from audit.predict import make_perturbations
-from audit.records import Cohort
+from audit.records import Cohort, Record
 from audit.relevance.stage import check_relevance
 from audit.statistics.detector_misses import FinderRecall, read_recall
-from audit.statistics.effects import DEFAULT_TOLERANCES
+from audit.statistics.measures import DEFAULT_TOLERANCES
 from audit.subgroups import group_names
-from audit.text.detectors import TextDetector, make_detector
+from audit.suite_files import load_suite
+from audit.text.detectors import TextDetector, check_detector, make_detector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,33 +48,46 @@ class Preparation:
     """The content of `plan.json`."""
 
 
-def prepare(settings: Settings, *, judge_gates: bool) -> Preparation:
-    """Load and check everything that an audit needs.
+def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] = ()) -> Preparation:
+    """Load and check everything that an audit needs; what can be refused is refused before the first image is read.
+
+    Parameters
+    ----------
+    settings : Settings
+        What to audit, and how.
+    judge_gates : bool
+        Judge although nothing is configured.
+    writes_to : sequence of Path
+        Folders that will be written to.
 
     Raises
     ------
     AuditError
         If anything is missing, damaged or contradictory.
     """
+    check_settings(settings)
+    check_on_bad_image(settings.on_bad_image)
+    suite = load_suite(settings.suite)
+    boxes = Path(settings.boxes) if settings.boxes else None
+    check_detector(settings.detector, boxes)
+    tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
+    rules = config_for(settings.gate, suite, tolerances, asked=judge_gates)
+    if rules is not None and rules.baseline:
+        check_baseline(Path(rules.baseline))
     bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
     check_relevance(settings.relevance_preset, settings.relevance_start, bundle.classes)
-    cohort, split = audited_cohort(bundle, settings)
-    suite = load_suite(settings.suite)
-    detector = make_detector(settings.detector, Path(settings.boxes) if settings.boxes else None)
+    recall = read_recall(settings.recall, bundle.classes)
+    for folder in writes_to:
+        check_writable(folder)
+
+    def check_records(records: Sequence[Record]) -> None:
+        known = group_names([r for r in records if r.label is not None])
+        config_for(settings.gate, suite, tolerances, asked=judge_gates, groups=known)
+
+    cohort, split = audited_cohort(bundle, settings, before_images=check_records)
+    detector = make_detector(settings.detector, boxes)
     needs = {name: perturbation.needs for name, perturbation in make_perturbations(suite).items()}
     impossible = out_of_reach(cohort, needs)
-    tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
-    recall = read_recall(settings.recall, bundle.classes)
-    gate = config_for(
-        settings.gate,
-        suite,
-        tolerances,
-        asked=judge_gates,
-        impossible=impossible,
-        groups=group_names(cohort.labelled()),
-    )
-    if gate is not None and gate.baseline:
-        check_baseline(Path(gate.baseline))
     return Preparation(
         bundle=bundle,
         cohort=cohort,
@@ -79,6 +95,13 @@ def prepare(settings: Settings, *, judge_gates: bool) -> Preparation:
         detector=detector,
         tolerances=tolerances,
         recall=recall,
-        gate=gate,
-        plan=make_plan(bundle, cohort, split, suite, detector, settings, tolerances, gate, impossible),
+        gate=config_for(
+            settings.gate,
+            suite,
+            tolerances,
+            asked=judge_gates,
+            impossible=impossible,
+            groups=group_names(cohort.labelled()),
+        ),
+        plan=make_plan(bundle, cohort, split, suite, detector, settings, tolerances, impossible),
     )

@@ -1,8 +1,8 @@
-"""A finished run judged anew: by other rules than it was planned with, or against a baseline."""
+"""Results judged: at the end of a run, and as often as wanted after it, by other rules or against a baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,57 @@ from audit.gate_groups import is_pattern
 from audit.gate_rules import (
     GateConfig,
     check_baseline_is_used,
-    config_from_plan,
+    config_from_document,
+    config_to_document,
     rules_from_config,
     with_rises,
 )
 from audit.gates import judge
-from audit.predictions import read_finished
-from audit.results import Verdict, effect_from_json
+from audit.predictions import FinishedRun, read_finished
+from audit.results import Verdict, effect_from_json, plain
 from audit.store import RunFolder, check_run
+
+
+def judge_results(
+    run: RunFolder, config: GateConfig | None, predicted: Callable[[], FinishedRun]
+) -> tuple[Verdict, dict[str, str] | None]:
+    """Judge a run's effects and keep the judgement, with its rules, as `verdict.json`.
+
+    Parameters
+    ----------
+    run : RunFolder
+        With its effects.
+    config : GateConfig or None
+        The rules; None where nothing is judged.
+    predicted : callable
+        Returns the run's predictions, which rules against a baseline need.
+
+    Returns
+    -------
+    tuple of (Verdict, dict or None)
+        The judgement, and which baseline it rests on.
+    """
+    config = config or GateConfig(rules=())
+    baseline = Baseline(predicted(), Path(config.baseline)) if config.baseline else None
+    effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
+    verdict = judge(effects, config, None if baseline is None else baseline.change)
+    run.write_json("verdict.json", {**plain(verdict), **config_to_document(config)})
+    return verdict, None if baseline is None else baseline.stamp()
+
+
+def judge_again(run: RunFolder, config: GateConfig | None) -> Verdict:
+    """Judge a finished run by the rules of now: nothing is predicted or measured again, only `verdict.json` and its hash change.
+
+    Raises
+    ------
+    StoreError
+        If the run was edited. A judgement that was not wholly written is no edit: it is written anew.
+    """
+    check_run(run.path, but=frozenset({"verdict.json"}))
+    verdict, stamp = judge_results(run, config, lambda: read_finished(run.path, but=frozenset({"verdict.json"})))
+    provenance = run.read_json("run.json")
+    run.write_json("run.json", {**provenance, "baseline": stamp, "files": run.hashes()})
+    return verdict
 
 
 def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None = None) -> Verdict:
@@ -31,7 +74,7 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     path : Path
         Its folder.
     table : mapping or None
-        The `[gate]` table of the configuration; without one, or without rules in it, those that the run was planned with.
+        The `[gate]` table of the configuration; without one, or without rules in it, those that the run was last judged by.
     baseline : Path, optional
         What rules against the baseline compare with, before what the table names.
 
@@ -49,16 +92,19 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     """
     check_run(path)  # what was edited is not judged
     run = RunFolder(path)
-    planned = config_from_plan(run.read_json("plan.json"))
-    config = planned if table is None else rules_from_config(table)
+    last = config_from_document(run.read_json("verdict.json"))
+    config = last if table is None else rules_from_config(table)
     if not config.rules:
-        config = replace(config, rules=planned.rules)
+        config = replace(config, rules=last.rules)
     if not config.rules:
-        raise UsageError(f"No gate is configured: neither has audit.toml a rule, nor was {path} planned with one.")
+        raise UsageError(
+            f"No gate is configured: audit.toml has no rule, and {path} was not judged by one. Write [[gate.rule]] tables, or "
+            "repeat its `audit run` with --gate: nothing is predicted again."
+        )
     _check_sites(run, config)
     earlier = baseline or (Path(config.baseline) if config.baseline else None)
     if earlier is not None:
-        config = _using_baseline(config, earlier, written=bool(config.rules is not planned.rules))
+        config = _using_baseline(config, earlier, written=config.rules is not last.rules)
     compare = None if earlier is None else Baseline(read_finished(path), earlier).change
     effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
     return judge(effects, config, compare)

@@ -14,12 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from audit.baseline import Baseline
 from audit.config import Settings
 from audit.errors import TextError
 from audit.examples import N_EXAMPLES, write_examples
-from audit.gate_rules import GateConfig
-from audit.gates import judge
 from audit.manifests import check_on_bad_image
 from audit.plan import package_versions, plan_hash, run_path
 from audit.predict import predict_all, set_stage
@@ -27,6 +24,7 @@ from audit.predictions import FinishedRun, pseudonym, read_predictions, read_use
 from audit.preparation import prepare
 from audit.provenance import git_commit
 from audit.records import Record, TextRegion
+from audit.rejudge import judge_again, judge_results
 from audit.relevance.stage import audit_relevance
 from audit.results import Verdict, plain
 from audit.source_probe import MAX_IMAGES, probe_sources
@@ -48,7 +46,7 @@ OnStage = Callable[[str, int], Callable[[], None]]
 def run_audit(
     settings: Settings, *, judge_gates: bool, command: Sequence[str], on_stage: OnStage
 ) -> tuple[Path, Verdict]:
-    """Audit one model on one cohort; an unfinished run of the same plan is resumed.
+    """Audit one model on one cohort; an unfinished run of the same plan is resumed, a finished one only judged.
 
     Parameters
     ----------
@@ -73,9 +71,12 @@ def run_audit(
     """
     clock = _Clock(on_stage)
     with clock.stage("checking data"):
-        prepared = prepare(settings, judge_gates=judge_gates)
+        prepared = prepare(settings, judge_gates=judge_gates, writes_to=(Path(settings.runs), Path(settings.cache)))
     bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
     run = RunFolder(run_path(Path(settings.runs), plan))
+    if run.has("run.json"):  # written last: whatever the rules are now, all that they are about is there
+        with clock.stage("judging"):
+            return run.path, judge_again(run, prepared.gate)
     if not run.has("plan.json"):
         run.write_json("plan.json", plan)
 
@@ -111,10 +112,12 @@ def run_audit(
             "level": settings.level,
             "tolerances": prepared.tolerances,
         }
-        effects = measure_effects(table, suite, **how, recall=prepared.recall)
-        trends = measure_trends(table, suite, seed=settings.seed, resamples=settings.resamples)
-        run.write_json("effects.json", {"effects": effects, "trends": trends})
-        run.write_json("controls.json", {"planted": check_planted(table, suite, **how)})
+        if not run.has("effects.json"):
+            effects = measure_effects(table, suite, **how, recall=prepared.recall)
+            trends = measure_trends(table, suite, seed=settings.seed, resamples=settings.resamples)
+            run.write_json("effects.json", {"effects": effects, "trends": trends})
+        if not run.has("controls.json"):
+            run.write_json("controls.json", {"planted": check_planted(table, suite, **how)})
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:
         if not run.has("source_probe.json"):
             probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)
@@ -137,15 +140,12 @@ def run_audit(
         write_examples(
             run, bundle, suite, records, stage, table, settings.seed, plan_hash(plan), plan["relevance"], step
         )
-    config = prepared.gate or GateConfig(rules=())
     # Under pseudonyms, as the run will be read back: the order of patients decides which resample weighs whom.
     patients = np.array([pseudonym(prepared.cohort.content_hash, name) for name in table.patients.tolist()])
     here = FinishedRun(path=run.path, plan=plain(plan), suite=suite, table=replace(table, patients=patients))
-    baseline = Baseline(here, Path(config.baseline)) if config.baseline else None
-    verdict = judge(effects, config, None if baseline is None else baseline.change)
-    run.write_json("verdict.json", {"status": verdict.status, "summary": verdict.summary, "gates": verdict.gates})
+    verdict, baseline = judge_results(run, prepared.gate, lambda: here)
     provenance = _provenance(run, plan, command, clock, relevance_note, opinion, found)
-    run.write_json("run.json", {**provenance, "baseline": None if baseline is None else baseline.stamp()})
+    run.write_json("run.json", {**provenance, "baseline": baseline})
     return run.path, verdict
 
 

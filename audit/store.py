@@ -200,8 +200,15 @@ def strict_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def verify_run(path: Path) -> list[str]:
+def verify_run(path: Path, *, but: frozenset[str] = frozenset()) -> list[str]:
     """Compare a finished run with the hashes in its run.json.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    but : frozenset of str
+        Files that are not compared.
 
     Returns
     -------
@@ -216,14 +223,21 @@ def verify_run(path: Path) -> list[str]:
     run = RunFolder(path)
     expected: dict[str, str] = run.read_json("run.json").get("files", {})
     found = run.hashes()
-    problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} was changed" for name, digest in expected.items() if found.get(name, digest) != digest]
-    problems += [f"{name} was added" for name in found if name not in expected]
-    return sorted(problems)
+    problems = {name: "is missing" for name in expected if name not in found}
+    problems |= {name: "was changed" for name, digest in expected.items() if found.get(name, digest) != digest}
+    problems |= {name: "was added" for name in found if name not in expected}
+    return sorted(f"{name} {what}" for name, what in problems.items() if name not in but)
 
 
-def check_run(path: Path) -> None:
-    """Refuse a finished run that is not as it was left.
+def check_run(path: Path, *, but: frozenset[str] = frozenset()) -> None:
+    """Refuse a finished run that was changed since it ended.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    but : frozenset of str
+        Files that may differ.
 
     Raises
     ------
@@ -232,6 +246,8 @@ def check_run(path: Path) -> None:
     """
     if RunFolder(path).read_json("run.json").get("status") != "complete":
         raise StoreError(f"The run {path} is not complete; repeat its command and it goes on where it stopped.")
-    problems = verify_run(path)
+    problems = verify_run(path, but=but)
     if problems:
-        raise StoreError(f"The run {path} is not as it was left: {'; '.join(problems)}. Run the audit again.")
+        raise StoreError(
+            f"The run {path} is not as it was left: {'; '.join(problems)}. Remove the folder, and run the audit again."
+        )

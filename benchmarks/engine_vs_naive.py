@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audit.conditions import Suite, load_suite
+from audit.conditions import Suite
 from audit.images import read_gray, read_mask
 from audit.manifests import load_cohort
 from audit.models.bundle import Bundle, load_bundle, save_bundle
@@ -32,6 +32,7 @@ from audit.predictions import read_predictions
 from audit.randomness import generator_for
 from audit.records import Record
 from audit.store import RunFolder
+from audit.suite_files import load_suite
 from audit.text.cache import RegionCache
 from audit.text.detectors import DEFAULT_DETECTOR, TextDetector, make_detector
 from audit.text.find import find_regions

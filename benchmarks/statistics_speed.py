@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from audit.conditions import CLEAN, Condition, Suite
+from audit.conditions import CLEAN, Condition, Declared, Suite
 from audit.results import PredictionTable, to_json
 from audit.statistics.effects import measure_effects
 
@@ -31,9 +31,16 @@ def make_suite(n_conditions: int) -> Suite:
     """Return half as many edits as conditions, each beside a placebo; the first take text away."""
     conditions = [CLEAN]
     for i in range(n_conditions // 2):
-        edit = "text-mask" if i < TEXT_MASKS else "look-transfer"
+        declared = Declared(removes=("text",)) if i < TEXT_MASKS else Declared(adds=("look",))
         conditions.append(
-            Condition(name=f"edit-{i}", perturbation=edit, role="edit", placebo=f"placebo-{i}", parameters={})
+            Condition(
+                name=f"edit-{i}",
+                perturbation="edit",
+                declared=declared,
+                role="edit",
+                placebo=f"placebo-{i}",
+                parameters={},
+            )
         )
         conditions.append(Condition(name=f"placebo-{i}", perturbation="placebo-mask", role="placebo", parameters={}))
     return Suite(name="speed", version=1, description="", conditions=tuple(conditions))

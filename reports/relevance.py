@@ -83,14 +83,17 @@ def group_rows(run: RunView, kinds: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def text_edits(run: RunView) -> list[str]:
-    """Return the judged edits that suspect the text; one fill of a mask stands for all."""
-    names: dict[str, str] = {}
+    """Return the judged edits that remove or add text; of each perturbation one, as the fills of a mask tell the same."""
+    chosen: dict[str, Mapping[str, Any]] = {}
     for c in run.judged():
-        of_text = c["role"] == "edit" and c["suspect"] == "the text"
-        # An inpainted mask leaves no artefact of its own; else the first that the suite has.
-        if of_text and (c["perturbation"] not in names or c["name"].endswith("inpaint")):
-            names[c["perturbation"]] = c["name"]
-    return list(names.values())
+        declared = c["declared"]
+        if c["role"] != "edit" or "text" not in (*declared["removes"], *declared["adds"]):
+            continue
+        # One without an artefact of its own; else the first that the suite has.
+        before = chosen.get(c["perturbation"])
+        if before is None or (declared["seamless"] and not before["declared"]["seamless"]):
+            chosen[c["perturbation"]] = c
+    return [str(c["name"]) for c in chosen.values()]
 
 
 def validity_scatter(run: RunView) -> Scatter | None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from audit.conditions import load_suite, suite_names
 from audit.errors import UnknownNameError, UsageError
+from audit.suite_files import load_suite, suite_names
 
 
 @pytest.mark.parametrize("name", suite_names())
@@ -47,6 +47,16 @@ def test_near_miss() -> None:
             "at least two numbers",
         ),
         ("colour = 1\n", "key of suite"),
+        ("version = 'x'\n", "must be an integer"),
+        ("condition = 3\n", r"\[\[condition\]\] tables"),
+        ("[[condition]]\nname=1\nperturbation='x'\nrole='edit'\n", "name must be a text"),
+        ("[[condition]]\nname='a'\nperturbation='x'\nrole='edit'\nparameters=3\n", "must be a table"),
+        ("[[condition]]\nname='a'\nperturbation='x'\nrole='edit'\ndraws=true\n", "whole number from 1"),
+        ("[[condition]]\nname='a'\nperturbation='text-mas'\nrole='edit'\n", "Condition a: No perturbation"),
+        (
+            "[[condition]]\nname='a'\nperturbation='text-mask'\nrole='edit'\nparameters={fill='blak'}\n",
+            "Condition a: No fill is called 'blak'",
+        ),
         ("= 1", "not valid TOML"),
     ],
 )

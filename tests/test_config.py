@@ -36,13 +36,23 @@ def test_lists_and_tables(tmp_path: Path) -> None:
     [
         ("[run]\nsead = 1\n", "Did you mean 'seed'"),
         ("[ruin]\nseed = 1\n", "Did you mean 'run'"),
-        ("[run]\nseed = 'x'\n", "seed must be a int"),
-        ("[run]\nseed = true\n", "seed must be a int"),
-        ("[run]\nlevel = 1\n", "0.5..1"),
+        ("[run]\nseed = 'x'\n", "seed must be an integer"),
+        ("[run]\nseed = true\n", "seed must be an integer"),
+        ("[run]\nlevel = 1\n", "at least 0.5 and below 1"),
+        ("[run]\nlevel = 'high'\n", "level must be a number"),
+        ("[run]\nseed = -1\n", "from 0 to"),
+        ("[run]\nseed = 9223372036854775808\n", "from 0 to"),
+        ("[run]\nworkers = 0\n", "1 or more"),
+        ("[run]\nignore_label = [1]\n", "a list of texts"),
+        ("[run]\nmodel = 1\n", "must be a text"),
         ("[run]\nresamples = 5\n", "at least 100"),
         ("[run]\nsplit = 'tets'\n", "Did you mean 'test'"),
         ("[run]\nrelevance_images = -1\n", "0 or more"),
-        ("[tolerance]\nmargin = 'a'\n", "tolerance of margin"),
+        ("[tolerance]\nacuracy = 0.1\n", "Did you mean 'accuracy'"),
+        ("[tolerance]\nmargin = 0.1\n", "No judged measure"),
+        ("[tolerance]\naccuracy = 'a'\n", "tolerance of accuracy"),
+        ("[tolerance]\naccuracy = 1\n", "between 0 and 1, both excluded"),
+        ("[tolerance]\naccuracy = nan\n", "between 0 and 1, both excluded"),
         ("run = [", "cannot be read as TOML"),
     ],
 )
@@ -53,7 +63,7 @@ def test_bad_settings(tmp_path: Path, text: str, says: str) -> None:
 
 
 def test_bad_environment(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="AUDIT_SEED must be a int"):
+    with pytest.raises(UsageError, match="AUDIT_SEED must be an integer"):
         load_settings({}, tmp_path, {"AUDIT_SEED": "x"})
     with pytest.raises(UnknownNameError):
         load_settings({}, tmp_path, {"AUDIT_SPLIT": "x"})

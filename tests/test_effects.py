@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from audit.conditions import CLEAN, Condition, Dose, Role, Suite
+from audit.conditions import CLEAN, Condition, Declared, Dose, Role, Suite
 from audit.errors import AuditError, CohortError, ModelError, UnknownNameError, UsageError
 from audit.results import Effect, PredictionTable
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
@@ -19,13 +19,21 @@ from audit.statistics.verdicts import control_failures
 from .tables import in_order
 
 CLASSES = ("normal", "pneumonia", "covid")
+REMOVES_TEXT = Declared(removes=("text",))
 SUITE = Suite(
     name="test",
     version=1,
     description="",
     conditions=(
         CLEAN,
-        Condition(name="mask", perturbation="text-mask", role="edit", placebo="elsewhere", parameters={}),
+        Condition(
+            name="mask",
+            perturbation="text-mask",
+            declared=Declared(removes=("text",)),
+            role="edit",
+            placebo="elsewhere",
+            parameters={},
+        ),
         Condition(name="elsewhere", perturbation="placebo-mask", role="placebo", draws=3, parameters={}),
         Condition(name="own", perturbation="paste-letters", role="control", parameters={}),
         Condition(name="blur", perturbation="blur", role="edit", parameters={}),
@@ -420,21 +428,6 @@ def test_small_subgroups_get_no_effect() -> None:
     assert "site=rest" in named
     assert "site=tiny" not in named
     assert not any(e.group.startswith("view=") for e in measure(t)), "an empty cell is not a group"
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind", "says"),
-    [
-        ({"resamples": 10}, UsageError, "At least 100"),
-        ({"level": 1.0}, UsageError, "level"),
-        ({"seed": -1}, UsageError, "seed"),
-        ({"tolerances": {"acuracy": 0.1}}, UnknownNameError, "Did you mean 'accuracy'"),
-        ({"tolerances": {"accuracy": 0.0}}, UsageError, "between 0 and 1"),
-    ],
-)
-def test_settings_out_of_range(changes: dict[str, object], kind: type[AuditError], says: str) -> None:
-    with pytest.raises(kind, match=says):
-        measure(table(), **changes)
 
 
 def test_tables_that_cannot_be_judged() -> None:

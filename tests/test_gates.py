@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm, t
 
-from audit.conditions import load_suite
 from audit.errors import UnknownNameError, UsageError
 from audit.gate_correction import Claim, widen_by_holm
-from audit.gate_rules import GateConfig, Rule, config_for, config_from_plan, rules_from_config
+from audit.gate_rules import GateConfig, Rule, config_for, config_from_document, config_to_document, rules_from_config
 from audit.gates import exit_code, judge
 from audit.results import Effect, plain
 from audit.statistics.verdicts import judge_effect
+from audit.suite_files import load_suite
 
 EFFECT = Effect(
     condition="mask",
@@ -370,7 +371,14 @@ def test_what_accuracy_is_worth_leaves_undecided_and_never_fails() -> None:
         rules_from_config({"rule": [{**TABLE, "if_exceeded": "inconclusiv"}]})
 
 
-def test_a_plan_remembers_its_gates() -> None:
-    config = GateConfig(rules=(rule(condition="mask", reason="because"),), inconclusive="pass", min_images=3)
-    plan = {"gates": plain(config.rules), "gate_policy": {"inconclusive": "pass", "min_images": 3}}
-    assert config_from_plan(plan) == config
+def test_a_verdict_remembers_its_rules() -> None:
+    config = GateConfig(
+        rules=(rule(condition="mask", reason="because"),), inconclusive="pass", min_images=3, baseline="b.json"
+    )
+
+    def kept(config: GateConfig) -> GateConfig:
+        return config_from_document(json.loads(json.dumps(plain(config_to_document(config)))))
+
+    assert kept(config) == config
+    elsewhere = replace(config, baseline="/home/somebody/b.json")
+    assert kept(elsewhere) == replace(config, baseline=""), "no path of this machine"

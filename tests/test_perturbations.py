@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from audit.conditions import load_suite, suite_names
+from audit.conditions import Condition
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, changed_pixels, make_perturbation
 from audit.perturbations.corruption import CORRUPTIONS, Corruption
@@ -24,11 +24,15 @@ from audit.perturbations.pasting import PasteLetters
 from audit.perturbations.places import cover
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
+from audit.suite_files import load_suite, suite_names
 
 EVERY_USE = [
     pytest.param(c.perturbation, dict(c.parameters), id=f"{suite}:{c.name}")
     for suite in suite_names()
     for c in load_suite(suite).conditions[1:]
+]
+EVERY_CONDITION = [
+    pytest.param(c, id=f"{suite}:{c.name}") for suite in suite_names() for c in load_suite(suite).conditions[1:]
 ]
 WHOLE_FILM = ("corruption", "anatomy")
 
@@ -456,6 +460,9 @@ def test_films_lend_their_look_by_source(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "says"),
     [
+        ("text-mask", {"fill": 3}, "No fill is called 3"),
+        ("text-mask", {"fill": ["black"]}, "cannot be made with"),
+        ("paste-letters", {"count": "two"}, "cannot be made with"),
         ("corruption", {"kind": "blurr"}, "Did you mean 'blur'"),
         ("corruption", {"severity": 6}, "0, 1, 2, 3, 4, 5"),
         ("anatomy", {"part": "lung"}, "Did you mean 'lungs'"),
@@ -470,3 +477,62 @@ def test_films_lend_their_look_by_source(scene: Scene) -> None:
 def test_wrong_parameters_are_said(name: str, parameters: dict[str, object], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         make_perturbation(name, parameters)
+
+
+@pytest.mark.parametrize("condition", EVERY_CONDITION)
+def test_conditions_carry_what_their_perturbation_is_and_declares(condition: Condition) -> None:
+    made = make_perturbation(condition.perturbation, condition.parameters)
+    assert condition.version == made.version >= 1
+    declared = condition.declared
+    assert (declared.removes, declared.adds, declared.seamless) == (made.removes, made.adds, made.seamless)
+    assert condition.suspect
+    if condition.role == "placebo":
+        assert not declared.removes, "a placebo leaves what is suspected where it is"
+
+
+@pytest.mark.parametrize(("name", "parameters"), EVERY_USE)
+def test_edits_do_what_they_declare(name: str, parameters: dict[str, object], scene: Scene) -> None:
+    made = make_perturbation(name, parameters)
+    drawn = next(
+        d for s in range(9) if not isinstance(d := made.draw(scene, generator_for(s, "r", name, 0)), NotApplicable)
+    )
+    changed = changed_pixels(scene.image, made.apply(scene.image, drawn))
+    inside = [changed[r.y0 : r.y1, r.x0 : r.x1] for r in scene.regions]
+    if "text" in made.removes:
+        assert all(part.mean() > 0.9 for part in inside), "every region that was found is gone"
+    if "text" in made.adds:
+        assert drawn.donor_id != scene.record.id
+        assert drawn.patches
+    if "border" in made.removes:
+        assert changed[0].all()
+        assert changed[:, -1].all()
+    if "look" in made.adds:
+        assert drawn.donor_id != scene.record.id
+    if name == "placebo-mask":
+        assert not any(part.any() for part in inside)
+
+
+def test_a_factory_from_an_entry_point_is_planned_with_its_own_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Paler(TextMask):
+        version = 5
+
+    class Point:
+        name, value = "paler", "elsewhere:make"
+
+        def load(self) -> object:
+            return lambda **parameters: Paler(**parameters)
+
+    from importlib import metadata
+
+    real = metadata.entry_points
+    monkeypatch.setattr(
+        "audit.registry.metadata.entry_points",
+        lambda **asked: [Point()] if asked.get("name", "paler") == "paler" else real(**asked),
+    )
+    path = tmp_path / "s.toml"
+    path.write_text('[[condition]]\nname = "p"\nperturbation = "paler"\nrole = "stress"\n')
+    assert load_suite(str(path))["p"].version == 5
+    monkeypatch.setattr(Paler, "version", 6)
+    assert load_suite(str(path))["p"].version == 6, "other pixels, another plan"

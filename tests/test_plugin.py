@@ -39,7 +39,9 @@ class Brighten:
 
     name = "brighten"
     version = 3
-    needs = ()
+    needs = removes = adds = ()
+    seamless = False
+    suspect = "the exposure"
 
     def __init__(self, *, most=20):
         self._most = most
@@ -51,6 +53,35 @@ class Brighten:
 
     def apply(self, image, drawn):
         return np.clip(image.astype(np.int16) + drawn.level, 0, 255).astype(np.uint8)
+
+
+class _Paler:
+    name = "paler"
+    needs = adds = ()
+    seamless = True
+
+    def __init__(self, over_text):
+        self.version = 7 if over_text else 8
+        self.removes = ("text",) if over_text else ()
+        self.suspect = "printed letters"
+        self._over_text = over_text
+
+    def draw(self, scene, rng):
+        if not scene.regions:
+            return NotApplicable("no text")
+        boxes = [(r.x0, r.y0, r.x1, r.y1) for r in scene.regions]
+        return boxes if self._over_text else [(40, 60, 40 + x1 - x0, 60 + y1 - y0) for x0, y0, x1, y1 in boxes]
+
+    def apply(self, image, drawn):
+        edited = image.copy()
+        for x0, y0, x1, y1 in drawn:
+            edited[y0:y1, x0:x1] = 110
+        return edited
+
+
+def make_paler(*, over_text=True):
+    """A factory: it has no version of its own, what it makes has."""
+    return _Paler(over_text)
 '''
 SUITE = """
 name = "bright"
@@ -61,17 +92,15 @@ role = "stress"
 parameters = { most = 60 }
 question = "What does a brighter film do?"
 [[condition]]
-name = "text-mask"
-perturbation = "text-mask"
+name = "printed words"
+perturbation = "paler"
 role = "edit"
-placebo = "placebo-mask"
-suspect = "the text"
-question = "Does it read the text?"
+placebo = "elsewhere"
 [[condition]]
-name = "placebo-mask"
-perturbation = "placebo-mask"
+name = "elsewhere"
+perturbation = "paler"
 role = "placebo"
-question = "Does any mask do the same?"
+parameters = { over_text = false }
 """
 
 
@@ -88,7 +117,8 @@ def site(tmp_path: Path) -> Path:
         )
         archive.writestr(
             f"{information}/entry_points.txt",
-            "[audit.perturbations]\nbrighten = brightness_plugin:Brighten\nbroken = brightness_plugin:Nothing\n",
+            "[audit.perturbations]\nbrighten = brightness_plugin:Brighten\npaler = brightness_plugin:make_paler\n"
+            "broken = brightness_plugin:Nothing\n",
         )
         archive.writestr(f"{information}/RECORD", "")
     folder = tmp_path / "site"
@@ -103,7 +133,8 @@ def test_an_installed_plugin_is_listed_run_and_counted(
     site: Path, write_cohort: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "bright.toml").write_text(SUITE)
-    manifest = write_cohort(4)
+    (tmp_path / "audit.toml").write_text("[recall]\nall = [9, 10]\n")
+    manifest = write_cohort(24)
     program = tmp_path / "program.py"
     program.write_text(
         textwrap.dedent(
@@ -145,13 +176,24 @@ def test_an_installed_plugin_is_listed_run_and_counted(
     )  # fmt: skip
     run = tmp_path / document["run"]
     uses = {u["condition"]: u for u in json.loads((run / "conditions.json").read_text())["conditions"]}
-    assert uses["brighter"]["n_images"] == 8
-    assert uses["brighter"]["not_applied"] == {"not for this class": 4}
+    assert uses["brighter"]["n_images"] == 48
+    assert uses["brighter"]["not_applied"] == {"not for this class": 24}
     assert uses["brighter"]["changed_share"] > 0.9
     plan = json.loads((run / "plan.json").read_text())
     entry = next(c for c in plan["suite"]["conditions"] if c["name"] == "brighter")
     assert (entry["perturbation_version"], entry["parameters"]) == (3, {"most": 60})
-    assert "not for this class: 4" in (run / "report.html").read_text()
+    assert "not for this class: 24" in (run / "report.html").read_text()
+    rows = {c["name"]: c for c in plan["suite"]["conditions"]}
+    assert (rows["printed words"]["perturbation_version"], rows["elsewhere"]["perturbation_version"]) == (7, 8)
+    assert rows["printed words"]["declared"] == {"removes": ["text"], "adds": [], "seamless": True}
+    assert rows["printed words"]["suspect"] == "printed letters", (
+        "where the suite does not name it, the perturbation does"
+    )
+    told = [e for e in json.loads((run / "effects.json").read_text())["effects"] if e["condition"] == "printed words"]
+    assert {e["group"] for e in told if e["group"].startswith("word=")} == {
+        "word=NORMAL", "word=PNEUMONIA", "word=COVID"
+    }  # fmt: skip
+    assert any(e["measure"] == "shortcut_sensitivity_corrected" for e in told), "recall is corrected for"
 
 
 def test_broken_plugins_are_said(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,18 +209,34 @@ def test_a_perturbation_that_breaks_the_contract_is_said(monkeypatch: pytest.Mon
         version = 1
 
     class Greedy(Half):
-        needs = ("a scanner",)
+        needs: tuple[str, ...] = ("a scanner",)
+        removes: tuple[str, ...] = ()
+        adds: tuple[str, ...] = ()
+        seamless = True
+        suspect = "nothing"
 
         def draw(self) -> None: ...
 
         def apply(self) -> None: ...
 
-    makers = {**PERTURBATIONS._makers, "half": Half, "greedy": Greedy}
+    class Odd(Greedy):
+        needs = ()
+        removes = ("words",)
+
+    class Unversioned(Greedy):
+        needs = ()
+        version = 0
+
+    makers = {**PERTURBATIONS._makers, "half": Half, "greedy": Greedy, "odd": Odd, "unversioned": Unversioned}
     monkeypatch.setattr(PERTURBATIONS, "_makers", makers)
-    with pytest.raises(UsageError, match="has no needs, draw, apply"):
+    with pytest.raises(UsageError, match="has no needs, removes, adds, seamless, suspect, draw, apply"):
         make_perturbation("half", {})
     with pytest.raises(UsageError, match="several sources"):
         make_perturbation("greedy", {})
+    with pytest.raises(UsageError, match="content of the perturbation 'odd'"):
+        make_perturbation("odd", {})
+    with pytest.raises(UsageError, match="whole number from 1, found 0"):
+        make_perturbation("unversioned", {})
 
 
 def test_draws_that_say_nothing_are_refused_or_counted(record: Record) -> None:
@@ -189,6 +247,10 @@ def test_draws_that_say_nothing_are_refused_or_counted(record: Record) -> None:
         name = "mine"
         version = 1
         needs: tuple[str, ...] = ()
+        removes: tuple[str, ...] = ()
+        adds: tuple[str, ...] = ()
+        seamless = False
+        suspect = ""
 
         def __init__(self, drawn: object) -> None:
             self.drawn = drawn

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.conditions import load_suite
 from audit.errors import StoreError
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
@@ -20,6 +19,7 @@ from audit.relevance.regions import map_boxes, mass_inside, summarise_relevance
 from audit.relevance.same_place import with_same_place
 from audit.relevance.summary import mean_over_patients, summarise_groups
 from audit.results import PredictionTable, RelevanceRow
+from audit.suite_files import load_suite
 
 
 def test_mass_share_and_enrichment_by_hand() -> None:

@@ -30,6 +30,8 @@ from audit.models.bundle import load_bundle
 from audit.run import run_audit
 from audit.store import verify_run
 
+RULE = {"id": "r", "metric": "shortcut_sensitivity", "max": 0.1}
+
 
 def nothing(_: str, __: int) -> Callable[[], None]:
     return lambda: None
@@ -237,7 +239,8 @@ def test_what_a_cohort_lacks_is_said_and_not_gated(
     assert lacks["look-other-source"] == "several sources"
     assert lacks["look-same-source"] == "several sources"
     assert not lacks["border-only"]
-    assert not any("look" in gate["id"] for gate in plan["gates"])
+    judged = json.loads((run / "verdict.json").read_text())
+    assert not any("look" in rule["id"] for rule in judged["rules"])
     rule = {
         "rule": [
             {"id": "look", "metric": "shortcut_sensitivity", "max": 0.1, "where": {"condition": "look-other-source"}}
@@ -338,13 +341,86 @@ def test_training_images_are_known_under_any_name(
         ({"ignore_label": ("covd",)}, UnknownNameError, "Did you mean 'covid'"),
         ({"split": "test"}, UsageError, "knows splits"),
         ({"runs": "/proc/nowhere"}, StoreError, "Cannot write"),
+        ({"cache": "/proc/nowhere"}, StoreError, "Cannot write"),
+        ({"seed": -1}, UsageError, "from 0 to"),
+        ({"seed": 2**63}, UsageError, "from 0 to"),
+        ({"level": 1.0}, UsageError, "at least 0.5 and below 1"),
+        ({"resamples": 10}, UsageError, "at least 100"),
+        ({"workers": 0}, UsageError, "1 or more"),
+        ({"tolerance": {"acuracy": 0.1}}, UnknownNameError, "Did you mean 'accuracy'"),
+        ({"tolerance": {"accuracy": 1}}, UsageError, "both excluded"),
+        ({"recall": {"covd": [1, 2]}}, UnknownNameError, "Did you mean 'covid'"),
+        ({"recall": {"all": [3, 2]}}, UsageError, "0 < found <= boxes"),
+        ({"relevance_preset": "epsilom"}, UnknownNameError, "Did you mean 'epsilon'"),
+        ({"relevance_start": "covid-cat"}, UsageError, "contrast `A-B`"),
+        ({"on_bad_image": "drop"}, UsageError, "fail or skip"),
+        ({"detector": "annotated", "boxes": ""}, TextError, "give --boxes FILE"),
+        ({"gate": {"rule": [{"id": "a", "metric": "acuracy", "max": 1}]}}, UnknownNameError, "Did you mean 'accuracy'"),
+        ({"gate": {"rule": [{**RULE, "where": {"condition": "text-mask-blak"}}]}}, UnknownNameError, "text-mask-black"),
+        ({"gate": {"rule": [{**RULE, "where": {"group": "class=covd"}}]}}, UnknownNameError, "'class=covid'"),
+        ({"gate": {"rule": [{**RULE, "where": {"group": "source=norht"}}]}}, UnknownNameError, "'source=north'"),
+        ({"gate": {"rule": [RULE], "min_images": -1}}, UsageError, "whole number from 0"),
     ],
 )
-def test_wrong_settings_are_one_clear_error(
-    settings: Callable[..., Settings], changes: dict[str, object], kind: type[AuditError], says: str
+def test_wrong_settings_are_refused_before_the_first_image_is_read(
+    settings: Callable[..., Settings],
+    changes: dict[str, object],
+    kind: type[AuditError],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(kind, match=says):
+    def read(*_: object) -> np.ndarray:
+        raise AssertionError("an image was read")
+
+    for place in ("audit.images.decode_gray", "audit.image_checks.decode_gray", "audit.text.annotated.read_gray"):
+        monkeypatch.setattr(place, read)
+    with pytest.raises(kind, match=says) as refused:
         audit(settings(**changes))
+    assert refused.value.exit_code == (2 if issubclass(kind, UsageError) else 4)
+
+
+def test_a_suite_with_bad_parameters_is_refused_before_the_first_image_is_read(
+    settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.image_checks.decode_gray", lambda *_: pytest.fail("an image was read"))
+    suite = tmp_path / "s.toml"
+    suite.write_text(
+        '[[condition]]\nname = "m"\nperturbation = "text-mask"\nrole = "stress"\nparameters = {fill = 1}\n'
+    )
+    with pytest.raises(UsageError, match="Condition m: No fill is called 1"):
+        audit(settings(suite=str(suite)))
+
+
+def test_a_finished_run_is_judged_again_and_nothing_else(
+    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings()
+    run, verdict = run_audit(chosen, judge_gates=False, command=["audit", "run"], on_stage=nothing)
+    assert verdict.status == "not gated"
+    before = {p: p.read_bytes() for p in sorted(run.rglob("*")) if p.is_file()}
+    for work in (
+        "find_regions", "predict_all", "measure_effects", "measure_trends", "check_planted", "probe_sources",
+        "audit_relevance", "write_examples", "ask_second_opinion",
+    ):  # fmt: skip
+        monkeypatch.setattr(f"audit.run.{work}", lambda *_, **__: pytest.fail("something was computed again"))
+    again, verdict = run_audit(chosen, judge_gates=True, command=["audit", "run", "--gate"], on_stage=nothing)
+    assert again == run, "rules are no part of the plan"
+    assert verdict.gates
+    changed = {p.name for p, was in before.items() if p.read_bytes() != was}
+    assert changed == {"verdict.json", "run.json"}
+    assert sorted(p for p in run.rglob("*") if p.is_file()) == list(before), "nothing was added"
+    assert verify_run(run) == []
+    ruled = replace(chosen, gate={"rule": [{**RULE, "max": 1.0}]})
+    assert run_audit(ruled, judge_gates=False, command=[], on_stage=nothing)[1].status == "pass"
+    kept = json.loads((run / "verdict.json").read_text())
+    assert [rule["id"] for rule in kept["rules"]] == ["r"]
+    # Killed between the verdict and its hash: judged anew, not refused.
+    (run / "verdict.json").write_text("{")
+    assert run_audit(ruled, judge_gates=False, command=[], on_stage=nothing)[1].status == "pass"
+    assert verify_run(run) == []
+    (run / "effects.json").write_text((run / "effects.json").read_text().replace("0.0", "0.1", 1))
+    with pytest.raises(StoreError, match=r"effects\.json was changed.*Remove the folder"):
+        run_audit(ruled, judge_gates=False, command=[], on_stage=nothing)
 
 
 def test_bundle_with_other_classes(settings: Callable[..., Settings], write_bundle: Callable[..., Path]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.conditions import Dose, load_suite
+from audit.conditions import Dose
 from audit.errors import UnknownNameError, UsageError
 from audit.gate_groups import normal_group
 from audit.gate_rules import GateConfig, config_for, rules_from_config
@@ -22,6 +22,7 @@ from audit.results import Effect, PredictionTable
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.effects import measure_effects
 from audit.subgroups import age_band
+from audit.suite_files import load_suite
 from audit.words import MAX_WORDS, common_words, normal_string, shown_string
 
 from .conftest import Audit, quick_audit

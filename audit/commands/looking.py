@@ -24,7 +24,7 @@ def _perturbations() -> list[str]:
 
 
 def _suites() -> list[str]:
-    from audit.conditions import suite_names
+    from audit.suite_files import suite_names
 
     return suite_names()
 

@@ -15,6 +15,13 @@ GreyImage = NDArray[np.uint8]
 _PARTS = ("lungs", "lungs-dilated", "lungs-box", "centre", "border")
 _FILLS = ("mean", "black", "blur")
 _PLACES = ("own", "elsewhere")
+_SUSPECTS = {
+    "lungs": "the lungs",
+    "lungs-dilated": "the lungs and what adjoins them",
+    "lungs-box": "the box around the lungs",
+    "centre": "the centre",
+    "border": "the border",
+}
 # Reach of the dilation, and width of the border, as shares of the image's short side.
 _DILATION_SHARE = 0.05
 _BORDER_SHARE = 0.1
@@ -52,6 +59,8 @@ class Anatomy:
 
     name = "anatomy"
     version = 1
+    adds: tuple[str, ...] = ()
+    seamless = False
 
     def __init__(self, *, part: str = "lungs", keep: bool = True, fill: str = "mean", place: str = "own") -> None:
         for kind, value, allowed in (
@@ -65,6 +74,10 @@ class Anatomy:
             raise UsageError(f"keep must be true or false, found {keep!r}.")
         self._part = part
         self.needs: tuple[str, ...] = ("lung masks",) if part.startswith("lungs") else ()
+        # The border goes with the border itself, and with everything but the centre.
+        bordered = (part == "border" and not keep) or (part == "centre" and keep)
+        self.removes: tuple[str, ...] = ("border",) if bordered and place == "own" else ()
+        self.suspect = _SUSPECTS[part]
         self._keep = keep
         self._fill = fill
         self._elsewhere = place == "elsewhere"

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.errors import UnknownNameError, UsageError
+from audit.conditions import CONTENTS
+from audit.errors import AuditError, UnknownNameError, UsageError
 from audit.perturbations.donors import DonorPool
 from audit.records import Record, TextRegion
 from audit.registry import Registry
@@ -42,12 +43,22 @@ class NotApplicable:
 
 
 class Perturbation(Protocol):
-    """One edit. Changing the pixels that it makes raises its version."""
+    """One edit, and what it declares of itself: results are measured and told by that, never by its name."""
 
     name: str
     version: int
+    """Raised whenever the pixels that it makes change."""
     needs: tuple[str, ...]
     """What a cohort must have for it to apply to any image, of `NEEDS`; usually nothing."""
+    removes: tuple[str, ...]
+    """What it takes away, of `audit.conditions.CONTENTS`. Of an edit that removes text, effects are told by word, and corrected
+    by the finder's recall."""
+    adds: tuple[str, ...]
+    """What it brings in from other images, of the same."""
+    seamless: bool
+    """Whether it leaves no artefact of its own: among several fills of a mask, a report takes the seamless one."""
+    suspect: str
+    """What a network would be reading if this edit moved it, in words: "the text". A suite may word it otherwise."""
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> Any | NotApplicable:
         """Choose the edit's parameters for one image; say why if it does not apply to it."""
@@ -60,6 +71,7 @@ class Perturbation(Protocol):
 
 NEEDS = ("several sources", "lung masks")
 """What a perturbation may need of a cohort."""
+_PARTS = ("name", "version", "needs", "removes", "adds", "seamless", "suspect", "draw", "apply")
 
 PERTURBATIONS: Registry[Perturbation] = Registry("perturbation", "audit.perturbations")
 
@@ -72,19 +84,30 @@ def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:
     UnknownNameError
         If no perturbation has that name.
     UsageError
-        If it does not take these parameters.
+        If it does not take these parameters, or lacks a part of `Perturbation`.
     """
     maker = PERTURBATIONS[name]
     try:
         made = maker(**parameters)
-    except TypeError as error:
+    except AuditError:
+        raise
+    except (
+        Exception
+    ) as error:  # it may be foreign code, or be given anything: whatever it raises, it does not take these
         raise UsageError(f"The perturbation {name!r} cannot be made with {dict(parameters)}: {error}.") from error
-    lacking = [part for part in ("name", "version", "needs", "draw", "apply") if not hasattr(made, part)]
+    lacking = [part for part in _PARTS if not hasattr(made, part)]
     if lacking:
-        raise UsageError(f"The perturbation {name!r} is broken: {made!r} has no {', '.join(lacking)}.")
-    unknown = sorted(set(made.needs) - set(NEEDS))
-    if unknown:
-        raise UnknownNameError(f"need of the perturbation {name!r}", unknown[0], NEEDS)
+        raise UsageError(
+            f"The perturbation {name!r} is incomplete: {made!r} has no {', '.join(lacking)}. docs/extend.md says what each is."
+        )
+    if type(made.version) is not int or made.version < 1:
+        raise UsageError(
+            f"The version of the perturbation {name!r} must be a whole number from 1, found {made.version!r}."
+        )
+    for kind, declared, known in (("need", made.needs, NEEDS), ("content", (*made.removes, *made.adds), CONTENTS)):
+        unknown = sorted(set(declared) - set(known))
+        if unknown:
+            raise UnknownNameError(f"{kind} of the perturbation {name!r}", unknown[0], known)
     return made
 
 

@@ -122,6 +122,10 @@ class Corruption:
     name = "corruption"
     version = 1
     needs: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
+    seamless = False
+    suspect = "the quality of the image"
 
     def __init__(self, *, kind: str = "noise", severity: int = 3) -> None:
         if kind not in CORRUPTIONS:

@@ -80,3 +80,5 @@ FILLS: Mapping[str, Callable[[GreyImage, Box, Covered], GreyImage]] = {
     "blur": _blur,
 }
 """Name -> fill; `black` as in the paper."""
+SEAMLESS = frozenset({"inpaint"})
+"""Fills that leave no artefact of their own: black and median show a rectangle, blurred text stays bright."""

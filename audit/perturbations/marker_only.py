@@ -41,11 +41,15 @@ class MarkerOnly:
     name = "marker-only"
     version = 1
     needs: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
+    seamless = False
 
     def __init__(self, *, content: str = "text") -> None:
         if content not in _CONTENTS:
             raise UnknownNameError("content of marker-only", content, _CONTENTS)
         self._content = content
+        self.suspect = "the text" if content == "text" else "patches without text"
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> MarkerDraw | NotApplicable:
         """Choose what to keep."""

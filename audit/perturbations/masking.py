@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
-from audit.perturbations.fills import FILLS
+from audit.perturbations.fills import FILLS, SEAMLESS
 from audit.perturbations.places import MIN_PAD_PX, PAD_SHARE, Box, cover, relocate_all, text_boxes
 
 GreyImage = NDArray[np.uint8]
@@ -34,6 +34,7 @@ class _Mask:
                 f"A mask needs pad_share in 0..2 and min_pad_px from 0, found {pad_share} and {min_pad_px}."
             )
         self._fill = FILLS[fill]
+        self.seamless = fill in SEAMLESS
         self._pad_share = pad_share
         self._min_pad_px = min_pad_px
 
@@ -71,6 +72,9 @@ class TextMask(_Mask):
     name = "text-mask"
     version = 2
     needs: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ("text",)
+    adds: tuple[str, ...] = ()
+    suspect = "the text"
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> MaskDraw | NotApplicable:
         """Return the boxes over the image's text."""
@@ -88,6 +92,9 @@ class PlaceboMask(_Mask):
     name = "placebo-mask"
     version = 2
     needs: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
+    suspect = "the rectangles of a mask"
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> MaskDraw | NotApplicable:
         """Return moved boxes."""

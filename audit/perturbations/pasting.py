@@ -89,6 +89,9 @@ class PasteLetters:
     name = "paste-letters"
     version = 2
     needs: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ()
+    seamless = True  # letters are laid on the target's own film
+    suspect = "the text"
 
     def __init__(self, *, source: str = "other-class", count: int = 0, size: float = 1.0, opacity: float = 1.0) -> None:
         if source not in _SOURCES:
@@ -98,6 +101,7 @@ class PasteLetters:
                 f"Pasted letters need count from 0, size in 0..8 and opacity in 0..1, found {count}, {size} and {opacity}."
             )
         self._source = source
+        self.adds: tuple[str, ...] = () if source == "own" else ("text",)
         self._count = count
         self._size = size
         self._opacity = opacity

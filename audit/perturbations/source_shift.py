@@ -47,6 +47,9 @@ class LookTransfer:
     name = "look-transfer"
     version = 1
     needs: tuple[str, ...] = ("several sources",)
+    removes: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ("look",)
+    seamless = True
 
     def __init__(self, *, source: str = "other", factors: Sequence[str] = ()) -> None:
         if source not in _SOURCES:
@@ -58,6 +61,8 @@ class LookTransfer:
                 raise UnknownNameError("factor of a look", str(factor), FACTORS)
         self._same = source == "same"
         self._factors = tuple(name for name in FACTORS if not factors or name in factors)
+        taken = "look" if len(self._factors) == len(FACTORS) else " and ".join(self._factors)
+        self.suspect = f"the source's {taken}"
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> LookDraw | NotApplicable:
         """Choose a donor and measure its look."""

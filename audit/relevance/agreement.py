@@ -48,7 +48,7 @@ def measure_agreement(
     level: float,
     rng: np.random.Generator,
 ) -> tuple[Agreement, ...]:
-    """Correlate relevance with the effects of every edit that suspects the text.
+    """Correlate relevance with the effects of every edit that removes or adds text.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def measure_agreement(
     place = {str(record): i for i, record in enumerate(table.record_ids)}
     with_text = [row for row in rows if row.enrichment is not None and row.record_id in place]
     for condition in suite.conditions:
-        if condition.suspect != "the text" or condition.role != "edit" or condition.dose is not None:
+        if not condition.declared.concerns("text") or condition.role != "edit" or condition.dose is not None:
             continue
         applied = np.asarray(table.applied[condition.name].all(axis=0))
         members = [row for row in with_text if applied[place[row.record_id]]]
@@ -81,7 +81,7 @@ def measure_agreement(
             continue
         patients = np.unique(table.patients[chosen], return_inverse=True)[1]
         fall = _fall(table, condition.name, chosen, start)
-        removes = condition.perturbation == "text-mask"
+        removes = "text" in condition.declared.removes
         found.append(_agreement(condition.name, members, fall, patients, rng, level, removes=removes))
     return tuple(found)
 

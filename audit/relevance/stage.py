@@ -74,6 +74,8 @@ def audit_relevance(
     """
     if options["max_images"] == 0:
         return "Relevance was switched off (relevance_images = 0)."
+    if run.has("relevance.json"):  # written last
+        return run.read_json("relevance.json")["relevance"]["note"] or None
     try:
         measured = measure_relevance(
             run,
@@ -89,9 +91,8 @@ def audit_relevance(
         )
         rows = [RelevanceRow(**row) for row in run.read_rows("relevance.parquet")]
         discover_groups(run, measured.records, rows, measured.heatmaps, seed=seed, key=key)
-        if not run.has("relevance.json"):
-            summary = _summary(bundle, suite, measured, rows, regions, table, options, level, seed)
-            run.write_json("relevance.json", {"relevance": summary})
+        summary = _summary(bundle, suite, measured, rows, regions, table, options, level, seed)
+        run.write_json("relevance.json", {"relevance": summary})
     except RelevanceError as error:
         return f"No relevance was measured: {error}"
     return measured.note or None

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.conditions import Suite
-from audit.errors import UnknownNameError, UsageError
 from audit.results import Effect, PredictionTable
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
 from audit.statistics.clusters import GAUSSIAN_FROM, PatientBootstrap, PatientSums
@@ -30,13 +29,11 @@ from audit.statistics.intervals import (
     widened_interval,
 )
 from audit.statistics.jackknife import PatientInfluence, jackknife_interval
-from audit.statistics.measures import CONTROL_MEASURE
+from audit.statistics.measures import CONTROL_MEASURE, DEFAULT_TOLERANCES
 from audit.statistics.multiplicity import adjust_family, benjamini_hochberg
 from audit.statistics.power import detectable_beyond
 from audit.statistics.verdicts import control_failures, judge_effect
 
-DEFAULT_TOLERANCES: Mapping[str, float] = {"shortcut_sensitivity": 0.05, "sufficiency": 0.05, "accuracy": 0.02}
-"""Largest effect that counts as small, by judged measure; absolute."""
 _NOT_APPLIED = "no estimate: not applied to any image"
 _STREAM = 0xB007
 """Keeps the bootstrap's stream apart from others that start from the run's seed."""
@@ -96,8 +93,6 @@ def measure_effects(
 
     Raises
     ------
-    UsageError
-        If a setting is out of range or a tolerance names a measure that is not judged.
     CohortError, ModelError, AuditError
         If labels, logits or conditions of the table cannot be used.
 
@@ -108,7 +103,12 @@ def measure_effects(
     differences of differences. Sufficiency is the probability of the true class under a condition that keeps only what must
     not matter, minus the same under the placebo, which keeps as much from elsewhere.
     """
-    limits = _check_settings(seed, resamples, level, tolerances)
+    limits = {**DEFAULT_TOLERANCES, **(tolerances or {})}
+    # What a user may set is checked by `audit.config`, before anything is computed.
+    assert seed >= 0
+    assert resamples >= 100
+    assert 0.5 <= level < 1
+    assert set(limits) == set(DEFAULT_TOLERANCES)
     images = align_images(table)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
     bootstrap = PatientBootstrap(images.n_patients, resamples, rng)
@@ -138,23 +138,6 @@ def measure_effects(
     if not control_failures(effects):
         return effects
     return [e if e.verdict == "descriptive" else replace(e, verdict="void", patients_to_decide=None) for e in effects]
-
-
-def _check_settings(
-    seed: int, resamples: int, level: float, tolerances: Mapping[str, float] | None
-) -> Mapping[str, float]:
-    if seed < 0:
-        raise UsageError(f"The seed must be 0 or a positive whole number, found {seed}.")
-    if resamples < 100:
-        raise UsageError(f"At least 100 bootstrap resamples are needed, found {resamples}; 10,000 is the default.")
-    if not 0.5 <= level < 1:
-        raise UsageError(f"The level of intervals must lie from 0.5 to below 1, found {level}; 0.95 is the default.")
-    for measure, value in (tolerances or {}).items():
-        if measure not in DEFAULT_TOLERANCES:
-            raise UnknownNameError("judged measure", measure, DEFAULT_TOLERANCES, "Only these have a tolerance.")
-        if not 0 < value < 1:
-            raise UsageError(f"The tolerance of {measure} must lie between 0 and 1, found {value}.")
-    return {**DEFAULT_TOLERANCES, **(tolerances or {})}
 
 
 def _estimate(

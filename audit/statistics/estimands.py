@@ -34,8 +34,6 @@ _HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": 
 _JUDGED: Mapping[str, tuple[str, ...]] = {"edit": ("accuracy", "shortcut_sensitivity"), "sufficiency": ("sufficiency",)}
 UNBOUNDED = ("margin", "margin_sd", "nll", "brier")
 """Not within [-1, 1]; a Brier score of k classes may change by 2."""
-TEXT_MASKS = ("text-mask",)
-"""Perturbations that take away what a finder found, and nothing that it missed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,7 +171,7 @@ def _over(
             tested=True,
         )
     moved = _headline_changes(headline, differences)
-    if recall is not None and condition.perturbation in TEXT_MASKS and headline == "shortcut_sensitivity":
+    if recall is not None and "text" in condition.declared.removes and headline == "shortcut_sensitivity":
         yield Estimand(
             condition=condition.name,
             placebo=condition.placebo,
@@ -201,13 +199,13 @@ def _over(
 def _grouped(
     condition: Condition, headline: str, moved: NDArray[np.float64], counted: Population
 ) -> Iterator[tuple[str, bool, NDArray[np.bool_], PatientSums | None]]:
-    """Yield group, whether it is judged, its members and what its patients say: classes, words of text masks, subgroups."""
+    """Yield group, whether it is judged, its members and what its patients say: classes, words of edits that remove text, subgroups."""
     images = counted.images
     declared = condition.judged and headline == "shortcut_sensitivity"
     by_class = counted.sums_by_class(headline, moved, "difference")
     for group, members in images.class_members().items():
         yield group, declared, members, by_class.get(group)
-    words = images.words if condition.perturbation in TEXT_MASKS else {}
+    words = images.words if "text" in condition.declared.removes else {}
     for groups, judged in ((words, declared), (images.subgroups, False)):
         for group, members in groups.items():
             # One after the other: each is as large as all patients, and there may be hundreds of sites.

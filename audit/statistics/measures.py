@@ -35,6 +35,8 @@ HEADLINES = frozenset({"shortcut_sensitivity", "sufficiency"})
 """Measures that sum a judged condition up."""
 FALLS = frozenset({"accuracy", "balanced_accuracy", "recall", "margin", "margin_sd", "auc", "macro_auc"})
 """Measures of which a fall is the harm; of the others a rise is."""
+DEFAULT_TOLERANCES: Mapping[str, float] = {"shortcut_sensitivity": 0.05, "sufficiency": 0.05, "accuracy": 0.02}
+"""Judged measure -> the largest effect that counts as small where no other is set; absolute."""
 ONE_SIDED = frozenset({"sufficiency"})
 """Judged measures of which only the harmful side means anything: the placebo keeps as much of the picture itself, so that what
 is kept alone rightly tells less."""

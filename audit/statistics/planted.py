@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from audit.conditions import Condition, Suite
 from audit.randomness import generator_for
 from audit.results import EffectVerdict, PredictionTable
-from audit.statistics.effects import DEFAULT_TOLERANCES, measure_effects
+from audit.statistics.effects import measure_effects
+from audit.statistics.measures import DEFAULT_TOLERANCES
 
 PLANTED_TOLERANCES = 3.0
 """How many times the tolerance the planted effect is, on average over patients."""

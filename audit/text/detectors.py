@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.errors import UnknownNameError
+from audit.errors import TextError, UnknownNameError
 from audit.records import TextRegion
 
 
@@ -77,6 +77,26 @@ DETECTORS: Mapping[str, Callable[[Path | None], TextDetector]] = {
 DEFAULT_DETECTOR = "cascade"
 
 
+def check_detector(name: str, boxes: Path | None) -> None:
+    """Check the choice of a finder without making it, and without reading an image.
+
+    Raises
+    ------
+    UnknownNameError
+        If no detector has that name.
+    TextError
+        If the file of boxes is missing where it is needed, or not of a known form.
+    """
+    if name not in DETECTORS:
+        raise UnknownNameError("text detector", name, DETECTORS)
+    if boxes is None and name == "annotated":
+        raise TextError("The detector annotated needs a file of boxes: give --boxes FILE.")
+    if boxes is not None:
+        from audit.text.boxes import read_boxes
+
+        read_boxes(boxes)
+
+
 def make_detector(name: str, boxes: Path | None = None) -> TextDetector:
     """Make a text finder by name.
 
@@ -95,8 +115,7 @@ def make_detector(name: str, boxes: Path | None = None) -> TextDetector:
     TextError
         If the detector cannot start: no weights, no boxes.
     """
-    if name not in DETECTORS:
-        raise UnknownNameError("text detector", name, DETECTORS)
+    check_detector(name, boxes)
     made = DETECTORS[name](boxes)
     if boxes is None or name == "annotated":
         return made
