@@ -19,12 +19,14 @@ class Declared:
     """Contents, of `CONTENTS`, that it takes away. What removes text removes what the finder found, and nothing that it missed."""
     adds: tuple[str, ...] = ()
     """Contents, of `CONTENTS`, that it brings in from other images."""
+    keeps: tuple[str, ...] = ()
+    """Contents, of `CONTENTS`, of which it keeps nothing else."""
     seamless: bool = False
     """Whether it leaves no artefact of its own, such as the edges of a rectangle."""
 
     def concerns(self, content: str) -> bool:
-        """Say whether it removes or adds a content."""
-        return content in self.removes or content in self.adds
+        """Say whether it removes, adds or keeps a content."""
+        return content in (*self.removes, *self.adds, *self.keeps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

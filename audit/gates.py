@@ -90,6 +90,7 @@ def _incomplete(failed: Sequence[Effect]) -> Verdict:
             n_images=e.n_images,
             level="error",
             status="incomplete",
+            rule=f"control-{e.condition}",
             reason=f"A control must change nothing, but {e.condition} moved a class probability by {e.estimate:.3g}.",
         )
         for e in failed

@@ -84,6 +84,7 @@ def make_plan(
             "records_hash": hashlib.sha256(to_json([r.id for r in cohort.records]).encode()).hexdigest(),
             "split": split,
             "n_images": len(cohort.records),
+            "n_seen_in_training": cohort.n_seen,
             "n_patients": len({r.patient for r in cohort.records}),
             "class_counts": cohort.class_counts(),
             "source_counts": dict(sorted(Counter(r.source for r in cohort.records).items())),

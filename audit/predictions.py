@@ -101,7 +101,9 @@ def _condition(row: Mapping[str, Any]) -> Condition:
     known = ("name", "perturbation", "role", "draws", "placebo", "parameters", "suspect", "question")
     dose = None if row["dose"] is None else Dose(**row["dose"])
     told = row["declared"]
-    declared = Declared(removes=tuple(told["removes"]), adds=tuple(told["adds"]), seamless=told["seamless"])
+    declared = Declared(
+        removes=tuple(told["removes"]), adds=tuple(told["adds"]), keeps=tuple(told["keeps"]), seamless=told["seamless"]
+    )
     version = row["perturbation_version"]
     return Condition(**{key: row[key] for key in known}, declared=declared, version=version, dose=dose)
 

@@ -60,6 +60,8 @@ class Cohort:
     """Record id -> the first 32 digits of the SHA-256 of its grey pixels and their shape: the same for re-encoded copies."""
     notes: tuple[str, ...] = ()
     """What the checks found and let pass, in words."""
+    n_seen: int = 0
+    """Records to audit whose images trained the network."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why records are not used, with counts (unlabelled, ignored label, unreadable)."""
 

@@ -21,6 +21,7 @@ from audit.gate_rules import (
 from audit.gates import judge
 from audit.predictions import FinishedRun, read_finished
 from audit.results import Verdict, effect_from_json, plain
+from audit.scope import with_reach
 from audit.store import RunFolder, check_run
 
 
@@ -47,6 +48,7 @@ def judge_results(
     baseline = Baseline(predicted(), Path(config.baseline)) if config.baseline else None
     effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
     verdict = judge(effects, config, None if baseline is None else baseline.change)
+    verdict = with_reach(verdict, run.read_json("plan.json"), effects)
     run.write_json("verdict.json", {**plain(verdict), **config_to_document(config)})
     return verdict, None if baseline is None else baseline.stamp()
 
@@ -107,7 +109,7 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
         config = _using_baseline(config, earlier, written=config.rules is not last.rules)
     compare = None if earlier is None else Baseline(read_finished(path), earlier).change
     effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
-    return judge(effects, config, compare)
+    return with_reach(judge(effects, config, compare), run.read_json("plan.json"), effects)
 
 
 def _check_sites(run: RunFolder, config: GateConfig) -> None:

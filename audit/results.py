@@ -266,6 +266,12 @@ class Verdict:
     """One sentence in words, never "no problems found"."""
     gates: tuple[GateResult, ...]
     """Every gate; of an incomplete run the controls that failed, and nothing else."""
+    tested: tuple[str, ...] = ()
+    """Shortcuts of which an effect was judged (`audit.scope`)."""
+    not_tested: tuple[str, ...] = ()
+    """Shortcuts of which nothing is known: a pass does not speak of them."""
+    caveats: tuple[str, ...] = ()
+    """What makes every figure of the run doubtful, such as images that trained the network."""
 
 
 def plain(value: Any) -> Any:
@@ -314,4 +320,5 @@ def verdict_from_json(document: Mapping[str, Any]) -> Verdict:
         status=document["status"],
         summary=document["summary"],
         gates=tuple(GateResult(**gate) for gate in document["gates"]),
+        **{name: tuple(document[name]) for name in ("tested", "not_tested", "caveats")},
     )

@@ -120,7 +120,9 @@ def _bind(condition: Condition) -> Condition:
     return replace(
         condition,
         suspect=condition.suspect or made.suspect,
-        declared=Declared(removes=tuple(made.removes), adds=tuple(made.adds), seamless=made.seamless),
+        declared=Declared(
+            removes=tuple(made.removes), adds=tuple(made.adds), keeps=tuple(made.keeps), seamless=made.seamless
+        ),
         version=made.version,
     )
 

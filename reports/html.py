@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from audit.files import write_atomically
+from audit.scope import scope_sentence
 from audit.words import shown_string
 from reports import doses, groups, relevance, summary, training, words
 from reports.cases import scored_classes
@@ -118,6 +119,7 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             words=words,
             headline=headline(run),
             worth=worth(run),
+            scope=scope_sentence(run.verdict),
             run_lines=summary,
             width=WIDTH_PX,
             forest=effect_forest(run.headline("edit")),

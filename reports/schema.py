@@ -29,7 +29,12 @@ def schemas() -> dict[str, dict[str, Any]]:
             optional=("trends",),
         ),
         "verdict": _document(
-            {"status": _of(Status), "summary": text, "gates": {"type": "array", "items": _record(GateResult)}}
+            {
+                "status": _of(Status),
+                "summary": text,
+                "gates": {"type": "array", "items": _record(GateResult)},
+                **{key: {"type": "array", "items": text} for key in ("tested", "not_tested", "caveats")},
+            }
         ),
         "run": _document(
             {

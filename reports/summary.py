@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import pstdev
 
 from audit.results import Effect
+from audit.scope import scope_sentence
 from audit.statistics.power import power_sentence
 from audit.words import shown_string
 from reports.groups import sensitive_groups
@@ -26,18 +27,19 @@ _SHOWN_STRINGS = 8
 def summary_lines(run: RunView) -> list[str]:
     """Return the run in at most ten lines."""
     plan = run.plan
+    if run.verdict.status == "incomplete":
+        return [headline(run), f"{plan['model']['name']} on {plan['data']['name']}: incomplete, no verdict"]
     counts = ", ".join(f"{n} {name}" for name, n in plan["data"]["class_counts"].items())
     lines = [
         f"{plan['model']['name']} ({plan['model']['architecture']}) on {plan['data']['name']}: "
         f"{plan['data']['n_images']} images of {plan['data']['n_patients']} patients ({counts})",
-        f"Verdict: {run.verdict.status.upper()}. {headline(run)}",
+        " ".join([f"Verdict: {run.verdict.status.upper()}.", *run.verdict.caveats, headline(run)]),
         *worth(run)[:2],
     ]
     told = telling_effects(run, 2)[:4]
     lines += [f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in told]
     lines += relevance_lines(run)
-    lines.append(reach(run))
-    return lines[:10]
+    return [*lines[:8], reach(run), scope_sentence(run.verdict)]
 
 
 def telling_effects(run: RunView, most_groups: int = 3) -> list[Effect]:

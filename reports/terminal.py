@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audit.scope import scope_sentence
 from reports.groups import place, sensitive_groups
 from reports.headline import headline
 from reports.runfolder import RunView
@@ -23,6 +24,9 @@ def render_terminal(run: RunView, console: Console) -> None:
     """
     lines = summary_lines(run)
     console.print(Text(lines[0], style="bold"))
+    if run.verdict.status == "incomplete":  # no other figure counts, so none is printed
+        console.print(Text(lines[1]))
+        return
     console.print(Text(f"Accuracy {estimate(run.find('clean', 'accuracy'))}, by source:"))
     sources = Table(box=None, pad_edge=False, show_header=False)
     for effect in run.effects:
@@ -45,6 +49,9 @@ def render_terminal(run: RunView, console: Console) -> None:
             console.print(Text(line))
     console.print(Text(headline(run)))
     console.print(Text(reach(run)))
+    console.print(Text(scope_sentence(run.verdict)))
+    for caveat in run.verdict.caveats:
+        console.print(Text(caveat, style="bold yellow"))
     for gate in run.verdict.gates:
         console.print(Text(f"gate {gate.id}: {gate.outcome}"))
     console.print(Text(f"{run.verdict.status.upper()}", style="bold"))

@@ -484,7 +484,8 @@ def test_conditions_carry_what_their_perturbation_is_and_declares(condition: Con
     made = make_perturbation(condition.perturbation, condition.parameters)
     assert condition.version == made.version >= 1
     declared = condition.declared
-    assert (declared.removes, declared.adds, declared.seamless) == (made.removes, made.adds, made.seamless)
+    assert (declared.removes, declared.adds, declared.keeps) == (made.removes, made.adds, made.keeps)
+    assert declared.seamless == made.seamless
     assert condition.suspect
     if condition.role == "placebo":
         assert not declared.removes, "a placebo leaves what is suspected where it is"

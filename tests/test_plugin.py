@@ -39,7 +39,7 @@ class Brighten:
 
     name = "brighten"
     version = 3
-    needs = removes = adds = ()
+    needs = removes = adds = keeps = ()
     seamless = False
     suspect = "the exposure"
 
@@ -57,7 +57,7 @@ class Brighten:
 
 class _Paler:
     name = "paler"
-    needs = adds = ()
+    needs = adds = keeps = ()
     seamless = True
 
     def __init__(self, over_text):
@@ -185,7 +185,7 @@ def test_an_installed_plugin_is_listed_run_and_counted(
     assert "not for this class: 24" in (run / "report.html").read_text()
     rows = {c["name"]: c for c in plan["suite"]["conditions"]}
     assert (rows["printed words"]["perturbation_version"], rows["elsewhere"]["perturbation_version"]) == (7, 8)
-    assert rows["printed words"]["declared"] == {"removes": ["text"], "adds": [], "seamless": True}
+    assert rows["printed words"]["declared"] == {"removes": ["text"], "adds": [], "keeps": [], "seamless": True}
     assert rows["printed words"]["suspect"] == "printed letters", (
         "where the suite does not name it, the perturbation does"
     )
@@ -212,6 +212,7 @@ def test_a_perturbation_that_breaks_the_contract_is_said(monkeypatch: pytest.Mon
         needs: tuple[str, ...] = ("a scanner",)
         removes: tuple[str, ...] = ()
         adds: tuple[str, ...] = ()
+        keeps: tuple[str, ...] = ()
         seamless = True
         suspect = "nothing"
 
@@ -229,7 +230,7 @@ def test_a_perturbation_that_breaks_the_contract_is_said(monkeypatch: pytest.Mon
 
     makers = {**PERTURBATIONS._makers, "half": Half, "greedy": Greedy, "odd": Odd, "unversioned": Unversioned}
     monkeypatch.setattr(PERTURBATIONS, "_makers", makers)
-    with pytest.raises(UsageError, match="has no needs, removes, adds, seamless, suspect, draw, apply"):
+    with pytest.raises(UsageError, match="has no needs, removes, adds, keeps, seamless, suspect, draw, apply"):
         make_perturbation("half", {})
     with pytest.raises(UsageError, match="several sources"):
         make_perturbation("greedy", {})
@@ -249,6 +250,7 @@ def test_draws_that_say_nothing_are_refused_or_counted(record: Record) -> None:
         needs: tuple[str, ...] = ()
         removes: tuple[str, ...] = ()
         adds: tuple[str, ...] = ()
+        keeps: tuple[str, ...] = ()
         seamless = False
         suspect = ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from audit.cohorts import audited_cohort
 from audit.config import Settings
@@ -29,6 +31,10 @@ from audit.manifests import load_cohort
 from audit.models.bundle import load_bundle
 from audit.run import run_audit
 from audit.store import verify_run
+from reports.html import render_html
+from reports.markdown import render_markdown
+from reports.runfolder import read_run
+from reports.terminal import render_terminal
 
 RULE = {"id": "r", "metric": "shortcut_sensitivity", "max": 0.1}
 
@@ -293,7 +299,7 @@ def test_bundle_remembers_its_data_and_split(
     assert data["n_images"] == 6
     assert "the bundle was trained with" in data["split"]
     data = json.loads((audit(replace(chosen, split="all")) / "plan.json").read_text())["data"]
-    assert any("used in training" in note for note in data["notes"])
+    assert data["n_seen_in_training"] > 0
 
 
 def test_training_images_are_known_under_any_name(
@@ -319,14 +325,25 @@ def test_training_images_are_known_under_any_name(
         writer.writeheader()
         writer.writerows(rows)
 
-    def notes(**changes: str) -> list[str]:
-        chosen = replace(settings(manifest=renamed / "manifest.csv", model=model), **changes)
-        return audited_cohort(load_bundle(model), chosen)[0].notes
-
-    assert "5 of the audited images were used in training: accuracy is too high." in notes(split="all")
+    chosen = replace(
+        settings(manifest=renamed / "manifest.csv", model=model),
+        split="all",
+        detector="markers",
+        boxes="",
+        relevance_images=0,
+    )
+    assert audited_cohort(load_bundle(model), chosen)[0].n_seen == 5
+    folder, verdict = run_audit(chosen, judge_gates=True, command=["audit", "run"], on_stage=lambda *_: lambda: None)
+    said = "5 of the 12 audited images were used to train the network"
+    assert said in verdict.summary
+    for rendering in (render_markdown(folder), render_html(folder)):
+        assert said in rendering.read_text()
+    out = io.StringIO()
+    render_terminal(read_run(folder), Console(file=out, width=200))
+    assert said in out.getvalue()
     other = write_bundle("other", splits={f"{i}.tif": "train" for i in range(12)}, pixels={"0.tif": "0" * 32})
     chosen = replace(settings(manifest=renamed / "manifest.csv", model=other), split="all")
-    assert not any("used in training" in note for note in audited_cohort(load_bundle(other), chosen)[0].notes)
+    assert audited_cohort(load_bundle(other), chosen)[0].n_seen == 0
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,9 @@ def _print_json(path: Path, verdict: Verdict, report_path: Path, code: int) -> N
         "status": verdict.status,
         "summary": verdict.summary,
         "gates": verdict.gates,
+        "tested": verdict.tested,
+        "not_tested": verdict.not_tested,
+        "caveats": verdict.caveats,
         "effects": judged,
     }
     sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")

@@ -77,6 +77,7 @@ class Anatomy:
         # The border goes with the border itself, and with everything but the centre.
         bordered = (part == "border" and not keep) or (part == "centre" and keep)
         self.removes: tuple[str, ...] = ("border",) if bordered and place == "own" else ()
+        self.keeps: tuple[str, ...] = ("border",) if part == "border" and keep and place == "own" else ()
         self.suspect = _SUSPECTS[part]
         self._keep = keep
         self._fill = fill

@@ -55,6 +55,8 @@ class Perturbation(Protocol):
     by the finder's recall."""
     adds: tuple[str, ...]
     """What it brings in from other images, of the same."""
+    keeps: tuple[str, ...]
+    """What it keeps and nothing else, of the same: it asks whether that alone is enough to tell the class."""
     seamless: bool
     """Whether it leaves no artefact of its own: among several fills of a mask, a report takes the seamless one."""
     suspect: str
@@ -71,7 +73,7 @@ class Perturbation(Protocol):
 
 NEEDS = ("several sources", "lung masks")
 """What a perturbation may need of a cohort."""
-_PARTS = ("name", "version", "needs", "removes", "adds", "seamless", "suspect", "draw", "apply")
+_PARTS = ("name", "version", "needs", "removes", "adds", "keeps", "seamless", "suspect", "draw", "apply")
 
 PERTURBATIONS: Registry[Perturbation] = Registry("perturbation", "audit.perturbations")
 
@@ -104,7 +106,10 @@ def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:
         raise UsageError(
             f"The version of the perturbation {name!r} must be a whole number from 1, found {made.version!r}."
         )
-    for kind, declared, known in (("need", made.needs, NEEDS), ("content", (*made.removes, *made.adds), CONTENTS)):
+    for kind, declared, known in (
+        ("need", made.needs, NEEDS),
+        ("content", (*made.removes, *made.adds, *made.keeps), CONTENTS),
+    ):
         unknown = sorted(set(declared) - set(known))
         if unknown:
             raise UnknownNameError(f"{kind} of the perturbation {name!r}", unknown[0], known)

@@ -122,6 +122,7 @@ class Corruption:
     name = "corruption"
     version = 1
     needs: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
     seamless = False

@@ -49,6 +49,7 @@ class MarkerOnly:
         if content not in _CONTENTS:
             raise UnknownNameError("content of marker-only", content, _CONTENTS)
         self._content = content
+        self.keeps: tuple[str, ...] = ("text",) if content == "text" else ()
         self.suspect = "the text" if content == "text" else "patches without text"
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> MarkerDraw | NotApplicable:

@@ -72,6 +72,7 @@ class TextMask(_Mask):
     name = "text-mask"
     version = 2
     needs: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ("text",)
     adds: tuple[str, ...] = ()
     suspect = "the text"
@@ -92,6 +93,7 @@ class PlaceboMask(_Mask):
     name = "placebo-mask"
     version = 2
     needs: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
     suspect = "the rectangles of a mask"

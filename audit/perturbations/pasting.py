@@ -89,6 +89,7 @@ class PasteLetters:
     name = "paste-letters"
     version = 2
     needs: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
     seamless = True  # letters are laid on the target's own film
     suspect = "the text"

@@ -47,6 +47,7 @@ class LookTransfer:
     name = "look-transfer"
     version = 1
     needs: tuple[str, ...] = ("several sources",)
+    keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ("look",)
     seamless = True

@@ -1,0 +1,105 @@
+"""A control that changes something ends the audit as incomplete, in every rendering, and no other verdict counts."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from audit.commands.auditing import GateOutputs, gate, show
+from audit.config import Settings
+from audit.rejudge import rejudge
+from audit.run import run_audit
+from reports.github import step_summary
+from reports.html import render_html
+from reports.junit import junit_document
+from reports.markdown import render_markdown
+from reports.runfolder import read_run
+from reports.sarif import sarif_document
+from reports.terminal import render_terminal
+
+SUITE = """
+name = "broken"
+[[condition]]
+name = "text-mask-inpaint"
+perturbation = "text-mask"
+role = "edit"
+placebo = "elsewhere"
+parameters = { fill = "inpaint" }
+[[condition]]
+name = "elsewhere"
+perturbation = "placebo-mask"
+role = "placebo"
+parameters = { fill = "inpaint" }
+[[condition]]
+name = "must-do-nothing"
+perturbation = "text-mask"
+role = "control"
+parameters = { fill = "black" }
+"""
+FIRST = "The audit could not be completed: the control must-do-nothing, which must change nothing, moved a class probability by"
+
+
+@pytest.fixture
+def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> Path:
+    manifest = write_cohort(4)
+    (tmp_path / "broken.toml").write_text(SUITE)
+    settings = Settings(
+        model=str(write_bundle()),
+        data=str(manifest),
+        detector="annotated",
+        boxes=str(manifest.parent / "boxes.json"),
+        suite=str(tmp_path / "broken.toml"),
+        runs=str(tmp_path / "runs"),
+        cache=str(tmp_path / "cache"),
+        resamples=200,
+        relevance_images=2,
+    )
+    return run_audit(settings, judge_gates=True, command=["audit", "run"], on_stage=lambda *_: lambda: None)[0]
+
+
+def test_every_rendering_begins_with_it(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads((run / "verdict.json").read_text())
+    assert document["status"] == "incomplete"
+    assert document["summary"].startswith(FIRST)
+    assert [g["id"] for g in document["gates"]] == ["control-must-do-nothing"]
+    assert document["tested"] == []
+    effects = json.loads((run / "effects.json").read_text())["effects"]
+    assert {e["verdict"] for e in effects} == {"void", "descriptive"}
+
+    view, out = read_run(run), io.StringIO()
+    render_terminal(view, Console(file=out, width=400))
+    assert out.getvalue().startswith(FIRST)
+    page = render_html(run).read_text()
+    assert f'<p class="lead">{FIRST}' in page
+    markdown = render_markdown(run).read_text()
+    assert f"- {FIRST}" in markdown.splitlines()[2]
+    verdict = rejudge(run, None)
+    for sign in ("● robust", "◆ sensitive", "○ inconclusive", "● bounded"):
+        assert sign not in page, "no verdict stands beside an effect"
+    assert "✕ void" in page
+    for text in (markdown, out.getvalue(), step_summary(verdict, "A")):
+        assert "robust" not in text
+        assert "PASS" not in text
+    junit = junit_document(verdict, "A").decode()
+    assert 'tests="1"' in junit
+    assert "moved a class probability" in junit
+
+    assert show(run, verdict, run / "report.html", as_json=True) == 4
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["status"], printed["exit_code"]) == ("incomplete", 4)
+    assert gate(run, None, GateOutputs(), baseline=None, as_json=False) == 4
+    assert capsys.readouterr().out.count("pass") == 0
+
+
+def test_sarif_holds_the_control_alone(run: Path) -> None:
+    from audit.rule_lines import find_rule_lines
+
+    verdict = rejudge(run, None)
+    log = json.loads(sarif_document(verdict, find_rule_lines([g.rule for g in verdict.gates], Path()), "0"))
+    results = log["runs"][0]["results"]
+    assert [(r["level"], "control-must-do-nothing" in r["message"]["text"]) for r in results] == [("error", True)]

@@ -1,0 +1,50 @@
+"""What a verdict speaks of: by what conditions declare, never by their names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from audit.scope import find_caveats, find_scope
+
+from .test_power import EFFECT
+
+
+def condition(name: str, *, lacks: str = "", **declared: list[str]) -> dict[str, Any]:
+    return {"name": name, "cohort_lacks": lacks, "declared": {"removes": [], "adds": [], "keeps": [], **declared}}
+
+
+@pytest.mark.parametrize("how", ["removes", "adds", "keeps"])
+def test_a_content_is_tested_where_a_judged_effect_concerns_it(how: str) -> None:
+    found = find_scope([condition("mask", **{how: ["text"]})], [EFFECT])
+    assert [words.split()[1] for words in found.tested] == ["text"]
+    assert not any(words.startswith("printed text") for words in found.not_tested)
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        replace(EFFECT, estimate=None),
+        replace(EFFECT, tolerance=None),
+        replace(EFFECT, verdict="void"),
+        replace(EFFECT, group="class=covid"),
+    ],
+)
+def test_without_a_judged_estimate_nothing_is_tested(effect: object) -> None:
+    found = find_scope([condition("mask", removes=["text"])], [effect])  # type: ignore[list-item]
+    assert found.tested == ()
+    assert any(words.startswith("printed text") for words in found.not_tested)
+
+
+def test_the_reason_stands_beside_what_the_cohort_lacks() -> None:
+    found = find_scope([condition("look", lacks="several sources", adds=["look"])], [])
+    assert any("the cohort has no several sources" in words for words in found.not_tested)
+    assert any("objects without text" in words for words in found.not_tested), "whatever the suite"
+
+
+def test_images_that_trained_the_network_are_a_caveat() -> None:
+    assert find_caveats({"n_seen_in_training": 0, "n_images": 9}) == ()
+    assert find_caveats({"n_seen_in_training": 9, "n_images": 9})[0].startswith("All audited images")
+    assert find_caveats({"n_seen_in_training": 2, "n_images": 9})[0].startswith("2 of the 9 audited images")
