@@ -210,10 +210,10 @@ def test_safetensors_are_read(tmp_path: Path, tiny_architecture: str) -> None:
 
 
 def test_given_files_that_cannot_be_used(tmp_path: Path, tiny_architecture: str) -> None:
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="does not exist"):
         imagenet_weights(tiny_architecture, tmp_path / "absent.pth")
     (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="neither a zip nor a pickle"):
         imagenet_weights(tiny_architecture, tmp_path / "text.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ModelError, match="no state dictionary"):
@@ -232,7 +232,7 @@ def test_malicious_pickle_is_not_run(tmp_path: Path, tiny_architecture: str) -> 
             return (Path.touch, (target,))
 
     torch.save({"w": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match=r"names builtins\.getattr"):
         imagenet_weights(tiny_architecture, tmp_path / "evil.pth")
     assert not target.exists()
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import safetensors.torch
 import torch
 from torch import nn
 from torchvision.models import DenseNet121_Weights, DenseNet169_Weights, DenseNet201_Weights
@@ -19,6 +18,7 @@ from torchvision.models import DenseNet121_Weights, DenseNet169_Weights, DenseNe
 from audit.errors import ModelError, UnknownNameError, UsageError
 from audit.files import file_sha256
 from audit.models.networks import build_network
+from audit.models.unpickling import read_checkpoint
 
 _IMAGENET_URLS: Mapping[str, str] = MappingProxyType(
     {
@@ -230,18 +230,7 @@ def _download(url: str, target: Path, timeout_s: float) -> None:
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
     """Read a state dictionary without running code from the file; the head is left out."""
-    try:
-        if path.suffix == ".safetensors":
-            state = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    # A damaged file makes the restricted unpickler raise nearly anything (KeyError, EOFError).
-    except Exception as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"The weights file {path} cannot be read: {first}. A state dictionary of torchvision (.pth) or a "
-            ".safetensors file is expected."
-        ) from error
+    state = read_checkpoint(path)
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ModelError(f"The weights file {path} holds no state dictionary (names and tensors).")
     renamed = {_OLD_KEY.sub(r"\1\2", str(key)): value for key, value in state.items()}

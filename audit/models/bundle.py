@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import nn
@@ -19,8 +18,10 @@ from torch import nn
 from audit.errors import ModelError, UnknownNameError
 from audit.files import write_atomically
 from audit.models.canary import check_canary, make_canary
+from audit.models.foreign import RefusedError
 from audit.models.networks import build_network, last_layer
 from audit.models.preprocessing import Preprocessing
+from audit.models.tensors import read_tensors
 from audit.results import SCHEMA_VERSION, to_json
 
 _REQUIRED = ("schema_version", "name", "architecture", "classes", "preprocessing", "weights_sha256")
@@ -176,9 +177,9 @@ def load_bundle(folder: Path) -> Bundle:
             f"{str(document['weights_sha256'])[:12]}.... One of the files was changed or damaged; copy the bundle again."
         )
     try:
-        state = safetensors.torch.load(data)
-    except safetensors.SafetensorError as error:
-        raise ModelError(f"{weights_path} is not a safetensors file: {error}.") from error
+        state = read_tensors(data)
+    except RefusedError as error:
+        raise ModelError(f"{weights_path} is refused: {error}. Copy the bundle again.") from error
     bad = sorted(k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all()))
     if bad:
         raise ModelError(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 from torch import nn
 
 from audit.errors import ModelError
+from audit.models.foreign import RefusedError
 from audit.models.preprocessing import Preprocessing
+from audit.models.tensors import read_tensors
 from audit.randomness import generator_for
 
 # Other versions and processors add up in another order: logits of networks then differ in the sixth digit.
@@ -43,9 +44,9 @@ def check_canary(path: Path, network: nn.Module, preprocessing: Preprocessing) -
     if not path.is_file():
         return
     try:
-        stored = safetensors.torch.load_file(path)
+        stored = read_tensors(path)
         image, before = stored["image"], stored["logits"]
-    except (OSError, KeyError, safetensors.SafetensorError) as error:
+    except (OSError, KeyError, RefusedError) as error:
         raise ModelError(f"The canary {path} cannot be read: {error}. Copy the bundle again.") from error
     now = _logits(network, image, preprocessing)
     if now.shape != before.shape or not torch.allclose(now, before, rtol=TOLERANCE, atol=TOLERANCE):

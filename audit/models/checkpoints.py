@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from audit.errors import ModelError, UnknownNameError, UsageError
 from audit.files import file_sha256
 from audit.models import networks
 from audit.models.bundle import save_bundle
+from audit.models.foreign import shown
 from audit.models.preprocessing import Preprocessing
 from audit.models.unpickling import Shell, read_checkpoint
 
@@ -46,6 +48,11 @@ _SIZES: Mapping[tuple[int, ...], str] = {
     (6, 12, 32, 32): "densenet169",
     (6, 12, 48, 32): "densenet201",
 }
+# What a file may cost beyond its own bytes: one tensor under many names, modules that hold each other.
+_MAX_TENSORS = 20_000
+_MAX_MODULES = 100_000
+_MAX_NAME = 300
+_MAX_WRAPPERS = 5
 # torchxrayvision's input: (2 x / 255 - 1) * 1024.
 _ONE_CHANNEL_STD = 1 / 2048
 
@@ -97,6 +104,7 @@ def import_checkpoint(
         raise UnknownNameError("architecture", architecture, networks.ARCHITECTURES)
     content = read_checkpoint(file, admit=admit)
     state, said = _find_state(file, content)
+    _check_cost(file, state)
     body, weight, bias = _split_head(file, state)
     names = _class_names(classes, said, len(weight))
     kept = [i for i, name in enumerate(names) if name]
@@ -136,36 +144,61 @@ def import_checkpoint(
     return out, kept_names
 
 
-def _find_state(file: Path, content: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+def _find_state(file: Path, content: Any, depth: int = 0) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """Return the tensors by name, and the class names that the file holds, if any."""
     if isinstance(content, Shell):
-        said = next((v for k in ("targets", "pathologies") if (v := content.__dict__.get(k))), ())
-        names = tuple(str(name) for name in said) if isinstance(said, (list, tuple)) else ()
-        return dict(_tensors(content, "", 0)), names
+        said = next((v for k in ("targets", "pathologies") if (v := content.attributes.get(k))), ())
+        names = tuple(said) if isinstance(said, (list, tuple)) and all(isinstance(v, str) for v in said) else ()
+        return dict(_tensors(file, content)), names
     if isinstance(content, Mapping):
-        tensors = {str(k): v for k, v in content.items() if isinstance(v, torch.Tensor)}
+        tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
         if any(k.endswith(_STEM) for k in tensors):
             return {k: v.detach() for k, v in tensors.items()}, ()
         for key in _WRAPPERS:
-            if key in content:
-                return _find_state(file, content[key])
+            if key in content and depth < _MAX_WRAPPERS:
+                return _find_state(file, content[key], depth + 1)
     raise ModelError(
         f"The checkpoint {file} holds no DenseNet: a state dictionary or module with {_STEM} is expected, alone or under "
         f"{', '.join(_WRAPPERS)}; found {_describe(content)}."
     )
 
 
-def _tensors(shell: Shell, prefix: str, depth: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """Walk a pickled module as `state_dict` would."""
-    if depth > 50:  # no network is that deep; a shell that holds itself is
-        return
-    for kind in ("_parameters", "_buffers"):
-        for name, value in (shell.__dict__.get(kind) or {}).items():
-            if isinstance(value, torch.Tensor):
-                yield f"{prefix}{name}", value.detach()
-    for name, child in (shell.__dict__.get("_modules") or {}).items():
-        if isinstance(child, Shell):
-            yield from _tensors(child, f"{prefix}{name}.", depth + 1)
+def _tensors(file: Path, module: Shell) -> Iterator[tuple[str, torch.Tensor]]:
+    """Walk a pickled module as `state_dict` would; shared modules are met under each of their names."""
+    waiting = [("", module)]
+    met = 0
+    while waiting:
+        prefix, shell = waiting.pop()
+        met += 1
+        if met > _MAX_MODULES or len(prefix) > _MAX_NAME:
+            raise ModelError(
+                f"The checkpoint {file} is refused: its modules hold each other more than {_MAX_MODULES} times, or a name "
+                f"of one is longer than {_MAX_NAME} characters."
+            )
+        for kind in ("_parameters", "_buffers"):
+            for name, value in _children(shell, kind):
+                if isinstance(value, torch.Tensor):
+                    yield f"{prefix}{name}", value.detach()
+        waiting += [(f"{prefix}{name}.", v) for name, v in _children(shell, "_modules")[::-1] if isinstance(v, Shell)]
+
+
+def _children(shell: Shell, kind: str) -> list[tuple[str, Any]]:
+    held = shell.attributes.get(kind)
+    items = held.items() if isinstance(held, dict) else ()
+    return [(name, value) for name, value in items if isinstance(name, str) and len(name) <= _MAX_NAME]
+
+
+def _check_cost(file: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Refuse what would grow when it is copied: the tensors together have about as many bytes as the file."""
+    n_bytes, allowed = sum(value.nbytes for value in state.values()), 2 * file.stat().st_size
+    if len(state) > _MAX_TENSORS or any(len(key) > _MAX_NAME for key in state) or n_bytes > allowed:
+        raise ModelError(
+            f"The checkpoint {file} is refused: it names {len(state)} tensors with {n_bytes} bytes. At most {_MAX_TENSORS} "
+            f"tensors with {allowed} bytes (twice the file), each with a name of at most {_MAX_NAME} characters, are read."
+        )
+    odd = next((key for key, value in state.items() if value.is_complex()), None)
+    if odd is not None:
+        raise ModelError(f"The checkpoint {file} is refused: its tensor {shown(odd)} has complex numbers.")
 
 
 def _split_head(
@@ -181,6 +214,10 @@ def _split_head(
         raise ModelError(
             f"The checkpoint {file} holds a module without {_STEM}, so it is no DenseNet of torchvision's form."
         )
+    if state[stem].ndim != 4:
+        raise ModelError(
+            f"The checkpoint {file} does not fit: {_STEM} must have 4 dimensions, found {state[stem].ndim}."
+        )
     prefix = stem[: -len(_STEM)]
     body, weights, biases = {}, [], []
     for key, value in state.items():
@@ -189,10 +226,15 @@ def _split_head(
             body[name] = value.clone()
         elif value.ndim == 2:
             weights.append((key, value))
-            biases.append(state.get(key.removesuffix("weight") + "bias", torch.zeros(len(value))))
+            bias = state.get(key.removesuffix("weight") + "bias", torch.zeros(len(value)))
+            if bias.shape != value.shape[:1]:
+                raise ModelError(
+                    f"The head of {file} does not fit: {shown(key)} has {len(value)} outputs, its bias the shape {tuple(bias.shape)}."
+                )
+            biases.append(bias)
     widths = {value.shape[1] for _, value in weights}
     if len(widths) != 1:
-        found = ", ".join(f"{key} {tuple(value.shape)}" for key, value in weights) or "none"
+        found = ", ".join(f"{shown(key)} {tuple(value.shape)}" for key, value in weights[:6]) or "none"
         raise ModelError(f"The head of {file} must be one linear layer, or several side by side; found {found}.")
     return body, torch.cat([value for _, value in weights]).clone(), torch.cat(biases).clone()
 
@@ -206,9 +248,12 @@ def _class_names(classes: Sequence[str] | None, said: tuple[str, ...], n_outputs
             f"in order, with --classes a,b,c or one of the orders {', '.join(ORDERS)}; an empty name drops its output."
         )
     given = [name for name in names if name]
+    long = next((name for name in given if len(name) > _MAX_NAME), None)
+    if long is not None:
+        raise UsageError(f"A class may have at most {_MAX_NAME} characters, found {shown(long)}.")
     if len(set(given)) < len(given) or len(given) < 2:
         raise UsageError(
-            f"At least two different classes are needed, each named once; found {', '.join(given) or 'none'}."
+            f"At least two different classes are needed, each named once; found {', '.join(map(shown, given[:20])) or 'none'}."
         )
     return names
 
@@ -229,7 +274,7 @@ def _load(file: Path, architecture: str, network: nn.Module, state: dict[str, to
         hint = f" It looks like {likely}: use --as {likely}." if likely and likely != architecture else ""
         raise ModelError(
             f"The checkpoint {file} does not fit {architecture}: {len(wrong)} tensors are missing, left over or of another "
-            f"shape, first {wrong[0]}.{hint}"
+            f"shape, first {shown(wrong[0])}.{hint}"
         )
     network.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
     network.eval()
@@ -237,5 +282,6 @@ def _load(file: Path, architecture: str, network: nn.Module, state: dict[str, to
 
 def _describe(content: Any) -> str:
     if isinstance(content, Mapping):
-        return f"a mapping with {', '.join(map(str, list(content)[:6])) or 'nothing in it'}"
-    return type(content).__name__
+        first = [shown(key) if isinstance(key, str) else type(key).__name__ for key in itertools.islice(content, 6)]
+        return f"a mapping with {', '.join(first) or 'nothing in it'}"
+    return shown(content.kind) if isinstance(content, Shell) else type(content).__name__
