@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 ModelOption = Annotated[str | None, typer.Option(help="Bundle: NAME for models/NAME, or a folder.")]
 DataOption = Annotated[str | None, typer.Option(help="Manifest (CSV or Parquet); default: the one it was trained on.")]
+TaskOption = Annotated[
+    str | None, typer.Option(help="single-label, for a bundle that does not say what its outputs mean.")
+]
 SplitOption = Annotated[str | None, typer.Option(help="auto, test, train, validation or all.")]
 SuiteOption = Annotated[str | None, typer.Option(help="quick, standard, full, or a TOML file.")]
 FinderOption = Annotated[
@@ -35,6 +38,7 @@ CacheOption = Annotated[str | None, typer.Option(help="Folder of the text cache.
 def run_command(
     model: ModelOption = None,
     data: DataOption = None,
+    task: TaskOption = None,
     split: SplitOption = None,
     suite: SuiteOption = None,
     detector: FinderOption = None,
@@ -58,6 +62,7 @@ def run_command(
     settings = _settings(
         model=model,
         data=data,
+        task=task,
         split=split,
         suite=suite,
         detector=detector,
@@ -86,6 +91,7 @@ def run_command(
 def plan_command(
     model: ModelOption = None,
     data: DataOption = None,
+    task: TaskOption = None,
     split: SplitOption = None,
     suite: SuiteOption = None,
     detector: FinderOption = None,
@@ -104,6 +110,7 @@ def plan_command(
     settings = _settings(
         model=model,
         data=data,
+        task=task,
         split=split,
         suite=suite,
         detector=detector,

@@ -59,6 +59,10 @@ def import_command(
     classes: Annotated[
         str | None, typer.Option(help="Class of each output, a,b,c; or paper, chexnet, chestxray15, torchxrayvision.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="single-label (softmax) or multi-label (sigmoids), where the file does not show it."),
+    ] = None,
     input_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of the square input.")] = 224,
     admit: Annotated[
         list[str] | None, typer.Option(help="Package whose classes may be read as inert shells; repeatable.")
@@ -69,7 +73,9 @@ def import_command(
 
     folder = out or Path("models") / file.name.split(".")[0]
     raise typer.Exit(
-        importing.bring_in(file, architecture, folder, classes=classes, input_px=input_px, admit=tuple(admit or ()))
+        importing.bring_in(
+            file, architecture, folder, classes=classes, task=task, input_px=input_px, admit=tuple(admit or ())
+        )
     )
 
 

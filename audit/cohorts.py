@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from audit.config import Settings
 from audit.errors import CohortError, UsageError
 from audit.manifests import check_on_bad_image, load_cohort
 from audit.models.bundle import Bundle
 from audit.records import Cohort, Record
+
+_LEARNT = ("train", "validation")
 
 
 def audited_cohort(
@@ -20,7 +21,8 @@ def audited_cohort(
     """Load the labelled records to audit.
 
     Without a manifest, the one that the bundle was trained on is read again. Its test split is told by
-    the manifest's own column, else by the bundle; where neither knows, every labelled record is audited.
+    the manifest's own column, else by the bundle; images that the bundle recognises by their pixels and learnt from are
+    left out; where neither knows a split, every labelled record is audited.
 
     Parameters
     ----------
@@ -58,15 +60,16 @@ def audited_cohort(
         on_bad_image=check_on_bad_image(settings.on_bad_image),
         before_images=check,
     )
-    chosen, how, n_seen = _choose(cohort, bundle, settings)
+    chosen, how, n_seen, notes = _choose(cohort, bundle, settings)
     if not chosen:
         raise CohortError(
-            f"No labelled record of {manifest} belongs to the split asked for ({how}). Give --split all, or correct the manifest."
+            f"No labelled record of {manifest} is left to audit ({how}). Give --split all, or correct the manifest."
         )
     left_out = dict(cohort.left_out)
     kept = tuple(sorted((r for r in cohort.records if r.id in chosen), key=lambda r: r.id))
     absent = [name for name in bundle.classes if all(r.label != name for r in kept)]
-    notes = [f"No image of class {', '.join(absent)}: nothing can be concluded about it."] if absent else []
+    if absent:
+        notes.append(f"No image of class {', '.join(absent)}: nothing can be concluded about it.")
     return replace(cohort, records=kept, left_out=left_out, n_seen=n_seen, notes=(*cohort.notes, *notes)), how
 
 
@@ -103,29 +106,33 @@ def _manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...]
     return bundle.folder / recorded, ignored
 
 
-def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str], str, int]:
-    """Return the ids to audit, how they were chosen, and how many of them trained the model."""
+def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str], str, int, list[str]]:
+    """Return the ids to audit, how they were chosen, how many of them trained the model, and what else to know of it."""
     labelled = cohort.labelled()
-    own_data = bool(bundle.splits) and bundle.provenance.get("cohort_hash") == cohort.content_hash
-    known: Mapping[str, Any] = {r.id: r.split for r in labelled if r.split is not None}
-    where = "the manifest's split column"
-    if not known and own_data:
-        known, where = bundle.splits, "the split that the bundle was trained with"
+    known = _known_splits(cohort, bundle, labelled)
+    notes: list[str] = []
     wanted = settings.split
+    if known.doubt and wanted != "all":
+        raise UsageError(known.doubt)
+    if wanted == "auto" and known.by_pixels:
+        # New images are as good as those of the test split; what was learnt from is not.
+        left = [r for r in labelled if known.splits.get(r.id) not in _LEARNT]
+        how = "every labelled record" if len(left) == len(labelled) else f"not learnt from, by {known.where}"
+        return {r.id for r in left}, how, 0, []
     if wanted == "auto":
-        wanted = "test" if any(known.get(r.id) == "test" for r in labelled) else "all"
+        wanted = "test" if "test" in known.splits.values() else "all"
+        if wanted == "all" and known.splits:
+            notes.append(f"No labelled image is of the test split by {known.where}: every labelled image was audited.")
+    if known.by_name:
+        notes.append("Which images trained the network was told by their names alone: the bundle does not hold their pixels.")
     if wanted == "all":
-        return (
-            {r.id for r in labelled},
-            "every labelled record",
-            _seen_in_training(cohort, bundle, labelled, own=own_data),
-        )
-    if not known:
+        return {r.id for r in labelled}, "every labelled record", _seen_in_training(cohort, bundle, labelled, known), notes
+    if not known.splits:
         raise _no_split(wanted)
-    chosen = [r for r in labelled if known.get(r.id) == wanted]
+    chosen = [r for r in labelled if known.splits.get(r.id) == wanted]
     # The split asked for is taken at its word, whatever the bundle says of it.
-    seen = len(chosen) if wanted in ("train", "validation") else _seen_in_training(cohort, bundle, chosen, own=own_data)
-    return {r.id for r in chosen}, f"{wanted}, by {where}", seen
+    seen = len(chosen) if wanted in _LEARNT else _seen_in_training(cohort, bundle, chosen, known)
+    return {r.id for r in chosen}, f"{wanted}, by {known.where}", seen, notes
 
 
 def _no_split(wanted: str) -> UsageError:
@@ -134,8 +141,51 @@ def _no_split(wanted: str) -> UsageError:
     )
 
 
-def _seen_in_training(cohort: Cohort, bundle: Bundle, chosen: Sequence[Record], *, own: bool) -> int:
-    """Count how many of the chosen images trained the model: by their pixels, or by name where only its own data are known."""
-    by_pixels = [r for r in chosen if bundle.seen.get(cohort.pixels[r.id]) in ("train", "validation")]
-    by_name = [r for r in chosen if own and not bundle.seen and bundle.splits.get(r.id) in ("train", "validation")]
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What is known of the splits of the labelled records."""
+
+    splits: Mapping[str, str]
+    """Record id -> split, of those whose split is known."""
+    where: str = ""
+    """Who knows it, in words."""
+    own: bool = False
+    """Is the cohort the one that the bundle was trained on?"""
+    by_pixels: bool = False
+    """Were images recognised one by one?"""
+    by_name: bool = False
+    """Were images told by their names alone?"""
+    doubt: str = ""
+    """Why no split can be believed although the bundle holds one; empty otherwise."""
+
+
+def _known_splits(cohort: Cohort, bundle: Bundle, labelled: Sequence[Record]) -> _Known:
+    """Return the manifest's splits, else the bundle's: for its own data, by pixels, or by names that all agree."""
+    column = {r.id: r.split for r in labelled if r.split is not None}
+    own = bool(bundle.splits) and bundle.provenance.get("cohort_hash") == cohort.content_hash
+    if column:
+        return _Known(splits=column, where="the manifest's split column", own=own)
+    if own:
+        return _Known(splits=bundle.splits, where="the split that the bundle was trained with", own=True)
+    if bundle.seen:
+        recognised = {r.id: bundle.seen[cohort.pixels[r.id]] for r in labelled if cohort.pixels[r.id] in bundle.seen}
+        if recognised:
+            return _Known(splits=recognised, where="pixels that the bundle remembers", by_pixels=True)
+        return _Known(splits={})
+    named = {r.id: bundle.splits[r.id] for r in labelled if r.id in bundle.splits}
+    if len(named) == len(labelled) and named and "cohort_hash" not in bundle.provenance:
+        return _Known(splits=named, where="the names that the bundle was trained with", by_name=True)
+    doubt = (
+        f"{len(named)} of {len(labelled)} images have names that bundle {bundle.name} holds in its splits, but the bundle has "
+        "neither their pixels nor the hash of this data, so whether it learnt from them is not known. Give --split all to "
+        "audit every image, or add a split column to the manifest."
+    )
+    return _Known(splits=named, where="names alone", by_name=True, doubt=doubt) if named else _Known(splits={})
+
+
+def _seen_in_training(cohort: Cohort, bundle: Bundle, chosen: Sequence[Record], known: _Known) -> int:
+    """Count how many of the chosen images trained the model: by their pixels, or by name where those are all that is held."""
+    by_pixels = [r for r in chosen if bundle.seen.get(cohort.pixels[r.id]) in _LEARNT]
+    believed = not bundle.seen and (known.own or known.by_name)
+    by_name = [r for r in chosen if believed and bundle.splits.get(r.id) in _LEARNT]
     return len(by_pixels) or len(by_name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import UnknownNameError, UsageError
+from audit.models.tasks import check_task
 from audit.statistics.measures import DEFAULT_TOLERANCES
 
 SPLITS = ("auto", "test", "train", "validation", "all")
@@ -27,6 +28,8 @@ class Settings:
     """Bundle, by name (models/NAME) or by path."""
     data: str = ""
     """Manifest; empty for the one that the bundle was trained on."""
+    task: str = ""
+    """single-label, for a bundle that does not say what its outputs mean; empty for what the bundle says."""
     split: str = "auto"
     """test, train, validation, all; auto takes the test split where there is one."""
     suite: str = "standard"
@@ -196,6 +199,8 @@ def check_settings(settings: Settings) -> None:
     for name, least in (("relevance_images", 0), ("judge_images", 0), ("workers", 1)):
         if getattr(settings, name) < least:
             raise UsageError(f"The setting {name} must be {least} or more, found {getattr(settings, name)}.")
+    if settings.task:
+        check_task(settings.task)
     if settings.split not in SPLITS:
         raise UnknownNameError("split", settings.split, SPLITS)
     for measure, value in settings.tolerance.items():

@@ -19,6 +19,7 @@ from audit.results import plain, to_json
 
 if TYPE_CHECKING:  # a plan's hash is asked for where nothing is predicted: torch takes seconds to import
     from audit.models.bundle import Bundle
+    from audit.models.tasks import Task
     from audit.text.detectors import TextDetector
 
 N_RELEVANCE_PLACEBOS = 200
@@ -51,6 +52,7 @@ def package_versions() -> dict[str, str]:
 
 def make_plan(
     bundle: Bundle,
+    task: Task,
     cohort: Cohort,
     split: str,
     suite: Suite,
@@ -74,6 +76,7 @@ def make_plan(
             "digest": bundle.digest,
             "architecture": bundle.architecture,
             "classes": bundle.classes,
+            "task": task,
             "preprocessing": bundle.preprocessing,
             "training": {"provenance": bundle.provenance, "metrics": bundle.metrics},
         },

@@ -15,6 +15,7 @@ from audit.files import check_writable
 from audit.gate_rules import GateConfig, config_for
 from audit.manifests import check_on_bad_image
 from audit.models.bundle import Bundle, find_bundle, load_bundle
+from audit.models.tasks import audited_task
 from audit.plan import make_plan
 from audit.predict import make_perturbations
 from audit.records import Cohort, Record
@@ -75,6 +76,7 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
     if rules is not None and rules.baseline:
         check_baseline(Path(rules.baseline))
     bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
+    task = audited_task(bundle.name, bundle.task, settings.task)
     check_relevance(settings.relevance_preset, settings.relevance_start, bundle.classes)
     recall = read_recall(settings.recall, bundle.classes)
     for folder in writes_to:
@@ -103,5 +105,5 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
             impossible=impossible,
             groups=group_names(cohort.labelled()),
         ),
-        plan=make_plan(bundle, cohort, split, suite, detector, settings, tolerances, impossible),
+        plan=make_plan(bundle, task, cohort, split, suite, detector, settings, tolerances, impossible),
     )

@@ -82,6 +82,7 @@ def a_bundle(folder: Path) -> Bundle:
         name="benchmark",
         architecture="densenet121",
         classes=CLASSES,
+        task="single-label",
         preprocessing=Preprocessing(size_px=(224, 224)),
         provenance={},
         metrics={},

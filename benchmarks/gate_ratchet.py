@@ -146,6 +146,7 @@ def main() -> None:
                 name="painted",
                 architecture=bundle.architecture,
                 classes=bundle.classes,
+                task="single-label",
                 preprocessing=bundle.preprocessing,
                 provenance={"started_from": bundle.digest, "painted": f"{options.share:.0%} of {LABEL}"},
                 metrics={},

@@ -60,6 +60,7 @@ def main() -> None:
             name="benchmark",
             architecture="densenet-small",
             classes=CLASSES,
+            task="single-label",
             preprocessing=Preprocessing(size_px=(112, 112)),
             provenance={},
             metrics={},

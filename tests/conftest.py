@@ -19,6 +19,7 @@ from audit import cli
 from audit.models import networks
 from audit.models.bundle import save_bundle
 from audit.models.preprocessing import Preprocessing
+from audit.models.tasks import Task
 from audit.records import Record
 
 Audit = Callable[..., tuple[int, str, str]]
@@ -114,6 +115,7 @@ def write_bundle(tmp_path: Path, tiny_architecture: str) -> Callable[..., Path]:
         *,
         classes: tuple[str, ...] = CLASSES,
         n_outputs: int | None = None,
+        task: Task = "single-label",
         provenance: dict | None = None,
         splits: dict | None = None,
         pixels: dict | None = None,
@@ -130,6 +132,7 @@ def write_bundle(tmp_path: Path, tiny_architecture: str) -> Callable[..., Path]:
             name=name,
             architecture=tiny_architecture,
             classes=classes,
+            task=task,
             preprocessing=Preprocessing(size_px=(64, 64)),
             provenance=provenance or {},
             metrics={},
@@ -150,6 +153,7 @@ def known_bundle(tmp_path: Path) -> Path:
         name="C",
         architecture="densenet-small",
         classes=CLASSES,
+        task="single-label",
         preprocessing=Preprocessing(size_px=(64, 64)),
         provenance={},
         metrics={},

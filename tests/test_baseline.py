@@ -50,6 +50,7 @@ def make_run(audit: Audit, write_cohort: Any, tiny_architecture: str, tmp_path: 
                 name=name,
                 architecture=tiny_architecture,
                 classes=classes,
+                task="single-label",
                 preprocessing=Preprocessing(size_px=(64, 64)),
                 provenance={},
                 metrics={},

@@ -10,10 +10,11 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from audit.errors import ModelError, UnknownNameError
+from audit.errors import AuditError, ModelError, UnknownNameError
 from audit.models.bundle import Bundle, find_bundle, load_bundle, save_bundle
 from audit.models.networks import ARCHITECTURES, AUDITED_ONLY, build_network, last_layer
 from audit.models.preprocessing import Preprocessing
+from audit.models.tasks import Task, audited_task
 
 
 def test_round_trip(write_bundle: Callable[..., Path]) -> None:
@@ -87,6 +88,7 @@ def test_half_precision_is_refused(write_bundle: Callable[..., Path], tmp_path: 
             name="half",
             architecture=bundle.architecture,
             classes=bundle.classes,
+            task="single-label",
             preprocessing=bundle.preprocessing,
             provenance={},
             metrics={},
@@ -165,6 +167,7 @@ def test_features_of_other_networks_are_what_their_last_layer_reads(architecture
         folder=Path(),
         architecture=architecture,
         classes=("a", "b", "c", "d"),
+        task="single-label",
         preprocessing=Preprocessing(size_px=(64, 64)),
         network=network,
         digest="",
@@ -184,3 +187,51 @@ def test_preprocessing_is_pillow_bilinear_then_imagenet() -> None:
     for channel, (mean, std) in enumerate([(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]):
         assert np.allclose(prepared[channel].numpy(), (resized / 255 - mean) / std, atol=1e-6)
     assert np.array_equal(image, before)
+
+
+@pytest.mark.parametrize(
+    "classes", [["a", "a"], ["a", " A "], ["a"], ["a", ""], ["a", "b" * 400], "ab", {"a": 1, "b": 2}]
+)
+def test_classes_that_cannot_be_told_apart(write_bundle: Callable[..., Path], classes: object) -> None:
+    with pytest.raises(ModelError, match="at least two different names"):
+        load_bundle(change(write_bundle(), classes=classes))
+
+
+def test_task_is_kept_checked_and_told_of_older_bundles(write_bundle: Callable[..., Path]) -> None:
+    single, multi = write_bundle("a", task="single-label"), write_bundle("b", task="multi-label")
+    assert (load_bundle(single).task, load_bundle(multi).task) == ("single-label", "multi-label")
+    # Baselines name a network by its digest, which did not know of tasks.
+    assert load_bundle(single).digest == load_bundle(multi).digest
+    with pytest.raises(ModelError, match=r"task must be single-label or multi-label, found 'softmax'"):
+        load_bundle(change(single, task="softmax"))
+    for provenance, expected in (
+        ({"network": "C", "recipe": {"name": "demo"}}, "single-label"),
+        ({"fingerprint": "0f", "seed": 0}, "multi-label"),
+        ({"imported_from": "m.pth"}, None),
+        ({}, None),
+    ):
+        document = json.loads((multi / "model.json").read_text())
+        document.pop("task", None)
+        (multi / "model.json").write_text(json.dumps({**document, "provenance": provenance}))
+        assert load_bundle(multi).task == expected
+    with pytest.raises(ModelError, match="provenance must be a table, found list"):
+        load_bundle(change(multi, provenance=[]))
+
+
+@pytest.mark.parametrize(
+    ("known", "said", "says"),
+    [
+        ("multi-label", "", "can be audited yet.*audit train D --checkpoint"),
+        (None, "", "give --task single-label"),
+        (None, "multi-label", "only single-label networks"),
+        ("multi-label", "single-label", "is multi-label, but --task single-label was given"),
+        ("single-label", "multi-label", "is single-label, but --task multi-label was given"),
+        (None, "softmax", "No task is called"),
+    ],
+)
+def test_only_single_label_networks_are_audited(known: Task | None, said: str, says: str) -> None:
+    with pytest.raises(AuditError, match=says):
+        audited_task("C", known, said)
+    assert {
+        audited_task("C", *rest) for rest in (("single-label", ""), ("single-label",) * 2, (None, "single-label"))
+    } == {"single-label"}

@@ -50,9 +50,10 @@ def inputs(channels: int = 3) -> torch.Tensor:
 
 
 def imported(file: Path, tmp_path: Path, **options: Any) -> tuple[nn.Module, tuple[str, ...], Any]:
-    folder, names = import_checkpoint(file, "tiny", tmp_path / "models/in", **options)
-    bundle = load_bundle(folder)
-    return bundle.network, names, bundle
+    made = import_checkpoint(file, "tiny", tmp_path / "models/in", **options)
+    bundle = load_bundle(made.folder)
+    assert (bundle.classes, bundle.task) == (made.classes, made.task)
+    return bundle.network, made.classes, bundle
 
 
 @FORMATS
@@ -72,6 +73,7 @@ def test_whole_module_as_zech_saved_it(tiny: Any, tmp_path: Path, options: Any) 
     assert names == CHEXNET
     assert names[6] == "Pneumonia"
     assert bundle.provenance["class_order"] == "assumed from the count"
+    assert bundle.task == "multi-label"
 
 
 def test_state_dictionary_as_arnoweng_saved_it(tiny: Any, tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_plain_state_dictionaries(tiny: Any, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "plain.pth")
     safetensors.torch.save_file(network.state_dict(), tmp_path / "plain.safetensors")
     for name in ("plain.pth", "plain.safetensors"):
-        found, _, _ = imported(tmp_path / name, tmp_path, classes=("covid", "normal", "pneumonia"))
+        found, _, _ = imported(tmp_path / name, tmp_path, classes=("covid", "normal", "pneumonia"), task="single-label")
         with torch.no_grad():
             assert torch.equal(found(inputs()), network(inputs()))
 
@@ -158,7 +160,7 @@ def test_outputs_can_be_named_dropped_and_miscounted(tiny: Any, tmp_path: Path) 
         imported(tmp_path / "m.pth", tmp_path, classes=("a", "b", "c"))
     with pytest.raises(UsageError, match="each named once"):
         imported(tmp_path / "m.pth", tmp_path, classes=("a", "a", "b", "c"))
-    found, names, _ = imported(tmp_path / "m.pth", tmp_path, classes=("a", "", "b", "c"))
+    found, names, _ = imported(tmp_path / "m.pth", tmp_path, classes=("a", "", "b", "c"), task="single-label")
     assert names == ("a", "b", "c")
     with torch.no_grad():
         assert torch.allclose(found(inputs()), network(inputs())[:, [0, 2, 3]], atol=1e-6)
@@ -230,6 +232,35 @@ def test_another_architecture_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'densenet121'"):
         import_checkpoint(tmp_path / "m.pth", "densnet121", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_the_outputs_mean_is_known_said_or_asked_for(tiny: Any, tmp_path: Path) -> None:
+    def task(value: Any, **options: Any) -> str:
+        torch.save(value, tmp_path / "m.pth")
+        return imported(tmp_path / "m.pth", tmp_path, **options)[2].task
+
+    def ending(k: int, *last: nn.Module) -> nn.Module:
+        network = tiny(k)
+        network.classifier = nn.Sequential(network.classifier, *last)
+        return network
+
+    for order, expected in (("chexnet", "multi-label"), ("chestxray15", "multi-label"), ("paper", "single-label")):
+        assert task(tiny(len(ORDERS[order])).state_dict()) == expected
+    assert task(tiny(18).state_dict()) == "multi-label"
+    names = ("a", "b", "c")
+    for said in ("single-label", "multi-label"):
+        assert task(tiny(3).state_dict(), classes=names, task=said) == said
+    # A subset of findings may be anything: two classes of somebody's softmax have such names too.
+    for unknown in (names, ("Pneumonia", "No Finding", "Edema"), ("covid", "normal", "pneumonia")):
+        with pytest.raises(UsageError, match=r"is not known\. Give --task single-label.*--task multi-label"):
+            task(tiny(3).state_dict(), classes=unknown)
+    assert task(ending(3, nn.Sigmoid()), classes=names) == "multi-label"
+    assert task(ending(3, nn.Softmax(dim=1)), classes=names) == "single-label"
+    assert task(ending(14, nn.LogSoftmax(dim=1))) == "single-label"
+    with pytest.raises(UsageError, match="is multi-label by its last layer, but --task single-label"):
+        task(ending(3, nn.Sigmoid()), classes=names, task="single-label")
+    with pytest.raises(UsageError, match="each named once"):
+        task(tiny(3).state_dict(), classes=("Covid", "covid ", "normal"), task="single-label")
 
 
 def test_canary_notices_a_change(tiny: Any, tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_labels_and_patients_that_cannot_be(audit: Audit, asked: list[object], t
 def test_bundles_that_cannot_be_used(audit: Audit, asked: list[object], tmp_path: Path, tiny_architecture: str) -> None:
     network = build_network(tiny_architecture, 3)
     settings = {"architecture": tiny_architecture, "preprocessing": Preprocessing(size_px=(64, 64))}
-    rest = {"provenance": {}, "metrics": {}, "splits": {}}
+    rest = {"task": "single-label", "provenance": {}, "metrics": {}, "splits": {}}
     with torch.no_grad():
         next(iter(network.parameters())).fill_(float("nan"))
     save_bundle(

@@ -87,7 +87,12 @@ def test_import_then_its_mistakes(audit: Audit, tmp_path: Path) -> None:
     file, trap = tmp_path / "theirs.pth", tmp_path / "was-here"
     torch.save(network.state_dict(), file)
     code, out, _ = audit("import", file, "--as", "densenet121", "--classes", "normal, pneumonia, covid")
-    assert (code, out.splitlines()) == (0, ["outputs, in order: normal, pneumonia, covid", "models/theirs"])
+    assert (code, out.splitlines()[0], out.splitlines()[-1]) == (
+        0,
+        "outputs, in order: normal, pneumonia, covid",
+        "models/theirs",
+    )
+    assert "task: single-label" in out
     with torch.no_grad():
         image = torch.rand(2, 3, 64, 64)
         torch.testing.assert_close(load_bundle(Path("models/theirs")).network(image), network.eval()(image))
@@ -100,6 +105,8 @@ def test_import_then_its_mistakes(audit: Audit, tmp_path: Path) -> None:
         ([file, "--as", "densenet201"], 4, "--as densenet121"),
         ([file, "--as", "densnet121"], 2, "Did you mean 'densenet121'"),
         ([file, "--as", "densenet121", "--classes", "normal,covid"], 2, "3 outputs"),
+        ([file, "--as", "densenet121", "--classes", "a,b,c"], 2, "--task single-label"),
+        ([file, "--as", "densenet121", "--task", "multilabel"], 2, "Did you mean 'multi-label'"),
         ([file, "--as", "densenet121", "--classes", "chexnet"], 2, "14"),
     ):
         code, out, err = audit("import", *arguments, "--out", "models/other")

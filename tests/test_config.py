@@ -47,6 +47,7 @@ def test_lists_and_tables(tmp_path: Path) -> None:
         ("[run]\nmodel = 1\n", "must be a text"),
         ("[run]\nresamples = 5\n", "at least 100"),
         ("[run]\nsplit = 'tets'\n", "Did you mean 'test'"),
+        ("[run]\ntask = 'single'\n", "Did you mean 'single-label'"),
         ("[run]\nrelevance_images = -1\n", "0 or more"),
         ("[tolerance]\nacuracy = 0.1\n", "Did you mean 'accuracy'"),
         ("[tolerance]\nmargin = 0.1\n", "No judged measure"),

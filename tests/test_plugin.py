@@ -151,7 +151,7 @@ def test_an_installed_plugin_is_listed_run_and_counted(
             torch.manual_seed(0)
             save_bundle(Path({str(tmp_path / "C")!r}),
                         build_network("densenet-small", 3).eval(), name="C", architecture="densenet-small",
-                        classes=("normal", "pneumonia", "covid"), preprocessing=Preprocessing(size_px=(64, 64)),
+                        classes=("normal", "pneumonia", "covid"), preprocessing=Preprocessing(size_px=(64, 64)), task="single-label",
                         provenance={{}}, metrics={{}}, splits={{}})
             cli.main()
             """

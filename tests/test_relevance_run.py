@@ -190,7 +190,7 @@ def test_other_networks_are_audited_too(
     torch.manual_seed(0)
     model = save_bundle(
         tmp_path / "other", build_network(architecture, 3).eval(), name="other", architecture=architecture,
-        classes=("normal", "pneumonia", "covid"), preprocessing=Preprocessing(size_px=(64, 64)), provenance={},
+        classes=("normal", "pneumonia", "covid"), task="single-label", preprocessing=Preprocessing(size_px=(64, 64)), provenance={},
         metrics={}, splits={},
     )  # fmt: skip
     run = audit(make(2, model=str(model)))

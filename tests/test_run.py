@@ -29,6 +29,7 @@ from audit.errors import AuditError, CohortError, ModelError, StoreError, TextEr
 from audit.images import read_gray
 from audit.manifests import load_cohort
 from audit.models.bundle import load_bundle
+from audit.preparation import prepare
 from audit.run import run_audit
 from audit.store import verify_run
 from reports.html import render_html
@@ -344,6 +345,69 @@ def test_training_images_are_known_under_any_name(
     other = write_bundle("other", splits={f"{i}.tif": "train" for i in range(12)}, pixels={"0.tif": "0" * 32})
     chosen = replace(settings(manifest=renamed / "manifest.csv", model=other), split="all")
     assert audited_cohort(load_bundle(other), chosen)[0].n_seen == 0
+
+
+def test_a_bundle_that_holds_splits_but_not_of_which_data(
+    settings: Callable[..., Settings], write_bundle: Callable[..., Path], write_cohort: Callable[..., Path]
+) -> None:
+    """Such a bundle was once audited on all images, those it had learnt from among them, without a word."""
+    manifest = write_cohort(4)
+    cohort = load_cohort(manifest)
+    names = sorted(cohort.pixels)
+    splits = {name: "train" if i < 3 else "validation" if i < 5 else "test" for i, name in enumerate(names)}
+    test = {name for name, split in splits.items() if split == "test"}
+
+    def audited(model: Path, **changes: str) -> tuple[set[str], str, str]:
+        found, how = audited_cohort(load_bundle(model), replace(settings(manifest=manifest, model=model), **changes))
+        return {r.id for r in found.records}, how, " ".join(found.notes)
+
+    by_pixels = write_bundle("pixels", splits=splits, pixels=cohort.pixels)
+    assert audited(by_pixels)[:2] == (test, "not learnt from, by pixels that the bundle remembers")
+    assert "accuracy is too high" not in audited(by_pixels)[2]
+    assert audited(by_pixels, split="train")[0] == set(names[:3])
+    by_name = write_bundle("names", splits=splits)
+    assert audited(by_name)[:2] == (test, "test, by the names that the bundle was trained with")
+    assert "names of the images alone" in audited(by_name)[2]
+    ids, how, notes = audited(by_name, split="all")
+    assert (ids, how) == (set(names), "every labelled record")
+    assert "5 of the audited images have names of images used in training" in notes
+    # An image that the bundle does not know is as good as a test image, if the others are told by pixels, not by names.
+    known = dict(list(splits.items())[:-1])
+    assert audited(write_bundle("most", splits=known, pixels=cohort.pixels))[0] == test
+    for provenance in ({}, {"cohort_hash": "of other data"}):
+        doubtful = write_bundle("doubt", splits=known, provenance=provenance)
+        for split in ("auto", "test", "train"):
+            with pytest.raises(UsageError, match=r"11 of 12 images have names .* --split all"):
+                audited(doubtful, split=split)
+        assert "names of images used in training" in audited(doubtful, split="all")[2]
+    with pytest.raises(UsageError, match="12 of 12 images have names"):
+        audited(write_bundle("changed", splits=splits, provenance={"cohort_hash": "of other data"}))
+    elsewhere = write_bundle("elsewhere", splits={f"other-{i}": "train" for i in range(9)})
+    assert audited(elsewhere) == (set(names), "every labelled record", audited(write_bundle("none"))[2])
+    everything = write_bundle("everything", splits=dict.fromkeys(names, "train"), pixels=cohort.pixels)
+    with pytest.raises(CohortError, match="not learnt from, by pixels"):
+        audited(everything)
+
+
+def test_the_task_is_planned_and_decides_who_is_audited(
+    settings: Callable[..., Settings], write_bundle: Callable[..., Path], write_cohort: Callable[..., Path]
+) -> None:
+    manifest = write_cohort(4)
+    old = write_bundle("old")
+    document = json.loads((old / "model.json").read_text())
+    del document["task"]
+    (old / "model.json").write_text(json.dumps(document))
+    with pytest.raises(ModelError, match="give --task single-label"):
+        prepare(settings(manifest=manifest, model=old), judge_gates=False)
+    said = replace(settings(manifest=manifest, model=old), task="single-label")
+    plans = [
+        prepare(chosen, judge_gates=False).plan
+        for chosen in (said, settings(manifest=manifest, model=write_bundle("new")))
+    ]
+    assert [plan["model"]["task"] for plan in plans] == ["single-label"] * 2
+    assert plans[0]["model"]["digest"] == plans[1]["model"]["digest"]
+    with pytest.raises(ModelError, match="only single-label networks"):
+        prepare(settings(manifest=manifest, model=write_bundle("many", task="multi-label")), judge_gates=False)
 
 
 @pytest.mark.parametrize(

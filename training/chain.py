@@ -224,6 +224,7 @@ def _train_classes(
             name=name,
             architecture=setting.architecture,
             classes=CLASSES,
+            task="single-label",
             preprocessing=setting.preprocessing,
             provenance=plain(
                 {

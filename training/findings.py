@@ -112,6 +112,7 @@ def train_findings(
             name=name,
             architecture=setting.architecture,
             classes=tuple(outputs),
+            task="multi-label",
             preprocessing=setting.preprocessing,
             provenance={"fingerprint": digest, "starting_weights": setting.start.statement, "seed": setting.seed},
             metrics=plain(

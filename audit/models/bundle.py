@@ -21,9 +21,14 @@ from audit.models.canary import check_canary, make_canary
 from audit.models.foreign import RefusedError
 from audit.models.networks import build_network, last_layer
 from audit.models.preprocessing import Preprocessing
+from audit.models.tasks import Task, read_task
 from audit.models.tensors import read_tensors
 from audit.results import SCHEMA_VERSION, to_json
 
+MAX_CLASS_NAME = 300
+"""Characters of a class's name."""
+SPLITS = ("train", "validation", "test")
+"""What an image was for."""
 _REQUIRED = ("schema_version", "name", "architecture", "classes", "preprocessing", "weights_sha256")
 
 
@@ -43,6 +48,8 @@ class Bundle:
     """What the network expects to see."""
     network: nn.Module
     """In evaluation mode, with gradients off."""
+    task: Task | None
+    """What the outputs mean; None for a bundle of an earlier version that does not say it."""
     digest: str
     """SHA-256 over architecture, classes, preprocessing and weights."""
     provenance: Mapping[str, Any]
@@ -78,6 +85,7 @@ def save_bundle(
     name: str,
     architecture: str,
     classes: Sequence[str],
+    task: Task,
     preprocessing: Preprocessing,
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Any],
@@ -92,7 +100,7 @@ def save_bundle(
         Made where it is not there.
     network : torch.nn.Module
         Of single precision.
-    name, architecture, classes, preprocessing, provenance, metrics, splits
+    name, architecture, classes, task, preprocessing, provenance, metrics, splits
         See `Bundle`.
     pixels : mapping, optional
         Record id -> its pixels (`Cohort.pixels`), so that an image is known again under another name.
@@ -127,6 +135,7 @@ def save_bundle(
         "name": name,
         "architecture": architecture,
         "classes": list(classes),
+        "task": task,
         "preprocessing": preprocessing,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "provenance": provenance,
@@ -191,12 +200,14 @@ def load_bundle(folder: Path) -> Bundle:
     preprocessing = _preprocessing(folder, document)
     check_canary(folder / "canary.safetensors", network, preprocessing)
     rows = _read_splits(folder)
+    # The task is not part of it: baselines rest on digests, and only single-label networks are audited.
     identity = to_json([document["architecture"], classes, preprocessing, found])
     return Bundle(
         name=str(document["name"]),
         folder=folder,
         architecture=str(document["architecture"]),
         classes=classes,
+        task=read_task(str(folder / "model.json"), document),
         preprocessing=preprocessing,
         network=network,
         digest=hashlib.sha256(identity.encode()).hexdigest(),
@@ -206,7 +217,7 @@ def load_bundle(folder: Path) -> Bundle:
         # Of copies that stand in two splits, the one that was learnt from counts: it comes last.
         seen={
             row["pixels"]: split
-            for split in ("test", "validation", "train")
+            for split in reversed(SPLITS)
             for row in rows
             if row["split"] == split and row.get("pixels")
         },
@@ -224,13 +235,20 @@ def _read_document(folder: Path) -> dict[str, Any]:
     missing = [key for key in _REQUIRED if not isinstance(document, dict) or key not in document]
     if missing:
         raise ModelError(f"{path} lacks {', '.join(missing)}; without them a bundle cannot be used.")
+    for key in ("provenance", "metrics"):
+        if not isinstance(document.get(key, {}), dict):
+            raise ModelError(f"{path}: {key} must be a table, found {type(document[key]).__name__}.")
     if document["schema_version"] != SCHEMA_VERSION:
         raise ModelError(
             f"{path} has schema version {document['schema_version']!r}; this version of audit reads {SCHEMA_VERSION}."
         )
     classes = document["classes"]
-    if not isinstance(classes, list) or len(classes) < 2 or len(set(map(str, classes))) != len(classes):
-        raise ModelError(f"{path}: classes must be a list of at least two different names, found {classes!r}.")
+    names = [str(name).strip().casefold() for name in classes] if isinstance(classes, list) else []
+    if len(names) < 2 or len(set(names)) != len(names) or "" in names or any(len(n) > MAX_CLASS_NAME for n in names):
+        raise ModelError(
+            f"{path}: classes must be a list of at least two different names of at most {MAX_CLASS_NAME} characters (case and "
+            f"blanks around them make no difference), found {str(classes)[:200]!r}."
+        )
     return document
 
 
@@ -276,6 +294,8 @@ def _read_splits(folder: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     except (OSError, csv.Error) as error:
         raise ModelError(f"{path} cannot be read ({error}). Copy the bundle again.") from error
-    if any(row.get("id") is None or row.get("split") is None for row in rows):
-        raise ModelError(f"{path} is damaged: every row needs an id and a split. Copy the bundle again.")
+    if any(row.get("id") is None or row.get("split") not in SPLITS for row in rows):
+        raise ModelError(
+            f"{path} is damaged: every row needs an id and a split ({', '.join(SPLITS)}). Copy the bundle again."
+        )
     return rows

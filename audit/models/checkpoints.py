@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,9 +16,10 @@ from torch import nn
 from audit.errors import ModelError, UnknownNameError, UsageError
 from audit.files import file_sha256
 from audit.models import networks
-from audit.models.bundle import save_bundle
+from audit.models.bundle import MAX_CLASS_NAME, save_bundle
 from audit.models.foreign import shown
 from audit.models.preprocessing import Preprocessing
+from audit.models.tasks import Task
 from audit.models.unpickling import Shell, read_checkpoint
 
 CHEXNET = (
@@ -53,8 +55,33 @@ _MAX_TENSORS = 20_000
 _MAX_MODULES = 100_000
 _MAX_NAME = 300
 _MAX_WRAPPERS = 5
+_MAX_HEAD_DEPTH = 5
+# Their networks answer with a sigmoid for each finding, the paper's with a softmax over three classes.
+_KNOWN_TASKS: Mapping[str, Task] = MappingProxyType(
+    {"chexnet": "multi-label", "chestxray15": "multi-label", "torchxrayvision": "multi-label", "paper": "single-label"}
+)
+_ACTIVATIONS: Mapping[str, Task] = MappingProxyType(
+    {
+        "torch.nn.modules.activation.Sigmoid": "multi-label",
+        "torch.nn.modules.activation.LogSigmoid": "multi-label",
+        "torch.nn.modules.activation.Softmax": "single-label",
+        "torch.nn.modules.activation.LogSoftmax": "single-label",
+    }
+)
 # torchxrayvision's input: (2 x / 255 - 1) * 1024.
 _ONE_CHANNEL_STD = 1 / 2048
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Imported:
+    """What an import made."""
+
+    folder: Path
+    """The bundle."""
+    classes: tuple[str, ...]
+    """Class of each output (k)."""
+    task: Task
+    """What the outputs mean."""
 
 
 def import_checkpoint(
@@ -63,9 +90,10 @@ def import_checkpoint(
     out: Path,
     *,
     classes: Sequence[str] | None = None,
+    task: Task | None = None,
     input_px: int = 224,
     admit: Collection[str] = (),
-) -> tuple[Path, tuple[str, ...]]:
+) -> Imported:
     """Convert a checkpoint to a bundle, once; the file is never needed again.
 
     Known: torchvision's state dictionaries, CheXNet by Zech (whole module) and by arnoweng (wrapped state dictionary),
@@ -83,6 +111,9 @@ def import_checkpoint(
     classes : sequence of str, optional
         Class of each output, in order; where omitted, what the file itself says, else the usual order for that many
         outputs (3, 14, 15, 18). An empty name drops its output.
+    task : {"single-label", "multi-label"}, optional
+        What the outputs mean; where omitted, what is known of the file: a last layer of sigmoids or a softmax, the class
+        orders of CheXNet and torchxrayvision, that of the paper.
     input_px : int
         Side of the square input, in pixels.
     admit : collection of str
@@ -90,23 +121,25 @@ def import_checkpoint(
 
     Returns
     -------
-    Path, tuple of str
-        The bundle's folder, and the classes of its outputs.
+    Imported
+        The bundle's folder, the classes of its outputs, and its task.
 
     Raises
     ------
     ModelError
         If the file is refused, damaged, or of another architecture.
     UnknownNameError, UsageError
-        If the architecture is not known, or classes and outputs do not match.
+        If the architecture is not known, classes and outputs do not match, or the task is not known or another one.
     """
     if architecture not in networks.ARCHITECTURES:
         raise UnknownNameError("architecture", architecture, networks.ARCHITECTURES)
     content = read_checkpoint(file, admit=admit)
-    state, said = _find_state(file, content)
+    state, module = _find_state(file, content)
     _check_cost(file, state)
     body, weight, bias = _split_head(file, state)
+    said = _said_classes(module)
     names = _class_names(classes, said, len(weight))
+    meaning = _task(file, task, module, names)
     kept = [i for i, name in enumerate(names) if name]
     one_channel = body[_STEM].shape[1] == 1
     if one_channel:
@@ -128,6 +161,7 @@ def import_checkpoint(
         name=out.name,
         architecture=architecture,
         classes=kept_names,
+        task=meaning,
         preprocessing=preprocessing,
         provenance={
             "imported_from": file.name,
@@ -141,19 +175,17 @@ def import_checkpoint(
         metrics={},
         splits={},
     )
-    return out, kept_names
+    return Imported(folder=out, classes=kept_names, task=meaning)
 
 
-def _find_state(file: Path, content: Any, depth: int = 0) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """Return the tensors by name, and the class names that the file holds, if any."""
+def _find_state(file: Path, content: Any, depth: int = 0) -> tuple[dict[str, torch.Tensor], Shell | None]:
+    """Return the tensors by name, and the module that held them; None for a state dictionary."""
     if isinstance(content, Shell):
-        said = next((v for k in ("targets", "pathologies") if (v := content.attributes.get(k))), ())
-        names = tuple(said) if isinstance(said, (list, tuple)) and all(isinstance(v, str) for v in said) else ()
-        return dict(_tensors(file, content)), names
+        return dict(_tensors(file, content)), content
     if isinstance(content, Mapping):
         tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
         if any(k.endswith(_STEM) for k in tensors):
-            return {k: v.detach() for k, v in tensors.items()}, ()
+            return {k: v.detach() for k, v in tensors.items()}, None
         for key in _WRAPPERS:
             if key in content and depth < _MAX_WRAPPERS:
                 return _find_state(file, content[key], depth + 1)
@@ -239,6 +271,48 @@ def _split_head(
     return body, torch.cat([value for _, value in weights]).clone(), torch.cat(biases).clone()
 
 
+def _said_classes(module: Shell | None) -> tuple[str, ...]:
+    """Return the class names that a module holds, as torchxrayvision's do."""
+    attributes = {} if module is None else module.attributes
+    said = next((v for k in ("targets", "pathologies") if (v := attributes.get(k))), ())
+    return tuple(said) if isinstance(said, (list, tuple)) and all(isinstance(v, str) for v in said) else ()
+
+
+def _task(file: Path, asked: Task | None, module: Shell | None, names: tuple[str, ...]) -> Task:
+    """Return what the outputs mean: what the last layer shows, else what the user says, else what the names show."""
+    shown_by_layers = None if module is None else _task_of_head(module)
+    if asked is not None and shown_by_layers is not None and asked != shown_by_layers:
+        raise UsageError(
+            f"The checkpoint {file} is {shown_by_layers} by its last layer, but --task {asked} was given. Leave --task out."
+        )
+    shown_by_names = next((task for order, task in _KNOWN_TASKS.items() if _follows(names, ORDERS[order])), None)
+    task = shown_by_layers or asked or shown_by_names
+    if task is None:
+        raise UsageError(
+            f"What the outputs of {file} mean is not known. Give --task single-label if exactly one class applies to each image "
+            "(softmax), or --task multi-label if each output is a finding of its own (sigmoid)."
+        )
+    return task
+
+
+def _follows(names: tuple[str, ...], order: tuple[str, ...]) -> bool:
+    """Say whether names are those of an order, some of them perhaps dropped."""
+    return len(names) == len(order) and all(name in ("", usual) for name, usual in zip(names, order, strict=True))
+
+
+def _task_of_head(module: Shell) -> Task | None:
+    """Look for a sigmoid or softmax outside the features, where it can only belong to the outputs."""
+    waiting: list[tuple[Shell, int]] = [(module, 0)]
+    while waiting:
+        shell, depth = waiting.pop()
+        if shell.kind in _ACTIVATIONS:
+            return _ACTIVATIONS[shell.kind]
+        if depth < _MAX_HEAD_DEPTH:
+            children = _children(shell, "_modules")
+            waiting += [(v, depth + 1) for name, v in children if name != "features" and isinstance(v, Shell)]
+    return None
+
+
 def _class_names(classes: Sequence[str] | None, said: tuple[str, ...], n_outputs: int) -> tuple[str, ...]:
     usual = {len(order): order for order in ORDERS.values()}
     names = tuple(classes) if classes is not None else said if len(said) == n_outputs else usual.get(n_outputs, ())
@@ -248,10 +322,10 @@ def _class_names(classes: Sequence[str] | None, said: tuple[str, ...], n_outputs
             f"in order, with --classes a,b,c or one of the orders {', '.join(ORDERS)}; an empty name drops its output."
         )
     given = [name for name in names if name]
-    long = next((name for name in given if len(name) > _MAX_NAME), None)
+    long = next((name for name in given if len(name) > MAX_CLASS_NAME), None)
     if long is not None:
-        raise UsageError(f"A class may have at most {_MAX_NAME} characters, found {shown(long)}.")
-    if len(set(given)) < len(given) or len(given) < 2:
+        raise UsageError(f"A class may have at most {MAX_CLASS_NAME} characters, found {shown(long)}.")
+    if len({name.strip().casefold() for name in given}) < len(given) or len(given) < 2:
         raise UsageError(
             f"At least two different classes are needed, each named once; found {', '.join(map(shown, given[:20])) or 'none'}."
         )

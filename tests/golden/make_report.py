@@ -93,7 +93,7 @@ def audited(folder: Path) -> Path:
     network = build_network("densenet-small", len(CLASSES)).eval()
     story = {"provenance": {"network": "A", "starting_weights": "random weights"}, "metrics": _story()}
     bundle = save_bundle(
-        folder / "models" / "A", network, name="A", architecture="densenet-small", classes=CLASSES,
+        folder / "models" / "A", network, name="A", architecture="densenet-small", classes=CLASSES, task="single-label",
         preprocessing=Preprocessing(size_px=(64, 64)), splits={}, **story,
     )  # fmt: skip
     rows, boxes = [], {}

@@ -1,0 +1,90 @@
+"""What the outputs of a network mean: one class an image (softmax), or findings independent of each other (sigmoids)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from audit.errors import ModelError, UnknownNameError, UsageError
+
+Task = Literal["single-label", "multi-label"]
+"""single-label: exactly one class applies to an image; multi-label: any number of findings does, each with a sigmoid."""
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+def read_task(where: str, document: Mapping[str, Any]) -> Task | None:
+    """Return the task that a bundle's `model.json` says.
+
+    Bundles that were written before the field existed are known where training wrote them: the chain's last step learns
+    one class an image, its findings step independent findings. Of others nothing is assumed.
+
+    Raises
+    ------
+    ModelError
+        If it says a task that does not exist.
+    """
+    if "task" in document:
+        for task in TASKS:
+            if document["task"] == task:
+                return task
+        raise ModelError(f"{where}: task must be {' or '.join(TASKS)}, found {document['task']!r}.")
+    story = document.get("provenance")
+    if isinstance(story, Mapping):
+        if "network" in story and "recipe" in story:
+            return "single-label"
+        if "fingerprint" in story:
+            return "multi-label"
+    return None
+
+
+def check_task(name: str) -> Task:
+    """Return a task by name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the nearest is suggested.
+    """
+    for task in TASKS:
+        if name == task:
+            return task
+    raise UnknownNameError("task", name, TASKS)
+
+
+def audited_task(model: str, known: Task | None, said: str) -> Task:
+    """Return the task under which a network is audited; only single-label networks can be.
+
+    Parameters
+    ----------
+    model : str
+        The bundle's name, for messages.
+    known : Task or None
+        What the bundle says.
+    said : str
+        What the user says of a bundle that does not say it; empty for nothing.
+
+    Raises
+    ------
+    ModelError
+        If the outputs are those of a multi-label network, or nobody says what they are.
+    UsageError
+        If the user says something else than the bundle.
+    """
+    asked = check_task(said) if said else None
+    if asked is not None and known is not None and asked != known:
+        raise UsageError(
+            f"The bundle {model} is {known}, but --task {asked} was given. The setting is for bundles that do not say their "
+            "task; leave it out."
+        )
+    task = known or asked
+    if task is None:
+        raise ModelError(
+            f"The bundle {model} does not say what its outputs mean: an earlier version wrote it. If exactly one class applies "
+            "to each image (softmax), give --task single-label; networks with independent findings (sigmoids) cannot be audited yet."
+        )
+    if task == "multi-label":
+        raise ModelError(
+            f"The bundle {model} is multi-label (a sigmoid for each output), and only single-label networks (softmax over the "
+            "classes) can be audited yet. It can start a training: `audit train D --checkpoint FOLDER`."
+        )
+    return task

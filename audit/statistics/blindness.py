@@ -1,0 +1,101 @@
+"""Where the predictions cannot move, no measure of shortcuts can see one: that must be said beside a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONSTANT_RANGE = 1e-3
+"""A probability that varies less than this over all images counts as constant."""
+SATURATED_ABOVE = 0.999
+"""Where every image's largest probability exceeds this, all are saturated."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blindness:
+    """One reason why effects could be there and not be measured."""
+
+    kind: Literal["constant", "one winner", "saturated"]
+    """A probability never varies; one class wins on every image; every image's winner is all but certain."""
+    classes: tuple[str, ...]
+    """The classes concerned; empty for saturated."""
+    total: bool
+    """Are the probabilities of all classes blind, so that nothing can be concluded from them?"""
+    sentence: str
+    """The same for a reader."""
+
+
+def find_blindness(
+    probabilities: NDArray[np.floating], labels: Sequence[str], classes: Sequence[str]
+) -> tuple[Blindness, ...]:
+    """Look at the clean predictions for what makes the measures blind.
+
+    A network with a constant output, or outputs of another task read as a softmax, passes every test of its probabilities:
+    they cannot move. This is not proof of a fault, but what is not seen there must not count as absent.
+
+    Parameters
+    ----------
+    probabilities : array
+        (n, k), unedited images; rows with a value that is not finite are left out.
+    labels : sequence of str
+        Label of each image (n).
+    classes : sequence of str
+        Class of each column (k).
+
+    Returns
+    -------
+    tuple of Blindness
+        At most one of each kind; empty for fewer than two images.
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    usable = np.isfinite(values).all(axis=1)
+    values = values[usable]
+    n = len(values)
+    if n < 2:
+        return ()
+    n_labels = len({label for label, good in zip(labels, usable, strict=True) if good})
+    found = []
+    still: NDArray[np.bool_] = values.max(axis=0) - values.min(axis=0) < CONSTANT_RANGE
+    if still.any():
+        names = tuple(name for name, constant in zip(classes, still, strict=True) if constant)
+        what = "every class" if still.all() else _listed(names)
+        found.append(
+            Blindness(
+                kind="constant",
+                classes=names,
+                total=bool(still.all()),
+                sentence=f"The probability of {what} varies by less than {100 * CONSTANT_RANGE:g} percentage points over "
+                f"{n} images: an effect on it cannot be measured.",
+            )
+        )
+    winners = set(values.argmax(axis=1).tolist())
+    if len(winners) == 1 and n_labels > 1:
+        winner = classes[winners.pop()]
+        found.append(
+            Blindness(
+                kind="one winner",
+                classes=(winner,),
+                total=False,
+                sentence=f"The network predicts {winner} for all {n} images, although they carry {n_labels} labels: changed "
+                "predictions cannot be measured. Check what the outputs mean (`task` in model.json).",
+            )
+        )
+    if values.max(axis=1).min() > SATURATED_ABOVE:
+        found.append(
+            Blindness(
+                kind="saturated",
+                classes=(),
+                total=False,
+                sentence=f"On all {n} images the network gives one class more than {100 * SATURATED_ABOVE:g} %: its "
+                "probabilities are saturated, and edits that move its logits need not move them.",
+            )
+        )
+    return tuple(found)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and of ".join([", of ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
