@@ -61,7 +61,7 @@ def find_blindness(
     found = []
     still: NDArray[np.bool_] = values.max(axis=0) - values.min(axis=0) < CONSTANT_RANGE
     if still.any():
-        names = tuple(name for name, constant in zip(classes, still, strict=True) if constant)
+        names = tuple(name for name, constant in zip(classes, still.tolist(), strict=True) if constant)
         what = "every class" if still.all() else _listed(names)
         found.append(
             Blindness(
