@@ -14,10 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audit.documents import read_json
 from audit.errors import StoreError
 from audit.files import write_atomically
 from audit.results import plain, to_json
 from audit.statistics.comparison import ImageValues
+from audit.tables import read_flat_table
 
 BASELINE_NAME = "audit-baseline.json"
 """Its usual name, at the root of a repository."""
@@ -133,7 +135,7 @@ def read_baseline(path: Path) -> AcceptedBaseline:
     """
     again = "Restore both files from version control, or accept a run anew with `audit baseline accept RUN`."
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except OSError as error:
         raise StoreError(
             f"The baseline {path} cannot be read ({error.strerror}). Make it with `audit baseline accept RUN`."
@@ -192,7 +194,7 @@ def _to_parquet(values: Mapping[tuple[str, str], ImageValues]) -> bytes:
 
 
 def _from_parquet(table: bytes) -> dict[tuple[str, str], ImageValues]:
-    rows = pq.read_table(io.BytesIO(table)).to_pandas()
+    rows = read_flat_table(io.BytesIO(table)).to_pandas()
     return {
         (str(condition), str(metric)): ImageValues(
             images=told["image"].to_numpy(dtype=np.str_), values=told["value"].to_numpy(dtype=np.float64)

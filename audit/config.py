@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from audit.documents import read_toml
 from audit.errors import UnknownNameError, UsageError
 from audit.models.tasks import check_task
 from audit.statistics.measures import DEFAULT_TOLERANCES
@@ -119,7 +119,7 @@ def _from_files(folder: Path) -> dict[str, Any]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as TOML: {error}.") from error
 

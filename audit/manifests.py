@@ -14,6 +14,7 @@ import pandas as pd
 from audit.errors import CohortError, UnknownNameError, UsageError
 from audit.image_checks import check_images, check_masks, duplicate_notes
 from audit.records import Cohort, Record
+from audit.tables import check_size, read_flat_table
 
 SPLITS = ("train", "validation", "test")
 _PIXEL_DIGITS = 32
@@ -119,8 +120,9 @@ def _read_table(manifest: Path) -> pd.DataFrame:
         )
     try:
         if manifest.suffix.lower() in (".parquet", ".pq"):
-            table = pd.read_parquet(manifest)
+            table: pd.DataFrame = read_flat_table(manifest).to_pandas()
         else:
+            check_size(manifest)
             table = pd.read_csv(manifest, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except Exception as error:  # pandas, pyarrow and codecs each have their own exceptions for "not a table"
         raise CohortError(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audit.documents import read_json
 from audit.errors import StoreError
 from audit.files import file_sha256, write_atomically
 from audit.results import SCHEMA_VERSION, to_json
+from audit.tables import check_parquet
 
 REGIONS_SCHEMA = pa.schema(
     [
@@ -126,7 +126,7 @@ class RunFolder:
         """
         path = self.path / name
         try:
-            document = strict_json(path.read_text(encoding="utf-8"))
+            document = read_json(path)
         except OSError as error:
             raise StoreError(
                 f"{path} cannot be read ({error.strerror}). Is {self.path} a run folder, and finished?"
@@ -154,6 +154,7 @@ class RunFolder:
         path = self.path / name
         try:
             with pq.ParquetFile(path) as file:
+                check_parquet(file)
                 missing = sorted(set(columns or ()) - set(file.schema_arrow.names))
                 if missing:
                     raise StoreError(
@@ -161,7 +162,7 @@ class RunFolder:
                     )
                 for batch in file.iter_batches(batch_size=4096, columns=None if columns is None else list(columns)):
                     yield from batch.to_pylist()
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise StoreError(f"{path} cannot be read as a Parquet table: {error}.") from error
 
     def merge(self, parts: Sequence[str], name: str, schema: pa.Schema) -> None:
@@ -176,28 +177,6 @@ class RunFolder:
         """Return the SHA-256 of every file that results rest on, by its path inside the folder."""
         files = sorted(p for p in self.path.rglob("*") if p.is_file() and not p.name.startswith("."))
         return {p.relative_to(self.path).as_posix(): file_sha256(p) for p in files if p.name not in RENDERED}
-
-
-def strict_json(text: str) -> Any:
-    """Read JSON that holds no NaN, no infinity and no endless nesting.
-
-    Raises
-    ------
-    ValueError
-        If it is not so; Python's own reader would let these pass, or fail in another way.
-    """
-
-    def refuse(constant: str) -> float:
-        raise ValueError(f"{constant} is no number")
-
-    def finite(digits: str) -> float:
-        value = float(digits)
-        return value if math.isfinite(value) else refuse(digits)
-
-    try:
-        return json.loads(text, parse_constant=refuse, parse_float=finite)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
 
 
 def verify_run(path: Path, *, but: frozenset[str] = frozenset()) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import resources
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.conditions import CLEAN, Condition, Declared, Dose, Suite
+from audit.documents import parse_toml, read_toml
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations import make_perturbation
 
@@ -40,17 +40,17 @@ def load_suite(name: str) -> Suite:
                 f"The suite file {name} does not exist. Give a path to a TOML file or one of {', '.join(suite_names())}."
             )
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            document = read_toml(path)
+        except UnicodeDecodeError as error:
             raise UsageError(f"The suite file {name} cannot be read as text in UTF-8: {error}.") from error
+        except OSError as error:
+            raise UsageError(f"The suite file {name} cannot be read ({error.strerror}).") from error
+        except ValueError as error:
+            raise UsageError(f"Suite {name} is not valid TOML: {error}.") from error
     elif name in suite_names():
-        text = (resources.files("audit") / "suites" / f"{name}.toml").read_text(encoding="utf-8")
+        document = parse_toml((resources.files("audit") / "suites" / f"{name}.toml").read_text(encoding="utf-8"))
     else:
         raise UnknownNameError("suite", name, suite_names(), "A path to a .toml file is accepted too.")
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"Suite {name} is not valid TOML: {error}.") from error
     return _bound(_parse(name, document))
 
 

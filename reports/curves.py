@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audit.documents import read_json
 from audit.errors import ModelError
 from audit.files import write_atomically
 from reports.html import environment, frame
@@ -92,7 +92,7 @@ def render_curves(folders: Sequence[Path], out: Path) -> Path:
 def _read(folder: Path) -> Network:
     """Read the story of one bundle; weights are not needed for it."""
     try:
-        document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        document = read_json(folder / "model.json")
         ends = document["metrics"]["curves"]["phases"]
         story = document["provenance"]
         hours = story.get("hours")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from unicodedata import category
 
+from audit.documents import read_json
 from audit.errors import StoreError, UsageError
 from audit.files import write_atomically
 from audit.results import SCHEMA_VERSION, to_json
-from audit.store import strict_json
 from reports.groups import told_effects
 from reports.runfolder import RunView, read_run
 from reports.words import estimate, where
@@ -74,7 +74,7 @@ def read_signoff(path: Path, file: Path) -> Path:
             raise UsageError(
                 f"{file} is larger than {_MAX_FILE_BYTES} bytes; a review that the report saved is expected."
             )
-        document = strict_json(file.read_text(encoding="utf-8"))
+        document = read_json(file)
     except OSError as error:
         raise StoreError(f"The review {file} cannot be read ({error.strerror}).") from error
     except ValueError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from audit.documents import read_json
 from audit.errors import ModelError, UnknownNameError
 from audit.files import write_atomically
 from audit.models.canary import check_canary, make_canary
@@ -227,7 +227,7 @@ def load_bundle(folder: Path) -> Bundle:
 def _read_document(folder: Path) -> dict[str, Any]:
     path = folder / "model.json"
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = read_json(path)
     except OSError as error:
         raise ModelError(f"Bundle {folder} has no readable model.json ({error.strerror}).") from error
     except ValueError as error:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from audit.errors import StoreError
 from audit.files import write_atomically
+from audit.models.foreign import RefusedError
+from audit.models.tensors import read_tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +56,9 @@ def read_heatmaps(paths: Sequence[Path]) -> Iterator[Heatmaps]:
     """
     for path in paths:
         try:
-            shard = load(path.read_bytes())
+            shard = {name: tensor.numpy() for name, tensor in read_tensors(path).items()}
             stored, scale, all_signs = shard["maps"], shard["scale"], shard["signs"]
-        except (OSError, KeyError, SafetensorError) as error:
+        except (OSError, KeyError, TypeError, RefusedError) as error:
             raise StoreError(f"The heatmaps {path} cannot be read ({error}); delete the file and run again.") from error
         for maps, scales, signs in zip(stored, scale, all_signs, strict=True):
             outputs = maps.astype(np.float32) * scales[:, None, None]

@@ -52,12 +52,12 @@ def find_blindness(
         At most one of each kind; empty for fewer than two images.
     """
     values = np.asarray(probabilities, dtype=np.float64)
-    usable = np.isfinite(values).all(axis=1)
+    usable = np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)
     values = values[usable]
     n = len(values)
     if n < 2:
         return ()
-    n_labels = len({label for label, good in zip(labels, usable, strict=True) if good})
+    n_labels = len({label for label, good in zip(labels, usable.tolist(), strict=True) if good})
     found = []
     still: NDArray[np.bool_] = values.max(axis=0) - values.min(axis=0) < CONSTANT_RANGE
     if still.any():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audit.documents import read_json
 from audit.errors import TextError
 from audit.records import TextRegion
 
@@ -41,7 +41,7 @@ def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
         If the file is missing or of another form, or lists an image that is not there.
     """
     try:
-        images = json.loads(file.read_bytes())["images"]
+        images = read_json(file)["images"]
         if isinstance(images, Mapping):
             images = [{"path": path, "boxes": boxes} for path, boxes in images.items()]
         elif not images:

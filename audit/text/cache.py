@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.documents import read_json
 from audit.files import write_atomically
 from audit.images import pixel_hash
 from audit.records import TextRegion
@@ -104,7 +104,7 @@ class RegionCache:
 def _read(path: Path) -> tuple[TextRegion, ...] | None:
     """Return an entry, or None if there is none or it cannot be read (it is then found again)."""
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = read_json(path)
         return tuple(TextRegion(**{**row, "polygon": tuple((x, y) for x, y in row["polygon"])}) for row in rows)
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from audit.documents import parse_toml, read_toml
 from audit.errors import UnknownNameError, UsageError
 from audit.models import networks
 from training.augmentation import Augmentation
@@ -123,19 +123,17 @@ def load_recipe(name: str) -> Recipe:
     """
     if name.endswith(".toml"):
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            document = read_toml(Path(name))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"The recipe file {name} cannot be read ({error}). Give a TOML file or one of {', '.join(recipe_names())}."
             ) from error
+        except ValueError as error:
+            raise UsageError(f"Recipe {name} is not valid TOML: {error}.") from error
     elif name in recipe_names():
-        text = (resources.files("training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+        document = parse_toml((resources.files("training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
     else:
         raise UnknownNameError("recipe", name, recipe_names(), "A path to a .toml file is accepted too.")
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"Recipe {name} is not valid TOML: {error}.") from error
     recipe = _parse(Recipe, document, f"recipe {name}")
     assert isinstance(recipe, Recipe)
     return recipe

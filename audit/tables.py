@@ -1,0 +1,104 @@
+"""Where Parquet is read: what a table will take once it is expanded is told before it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+MAX_ROWS = 100_000_000
+"""Of one table; a prediction of every image under every condition is a row."""
+MAX_STORED_BYTES = 8 * 1024**3
+"""Of one table before it is expanded; a run's own tables are read a few thousand rows at a time."""
+MAX_COLUMNS = 1_000
+"""Of one table."""
+MAX_TABLE_BYTES = 1024**3
+"""Of a table that is read whole, expanded."""
+MAX_CSV_BYTES = 512 * 1024**2
+"""Of a manifest in CSV; a million images take some 150 MB."""
+_BATCH = 65_536
+
+
+def check_size(path: Path) -> None:
+    """Refuse a CSV that is too large to be read whole.
+
+    Raises
+    ------
+    ValueError
+        If it is.
+    OSError
+        If it is not there.
+    """
+    n_bytes = path.stat().st_size
+    if n_bytes > MAX_CSV_BYTES:
+        raise ValueError(f"it has {n_bytes} bytes; a CSV of at most {MAX_CSV_BYTES} bytes is read")
+
+
+def check_parquet(file: pq.ParquetFile) -> None:
+    """Refuse a table by what its own footer says, before a row of it is read.
+
+    Raises
+    ------
+    ValueError
+        If it has too many rows, columns or bytes.
+    """
+    about = file.metadata
+    n_bytes = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+    if about.num_rows > MAX_ROWS or about.num_columns > MAX_COLUMNS or n_bytes > MAX_STORED_BYTES:
+        raise ValueError(
+            f"it has {about.num_rows} rows, {about.num_columns} columns and {n_bytes} bytes; at most {MAX_ROWS} rows, "
+            f"{MAX_COLUMNS} columns and {MAX_STORED_BYTES} bytes are read"
+        )
+
+
+def read_flat_table(source: Path | BinaryIO) -> pa.Table:
+    """Read a table of plain columns from someone else.
+
+    A few bytes can stand for a text repeated ten million times. Texts are therefore read as a dictionary of the different
+    ones, and only expanded when all of them together are small enough.
+
+    Raises
+    ------
+    ValueError
+        If it is too large, or a column holds lists or records.
+    OSError, pyarrow.ArrowException
+        If it cannot be read.
+    """
+    with pq.ParquetFile(source) as file:
+        check_parquet(file)
+        schema = file.schema_arrow
+        nested = next((field.name for field in schema if pa.types.is_nested(field.type)), None)
+        if nested is not None:
+            raise ValueError(f"its column {nested!r} holds lists or records")
+        texts = [field.name for field in schema if _is_text(field.type)]
+    if not isinstance(source, Path):
+        source.seek(0)
+    total, batches = 0, []
+    with pq.ParquetFile(source, read_dictionary=texts) as file:
+        for batch in file.iter_batches(batch_size=_BATCH):
+            total += sum(_expanded_bytes(column) for column in batch.columns)
+            if total > MAX_TABLE_BYTES:
+                raise ValueError(f"its rows take more than {MAX_TABLE_BYTES} bytes once they are expanded")
+            batches.append(batch)
+        table = pa.Table.from_batches(batches, schema=file.schema_arrow if not batches else batches[0].schema)
+    plain = [
+        pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type, f.nullable)
+        for f in table.schema
+    ]
+    return table.cast(pa.schema(plain))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind))
+
+
+def _expanded_bytes(column: pa.Array) -> int:
+    if not isinstance(column, pa.DictionaryArray):
+        return int(column.nbytes)
+    if not _is_text(column.dictionary.type):
+        return int(column.nbytes) + 8 * len(column)
+    lengths = pc.binary_length(column.dictionary).cast(pa.int64())
+    return int(pc.sum(lengths.take(column.indices)).as_py() or 0) + 8 * len(column)
