@@ -26,6 +26,8 @@ class ImageFacts:
     """How the file is packed, in words."""
     decoder: str
     """Library, and plug-in where it has them, that decoded it."""
+    quantisation: float | None = None
+    """Mean step of the luminance table of a JPEG file: 1 keeps nearly all, 10 is coarse."""
     transfer_syntax: str | None = None
     """Unique identifier of a DICOM file's encoding."""
     signed: bool = False

@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.pixels.limits import Refused, told
+from audit.pixels.limits import told
 from audit.words import shown_string
 
 _GROUPS = range(0x6000, 0x6100, 2)
 _DATA, _BIT, _ORIGIN, _LABEL, _ROWS, _COLUMNS = 0x3000, 0x0102, 0x0050, 0x1500, 0x0010, 0x0011
 
+OWN_DATA = "its own data"
+WITHIN_PIXELS = "unused bits of the pixels"
+NOWHERE = "not in the file"
 WITHOUT_DATA = "An overlay is declared whose bits are not in the file; what it would print was not looked for."
 UNREADABLE_BITS = "An overlay lies in unused bits of packed pixels, where it cannot be read; what it prints was not looked for."
+DAMAGED = "An overlay plane is damaged; the search for text refuses this image."
 UNDECLARED = "Bits of the pixels that no grey level uses are set, and no overlay declares them; they were ignored."
 
 
@@ -46,6 +50,8 @@ class Planes:
     """Those that were read, by group."""
     notes: tuple[str, ...]
     """What a reader should know of the others."""
+    damaged: tuple[str, ...] = ()
+    """Group and fault of each plane whose data cannot be read, as a sentence goes on."""
 
 
 def overlay_planes(dataset: Any, raw: NDArray[Any] | None) -> Planes:
@@ -57,56 +63,60 @@ def overlay_planes(dataset: Any, raw: NDArray[Any] | None) -> Planes:
         The file.
     raw : array, optional
         Its pixels (h, w) with all bits that are allocated; None where they were packed, so that no such bit is there.
-
-    Raises
-    ------
-    Refused
-        If a plane is damaged.
     """
-    found, notes = [], []
-    for group in _GROUPS:
-        if (group, _DATA) in dataset:
-            found.append(_own(dataset, group))
-        elif (group, _BIT) in dataset or (group, _ROWS) in dataset:
-            bit = int(dataset[group, _BIT].value or 0) if (group, _BIT) in dataset else 0
-            if bit == 0 or _is_grey(dataset, bit):
-                notes.append(WITHOUT_DATA)
-            elif raw is None or raw.ndim != 2 or bit >= raw.dtype.itemsize * 8:
-                notes.append(UNREADABLE_BITS)
-            else:
-                found.append(_embedded(dataset, group, bit, raw))
+    found, notes, damaged = [], [], []
+    for group, where in places(dataset).items():
+        bit = _bit(dataset, group)
+        if where == OWN_DATA:
+            try:
+                found.append(_own(dataset, group))
+            except Exception as error:  # pydicom raises a dozen kinds; each means the same to the user
+                damaged.append(f"{group:04x} cannot be read: {told(error)}")
+                notes.append(DAMAGED)
+        elif where == NOWHERE:
+            notes.append(WITHOUT_DATA)
+        elif raw is None or raw.ndim != 2 or bit >= raw.dtype.itemsize * 8:
+            notes.append(UNREADABLE_BITS)
+        else:
+            found.append(_embedded(dataset, group, bit, raw))
     if raw is not None and not found and not notes and _unused_bits_set(dataset, raw):
         notes.append(UNDECLARED)
-    return Planes(planes=tuple(found), notes=tuple(dict.fromkeys(notes)))
+    return Planes(planes=tuple(found), notes=tuple(dict.fromkeys(notes)), damaged=tuple(damaged))
+
+
+def places(dataset: Any) -> dict[int, str]:
+    """Return the groups that declare an overlay, and where each one's bits are; pixels need not have been read."""
+    found = {}
+    for group in _GROUPS:
+        if (group, _DATA) in dataset:
+            found[group] = OWN_DATA
+        elif (group, _BIT) in dataset or (group, _ROWS) in dataset:
+            bit = _bit(dataset, group)
+            found[group] = NOWHERE if bit == 0 or _is_grey(dataset, bit) else WITHIN_PIXELS
+    return found
+
+
+def _bit(dataset: Any, group: int) -> int:
+    return int(dataset[group, _BIT].value or 0) if (group, _BIT) in dataset else 0
 
 
 def _own(dataset: Any, group: int) -> Plane:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a plane with a few bytes of padding is read all the same
-            rows, columns = (int(dataset[group, e].value) for e in (_ROWS, _COLUMNS))
-            # Before pydicom allocates what the header claims.
-            if rows < 1 or columns < 1 or rows * columns > 8 * len(dataset[group, _DATA].value):
-                raise ValueError("it has fewer bits than it declares")
-            bits = np.asarray(dataset.overlay_array(group), dtype=np.uint8)
-        bits = bits[0] if bits.ndim == 3 else bits
-        top, left = _origin(dataset, group)
-    except Exception as error:  # pydicom raises a dozen kinds; each means the same to the user
-        raise Refused(
-            f"has an overlay plane {group:04x} that cannot be read: {told(error)}", "Export it without overlays"
-        ) from error
-    return Plane(group=group, label=_label(dataset, group), where="its own data", top=top, left=left, bits=bits)
+    rows, columns = (int(dataset[group, e].value) for e in (_ROWS, _COLUMNS))
+    # Before pydicom allocates what the header claims.
+    if rows < 1 or columns < 1 or rows * columns > 8 * len(dataset[group, _DATA].value):
+        raise ValueError(f"it has fewer bits than its {columns} x {rows} pixels")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a plane with a few bytes of padding is read all the same
+        bits = np.asarray(dataset.overlay_array(group), dtype=np.uint8)
+    top, left = (int(v) - 1 for v in dataset[group, _ORIGIN].value)
+    plane = bits[0] if bits.ndim == 3 else bits
+    return Plane(group=group, label=_label(dataset, group), where=OWN_DATA, top=top, left=left, bits=plane)
 
 
 def _embedded(dataset: Any, group: int, bit: int, raw: NDArray[Any]) -> Plane:
     unsigned = raw.view(f"u{raw.dtype.itemsize}")
     bits = (unsigned >> unsigned.dtype.type(bit) & unsigned.dtype.type(1)).astype(np.uint8)
     return Plane(group=group, label=_label(dataset, group), where=f"bit {bit} of the pixels", top=0, left=0, bits=bits)
-
-
-def _origin(dataset: Any, group: int) -> tuple[int, int]:
-    top, left = (int(v) - 1 for v in dataset[group, _ORIGIN].value)
-    return top, left
 
 
 def _label(dataset: Any, group: int) -> str:

@@ -94,7 +94,9 @@ def _facts(data: bytes, image: Image.Image) -> ImageFacts:
             compression="deflate",
         )
     if kind == "JPEG":
-        return replace(facts, compression=jpeg.read_header(data).name)
+        tables = getattr(image, "quantization", None) or {}
+        step = float(np.mean(tables[min(tables)])) if tables else None
+        return replace(facts, compression=jpeg.read_header(data).name, quantisation=step)
     if kind == "BMP":
         return replace(facts, compression="RLE" if image.info.get("compression") in (1, 2) else "none")
     return facts
