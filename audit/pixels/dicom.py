@@ -201,6 +201,7 @@ def stored_values(dataset: Any, max_pixels: int) -> Stored:
     except Exception as error:  # pydicom and its decoders raise a dozen kinds; each means the same to the user
         raise Refused(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
     values = np.asarray(decoded)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     samples = number(dataset, "SamplesPerPixel", 1)
     shape = (number(dataset, "Rows"), number(dataset, "Columns"), 3)[: 2 if samples == 1 else 3]
     if values.shape != shape:

@@ -30,6 +30,7 @@ _NAMES = {
     0xC3: "JPEG lossless",
     0xF7: "JPEG-LS",
 }
+_JPEG_LS = 0xF7
 _BLOCK = 8
 _COEFFICIENTS = 64
 
@@ -97,6 +98,10 @@ def read_header(data: bytes) -> JpegHeader:
         position += length
         if marker in _FRAMES and not found.frame:
             _frame(found, marker, body)
+            if marker == _JPEG_LS:
+                # Its scans are stuffed in another way, so that they cannot be walked; its decoders are strict by themselves.
+                found.end = len(data)
+                return found
         elif marker == 0xDD:
             interval = int.from_bytes(body[:2], "big")
         elif marker == 0xEE and body.startswith(b"Adobe"):
@@ -135,7 +140,7 @@ def _frame(found: JpegHeader, marker: int, body: bytes) -> None:
 
 def _expected_restarts(found: JpegHeader, components: tuple[int, ...], interval: int) -> int:
     """Return how many restart markers a scan must have."""
-    if not interval or found.frame == 0xF7 or not found.sampling or not set(components) <= set(found.sampling):
+    if not interval or not found.sampling or not set(components) <= set(found.sampling):
         return 0
     across = max(h for h, _ in found.sampling.values())
     down = max(v for _, v in found.sampling.values())
@@ -175,7 +180,7 @@ def check_whole(data: bytes, header: JpegHeader, decode: Callable[[bytes], Any],
     if header.missing:
         raise cut()
     if header.frame > 0xC3:
-        # Arithmetic coding leaves trailing zeros out, which the probe would replace; JPEG-LS decoders are strict themselves.
+        # Arithmetic coding leaves trailing zeros out, which the probe would replace; of JPEG-LS see `read_header`.
         return
     probed = decode(data[: header.end] + _PROBE + data[header.end :])
     if not np.array_equal(decoded, probed):
