@@ -12,10 +12,23 @@ from PIL import Image
 from audit.errors import ImageError
 from audit.pixels.dicom import is_dicom
 from audit.pixels.facts import GreyImage, ImageFacts, SeenImage
-from audit.pixels.limits import MAX_PIXELS, Refused, named, read_image_bytes
+from audit.pixels.limits import MAX_PIXELS, image_errors, named, read_image_bytes
 from audit.pixels.raster import look_raster, raster_facts
 
-__all__ = ["GreyImage", "ImageFacts", "SeenImage", "decode_gray", "header_facts", "jpeg_table", "look", "look_at"]
+__all__ = [
+    "MAX_PIXELS",
+    "GreyImage",
+    "ImageFacts",
+    "SeenImage",
+    "decode_gray",
+    "header_facts",
+    "jpeg_table",
+    "look",
+    "look_at",
+    "pixel_hash",
+    "read_gray",
+    "read_mask",
+]
 
 
 def look(path: Path) -> SeenImage:
@@ -31,14 +44,12 @@ def look(path: Path) -> SeenImage:
 
 def look_at(data: bytes, path: Path) -> SeenImage:
     """Read the bytes of one image file as `look` does; `path` is only named in errors."""
-    try:
+    with image_errors(path):
         if is_dicom(data):
             from audit.pixels.dicom_grey import look_dicom
 
             return look_dicom(data, MAX_PIXELS)
         return look_raster(data, MAX_PIXELS)
-    except Refused as error:
-        raise _named_error(error, path) from error
 
 
 def header_facts(path: Path) -> ImageFacts:
@@ -50,18 +61,12 @@ def header_facts(path: Path) -> ImageFacts:
         If the file cannot be opened, or its header cannot be read.
     """
     data = read_image_bytes(path)
-    try:
+    with image_errors(path):
         if is_dicom(data):
             from audit.pixels.dicom_grey import dicom_facts
 
             return dicom_facts(data, MAX_PIXELS)
         return raster_facts(data, MAX_PIXELS)
-    except Refused as error:
-        raise _named_error(error, path) from error
-
-
-def _named_error(error: Refused, path: Path) -> ImageError:
-    return ImageError(f"Image {named(path)} {error.reason}. {error.remedy}.")
 
 
 def read_gray(path: Path) -> GreyImage:

@@ -69,7 +69,9 @@ def png_rows(samples: Grey) -> bytes:
     return b"".join(b"\0" + (row.astype(">u2") if wide else row).tobytes() for row in samples)
 
 
-def dicom_dataset(pixels: Grey | None, *, stored: int = 0, syntax: str = ExplicitVRLittleEndian, **tags: Any) -> Dataset:
+def dicom_dataset(
+    pixels: Grey | None, *, stored: int = 0, syntax: str = ExplicitVRLittleEndian, **tags: Any
+) -> Dataset:
     """Return a data set around pixels; tags come after, so that they may contradict it."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = syntax
@@ -196,9 +198,19 @@ def _png_encodings(grey: Grey) -> Iterator[Encoded]:
     low = grey.astype(np.uint16) * 16
     yield one("12 in 16 rgb", png_file((w, h, 16, 2, 0), png_rows(np.dstack([low] * 3))))
     yield one("16 rgba", png_file((w, h, 16, 6, 0), png_rows(np.dstack([wide] * 3 + [np.full_like(wide, 65535)]))))
-    yield one("16 rgb, black transparent", png_file((w, h, 16, 2, 0), png_rows(np.dstack([wide] * 3)), (b"tRNS", bytes(6))))
+    yield one(
+        "16 rgb, black transparent", png_file((w, h, 16, 2, 0), png_rows(np.dstack([wide] * 3)), (b"tRNS", bytes(6)))
+    )
     passes = []
-    for x, y, across, down in ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)):
+    for x, y, across, down in (
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ):
         part = grey[y::down, x::across]
         passes.append(png_rows(part) if part.size else b"")
     yield one("interlaced", png_file((w, h, 8, 0, 1), b"".join(passes)))
@@ -212,11 +224,20 @@ def _other_encodings(grey: Grey) -> Iterator[Encoded]:
     yield Encoded(name="bmp 8", suffix=".bmp", data=pillow(image, "BMP"))
     yield Encoded(name="bmp rgb", suffix=".bmp", data=pillow(Image.fromarray(rgb), "BMP"))
     yield Encoded(name="webp lossless", suffix=".webp", data=pillow(Image.fromarray(rgb), "WEBP", lossless=True))
-    for name, options in {"": {}, " progressive": {"progressive": True}, " restarts": {"restart_marker_blocks": 3}}.items():
+    for name, options in {
+        "": {},
+        " progressive": {"progressive": True},
+        " restarts": {"restart_marker_blocks": 3},
+    }.items():
         data = pillow(image, "JPEG", quality=98, **options)
         yield Encoded(name=f"jpeg{name}", suffix=".jpg", data=data, tolerance=4)
     yield Encoded(name="jpeg rgb", suffix=".jpg", data=pillow(Image.fromarray(rgb), "JPEG", quality=98), tolerance=4)
-    yield Encoded(name="jpeg cmyk", suffix=".jpg", data=pillow(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=98), tolerance=6)
+    yield Encoded(
+        name="jpeg cmyk",
+        suffix=".jpg",
+        data=pillow(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=98),
+        tolerance=6,
+    )
     exif = Image.Exif()
     exif[0x0112] = 8
     turned = Image.fromarray(np.rot90(grey, -1).copy())
@@ -248,7 +269,10 @@ def _tiff_encodings(grey: Grey) -> Iterator[Encoded]:
     yield one("rgb 12 in 16", tiff_file(np.dstack([wide // 16] * 3), photometric="rgb"), 1)
     yield one("rgb 16 in planes", tiff_file(np.stack([wide] * 3), photometric="rgb", planarconfig="separate"))
     opaque = np.full_like(wide, 65535)
-    yield one("grey and alpha 16", tiff_file(np.dstack([wide, opaque]), extrasamples=["unassalpha"], planarconfig="contig", **dark))
+    yield one(
+        "grey and alpha 16",
+        tiff_file(np.dstack([wide, opaque]), extrasamples=["unassalpha"], planarconfig="contig", **dark),
+    )
     yield one("rgba 16", tiff_file(np.dstack([wide] * 3 + [opaque]), photometric="rgb", extrasamples=["unassalpha"]))
     for compression in ("tiff_lzw", "packbits", "tiff_deflate"):
         yield one(f"8 {compression}", pillow(image, "TIFF", compression=compression))
@@ -346,14 +370,18 @@ def _dicom_tables(grey: Grey) -> Iterator[Encoded]:
         tags[f"Segmented{name}PaletteColorLookupTableData"] = segments
     yield _dicom("palette in segments", dicom_file(grey, **tags))
     ramp = np.arange(4096)
-    yield _dicom("modality table", dicom_file(4095 - wide, stored=12, ModalityLUTSequence=[table_item(ramp[::-1] * 16)]))
+    yield _dicom(
+        "modality table", dicom_file(4095 - wide, stored=12, ModalityLUTSequence=[table_item(ramp[::-1] * 16)])
+    )
     bright = np.minimum(np.arange(4096) // 16, 255)
-    yield _dicom("table of values of interest", dicom_file(wide, stored=12, VOILUTSequence=[table_item(bright, bits=8)]))
+    yield _dicom(
+        "table of values of interest", dicom_file(wide, stored=12, VOILUTSequence=[table_item(bright, bits=8)])
+    )
     yield _dicom("table of values of interest, 16 bits",
                  dicom_file(wide + 5, stored=13, VOILUTSequence=[table_item(np.repeat(np.arange(256) * 257, 16), first=5)],
                             WindowCenter=1, WindowWidth=9))  # fmt: skip
     yield _dicom("table of signed values of interest",
-                 dicom_file(wide.astype(np.int16) - 2048, stored=12, PixelData=((wide.astype(np.int16) - 2048)).tobytes(),
+                 dicom_file(wide.astype(np.int16) - 2048, stored=12, PixelData=(wide.astype(np.int16) - 2048).tobytes(),
                             VOILUTSequence=[table_item(np.repeat(np.arange(256) * 257, 16), first=-2048)]))  # fmt: skip
     yield _dicom("presentation table",
                  dicom_file(255 - grey, WindowCenter=128, WindowWidth=256,
@@ -364,7 +392,9 @@ def _dicom_colour(grey: Grey) -> Iterator[Encoded]:
     rgb = np.dstack([grey] * 3)
     twelve = np.rint(grey * (4095 / 255)).astype(np.uint16)
     yield _dicom("rgb", dicom_file(rgb))
-    yield _dicom("rgb in planes", dicom_file(rgb, PlanarConfiguration=1, PixelData=_even(np.moveaxis(rgb, 2, 0).tobytes())))
+    yield _dicom(
+        "rgb in planes", dicom_file(rgb, PlanarConfiguration=1, PixelData=_even(np.moveaxis(rgb, 2, 0).tobytes()))
+    )
     yield _dicom("rgb 12", dicom_file(np.dstack([twelve] * 3), stored=12))
     yield _dicom("rgb 16", dicom_file(np.dstack([grey.astype(np.uint16) * 257] * 3)))
     ybr = np.dstack([grey, np.full_like(grey, 128), np.full_like(grey, 128)])

@@ -102,7 +102,9 @@ def _print(path: Path, seen: Look) -> None:
     for name, value in plain(seen.facts).items():
         if value not in (None, [], False):
             shown = " to ".join(f"{v:g}" for v in value) if name in ("scaled_from", "padding") else value
-            shown = ", ".join(shown) if isinstance(shown, list) else f"{shown:.3f}" if isinstance(shown, float) else shown
+            shown = (
+                ", ".join(shown) if isinstance(shown, list) else f"{shown:.3f}" if isinstance(shown, float) else shown
+            )
             lines.append(f"  {name.replace('_', ' '):<28}{shown}")
     lines += [f"  note: {note}" for note in seen.notes]
     if seen.png is not None:

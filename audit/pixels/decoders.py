@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from audit.pixels.limits import Refused
+from audit.pixels.limits import RefusedError
 from audit.words import shown_string
 
 EXTENDED = "1.2.840.10008.1.2.4.51"
 LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 BASELINE = "1.2.840.10008.1.2.4.50"
-_INSTALL = "Run `pip install 'imageaudit[dicom]'`, or convert it to an uncompressed DICOM file or to PNG with your viewer"
+_INSTALL = (
+    "Run `pip install 'imageaudit[dicom]'`, or convert it to an uncompressed DICOM file or to PNG with your viewer"
+)
 
 # By preference: those first that refuse a stream which ends early. pylibjpeg's JPEG-LS pads it, and is left out.
 _PLUGINS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -35,16 +37,16 @@ def decoder_of(uid: str) -> Any:
 
     Raises
     ------
-    Refused
+    RefusedError
         If pydicom has none.
     """
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
     try:
         return get_decoder(UID(uid))
     except (NotImplementedError, ValueError) as error:
-        raise Refused(
+        raise RefusedError(
             f"is a DICOM file of transfer syntax {shown_string(uid, 64)!r}, which is not read",
             "Convert it to an uncompressed DICOM file or to PNG with your viewer",
         ) from error
@@ -55,7 +57,7 @@ def plugin_for(uid: str, *, eight_bits: bool) -> str | None:
 
     Raises
     ------
-    Refused
+    RefusedError
         If no decoder is installed.
     """
     decoder = decoder_of(uid)
@@ -63,7 +65,7 @@ def plugin_for(uid: str, *, eight_bits: bool) -> str | None:
         return None
     known = _PLUGINS.get(uid)
     if known is None:
-        raise Refused(
+        raise RefusedError(
             f"is a DICOM file of transfer syntax {shown_string(uid, 64)!r}, which is not read",
             "Convert it to an uncompressed DICOM file or to PNG with your viewer",
         )
@@ -73,7 +75,7 @@ def plugin_for(uid: str, *, eight_bits: bool) -> str | None:
     for plugin in wanted:
         if plugin in decoder.available_plugins:
             return plugin
-    raise Refused(f"is packed as {name} ({uid}), for which no decoder is installed", _INSTALL)
+    raise RefusedError(f"is packed as {name} ({uid}), for which no decoder is installed", _INSTALL)
 
 
 def compression_name(uid: str) -> str:
@@ -89,6 +91,6 @@ def installed() -> tuple[dict[str, str], list[str]]:
     for uid, (name, _) in _PLUGINS.items():
         try:
             there[name] = plugin_for(uid, eight_bits=False) or ""
-        except Refused:
+        except RefusedError:
             missing.append(name)
     return there, missing

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from audit.pixels import jpeg
 from audit.pixels.decoders import BASELINE, EXTENDED, LOSSLESS, decoder_of, plugin_for
 from audit.pixels.grey import bands
-from audit.pixels.limits import MAX_BYTES, Refused, check_size, told
+from audit.pixels.limits import MAX_BYTES, RefusedError, check_size, told
 from audit.words import shown_string
 
 CONVERT = "Convert it to an uncompressed DICOM file or to PNG with your viewer"
@@ -66,7 +65,7 @@ def open_dataset(data: bytes, *, pixels: bool) -> Any:
 
     Raises
     ------
-    Refused
+    RefusedError
         If it cannot be parsed, or unpacks to more than a file may have.
     """
     # Imported here: most cohorts hold no DICOM, and pydicom costs a third of a second.
@@ -80,21 +79,19 @@ def open_dataset(data: bytes, *, pixels: bool) -> Any:
     if uid == _DEFLATED:
         _check_deflated(data[start:])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # values that break their type's rules, in elements that nobody asks for
-            dataset: Any = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=not pixels)
-            if not getattr(dataset, "file_meta", None):
-                dataset.file_meta = FileMetaDataset()
-            if not dataset.file_meta.get("TransferSyntaxUID"):
-                implicit, little = dataset.original_encoding
-                plain = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-                dataset.file_meta.TransferSyntaxUID = UID(ImplicitVRLittleEndian if implicit else plain)
-            if "Rows" not in dataset and not any(name in dataset for name in _PIXELS):
-                raise Refused("is a DICOM file without an image", "Remove it from the manifest")
-    except Refused:
+        dataset: Any = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=not pixels)
+        if not getattr(dataset, "file_meta", None):
+            dataset.file_meta = FileMetaDataset()
+        if not dataset.file_meta.get("TransferSyntaxUID"):
+            implicit, little = dataset.original_encoding
+            plain = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+            dataset.file_meta.TransferSyntaxUID = UID(ImplicitVRLittleEndian if implicit else plain)
+        if "Rows" not in dataset and not any(name in dataset for name in _PIXELS):
+            raise RefusedError("is a DICOM file without an image", "Remove it from the manifest")
+    except RefusedError:
         raise
     except Exception as error:  # pydicom raises a dozen kinds; each means the same to the user
-        raise Refused(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
+        raise RefusedError(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
     return dataset
 
 
@@ -120,9 +117,9 @@ def _check_deflated(packed: bytes) -> None:
             total += len(inflate.decompress(packed, 1 << 24))
             packed = inflate.unconsumed_tail
             if total > MAX_BYTES:
-                raise Refused(f"unpacks to more than {MAX_BYTES:,} bytes", "Scale it down first")
+                raise RefusedError(f"unpacks to more than {MAX_BYTES:,} bytes", "Scale it down first")
     except zlib.error as error:
-        raise Refused(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
+        raise RefusedError(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
 
 
 def number(dataset: Any, keyword: str, default: int | None = None) -> int:
@@ -130,18 +127,18 @@ def number(dataset: Any, keyword: str, default: int | None = None) -> int:
 
     Raises
     ------
-    Refused
+    RefusedError
         If it is missing without a default, or is not one integer.
     """
     value = dataset.get(keyword)
     if value is None or value == "":
         if default is not None:
             return default
-        raise Refused(f"is a DICOM file without {keyword}", CONVERT)
+        raise RefusedError(f"is a DICOM file without {keyword}", CONVERT)
     try:
         return int(value)
     except (TypeError, ValueError) as error:
-        raise Refused(f"is a DICOM file whose {keyword} is not one number", CONVERT) from error
+        raise RefusedError(f"is a DICOM file whose {keyword} is not one number", CONVERT) from error
 
 
 def check_header(dataset: Any, max_pixels: int) -> None:
@@ -149,24 +146,24 @@ def check_header(dataset: Any, max_pixels: int) -> None:
 
     Raises
     ------
-    Refused
+    RefusedError
         Before anything is decoded.
     """
     if not any(name in dataset for name in _PIXELS):
-        raise Refused("is a DICOM file without pixel data", "Remove it from the manifest")
+        raise RefusedError("is a DICOM file without pixel data", "Remove it from the manifest")
     frames = number(dataset, "NumberOfFrames", 1) or 1
     if frames != 1:
-        raise Refused(
+        raise RefusedError(
             f"is a DICOM file of {frames} frames; one image a file is expected", "Save one frame as a file of its own"
         )
     check_size(number(dataset, "Columns"), number(dataset, "Rows"), max_pixels)
     samples, allocated = number(dataset, "SamplesPerPixel", 1), number(dataset, "BitsAllocated")
     if samples not in (1, 3) or allocated not in _ALLOCATED:
-        raise Refused(f"is a DICOM file of {samples} samples of {allocated} bits, which is not read", CONVERT)
+        raise RefusedError(f"is a DICOM file of {samples} samples of {allocated} bits, which is not read", CONVERT)
     stored = number(dataset, "BitsStored", allocated)
     high = number(dataset, "HighBit", stored - 1)
     if "PixelData" in dataset and not (1 <= stored <= high + 1 <= allocated):
-        raise Refused(
+        raise RefusedError(
             f"is a DICOM file of {stored} bits up to bit {high} in {allocated}, which contradict one another", CONVERT
         )
 
@@ -176,7 +173,7 @@ def stored_values(dataset: Any, max_pixels: int) -> Stored:
 
     Raises
     ------
-    Refused
+    RefusedError
         If they are packed as nothing here unpacks, damaged, or not what the header says.
     """
     check_header(dataset, max_pixels)
@@ -187,25 +184,24 @@ def stored_values(dataset: Any, max_pixels: int) -> Stored:
     plugin = plugin_for(uid, eight_bits=bits <= 8)
     header, stream = _check_claims(dataset, uid) if plugin else (None, b"")
     decoder = decoder_of(uid)
-    options: dict[str, Any] = {"raw": not photometric.startswith("YBR"), "index": 0}
+    # Colours are converted to RGB by what the stream really holds: many a file says RGB and packs YCbCr.
+    options: dict[str, Any] = {"raw": number(dataset, "SamplesPerPixel", 1) == 1, "index": 0}
     if plugin:
         options["decoding_plugin"] = plugin
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # padding behind the pixels, and the like
-            decoded, properties = decoder.as_array(dataset, correct_unused_bits=False, **options)
-            if header is not None and uid in (BASELINE, EXTENDED, *LOSSLESS):
-                jpeg.check_whole(stream, header, lambda s: _decode_again(dataset, s, decoder, options), decoded)
-    except Refused:
+        decoded, properties = decoder.as_array(dataset, correct_unused_bits=False, **options)
+        if header is not None and uid in (BASELINE, EXTENDED, *LOSSLESS):
+            jpeg.check_whole(stream, header, lambda s: _decode_again(dataset, s, decoder, options), decoded)
+    except RefusedError:
         raise
     except Exception as error:  # pydicom and its decoders raise a dozen kinds; each means the same to the user
-        raise Refused(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
+        raise RefusedError(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
     values = np.asarray(decoded)
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     samples = number(dataset, "SamplesPerPixel", 1)
     shape = (number(dataset, "Rows"), number(dataset, "Columns"), 3)[: 2 if samples == 1 else 3]
     if values.shape != shape:
-        raise Refused("is a DICOM file whose pixels are not of the size that its header says", CONVERT)
+        raise RefusedError("is a DICOM file whose pixels are not of the size that its header says", CONVERT)
     packed = plugin is not None and plugin != "pydicom"
     raw = None
     if values.dtype.kind in "iu" and allocated > 1:
@@ -248,7 +244,7 @@ def _check_claims(dataset: Any, uid: str) -> tuple[jpeg.JpegHeader | None, bytes
     try:
         stream = _frame(dataset)
     except Exception as error:  # pydicom raises a dozen kinds; each means the same to the user
-        raise Refused(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
+        raise RefusedError(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
     wanted = (number(dataset, "Columns"), number(dataset, "Rows"), number(dataset, "SamplesPerPixel", 1))
     header = None
     if stream[:2] == b"\xff\xd8":
@@ -257,17 +253,19 @@ def _check_claims(dataset: Any, uid: str) -> tuple[jpeg.JpegHeader | None, bytes
         if header.missing and uid in (BASELINE, EXTENDED, *LOSSLESS):
             raise jpeg.cut()
         if header.precision > number(dataset, "BitsAllocated"):
-            raise Refused(f"is a DICOM file whose JPEG has {header.precision} bits, more than are allocated", CONVERT)
+            raise RefusedError(
+                f"is a DICOM file whose JPEG has {header.precision} bits, more than are allocated", CONVERT
+            )
     elif _CODESTREAM in stream[:1024]:
         at = stream.index(_CODESTREAM) + 8
         right, bottom, left, top = (int.from_bytes(stream[at + k : at + k + 4], "big") for k in (0, 4, 8, 12))
         claimed = (right - left, bottom - top, int.from_bytes(stream[at + 32 : at + 34], "big"))
     elif uid.startswith("1.2.840.10008.1.2.4."):
-        raise Refused("is a DICOM file whose pixels are not packed as its transfer syntax says", CONVERT)
+        raise RefusedError("is a DICOM file whose pixels are not packed as its transfer syntax says", CONVERT)
     else:
         return None, stream
     if claimed != wanted:
-        raise Refused(
+        raise RefusedError(
             f"is a DICOM file whose packed pixels are {claimed[0]} x {claimed[1]} with {claimed[2]} samples, but its header "
             f"says {wanted[0]} x {wanted[1]} with {wanted[2]}",
             CONVERT,

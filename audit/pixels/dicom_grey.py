@@ -13,7 +13,7 @@ from audit.pixels.decoders import compression_name
 from audit.pixels.dicom import CONVERT, Stored, check_header, number, open_dataset, stored_values, word
 from audit.pixels.facts import GreyImage, ImageFacts, SeenImage
 from audit.pixels.grey import Values, bands, luma, render, stretch, value_range
-from audit.pixels.limits import Refused, told
+from audit.pixels.limits import RefusedError, told
 from audit.pixels.planes import overlay_planes
 from audit.pixels.raster import CONSTANT
 from audit.pixels.tables import Table, read_table
@@ -48,7 +48,7 @@ def look_dicom(data: bytes, max_pixels: int) -> SeenImage:
 
     Raises
     ------
-    Refused
+    RefusedError
         If it is damaged, too large, several images, or declares something that is not understood.
     """
     dataset = open_dataset(data, pixels=True)
@@ -62,15 +62,15 @@ def look_dicom(data: bytes, max_pixels: int) -> SeenImage:
         elif stored.photometric == "RGB" and stored.values.ndim == 3:
             seen = _colour(stored, facts)
         else:
-            raise Refused(
+            raise RefusedError(
                 f"is a DICOM file of photometric interpretation {shown_string(stored.photometric)!r}, which is not read",
                 CONVERT,
             )
         planes = overlay_planes(dataset, stored.raw)
-    except Refused:
+    except RefusedError:
         raise
     except Exception as error:  # elements of the wrong type or count come up as a dozen kinds of exception
-        raise Refused(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
+        raise RefusedError(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
     notes = [*seen.notes, *planes.notes]
     if seen.pixels.min() == seen.pixels.max():
         notes.append(CONSTANT)
@@ -172,9 +172,9 @@ def _numbers(dataset: Any, keyword: str) -> list[float]:
     try:
         found = [float(v) for v in (value if hasattr(value, "__iter__") and not isinstance(value, str) else [value])]
     except (TypeError, ValueError) as error:
-        raise Refused(f"is a DICOM file whose {keyword} is not a number", CONVERT) from error
+        raise RefusedError(f"is a DICOM file whose {keyword} is not a number", CONVERT) from error
     if not np.isfinite(found).all():
-        raise Refused(f"is a DICOM file whose {keyword} is not a number", CONVERT)
+        raise RefusedError(f"is a DICOM file whose {keyword} is not a number", CONVERT)
     return found
 
 
@@ -198,7 +198,7 @@ def _modality(dataset: Any, *, signed: bool) -> _Step:
         return _Step(rule=_same)
     a, b = (slope or [1.0])[0], (intercept or [0.0])[0]
     if a == 0:
-        raise Refused("is a DICOM file whose RescaleSlope is 0", CONVERT)
+        raise RefusedError("is a DICOM file whose RescaleSlope is 0", CONVERT)
     if a == 1 and b == 0:
         return _Step(rule=_same)
     return _Step(rule=lambda values: values * a + b, says=f"slope {a:g}, intercept {b:g}")
@@ -217,7 +217,7 @@ def _interest(dataset: Any, *, signed: bool) -> _Step:
     if not centers and not widths:
         return _Step(rule=_same)
     if not centers or not widths:
-        raise Refused("is a DICOM file with half a window: a centre or a width is missing", CONVERT)
+        raise RefusedError("is a DICOM file with half a window: a centre or a width is missing", CONVERT)
     function = str(_lookup(dataset, "VOILUTFunction") or "LINEAR").strip().upper()
     rule = _window(centers[0], widths[0], function)
     says = f"centre {centers[0]:g}, width {widths[0]:g}, {function}"
@@ -234,7 +234,10 @@ def _window(center: float, width: float, function: str) -> Callable[[Values], Va
         return lambda v: np.clip((v - center) / width + 0.5, 0, 1) * 255
     if function == "SIGMOID" and width > 0:
         return lambda v: 255 / (1 + np.exp(np.clip(-4 * (v - center) / width, -700, 700)))
-    raise Refused(f"is a DICOM file with a window of width {width:g} and function {shown_string(function)!r}", CONVERT)
+    raise RefusedError(
+        f"is a DICOM file with a window of width {width:g} and function {shown_string(function)!r}, which is not defined",
+        CONVERT,
+    )
 
 
 def _presentation(dataset: Any, photometric: str) -> tuple[_Step, bool]:
@@ -244,7 +247,9 @@ def _presentation(dataset: Any, photometric: str) -> tuple[_Step, bool]:
     negative = photometric == "MONOCHROME1"
     if table is not None:
         if negative:
-            raise Refused("is a DICOM file of MONOCHROME1 with a presentation look-up table, whose polarity is not known", CONVERT)
+            raise RefusedError(
+                "is a DICOM file of MONOCHROME1 with a presentation look-up table, whose polarity is not known", CONVERT
+            )
         lut = table
         last = len(lut.entries) - 1
         return (
@@ -258,9 +263,11 @@ def _presentation(dataset: Any, photometric: str) -> tuple[_Step, bool]:
         # With MONOCHROME1 the shape says the same thing once more (PS3.3 C.8.11.3.1.2); it does not turn it back.
         return _Step(rule=_same, says=shape, notes=() if negative else (CONTRADICTING_PRESENTATION,)), True
     if shape == "IDENTITY" and negative:
-        raise Refused("is a DICOM file of MONOCHROME1 whose presentation shape is IDENTITY, which contradict one another", CONVERT)
+        raise RefusedError(
+            "is a DICOM file of MONOCHROME1 whose presentation shape is IDENTITY, which contradict one another", CONVERT
+        )
     if shape not in ("", "IDENTITY"):
-        raise Refused(f"is a DICOM file of presentation shape {shape!r}, which is not read", CONVERT)
+        raise RefusedError(f"is a DICOM file of presentation shape {shape!r}, which is not read", CONVERT)
     return _Step(rule=_same, says=shape or None), negative
 
 
@@ -280,13 +287,15 @@ def _padding(dataset: Any, values: NDArray[Any]) -> tuple[NDArray[np.bool_] | No
     padding = np.empty(values.shape, dtype=np.bool_)
     for band in bands(values.shape):
         padding[band] = (values[band] >= low) & (values[band] <= high)
+    if padding.all():
+        raise RefusedError("holds nothing but padding", "Remove it from the manifest")
     return padding, (low, high)
 
 
 def _palette(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
     """Apply a palette, then the luma of its colours."""
     if word(dataset, "PixelPresentation") in ("MIXED", "COLOR"):
-        raise Refused("is a DICOM file of grey levels and colours mixed, which is not read", CONVERT)
+        raise RefusedError("is a DICOM file of grey levels and colours mixed, which is not read", CONVERT)
     values = stored.values
     signed = values.dtype.kind == "i"
     segmented = "SegmentedRedPaletteColorLookupTableData" in dataset
@@ -308,7 +317,7 @@ def _palette(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
     info = np.iinfo(values.dtype)
     every = np.arange(info.min, info.max + 1, dtype=np.float64) if info.bits <= 16 else None
     if every is None:
-        raise Refused("is a DICOM file with a palette for 32-bit values, which is not read", CONVERT)
+        raise RefusedError("is a DICOM file with a palette for 32-bit values, which is not read", CONVERT)
     rgb = np.stack([np.rint(table.look_up(every) * (255.0 / top)) for table in tables], axis=-1).astype(np.uint8)
     grey = luma(rgb[None])[0]
     pixels: GreyImage = np.empty(values.shape, dtype=np.uint8)
@@ -326,7 +335,7 @@ def _colour(stored: Stored, facts: ImageFacts) -> SeenImage:
     """Scale colours by the bits stored, then take their luma."""
     values = stored.values
     if values.dtype.kind != "u":
-        raise Refused("is a DICOM file of signed colours, which is not read", CONVERT)
+        raise RefusedError("is a DICOM file of signed colours, which is not read", CONVERT)
     if stored.bits != 8:
         values = render(values, stretch(0.0, float((1 << stored.bits) - 1)))
     facts = replace(facts, photometric_interpretation=facts.photometric_interpretation or stored.photometric)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from audit.pixels.facts import GreyImage
-from audit.pixels.limits import Refused
+from audit.pixels.limits import RefusedError
 
 Values = NDArray[np.float64]
 _BAND = 1 << 20
@@ -31,13 +32,13 @@ def luma(rgb: NDArray[np.uint8]) -> GreyImage:
 
 
 def value_range(
-    stored: NDArray[np.generic], rule: Callable[[Values], Values], padding: NDArray[np.bool_] | None = None
+    stored: NDArray[Any], rule: Callable[[Values], Values], padding: NDArray[np.bool_] | None = None
 ) -> tuple[float, float]:
     """Return the least and greatest of `rule` over an image, padding left out.
 
     Raises
     ------
-    Refused
+    RefusedError
         If a value is not finite, or padding is all there is.
     """
     low, high = np.inf, -np.inf
@@ -48,14 +49,14 @@ def value_range(
         # A rule may change the order of values, so that it is asked about each that occurs, once.
         values = rule((np.unique(part) if part.dtype.itemsize <= 2 else part.ravel()).astype(np.float64))
         if not np.isfinite(values).all():
-            raise Refused("holds values that are not finite", "Export it again")
+            raise RefusedError("holds values that are not finite", "Export it again")
         low, high = min(low, float(values.min())), max(high, float(values.max()))
     if high < low:
-        raise Refused("holds nothing but padding", "Remove it from the manifest")
+        raise RefusedError("holds nothing but padding", "Remove it from the manifest")
     return low, high
 
 
-def render(stored: NDArray[np.generic], rule: Callable[[Values], Values]) -> GreyImage:
+def render(stored: NDArray[Any], rule: Callable[[Values], Values]) -> GreyImage:
     """Map every stored value by `rule` to 0..255, and round."""
     shown = np.empty(stored.shape, dtype=np.uint8)
     if stored.dtype.itemsize <= 2 and stored.dtype.kind in "iu":
@@ -77,7 +78,7 @@ def stretch(low: float, high: float) -> Callable[[Values], Values]:
         return np.zeros_like
     width = high - low
     if not 1e-290 < width < 1e290:
-        raise Refused("holds values whose range cannot be scaled", "Export it again")
+        raise RefusedError("holds values whose range cannot be scaled", "Export it again")
     factor = 255.0 / width
     return lambda values: (values - low) * factor
 
@@ -86,7 +87,7 @@ def _rounded(values: Values) -> GreyImage:
     return np.asarray(np.rint(np.clip(values, 0.0, 255.0)), dtype=np.uint8)
 
 
-def own_range(stored: NDArray[np.generic], *, inverted: bool = False) -> tuple[GreyImage, tuple[float, float]]:
+def own_range(stored: NDArray[Any], *, inverted: bool = False) -> tuple[GreyImage, tuple[float, float]]:
     """Scale a wide-range image to 0..255 by its own extremes; return it and them."""
     low, high = value_range(stored, lambda values: values)
     shown = render(stored, stretch(low, high))

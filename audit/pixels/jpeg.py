@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from audit.pixels.limits import Refused
+from audit.pixels.limits import RefusedError
 
 _MAX_SCANS = 100
 """A progressive file has about ten; thousands of them are how a small file keeps a decoder busy for hours."""
@@ -62,9 +62,9 @@ class JpegHeader:
         return _NAMES.get(self.frame, f"JPEG process {self.frame - 0xC0}")
 
 
-def cut() -> Refused:
+def cut() -> RefusedError:
     """Return the error for a stream that ends early."""
-    return Refused("is damaged: its JPEG data end before the picture does", "Copy the file again")
+    return RefusedError("is damaged: its JPEG data end before the picture does", "Copy the file again")
 
 
 def read_header(data: bytes) -> JpegHeader:
@@ -72,7 +72,7 @@ def read_header(data: bytes) -> JpegHeader:
 
     Raises
     ------
-    Refused
+    RefusedError
         If there is no frame header, or a marker's length makes no sense.
     """
     found = JpegHeader()
@@ -113,7 +113,7 @@ def read_header(data: bytes) -> JpegHeader:
             restarts = len(_RESTART.findall(data, position, stop))
             scans.append(components)
             if len(scans) > _MAX_SCANS:
-                raise Refused(f"has more than {_MAX_SCANS} JPEG scans", "Save it again as baseline JPEG or PNG")
+                raise RefusedError(f"has more than {_MAX_SCANS} JPEG scans", "Save it again as baseline JPEG or PNG")
             found.missing |= restarts < _expected_restarts(found, components, interval)
             for component in components:
                 levels = sent.setdefault(component, [-1] * _COEFFICIENTS)
@@ -121,7 +121,7 @@ def read_header(data: bytes) -> JpegHeader:
                 levels[first : last + 1] = [low] * len(levels[first : last + 1])
             position = stop
     if not found.frame:
-        raise Refused("is damaged: it has no JPEG frame header", "Copy the file again")
+        raise RefusedError("is damaged: it has no JPEG frame header", "Copy the file again")
     found.missing |= not set(found.sampling) <= {c for components in scans for c in components}
     if found.frame == 0xC2:
         found.missing |= any(level != 0 for levels in sent.values() for level in levels)
@@ -174,7 +174,7 @@ def check_whole(data: bytes, header: JpegHeader, decode: Callable[[bytes], Any],
 
     Raises
     ------
-    Refused
+    RefusedError
         If a scan ends early.
     """
     if header.missing:

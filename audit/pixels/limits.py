@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from audit.errors import ImageError
@@ -16,7 +19,7 @@ MAX_BYTES = 500_000_000
 _SHOWN_PATH = 300
 
 
-class Refused(Exception):
+class RefusedError(ImageError):
     """A file that is not read, before its path is known to the message.
 
     Parameters
@@ -64,18 +67,29 @@ def read_image_bytes(path: Path) -> bytes:
     return data
 
 
+@contextmanager
+def image_errors(path: Path) -> Iterator[None]:
+    """Name the path in a refusal, and keep the libraries' own warnings of bad files to themselves."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except RefusedError as error:
+        raise ImageError(f"Image {named(path)} {error.reason}. {error.remedy}.") from error
+
+
 def check_size(width: int, height: int, max_pixels: int) -> None:
     """Refuse an image by its header, before anything of its size is allocated.
 
     Raises
     ------
-    Refused
+    RefusedError
         If it has no pixel, or more than allowed.
     """
     if width < 1 or height < 1:
-        raise Refused(f"has {width} x {height} pixels", "Export it again")
+        raise RefusedError(f"has {width} x {height} pixels", "Export it again")
     if width * height > max_pixels:
-        raise Refused(f"has {width} x {height} pixels; at most {max_pixels:,} are allowed", "Scale it down first")
+        raise RefusedError(f"has {width} x {height} pixels; at most {max_pixels:,} are allowed", "Scale it down first")
 
 
 def named(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,9 @@ OWN_DATA = "its own data"
 WITHIN_PIXELS = "unused bits of the pixels"
 NOWHERE = "not in the file"
 WITHOUT_DATA = "An overlay is declared whose bits are not in the file; what it would print was not looked for."
-UNREADABLE_BITS = "An overlay lies in unused bits of packed pixels, where it cannot be read; what it prints was not looked for."
+UNREADABLE_BITS = (
+    "An overlay lies in unused bits of packed pixels, where it cannot be read; what it prints was not looked for."
+)
 DAMAGED = "An overlay plane is damaged; the search for text refuses this image."
 UNDECLARED = "Bits of the pixels that no grey level uses are set, and no overlay declares them; they were ignored."
 
@@ -105,9 +106,7 @@ def _own(dataset: Any, group: int) -> Plane:
     # Before pydicom allocates what the header claims.
     if rows < 1 or columns < 1 or rows * columns > 8 * len(dataset[group, _DATA].value):
         raise ValueError(f"it has fewer bits than its {columns} x {rows} pixels")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a plane with a few bytes of padding is read all the same
-        bits = np.asarray(dataset.overlay_array(group), dtype=np.uint8)
+    bits = np.asarray(dataset.overlay_array(group), dtype=np.uint8)
     top, left = (int(v) - 1 for v in dataset[group, _ORIGIN].value)
     plane = bits[0] if bits.ndim == 3 else bits
     return Plane(group=group, label=_label(dataset, group), where=OWN_DATA, top=top, left=left, bits=plane)

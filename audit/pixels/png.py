@@ -5,11 +5,11 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.pixels.limits import Refused
+from audit.pixels import opencv
+from audit.pixels.limits import RefusedError
 
 _SIGNATURE = 8
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -68,8 +68,8 @@ def read_header(data: bytes) -> PngHeader:
     )
 
 
-def _cut() -> Refused:
-    return Refused("is damaged: its PNG data end before the picture does", "Copy the file again")
+def _cut() -> RefusedError:
+    return RefusedError("is damaged: its PNG data end before the picture does", "Copy the file again")
 
 
 def check_whole(data: bytes, header: PngHeader) -> None:
@@ -77,7 +77,7 @@ def check_whole(data: bytes, header: PngHeader) -> None:
 
     Raises
     ------
-    Refused
+    RefusedError
         If rows or the end chunk are missing.
     """
     expected, found, at = header.n_bytes(), 0, _SIGNATURE
@@ -114,11 +114,11 @@ def decode_deep(data: bytes, header: PngHeader) -> tuple[NDArray[np.uint16], NDA
 
     Raises
     ------
-    Refused
+    RefusedError
         If OpenCV cannot decode it.
     """
-    found = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    found = opencv.decode(data)
     if found is None or found.dtype != np.uint16 or found.ndim != 3 or found.shape[:2] != (header.height, header.width):
-        raise Refused(f"is a PNG of {header.name}, 16 bits, that cannot be decoded", "Convert it to 8-bit grey")
+        raise RefusedError(f"is a PNG of {header.name}, 16 bits, that cannot be decoded", "Convert it to 8-bit grey")
     pixels: NDArray[np.uint16] = found
     return pixels[:, :, 2::-1], pixels[:, :, 3] if pixels.shape[2] == 4 else None

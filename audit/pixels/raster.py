@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, __version__
 
-from audit.pixels import jpeg, png, tiff
+from audit.pixels import jpeg, opencv, png, tiff
 from audit.pixels.facts import GreyImage, ImageFacts, SeenImage
 from audit.pixels.grey import bands, luma, oriented, own_range, render, stretch, value_range
-from audit.pixels.limits import Refused, check_size, told
+from audit.pixels.limits import RefusedError, check_size, told
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 _ALLOWED = "PNG, JPEG, TIFF, BMP, WebP or DICOM"
@@ -38,40 +39,48 @@ def look_raster(data: bytes, max_pixels: int) -> SeenImage:
 
     Raises
     ------
-    Refused
+    RefusedError
         If it is not an image of a known format, damaged, too large, or of a kind that is not understood.
     """
+    with _refusing(max_pixels):
+        if data[:4] in tiff.MAGIC:
+            return _tiff(data, max_pixels)
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            check_size(image.width, image.height, max_pixels)
+            return _PARTS[image.format or ""](data, image)
+
+
+def raster_facts(data: bytes, max_pixels: int) -> ImageFacts:
+    """Return the facts that the header of a file tells, without decoding its pixels.
+
+    Raises
+    ------
+    RefusedError
+        If the header is that of no known format, or damaged.
+    """
+    with _refusing(max_pixels):
+        if data[:4] in tiff.MAGIC:
+            return _tiff_facts(tiff.open_page(data, max_pixels))
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            return _facts(data, image)
+
+
+@contextmanager
+def _refusing(max_pixels: int) -> Iterator[None]:
+    """Turn whatever the libraries raise into a refusal."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of sizes of its own; the limit here is below them, and says what it is.
-            warnings.simplefilter("ignore")
-            if data[:4] in tiff.MAGIC:
-                return _tiff(data, max_pixels)
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                check_size(image.width, image.height, max_pixels)
-                return _PARTS[image.format or ""](data, image)
-    except Refused:
+        yield
+    except RefusedError:
         raise
     except UnidentifiedImageError:
-        raise Refused(
+        raise RefusedError(
             f"is not an image ({_ALLOWED} expected, its content is none of them)",
             "Remove it from the manifest or convert it",
         ) from None
     except Image.DecompressionBombError:
-        raise Refused(f"has too many pixels; at most {max_pixels:,} are allowed", "Scale it down first") from None
+        raise RefusedError(f"has too many pixels; at most {max_pixels:,} are allowed", "Scale it down first") from None
     except Exception as error:  # Pillow's plug-ins meet damage with any kind of exception, struct.error among them
-        raise Refused(f"is damaged: {told(error)}", "Copy the file again") from error
-
-
-def raster_facts(data: bytes, max_pixels: int) -> ImageFacts:
-    """Return the facts that the header of a file tells, without decoding its pixels."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if data[:4] in tiff.MAGIC:
-            page = tiff.open_page(data, max_pixels)
-            return _tiff_facts(page)
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return _facts(data, image)
+        raise RefusedError(f"is damaged: {told(error)}", "Copy the file again") from error
 
 
 def _facts(data: bytes, image: Image.Image) -> ImageFacts:
@@ -117,7 +126,7 @@ def _png(data: bytes, image: Image.Image) -> SeenImage:
         alpha = None if clear is None else np.where(values == clear, np.uint16(0), np.uint16(65535))
     else:
         values, alpha = png.decode_deep(data, header)
-        facts = replace(facts, decoder=f"OpenCV {_opencv_version()}")
+        facts = replace(facts, decoder=opencv.NAME)
     return _deep(values, alpha, facts, orientation)
 
 
@@ -125,7 +134,7 @@ def _jpeg(data: bytes, image: Image.Image) -> SeenImage:
     header = jpeg.read_header(data)
     facts = replace(_facts(data, image), frames=int(getattr(image, "n_frames", 1)))
     if image.mode == "CMYK" and not header.adobe:
-        raise Refused(
+        raise RefusedError(
             "is a JPEG of four colours without Adobe's marker, so that nobody can tell whether it is a negative",
             "Convert it to 8-bit grey",
         )
@@ -175,7 +184,7 @@ def _tiff(data: bytes, max_pixels: int) -> SeenImage:
         notes = (EXTRA,) if page.alpha == 0 else ()
         if page.alpha == 0:
             alpha = None
-        facts = replace(facts, decoder="tifffile and OpenCV")
+        facts = replace(facts, decoder="tifffile" if page.compression in tiff.PLAIN else opencv.NAME)
         seen = _deep(values, alpha, facts, page.orientation, premultiplied=page.alpha == 1)
         seen = replace(seen, notes=(*seen.notes, *notes))
     else:
@@ -190,7 +199,7 @@ def _tiff(data: bytes, max_pixels: int) -> SeenImage:
 def _one_frame(image: Image.Image) -> None:
     frames = int(getattr(image, "n_frames", 1))
     if frames != 1:
-        raise Refused(
+        raise RefusedError(
             f"is animated, with {frames} frames; one image a file is expected", "Save one frame as a file of its own"
         )
 
@@ -214,7 +223,7 @@ def _shallow(image: Image.Image, facts: ImageFacts, orientation: int, *, turned:
         notes += [CMYK] if image.mode == "CMYK" else [EXTRA] if image.mode == "RGBX" else []
         pixels = np.array(image if image.mode == "L" else image.convert("L"), dtype=np.uint8)
     else:
-        raise Refused(f"has the colour mode {image.mode}, which is not read", "Convert it to 8-bit grey")
+        raise RefusedError(f"has the colour mode {image.mode}, which is not read", "Convert it to 8-bit grey")
     return _finish(pixels if turned else oriented(pixels, orientation), facts, orientation, notes)
 
 
@@ -235,7 +244,7 @@ def _on_black(image: Image.Image) -> tuple[GreyImage, float]:
 
 def _share(clear: int, size: int) -> float:
     if clear == size:
-        raise Refused("is fully transparent", "Export it without the alpha channel")
+        raise RefusedError("is fully transparent", "Export it without the alpha channel")
     return clear / size
 
 
@@ -251,7 +260,7 @@ def _deep(
     notes: list[str] = []
     if alpha is not None:
         if alpha.dtype.kind != "u":
-            raise Refused("has transparency of a kind that is not understood", "Convert it to 8-bit grey")
+            raise RefusedError("has transparency of a kind that is not understood", "Convert it to 8-bit grey")
         share = _share(int(np.count_nonzero(alpha == 0)), alpha.size)
         facts = replace(facts, transparent_share=share)
         notes += [TRANSPARENT] if share else []
@@ -284,12 +293,6 @@ def _finish(pixels: GreyImage, facts: ImageFacts, orientation: int, notes: list[
     if pixels.min() == pixels.max():
         notes.append(CONSTANT)
     return SeenImage(pixels=pixels, facts=facts, notes=tuple(notes))
-
-
-def _opencv_version() -> str:
-    import cv2
-
-    return str(cv2.__version__)
 
 
 _PARTS = {"PNG": _png, "JPEG": _jpeg, "MPO": _jpeg, "BMP": _other, "WEBP": _other}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.pixels.grey import Values
-from audit.pixels.limits import Refused
+from audit.pixels.limits import RefusedError
 
 CONVERT = "Convert it to an uncompressed DICOM file or to PNG with your viewer"
 _ALL = 1 << 16
@@ -55,19 +55,19 @@ def read_table(item: Any, descriptor: str, data: str, *, signed: bool, little: b
 
     Raises
     ------
-    Refused
+    RefusedError
         If the table contradicts its descriptor.
     """
     try:
         n, first, bits = (int(v) for v in item[descriptor].value)
         values = item[data].value
     except (KeyError, TypeError, ValueError) as error:
-        raise Refused("is a DICOM file with a look-up table that cannot be read", CONVERT) from error
+        raise RefusedError("is a DICOM file with a look-up table that cannot be read", CONVERT) from error
     n = n % _ALL or _ALL
     # The descriptor's type says nothing reliable of the sign; the pixels' own type does.
     first = (first & 0xFFFF) - (_ALL if signed and first & 0x8000 else 0)
     if not 8 <= bits <= 16:
-        raise Refused(f"is a DICOM file with a look-up table of {bits} bits", CONVERT)
+        raise RefusedError(f"is a DICOM file with a look-up table of {bits} bits", CONVERT)
     if isinstance(values, bytes):
         wide = bits > 8 if segmented else len(values) >= 2 * n
         order = "<u2" if little else ">u2"
@@ -76,10 +76,12 @@ def read_table(item: Any, descriptor: str, data: str, *, signed: bool, little: b
     if segmented:
         entries = _expand(entries.tolist(), n)
     if len(entries) < n:
-        raise Refused(f"is a DICOM file with a look-up table of {len(entries)} entries where {n} are declared", CONVERT)
+        raise RefusedError(
+            f"is a DICOM file with a look-up table of {len(entries)} entries where {n} are declared", CONVERT
+        )
     entries = entries[:n]
     if bits <= 8 and entries.max() > 255:
-        raise Refused("is a DICOM file with a look-up table whose entries exceed its bits", CONVERT)
+        raise RefusedError("is a DICOM file with a look-up table whose entries exceed its bits", CONVERT)
     return Table(first=first, bits=bits, entries=np.minimum(entries, (1 << bits) - 1))
 
 
@@ -98,7 +100,7 @@ def _expand(words: list[int], most: int) -> NDArray[np.int64]:
             start = found[-1]
             found.extend(np.rint(np.linspace(start, target, length + 1)[1:]).astype(int).tolist()[: most - len(found)])
             return at + 3
-        raise Refused("is a DICOM file with a palette whose segments are not understood", CONVERT)
+        raise RefusedError("is a DICOM file with a palette whose segments are not understood", CONVERT)
 
     try:
         at = 0
@@ -115,5 +117,5 @@ def _expand(words: list[int], most: int) -> NDArray[np.int64]:
             else:
                 at = one(at)
     except IndexError as error:
-        raise Refused("is a DICOM file with a palette whose segments are not understood", CONVERT) from error
+        raise RefusedError("is a DICOM file with a palette whose segments are not understood", CONVERT) from error
     return np.asarray(found, dtype=np.int64)

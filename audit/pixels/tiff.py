@@ -7,12 +7,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.pixels import jpeg
-from audit.pixels.limits import Refused, check_size, told
+from audit.pixels import jpeg, opencv
+from audit.pixels.limits import RefusedError, check_size, told
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _THUMBNAIL, _MASK = 1, 4
@@ -22,7 +21,7 @@ _PHOTOMETRIC = {0: "white is zero", 1: "black is zero", 2: "RGB", 3: "palette", 
 _FLOAT, _SIGNED, _UNSIGNED, _UNDEFINED = 3, 2, 1, 4
 _COMPRESSION = {1: "none", 5: "LZW", 7: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate"}
 # What tifffile unpacks without further packages.
-_PLAIN = {1, 8, 32773, 32946}
+PLAIN = {1, 8, 32773, 32946}
 _JPEG = 7
 _TABLES = 347
 _ORIENTATION = 274
@@ -78,30 +77,30 @@ def open_page(data: bytes, max_pixels: int) -> TiffPage:
 
     Raises
     ------
-    Refused
+    RefusedError
         If there are several pages that are no thumbnails, the image is too large, or its data are missing.
     """
     import tifffile  # with scikit-image's; a tenth of a second that most cohorts need not pay
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
-        pages = []
+        pages: list[Any] = []
         for page in tifffile.TiffFile(io.BytesIO(data)).pages:
             pages.append(page)
             if len(pages) > _MAX_PAGES:
                 break
         full = [i for i, page in enumerate(pages) if not int(page.subfiletype) & (_THUMBNAIL | _MASK)]
     except Exception as error:  # tifffile meets damage with a dozen kinds of exception
-        raise Refused(f"is damaged: {told(error)}", "Copy the file again") from error
+        raise RefusedError(f"is damaged: {told(error)}", "Copy the file again") from error
     if len(full) != 1:
-        raise Refused(
+        raise RefusedError(
             f"is a TIFF of {len(full) or len(pages)} pages; one image a file is expected",
             "Save the page that is the image as a file of its own",
         )
     try:
         found = _describe(full[0], len(pages), pages[full[0]])
     except Exception as error:  # tags of the wrong type or count
-        raise Refused(f"is damaged: {told(error)}", "Copy the file again") from error
+        raise RefusedError(f"is damaged: {told(error)}", "Copy the file again") from error
     check_size(found.width, found.height, max_pixels)
     _check_data(data, found)
     return found
@@ -111,7 +110,9 @@ def _describe(index: int, n_pages: int, page: Any) -> TiffPage:
     bits = page.bitspersample
     formats = page.tags.get(339)
     values = formats.value if formats is not None else _UNSIGNED
-    kinds = {_UNSIGNED if int(v) == _UNDEFINED else int(v) for v in (values if isinstance(values, tuple) else (values,))}
+    kinds = {
+        _UNSIGNED if int(v) == _UNDEFINED else int(v) for v in (values if isinstance(values, tuple) else (values,))
+    }
     extra = [int(v) for v in page.extrasamples]
     orientation = page.tags.get(_ORIENTATION)
     if isinstance(bits, tuple) or len(kinds) > 1:
@@ -138,12 +139,13 @@ def _check_data(data: bytes, found: TiffPage) -> None:
     offsets, counts = tuple(page.dataoffsets), tuple(page.databytecounts)
     expected = int(np.prod([int(n) for n in page.chunked], dtype=np.int64))
     there = len(offsets) == len(counts) == expected and all(
-        0 < offset < len(data) and 0 < count <= len(data) - offset for offset, count in zip(offsets, counts, strict=True)
+        0 < offset < len(data) and 0 < count <= len(data) - offset
+        for offset, count in zip(offsets, counts, strict=True)
     )
     if there and found.compression == 1:
         there = sum(counts) >= found.width * found.height * found.samples * found.depth // 8
     if not there:
-        raise Refused("is damaged: its TIFF data end before the picture does", "Copy the file again")
+        raise RefusedError("is damaged: its TIFF data end before the picture does", "Copy the file again")
     if found.compression == _JPEG:
         _check_jpeg(data, found, offsets, counts)
 
@@ -177,24 +179,24 @@ def decode_deep(data: bytes, found: TiffPage) -> tuple[NDArray[Any], NDArray[Any
 
     Raises
     ------
-    Refused
+    RefusedError
         If its kind is not known, or its data are damaged.
     """
     colours = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3}.get(found.photometric)
     kind = {_UNSIGNED: "u", _SIGNED: "i", _FLOAT: "f"}.get(found.sample_format)
     if colours is None or kind is None or found.samples - colours not in (0, 1) or found.depth not in (8, 16, 32, 64):
-        raise Refused(
+        raise RefusedError(
             f"is a TIFF of {found.name}, {found.samples} samples of {found.depth} bits, which is not read",
             "Convert it to 8-bit or 16-bit grey",
         )
-    if found.compression in _PLAIN:
+    if found.compression in PLAIN:
         try:
             values = np.asarray(found.page.asarray())
         except Exception as error:  # tifffile and zlib meet damage with a dozen kinds of exception
-            raise Refused(f"is damaged: {told(error)}", "Copy the file again") from error
+            raise RefusedError(f"is damaged: {told(error)}", "Copy the file again") from error
         values = np.moveaxis(values, 0, -1) if values.ndim == 3 and found.page.axes.startswith("S") else values
     else:
-        decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED) if found.index == 0 else None
+        decoded = opencv.decode(data) if found.index == 0 else None
         values = np.zeros(0) if decoded is None else np.asarray(decoded)
         values = values[:, :, [2, 1, 0, *range(3, found.samples)]] if values.ndim == 3 and colours == 3 else values
         if found.orientation != 1:
@@ -202,7 +204,7 @@ def decode_deep(data: bytes, found: TiffPage) -> tuple[NDArray[Any], NDArray[Any
     values = values.squeeze() if values.ndim > 2 and found.samples == 1 else values
     shape = (found.height, found.width) if found.samples == 1 else (found.height, found.width, found.samples)
     if values.shape != shape or values.dtype.kind != kind or values.dtype.itemsize * 8 != found.depth:
-        raise Refused(
+        raise RefusedError(
             f"is a TIFF of {found.name}, {found.samples} samples of {found.depth} bits, packed as {found.packed}, which is not "
             "read",
             "Save it without compression, or as 16-bit grey PNG",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from audit.errors import ImageError
 from audit.pixels.dicom import is_dicom, open_dataset, stored_values
-from audit.pixels.limits import MAX_PIXELS, Refused, named, read_image_bytes
+from audit.pixels.limits import MAX_PIXELS, image_errors, named, read_image_bytes
 from audit.pixels.planes import WITHIN_PIXELS, Plane, overlay_planes, places
 from audit.records import TextRegion
 
@@ -40,7 +40,7 @@ def overlay_regions(path: Path, shape: tuple[int, int]) -> tuple[TextRegion, ...
     data = read_image_bytes(path)
     if not is_dicom(data):
         return ()
-    try:
+    with image_errors(path):
         dataset = open_dataset(data, pixels=False)
         where = places(dataset)
         if not where:
@@ -50,8 +50,6 @@ def overlay_regions(path: Path, shape: tuple[int, int]) -> tuple[TextRegion, ...
             dataset = open_dataset(data, pixels=True)
             raw = stored_values(dataset, MAX_PIXELS).raw
         found = overlay_planes(dataset, raw)
-    except Refused as error:
-        raise ImageError(f"Image {named(path)} {error.reason}. {error.remedy}.") from error
     if found.damaged:
         raise ImageError(f"Overlay plane {found.damaged[0]}, in {named(path)}. Export the image without overlays.")
     return tuple(region for plane in found.planes for region in _regions(_placed(plane, shape), plane.label))
@@ -62,7 +60,9 @@ def _placed(plane: Plane, shape: tuple[int, int]) -> NDArray[np.uint8]:
     placed = np.zeros(shape, dtype=np.uint8)
     y0, x0 = max(0, plane.top), max(0, plane.left)
     if y0 < shape[0] and x0 < shape[1]:
-        part = plane.bits[y0 - plane.top : max(0, shape[0] - plane.top), x0 - plane.left : max(0, shape[1] - plane.left)]
+        part = plane.bits[
+            y0 - plane.top : max(0, shape[0] - plane.top), x0 - plane.left : max(0, shape[1] - plane.left)
+        ]
         placed[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]] = part > 0
     return placed
 
