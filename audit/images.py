@@ -13,7 +13,7 @@ from audit.errors import ImageError
 from audit.pixels.dicom import is_dicom
 from audit.pixels.facts import GreyImage, ImageFacts, SeenImage
 from audit.pixels.limits import MAX_PIXELS, image_errors, named, read_image_bytes
-from audit.pixels.raster import look_raster, raster_facts
+from audit.pixels.raster import look_raster
 
 __all__ = [
     "MAX_PIXELS",
@@ -21,7 +21,6 @@ __all__ = [
     "ImageFacts",
     "SeenImage",
     "decode_gray",
-    "header_facts",
     "jpeg_table",
     "look",
     "look_at",
@@ -50,23 +49,6 @@ def look_at(data: bytes, path: Path) -> SeenImage:
 
             return look_dicom(data, MAX_PIXELS)
         return look_raster(data, MAX_PIXELS)
-
-
-def header_facts(path: Path) -> ImageFacts:
-    """Return the facts that a file's header tells, without decoding its pixels.
-
-    Raises
-    ------
-    ImageError
-        If the file cannot be opened, or its header cannot be read.
-    """
-    data = read_image_bytes(path)
-    with image_errors(path):
-        if is_dicom(data):
-            from audit.pixels.dicom_grey import dicom_facts
-
-            return dicom_facts(data, MAX_PIXELS)
-        return raster_facts(data, MAX_PIXELS)
 
 
 def read_gray(path: Path) -> GreyImage:

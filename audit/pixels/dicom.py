@@ -188,6 +188,8 @@ def stored_values(dataset: Any, max_pixels: int) -> Stored:
     options: dict[str, Any] = {"raw": number(dataset, "SamplesPerPixel", 1) == 1, "index": 0}
     if plugin:
         options["decoding_plugin"] = plugin
+    else:
+        options["view_only"] = True  # no copy: nothing here writes into what was read
     try:
         decoded, properties = decoder.as_array(dataset, correct_unused_bits=False, **options)
         if header is not None and uid in (BASELINE, EXTENDED, *LOSSLESS):

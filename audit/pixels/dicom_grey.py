@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.pixels.decoders import compression_name
-from audit.pixels.dicom import CONVERT, Stored, check_header, number, open_dataset, stored_values, word
+from audit.pixels.dicom import CONVERT, Stored, number, open_dataset, stored_values, word
 from audit.pixels.facts import GreyImage, ImageFacts, SeenImage
 from audit.pixels.grey import Values, bands, luma, render, stretch, value_range
 from audit.pixels.limits import RefusedError, told
@@ -76,16 +76,6 @@ def look_dicom(data: bytes, max_pixels: int) -> SeenImage:
         notes.append(CONSTANT)
     overlays = tuple(f"{p.group:04x}: {p.where}" for p in planes.planes)
     return replace(seen, facts=replace(seen.facts, overlays=overlays), notes=tuple(notes))
-
-
-def dicom_facts(data: bytes, max_pixels: int) -> ImageFacts:
-    """Return the facts that the header of a file tells, without decoding its pixels."""
-    dataset = open_dataset(data, pixels=True)
-    check_header(dataset, max_pixels)
-    facts = _facts(dataset)
-    if facts.samples == 1:
-        facts = replace(facts, window=_interest(dataset, signed=facts.signed).says)
-    return facts
 
 
 def _facts(dataset: Any) -> ImageFacts:

@@ -50,21 +50,6 @@ def look_raster(data: bytes, max_pixels: int) -> SeenImage:
             return _PARTS[image.format or ""](data, image)
 
 
-def raster_facts(data: bytes, max_pixels: int) -> ImageFacts:
-    """Return the facts that the header of a file tells, without decoding its pixels.
-
-    Raises
-    ------
-    RefusedError
-        If the header is that of no known format, or damaged.
-    """
-    with _refusing(max_pixels):
-        if data[:4] in tiff.MAGIC:
-            return _tiff_facts(tiff.open_page(data, max_pixels))
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return _facts(data, image)
-
-
 @contextmanager
 def _refusing(max_pixels: int) -> Iterator[None]:
     """Turn whatever the libraries raise into a refusal."""
