@@ -23,6 +23,7 @@ PADDED = "Padding outside the image was left out of the range of grey levels and
 SEVERAL_WINDOWS = "The file offers several windows; the first was applied."
 TABLE_BEFORE_WINDOW = "The file offers a look-up table and a window; the table was applied."
 CONTRADICTING_PRESENTATION = "The presentation shape inverts an image of MONOCHROME2; it was inverted."
+SHUTTER = "A display shutter is declared; it was not applied, and what it would cover is in the picture."
 NARROW_PALETTE = "The palette declares 16 bits but holds values of 8; they were read as 8."
 _MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelIntensityRelationshipLUTSequence")
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
@@ -53,6 +54,8 @@ def look_dicom(data: bytes, max_pixels: int) -> SeenImage:
     """
     dataset = open_dataset(data, pixels=True)
     try:
+        if word(dataset, "PixelPresentation") in ("MIXED", "COLOR"):
+            raise RefusedError("is a DICOM file of grey levels and colours mixed, which is not read", CONVERT)
         stored = stored_values(dataset, max_pixels)
         facts = replace(_facts(dataset), depth=stored.bits, decoder=stored.plugin)
         if stored.photometric in ("MONOCHROME1", "MONOCHROME2"):
@@ -71,7 +74,7 @@ def look_dicom(data: bytes, max_pixels: int) -> SeenImage:
         raise
     except Exception as error:  # elements of the wrong type or count come up as a dozen kinds of exception
         raise RefusedError(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
-    notes = [*seen.notes, *planes.notes]
+    notes = [*seen.notes, *planes.notes, *([SHUTTER] if "ShutterShape" in dataset else [])]
     if seen.pixels.min() == seen.pixels.max():
         notes.append(CONSTANT)
     overlays = tuple(f"{p.group:04x}: {p.where}" for p in planes.planes)
@@ -94,20 +97,20 @@ def _facts(dataset: Any) -> ImageFacts:
 
 def _monochrome(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
     values = stored.values
-    signed = values.dtype.kind != "u"
+    integers = values.dtype.kind in "iu"
+    signed = values.dtype.kind == "i"
     modality = _modality(dataset, signed=signed)
-    # After a rescale or a table values are signed or not as they come, so that the next table's type follows the pixels'.
-    interest = _interest(dataset, signed=signed or (modality.says or "").startswith("slope"))
+    # What the modality step makes of the least and the greatest value that the stored bits can hold.
+    low, high = -(1 << stored.bits - 1) if signed else 0, (1 << stored.bits - int(signed)) - 1
+    ends = (0.0, modality.top) if modality.top is not None else modality.rule(np.array([low, high], dtype=np.float64))
+    interest = _interest(dataset, signed=min(ends) < 0)
     padding, padded = _padding(dataset, values)
     scaled = None
     if interest.says is not None:
         to_grey = _after(interest.rule, modality.rule)
-    elif stored.bits <= 8 and values.dtype.kind in "iu":
+    elif stored.bits <= 8 and integers:
         # Eight bits have an absolute meaning: the range is that of the type, never that of this image.
-        low, high = -(1 << stored.bits - 1) if signed else 0, (1 << stored.bits - int(signed)) - 1
-        ends = modality.rule(np.array([low, high], dtype=np.float64))
-        top = (0.0, modality.top) if modality.top is not None else (float(ends.min()), float(ends.max()))
-        scaled = (float(top[0]), float(top[1]))
+        scaled = (float(min(ends)), float(max(ends)))
         to_grey = _after(stretch(*scaled), modality.rule)
     else:
         scaled = value_range(values, modality.rule, padding)
@@ -284,8 +287,6 @@ def _padding(dataset: Any, values: NDArray[Any]) -> tuple[NDArray[np.bool_] | No
 
 def _palette(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
     """Apply a palette, then the luma of its colours."""
-    if word(dataset, "PixelPresentation") in ("MIXED", "COLOR"):
-        raise RefusedError("is a DICOM file of grey levels and colours mixed, which is not read", CONVERT)
     values = stored.values
     signed = values.dtype.kind == "i"
     segmented = "SegmentedRedPaletteColorLookupTableData" in dataset

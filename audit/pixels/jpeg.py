@@ -182,6 +182,8 @@ def check_whole(data: bytes, header: JpegHeader, decode: Callable[[bytes], Any],
     if header.frame > 0xC3:
         # Arithmetic coding leaves trailing zeros out, which the probe would replace; of JPEG-LS see `read_header`.
         return
-    probed = decode(data[: header.end] + _PROBE + data[header.end :])
+    # Before fill bytes too, of which the last would otherwise make a marker of the probe's first.
+    end = len(data[: header.end].rstrip(b"\xff"))
+    probed = decode(data[:end] + _PROBE + data[end:])
     if not np.array_equal(decoded, probed):
         raise cut()

@@ -86,36 +86,23 @@ def read_table(item: Any, descriptor: str, data: str, *, signed: bool, little: b
 
 
 def _expand(words: list[int], most: int) -> NDArray[np.int64]:
-    """Expand discrete, linear and indirect segments to at most `most` entries, so that no small table becomes a large one."""
-    segments: list[int] = []
+    """Expand discrete and linear segments to at most `most` entries, so that no small table becomes a large one.
+
+    Indirect segments are refused: the standard counts their offset in bytes, some writers and readers in entries.
+    """
     found: list[int] = []
-
-    def one(at: int) -> int:
-        opcode, length = words[at], words[at + 1]
-        if opcode == 0:
-            found.extend(words[at + 2 : at + 2 + length][: most - len(found)])
-            return at + 2 + length
-        if opcode == 1:
-            target = words[at + 2]
-            start = found[-1]
-            found.extend(np.rint(np.linspace(start, target, length + 1)[1:]).astype(int).tolist()[: most - len(found)])
-            return at + 3
-        raise RefusedError("is a DICOM file with a palette whose segments are not understood", CONVERT)
-
+    at = 0
     try:
-        at = 0
-        while at < len(words) and len(found) < most:
-            segments.append(at)
-            if words[at] == 2:
-                count, offset = words[at + 1], words[at + 2] | words[at + 3] << 16
-                inner = offset
-                for _ in range(count):
-                    if len(found) >= most:
-                        break
-                    inner = one(inner)
-                at += 4
+        while at + 1 < len(words) and len(found) < most:
+            opcode, length = words[at], words[at + 1]
+            if opcode == 0:
+                found.extend(words[at + 2 : at + 2 + length])
+                at += 2 + length
+            elif opcode == 1 and found:
+                found.extend(np.rint(np.linspace(found[-1], words[at + 2], length + 1)[1:]).astype(int).tolist())
+                at += 3
             else:
-                at = one(at)
+                raise RefusedError("is a DICOM file with a palette whose segments are not understood", CONVERT)
     except IndexError as error:
         raise RefusedError("is a DICOM file with a palette whose segments are not understood", CONVERT) from error
     return np.asarray(found, dtype=np.int64)
