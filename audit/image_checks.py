@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,7 +12,6 @@ from audit.errors import CohortError, ImageError
 from audit.images import ImageFacts, look_at, pixel_hash, read_mask
 from audit.pixels.limits import read_image_bytes
 from audit.records import Record
-from audit.words import shown_string
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +41,7 @@ def check_images(records: Iterable[Record], on_bad_image: Literal["fail", "skip"
         If an image cannot be read, and such images are not to be skipped.
     """
     found = CheckedImages(records=[], hashes={}, shapes={}, facts={}, bad=[], notes=[])
-    noted: defaultdict[str, list[str]] = defaultdict(list)
+    noted: Counter[str] = Counter()
     for record in records:
         try:
             data = read_image_bytes(record.path)
@@ -58,10 +57,9 @@ def check_images(records: Iterable[Record], on_bad_image: Literal["fail", "skip"
         found.shapes[record.id] = (seen.pixels.shape[0], seen.pixels.shape[1])
         found.facts[record.id] = seen.facts
         found.records.append(record)
-        for note in seen.notes:
-            noted[note].append(record.id)
-    for note, ids in sorted(noted.items()):
-        found.notes.append(f"{len(ids)} image{'' if len(ids) == 1 else 's'} (first: {shown_string(ids[0])!r}): {note}")
+        noted.update(seen.notes)
+    # Counts alone: which images they are, `audit look` says, and no run folder has to name them.
+    found.notes.extend(f"{n} image{'' if n == 1 else 's'}: {note}" for note, n in sorted(noted.items()))
     return found
 
 
