@@ -13,6 +13,7 @@ import typer
 
 from audit.cli_audit import plan_command, run_command
 from audit.cli_baseline import baseline_app
+from audit.cli_look import look_command
 from audit.cli_runs import diff_command, export_command, gate_command, report_command, verify_command
 from audit.cli_text import text_app
 from audit.cli_training import curves_command, data_app, demo_command, import_command, train_command
@@ -35,6 +36,7 @@ for name, command in (
     ("plan", plan_command),
     ("train", train_command),
     ("import", import_command),
+    ("look", look_command),
     ("demo", demo_command),
     ("report", report_command),
     ("export", export_command),

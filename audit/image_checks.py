@@ -3,40 +3,64 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from audit.errors import CohortError, ImageError
-from audit.images import decode_gray, pixel_hash, read_mask
+from audit.images import ImageFacts, look_at, pixel_hash, read_mask
+from audit.pixels.limits import read_image_bytes
 from audit.records import Record
 
 
-def check_images(
-    records: Iterable[Record], on_bad_image: Literal["fail", "skip"]
-) -> tuple[list[Record], dict[str, tuple[str, str]], dict[str, tuple[int, int]], list[str]]:
-    """Decode every image once; return the good records, (bytes hash, pixel hash) and shapes by id, and the messages."""
-    good: list[Record] = []
-    hashes: dict[str, tuple[str, str]] = {}
-    shapes: dict[str, tuple[int, int]] = {}
-    bad: list[str] = []
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedImages:
+    """What decoding every image of a cohort once has shown."""
+
+    records: list[Record]
+    """Records whose image can be read."""
+    hashes: dict[str, tuple[str, str]]
+    """Record id -> SHA-256 of the file's bytes and of its grey pixels."""
+    shapes: dict[str, tuple[int, int]]
+    """Record id -> height and width."""
+    facts: dict[str, ImageFacts]
+    """Record id -> what its grey levels were made from."""
+    bad: list[str]
+    """Why images cannot be read."""
+    notes: list[str]
+    """What the reader has to say of others, one sentence a kind, counted."""
+
+
+def check_images(records: Iterable[Record], on_bad_image: Literal["fail", "skip"]) -> CheckedImages:
+    """Decode every image once.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read, and such images are not to be skipped.
+    """
+    found = CheckedImages(records=[], hashes={}, shapes={}, facts={}, bad=[], notes=[])
+    noted: Counter[str] = Counter()
     for record in records:
         try:
-            data = _read_bytes(record.path)
-            image = decode_gray(data, record.path)
+            data = read_image_bytes(record.path)
+            seen = look_at(data, record.path)
         except ImageError as error:
             if on_bad_image == "fail":
                 raise ImageError(
                     f"{error} Or leave unreadable images out, counted, with --on-bad-image skip."
                 ) from error
-            bad.append(str(error))
+            found.bad.append(str(error))
             continue
-        hashes[record.id] = (hashlib.sha256(data).hexdigest(), pixel_hash(image))
-        shapes[record.id] = (image.shape[0], image.shape[1])
-        good.append(record)
-    return good, hashes, shapes, bad
+        found.hashes[record.id] = (hashlib.sha256(data).hexdigest(), pixel_hash(seen.pixels))
+        found.shapes[record.id] = (seen.pixels.shape[0], seen.pixels.shape[1])
+        found.facts[record.id] = seen.facts
+        found.records.append(record)
+        noted.update(seen.notes)
+    # Counts alone: which images they are, `audit look` says, and no run folder has to name them.
+    found.notes.extend(f"{n} image{'' if n == 1 else 's'}: {note}" for note, n in sorted(noted.items()))
+    return found
 
 
 def check_masks(
@@ -56,15 +80,6 @@ def check_masks(
                 record = replace(record, lung_mask=None)
         kept.append(record)
     return kept, digest.hexdigest(), bad
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ImageError(f"Image {path} does not exist. Check the manifest's path column.") from error
-    except OSError as error:
-        raise ImageError(f"Image {path} cannot be opened: {error.strerror}.") from error
 
 
 def duplicate_notes(records: Iterable[Record], hashes: dict[str, tuple[str, str]]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
+from audit.encodings import encoding_notes
 from audit.errors import CohortError, UnknownNameError, UsageError
 from audit.image_checks import check_images, check_masks, duplicate_notes
 from audit.records import Cohort, Record
@@ -85,11 +86,13 @@ def load_cohort(
             raise CohortError(f"Manifest {manifest} has no record of split {split!r}.")
     if before_images is not None:
         before_images(records)
-    records, hashes, shapes, bad = check_images(records, on_bad_image)
-    if bad:
-        left_out["unreadable image"] = len(bad)
-    records, masks_hash, bad_masks = check_masks(records, shapes)
-    notes = [*(f"Left out: {message}" for message in bad), *duplicate_notes(records, hashes)]
+    checked = check_images(records, on_bad_image)
+    if checked.bad:
+        left_out["unreadable image"] = len(checked.bad)
+    hashes = checked.hashes
+    records, masks_hash, bad_masks = check_masks(checked.records, checked.shapes)
+    notes = [*(f"Left out: {message}" for message in checked.bad), *duplicate_notes(records, hashes), *checked.notes]
+    notes += encoding_notes(records, checked.facts)
     if bad_masks:
         notes.append(f"{len(bad_masks)} lung masks cannot be used, and count as missing. The first: {bad_masks[0]}")
     if all(r.patient == r.id for r in records):

@@ -87,6 +87,7 @@ def doctor() -> int:
     cv2 = util.find_spec("cv2") is not None
     lines.append((cv2, "opencv is there" if cv2 else "opencv is missing: pip install opencv-python-headless"))
     lines.append(_weights_line())
+    lines += _decoder_lines()
     lines.append(
         (os.access(".", os.W_OK), f"the working folder can be written, {shutil.disk_usage('.').free / 1e9:.0f} GB free")
     )
@@ -102,6 +103,20 @@ def doctor() -> int:
     for fine, line in lines:
         sys.stdout.write(f"{'ok  ' if fine else 'LACK'}  {line}\n")
     return 0 if all(fine for fine, _ in lines) else 4
+
+
+def _decoder_lines() -> list[tuple[bool, str]]:
+    """Name the decoders of packed DICOM; one that is missing is no fault, for most cohorts need none."""
+    from audit.pixels.decoders import installed
+
+    there, missing = installed()
+    by_plugin: dict[str, list[str]] = {}
+    for name, plugin in there.items():
+        by_plugin.setdefault(plugin, []).append(name)
+    lines = [f"DICOM decoder {plugin}: {'; '.join(names)}" for plugin, names in sorted(by_plugin.items())]
+    if missing:
+        lines.append(f"no DICOM decoder for {'; '.join(missing)}: pip install 'imageaudit[dicom]' if your images need one")
+    return [(True, line) for line in lines]
 
 
 def _weights_line() -> tuple[bool, str]:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import ImageError
+from audit.pixels.dicom import is_dicom, open_dataset, stored_values
+from audit.pixels.limits import MAX_PIXELS, image_errors, named, read_image_bytes
+from audit.pixels.planes import WITHIN_PIXELS, Plane, overlay_planes, places
 from audit.records import TextRegion
 
 NAME = "dicom-overlay"
-_MAGIC_AT = 128
-_GROUPS = range(0x6000, 0x601F, 2)
 # Letters closer than this share of the long side are one string.
 _GAP_SHARE = 0.012
 
 
 def overlay_regions(path: Path, shape: tuple[int, int]) -> tuple[TextRegion, ...]:
     """Find what the overlay planes of a DICOM file print (PS3.3 C.9.2); nothing for any other file.
+
+    Planes in elements of their own and planes in unused bits of the pixels are read alike. Of a plane that is declared but
+    not in the file, the reader of pixels warns.
 
     Parameters
     ----------
@@ -35,36 +37,34 @@ def overlay_regions(path: Path, shape: tuple[int, int]) -> tuple[TextRegion, ...
     ImageError
         If a plane is damaged.
     """
-    with path.open("rb") as file:
-        file.seek(_MAGIC_AT)
-        if file.read(4) != b"DICM":
+    data = read_image_bytes(path)
+    if not is_dicom(data):
+        return ()
+    with image_errors(path):
+        dataset = open_dataset(data, pixels=False)
+        where = places(dataset)
+        if not where:
             return ()
-    import pydicom
+        raw = None
+        if WITHIN_PIXELS in where.values():
+            dataset = open_dataset(data, pixels=True)
+            raw = stored_values(dataset, MAX_PIXELS).raw
+        found = overlay_planes(dataset, raw)
+    if found.damaged:
+        raise ImageError(f"Overlay plane {found.damaged[0]}, in {named(path)}. Export the image without overlays.")
+    return tuple(region for plane in found.planes for region in _regions(_placed(plane, shape), plane.label))
 
-    dataset: Any = pydicom.dcmread(path, stop_before_pixels=True)
-    found: list[TextRegion] = []
-    for group in _GROUPS:
-        if (group, 0x3000) in dataset:
-            label = str(dataset[group, 0x1500].value) if (group, 0x1500) in dataset else ""
-            found += _regions(_plane(dataset, group, path, shape), label)
-    return tuple(found)
 
-
-def _plane(dataset: Any, group: int, path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
+def _placed(plane: Plane, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Return one plane (h, w) in the image's own pixels, 1 where it prints."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a plane with a few bytes of padding is read all the same
-            bits = np.asarray(dataset.overlay_array(group), dtype=np.uint8)
-        bits = bits[0] if bits.ndim == 3 else bits
-        top, left = (int(v) - 1 for v in dataset.get((group, 0x0050)).value)
-    except Exception as error:  # pydicom raises a dozen kinds; each means the same to the user
-        raise ImageError(f"Overlay plane {group:04x} of {path} cannot be read: {error}.") from error
-    plane = np.zeros(shape, dtype=np.uint8)
-    y0, x0 = max(0, top), max(0, left)
-    part = bits[y0 - top : shape[0] - top, x0 - left : shape[1] - left]
-    plane[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]] = part > 0
-    return plane
+    placed = np.zeros(shape, dtype=np.uint8)
+    y0, x0 = max(0, plane.top), max(0, plane.left)
+    if y0 < shape[0] and x0 < shape[1]:
+        part = plane.bits[
+            y0 - plane.top : max(0, shape[0] - plane.top), x0 - plane.left : max(0, shape[1] - plane.left)
+        ]
+        placed[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]] = part > 0
+    return placed
 
 
 def _regions(plane: NDArray[np.uint8], label: str) -> list[TextRegion]:

@@ -1,0 +1,21 @@
+"""`audit look` on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def look_command(
+    images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write each picture to, as 8-bit PNG.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON list on standard output, and nothing else.")
+    ] = False,
+) -> None:
+    """Show what the audit sees of an image, and the facts in the file that it used."""
+    from audit.commands import look
+
+    raise typer.Exit(look.look(images, out=out, as_json=as_json))

@@ -1,0 +1,112 @@
+"""`audit look`: what the audit sees of an image, and what in the file made it so."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from audit import images as reader
+from audit.errors import ImageError
+from audit.files import write_atomically
+from audit.images import GreyImage, ImageFacts
+from audit.pixels.limits import named
+from audit.results import plain
+
+_REFUSED = 4
+_LONGEST_NAME = 80
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """One image of the command's answer."""
+
+    path: str
+    """The path as it was given."""
+    height: int | None
+    """Rows; None if the image was refused."""
+    width: int | None
+    """Columns; None if the image was refused."""
+    facts: ImageFacts | dict[str, Any]
+    """What the grey levels were made from; empty if the image was refused."""
+    notes: tuple[str, ...]
+    """What a reader should know."""
+    png: str | None
+    """The picture that was written; None without --out, or if the image was refused."""
+    error: str | None
+    """Why the image was refused; None if it was read."""
+
+
+def look(images: Sequence[Path], *, out: Path | None, as_json: bool) -> int:
+    """Print what is seen of each image; return 4 if any was refused, else 0."""
+    taken: set[str] = set()
+    found = []
+    for path in images:
+        seen = _look(path, out, taken)
+        found.append(seen)
+        if not as_json:
+            _print(path, seen)
+    if as_json:
+        # ASCII, so that no name of a file reaches a terminal as anything but its escapes.
+        sys.stdout.write(json.dumps(plain(found), indent=2, allow_nan=False, ensure_ascii=True) + "\n")
+    return _REFUSED if any(seen.error is not None for seen in found) else 0
+
+
+def _look(path: Path, out: Path | None, taken: set[str]) -> Look:
+    try:
+        seen = reader.look(path)
+    except ImageError as error:
+        return Look(path=str(path), height=None, width=None, facts={}, notes=(), png=None, error=str(error))
+    target = None if out is None else out / _name(path, taken)
+    if target is not None:
+        write_atomically(target, _png(seen.pixels))
+    return Look(
+        path=str(path),
+        height=seen.pixels.shape[0],
+        width=seen.pixels.shape[1],
+        facts=seen.facts,
+        notes=seen.notes,
+        png=None if target is None else str(target),
+        error=None,
+    )
+
+
+def _name(path: Path, taken: set[str]) -> str:
+    """Choose a name that no image of this call has, and that no image itself is likely to have."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name)[:_LONGEST_NAME].strip("-") or "image"
+    name, number = f"{stem}.seen.png", 2
+    while name.casefold() in taken:
+        name, number = f"{stem}-{number}.seen.png", number + 1
+    taken.add(name.casefold())
+    return name
+
+
+def _png(pixels: GreyImage) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _print(path: Path, seen: Look) -> None:
+    if seen.error is not None:
+        sys.stderr.write(f"audit: {seen.error}\n")
+        return
+    lines = [f"{named(path)}: {seen.width} x {seen.height} pixels"]
+    for name, value in plain(seen.facts).items():
+        if value not in (None, [], False):
+            shown = " to ".join(f"{v:g}" for v in value) if name in ("scaled_from", "padding") else value
+            shown = (
+                ", ".join(shown) if isinstance(shown, list) else f"{shown:.3f}" if isinstance(shown, float) else shown
+            )
+            lines.append(f"  {name.replace('_', ' '):<28}{shown}")
+    lines += [f"  note: {note}" for note in seen.notes]
+    if seen.png is not None:
+        lines.append(f"  picture: {named(Path(seen.png))}")
+    sys.stdout.write("\n".join(lines) + "\n")
