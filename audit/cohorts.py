@@ -124,9 +124,16 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
         if wanted == "all" and known.splits:
             notes.append(f"No labelled image is of the test split by {known.where}: every labelled image was audited.")
     if known.by_name:
-        notes.append("Which images trained the network was told by their names alone: the bundle does not hold their pixels.")
+        notes.append(
+            "Which images trained the network was told by their names alone: the bundle does not hold their pixels."
+        )
     if wanted == "all":
-        return {r.id for r in labelled}, "every labelled record", _seen_in_training(cohort, bundle, labelled, known), notes
+        return (
+            {r.id for r in labelled},
+            "every labelled record",
+            _seen_in_training(cohort, bundle, labelled, known),
+            notes,
+        )
     if not known.splits:
         raise _no_split(wanted)
     chosen = [r for r in labelled if known.splits.get(r.id) == wanted]

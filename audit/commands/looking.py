@@ -115,7 +115,9 @@ def _decoder_lines() -> list[tuple[bool, str]]:
         by_plugin.setdefault(plugin, []).append(name)
     lines = [f"DICOM decoder {plugin}: {'; '.join(names)}" for plugin, names in sorted(by_plugin.items())]
     if missing:
-        lines.append(f"no DICOM decoder for {'; '.join(missing)}: pip install 'imageaudit[dicom]' if your images need one")
+        lines.append(
+            f"no DICOM decoder for {'; '.join(missing)}: pip install 'imageaudit[dicom]' if your images need one"
+        )
     return [(True, line) for line in lines]
 
 
