@@ -10,14 +10,14 @@ from audit.config import Settings
 from audit.errors import CohortError, UsageError
 from audit.manifests import check_on_bad_image, load_cohort
 from audit.models.bundle import Bundle
-from audit.records import Cohort, Record
+from audit.records import SPLIT_TOLD_BY, AuditedSplit, Cohort, Record, SplitTeller
 
 _LEARNT = ("train", "validation")
 
 
 def audited_cohort(
     bundle: Bundle, settings: Settings, *, before_images: Callable[[Sequence[Record]], None] | None = None
-) -> tuple[Cohort, str]:
+) -> tuple[Cohort, AuditedSplit]:
     """Load the labelled records to audit.
 
     Without a manifest, the one that the bundle was trained on is read again. Its test split is told by
@@ -35,8 +35,8 @@ def audited_cohort(
 
     Returns
     -------
-    tuple of (Cohort, str)
-        Records sorted by id, all labelled; and how the split was chosen, in words.
+    tuple of (Cohort, AuditedSplit)
+        Records sorted by id, all labelled; and how the split was chosen.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def audited_cohort(
     chosen, how, n_seen, notes = _choose(cohort, bundle, settings)
     if not chosen:
         raise CohortError(
-            f"No labelled record of {manifest} is left to audit ({how}). Give --split all, or correct the manifest."
+            f"No labelled record of {manifest} is left to audit ({how.words}). Give --split all, or correct the manifest."
         )
     left_out = dict(cohort.left_out)
     kept = tuple(sorted((r for r in cohort.records if r.id in chosen), key=lambda r: r.id))
@@ -106,7 +106,7 @@ def _manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...]
     return bundle.folder / recorded, ignored
 
 
-def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str], str, int, list[str]]:
+def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str], AuditedSplit, int, list[str]]:
     """Return the ids to audit, how they were chosen, how many of them trained the model, and what else to know of it."""
     labelled = cohort.labelled()
     known = _known_splits(cohort, bundle, labelled)
@@ -117,12 +117,14 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
     if wanted == "auto" and known.by_pixels:
         # New images are as good as those of the test split; what was learnt from is not.
         left = [r for r in labelled if known.splits.get(r.id) not in _LEARNT]
-        how = "every labelled record" if len(left) == len(labelled) else f"not learnt from, by {known.where}"
-        return {r.id for r in left}, how, 0, []
+        name = "all" if len(left) == len(labelled) else "unlearnt"
+        return {r.id for r in left}, AuditedSplit(name=name, told_by=known.told_by), 0, []
     if wanted == "auto":
         wanted = "test" if "test" in known.splits.values() else "all"
         if wanted == "all" and known.splits:
-            notes.append(f"No labelled image is of the test split by {known.where}: every labelled image was audited.")
+            notes.append(
+                f"No labelled image is of the test split by {SPLIT_TOLD_BY[known.told_by]}: every labelled image was audited."
+            )
     if known.by_name:
         notes.append(
             "Which images trained the network was told by their names alone: the bundle does not hold their pixels."
@@ -130,7 +132,7 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
     if wanted == "all":
         return (
             {r.id for r in labelled},
-            "every labelled record",
+            AuditedSplit(name="all", told_by=known.told_by),
             _seen_in_training(cohort, bundle, labelled, known),
             notes,
         )
@@ -139,7 +141,7 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
     chosen = [r for r in labelled if known.splits.get(r.id) == wanted]
     # The split asked for is taken at its word, whatever the bundle says of it.
     seen = len(chosen) if wanted in _LEARNT else _seen_in_training(cohort, bundle, chosen, known)
-    return {r.id for r in chosen}, f"{wanted}, by {known.where}", seen, notes
+    return {r.id for r in chosen}, AuditedSplit(name=wanted, told_by=known.told_by), seen, notes
 
 
 def _no_split(wanted: str) -> UsageError:
@@ -154,8 +156,8 @@ class _Known:
 
     splits: Mapping[str, str]
     """Record id -> split, of those whose split is known."""
-    where: str = ""
-    """Who knows it, in words."""
+    told_by: SplitTeller = "nobody"
+    """Who knows it."""
     own: bool = False
     """Is the cohort the one that the bundle was trained on?"""
     by_pixels: bool = False
@@ -171,23 +173,23 @@ def _known_splits(cohort: Cohort, bundle: Bundle, labelled: Sequence[Record]) ->
     column = {r.id: r.split for r in labelled if r.split is not None}
     own = bool(bundle.splits) and bundle.provenance.get("cohort_hash") == cohort.content_hash
     if column:
-        return _Known(splits=column, where="the manifest's split column", own=own)
+        return _Known(splits=column, told_by="manifest", own=own)
     if own:
-        return _Known(splits=bundle.splits, where="the split that the bundle was trained with", own=True)
+        return _Known(splits=bundle.splits, told_by="bundle", own=True)
     if bundle.seen:
         recognised = {r.id: bundle.seen[cohort.pixels[r.id]] for r in labelled if cohort.pixels[r.id] in bundle.seen}
         if recognised:
-            return _Known(splits=recognised, where="pixels that the bundle remembers", by_pixels=True)
+            return _Known(splits=recognised, told_by="pixels", by_pixels=True)
         return _Known(splits={})
     named = {r.id: bundle.splits[r.id] for r in labelled if r.id in bundle.splits}
     if len(named) == len(labelled) and named and "cohort_hash" not in bundle.provenance:
-        return _Known(splits=named, where="the names that the bundle was trained with", by_name=True)
+        return _Known(splits=named, told_by="names", by_name=True)
     doubt = (
         f"{len(named)} of {len(labelled)} images have names that bundle {bundle.name} holds in its splits, but the bundle has "
         "neither their pixels nor the hash of this data, so whether it learnt from them is not known. Give --split all to "
         "audit every image, or add a split column to the manifest."
     )
-    return _Known(splits=named, where="names alone", by_name=True, doubt=doubt) if named else _Known(splits={})
+    return _Known(splits=named, told_by="names", by_name=True, doubt=doubt) if named else _Known(splits={})
 
 
 def _seen_in_training(cohort: Cohort, bundle: Bundle, chosen: Sequence[Record], known: _Known) -> int:

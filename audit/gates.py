@@ -14,6 +14,8 @@ from typing import Literal
 from audit.gate_correction import Claim, widen_by_holm
 from audit.gate_matches import Compare, Match, match_rules
 from audit.gate_rules import Correction, GateConfig, Rule
+from audit.metrics import figure_in_words, is_change
+from audit.numbers import bracketed, compact, counted, number, signed_bracketed
 from audit.results import Effect, GateResult, Status, Verdict
 from audit.statistics.measures import CONTROL_MEASURE, FALLS, ONE_SIDED
 from audit.statistics.power import power_sentence
@@ -91,7 +93,7 @@ def _incomplete(failed: Sequence[Effect]) -> Verdict:
             level="error",
             status="incomplete",
             rule=f"control-{e.condition}",
-            reason=f"A control must change nothing, but {e.condition} moved a class probability by {e.estimate:.3g}.",
+            reason=f"A control must change nothing, but {e.condition} moved a class probability by {compact(e.estimate or 0.0, 3)}.",
         )
         for e in failed
     )
@@ -99,7 +101,7 @@ def _incomplete(failed: Sequence[Effect]) -> Verdict:
     others = f" ({len(failed)} controls failed)" if len(failed) > 1 else ""
     summary = (
         f"The audit could not be completed: the control {worst.condition}, which must change nothing, moved a class probability "
-        f"by {worst.estimate:.3g}{others}. No effect of this run can be trusted. Check that the network is deterministic "
+        f"by {compact(worst.estimate or 0.0, 3)}{others}. No effect of this run can be trusted. Check that the network is deterministic "
         "and that the control's perturbation leaves the image unchanged, then run the audit again."
     )
     return Verdict(status="incomplete", summary=summary, gates=gates)
@@ -162,11 +164,10 @@ def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult
     if match.why_not:
         why = f"Not comparable: {match.why_not}."
     beyond = f" beyond {effect.placebo}" if effect.placebo is not None else ""
-    change = ", change from the baseline" if rule.against == "baseline" else ""
     return GateResult(
         id=match.name,
         metric=rule.metric,
-        where=f"{effect.condition}{beyond}, {shown_string(effect.group)}{change}",
+        where=f"{effect.condition}{beyond}, {shown_string(effect.group)}",
         operator=rule.operator,
         expected=rule.limit,
         actual=effect.estimate,
@@ -178,6 +179,8 @@ def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult
         reason=why if match.why_not else f"{why} {rule.reason}".strip(),
         rule=rule.id,
         undecided=rule.inconclusive or config.inconclusive,
+        against=rule.against,
+        figure=figure_in_words(rule.metric, effect.condition) if rule.against == "limit" else "",
     )
 
 
@@ -193,14 +196,11 @@ def _deciding(places: Sequence[GateResult]) -> GateResult:
             return -math.inf
         return place.actual - place.expected if place.operator == "<=" else place.expected - place.actual
 
-    counts = ", ".join(
-        f"{len(found)} {word}"
-        for found, word in zip(of.values(), ("beyond", "undecided", "within"), strict=True)
-        if found
-    )
+    counts = ", ".join(f"{len(found)} {status}" for status, found in of.items() if found)
     furthest = max(worst, key=beyond)
     return replace(
-        furthest, reason=f"{furthest.where}: {furthest.reason} It is the furthest of {len(places)} places: {counts}."
+        furthest,
+        reason=f"{furthest.where}: {furthest.reason} The most extreme of {len(places)} places: {counts}.",
     )
 
 
@@ -210,33 +210,31 @@ def _compare(
     if effect.estimate is None:
         return "inconclusive", f"There is nothing to judge ({effect.method})."
     if effect.n_images < min_images:
-        return "inconclusive", f"Only {effect.n_images} images; the gate asks for at least {min_images}."
+        return "inconclusive", f"Only {counted(effect.n_images, 'image')}; the gate asks for at least {min_images}."
     below = rule.operator == "<="
-    side = "at most" if below else "at least"
+    limit, beyond = _limit_in_words(rule)
     if _is_exact(rule):
         holds = effect.estimate <= rule.limit if below else effect.estimate >= rule.limit
-        words = (
-            f"{rule.metric} is {effect.estimate:.3g} on these images, {'' if holds else 'not '}{side} {rule.limit:g}."
-        )
-        return ("pass" if holds else "fail"), words
+        found = f"{_subject(rule, effect)}{compact(effect.estimate, 3)}"
+        return ("pass" if holds else "fail"), f"{found} on these images {'is within' if holds else beyond} {limit}."
     low, high = effect.low, effect.high
     if low is None or high is None or sure is None:
         return "inconclusive", f"There is no interval ({effect.method})."
-    found = f"{effect.estimate:.3f} [{low:.3f}, {high:.3f}]"
-    limit = f"the limit of {rule.limit:g}"
+    written = signed_bracketed if rule.against == "baseline" else bracketed
+    found = f"{_subject(rule, effect)}{written(effect.estimate, low, high)}"
     if (sure[0] > rule.limit) if below else (sure[1] < rule.limit):
-        return rule.if_exceeded, f"{found} {'exceeds' if below else 'is below'} {limit}."
+        return rule.if_exceeded, f"{found} {beyond} {limit}."
     within = (high <= rule.limit) if below else (low >= rule.limit)
     counter = _counterpart(rule, effect)
     if within and counter is not None and ((high < counter) if below else (low > counter)):
         return "inconclusive", (
             f"{found}: the placebo {effect.placebo} disturbs the network more than the edit, which can hide what the edit shows, so "
-            "this is no evidence that the limit is kept. Judge by an edit with another fill, such as text-mask-inpaint."
+            "this is no evidence that the limit is kept. Judge by an edit with another fill."
         )
     if within and counter is not None and ((low < counter) if below else (high > counter)):
         return "inconclusive", (
-            f"{found} is within {limit}, but includes {counter:g}: the placebo {effect.placebo} may disturb the network more than the "
-            f"edit.{_needed(rule, effect, sure, counter)}"
+            f"{found} is within {limit}, but includes {compact(counter)}: the placebo {effect.placebo} may disturb the network more "
+            f"than the edit.{_needed(rule, effect, sure, counter)}"
         )
     if within and effect.classes_absent:
         missing = ", ".join(shown_string(name) for name in effect.classes_absent)
@@ -248,10 +246,28 @@ def _compare(
         return "pass", f"{found} is within {limit}."
     if (low > rule.limit) if below else (high < rule.limit):
         return "inconclusive", (
-            f"{found} {'exceeds' if below else 'is below'} {limit}, but not after correction for multiple comparisons "
-            f"({sure[0]:.3f} to {sure[1]:.3f}).{_needed(rule, effect, sure, counter)}"
+            f"{found} {beyond} {limit}, but not after correction for multiple comparisons "
+            f"({number(sure[0])} to {number(sure[1])}).{_needed(rule, effect, sure, counter)}"
         )
     return "inconclusive", f"{found} includes {limit}.{_needed(rule, effect, sure, counter)}"
+
+
+def _subject(rule: Rule, effect: Effect) -> str:
+    """Name what is held against the limit where the numbers alone could be taken for the metric itself."""
+    figure = figure_in_words(rule.metric, effect.condition)
+    if rule.against == "baseline":
+        return f"Change in {figure.removeprefix('change in ')} since the baseline: "
+    return f"{figure[:1].upper()}{figure[1:]} " if _is_exact(rule) or is_change(rule.metric, effect.condition) else ""
+
+
+def _limit_in_words(rule: Rule) -> tuple[str, str]:
+    """Return the limit, and the verb for what lies on its wrong side; a limit on a fall is told as the size of the fall."""
+    if rule.against == "baseline":
+        return (
+            f"the limit of {compact(abs(rule.limit))} on its {'rise' if rule.operator == '<=' else 'fall'}",
+            "exceeds",
+        )
+    return f"the limit of {compact(rule.limit)}", "exceeds" if rule.operator == "<=" else "is below"
 
 
 def _counterpart(rule: Rule, effect: Effect) -> float | None:
@@ -284,17 +300,17 @@ def _needed(rule: Rule, effect: Effect, sure: Limits, counter: float | None) -> 
     )
     if needed is None:
         return " The estimate lies on the limit: no number of patients would decide."
-    return f" About {needed} patients would decide ({effect.n_patients} now)."
+    return f" About {counted(needed, 'patient')} would decide ({effect.n_patients} now)."
 
 
 def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effect], *, by_interval: bool) -> str:
     if status == "not gated":
-        return "Not gated: " + ("the rules are warnings only." if gates else "no rule was given.")
+        return "The rules are warnings only." if gates else "No rule was given."
     errors = [g for g in gates if g.level == "error"]
     failed = [g.id for g in errors if g.status == "fail"]
     parts = []
     if failed:
-        parts.append(f"{len(failed)} of {len(errors)} rules failed ({', '.join(failed)})")
+        parts.append(f"{len(failed)} of {counted(len(errors), 'rule')} failed ({', '.join(failed)})")
     fates = {"block": "", "fail": ", which counts as a failure", "pass": ", which is let through"}
     for policy, fate in fates.items():
         undecided = [g.id for g in errors if g.status == "inconclusive" and g.undecided == policy]
@@ -303,4 +319,5 @@ def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effe
     if not parts:
         held = f"all {len(errors)} rules hold" if len(errors) > 1 else "the only rule holds"
         parts.append(f"{held}{', shown by the whole interval' if by_interval else ''}")
-    return f"{status.capitalize()}: {'; '.join(parts)}. {power_sentence(effects)}".strip()
+    said = "; ".join(parts)
+    return f"{said[:1].upper()}{said[1:]}. {power_sentence(effects)}".strip()

@@ -10,6 +10,7 @@ from typing import Literal
 
 from audit.errors import CohortError, ImageError
 from audit.images import ImageFacts, look_at, pixel_hash, read_mask
+from audit.numbers import counted
 from audit.pixels.limits import read_image_bytes
 from audit.records import Record
 
@@ -105,5 +106,6 @@ def duplicate_notes(records: Iterable[Record], hashes: dict[str, tuple[str, str]
         return []
     extra = sum(len(group) - 1 for group in groups)
     return [
-        f"{extra} images are pixel-identical copies of another record (first: {groups[0][0].id!r} and {groups[0][1].id!r})."
+        f"{counted(extra, 'image is a pixel-identical copy', 'images are pixel-identical copies')} of another record (first: "
+        f"{groups[0][0].id!r} and {groups[0][1].id!r})."
     ]

@@ -14,6 +14,7 @@ import pandas as pd
 from audit.encodings import encoding_notes
 from audit.errors import CohortError, UnknownNameError, UsageError
 from audit.image_checks import check_images, check_masks, duplicate_notes
+from audit.numbers import counted
 from audit.records import Cohort, Record
 from audit.tables import check_size, read_flat_table
 
@@ -77,8 +78,8 @@ def load_cohort(
     overlaps = _patients_in_two_splits(records)
     if overlaps:
         raise CohortError(
-            f"{len(overlaps)} patients of {manifest} stand in more than one split, first {overlaps[0]!r}. A split must "
-            "keep a patient's images together, or test accuracy measures memory. Correct the split column."
+            f"{counted(len(overlaps), 'patient')} of {manifest} {'is' if len(overlaps) == 1 else 'are'} in more than one split, first "
+            f"{overlaps[0]!r}. A split must keep a patient's images together, or test accuracy measures memory. Correct the split column."
         )
     if split is not None:
         records = [r for r in records if r.split == split]
@@ -200,7 +201,7 @@ def _check_ids(manifest: Path, records: Iterable[Record]) -> None:
     twice = [name for name, count in Counter(r.id for r in records).items() if count > 1]
     if twice:
         raise CohortError(
-            f"Manifest {manifest} has {len(twice)} ids more than once, first {twice[0]!r}. Ids must be unique: "
+            f"Manifest {manifest} has {counted(len(twice), 'id')} more than once, first {twice[0]!r}. Ids must be unique: "
             "remove the extra rows or add an id column."
         )
 
@@ -217,7 +218,7 @@ def _apply_vocabulary(
     if classes is not None:
         wrong = sorted(set(found) - set(classes) - set(ignore_labels))
         if wrong:
-            counts = ", ".join(f"{name!r} ({found[name]} images)" for name in wrong)
+            counts = ", ".join(f"{name!r} ({counted(found[name], 'image')})" for name in wrong)
             raise CohortError(
                 f"Manifest {manifest} has labels outside the classes {', '.join(classes)}: {counts}. Correct them, or "
                 f"leave them out with {' '.join(f'--ignore-label {name}' for name in wrong)}."

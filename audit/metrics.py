@@ -19,8 +19,8 @@ class Metric:
     """Which way a network should lie; of a change from clean near 0, or the way that the measure itself should go."""
 
 
-_SHARE = "share, 0 to 1; of a change -1 to 1"
-_PROBABILITY = "probability, -1 to 1"
+_SHARE = "share, 0 to 1; of a change −1 to 1"
+_PROBABILITY = "probability, −1 to 1"
 
 METRICS: Mapping[str, Metric] = {
     "accuracy": Metric(words="share of images that are classified correctly", unit=_SHARE, better="higher"),
@@ -67,7 +67,7 @@ METRICS: Mapping[str, Metric] = {
         better="lower",
     ),
     "shortcut_sensitivity": Metric(
-        words="total variation under the edit minus the same under its placebo, from -1 to 1",
+        words="total variation under the edit minus the same under its placebo, from −1 to 1",
         unit=_PROBABILITY,
         better="lower",
     ),
@@ -78,16 +78,34 @@ METRICS: Mapping[str, Metric] = {
     ),
     "sufficiency": Metric(
         words="probability of the true class when only what is suspected is kept, minus the same for as much of the film "
-        "from elsewhere, from -1 to 1",
+        "from elsewhere, from −1 to 1",
         unit=_PROBABILITY,
         better="lower",
     ),
     "accuracy_over_source": Metric(
         words="accuracy minus the accuracy of always naming the most frequent class of the image's source",
-        unit="share, -1 to 1",
+        unit="share, −1 to 1",
         better="higher",
     ),
     "max_abs_probability_change": Metric(
         words="largest change of any class probability in any image", unit="probability, 0 to 1", better="lower"
     ),
 }
+
+_AS_CHANGE = frozenset(
+    {
+        "accuracy", "balanced_accuracy", "recall", "auc", "macro_auc", "nll", "brier", "ece", "margin", "margin_sd",
+    }
+)  # fmt: skip
+"""Measures of a network as it is: under a condition their change from the unedited images is told."""
+
+
+def is_change(metric: str, condition: str) -> bool:
+    """Say whether an effect's figure is the change of its metric from the unedited images, not the metric itself."""
+    return condition != "clean" and metric in _AS_CHANGE
+
+
+def figure_in_words(metric: str, condition: str) -> str:
+    """Name the figure that an effect tells: `accuracy` of the unedited images, `change in accuracy` under any condition."""
+    name = metric.replace("_", " ")
+    return f"change in {name}" if is_change(metric, condition) else name

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from audit.conditions import Suite
 from audit.config import Settings
 from audit.provenance import tool_version
-from audit.records import Cohort
+from audit.records import AuditedSplit, Cohort
+from audit.relevance.presets import about_method
 from audit.results import plain, to_json
+from audit.statistics.measures import DECLARED, DRAWS, EXPLORATORY
 
 if TYPE_CHECKING:  # a plan's hash is asked for where nothing is predicted: torch takes seconds to import
     from audit.models.bundle import Bundle
@@ -54,14 +56,24 @@ def make_plan(
     bundle: Bundle,
     task: Task,
     cohort: Cohort,
-    split: str,
+    split: AuditedSplit,
     suite: Suite,
     detector: TextDetector,
     settings: Settings,
     tolerances: Mapping[str, float],
     impossible: Mapping[str, str],
+    start_signs: Mapping[str, float],
 ) -> dict[str, Any]:
     """Write down everything that decides the results.
+
+    Parameters
+    ----------
+    bundle, cohort, split, suite, detector, settings, tolerances
+        What is audited, and how.
+    impossible : mapping
+        Condition -> what the cohort lacks for it.
+    start_signs : mapping
+        Class -> sign of its output where relevance starts; empty for the winning output.
 
     Returns
     -------
@@ -85,7 +97,9 @@ def make_plan(
             "content_hash": cohort.content_hash,
             "masks_hash": cohort.masks_hash,
             "records_hash": hashlib.sha256(to_json([r.id for r in cohort.records]).encode()).hexdigest(),
-            "split": split,
+            "split": split.words,
+            "split_name": split.name,
+            "split_told_by": split.told_by,
             "n_images": len(cohort.records),
             "n_seen_in_training": cohort.n_seen,
             "n_patients": len({r.patient for r in cohort.records}),
@@ -117,14 +131,23 @@ def make_plan(
             ],
         },
         "detector": {"name": detector.name, "version": detector.version, "config": detector.config()},
+        "finder": {"about": detector.about, "parts": [list(part) for part in detector.parts]},
         "relevance": {
             "preset": settings.relevance_preset,
+            "about": about_method(settings.relevance_preset),
             "start": settings.relevance_start,
+            "start_signs": start_signs,
             "n_placebo": N_RELEVANCE_PLACEBOS,
             "max_images": settings.relevance_images,
         },
         "seed": settings.seed,
-        "statistics": {"resamples": settings.resamples, "level": settings.level},
+        "statistics": {
+            "resamples": settings.resamples,
+            "level": settings.level,
+            "declared": DECLARED,
+            "declared_draws": DRAWS,
+            "exploratory": EXPLORATORY,
+        },
         "tolerances": dict(tolerances),
         "recall": dict(settings.recall),
         "packages": package_versions(),

@@ -77,7 +77,7 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
         check_baseline(Path(rules.baseline))
     bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
     task = audited_task(bundle.name, bundle.task, settings.task)
-    check_relevance(settings.relevance_preset, settings.relevance_start, bundle.classes)
+    start_signs = check_relevance(settings.relevance_preset, settings.relevance_start, bundle.classes)
     recall = read_recall(settings.recall, bundle.classes)
     for folder in writes_to:
         check_writable(folder)
@@ -105,5 +105,5 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
             impossible=impossible,
             groups=group_names(cohort.labelled()),
         ),
-        plan=make_plan(bundle, task, cohort, split, suite, detector, settings, tolerances, impossible),
+        plan=make_plan(bundle, task, cohort, split, suite, detector, settings, tolerances, impossible, start_signs),
     )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 Polygon = tuple[tuple[float, float], ...]
 
@@ -112,3 +113,31 @@ class TextRegion:
             x1=min(w, self.x1 + pad_px),
             y1=min(h, self.y1 + pad_px),
         )
+
+
+SplitTeller = Literal["manifest", "bundle", "pixels", "names", "nobody"]
+SPLIT_TOLD_BY: Mapping[SplitTeller, str] = {
+    "manifest": "the manifest's split column",
+    "bundle": "the split that the bundle was trained with",
+    "pixels": "pixels that the bundle remembers",
+    "names": "the names that the bundle was trained with",
+    "nobody": "nobody",
+}
+"""Who tells the split of a record, in words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditedSplit:
+    """Which records of a cohort are audited, and who says so."""
+
+    name: str
+    """test, train or validation; unlearnt for all but those that trained the network; all for every labelled record."""
+    told_by: SplitTeller
+    """Who tells the split of a record."""
+
+    @property
+    def words(self) -> str:
+        """The choice in words."""
+        if self.name == "all":
+            return "every labelled record"
+        return f"{'not learnt from' if self.name == 'unlearnt' else self.name}, by {SPLIT_TOLD_BY[self.told_by]}"

@@ -13,10 +13,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.numbers import compact
+
 SCHEMA_VERSION = 1
 
 EffectVerdict = Literal["sensitive", "robust", "bounded", "reversed", "inconclusive", "void", "descriptive"]
 """See `audit.statistics.verdicts`; void: a control failed, so nothing is concluded."""
+IntervalKind = Literal["none", "exact", "range", "score", "student", "gaussian", "bootstrap"]
+"""How an interval was made: exact, of a figure that nothing is inferred from; range, all that the measure can be; a score interval on
+effective counts; Student's t over patients; the Gaussian limit of the bootstrap; the percentile bootstrap over patients."""
 EffectFamily = Literal["declared", "exploratory", "none"]
 Status = Literal["pass", "fail", "inconclusive", "not comparable", "incomplete", "not gated"]
 """Of a run; incomplete: a control changed something, so the audit cannot be trusted and nothing else of it counts."""
@@ -74,11 +79,12 @@ class Effect:
     placebo: str | None
     """The condition whose effect was subtracted; None for a raw effect."""
     measure: str
-    """accuracy, balanced_accuracy, margin, flip_rate, harm, total_variation or shortcut_sensitivity."""
+    """One of `audit.metrics.METRICS`."""
     group: str
     """`all`; `column=value` for a subgroup; `word=STRING` for the films on which it was read."""
     estimate: float | None
-    """Edit minus clean (minus placebo minus clean); None where it is undefined."""
+    """For `clean` the measure itself; for a condition its change from clean; with a placebo that change minus the placebo's.
+    None where it is undefined."""
     low: float | None
     """Lower end of the interval."""
     high: float | None
@@ -94,24 +100,27 @@ class Effect:
     discordant: int
     """Images whose prediction changed under the edit (or its placebo)."""
     p: float | None
-    """Two-sided p of no effect; None for descriptive entries."""
+    """Two-sided p of no effect; None where none is tested."""
     p_adjusted: float | None
-    """The same after Holm over the run's declared family; None outside the family."""
+    """The same, corrected for multiple comparisons as `family` says; None where none is tested."""
     tolerance: float | None
-    """The largest effect that counts as small; None for descriptive entries."""
+    """The largest effect that counts as small; None for entries that are not judged."""
     verdict: EffectVerdict
     """sensitive, robust, bounded, reversed, inconclusive, void, or descriptive where nothing is judged."""
     minimum_detectable: float | None
     """The smallest true effect that 80 % of repetitions would find: of a judged effect, call sensitive; of others, tell from 0."""
     family: EffectFamily = "none"
-    """declared: `p_adjusted` and the simultaneous interval hold over all declared entries of the run; exploratory:
-    `p_adjusted` bounds the false discovery rate over all exploratory ones; none: not tested."""
+    """declared: `p_adjusted` (step-down max-T of Westfall and Young) and the simultaneous interval hold over all declared entries of
+    the run; exploratory: `p_adjusted` bounds the false discovery rate over all exploratory ones (Benjamini-Hochberg); none: not
+    tested."""
     simultaneous_low: float | None = None
     """Lower end of the interval that covers together with those of all other declared entries; None outside the family."""
     simultaneous_high: float | None = None
     """Upper end of the same."""
     patients_to_decide: int | None = None
     """For an inconclusive entry, about how many patients would decide it at this estimate; None where no number would."""
+    interval_kind: IntervalKind = "none"
+    """How the interval was made; `method` says why. none where there is no estimate."""
     classes_absent: tuple[str, ...] = ()
     """Classes that have images, but none that the condition could be applied to: an entry over all images is silent on them."""
 
@@ -236,6 +245,19 @@ class GateResult:
     """Id of the rule in the configuration; a rule for several conditions gives a result for each."""
     undecided: Policy = "block"
     """What it does to the run's status where it is inconclusive and of level error: block, fail, or pass (let through)."""
+    against: Literal["limit", "baseline"] = "limit"
+    """What `expected` bounds: limit, the figure itself; baseline, its change since the baseline, of which `actual` is the estimate."""
+    figure: str = ""
+    """The figure in words where it is not the metric itself: "change in accuracy" under an edit."""
+
+    @property
+    def requirement(self) -> str:
+        """What must be so, in words: which figure is bounded, and by what."""
+        figure = self.figure or self.metric.replace("_", " ")
+        if self.against == "baseline":
+            way = "rise" if self.operator == "<=" else "fall"
+            return f"{way} in {figure} since the baseline at most {compact(abs(self.expected))}"
+        return f"{figure} at {'most' if self.operator == '<=' else 'least'} {compact(self.expected)}"
 
     @property
     def weight(self) -> Weight:
@@ -263,7 +285,7 @@ class Verdict:
     status: Status
     """Over all error-level gates; `not gated` where none was asked for; `incomplete` where a control failed."""
     summary: str
-    """One sentence in words, never "no problems found"."""
+    """What the rules gave, in words, without the status: it stands beside it. Never "no problems found"."""
     gates: tuple[GateResult, ...]
     """Every gate; of an incomplete run the controls that failed, and nothing else."""
     tested: tuple[str, ...] = ()

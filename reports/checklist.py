@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from audit.statistics.power import power_sentence
+from reports.methods import read_facts
 from reports.runfolder import RunView
 
 State = Literal["filled", "partly", "needs a person"]
+_NOBODY = "no run can know it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +23,10 @@ class Item:
     """What is asked."""
     state: State
     """How far the run answers."""
-    where: str
-    """Section of the report, or what is left to say."""
+    places: tuple[tuple[str, str], ...] = ()
+    """(id, name) of the parts of the report that answer it: each is there, and says it."""
+    left: str = ""
+    """What is left to say; empty where nothing is."""
 
 
 def checklist(run: RunView) -> list[Item]:
@@ -30,81 +35,134 @@ def checklist(run: RunView) -> list[Item]:
     Topics are paraphrased, and grouped where a guideline splits them further; it is an aid to fill the
     guidelines' own forms, and does not replace them.
     """
-    columns = {e.group.split("=")[0] for e in run.effects if "=" in e.group and not e.group.endswith("=unknown")}
-    told = run.plan["model"].get("training", {}).get("provenance")
-    calibrated = any(e.measure in ("ece", "brier") for e in run.effects)
-    demographics = columns & {"sex", "age"}
-    rows: list[tuple[str, str, State, str]] = [
-        ("CLAIM 2024", "What the model is for, and how it would be used", "needs a person", "no run can know it"),
-        (
+    return [*_claim(run), *_tripod(run), *_annex(run)]
+
+
+def _claim(run: RunView) -> list[Item]:
+    told = bool(run.plan["model"].get("training", {}).get("provenance"))
+    return [
+        _open("CLAIM 2024", "What the model is for, and how it would be used"),
+        _partly(
             "CLAIM 2024",
             "Where images come from, and which were left out",
-            "partly",
-            "Header, Provenance; add dates and sites",
+            (("header", "Header"), ("limits", "Deviations")),
+            "add dates and sites",
         ),
-        (
-            "CLAIM 2024",
-            "How the reference standard was made",
-            "needs a person",
-            "labels are taken from the manifest as they are",
-        ),
-        ("CLAIM 2024", "How data were split, and at which level", "filled", "Methods"),
-        (
-            "CLAIM 2024",
-            "Model, its initial weights and its training",
-            "filled" if told else "needs a person",
-            "Training",
-        ),
-        ("CLAIM 2024", "Performance with its uncertainty", "filled", "Verdict, Groups"),
-        ("CLAIM 2024", "Robustness and failure cases", "filled", "Effects, Images"),
-        (
+        _open("CLAIM 2024", "How the reference standard was made", "labels are taken from the manifest as they are"),
+        _split(run),
+        _filled("CLAIM 2024", "Model, its initial weights and its training", ("training", "Training"))
+        if told
+        else _open("CLAIM 2024", "Model, its initial weights and its training", "the bundle does not tell"),
+        _filled("CLAIM 2024", "Performance with its uncertainty", ("sources", "Sources"), ("groups", "Groups")),
+        _filled("CLAIM 2024", "Robustness and failure cases", ("effects", "Effects"), ("examples", "Images")),
+        _filled(
             "CLAIM 2024",
             "How predictions are explained, and whether explanations were checked",
-            "filled" if run.relevance else "needs a person",
-            "Relevance, Controls",
-        ),
-        (
+            ("methods-relevance", "Methods, Relevance"),
+            ("relevance", "Relevance"),
+            ("controls", "Controls"),
+        )
+        if run.relevance
+        else _open(
             "CLAIM 2024",
-            "Test on data from elsewhere",
-            "partly" if "source" in columns else "needs a person",
-            "Groups by source; say which sources trained the model",
+            "How predictions are explained, and whether explanations were checked",
+            "no relevance was measured",
         ),
-        (
+        _partly(
+            "CLAIM 2024", "Test on data from elsewhere", (("groups", "Groups"),), "say which sources trained the model"
+        )
+        if "source" in _columns(run)
+        else _open("CLAIM 2024", "Test on data from elsewhere", "the manifest names no source"),
+    ]
+
+
+def _tripod(run: RunView) -> list[Item]:
+    demographics = _columns(run) & {"sex", "age"}
+    absent = "the manifest has neither sex nor age"
+    power = power_sentence(run.effects)
+    return [
+        _partly("TRIPOD+AI", "Who the participants are", (("groups", "Groups"),), "add how they were recruited")
+        if demographics
+        else _open("TRIPOD+AI", "Who the participants are", absent),
+        _filled(
             "TRIPOD+AI",
-            "Who the participants are",
-            "partly" if demographics else "needs a person",
-            "Groups; add how they were recruited",
-        ),
-        ("TRIPOD+AI", "Sample size and what it can show", "filled", "Verdict: smallest detectable effect"),
-        (
+            "Sample size and what it can show",
+            ("methods-images", "Methods, Images"),
+            ("verdict", "Verdict, power"),
+        )
+        if power
+        else _open("TRIPOD+AI", "Sample size and what it can show", "no effect was judged"),
+        _partly("TRIPOD+AI", "Fairness: performance by group", (("groups", "Groups"),), "say which groups matter")
+        if demographics
+        else _open("TRIPOD+AI", "Fairness: performance by group", absent),
+        _partly(
             "TRIPOD+AI",
-            "Fairness: performance by group",
-            "partly" if demographics else "needs a person",
-            "Groups" if demographics else "the manifest has neither sex nor age",
+            "Calibration",
+            (("effects", "Effects, every estimate (ece, brier)"),),
+            "add a calibration plot",
+        )
+        if any(e.measure in ("ece", "brier") for e in run.effects)
+        else _open("TRIPOD+AI", "Calibration", "not measured"),
+        _partly(
+            "TRIPOD+AI",
+            "Availability of code, data and model",
+            (("provenance", "Provenance"),),
+            "add where they can be had",
         ),
-        ("TRIPOD+AI", "Calibration", "partly" if calibrated else "needs a person", "Effects: every estimate"),
-        ("TRIPOD+AI", "Availability of code, data and model", "partly", "Provenance; add where they can be had"),
-        ("TRIPOD+AI", "Registration, protocol, funding, interests", "needs a person", "no run can know it"),
-        (
+        _open("TRIPOD+AI", "Registration, protocol, funding, interests"),
+    ]
+
+
+def _annex(run: RunView) -> list[Item]:
+    return [
+        _partly("Annex IV", "Intended purpose, provider, version", (("header", "Header"),), "add purpose and provider"),
+        _partly(
             "Annex IV",
-            "Intended purpose, provider, version",
-            "partly",
-            "Header: version and digest; a person adds the rest",
+            "Data sheets: origin, selection, labelling",
+            (("header", "Header"), ("methods-images", "Methods, Images")),
+            "add labelling",
         ),
-        ("Annex IV", "Data sheets: origin, selection, labelling", "partly", "Header, Methods; add labelling"),
-        (
+        _filled(
             "Annex IV",
             "Accuracy, robustness, and their limits by group",
-            "filled",
-            "Verdict, Effects, Groups, Limitations",
+            ("verdict", "Verdict"),
+            ("effects", "Effects"),
+            ("groups", "Groups"),
+            ("limits", "Limits"),
         ),
-        (
-            "Annex IV",
-            "Test logs and reports, dated and signed",
-            "filled" if run.signoff else "partly",
-            "Provenance, Sign-off",
+        _filled(
+            "Annex IV", "Test logs and reports, dated and signed", ("provenance", "Provenance"), ("signoff", "Sign-off")
+        )
+        if run.signoff
+        else _partly(
+            "Annex IV", "Test logs and reports, dated and signed", (("provenance", "Provenance"),), "sign the review"
         ),
-        ("Annex IV", "Human oversight", "needs a person", "measures around the model are not seen here"),
-        ("Annex IV", "Risk management and monitoring after release", "needs a person", "no run can know it"),
+        _open("Annex IV", "Human oversight", "measures around the model are not seen here"),
+        _open("Annex IV", "Risk management and monitoring after release"),
     ]
-    return [Item(guideline=g, topic=t, state=s, where=w) for g, t, s, w in rows]
+
+
+def _split(run: RunView) -> Item:
+    facts = read_facts(run)
+    topic, place = "How data were split, and at which level", ("methods-images", "Methods, Images")
+    if facts.split_told_by == "manifest":
+        return _filled("CLAIM 2024", topic, place)
+    if facts.split_told_by != "nobody":
+        return _partly("CLAIM 2024", topic, (place,), "say whether the training kept patients apart")
+    return _partly("CLAIM 2024", topic, (place,), "no split is recorded: say which images trained the model")
+
+
+def _columns(run: RunView) -> set[str]:
+    return {e.group.split("=")[0] for e in run.effects if "=" in e.group and not e.group.endswith("=unknown")}
+
+
+def _filled(guideline: str, topic: str, *places: tuple[str, str]) -> Item:
+    return Item(guideline=guideline, topic=topic, state="filled", places=places)
+
+
+def _partly(guideline: str, topic: str, places: tuple[tuple[str, str], ...], left: str) -> Item:
+    return Item(guideline=guideline, topic=topic, state="partly", places=places, left=left)
+
+
+def _open(guideline: str, topic: str, left: str = _NOBODY) -> Item:
+    return Item(guideline=guideline, topic=topic, state="needs a person", left=left)

@@ -12,7 +12,9 @@ from audit.errors import ModelError
 from audit.files import write_atomically
 from reports.html import environment, frame
 from reports.paper import PaperNetwork, paper_network
+from reports.phases import read_phases
 from reports.training import Matrix, own_matrix, paper_matrix
+from reports.words import number
 
 WIDTH_PX, HEIGHT_PX = 760, 380
 _LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 60, 90, 16, 48
@@ -34,7 +36,7 @@ class Network:
     hours: float | None
     """Of the last step."""
     epochs: tuple[int, ...]
-    """Last epoch of every phase."""
+    """Epoch of every phase's best network."""
     accuracies: tuple[float, ...]
     """Test accuracy of every phase's best network."""
     test: Mapping[str, Any]
@@ -93,7 +95,10 @@ def _read(folder: Path) -> Network:
     """Read the story of one bundle; weights are not needed for it."""
     try:
         document = read_json(folder / "model.json")
-        ends = document["metrics"]["curves"]["phases"]
+        ends = [(p.best_epoch, p.accuracy) for p in read_phases(document["metrics"])]
+        told = [(epoch, accuracy) for epoch, accuracy in ends if epoch is not None and accuracy is not None]
+        if not told or len(told) < len(ends):
+            raise ValueError("no best epoch and test accuracy for each phase")
         story = document["provenance"]
         hours = story.get("hours")
         own = own_matrix(document["metrics"], str(document["name"]))
@@ -103,8 +108,8 @@ def _read(folder: Path) -> Network:
             architecture=str(document["architecture"]),
             start=str(story.get("starting_weights", "not said")),
             hours=float(hours) if hours is not None else None,
-            epochs=tuple(int(end["epoch"]) for end in ends),
-            accuracies=tuple(float(end["found"]["accuracy"]) for end in ends),
+            epochs=tuple(epoch for epoch, _ in told),
+            accuracies=tuple(accuracy for _, accuracy in told),
             test=dict(document["metrics"]["test"]),
             matrices=tuple(m for m in (own, paper_matrix(paper, own)) if m is not None),
             paper=paper,
@@ -120,7 +125,7 @@ def _lines(
     networks: Sequence[Network],
 ) -> tuple[list[Line], list[tuple[float, str]], list[tuple[float, str]]]:
     """Lay out the figure: epochs to the right, test accuracy upwards to 1."""
-    last = max(epoch for n in networks for epoch in n.epochs)
+    last = max(epoch for n in networks for epoch in n.epochs) or 1
     lowest = min(a for n in networks for a in n.accuracies)
     floor = max(0.0, int(lowest * 20 - 1) / 20)
 
@@ -139,6 +144,6 @@ def _lines(
         lines.append(Line(name=network.name, points=points, dashes=_DASHES[index % len(_DASHES)], label_y=label))
     step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2) if (1 - floor) / s <= 8)
     count = round((1 - floor) / step)
-    y_ticks = [(y(1 - k * step), f"{1 - k * step:.2f}") for k in range(count + 1) if 1 - k * step >= floor - 1e-9]
+    y_ticks = [(y(1 - k * step), number(1 - k * step, 2)) for k in range(count + 1) if 1 - k * step >= floor - 1e-9]
     x_ticks = [(x(e), str(e)) for e in sorted({0, *(e for n in networks for e in n.epochs)})]
     return lines, x_ticks, y_ticks

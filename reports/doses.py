@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from audit.metrics import figure_in_words
+from audit.numbers import compact
 from audit.results import Effect
-from reports.runfolder import RunView
+from reports.runfolder import HEADLINES, RunView
 from reports.words import number
 
 WIDTH_PX, HEIGHT_PX = 240, 170
@@ -55,12 +57,28 @@ def dose_curves(run: RunView) -> list[DoseCurve]:
         dose = condition["dose"]
         if dose is None:
             continue
-        measure = "shortcut_sensitivity" if condition["role"] == "edit" else "accuracy"
-        effect = run.find(condition["name"], measure, controlled=condition["placebo"] is not None)
+        controlled = condition["placebo"] is not None
+        measure = _measure(condition["role"], controlled=controlled)
+        effect = run.find(condition["name"], measure, controlled=controlled)
         if effect is not None and effect.estimate is not None and effect.low is not None and effect.high is not None:
             ladders.setdefault(dose["ladder"], []).append((float(dose["value"]), effect))
             parameters[dose["ladder"]] = str(dose["parameter"])
     return [_curve(name, parameters[name], rungs) for name, rungs in ladders.items() if len(rungs) > 1]
+
+
+def _measure(role: str, *, controlled: bool) -> str:
+    """Return what sums up a rung: of an edit how far it moves the probabilities, of a stress what it costs."""
+    if controlled and role in HEADLINES:
+        return HEADLINES[role]
+    return "total_variation" if role in HEADLINES else "accuracy"
+
+
+def _in_words(effect: Effect) -> str:
+    """Name what is drawn upwards, and whether it is a difference from the placebo."""
+    if effect.measure in HEADLINES.values():
+        return f"{effect.measure.replace('_', ' ')}, compared with the placebo of the same dose"
+    what = figure_in_words(effect.measure, effect.condition)
+    return f"{what}, compared with the {'placebo of the same dose' if effect.placebo else 'unedited image'}"
 
 
 def _curve(name: str, parameter: str, rungs: Sequence[tuple[float, Effect]]) -> DoseCurve:
@@ -80,14 +98,14 @@ def _curve(name: str, parameter: str, rungs: Sequence[tuple[float, Effect]]) -> 
     return DoseCurve(
         name=name,
         axis=parameter,
-        measure="beyond the placebo" if rungs[0][1].placebo else "accuracy against clean",
+        measure=_in_words(rungs[0][1]),
         rungs=tuple(
             Rung(
                 x=round(_LEFT_PX + (i + 0.5) * step_px, 1),
                 y=y(effect.estimate),
                 low=y(effect.low),
                 high=y(effect.high),
-                text=f"{dose:g}",
+                text=compact(dose),
             )
             for i, (dose, effect) in enumerate(rungs)
         ),

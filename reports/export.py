@@ -9,6 +9,7 @@ import unicodedata
 import uuid
 from typing import Any
 
+from audit.numbers import counted
 from audit.results import Effect, to_json
 from reports.groups import told_effects
 from reports.headline import headline
@@ -48,8 +49,8 @@ def model_card(run: RunView) -> str:
         "",
         "## Evaluation",
         "",
-        f"{plan['data']['n_images']} images of {plan['data']['n_patients']} patients of {_inert(plan['data']['name'])} "
-        f"({plan['data']['content_hash'][:12]}). Accuracy {estimate(run.find('clean', 'accuracy'))}.",
+        f"{counted(plan['data']['n_images'], 'image')} of {counted(plan['data']['n_patients'], 'patient')} of "
+        f"{_inert(plan['data']['name'])} ({plan['data']['content_hash'][:12]}). Accuracy {estimate(run.find('clean', 'accuracy'))}.",
         "",
         f"{_inert(headline(run))} {_inert(reach(run))}",
         "",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from audit.numbers import compact
 from audit.results import Effect
 from audit.statistics.measures import ONE_SIDED
 from reports.words import estimate, number
@@ -137,9 +138,15 @@ def effect_forest(
     )
 
 
-def accuracy_dots(effects: Sequence[Effect]) -> Dots:
-    """Draw the clean accuracy of every group."""
-    rows = [(e.group.replace("=", ": "), estimate(e), e.estimate, e.low, e.high, "plain") for e in effects]
+def accuracy_dots(effects: Sequence[Effect], min_patients: int) -> Dots:
+    """Draw the clean accuracy of every group; those of fewer patients than `min_patients` grey."""
+    rows = [
+        (
+            e.group.replace("=", ": "), estimate(e), e.estimate, e.low, e.high,
+            "few" if e.n_patients < min_patients else "plain",
+        )
+        for e in effects
+    ]  # fmt: skip
     return dots("Accuracy by group, with its interval", "accuracy or recall", rows, [0.0, 1.0], [], None)
 
 
@@ -248,7 +255,7 @@ def tick_digits(values: Sequence[float]) -> int:
 
 def tick_text(value: float) -> str:
     """Write a tick without the zeros that say nothing."""
-    return f"{round(value, 6):g}".replace("-", "−")
+    return compact(round(value, 6))
 
 
 def nice_step(span: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from audit.numbers import bracketed, signed_bracketed
 from audit.results import GateResult, Verdict
 from audit.rule_lines import RuleLine
 
@@ -46,8 +47,7 @@ def step_summary(verdict: Verdict, model: str) -> str:
         Name of the network.
     """
     rows = [
-        f"| {_cell(g.id)} | {_cell(g.where)} | {g.metric} {_cell(g.operator)} {g.expected:g} | {_figures(g)} | {g.n_images} "
-        f"| {g.outcome} |"
+        f"| {_cell(g.id)} | {_cell(g.where)} | {_cell(g.requirement)} | {_figures(g)} | {g.n_images} | {g.outcome} |"
         for g in sorted(verdict.gates, key=lambda g: (_ORDER.get(g.status, 2), g.id))
     ]
     head = ["| gate | where | rule | estimate | images | outcome |", "|---|---|---|---|---|---|"] if rows else []
@@ -85,5 +85,5 @@ def _cell(text: str) -> str:
 def _figures(gate: GateResult) -> str:
     if gate.actual is None:
         return "none"
-    limits = "" if gate.low is None or gate.high is None else f" [{gate.low:.3f}, {gate.high:.3f}]"
-    return f"{gate.actual:.3f}{limits}"
+    written = signed_bracketed if gate.against == "baseline" else bracketed
+    return written(gate.actual, gate.low, gate.high)

@@ -13,6 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from audit.files import write_atomically
+from audit.metrics import figure_in_words
+from audit.numbers import bracketed, compact, counted
 from audit.scope import scope_sentence
 from audit.words import shown_string
 from reports import doses, groups, relevance, summary, training, words
@@ -24,6 +26,7 @@ from reports.groups import JUDGED_COLUMNS, drawn, group_accuracy, judged_groups
 from reports.headline import headline
 from reports.limits import MIN_PATIENTS, deviations, limitations
 from reports.markers import marker_rows
+from reports.methods import Relevance, methods, read_facts, relevance_sentence
 from reports.placebos import placebo_figure
 from reports.runfolder import RunView, read_run, understood
 from reports.signoff import ANSWERS, evidence_digest, findings
@@ -95,7 +98,10 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(number=words.number, signed=words.signed, estimate=words.estimate, shown=shown_string)
+    found.filters.update(
+        number=words.number, signed=words.signed, bracketed=bracketed, compact=compact, counted=counted, figure=figure_in_words,
+        estimate=words.estimate, shown=shown_string,
+    )  # fmt: skip
     return found
 
 
@@ -110,6 +116,7 @@ def frame(*, script: bool = True) -> dict[str, Any]:
 
 
 def _page(run: RunView, *, dropped: int) -> bytes:
+    facts = read_facts(run)
     page = (
         environment()
         .get_template("report.html.j2")
@@ -127,7 +134,7 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             ladders=doses.dose_curves(run),
             dose_width=doses.WIDTH_PX,
             dose_height=doses.HEIGHT_PX,
-            groups=accuracy_dots(drawn(group_accuracy(run))),
+            groups=accuracy_dots(drawn(group_accuracy(run)), MIN_PATIENTS),
             group_effects=group_accuracy(run),
             group_forest=_group_forest(run),
             classes=judged_groups(run, "class"),
@@ -150,6 +157,8 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             min_patients=MIN_PATIENTS,
             deviations=deviations(run),
             limitations=limitations(run),
+            methods=methods(facts),
+            made=relevance_sentence(facts.relevance) if isinstance(facts.relevance, Relevance) else "",
             checklist=checklist(run),
             findings=findings(run),
             answers=ANSWERS,

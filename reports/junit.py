@@ -44,7 +44,7 @@ def junit_document(verdict: Verdict, model: str) -> bytes:
     for gate, kind in zip(verdict.gates, kinds, strict=True):
         case = ET.SubElement(suite, "testcase", classname="audit.gate", name=_clean(gate.id))
         if kind:
-            message = _clean(f"{gate.metric} {gate.operator} {gate.expected:g}")
+            message = _clean(gate.requirement)
             ET.SubElement(case, kind, message=message).text = _clean(gate.reason)
         else:
             ET.SubElement(case, "system-out").text = _clean(gate.reason)

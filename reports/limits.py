@@ -8,7 +8,7 @@ from reports.words import estimate
 from reports.worth import says_little, worth
 
 MIN_PATIENTS = 10
-"""Groups of fewer patients are greyed: their intervals are too wide to compare."""
+"""Groups of fewer patients are grey in the figure and the table: their intervals are too wide to compare."""
 
 
 def deviations(run: RunView) -> list[str]:

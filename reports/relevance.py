@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from audit.numbers import bracketed
 from reports.figures import Dots, dots, tick_values
 from reports.runfolder import HEADLINES, RunView
 from reports.words import number
@@ -62,11 +63,7 @@ def interval(estimate: Mapping[str, Any] | None, digits: int = 3) -> str:
     """Write an estimate with its interval."""
     if estimate is None:
         return "–"
-    if estimate["low"] is None:
-        return number(estimate["value"], digits)
-    return (
-        f"{number(estimate['value'], digits)} [{number(estimate['low'], digits)}, {number(estimate['high'], digits)}]"
-    )
+    return bracketed(estimate["value"], estimate["low"], estimate["high"], digits)
 
 
 def group_rows(run: RunView, kinds: Sequence[str]) -> list[dict[str, Any]]:

@@ -63,6 +63,8 @@ class RunView:
     """run.json."""
     verdict: Verdict
     """verdict.json."""
+    judged_by: Mapping[str, Any]
+    """verdict.json's `rules` and `policy`: what the run was last judged by."""
     effects: tuple[Effect, ...]
     """effects.json."""
     trends: tuple[DoseTrend, ...]
@@ -172,11 +174,13 @@ def _read(path: Path) -> RunView:
     )
     effects = folder.read_json("effects.json")
     examples = folder.read_json("examples/examples.json")["examples"]
+    verdict = folder.read_json("verdict.json")
     return RunView(
         path=path,
         plan=folder.read_json("plan.json"),
         run=run,
-        verdict=verdict_from_json(folder.read_json("verdict.json")),
+        verdict=verdict_from_json(verdict),
+        judged_by={key: verdict[key] for key in ("rules", "policy")},
         effects=tuple(effect_from_json(row) for row in effects["effects"]),
         trends=tuple(trend_from_json(row) for row in effects.get("trends", ())),
         uses={row["condition"]: use_from_json(row) for row in folder.read_json("conditions.json")["conditions"]},

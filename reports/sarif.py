@@ -61,7 +61,7 @@ def fingerprint(gate: GateResult) -> str:
 def _rule(name: str, gate: GateResult) -> dict[str, Any]:
     return {
         "id": name,
-        "shortDescription": {"text": f"{gate.metric} must be {gate.operator} {gate.expected:g}"},
+        "shortDescription": {"text": f"required: {gate.requirement}"},
         "defaultConfiguration": {"level": "error" if gate.level == "error" else "note"},
     }
 

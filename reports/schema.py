@@ -34,6 +34,8 @@ def schemas() -> dict[str, dict[str, Any]]:
                 "summary": text,
                 "gates": {"type": "array", "items": _record(GateResult)},
                 **{key: {"type": "array", "items": text} for key in ("tested", "not_tested", "caveats")},
+                "rules": {"type": "array", "items": mapping},
+                "policy": mapping,
             }
         ),
         "run": _document(

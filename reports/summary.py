@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import pstdev
 
+from audit.numbers import counted
 from audit.results import Effect
 from audit.scope import scope_sentence
 from audit.statistics.power import power_sentence
@@ -32,7 +33,7 @@ def summary_lines(run: RunView) -> list[str]:
     counts = ", ".join(f"{n} {name}" for name, n in plan["data"]["class_counts"].items())
     lines = [
         f"{plan['model']['name']} ({plan['model']['architecture']}) on {plan['data']['name']}: "
-        f"{plan['data']['n_images']} images of {plan['data']['n_patients']} patients ({counts})",
+        f"{counted(plan['data']['n_images'], 'image')} of {counted(plan['data']['n_patients'], 'patient')} ({counts})",
         " ".join([f"Verdict: {run.verdict.status.upper()}.", *run.verdict.caveats, headline(run)]),
         *worth(run)[:2],
     ]
@@ -106,7 +107,7 @@ def relevance_lines(run: RunView) -> list[str]:
         return [str(run.run["relevance_note"])] if run.run.get("relevance_note") else []
     line = (
         f"Relevance inside text: {number(whole['enrichment']['value'], 1)} times its share of the area "
-        f"({whole['n_images']} images)"
+        f"({counted(whole['n_images'], 'image')})"
     )
     if whole["significant"] is not None:
         line += f", beyond both controls in {number(100 * whole['significant'], 0)} % of them"

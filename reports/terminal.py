@@ -6,14 +6,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audit.results import Effect
 from audit.scope import scope_sentence
 from reports.groups import place, sensitive_groups
 from reports.headline import headline
 from reports.runfolder import RunView
-from reports.summary import not_applied, reach, source_lines, summary_lines
+from reports.summary import not_applied, reach, relevance_lines, source_lines, summary_lines
 from reports.words import estimate, signed
 
-_STYLE = {"sensitive": "bold red", "robust": "green", "inconclusive": "yellow"}
+_STYLE = {
+    "sensitive": "bold red", "robust": "green", "bounded": "green", "reversed": "yellow", "inconclusive": "yellow",
+}  # fmt: skip
 _MOST_GROUPS = 8
 
 
@@ -44,9 +47,8 @@ def render_terminal(run: RunView, console: Console) -> None:
         console.print(Text(f"not applied: {line}"))
     for line in source_lines(run):
         console.print(Text(line))
-    for line in lines:
-        if line.startswith("Relevance"):
-            console.print(Text(line))
+    for line in relevance_lines(run):
+        console.print(Text(line))
     console.print(Text(headline(run)))
     console.print(Text(reach(run)))
     console.print(Text(scope_sentence(run.verdict)))
@@ -58,7 +60,7 @@ def render_terminal(run: RunView, console: Console) -> None:
 
 
 def _print_groups(run: RunView, console: Console) -> None:
-    """Print the groups that show what all films together do not."""
+    """Print the groups that show what all images together do not."""
     found = sensitive_groups(run)
     if not found:
         return
@@ -87,13 +89,18 @@ def _print_headline(run: RunView, role: str, title: str, console: Console) -> No
         table.add_column(column, justify="right" if column == "n" else "left", overflow="fold")
     for effect in effects:
         accuracy = run.find(effect.condition, "accuracy", controlled=True)
-        flips = run.find(effect.condition, "flip_rate")
+        # Every column under "edit − placebo" is a difference; the edit's own flips stand in the report.
+        flips = run.find(effect.condition, "flip_rate", controlled=True)
         table.add_row(
             Text(effect.condition),
             Text(str(effect.n_images)),
             Text(estimate(effect)),
-            Text("" if accuracy is None or accuracy.estimate is None else signed(accuracy.estimate)),
-            Text("" if flips is None or flips.estimate is None else f"{flips.estimate:.3f}"),
+            Text(_change(accuracy)),
+            Text(_change(flips)),
             Text(effect.verdict, style=_STYLE.get(effect.verdict, "")),
         )
     console.print(table)
+
+
+def _change(effect: Effect | None) -> str:
+    return "" if effect is None or effect.estimate is None else signed(effect.estimate)

@@ -8,6 +8,7 @@ from typing import Any
 
 from reports.figures import nice_step, tick_text, tick_values
 from reports.paper import PaperNetwork, counts_in_order, paper_network
+from reports.phases import PhaseEnd, is_number, mapping, read_phases
 from reports.runfolder import RunView
 from reports.words import number
 
@@ -78,8 +79,8 @@ class Story:
     """What it was trained from and how, in words."""
     epochs: tuple[Mapping[str, Any], ...]
     """A row an epoch."""
-    phases: tuple[Mapping[str, Any], ...]
-    """A row a phase: its last epoch, its best one, that one's losses and test accuracy."""
+    phases: tuple[PhaseEnd, ...]
+    """In their order."""
     charts: tuple[Chart, ...]
     """Losses, and scores; empty where fewer than two epochs are told."""
     matrices: tuple[Matrix, ...]
@@ -91,10 +92,10 @@ class Story:
 def training_story(run: RunView) -> Story:
     """Return what the bundle of a run told; what it did not tell, or told in another shape, is left out."""
     told = run.plan["model"].get("training") or {}
-    provenance, metrics = _mapping(told.get("provenance")), _mapping(told.get("metrics"))
-    curves = _mapping(metrics.get("curves"))
-    epochs = tuple(row for row in _rows(curves.get("epochs")) if _is_number(row.get("epoch")))
-    phases = tuple(row for row in _rows(curves.get("phases")) if _is_number(row.get("epoch")))
+    provenance, metrics = mapping(told.get("provenance")), mapping(told.get("metrics"))
+    curves = mapping(metrics.get("curves"))
+    epochs = tuple(row for row in _rows(curves.get("epochs")) if is_number(row.get("epoch")))
+    phases = read_phases(metrics)
     own = own_matrix(metrics, f"{run.plan['model']['name']}: its own test images")
     # A foreign model that happens to be called C is not the paper's: only the chain's bundles say which network they are.
     paper = paper_network(provenance.get("network"), own.classes if own else run.plan["model"]["classes"])
@@ -114,13 +115,13 @@ def training_story(run: RunView) -> Story:
 
 def own_matrix(metrics: Mapping[str, Any], title: str) -> Matrix | None:
     """Return the confusion matrix of a bundle's test images; None where it tells none that is square."""
-    found = _mapping(_mapping(metrics.get("test")).get("confusion"))
+    found = mapping(mapping(metrics.get("test")).get("confusion"))
     classes, counts = found.get("classes"), found.get("counts")
     if not isinstance(classes, (list, tuple)) or not isinstance(counts, (list, tuple)) or len(counts) != len(classes):
         return None
     if not all(isinstance(row, (list, tuple)) and len(row) == len(classes) for row in counts):
         return None
-    if not all(_is_number(value) for row in counts for value in row):
+    if not all(is_number(value) for row in counts for value in row):
         return None
     return Matrix(
         title=title, classes=tuple(map(str, classes)), counts=tuple(tuple(int(v) for v in row) for row in counts)
@@ -138,25 +139,23 @@ def paper_matrix(paper: PaperNetwork | None, own: Matrix | None) -> Matrix | Non
     )
 
 
-def _charts(epochs: Sequence[Mapping[str, Any]], phases: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
-    best = [(row.get("best_epoch"), row.get("validation_loss")) for row in phases]
+def _charts(epochs: Sequence[Mapping[str, Any]], phases: Sequence[PhaseEnd]) -> tuple[Chart, ...]:
     losses = _chart(
         "Loss by epoch",
         "loss",
         [("training", "train", "train_loss"), ("validation", "validation", "validation_loss")],
         epochs,
         phases,
-        [(e, loss, "best") for e, loss in best],
+        [(end.best_epoch, end.validation_loss, "best") for end in phases],
         top=None,
     )
-    accuracies = [(row.get("best_epoch"), _mapping(row.get("found")).get("accuracy"), "test") for row in phases]
     scores = _chart(
         "Score by epoch",
         "score",
         [("validation score", "validation", "validation_score")],
         epochs,
         phases,
-        accuracies,
+        [(end.best_epoch, end.accuracy, "test") for end in phases],
         top=1.0,
     )
     return tuple(chart for chart in (losses, scores) if chart is not None)
@@ -167,14 +166,14 @@ def _chart(
     axis: str,
     wanted: Sequence[tuple[str, str, str]],
     epochs: Sequence[Mapping[str, Any]],
-    phases: Sequence[Mapping[str, Any]],
-    marks: Sequence[tuple[Any, Any, str]],
+    phases: Sequence[PhaseEnd],
+    marks: Sequence[tuple[float | None, float | None, str]],
     *,
     top: float | None,
 ) -> Chart | None:
     """Draw columns of the epochs; None where none of them holds numbers."""
     series = [
-        (name, look, [(float(r["epoch"]), float(r[key])) for r in epochs if _is_number(r.get(key))])
+        (name, look, [(float(r["epoch"]), float(r[key])) for r in epochs if is_number(r.get(key))])
         for name, look, key in wanted
     ]
     series = [s for s in series if s[2]]
@@ -195,8 +194,8 @@ def _chart(
         share = (min(value, high) - low) / (high - low)
         return round(HEIGHT_PX - _BOTTOM_PX - share * (HEIGHT_PX - _TOP_PX - _BOTTOM_PX), 1)
 
-    drawn = [(float(e), float(v), text) for e, v, text in marks if _is_number(e) and _is_number(v)]
-    ends = [0.0, *(float(p["epoch"]) for p in phases)]
+    drawn = [(float(e), float(v), text) for e, v, text in marks if e is not None and v is not None]
+    ends = [0.0, *(float(p.last_epoch) for p in phases)]
     x_step = max(1, round(nice_step(last * 7 / _MOST_X_TICKS)))
     return Chart(
         title=f"{title}: " + ", ".join(f"{name} ends at {number(points[-1][1])}" for name, _, points in series),
@@ -207,7 +206,7 @@ def _chart(
         marks=tuple((x(e), y(v), text) for e, v, text in drawn),
         phases=tuple(
             # A phase's name needs about seven pixels a letter.
-            (x(start), str(p.get("phase", "")) if x(end) - x(start) > 7 * len(str(p.get("phase", ""))) + 8 else "")
+            (x(start), p.name if x(end) - x(start) > 7 * len(p.name) + 8 else "")
             for start, end, p in zip(ends, ends[1:], phases, strict=False)
         ),
         x_ticks=tuple((x(e), str(e)) for e in range(0, int(last) + 1, x_step)),
@@ -216,17 +215,5 @@ def _chart(
     )
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _rows(value: Any) -> list[Mapping[str, Any]]:
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, (list, tuple)) else []
-
-
-_LARGEST = 1e9
-"""A larger number in a bundle's story is no loss or epoch; it would only break the axis."""
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST

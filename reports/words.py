@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from audit.metrics import METRICS
+from audit.numbers import bracketed
+from audit.numbers import number as number
+from audit.numbers import signed as signed
 from audit.results import Effect
 from reports.groups import place
 
@@ -20,30 +23,11 @@ MARKS = {"sensitive": "◆", "robust": "●", "bounded": "●", "reversed": "◁
 """Sign of each verdict that is judged, for those who do not see colours."""
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number with a true minus sign, or a dash where there is none."""
-    if value is None:
-        return "–"
-    text = f"{value:.{digits}f}"
-    if float(text) == 0:
-        return "0" if value == 0 else text.removeprefix("-")
-    return text.replace("-", "−")
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """Return a change with its sign, plus too; none where rounding leaves nothing."""
-    text = number(value, digits)
-    return f"+{text}" if value > 0 and float(f"{value:.{digits}f}") else text
-
-
 def estimate(effect: Effect | None) -> str:
     """Return an estimate with its interval."""
     if effect is None or effect.estimate is None:
         return "not measured"
-    digits = 3
-    if effect.low is None or effect.high is None:
-        return number(effect.estimate, digits)
-    return f"{number(effect.estimate, digits)} [{number(effect.low, digits)}, {number(effect.high, digits)}]"
+    return bracketed(effect.estimate, effect.low, effect.high)
 
 
 def where(effect: Effect) -> str:

@@ -231,7 +231,7 @@ def test_no_text_at_all_is_inconclusive(audit: Audit, asked: list[object], tmp_p
     boxes.write_text(json.dumps({**document, "images": {k: [] for k in document["images"]}}))
     code, out, _ = audit(*asked, "--gate")
     assert code == 3
-    assert "Nothing can be said about the text" in " ".join(out.split())
+    assert "Nothing can be concluded about the text" in " ".join(out.split())
 
 
 def test_a_file_where_the_folder_should_be(audit: Audit, asked: list[object], tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     code, out, _ = audit(*options, "--sheet", tmp_path / "sheet.png")
     assert code == 0
     text = " ".join(out.split())
-    assert "12 images x 137 predictions = 1644 forward passes at most" in text
+    assert "12 images × 137 predictions = at most 1,644 forward passes" in text
     assert "minutes: text" in text
     assert "cannot be applied: the cohort has no lung masks" in text
     with Image.open(tmp_path / "sheet.png") as sheet:

@@ -239,7 +239,7 @@ def test_finished_runs_are_compared_and_gated_by_command(
         ("text-mask-black", "shortcut_sensitivity"),
     }
     assert next(c for c in changes if c["condition"] == "clean")["change"]["estimate"] == 0, "the same network"
-    assert "| text-mask-black | shortcut_sensitivity |" in audit("diff", second, first, "--md")[1]
+    assert "| text-mask-black | shortcut sensitivity |" in audit("diff", second, first, "--md")[1]
     assert "text-mask-black" in audit("diff", second, first)[1]
 
     Path("audit.toml").write_text(

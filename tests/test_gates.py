@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,8 +17,12 @@ from audit.gate_correction import Claim, widen_by_holm
 from audit.gate_rules import GateConfig, Rule, config_for, config_from_document, config_to_document, rules_from_config
 from audit.gates import exit_code, judge
 from audit.results import Effect, plain
+from audit.rule_lines import RuleLine
 from audit.statistics.verdicts import judge_effect
 from audit.suite_files import load_suite
+from reports.github import step_summary
+from reports.junit import junit_document
+from reports.sarif import sarif_document
 
 EFFECT = Effect(
     condition="mask",
@@ -71,7 +76,7 @@ def test_only_the_whole_interval_decides(estimate: float, below: float, above: f
     ("low", "high", "expected", "said"),
     [
         (-0.354, -0.119, "inconclusive", "disturbs the network more than the edit"),
-        (-0.08, 0.01, "inconclusive", "includes -0.05"),
+        (-0.08, 0.01, "inconclusive", "includes −0.05"),
         (-0.04, 0.01, "pass", "within the limit"),
     ],
 )
@@ -382,3 +387,67 @@ def test_a_verdict_remembers_its_rules() -> None:
     assert kept(config) == config
     elsewhere = replace(config, baseline="/home/somebody/b.json")
     assert kept(elsewhere) == replace(config, baseline=""), "no path of this machine"
+
+
+RISE, FALL = (
+    replace(EFFECT, measure=measure, estimate=estimate, low=estimate - 0.01, high=estimate + 0.01)
+    for measure, estimate in (("shortcut_sensitivity", 0.03), ("accuracy", -0.03))
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "effect", "required", "reason"),
+    [
+        (
+            rule(limit=0.01, against="baseline"),
+            RISE,
+            "rise in shortcut sensitivity since the baseline at most 0.01",
+            "Change in shortcut sensitivity since the baseline: +0.030 [+0.020, +0.040] exceeds the limit of 0.01 on its rise.",
+        ),
+        (
+            rule(limit=0.05, against="baseline"),
+            RISE,
+            "rise in shortcut sensitivity since the baseline at most 0.05",
+            "Change in shortcut sensitivity since the baseline: +0.030 [+0.020, +0.040] is within the limit of 0.05 on its rise.",
+        ),
+        (
+            rule(metric="accuracy", operator=">=", limit=-0.01, against="baseline"),
+            FALL,
+            "fall in accuracy since the baseline at most 0.01",
+            "Change in accuracy since the baseline: −0.030 [−0.040, −0.020] exceeds the limit of 0.01 on its fall.",
+        ),
+        (
+            rule(metric="accuracy", operator=">=", limit=-0.01),
+            FALL,
+            "change in accuracy at least −0.01",
+            "Change in accuracy −0.030 [−0.040, −0.020] is below the limit of −0.01.",
+        ),
+        (
+            rule(limit=0.05),
+            RISE,
+            "shortcut sensitivity at most 0.05",
+            "0.030 [0.020, 0.040] is within the limit of 0.05.",
+        ),
+        (
+            rule(limit=0.05, evidence="point"),
+            RISE,
+            "shortcut sensitivity at most 0.05",
+            "Shortcut sensitivity 0.03 on these images is within the limit of 0.05.",
+        ),
+    ],
+)
+def test_gates_name_what_they_bound(asked: Rule, effect: Effect, required: str, reason: str) -> None:
+    """A rise since the baseline is never told as the figure itself, in any format."""
+    verdict = judge([effect], GateConfig(rules=(asked,), correction="none"), lambda *_: effect)
+    (gate,) = verdict.gates
+    assert gate.requirement == required
+    assert gate.reason == reason
+    assert "-" not in gate.reason
+    places = {"r": RuleLine(file="audit.toml", line=1)}
+    failed = replace(verdict, gates=(replace(gate, status="fail"),))
+    log = json.loads(sarif_document(failed, places, "1"))["runs"][0]
+    assert required in log["tool"]["driver"]["rules"][0]["shortDescription"]["text"]
+    assert reason in log["results"][0]["message"]["text"]
+    assert required in step_summary(failed, "C")
+    case = ElementTree.fromstring(junit_document(failed, "C"))[0][0]
+    assert reason in (case.text or "")

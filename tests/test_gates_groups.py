@@ -45,7 +45,7 @@ def test_one_group_that_is_shown_to_lie_beyond_fails_the_run() -> None:
     assert (verdict.status, gate.status) == ("fail", "fail")
     assert gate.where == "mask beyond elsewhere, word=SEDUTO"
     assert (gate.actual, gate.low, gate.high) == (BEYOND.estimate, 0.06, 0.2)
-    assert "the furthest of 3 places: 1 beyond, 1 undecided, 1 within" in gate.reason
+    assert "The most extreme of 3 places: 1 fail, 1 inconclusive, 1 pass." in gate.reason
     further = told("class=a", 0.1, 0.3, condition="paste")
     assert judged(ALL, BEYOND, further)[1].where == "paste beyond elsewhere, class=a"
 
@@ -98,7 +98,7 @@ def test_every_judged_edit_makes_one_gate() -> None:
     asked = rule(metric="accuracy", operator=">=", limit=-0.05, condition="*")
     (gate,) = judge([falls, hardly, merely_measured], GateConfig(rules=(asked,))).gates
     assert (gate.id, gate.status, gate.where) == ("r", "fail", "mask beyond elsewhere, all")
-    assert "2 places: 1 beyond, 1 within" in gate.reason
+    assert "of 2 places: 1 fail, 1 pass" in gate.reason
     each = judge([falls, hardly], GateConfig(rules=(replace(asked, condition=None),))).gates
     assert [(g.id, g.status) for g in each] == [("r-mask", "fail"), ("r-paste", "pass")]
     with pytest.raises(UsageError, match="any judged edit"):
@@ -141,5 +141,6 @@ def test_every_class_and_word_of_a_run_is_held_against_a_baseline(
     code, out, _ = audit("gate", second, "--baseline", "audit-baseline.json")
     assert code == 0, out
     (line, _) = out.splitlines()
-    assert line.startswith("pass         groups: ")
-    assert "change from the baseline" in line
+    assert line.startswith("pass           groups: ")
+    assert "Change in shortcut sensitivity since the baseline: " in line
+    assert "is within the limit of 0.9 on its rise" in line

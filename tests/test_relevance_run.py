@@ -20,6 +20,7 @@ from audit.models.preprocessing import Preprocessing
 from audit.records import TextRegion
 from audit.relevance.heatmaps import read_heatmaps
 from audit.relevance.lrp import Attributor
+from audit.relevance.presets import about_method
 from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import start_each
 from audit.run import run_audit
@@ -117,7 +118,11 @@ def test_relevance_starts_where_it_is_told_to(make: Callable[..., Settings], sta
     assert {r["preset"] for r in rows} == {"preset-a-flat"}
     assert (summary(run)["start"], summary(run)["preset"]) == (start, "preset-a-flat")
     text = render_html(run).read_text()
-    assert f"starting at {start}" in " ".join(text.split())
+    told = {
+        "covid": "the output of class covid",
+        "covid-normal": "the output of class covid minus that of class normal",
+    }
+    assert f"starting from {told[start]}" in " ".join(text.split())
 
 
 def test_wrong_settings_are_refused_before_anything_runs(make: Callable[..., Settings], tmp_path: Path) -> None:
@@ -135,7 +140,8 @@ def test_other_methods_are_named_as_such(make: Callable[..., Settings], preset: 
     assert (found["preset"], found["method"], found["note"]) == (preset, preset.replace("-x-", " x "), "")
     assert {r["conservation_gap"] for r in pq.read_table(run / "relevance.parquet").to_pylist()} == {None}
     text = " ".join(render_html(run).read_text().split())
-    assert f"Made by {preset.replace('-x-', ' x ')}, starting at" in text
+    assert f"The maps were made by {about_method(preset)}, starting from the output of the predicted class." in text
+    assert "layer-wise relevance propagation" not in text
     assert "every layer's relevance is accounted for" not in text.replace("&#39;", "'")
 
 

@@ -16,6 +16,8 @@ from audit.commands.progress import Stages
 from audit.config import Settings
 from audit.errors import UsageError
 from audit.files import write_atomically
+from audit.metrics import figure_in_words
+from audit.numbers import counted, signed_bracketed
 from audit.provenance import tool_version
 from audit.results import Effect, Verdict, effect_from_json, plain
 from audit.store import RENDERED, RunFolder, check_run
@@ -79,7 +81,7 @@ class GateOutputs:
 def gate(
     path: Path, table: Mapping[str, Any] | None, outputs: GateOutputs, *, baseline: Path | None, as_json: bool
 ) -> int:
-    """Judge a finished run by the gates of `audit.toml`, or by those that it was planned with."""
+    """Judge a finished run by the gates of `audit.toml`, or by those that it was last judged by."""
     from audit.gates import exit_code
     from audit.rejudge import rejudge
 
@@ -96,8 +98,8 @@ def gate(
     else:
         for result in verdict.gates:
             # On one line each: what follows a line break could be read as a command of the CI.
-            sys.stdout.write(f"{result.status:<13}{result.id}: {' '.join(result.reason.split())}\n")
-        sys.stdout.write(f"{verdict.status}: {' '.join(verdict.summary.split())}\n")
+            sys.stdout.write(f"{result.status:<14} {result.id}: {' '.join(result.reason.split())}\n")
+        sys.stdout.write(f"{verdict.status.upper()}. {' '.join(verdict.summary.split())}\n")
     return exit_code(verdict.status)
 
 
@@ -150,24 +152,32 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
         document = {"run": path, "baseline": other, "changes": rows}
         sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")
         return 0
-    lines = [(_place(c, g), m, e if isinstance(e, str) else _change_in_words(e)) for c, m, g, e in found]
+    lines = [
+        (_place(c, g), figure_in_words(m, c), e if isinstance(e, str) else _change_in_words(e)) for c, m, g, e in found
+    ]
     if as_markdown:
         sys.stdout.write("| condition | measure | run minus baseline |\n|---|---|---|\n")
         # A string of a film may hold what Markdown reads as markup, or as the end of a cell.
         sys.stdout.writelines(f"| {c.translate(SPECIAL)} | {m} | {words} |\n" for c, m, words in lines)
     else:
-        sys.stdout.writelines(f"{c:<24}{m:<22}{words}\n" for c, m, words in lines)
+        sys.stdout.writelines(f"{line}\n" for line in _in_columns(lines))
     return 0
 
 
+def _in_columns(lines: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lay rows out with each column as wide as its widest cell, and a gap after it, whatever the names are."""
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in lines]
+
+
 def _place(condition: str, group: str) -> str:
-    return condition if group == "all" else f"{condition} ({shown_string(group)})"
+    return shown_string(condition) if group == "all" else f"{shown_string(condition)} ({shown_string(group)})"
 
 
 def _change_in_words(effect: Effect) -> str:
     if effect.estimate is None or effect.low is None or effect.high is None:
         return effect.method
-    return f"{effect.estimate:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}], {effect.n_images} images"
+    return f"{signed_bracketed(effect.estimate, effect.low, effect.high)}, {counted(effect.n_images, 'image')}"
 
 
 def verify(path: Path) -> int:

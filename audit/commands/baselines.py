@@ -10,6 +10,7 @@ from audit.accept import accept_run, prune_baseline
 from audit.baseline_file import BASELINE_NAME, Accepted, images_path, read_baseline
 from audit.config import load_settings
 from audit.gate_rules import GateConfig, rules_from_config
+from audit.numbers import bracketed, counted
 from audit.results import plain
 from audit.words import shown_string
 
@@ -59,10 +60,10 @@ def show(file: Path | None, *, as_json: bool) -> int:
 
 
 def _in_words(entry: Accepted) -> str:
-    limits = "" if entry.low is None or entry.high is None else f" [{entry.low:.3f}, {entry.high:.3f}]"
     place = entry.condition if entry.group == "all" else f"{entry.condition} ({shown_string(entry.group)})"
     way = "rise" if entry.worse == "higher" else "fall"
-    return f"{place:<34} {entry.metric:<22}{entry.estimate:+.4f}{limits}, {entry.n_images} images; must not {way}"
+    found = bracketed(entry.estimate, entry.low, entry.high)
+    return f"{place:<34} {entry.metric:<22} {found}, {counted(entry.n_images, 'image')}; must not {way}"
 
 
 def _config() -> GateConfig:

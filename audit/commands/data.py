@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audit.numbers import counted
 from training.datasets import build_manifest
 from training.datasets.covid import PAPER, ClassSummary, summarise
 
@@ -18,7 +19,11 @@ def build(name: str, root: Path, out: Path, *, exclude: Path | None, seed: int) 
     """Build a manifest, say what was taken and why the rest was not; the manifest's path is the last line."""
     selection = build_manifest(name, root, out, exclude=exclude, seed=seed)
     console = Console()
-    console.print(Text(f"{len(selection.records)} images of {len({r.patient for r in selection.records})} patients"))
+    console.print(
+        Text(
+            f"{counted(len(selection.records), 'image')} of {counted(len({r.patient for r in selection.records}), 'patient')}"
+        )
+    )
     for reason, n in sorted(selection.left_out.items()):
         console.print(Text(f"left out, {reason}: {n}"))
     splits = Counter(r.split for r in selection.records)

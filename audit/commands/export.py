@@ -9,6 +9,7 @@ from typing import Any
 
 from audit.errors import StoreError, UsageError
 from audit.files import write_atomically
+from audit.numbers import counted
 
 FORMS = ("mlflow", "model-card", "cyclonedx")
 _LOGGED = ("report.html", "summary.md", "verdict.json", "effects.json", "plan.json", "run.json")
@@ -68,7 +69,7 @@ def _log(path: Path, parameters: dict[str, str], metrics: dict[str, float]) -> i
             "a database, a server or a folder that can be reached?"
         ) from error
     sys.stdout.write(
-        f"logged {len(parameters)} parameters, {len(metrics)} metrics and {len(files)} files to {mlflow.get_tracking_uri()} as "
-        f"{logged.info.run_id}\n"
+        f"logged {counted(len(parameters), 'parameter')}, {counted(len(metrics), 'metric')} and {counted(len(files), 'file')} to "
+        f"{mlflow.get_tracking_uri()} as {logged.info.run_id}\n"
     )
     return 0

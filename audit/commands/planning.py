@@ -13,6 +13,7 @@ from rich.text import Text
 from audit.commands.progress import Stages
 from audit.config import Settings
 from audit.files import write_atomically
+from audit.numbers import counted
 from audit.preparation import Preparation, prepare
 from audit.records import Record
 from audit.results import plain, to_json
@@ -48,11 +49,14 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     console = Console()
     data = prepared.plan["data"]
     console.print(
-        Text(f"{prepared.bundle.name} on {data['name']}: {found.n_images} images ({data['split']})", style="bold")
+        Text(
+            f"{prepared.bundle.name} on {data['name']}: {counted(found.n_images, 'image')} ({data['split']})",
+            style="bold",
+        )
     )
     roles = Counter(c.role for c in prepared.suite.conditions)
     counts = ", ".join(f"{n} {role}" for role, n in roles.items())
-    console.print(Text(f"suite {prepared.suite.name}: {found.n_conditions} conditions ({counts})"))
+    console.print(Text(f"suite {prepared.suite.name}: {counted(found.n_conditions, 'condition')} ({counts})"))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("condition", "role", "draws", "placebo"):
         table.add_column(column, justify="right" if column == "draws" else "left", overflow="fold")
@@ -66,7 +70,10 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     for what, names in lacking.items():
         console.print(Text(f"cannot be applied: the cohort has no {what}, which {', '.join(names)} need"))
     console.print(
-        Text(f"{found.n_images} images x {found.n_variants} predictions = {found.n_passes} forward passes at most")
+        Text(
+            f"{counted(found.n_images, 'image')} × {counted(found.n_variants, 'prediction')} = at most "
+            f"{counted(found.n_passes, 'forward pass', 'forward passes')}"
+        )
     )
     console.print(
         Text(

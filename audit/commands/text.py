@@ -17,6 +17,7 @@ from audit.commands.progress import Stages
 from audit.errors import StoreError
 from audit.files import write_atomically
 from audit.manifests import load_cohort
+from audit.numbers import counted
 from audit.results import plain, to_json
 from audit.text.boxes import read_boxes
 from audit.text.cache import RegionCache
@@ -140,7 +141,9 @@ def _print_atlas(drawn: Atlas) -> None:
 
 def _print(found: FinderScore) -> None:
     console = Console()
-    console.print(Text(f"{found.detector} on {found.n_images} images, {found.n_with_text} of them with text"))
+    console.print(
+        Text(f"{found.detector} on {counted(found.n_images, 'image')}, {found.n_with_text} of them with text")
+    )
     rows = []
     for r in found.recalls:
         interval = "–" if r.low is None or r.high is None else f"{r.low:.2f} to {r.high:.2f}"

@@ -13,7 +13,9 @@ from audit.commands.progress import Stages
 from audit.config import Settings
 from audit.errors import UsageError
 from audit.models.bundle import find_bundle
+from audit.numbers import number
 from reports.curves import render_curves
+from reports.phases import read_phases
 from training.chain import Progress, train_network
 from training.phantom.cohort import make_phantoms
 from training.recipes import load_recipe
@@ -60,13 +62,13 @@ def train(
     if team.leads:
         document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         sys.stdout.write(f"Starting weights: {document['provenance']['starting_weights']}\n")
-        for end in document["metrics"]["curves"]["phases"]:
-            if "accuracy" in end["found"]:
+        for end in read_phases(document["metrics"]):
+            if end.accuracy is not None:
                 sys.stdout.write(
-                    f"Test accuracy after {end['phase']}, epoch {end['epoch']}: {end['found']['accuracy']:.3f}\n"
+                    f"Test accuracy of the best network of phase {end.name} (epoch {end.best_epoch}): {number(end.accuracy)}\n"
                 )
         if "test" in document["metrics"]:
-            sys.stdout.write(f"Test accuracy: {document['metrics']['test']['accuracy']:.3f}\n")
+            sys.stdout.write(f"Test accuracy: {number(document['metrics']['test']['accuracy'])}\n")
         sys.stdout.write(f"{folder}\n")
     return 0
 

@@ -73,6 +73,26 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset
 DEFAULT_PRESET = "epsilon-plus-flat"
 
 
+_SURROGATES: Mapping[str, str] = {
+    "gradient-x-input": "the gradient times the input, which is not LRP",
+    "occlusion": "occlusion of one patch after another, which is not LRP",
+}
+"""Methods for networks that LRP has no rules for (`audit.relevance.surrogates`), in words."""
+
+
+def about_method(name: str) -> str:
+    """Say in words how maps are made by a preset, or by a method that stands in for LRP.
+
+    Raises
+    ------
+    UnknownNameError
+        If no preset and no method has that name.
+    """
+    if name in _SURROGATES:
+        return _SURROGATES[name]
+    return f"layer-wise relevance propagation (LRP, preset {find_preset(name).name})"
+
+
 def find_preset(name: str) -> Preset:
     """Return a preset.
 

@@ -16,7 +16,7 @@ from audit.relevance.agreement import measure_agreement
 from audit.relevance.discovery import discover_groups
 from audit.relevance.lrp import LOGIT_TOLERANCE, SURROGATES
 from audit.relevance.measure import Measured, measure_relevance
-from audit.relevance.presets import PRESETS
+from audit.relevance.presets import PRESETS, about_method
 from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import WINNER, parse_start
 from audit.relevance.summary import summarise_groups
@@ -26,8 +26,13 @@ from audit.store import RunFolder
 N_SHUFFLED_IMAGES = 4
 
 
-def check_relevance(preset: str, start: str, classes: Sequence[str]) -> None:
+def check_relevance(preset: str, start: str, classes: Sequence[str]) -> dict[str, float]:
     """Hold the settings of relevance against what there is, before anything is computed.
+
+    Returns
+    -------
+    dict
+        Class -> sign of its output where relevance starts; empty for the winning output.
 
     Raises
     ------
@@ -38,8 +43,7 @@ def check_relevance(preset: str, start: str, classes: Sequence[str]) -> None:
     """
     if preset not in (methods := {**PRESETS, **SURROGATES}):
         raise UnknownNameError("LRP preset or method", preset, methods)
-    if start != WINNER:
-        parse_start(start, classes)
+    return {} if start == WINNER else parse_start(start, classes)
 
 
 def audit_relevance(
@@ -115,6 +119,7 @@ def _summary(
     shown = [read_gray(record.path) for record in measured.records[:N_SHUFFLED_IMAGES]]
     return {
         "preset": preset,
+        "about": about_method(preset),
         "start": options["start"],
         "method": measured.method,
         "note": measured.note,

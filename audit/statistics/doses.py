@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from audit.conditions import Condition, Suite
+from audit.numbers import counted
 from audit.results import DoseTrend, PredictionTable
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
 from audit.statistics.clusters import GAUSSIAN_FROM
@@ -115,7 +116,7 @@ def _sign_flip(sums: NDArray[np.float64], seed: int, resamples: int) -> tuple[fl
         signs = rng.integers(0, 2, size=(rows, g)) * 2.0 - 1.0
         # The margin keeps sums that are equal but for rounding from counting as smaller.
         reached += int((signs @ carried >= observed - 1e-12).sum())
-    return (1 + reached) / (1 + resamples), f"{resamples} sign flips of the {g} patients whose answers move"
+    return (1 + reached) / (1 + resamples), f"{resamples} sign flips of {counted(g, 'patient')} whose predictions move"
 
 
 def _first_dose(doses: Sequence[float], falls: Sequence[float]) -> float | None:

@@ -208,6 +208,7 @@ def _effect(estimand: Estimand, interval: Interval, level: float, tolerance: flo
         high=high,
         level=level,
         method=interval.method + estimand.note,
+        interval_kind=interval.kind,
         n_images=sums.n_images,
         n_patients=sums.n_patients,
         discordant=estimand.discordant,
@@ -233,6 +234,7 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
     largest = replace(
         empty,
         estimate=float(applied.changes.largest[population].max()),
+        interval_kind="exact",
         method="exact: the largest change over images, draws and classes, which must be 0; nothing is inferred from it",
         n_images=int(population.sum()),
         n_patients=len(np.unique(images.patients[population])),

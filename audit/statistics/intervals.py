@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr, stdtrit
 
+from audit.numbers import number
+from audit.results import IntervalKind
 from audit.statistics.carriers import carriers, design_effect, movers
 from audit.statistics.clusters import BOUNDED, GAUSSIAN_FROM, PatientBootstrap, PatientSums
 from audit.statistics.power import detectable_difference, detectable_shift
@@ -45,8 +47,10 @@ class Interval:
     """Two-sided p of a true value of zero, from the score test or Student's t over patients."""
     minimum_detectable: float | None
     """Smallest effect that 80 % of repetitions would find; None if not even the largest possible one."""
+    kind: IntervalKind
+    """How the interval was made."""
     method: str
-    """How the interval was made, and why that way."""
+    """The same in words, and why that way."""
     reach: tuple[float, float] | None = None
     """Where a higher level is this interval with longer arms: how far these go. None where it must be made anew."""
 
@@ -63,7 +67,7 @@ def share_interval(sums: PatientSums, level: float) -> Interval:
     """
     low, high, effect = _score_limits(sums, level)
     how = f"Wilson score interval on effective counts (design effect {effect:.2f}, {sums.n_patients} patients)"
-    return Interval(low=low, high=high, p=1.0, minimum_detectable=None, method=how + _combined(sums))
+    return Interval(low=low, high=high, p=1.0, minimum_detectable=None, kind="score", method=how + _combined(sums))
 
 
 def change_intervals(samples: Sequence[PatientSums], *, bootstrap: PatientBootstrap, level: float) -> list[Interval]:
@@ -156,6 +160,7 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
             high=1.0 if known else None,
             p=1.0,
             minimum_detectable=None,
+            kind="range" if known else "none",
             method="no information: one patient says nothing of others" + (", the whole range" if known else ""),
         )
     if sums.scale not in BOUNDED:
@@ -170,6 +175,7 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
             high=sums.estimate + critical * error,
             p=_t_p(sums.estimate / error, g),
             minimum_detectable=detectable_shift(error, critical),
+            kind="gaussian",
             method=f"Gaussian limit of the patient bootstrap: {g} patients are too many for resampling to add anything",
             reach=_reach(sums),
         )
@@ -214,6 +220,7 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
         high=min(top, max(high, sums.estimate + arm)),
         p=_t_p(total / math.sqrt(moved), sums.n_patients) if moved > 0 else 1.0,
         minimum_detectable=detectable,
+        kind="score",
         method=f"{name} score interval on effective counts (design effect {effect:.2f}): "
         f"{_few_words(sums, carried)}, too few to resample" + _combined(sums),
     )
@@ -239,7 +246,8 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
         high=sums.estimate + max(-above, unseen),
         p=float(2 * stdtr(freedom, -abs(statistic))),
         minimum_detectable=detectable_shift(max(error, unseen / critical), critical),
-        method=f"Student's t over {g} patients, {freedom:.0f} degrees of freedom, corrected for a skewness of {skewness:.2f} "
+        kind="student",
+        method=f"Student's t over {g} patients, {freedom:.0f} degrees of freedom, corrected for a skewness of {number(skewness, 2)} "
         f"(Hall){why}",
     )
 
@@ -268,6 +276,7 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
         high=min(top, max(high, sums.estimate + arm)),
         p=_t_p(sums.estimate / error, g),
         minimum_detectable=detectable_shift(max(error, arm / critical), critical),
+        kind="bootstrap",
         method=f"percentile bootstrap over patients, {len(replicates)} resamples, widened for {g} patients{noted}",
         reach=_reach(sums),
     )

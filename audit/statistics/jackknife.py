@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, stdtr, stdtrit
 
+from audit.numbers import number
 from audit.statistics.intervals import FEW_CARRIERS, Interval
 from audit.statistics.power import detectable_shift
 from audit.statistics.skewness import skewness_of, with_skewness, without_skewness
@@ -96,6 +97,7 @@ def jackknife_interval(sample: PatientInfluence, level: float) -> Interval:
             high=high_end if math.isfinite(high_end) else None,
             p=1.0,
             minimum_detectable=None,
+            kind="range" if math.isfinite(low_end) and math.isfinite(high_end) else "none",
             method="no information: one patient says nothing of others, the whole range",
         )
     critical = float(stdtrit(freedom, (1 + level) / 2))
@@ -116,6 +118,7 @@ def jackknife_interval(sample: PatientInfluence, level: float) -> Interval:
         high=min(high_end, high - sample.bias[0]),
         p=float(2 * stdtr(freedom, -abs(statistic))),
         minimum_detectable=detectable_shift(max(error, unseen / critical), critical),
+        kind="student",
         method=f"Student's t over {g} patients, {freedom:.0f} degrees of freedom, corrected for a skewness of "
-        f"{sample.skewness:.2f} (Hall), {sample.kind}{why}",
+        f"{number(sample.skewness, 2)} (Hall), {sample.kind}{why}",
     )

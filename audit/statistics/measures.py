@@ -31,6 +31,10 @@ MEASURES = (
     CONTROL_MEASURE,
 )
 """Every measure that an effect can carry."""
+DECLARED, EXPLORATORY = "westfall-young", "benjamini-hochberg"
+"""How the p values of each family are adjusted, as a plan names it."""
+DRAWS = 20_000
+"""Multiplier draws over patients behind the declared family."""
 HEADLINES = frozenset({"shortcut_sensitivity", "sufficiency"})
 """Measures that sum a judged condition up."""
 FALLS = frozenset({"accuracy", "balanced_accuracy", "recall", "margin", "margin_sd", "auc", "macro_auc"})

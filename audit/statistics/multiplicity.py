@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from statsmodels.stats.multitest import multipletests
 
+from audit.statistics.measures import DRAWS
+
 _PATIENTS = 8_192
 """Patients whose influences are multiplied at once."""
-_DRAWS = 20_000
 _STREAM = 0x3A87
 
 
@@ -102,7 +103,7 @@ def _correlated(influences: Sequence[NDArray[np.floating]], seed: int) -> NDArra
     values, vectors = np.linalg.eigh(correlation)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
-    drawn: NDArray[np.float64] = rng.standard_normal((_DRAWS, len(products))) @ root.T
+    drawn: NDArray[np.float64] = rng.standard_normal((DRAWS, len(products))) @ root.T
     return np.abs(drawn, out=drawn)
 
 

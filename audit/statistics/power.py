@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from audit.numbers import number
 from audit.results import Effect
 from audit.statistics.measures import HEADLINES
 
@@ -125,7 +126,7 @@ def power_sentence(effects: Sequence[Effect]) -> str:
     if weakest.minimum_detectable is None:
         return f"This sample is too small to show an effect of {weakest.condition} with 80 % power, whatever its size."
     return (
-        f"With this sample, each judged edit has 80 % power to show an effect of {weakest.minimum_detectable:.3f} or more "
+        f"With this sample, each judged edit has 80 % power to show an effect of {number(weakest.minimum_detectable)} or more "
         f"(least power: {weakest.condition})."
     )
 

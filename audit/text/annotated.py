@@ -20,10 +20,12 @@ class AnnotatedDetector:
     """Looks boxes up by the pixels of the image, so that it obeys the same contract as an OCR engine."""
 
     name = "annotated"
+    about = "boxes from a file, drawn by hand or known from synthesis"
 
     def __init__(self, regions: Mapping[str, tuple[TextRegion, ...]], version: str) -> None:
         self._regions = regions
         self.version = version
+        self.parts = (("file of boxes", version),)
 
     def config(self) -> Mapping[str, Any]:
         """Return nothing: the boxes themselves are the version."""

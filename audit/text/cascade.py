@@ -37,10 +37,12 @@ class CascadeDetector:
     """
 
     name = "cascade"
+    about = "PP-OCR in four views, joined by shapes of a letter's size that its reader can read"
 
     def __init__(self) -> None:
         self._networks = PpOcr()
         self._finder = RapidOcrDetector(self._networks)
+        self.parts = ((self.name, "1"), *self._finder.parts, ("opencv", cv2.__version__))
         self.version = f"1, {self._finder.version}, opencv {cv2.__version__}"
 
     def config(self) -> Mapping[str, Any]:

@@ -26,6 +26,16 @@ class TextDetector(Protocol):
         """Library and weights: whatever changes the output without changing the configuration."""
         ...
 
+    @property
+    def about(self) -> str:
+        """What it is, for the report's methods: "EasyOCR"."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[tuple[str, str]]:
+        """(name, version) of what it is made of, itself first; `version` holds all of them."""
+        ...
+
     def config(self) -> Mapping[str, Any]:
         """Return everything that changes the output, in JSON's types."""
         ...

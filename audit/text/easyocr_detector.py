@@ -44,11 +44,13 @@ class EasyOcrDetector:
     """
 
     name = "easyocr"
+    about = "EasyOCR"
 
     def __init__(self) -> None:
         self._folder = weights_folder()
         self._reader: Any = None
-        self.version = _version(self._folder)
+        self.parts = _parts(self._folder)
+        self.version = ", ".join(" ".join(part) for part in self.parts)
 
     def config(self) -> Mapping[str, Any]:
         """Return the settings that change what is found."""
@@ -116,12 +118,12 @@ def weights_folder() -> Path | None:
     return None
 
 
-def _version(folder: Path | None) -> str:
+def _parts(folder: Path | None) -> tuple[tuple[str, str], ...]:
     digest = hashlib.sha256()
     if folder is not None:
         # Size and name stand for the content here: EasyOCR itself checks the MD5 of both files when it opens them.
         digest.update(repr([(name, (folder / name).stat().st_size) for name in _WEIGHTS]).encode())
-    return f"easyocr {metadata.version('easyocr')}, weights {digest.hexdigest()[:12]}"
+    return ("easyocr", metadata.version("easyocr")), ("weights", digest.hexdigest()[:12])
 
 
 def _open_reader(folder: Path | None) -> Any:

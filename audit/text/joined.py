@@ -29,6 +29,8 @@ class JoinedDetector:
         self._finder = finder
         self._boxes = boxes
         self.name = finder.name
+        self.about = f"{finder.about}, joined by hand-made boxes"
+        self.parts = (*finder.parts, *boxes.parts)
         self.version = f"{finder.version}, joined by boxes {boxes.version}"
 
     def config(self) -> Mapping[str, Any]:

@@ -109,9 +109,11 @@ class MarksDetector:
     """The finder of last resort: no weights, nothing read; it takes clips and wires for letters now and then."""
 
     name = "markers"
+    about = "shapes of a letter's size, which are not read"
 
     def __init__(self) -> None:
         # The algorithm's own, raised with every change of what it finds.
+        self.parts = ((self.name, "1"), ("opencv", cv2.__version__))
         self.version = f"1, opencv {cv2.__version__}"
 
     def config(self) -> Mapping[str, Any]:

@@ -36,10 +36,11 @@ class PpOcr:
 
     def __init__(self) -> None:
         self._detector_file, self._reader_file = _networks()
-        self.version = "PP-OCR " + ", ".join(
-            f"{file.stem} {hashlib.sha256(file.read_bytes()).hexdigest()[:8]}"
+        self.parts = tuple(
+            (file.stem, hashlib.sha256(file.read_bytes()).hexdigest()[:8])
             for file in (self._detector_file, self._reader_file)
         )
+        self.version = "PP-OCR " + ", ".join(f"{name} {digest}" for name, digest in self.parts)
 
     def text_map(self, image: NDArray[np.uint8], long_side_px: int, quarter_turns: int) -> NDArray[np.float32]:
         """Return how probable text is at every pixel of a resized image.

@@ -44,9 +44,11 @@ class RapidOcrDetector:
     """
 
     name = "rapidocr"
+    about = "PP-OCR in four views"
 
     def __init__(self, networks: PpOcr | None = None) -> None:
         self._networks = networks or PpOcr()
+        self.parts = ((self.name, "2"), *self._networks.parts)
         self.version = f"2, {self._networks.version}"
 
     def config(self) -> Mapping[str, Any]:

@@ -1,0 +1,63 @@
+"""The phases of a training as its bundle tells them: where each ended, and which network of it was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LARGEST = 1e9
+"""A larger number in a bundle's story is no loss or epoch; it would only break an axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseEnd:
+    """One phase. Whatever was measured at its end was measured on its best network, so it belongs to that network's epoch."""
+
+    name: str
+    """As the recipe calls it; empty where the bundle does not tell."""
+    last_epoch: int
+    """Where the phase ended."""
+    best_epoch: int | None
+    """Epoch of the network that was kept, by validation loss; None where the bundle does not tell."""
+    validation_loss: float | None
+    """Of that network."""
+    accuracy: float | None
+    """Of that network on the test images, which chose nothing."""
+
+
+def read_phases(metrics: object) -> tuple[PhaseEnd, ...]:
+    """Return the phases that a bundle tells; what it tells in another shape is left out.
+
+    Parameters
+    ----------
+    metrics : object
+        The `metrics` of `model.json`; a foreign bundle may hold anything there.
+    """
+    rows = mapping(mapping(metrics).get("curves")).get("phases")
+    told = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, (list, tuple)) else []
+    return tuple(
+        PhaseEnd(
+            name=str(row.get("phase", "")),
+            last_epoch=int(row["epoch"]),
+            best_epoch=int(row["best_epoch"]) if is_number(row.get("best_epoch")) else None,
+            validation_loss=_figure(row.get("validation_loss")),
+            accuracy=_figure(mapping(row.get("found")).get("accuracy")),
+        )
+        for row in told
+        if is_number(row.get("epoch"))
+    )
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return a value that should be a mapping, or an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def is_number(value: object) -> bool:
+    """Say whether a value of a foreign file is a number that a figure can hold."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def _figure(value: Any) -> float | None:
+    return float(value) if is_number(value) else None
