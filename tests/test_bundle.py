@@ -109,7 +109,7 @@ def test_damage_is_told_by_the_checksum(write_bundle: Callable[..., Path]) -> No
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"classes": ["a"]}, "at least two"),
+        ({"classes": ["a"]}, "2 to 4096 different names"),
         ({"classes": ["a", "a", "b"]}, "different names"),
         ({"schema_version": 99}, "schema version 99"),
         ({"preprocessing": {"size_px": [2, 2], "mean": [0, 0, 0], "std": [1, 1, 1]}}, "32..4096"),
@@ -190,10 +190,20 @@ def test_preprocessing_is_pillow_bilinear_then_imagenet() -> None:
 
 
 @pytest.mark.parametrize(
-    "classes", [["a", "a"], ["a", " A "], ["a"], ["a", ""], ["a", "b" * 400], "ab", {"a": 1, "b": 2}]
+    "classes",
+    [
+        ["a", "a"],
+        ["a", " A "],
+        ["a"],
+        ["a", ""],
+        ["a", "b" * 400],
+        [str(i) for i in range(5000)],
+        "ab",
+        {"a": 1, "b": 2},
+    ],
 )
 def test_classes_that_cannot_be_told_apart(write_bundle: Callable[..., Path], classes: object) -> None:
-    with pytest.raises(ModelError, match="at least two different names"):
+    with pytest.raises(ModelError, match="list of 2 to 4096 different names"):
         load_bundle(change(write_bundle(), classes=classes))
 
 
@@ -235,3 +245,24 @@ def test_only_single_label_networks_are_audited(known: Task | None, said: str, s
     assert {
         audited_task("C", *rest) for rest in (("single-label", ""), ("single-label",) * 2, (None, "single-label"))
     } == {"single-label"}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"image": torch.zeros(5, dtype=torch.uint8), "logits": torch.zeros(3)},
+        {"image": torch.zeros(64, 64, 3, dtype=torch.uint8), "logits": torch.zeros(3)},
+        {"image": torch.zeros(9, 9, dtype=torch.uint8), "logits": torch.zeros(3)},
+        {"image": torch.zeros(64, 64), "logits": torch.zeros(3)},
+        {"image": torch.zeros(64, 64, dtype=torch.uint8), "logits": torch.zeros(3, dtype=torch.int64)},
+        {"image": torch.zeros(64, 64, dtype=torch.uint8), "logits": torch.zeros(4)},
+        {"image": torch.zeros(64, 64, dtype=torch.uint8)},
+    ],
+)
+def test_canaries_of_other_shapes_are_one_clear_error(
+    write_bundle: Callable[..., Path], stored: dict[str, torch.Tensor]
+) -> None:
+    folder = write_bundle()
+    safetensors.torch.save_file(stored, folder / "canary.safetensors")
+    with pytest.raises(ModelError, match="canary"):
+        load_bundle(folder)

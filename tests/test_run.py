@@ -357,20 +357,17 @@ def test_a_bundle_that_holds_splits_but_not_of_which_data(
     splits = {name: "train" if i < 3 else "validation" if i < 5 else "test" for i, name in enumerate(names)}
     test = {name for name, split in splits.items() if split == "test"}
 
-    def audited(model: Path, **changes: str) -> tuple[set[str], str, str]:
+    def audited(model: Path, **changes: str) -> tuple[set[str], str, int, str]:
         found, how = audited_cohort(load_bundle(model), replace(settings(manifest=manifest, model=model), **changes))
-        return {r.id for r in found.records}, how, " ".join(found.notes)
+        return {r.id for r in found.records}, how, found.n_seen, " ".join(found.notes)
 
     by_pixels = write_bundle("pixels", splits=splits, pixels=cohort.pixels)
-    assert audited(by_pixels)[:2] == (test, "not learnt from, by pixels that the bundle remembers")
-    assert "accuracy is too high" not in audited(by_pixels)[2]
+    assert audited(by_pixels)[:3] == (test, "not learnt from, by pixels that the bundle remembers", 0)
     assert audited(by_pixels, split="train")[0] == set(names[:3])
     by_name = write_bundle("names", splits=splits)
-    assert audited(by_name)[:2] == (test, "test, by the names that the bundle was trained with")
-    assert "names of the images alone" in audited(by_name)[2]
-    ids, how, notes = audited(by_name, split="all")
-    assert (ids, how) == (set(names), "every labelled record")
-    assert "5 of the audited images have names of images used in training" in notes
+    assert audited(by_name)[:3] == (test, "test, by the names that the bundle was trained with", 0)
+    assert "by their names alone" in audited(by_name)[3]
+    assert audited(by_name, split="all")[:3] == (set(names), "every labelled record", 5)
     # An image that the bundle does not know is as good as a test image, if the others are told by pixels, not by names.
     known = dict(list(splits.items())[:-1])
     assert audited(write_bundle("most", splits=known, pixels=cohort.pixels))[0] == test
@@ -379,11 +376,12 @@ def test_a_bundle_that_holds_splits_but_not_of_which_data(
         for split in ("auto", "test", "train"):
             with pytest.raises(UsageError, match=r"11 of 12 images have names .* --split all"):
                 audited(doubtful, split=split)
-        assert "names of images used in training" in audited(doubtful, split="all")[2]
+        ids, _, n_seen, notes = audited(doubtful, split="all")
+        assert (ids, n_seen) == (set(names), 5) and "by their names alone" in notes
     with pytest.raises(UsageError, match="12 of 12 images have names"):
         audited(write_bundle("changed", splits=splits, provenance={"cohort_hash": "of other data"}))
     elsewhere = write_bundle("elsewhere", splits={f"other-{i}": "train" for i in range(9)})
-    assert audited(elsewhere) == (set(names), "every labelled record", audited(write_bundle("none"))[2])
+    assert audited(elsewhere) == (set(names), "every labelled record", 0, audited(write_bundle("none"))[3])
     everything = write_bundle("everything", splits=dict.fromkeys(names, "train"), pixels=cohort.pixels)
     with pytest.raises(CohortError, match="not learnt from, by pixels"):
         audited(everything)

@@ -11,7 +11,7 @@ from audit.models.tasks import Task, check_task
 
 _MEANING: Mapping[Task, str] = {
     "single-label": "task: single-label (softmax: exactly one class applies to an image)",
-    "multi-label": "task: multi-label (a sigmoid for each finding): `audit train D --checkpoint` and E can start from it, "
+    "multi-label": "task: multi-label (a sigmoid for each finding); `audit train D` and E can start from it with --checkpoint, "
     "`audit run` cannot audit it yet",
 }
 

@@ -25,6 +25,8 @@ from audit.models.tasks import Task, read_task
 from audit.models.tensors import read_tensors
 from audit.results import SCHEMA_VERSION, to_json
 
+MAX_CLASSES = 4096
+"""Outputs of a network."""
 MAX_CLASS_NAME = 300
 """Characters of a class's name."""
 SPLITS = ("train", "validation", "test")
@@ -243,11 +245,13 @@ def _read_document(folder: Path) -> dict[str, Any]:
             f"{path} has schema version {document['schema_version']!r}; this version of audit reads {SCHEMA_VERSION}."
         )
     classes = document["classes"]
-    names = [str(name).strip().casefold() for name in classes] if isinstance(classes, list) else []
+    # More outputs than this are never looked at one by one, and their layer would take the memory before the weights are seen.
+    few = isinstance(classes, list) and len(classes) <= MAX_CLASSES
+    names = [str(name).strip().casefold() for name in classes] if few else []
     if len(names) < 2 or len(set(names)) != len(names) or "" in names or any(len(n) > MAX_CLASS_NAME for n in names):
         raise ModelError(
-            f"{path}: classes must be a list of at least two different names of at most {MAX_CLASS_NAME} characters (case and "
-            f"blanks around them make no difference), found {str(classes)[:200]!r}."
+            f"{path}: classes must be a list of 2 to {MAX_CLASSES} different names of at most {MAX_CLASS_NAME} characters (case "
+            f"and blanks around them make no difference), found {str(classes)[:200]!r}."
         )
     return document
 

@@ -48,8 +48,13 @@ def check_canary(path: Path, network: nn.Module, preprocessing: Preprocessing) -
         image, before = stored["image"], stored["logits"]
     except (OSError, KeyError, RefusedError) as error:
         raise ModelError(f"The canary {path} cannot be read: {error}. Copy the bundle again.") from error
+    if image.dtype != torch.uint8 or tuple(image.shape) != preprocessing.size_px or not before.is_floating_point():
+        raise ModelError(
+            f"The canary {path} does not fit its bundle: a grey image of {preprocessing.size_px} pixels in 8 bits and its logits "
+            f"are expected, found {tuple(image.shape)} of {image.dtype} and {before.dtype}. Copy the bundle again."
+        )
     now = _logits(network, image, preprocessing)
-    if now.shape != before.shape or not torch.allclose(now, before, rtol=TOLERANCE, atol=TOLERANCE):
+    if now.shape != before.shape or not torch.allclose(now, before.float(), rtol=TOLERANCE, atol=TOLERANCE):
         raise ModelError(
             f"The bundle {path.parent} answers its canary with {_words(now)}, but answered {_words(before)} when it was "
             "written. Its architecture or preprocessing was changed, or the installed versions compute otherwise; results "

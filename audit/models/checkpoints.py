@@ -16,7 +16,7 @@ from torch import nn
 from audit.errors import ModelError, UnknownNameError, UsageError
 from audit.files import file_sha256
 from audit.models import networks
-from audit.models.bundle import MAX_CLASS_NAME, save_bundle
+from audit.models.bundle import MAX_CLASS_NAME, MAX_CLASSES, save_bundle
 from audit.models.foreign import shown
 from audit.models.preprocessing import Preprocessing
 from audit.models.tasks import Task
@@ -322,6 +322,8 @@ def _class_names(classes: Sequence[str] | None, said: tuple[str, ...], n_outputs
             f"in order, with --classes a,b,c or one of the orders {', '.join(ORDERS)}; an empty name drops its output."
         )
     given = [name for name in names if name]
+    if len(names) > MAX_CLASSES:
+        raise UsageError(f"A network may have at most {MAX_CLASSES} outputs, found {len(names)}.")
     long = next((name for name in given if len(name) > MAX_CLASS_NAME), None)
     if long is not None:
         raise UsageError(f"A class may have at most {MAX_CLASS_NAME} characters, found {shown(long)}.")

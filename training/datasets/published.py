@@ -11,6 +11,7 @@ import pandas as pd
 
 from audit.errors import CohortError
 from audit.records import Record
+from audit.tables import check_size
 
 _AGE = re.compile(r"^\s*(\d{1,3})(?:\.0+)?\s*(y|m|w|d)?", re.IGNORECASE)
 _YEARS = {"y": 1.0, "m": 1 / 12, "w": 7 / 365.25, "d": 1 / 365.25}
@@ -71,6 +72,7 @@ def read_table(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
         If it cannot be read or lacks a column.
     """
     try:
+        check_size(path)
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", encoding_errors="replace")
     except (OSError, ValueError) as error:
         raise CohortError(f"{path} cannot be read as a table: {error}.") from error
