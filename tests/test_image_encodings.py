@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
+from pydicom.uid import JPEG2000, DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from audit.errors import ImageError
 from audit.images import look_at, pixel_hash
@@ -388,14 +388,27 @@ def test_overlays_in_the_high_bits_reach_the_finder(tmp_path: Path) -> None:
     assert found.notes == ()
 
 
+def test_overlays_in_high_bits_survive_lossless_packing(tmp_path: Path) -> None:
+    letters = np.zeros(GREY.shape, bool)
+    letters[10:18, 30:33] = True
+    wide = GREY.astype(np.uint16) * 16 | letters.astype(np.uint16) << 13
+    stream = made.pillow(Image.fromarray(wide), "JPEG2000", irreversible=False, no_jp2=True)
+    path = tmp_path / "x.dcm"
+    packed = _with_overlay(wide, 13, stored=12, syntax=JPEG2000Lossless,
+                           PixelData=pydicom.encaps.encapsulate([stream]))  # fmt: skip
+    path.write_bytes(made.write_dataset(packed))
+    assert np.array_equal(look_at(path.read_bytes(), path).pixels, GREY)
+    assert [(r.x0, r.y0, r.x1, r.y1) for r in overlay_regions(path, GREY.shape)] == [(30, 10, 33, 18)]
+
+
 def test_overlays_that_cannot_be_read_are_noted(tmp_path: Path) -> None:
     wide = GREY.astype(np.uint16) * 16
     lost = made.write_dataset(_with_overlay(GREY, None))
     assert look_at(lost, HERE).notes == (planes.WITHOUT_DATA,)
     (tmp_path / "x.dcm").write_bytes(lost)
     assert overlay_regions(tmp_path / "x.dcm", GREY.shape) == ()
-    stream = made.pillow(Image.fromarray(wide), "JPEG2000", irreversible=False, no_jp2=True)
-    compressed = _with_overlay(wide, 12, stored=12, syntax=JPEG2000Lossless,
+    stream = made.pillow(Image.fromarray(wide), "JPEG2000", irreversible=True, no_jp2=True)
+    compressed = _with_overlay(wide, 12, stored=12, syntax=JPEG2000,
                                PixelData=pydicom.encaps.encapsulate([stream]))  # fmt: skip
     assert planes.UNREADABLE_BITS in look_at(made.write_dataset(compressed), HERE).notes
     undeclared = made.dicom_file(wide | 0x2000, stored=12)

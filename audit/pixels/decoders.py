@@ -11,6 +11,8 @@ from audit.words import shown_string
 EXTENDED = "1.2.840.10008.1.2.4.51"
 LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 BASELINE = "1.2.840.10008.1.2.4.50"
+KEEPS_ALL_BITS = (*LOSSLESS, "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201")
+"""Lossless, so that bits which no grey level uses come through too, if the stream has that many."""
 _INSTALL = (
     "Run `pip install 'imageaudit[dicom]'`, or convert it to an uncompressed DICOM file or to PNG with your viewer"
 )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.pixels import jpeg
-from audit.pixels.decoders import BASELINE, EXTENDED, LOSSLESS, decoder_of, plugin_for
+from audit.pixels.decoders import BASELINE, EXTENDED, KEEPS_ALL_BITS, LOSSLESS, decoder_of, plugin_for
 from audit.pixels.grey import bands
 from audit.pixels.limits import MAX_BYTES, RefusedError, check_size, told
 from audit.words import shown_string
@@ -34,7 +34,7 @@ class Stored:
     values: NDArray[Any]
     """(h, w) or, of three colours, (h, w, 3); only the bits that are stored, sign applied."""
     raw: NDArray[Any] | None
-    """The same with all bits that are allocated, where they were not packed; overlays may be among them."""
+    """The same with all bits that are allocated, where packing has kept them; overlays may be among them."""
     photometric: str
     """Photometric interpretation after decoding."""
     bits: int
@@ -182,7 +182,7 @@ def stored_values(dataset: Any, max_pixels: int) -> Stored:
     allocated = number(dataset, "BitsAllocated")
     bits = number(dataset, "BitsStored", allocated)
     plugin = plugin_for(uid, eight_bits=bits <= 8)
-    header, stream = _check_claims(dataset, uid) if plugin else (None, b"")
+    header, stream, precision = _check_claims(dataset, uid) if plugin else (None, b"", allocated)
     decoder = decoder_of(uid)
     # Colours are converted to RGB by what the stream really holds: many a file says RGB and packs YCbCr.
     options: dict[str, Any] = {"raw": number(dataset, "SamplesPerPixel", 1) == 1, "index": 0}
@@ -207,7 +207,7 @@ def stored_values(dataset: Any, max_pixels: int) -> Stored:
     packed = plugin is not None and plugin != "pydicom"
     raw = None
     if values.dtype.kind in "iu" and allocated > 1:
-        raw = None if packed else values
+        raw = values if not packed or (uid in KEEPS_ALL_BITS and precision == allocated) else None
         high = number(dataset, "HighBit", bits - 1)
         values = _only_stored(values, bits, 0 if packed else high + 1 - bits, signed=values.dtype.kind == "i")
     elif values.dtype.kind == "f":
@@ -241,16 +241,24 @@ def _frame(dataset: Any) -> bytes:
     return bytes(get_frame(dataset.PixelData, 0, number_of_frames=1))
 
 
-def _check_claims(dataset: Any, uid: str) -> tuple[jpeg.JpegHeader | None, bytes]:
-    """Refuse a packed frame that claims another size than the data set, before a decoder allocates it."""
+def _check_claims(dataset: Any, uid: str) -> tuple[jpeg.JpegHeader | None, bytes, int]:
+    """Refuse a packed frame that claims another size than the data set, before a decoder allocates it.
+
+    Returns
+    -------
+    tuple
+        Markers, if it is a JPEG stream; the stream; bits of a sample in it.
+    """
     try:
         stream = _frame(dataset)
     except Exception as error:  # pydicom raises a dozen kinds; each means the same to the user
         raise RefusedError(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
     wanted = (number(dataset, "Columns"), number(dataset, "Rows"), number(dataset, "SamplesPerPixel", 1))
     header = None
+    precision = number(dataset, "BitsAllocated")
     if stream[:2] == b"\xff\xd8":
         header = jpeg.read_header(stream)
+        precision = header.precision
         claimed = (header.width, header.height, len(header.sampling))
         if header.missing and uid in (BASELINE, EXTENDED, *LOSSLESS):
             raise jpeg.cut()
@@ -262,17 +270,18 @@ def _check_claims(dataset: Any, uid: str) -> tuple[jpeg.JpegHeader | None, bytes
         at = stream.index(_CODESTREAM) + 8
         right, bottom, left, top = (int.from_bytes(stream[at + k : at + k + 4], "big") for k in (0, 4, 8, 12))
         claimed = (right - left, bottom - top, int.from_bytes(stream[at + 32 : at + 34], "big"))
+        precision = (stream[at + 34] & 0x7F) + 1 if len(stream) > at + 34 else 0
     elif uid.startswith("1.2.840.10008.1.2.4."):
         raise RefusedError("is a DICOM file whose pixels are not packed as its transfer syntax says", CONVERT)
     else:
-        return None, stream
+        return None, stream, precision
     if claimed != wanted:
         raise RefusedError(
             f"is a DICOM file whose packed pixels are {claimed[0]} x {claimed[1]} with {claimed[2]} samples, but its header "
             f"says {wanted[0]} x {wanted[1]} with {wanted[2]}",
             CONVERT,
         )
-    return header, stream
+    return header, stream, precision
 
 
 def _decode_again(dataset: Any, stream: bytes, decoder: Any, options: dict[str, Any]) -> NDArray[Any]:

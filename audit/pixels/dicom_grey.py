@@ -104,7 +104,7 @@ def _monochrome(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
     low, high = -(1 << stored.bits - 1) if signed else 0, (1 << stored.bits - int(signed)) - 1
     ends = (0.0, modality.top) if modality.top is not None else modality.rule(np.array([low, high], dtype=np.float64))
     interest = _interest(dataset, signed=min(ends) < 0)
-    padding, padded = _padding(dataset, values)
+    padding, padded = _padding(dataset, values, stored.bits)
     scaled = None
     if interest.says is not None:
         to_grey = _after(interest.rule, modality.rule)
@@ -264,7 +264,9 @@ def _presentation(dataset: Any, photometric: str) -> tuple[_Step, bool]:
     return _Step(rule=_same, says=shape or None), negative
 
 
-def _padding(dataset: Any, values: NDArray[Any]) -> tuple[NDArray[np.bool_] | None, tuple[float, float] | None]:
+def _padding(
+    dataset: Any, values: NDArray[Any], bits: int
+) -> tuple[NDArray[np.bool_] | None, tuple[float, float] | None]:
     """Return which pixels are no part of the image, and the stored values that say so."""
     kind = {"f4": "Float", "f8": "DoubleFloat"}.get(values.dtype.str[1:], "")
     value, limit = _numbers(dataset, f"{kind}PixelPaddingValue"), _numbers(dataset, f"{kind}PixelPaddingRangeLimit")
@@ -272,10 +274,10 @@ def _padding(dataset: Any, values: NDArray[Any]) -> tuple[NDArray[np.bool_] | No
         return None, None
     ends = [value[0], (limit or value)[0]]
     if values.dtype.kind in "iu":
-        # The element's type need not be that of the pixels: 63536 is -2000 of 16 signed bits.
-        info = np.iinfo(values.dtype)
-        span = float(1 << info.bits)
-        ends = [e - span if e > info.max else e + span if e < info.min else e for e in ends]
+        # The element's type need not be that of the pixels, nor its bits those stored: 63536 is -2000 of 16 or 12 signed bits.
+        span = 1 << bits
+        first = -(span >> 1) if values.dtype.kind == "i" else 0
+        ends = [float((int(e) - first) % span + first) for e in ends]
     low, high = min(ends), max(ends)
     padding = np.empty(values.shape, dtype=np.bool_)
     for band in bands(values.shape):
@@ -314,7 +316,7 @@ def _palette(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
     pixels: GreyImage = np.empty(values.shape, dtype=np.uint8)
     for band in bands(values.shape):
         pixels[band] = grey[values[band].astype(np.int32) - int(info.min)]
-    padding, padded = _padding(dataset, values)
+    padding, padded = _padding(dataset, values, stored.bits)
     notes = [NARROW_PALETTE] if narrow else []
     if padding is not None and padding.any():
         pixels[padding] = 0

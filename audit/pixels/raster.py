@@ -30,7 +30,7 @@ TRANSPARENT = "Some pixels are fully transparent; they read as black."
 TURNED = "The orientation tag was applied: the image is turned or mirrored against its stored rows."
 THUMBNAILS = "The file holds smaller copies beside the image; they were ignored."
 CMYK = "The colours are inks (CMYK); they were converted without a colour profile."
-EXTRA = "A fourth channel of unknown meaning was ignored."
+EXTRA = "An extra channel of unknown meaning was ignored."
 CONSTANT = "All pixels have the same value."
 
 
@@ -173,7 +173,14 @@ def _tiff(data: bytes, max_pixels: int) -> SeenImage:
         seen = _deep(values, alpha, facts, page.orientation, premultiplied=page.alpha == 1)
         seen = replace(seen, notes=(*seen.notes, *notes))
     else:
-        with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
+        try:
+            image = Image.open(io.BytesIO(data), formats=("TIFF",))
+        except UnidentifiedImageError:
+            raise RefusedError(
+                f"is a TIFF of {page.name}, {page.samples} samples of {page.depth} bits, packed as {page.packed}, which is not read",
+                "Save it as 8-bit or 16-bit grey PNG",
+            ) from None
+        with image:
             image.seek(page.index)
             check_size(image.width, image.height, max_pixels)
             image.load()  # which applies the orientation
