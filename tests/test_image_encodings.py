@@ -237,6 +237,17 @@ def test_orientations_are_those_of_pillow(orientation: int) -> None:
     assert (raster.TURNED in look_at(data, HERE).notes) == (2 <= orientation <= 8)
 
 
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*" + b"\xff" * 40]
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_data_leave_the_pixels_alone(kind: str, exif: bytes) -> None:
+    image = Image.fromarray(np.dstack([GREY] * 3))
+    options = {"JPEG": {"quality": 98}, "WEBP": {"lossless": True}}.get(kind, {})
+    data = made.pillow(image, kind, exif=exif, **options)
+    assert far(data, GREY) <= (4 if kind == "JPEG" else 0)
+
+
 @pytest.mark.parametrize(("depth", "factor"), [(1, 255), (2, 85), (4, 17)])
 def test_few_bits_are_spread(depth: int, factor: int) -> None:
     few = (GREY >> (8 - depth)).astype(np.uint8)
@@ -459,8 +470,8 @@ def test_colours_say_ycbcr_whatever_the_header_says() -> None:
         assert far(data, truth) <= 6, photometric
 
 
-def test_a_hundred_mutated_files_are_read_or_refused() -> None:
-    """A longer run of the same: benchmarks/ of the engine's fuzzers."""
+def test_mutated_files_are_read_or_refused() -> None:
+    """A longer run of the same: `python -m benchmarks.image_mutations`."""
     rng = np.random.default_rng(0)
     files = [case.data for case in CASES.values()]
     for number in range(300):
