@@ -412,6 +412,19 @@ def test_overlays_in_the_high_bits_reach_the_finder(tmp_path: Path) -> None:
     assert found.notes == ()
 
 
+def test_an_overlay_in_the_lowest_bit_below_the_grey_levels_is_read(tmp_path: Path) -> None:
+    letters = np.zeros(GREY.shape, bool)
+    letters[10:18, 30:33] = True
+    dataset = made.dicom_dataset(GREY.astype(np.uint16) << 8 | letters, stored=12, HighBit=15)
+    given_ = ((0x10, "US", HEIGHT), (0x11, "US", WIDTH), (0x50, "SS", [1, 1]), (0x100, "US", 16), (0x102, "US", 0))
+    for element, vr, value in given_:
+        dataset.add_new(0x60000000 + element, vr, value)
+    path = tmp_path / "x.dcm"
+    path.write_bytes(made.write_dataset(dataset))
+    assert [(r.x0, r.y0, r.x1, r.y1) for r in overlay_regions(path, GREY.shape)] == [(30, 10, 33, 18)]
+    assert np.array_equal(look_at(path.read_bytes(), path).pixels, GREY)
+
+
 def test_overlays_in_high_bits_survive_lossless_packing(tmp_path: Path) -> None:
     letters = np.zeros(GREY.shape, bool)
     letters[10:18, 30:33] = True
