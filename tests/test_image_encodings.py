@@ -19,7 +19,7 @@ from pydicom.uid import JPEG2000, DeflatedExplicitVRLittleEndian, JPEG2000Lossle
 
 from audit.errors import ImageError
 from audit.images import look_at, pixel_hash
-from audit.pixels import dicom_grey, jpeg, planes, raster
+from audit.pixels import dicom_grey, dicom_steps, jpeg, planes, raster
 from audit.pixels.decoders import plugin_for
 from audit.pixels.grey import oriented
 from audit.pixels.limits import RefusedError
@@ -455,13 +455,13 @@ def test_overlays_that_cannot_be_read_are_noted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "note"),
     [
-        (lambda: made.dicom_file(GREY, WindowCenter=[128, 9], WindowWidth=[256, 2]), dicom_grey.SEVERAL_WINDOWS),
-        (lambda: made.dicom_file(255 - GREY, PresentationLUTShape="INVERSE"), dicom_grey.CONTRADICTING_PRESENTATION),
+        (lambda: made.dicom_file(GREY, WindowCenter=[128, 9], WindowWidth=[256, 2]), dicom_steps.SEVERAL_WINDOWS),
+        (lambda: made.dicom_file(255 - GREY, PresentationLUTShape="INVERSE"), dicom_steps.CONTRADICTING_PRESENTATION),
         (lambda: made.dicom_file(GREY, ShutterShape="RECTANGULAR"), dicom_grey.SHUTTER),
         (lambda: CASES["tiff with a marked thumbnail"].data, raster.THUMBNAILS),
         (lambda: CASES["tiff cmyk"].data, raster.CMYK),
         (lambda: CASES["dicom palette of 8 bits in 16"].data, dicom_grey.NARROW_PALETTE),
-        (lambda: CASES["dicom table of values of interest, 16 bits"].data, dicom_grey.TABLE_BEFORE_WINDOW),
+        (lambda: CASES["dicom table of values of interest, 16 bits"].data, dicom_steps.TABLE_BEFORE_WINDOW),
         (lambda: made.dicom_file(np.full_like(GREY, 9)), raster.CONSTANT),
     ],
 )
