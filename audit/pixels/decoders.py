@@ -11,9 +11,10 @@ from audit.words import shown_string
 EXTENDED = "1.2.840.10008.1.2.4.51"
 LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 BASELINE = "1.2.840.10008.1.2.4.50"
-_INSTALL = (
-    "Run `pip install 'imageaudit[dicom]'`, or convert it to an uncompressed DICOM file or to PNG with your viewer"
-)
+KEEPS_ALL_BITS = (*LOSSLESS, "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201")
+"""Lossless, so that bits which no grey level uses come through too, if the stream has that many."""
+CONVERT = "Convert it to an uncompressed DICOM file or to PNG with your viewer"
+_INSTALL = f"Run `pip install 'imageaudit[dicom]'`, or {CONVERT[0].lower()}{CONVERT[1:]}"
 
 # By preference: those first that refuse a stream which ends early. pylibjpeg's JPEG-LS pads it, and is left out.
 _PLUGINS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -48,7 +49,7 @@ def decoder_of(uid: str) -> Any:
     except (NotImplementedError, ValueError) as error:
         raise RefusedError(
             f"is a DICOM file of transfer syntax {shown_string(uid, 64)!r}, which is not read",
-            "Convert it to an uncompressed DICOM file or to PNG with your viewer",
+            CONVERT,
         ) from error
 
 
@@ -67,7 +68,7 @@ def plugin_for(uid: str, *, eight_bits: bool) -> str | None:
     if known is None:
         raise RefusedError(
             f"is a DICOM file of transfer syntax {shown_string(uid, 64)!r}, which is not read",
-            "Convert it to an uncompressed DICOM file or to PNG with your viewer",
+            CONVERT,
         )
     name, wanted = known
     if uid == EXTENDED and eight_bits:

@@ -11,16 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.pixels import jpeg
-from audit.pixels.decoders import BASELINE, EXTENDED, LOSSLESS, decoder_of, plugin_for
+from audit.pixels.claims import WALKED, Claims, check_claims
+from audit.pixels.decoders import CONVERT, KEEPS_ALL_BITS, decoder_of, plugin_for
 from audit.pixels.grey import bands
 from audit.pixels.limits import MAX_BYTES, RefusedError, check_size, told
 from audit.words import shown_string
 
-CONVERT = "Convert it to an uncompressed DICOM file or to PNG with your viewer"
 _MAGIC_AT = 128
 _MAGIC = b"DICM"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-_CODESTREAM = b"\xff\x4f\xff\x51"
 _FIRST_GROUPS = (0x0002, 0x0008)
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -34,7 +33,7 @@ class Stored:
     values: NDArray[Any]
     """(h, w) or, of three colours, (h, w, 3); only the bits that are stored, sign applied."""
     raw: NDArray[Any] | None
-    """The same with all bits that are allocated, where they were not packed; overlays may be among them."""
+    """The same with all bits that are allocated, where packing has kept them; overlays may be among them."""
     photometric: str
     """Photometric interpretation after decoding."""
     bits: int
@@ -182,7 +181,12 @@ def stored_values(dataset: Any, max_pixels: int) -> Stored:
     allocated = number(dataset, "BitsAllocated")
     bits = number(dataset, "BitsStored", allocated)
     plugin = plugin_for(uid, eight_bits=bits <= 8)
-    header, stream = _check_claims(dataset, uid) if plugin else (None, b"")
+    claims = Claims(header=None, precision=allocated)
+    stream = b""
+    if plugin:
+        stream = _frame(dataset)
+        wanted = (number(dataset, "Columns"), number(dataset, "Rows"), number(dataset, "SamplesPerPixel", 1))
+        claims = check_claims(stream, uid, wanted, allocated)
     decoder = decoder_of(uid)
     # Colours are converted to RGB by what the stream really holds: many a file says RGB and packs YCbCr.
     options: dict[str, Any] = {"raw": number(dataset, "SamplesPerPixel", 1) == 1, "index": 0}
@@ -192,8 +196,8 @@ def stored_values(dataset: Any, max_pixels: int) -> Stored:
         options["view_only"] = True  # no copy: nothing here writes into what was read
     try:
         decoded, properties = decoder.as_array(dataset, correct_unused_bits=False, **options)
-        if header is not None and uid in (BASELINE, EXTENDED, *LOSSLESS):
-            jpeg.check_whole(stream, header, lambda s: _decode_again(dataset, s, decoder, options), decoded)
+        if claims.header is not None and uid in WALKED:
+            jpeg.check_whole(stream, claims.header, lambda s: _decode_again(dataset, s, decoder, options), decoded)
     except RefusedError:
         raise
     except Exception as error:  # pydicom and its decoders raise a dozen kinds; each means the same to the user
@@ -207,7 +211,7 @@ def stored_values(dataset: Any, max_pixels: int) -> Stored:
     packed = plugin is not None and plugin != "pydicom"
     raw = None
     if values.dtype.kind in "iu" and allocated > 1:
-        raw = None if packed else values
+        raw = values if not packed or (uid in KEEPS_ALL_BITS and claims.precision == allocated) else None
         high = number(dataset, "HighBit", bits - 1)
         values = _only_stored(values, bits, 0 if packed else high + 1 - bits, signed=values.dtype.kind == "i")
     elif values.dtype.kind == "f":
@@ -238,41 +242,10 @@ def _only_stored(values: NDArray[Any], bits: int, shift: int, *, signed: bool) -
 def _frame(dataset: Any) -> bytes:
     from pydicom.encaps import get_frame
 
-    return bytes(get_frame(dataset.PixelData, 0, number_of_frames=1))
-
-
-def _check_claims(dataset: Any, uid: str) -> tuple[jpeg.JpegHeader | None, bytes]:
-    """Refuse a packed frame that claims another size than the data set, before a decoder allocates it."""
     try:
-        stream = _frame(dataset)
+        return bytes(get_frame(dataset.PixelData, 0, number_of_frames=1))
     except Exception as error:  # pydicom raises a dozen kinds; each means the same to the user
         raise RefusedError(f"is a DICOM file that cannot be decoded: {told(error)}", CONVERT) from error
-    wanted = (number(dataset, "Columns"), number(dataset, "Rows"), number(dataset, "SamplesPerPixel", 1))
-    header = None
-    if stream[:2] == b"\xff\xd8":
-        header = jpeg.read_header(stream)
-        claimed = (header.width, header.height, len(header.sampling))
-        if header.missing and uid in (BASELINE, EXTENDED, *LOSSLESS):
-            raise jpeg.cut()
-        if header.precision > number(dataset, "BitsAllocated"):
-            raise RefusedError(
-                f"is a DICOM file whose JPEG has {header.precision} bits, more than are allocated", CONVERT
-            )
-    elif _CODESTREAM in stream[:1024]:
-        at = stream.index(_CODESTREAM) + 8
-        right, bottom, left, top = (int.from_bytes(stream[at + k : at + k + 4], "big") for k in (0, 4, 8, 12))
-        claimed = (right - left, bottom - top, int.from_bytes(stream[at + 32 : at + 34], "big"))
-    elif uid.startswith("1.2.840.10008.1.2.4."):
-        raise RefusedError("is a DICOM file whose pixels are not packed as its transfer syntax says", CONVERT)
-    else:
-        return None, stream
-    if claimed != wanted:
-        raise RefusedError(
-            f"is a DICOM file whose packed pixels are {claimed[0]} x {claimed[1]} with {claimed[2]} samples, but its header "
-            f"says {wanted[0]} x {wanted[1]} with {wanted[2]}",
-            CONVERT,
-        )
-    return header, stream
 
 
 def _decode_again(dataset: Any, stream: bytes, decoder: Any, options: dict[str, Any]) -> NDArray[Any]:

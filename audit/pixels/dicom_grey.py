@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.pixels.decoders import compression_name
-from audit.pixels.dicom import CONVERT, Stored, number, open_dataset, stored_values, word
+from audit.pixels.decoders import CONVERT, compression_name
+from audit.pixels.dicom import Stored, number, open_dataset, stored_values, word
+from audit.pixels.dicom_steps import interest_step, is_little, modality_step, numbers, presentation_step
 from audit.pixels.facts import GreyImage, ImageFacts, SeenImage
 from audit.pixels.grey import Values, bands, luma, render, stretch, value_range
 from audit.pixels.limits import RefusedError, told
 from audit.pixels.planes import overlay_planes
 from audit.pixels.raster import CONSTANT
-from audit.pixels.tables import Table, read_table
+from audit.pixels.tables import read_table
 from audit.words import shown_string
 
 PADDED = "Padding outside the image was left out of the range of grey levels and reads as black."
-SEVERAL_WINDOWS = "The file offers several windows; the first was applied."
-TABLE_BEFORE_WINDOW = "The file offers a look-up table and a window; the table was applied."
-CONTRADICTING_PRESENTATION = "The presentation shape inverts an image of MONOCHROME2; it was inverted."
 SHUTTER = "A display shutter is declared; it was not applied, and what it would cover is in the picture."
 NARROW_PALETTE = "The palette declares 16 bits but holds values of 8; they were read as 8."
-_MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelIntensityRelationshipLUTSequence")
-_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 _COLOURS = ("Red", "Green", "Blue")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Step:
-    """One step of the grey-scale pipeline."""
-
-    rule: Callable[[Values], Values]
-    """What it does to values."""
-    says: str | None = None
-    """How it is told in the facts."""
-    top: float | None = None
-    """The greatest value that it gives, where its type says so; the least is then 0."""
-    notes: tuple[str, ...] = ()
-    """What a reader should know."""
 
 
 def look_dicom(data: bytes, max_pixels: int) -> SeenImage:
@@ -99,12 +81,12 @@ def _monochrome(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
     values = stored.values
     integers = values.dtype.kind in "iu"
     signed = values.dtype.kind == "i"
-    modality = _modality(dataset, signed=signed)
+    modality = modality_step(dataset, signed=signed)
     # What the modality step makes of the least and the greatest value that the stored bits can hold.
     low, high = -(1 << stored.bits - 1) if signed else 0, (1 << stored.bits - int(signed)) - 1
     ends = (0.0, modality.top) if modality.top is not None else modality.rule(np.array([low, high], dtype=np.float64))
-    interest = _interest(dataset, signed=min(ends) < 0)
-    padding, padded = _padding(dataset, values)
+    interest = interest_step(dataset, signed=min(ends) < 0)
+    padding, padded = _padding(dataset, values, stored.bits)
     scaled = None
     if interest.says is not None:
         to_grey = _after(interest.rule, modality.rule)
@@ -115,7 +97,7 @@ def _monochrome(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
     else:
         scaled = value_range(values, modality.rule, padding)
         to_grey = _after(stretch(*scaled), modality.rule)
-    presentation, inverted = _presentation(dataset, stored.photometric)
+    presentation, inverted = presentation_step(dataset, stored.photometric)
     pixels = render(values, _after(presentation.rule, to_grey))
     if inverted:
         pixels = np.uint8(255) - pixels
@@ -140,142 +122,20 @@ def _after(outer: Callable[[Values], Values], inner: Callable[[Values], Values])
     return lambda values: outer(inner(values))
 
 
-def _same(values: Values) -> Values:
-    return values
-
-
-def _lookup(dataset: Any, keyword: str) -> Any:
-    """Return an element of the image, or of its functional groups, which hold one frame here; None if empty."""
-    places = [dataset]
-    for group in _GROUPS:
-        for item in list(dataset.get(group) or [])[:1]:
-            for macro in _MACROS:
-                places = [*list(item.get(macro) or [])[:1], *places]
-    for place in places:
-        value = place.get(keyword)
-        if value is not None and value != "" and not (hasattr(value, "__len__") and len(value) == 0):
-            return value
-    return None
-
-
-def _numbers(dataset: Any, keyword: str) -> list[float]:
-    value = _lookup(dataset, keyword)
-    if value is None:
-        return []
-    try:
-        found = [float(v) for v in (value if hasattr(value, "__iter__") and not isinstance(value, str) else [value])]
-    except (TypeError, ValueError) as error:
-        raise RefusedError(f"is a DICOM file whose {keyword} is not a number", CONVERT) from error
-    if not np.isfinite(found).all():
-        raise RefusedError(f"is a DICOM file whose {keyword} is not a number", CONVERT)
-    return found
-
-
-def _table(dataset: Any, sequence: str, *, signed: bool) -> Table | None:
-    found = _lookup(dataset, sequence)
-    if found is None:
-        return None
-    return read_table(found[0], "LUTDescriptor", "LUTData", signed=signed, little=_is_little(dataset))
-
-
-def _is_little(dataset: Any) -> bool:
-    return bool(dataset.file_meta.TransferSyntaxUID.is_little_endian)
-
-
-def _modality(dataset: Any, *, signed: bool) -> _Step:
-    table = _table(dataset, "ModalityLUTSequence", signed=signed)
-    if table is not None:
-        return _Step(rule=table.look_up, says=f"look-up table of {len(table.entries)} entries", top=table.top)
-    slope, intercept = (_numbers(dataset, name) for name in ("RescaleSlope", "RescaleIntercept"))
-    if not slope and not intercept:
-        return _Step(rule=_same)
-    a, b = (slope or [1.0])[0], (intercept or [0.0])[0]
-    if a == 0:
-        raise RefusedError("is a DICOM file whose RescaleSlope is 0", CONVERT)
-    if a == 1 and b == 0:
-        return _Step(rule=_same)
-    return _Step(rule=lambda values: values * a + b, says=f"slope {a:g}, intercept {b:g}")
-
-
-def _interest(dataset: Any, *, signed: bool) -> _Step:
-    """Return the step from modality values to 0..255 by the file's own table or window; says None where it has none."""
-    table = _table(dataset, "VOILUTSequence", signed=signed)
-    centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
-    if table is not None:
-        lut = table
-        several = len(_lookup(dataset, "VOILUTSequence")) > 1
-        notes = [*([SEVERAL_WINDOWS] if several else []), *([TABLE_BEFORE_WINDOW] if centers else [])]
-        says = f"look-up table of {len(lut.entries)} entries to {lut.bits} bits"
-        return _Step(rule=lambda values: lut.look_up(values) * (255.0 / lut.top), says=says, notes=tuple(notes))
-    if not centers and not widths:
-        return _Step(rule=_same)
-    if not centers or not widths:
-        raise RefusedError("is a DICOM file with half a window: a centre or a width is missing", CONVERT)
-    function = str(_lookup(dataset, "VOILUTFunction") or "LINEAR").strip().upper()
-    rule = _window(centers[0], widths[0], function)
-    says = f"centre {centers[0]:g}, width {widths[0]:g}, {function}"
-    return _Step(rule=rule, says=says, notes=(SEVERAL_WINDOWS,) if len(centers) > 1 else ())
-
-
-def _window(center: float, width: float, function: str) -> Callable[[Values], Values]:
-    """Return the window's own function to 0..255 (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
-    if function == "LINEAR" and width >= 1:
-        if width == 1:
-            return lambda v: np.where(v <= center - 0.5, 0.0, 255.0)
-        return lambda v: np.clip((v - (center - 0.5)) / (width - 1) + 0.5, 0, 1) * 255
-    if function == "LINEAR_EXACT" and width > 0:
-        return lambda v: np.clip((v - center) / width + 0.5, 0, 1) * 255
-    if function == "SIGMOID" and width > 0:
-        return lambda v: 255 / (1 + np.exp(np.clip(-4 * (v - center) / width, -700, 700)))
-    raise RefusedError(
-        f"is a DICOM file with a window of width {width:g} and function {shown_string(function)!r}, which is not defined",
-        CONVERT,
-    )
-
-
-def _presentation(dataset: Any, photometric: str) -> tuple[_Step, bool]:
-    """Return what comes after the window, and whether small values are bright at the end."""
-    shape = word(dataset, "PresentationLUTShape")
-    table = _table(dataset, "PresentationLUTSequence", signed=False)
-    negative = photometric == "MONOCHROME1"
-    if table is not None:
-        if negative:
-            raise RefusedError(
-                "is a DICOM file of MONOCHROME1 with a presentation look-up table, whose polarity is not known", CONVERT
-            )
-        lut = table
-        last = len(lut.entries) - 1
-        return (
-            _Step(
-                rule=lambda grey: lut.look_up(np.clip(grey, 0, 255) * (last / 255.0) + lut.first) * (255.0 / lut.top),
-                says=f"look-up table of {len(lut.entries)} entries",
-            ),
-            False,
-        )
-    if shape == "INVERSE":
-        # With MONOCHROME1 the shape says the same thing once more (PS3.3 C.8.11.3.1.2); it does not turn it back.
-        return _Step(rule=_same, says=shape, notes=() if negative else (CONTRADICTING_PRESENTATION,)), True
-    if shape == "IDENTITY" and negative:
-        raise RefusedError(
-            "is a DICOM file of MONOCHROME1 whose presentation shape is IDENTITY, which contradict one another", CONVERT
-        )
-    if shape not in ("", "IDENTITY"):
-        raise RefusedError(f"is a DICOM file of presentation shape {shape!r}, which is not read", CONVERT)
-    return _Step(rule=_same, says=shape or None), negative
-
-
-def _padding(dataset: Any, values: NDArray[Any]) -> tuple[NDArray[np.bool_] | None, tuple[float, float] | None]:
+def _padding(
+    dataset: Any, values: NDArray[Any], bits: int
+) -> tuple[NDArray[np.bool_] | None, tuple[float, float] | None]:
     """Return which pixels are no part of the image, and the stored values that say so."""
     kind = {"f4": "Float", "f8": "DoubleFloat"}.get(values.dtype.str[1:], "")
-    value, limit = _numbers(dataset, f"{kind}PixelPaddingValue"), _numbers(dataset, f"{kind}PixelPaddingRangeLimit")
+    value, limit = numbers(dataset, f"{kind}PixelPaddingValue"), numbers(dataset, f"{kind}PixelPaddingRangeLimit")
     if not value:
         return None, None
     ends = [value[0], (limit or value)[0]]
     if values.dtype.kind in "iu":
-        # The element's type need not be that of the pixels: 63536 is -2000 of 16 signed bits.
-        info = np.iinfo(values.dtype)
-        span = float(1 << info.bits)
-        ends = [e - span if e > info.max else e + span if e < info.min else e for e in ends]
+        # The element's type need not be that of the pixels, nor its bits those stored: 63536 is -2000 of 16 or 12 signed bits.
+        span = 1 << bits
+        first = -(span >> 1) if values.dtype.kind == "i" else 0
+        ends = [float((int(e) - first) % span + first) for e in ends]
     low, high = min(ends), max(ends)
     padding = np.empty(values.shape, dtype=np.bool_)
     for band in bands(values.shape):
@@ -296,7 +156,7 @@ def _palette(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
             f"{colour}PaletteColorLookupTableDescriptor",
             f"{'Segmented' if segmented else ''}{colour}PaletteColorLookupTableData",
             signed=signed,
-            little=_is_little(dataset),
+            little=is_little(dataset),
             segmented=segmented,
         )
         for colour in _COLOURS
@@ -314,7 +174,7 @@ def _palette(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
     pixels: GreyImage = np.empty(values.shape, dtype=np.uint8)
     for band in bands(values.shape):
         pixels[band] = grey[values[band].astype(np.int32) - int(info.min)]
-    padding, padded = _padding(dataset, values)
+    padding, padded = _padding(dataset, values, stored.bits)
     notes = [NARROW_PALETTE] if narrow else []
     if padding is not None and padding.any():
         pixels[padding] = 0

@@ -1,8 +1,9 @@
 """JPEG streams: what their headers claim, and whether the picture that they claim is all there.
 
 Decoders fill a scan that ends early with grey and go on. So the markers are walked, which tells scans and restart intervals
-that are missing, and the last scan is probed: bytes put behind a whole scan change nothing, bytes put behind one that was
-cut are decoded in place of the pixels that are missing.
+that are missing; and of the last scan either libjpeg-turbo is asked for its warnings, or, for the processes that it does not
+decode here, the end is probed: bytes put behind a whole scan change nothing, bytes put behind one that was cut are decoded in
+place of the pixels that are missing.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from audit.pixels.limits import RefusedError
+from audit.pixels.limits import RefusedError, told
 
 _MAX_SCANS = 100
 """A progressive file has about ten; thousands of them are how a small file keeps a decoder busy for hours."""
-# No byte is 0xFF, so that no decoder takes part of it for a marker; mixed bits, so that it decodes to no flat area.
-_PROBE = bytes((37 * k + 11) % 251 for k in range(96))
+# No byte is 0xFF, so that no decoder takes part of it for a marker. What is missing reads as zeros, so one begins with ones.
+_PROBES = (bytes((37 * k + 11) % 251 for k in range(96)), bytes((0xFE, 0xDB, 0xAA, 0x6D) * 24))
+_WARNING = "Corrupt JPEG data"
+_EARLY = ("premature end", "Premature end")
+_PADDING = "extraneous bytes"
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
@@ -31,6 +35,7 @@ _NAMES = {
     0xF7: "JPEG-LS",
 }
 _JPEG_LS = 0xF7
+_LIBJPEG = (0xC0, 0xC1, 0xC2)
 _BLOCK = 8
 _COEFFICIENTS = 64
 
@@ -53,6 +58,8 @@ class JpegHeader:
     """Whether Adobe's marker is there, which says how four colours are stored."""
     missing: bool = False
     """Whether a scan, a restart interval, coefficients or the end marker are missing."""
+    n_scans: int = 0
+    """Scans."""
     end: int = 0
     """Where the end marker stands; where the stream ends, if it has none."""
 
@@ -112,6 +119,7 @@ def read_header(data: bytes) -> JpegHeader:
             stop = following.start() if following else len(data)
             restarts = len(_RESTART.findall(data, position, stop))
             scans.append(components)
+            found.n_scans += 1
             if len(scans) > _MAX_SCANS:
                 raise RefusedError(f"has more than {_MAX_SCANS} JPEG scans", "Save it again as baseline JPEG or PNG")
             found.missing |= restarts < _expected_restarts(found, components, interval)
@@ -180,10 +188,40 @@ def check_whole(data: bytes, header: JpegHeader, decode: Callable[[bytes], Any],
     if header.missing:
         raise cut()
     if header.frame > 0xC3:
-        # Arithmetic coding leaves trailing zeros out, which the probe would replace; of JPEG-LS see `read_header`.
+        # Arithmetic coding leaves trailing zeros out, which a probe would replace; of JPEG-LS see `read_header`.
+        return
+    if header.frame in _LIBJPEG and header.precision == 8 and _judged_by_warnings(data, header):
         return
     # Before fill bytes too, of which the last would otherwise make a marker of the probe's first.
     end = len(data[: header.end].rstrip(b"\xff"))
-    probed = decode(data[:end] + _PROBE + data[end:])
-    if not np.array_equal(decoded, probed):
+    if not all(np.array_equal(decoded, decode(data[:end] + probe + data[end:])) for probe in _PROBES):
         raise cut()
+
+
+def _judged_by_warnings(data: bytes, header: JpegHeader) -> bool:
+    """Say whether libjpeg-turbo has seen the whole stream without a warning that matters.
+
+    It stops at its first warning. One that is about padding says all of a stream with one scan, where the end of the scan comes
+    before; otherwise the stream is not judged.
+
+    Raises
+    ------
+    RefusedError
+        If it warns that data are missing or corrupt.
+    """
+    try:
+        import simplejpeg
+    except ImportError:  # a platform without its wheel: the probes judge
+        return False
+    try:
+        simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
+    except ValueError as error:
+        warning = str(error)
+        if any(words in warning for words in _EARLY):
+            raise cut() from error
+        if _PADDING in warning:
+            return header.n_scans == 1
+        if warning.startswith(_WARNING):
+            raise RefusedError(f"is damaged: {told(error)}", "Copy the file again") from error
+        return False
+    return True

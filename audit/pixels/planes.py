@@ -12,7 +12,7 @@ from audit.pixels.limits import told
 from audit.words import shown_string
 
 _GROUPS = range(0x6000, 0x6100, 2)
-_DATA, _BIT, _ORIGIN, _LABEL, _ROWS, _COLUMNS = 0x3000, 0x0102, 0x0050, 0x1500, 0x0010, 0x0011
+_DATA, _BIT, _ALLOCATED, _ORIGIN, _LABEL, _ROWS, _COLUMNS = 0x3000, 0x0102, 0x0100, 0x0050, 0x1500, 0x0010, 0x0011
 
 OWN_DATA = "its own data"
 WITHIN_PIXELS = "unused bits of the pixels"
@@ -67,7 +67,7 @@ def overlay_planes(dataset: Any, raw: NDArray[Any] | None) -> Planes:
     """
     found, notes, damaged = [], [], []
     for group, where in places(dataset).items():
-        bit = _bit(dataset, group)
+        bit = _number(dataset, group, _BIT)
         if where == OWN_DATA:
             try:
                 found.append(_own(dataset, group))
@@ -92,13 +92,15 @@ def places(dataset: Any) -> dict[int, str]:
         if (group, _DATA) in dataset:
             found[group] = OWN_DATA
         elif (group, _BIT) in dataset or (group, _ROWS) in dataset:
-            bit = _bit(dataset, group)
-            found[group] = NOWHERE if bit == 0 or _is_grey(dataset, bit) else WITHIN_PIXELS
+            bit = _number(dataset, group, _BIT)
+            # A plane of its own has one bit allocated, at position 0; one in the pixels has as many as these.
+            alone = bit == 0 and _number(dataset, group, _ALLOCATED) <= 1
+            found[group] = NOWHERE if alone or _is_grey(dataset, bit) else WITHIN_PIXELS
     return found
 
 
-def _bit(dataset: Any, group: int) -> int:
-    return int(dataset[group, _BIT].value or 0) if (group, _BIT) in dataset else 0
+def _number(dataset: Any, group: int, element: int) -> int:
+    return int(dataset[group, element].value or 0) if (group, element) in dataset else 0
 
 
 def _own(dataset: Any, group: int) -> Plane:

@@ -28,9 +28,10 @@ _PILLOW = f"Pillow {__version__}"
 
 TRANSPARENT = "Some pixels are fully transparent; they read as black."
 TURNED = "The orientation tag was applied: the image is turned or mirrored against its stored rows."
+UNKNOWN_ORIENTATION = "The EXIF data are damaged, so that an orientation could not be read; the image is as stored."
 THUMBNAILS = "The file holds smaller copies beside the image; they were ignored."
 CMYK = "The colours are inks (CMYK); they were converted without a colour profile."
-EXTRA = "A fourth channel of unknown meaning was ignored."
+EXTRA = "An extra channel of unknown meaning was ignored."
 CONSTANT = "All pixels have the same value."
 
 
@@ -173,7 +174,14 @@ def _tiff(data: bytes, max_pixels: int) -> SeenImage:
         seen = _deep(values, alpha, facts, page.orientation, premultiplied=page.alpha == 1)
         seen = replace(seen, notes=(*seen.notes, *notes))
     else:
-        with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
+        try:
+            image = Image.open(io.BytesIO(data), formats=("TIFF",))
+        except UnidentifiedImageError:
+            raise RefusedError(
+                f"is a TIFF of {page.name}, {page.samples} samples of {page.depth} bits, packed as {page.packed}, which is not read",
+                "Save it as 8-bit or 16-bit grey PNG",
+            ) from None
+        with image:
             image.seek(page.index)
             check_size(image.width, image.height, max_pixels)
             image.load()  # which applies the orientation
@@ -189,12 +197,16 @@ def _one_frame(image: Image.Image) -> None:
         )
 
 
-def _orientation(image: Image.Image) -> int:
-    found = image.getexif().get(_ORIENTATION, 1)
+def _orientation(image: Image.Image) -> int | None:
+    """Return the orientation that an image asks for; None if its EXIF data cannot be read, which leaves its pixels as good."""
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Pillow meets damage with any kind of exception
+        return None
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-def _shallow(image: Image.Image, facts: ImageFacts, orientation: int, *, turned: bool = False) -> SeenImage:
+def _shallow(image: Image.Image, facts: ImageFacts, orientation: int | None, *, turned: bool = False) -> SeenImage:
     """Convert what Pillow decoded; values of up to 8 bits keep their meaning."""
     notes: list[str] = []
     if image.mode in _WITH_ALPHA or ("transparency" in image.info and image.mode not in _WIDE):
@@ -209,7 +221,7 @@ def _shallow(image: Image.Image, facts: ImageFacts, orientation: int, *, turned:
         pixels = np.array(image if image.mode == "L" else image.convert("L"), dtype=np.uint8)
     else:
         raise RefusedError(f"has the colour mode {image.mode}, which is not read", "Convert it to 8-bit grey")
-    return _finish(pixels if turned else oriented(pixels, orientation), facts, orientation, notes)
+    return _finish(pixels if turned else oriented(pixels, orientation or 1), facts, orientation, notes)
 
 
 def _on_black(image: Image.Image) -> tuple[GreyImage, float]:
@@ -237,7 +249,7 @@ def _deep(
     values: NDArray[Any],
     alpha: NDArray[Any] | None,
     facts: ImageFacts,
-    orientation: int,
+    orientation: int | None,
     *,
     premultiplied: bool = False,
 ) -> SeenImage:
@@ -257,7 +269,7 @@ def _deep(
         scaled = value_range(values, lambda v: v)
         pixels = luma(render(values, stretch(*scaled)))
     facts = replace(facts, scaled_from=scaled)
-    return _finish(oriented(pixels, orientation), facts, orientation, notes)
+    return _finish(oriented(pixels, orientation or 1), facts, orientation, notes)
 
 
 def _faded(values: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
@@ -271,8 +283,10 @@ def _faded(values: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     return faded
 
 
-def _finish(pixels: GreyImage, facts: ImageFacts, orientation: int, notes: list[str]) -> SeenImage:
-    if orientation != 1:
+def _finish(pixels: GreyImage, facts: ImageFacts, orientation: int | None, notes: list[str]) -> SeenImage:
+    if orientation is None:
+        notes.append(UNKNOWN_ORIENTATION)
+    elif orientation != 1:
         facts = replace(facts, orientation=orientation)
         notes.append(TURNED)
     if pixels.min() == pixels.max():

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.pixels.decoders import CONVERT
 from audit.pixels.grey import Values
 from audit.pixels.limits import RefusedError
 
-CONVERT = "Convert it to an uncompressed DICOM file or to PNG with your viewer"
 _ALL = 1 << 16
 
 
