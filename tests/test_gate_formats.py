@@ -156,7 +156,7 @@ def test_an_incomplete_audit_says_so_first_and_nothing_else() -> None:
     assert (suite.get("errors"), suite.get("failures")) == ("1", "0")
     error = suite.find("testcase/error")
     assert error is not None
-    assert error.get("message") == "incomplete: control 0.950 (mask beyond elsewhere, all)"
+    assert error.get("message") == "incomplete: control 0.95 (mask beyond elsewhere, all)"
 
 
 def test_what_is_not_comparable_is_an_error_that_no_policy_lets_through() -> None:

@@ -141,5 +141,5 @@ def test_every_class_and_word_of_a_run_is_held_against_a_baseline(
     code, out, _ = audit("gate", second, "--baseline", "audit-baseline.json")
     assert code == 0, out
     (line, _) = out.splitlines()
-    assert line.startswith("pass         groups: ")
+    assert line.startswith("pass           groups: ")
     assert "change from the baseline" in line
