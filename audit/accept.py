@@ -1,9 +1,9 @@
-"""A finished run becomes the baseline: it only tightens, unless somebody says why not."""
+"""A finished run is accepted as the baseline: pinned values only tighten, unless somebody says why not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from audit.metrics import METRICS
 from audit.plan import plan_hash
 from audit.predictions import FinishedRun, read_finished
 from audit.provenance import git_commit
+from audit.ratchet import Held, weigh_changes
 from audit.results import Effect, effect_from_json
 from audit.statistics.comparison import COMPARED, measure_images
 from audit.store import RunFolder
 
-_SAME = 1e-9
 _IDENTITY = {
     "data": ("content_hash", "records_hash", "masks_hash"),
     "model": ("name", "digest", "classes"),
@@ -30,10 +30,23 @@ _IDENTITY = {
 _EDIT = ("name", "perturbation", "perturbation_version", "parameters", "draws", "placebo")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """What accepting a run did."""
+
+    baseline: AcceptedBaseline
+    """As it was written."""
+    changes: Mapping[tuple[str, str, str], Effect]
+    """Place -> the run minus the value that was pinned before; empty where the baseline is new."""
+
+
 def accept_run(
     run_path: Path, file: Path, rules: Sequence[Rule], *, allow_worse: bool = False, reason: str = ""
-) -> AcceptedBaseline:
-    """Make a finished run the baseline of later ones.
+) -> Acceptance:
+    """Accept a finished run as the baseline of later ones.
+
+    A held value is replaced by the run's only where the run is shown to be better; where neither is shown it stays, so that equal
+    networks leave it, and a slow decline is measured from where it began. What is shown to be worse is refused.
 
     Held are the metrics that rules against the baseline ask for; without such rules those of every judged effect that has a
     number for each image, and the accuracy of the clean images.
@@ -66,11 +79,11 @@ def accept_run(
     effects = [effect_from_json(row) for row in RunFolder(run_path).read_json("effects.json")["effects"]]
     entries = _entries(effects, [rule for rule in rules if rule.against == "baseline"])
     present = read_baseline(file) if file.exists() else None
-    worse, dropped = ((), ()) if present is None else _loosened(run, present, file, entries)
-    if (worse or dropped) and not allow_worse:
+    found = _Comparison() if present is None else _compare(run, present, file, entries)
+    if (found.worse or found.dropped) and not allow_worse:
         raise UsageError(
-            f"The run {run_path} would loosen the baseline {file}: {'; '.join([*worse, *dropped])}. Mend the network; or accept "
-            "it all the same, with --allow-worse --reason TEXT, which stands in the file from then on."
+            f"The run {run_path} would loosen the baseline {file}: {'; '.join([*found.worse, *found.dropped])}. Improve the "
+            "network; or accept the run with --allow-worse --reason TEXT, which the file keeps."
         )
     model = run.plan["model"]
     change = Change(
@@ -80,18 +93,24 @@ def accept_run(
         plan_hash=plan_hash(run.plan),
         git_commit=git_commit(),
         reason=reason.strip(),
-        worse=worse,
-        dropped=dropped,
+        worse=tuple(found.worse),
+        dropped=tuple(found.dropped),
     )
-    places = {(entry.condition, entry.metric) for entry in entries}
+    before = {} if present is None else {entry.place: entry for entry in present.entries}
+    pinned = [
+        replace(before[e.place], worse=e.worse) if e.place in found.kept else replace(e, run=change.plan_hash)
+        for e in entries
+    ]
+    values = {} if present is None else dict(present.values)
+    values |= {e.pin: measure_images(run, e.condition, e.metric) for e in pinned if e.run == change.plan_hash}
     accepted = AcceptedBaseline(
         identity=_identity(run.plan),
-        entries=tuple(entries),
+        entries=tuple(pinned),
         history=(*(() if present is None else present.history), change),
-        values={place: measure_images(run, *place) for place in sorted(places)},
+        values=keep_needed(values, pinned),
     )
     write_baseline(file, accepted)
-    return accepted
+    return Acceptance(baseline=accepted, changes=found.changes)
 
 
 def prune_baseline(file: Path, rules: Sequence[Rule]) -> tuple[str, ...]:
@@ -154,6 +173,7 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
             low=effect.low,
             high=effect.high,
             n_images=effect.n_images,
+            run="",
         )
         asking = [rule for rule in rules if _asks(rule, entry)]
         if asking:
@@ -185,38 +205,59 @@ def _asks(rule: Rule, entry: Accepted) -> bool:
     return where and rule.metric == entry.metric and covers(rule.group, entry.group)
 
 
-def _loosened(
-    run: FinishedRun, present: AcceptedBaseline, file: Path, entries: Sequence[Accepted]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what the run makes worse, and what it no longer holds or cannot be compared for, in words."""
-    baseline = Baseline(run, file)
+@dataclass(frozen=True, kw_only=True)
+class _Comparison:
+    worse: list[str] = field(default_factory=list)
+    """What the run is shown to make worse, in words."""
+    dropped: list[str] = field(default_factory=list)
+    """What it no longer holds, or cannot be compared for."""
+    kept: set[tuple[str, str, str]] = field(default_factory=set)
+    """Places whose pinned values stay."""
+    changes: dict[tuple[str, str, str], Effect] = field(default_factory=dict)
+    """Place -> the run minus the pinned value."""
+
+
+def _compare(run: FinishedRun, present: AcceptedBaseline, file: Path, entries: Sequence[Accepted]) -> _Comparison:
+    """Hold a run against each value that is pinned."""
+    baseline, found = Baseline(run, file), _Comparison()
     held = {entry.place: entry for entry in entries}
     pruned = {name for change in present.history if change.action == "prune" for name in change.dropped}
     known = {_name(entry) for entry in present.entries}
-    worse: list[str] = []
     # Removed once and asked for again: what it was is no longer known, so it may have risen meanwhile.
-    dropped = [f"{_name(e)} was pruned, and cannot be compared" for e in entries if _name(e) in pruned - known]
+    found.dropped.extend(
+        f"{_name(e)} was pruned, and cannot be compared" for e in entries if _name(e) in pruned - known
+    )
+    compared: list[Accepted] = []
     for entry in present.entries:
         new = held.get(entry.place)
         if new is None:
-            dropped.append(f"{_name(entry)} is no longer held")
+            found.dropped.append(f"{_name(entry)} is no longer held")
             continue
         if new.worse not in (entry.worse, "either"):
-            dropped.append(f"{_name(entry)} is no longer guarded against going {entry.worse}")
-        if new.n_images < entry.n_images:
-            dropped.append(f"{_name(entry)} rests on {new.n_images} images, not on {entry.n_images}")
+            found.dropped.append(f"{_name(entry)} is no longer guarded against going {entry.worse}")
         change = baseline.change(entry.condition, entry.metric, entry.group)
         if isinstance(change, str) or change.estimate is None:
-            dropped.append(f"{_name(entry)} cannot be compared: {change if isinstance(change, str) else change.method}")
-        elif _is_worse(entry.worse, change.estimate):
-            worse.append(
-                f"{_name(entry)} went {'higher' if change.estimate > 0 else 'lower'} by {abs(change.estimate):.4f}"
-            )
-    return tuple(worse), tuple(dropped)
+            why = change if isinstance(change, str) else change.method
+            found.dropped.append(f"{_name(entry)} cannot be compared: {why}")
+        elif new.n_images < entry.n_images:
+            found.dropped.append(f"{_name(entry)} rests on {new.n_images} images, not on {entry.n_images}")
+        else:
+            compared.append(entry)
+            found.changes[entry.place] = change
+    outcomes = weigh_changes([Held(way=e.worse, change=found.changes[e.place]) for e in compared])
+    for entry, outcome in zip(compared, outcomes, strict=True):
+        if outcome == "same":
+            found.kept.add(entry.place)
+        elif outcome == "worse":
+            found.worse.append(f"{_name(entry)} {_moved(found.changes[entry.place])}")
+    return found
 
 
-def _is_worse(way: str, change: float) -> bool:
-    return {"higher": change, "lower": -change, "either": abs(change)}[way] > _SAME
+def _moved(change: Effect) -> str:
+    """Say how far a figure went, with its interval."""
+    assert change.estimate is not None
+    limits = "" if change.low is None or change.high is None else f" [{change.low:+.4f}, {change.high:+.4f}]"
+    return f"went {'higher' if change.estimate > 0 else 'lower'} by {abs(change.estimate):.4f}{limits}"
 
 
 def _name(entry: Accepted) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from audit.baseline_file import AcceptedBaseline, read_baseline
+from audit.baseline_file import AcceptedBaseline, images_path, read_baseline
 from audit.files import file_sha256
 from audit.gate_groups import may_be_absent, why_absent
 from audit.predictions import FinishedRun, read_finished
 from audit.results import Effect
 from audit.statistics.alignment import align_images
-from audit.statistics.comparison import ImageValues, compare_images, incomparable, measure_images
+from audit.statistics.comparison import ImageValues, compare_images, incomparable, measure_images, no_change
 from audit.store import check_run
+from audit.words import shown_string
 
 
 def check_baseline(path: Path) -> None:
@@ -29,6 +31,15 @@ def check_baseline(path: Path) -> None:
         read_baseline(path)
     else:
         check_run(path)
+
+
+def is_first_run(named: str) -> bool:
+    """Say whether a configuration names a baseline file that nobody has accepted yet.
+
+    That is so where neither the file nor its table exists: one without the other was lost, and a run folder was there once.
+    """
+    path = Path(named)
+    return path.suffix == ".json" and not os.path.lexists(path) and not os.path.lexists(images_path(path))
 
 
 class Baseline:
@@ -64,7 +75,7 @@ class Baseline:
         return self._earlier.plan if isinstance(self._earlier, FinishedRun) else self._earlier.identity
 
     def change(self, condition: str, metric: str, group: str = "all") -> Effect | str:
-        """Return how much larger a metric is than in the baseline, or why that cannot be said.
+        """Return how much larger a metric is than in the baseline, or why the two are not comparable.
 
         Raises
         ------
@@ -76,11 +87,14 @@ class Baseline:
         why_not = incomparable(self._run.plan, self._plan, condition)
         if why_not:
             return why_not
-        before = self._before(condition, metric)
+        before = self._before(condition, metric, group)
         if before is None:
-            return f"the baseline {self._path.name} does not hold {metric} under {condition}; accept a run anew"
+            return (
+                f"the baseline {self._path.name} does not hold {metric} under {condition}"
+                f"{'' if group == 'all' else f' for {shown_string(group)}'}; accept a run anew"
+            )
         if may_be_absent(group) and group not in self._groups:
-            return why_absent(group)
+            return no_change(self._run, condition, metric, group, why_absent(group))
         statistics = self._run.plan["statistics"]
         return compare_images(
             self._run,
@@ -93,7 +107,7 @@ class Baseline:
             seed=self._run.plan["seed"],
         )
 
-    def _before(self, condition: str, metric: str) -> ImageValues | None:
+    def _before(self, condition: str, metric: str, group: str) -> ImageValues | None:
         if isinstance(self._earlier, FinishedRun):
             return measure_images(self._earlier, condition, metric)
-        return self._earlier.values.get((condition, metric))
+        return self._earlier.pinned(condition, metric, group)

@@ -23,12 +23,15 @@ from audit.tables import read_flat_table
 
 BASELINE_NAME = "audit-baseline.json"
 """Its usual name, at the root of a repository."""
-BASELINE_VERSION = 1
+BASELINE_VERSION = 2
 """Rises when the file, or the meaning of a metric in it, changes: then runs are not compared with old files."""
+Pin = tuple[str, str, str]
+"""Condition, metric, and the plan hash of the run that the values come from."""
 _IMAGES_SCHEMA = pa.schema(
     [
         ("condition", pa.dictionary(pa.int32(), pa.string())),
         ("metric", pa.dictionary(pa.int32(), pa.string())),
+        ("run", pa.dictionary(pa.int32(), pa.string())),  # plan hash of the run that the values were pinned by
         ("image", pa.string()),  # a pseudonym
         ("value", pa.float64()),
     ]
@@ -55,11 +58,18 @@ class Accepted:
     """Upper end of the same."""
     n_images: int
     """Images behind it."""
+    run: str
+    """Plan hash of the run that it was pinned by; a later run that is not shown to be better leaves it."""
 
     @property
     def place(self) -> tuple[str, str, str]:
         """Condition, metric and group, which name it."""
         return self.condition, self.metric, self.group
+
+    @property
+    def pin(self) -> Pin:
+        """Which of the values it rests on."""
+        return self.condition, self.metric, self.run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,8 +104,14 @@ class AcceptedBaseline:
     """Sorted by condition, metric and group."""
     history: tuple[Change, ...]
     """Oldest first."""
-    values: Mapping[tuple[str, str], ImageValues]
-    """(condition, metric) -> the values of the accepted run's images."""
+    values: Mapping[Pin, ImageValues]
+    """The values of all images, of each run that some entry was pinned by."""
+
+    def pinned(self, condition: str, metric: str, group: str) -> ImageValues | None:
+        """Return what a later run is compared with: a group that is not held by itself rests on the pin of all images."""
+        held = {entry.place: entry for entry in self.entries}
+        entry = held.get((condition, metric, group)) or held.get((condition, metric, "all"))
+        return None if entry is None else self.values[entry.pin]
 
 
 def images_path(path: Path) -> Path:
@@ -147,7 +163,7 @@ def read_baseline(path: Path) -> AcceptedBaseline:
     if document.get("schema_version") != BASELINE_VERSION:
         raise StoreError(
             f"The baseline {path} is of schema version {document.get('schema_version')!r}, this version of audit reads "
-            f"{BASELINE_VERSION}. Accept a run anew with `audit baseline accept RUN`."
+            f"{BASELINE_VERSION}. Delete it and {images_path(path).name}, and accept a run anew with `audit baseline accept RUN`."
         )
     stated = document.pop("sha256", None)
     if stated != _digest(document):
@@ -169,23 +185,21 @@ def read_baseline(path: Path) -> AcceptedBaseline:
     )
 
 
-def keep_needed(
-    values: Mapping[tuple[str, str], ImageValues], entries: Iterable[Accepted]
-) -> dict[tuple[str, str], ImageValues]:
+def keep_needed(values: Mapping[Pin, ImageValues], entries: Iterable[Accepted]) -> dict[Pin, ImageValues]:
     """Return the values that some entry rests on."""
-    needed = {(entry.condition, entry.metric) for entry in entries}
-    return {place: values[place] for place in sorted(needed)}
+    return {pin: values[pin] for pin in sorted({entry.pin for entry in entries})}
 
 
 def _digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain(document), sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def _to_parquet(values: Mapping[tuple[str, str], ImageValues]) -> bytes:
+def _to_parquet(values: Mapping[Pin, ImageValues]) -> bytes:
     columns: dict[str, list[Any]] = {name: [] for name in _IMAGES_SCHEMA.names}
-    for (condition, metric), told in sorted(values.items()):
+    for (condition, metric, run), told in sorted(values.items()):
         columns["condition"] += [condition] * len(told.images)
         columns["metric"] += [metric] * len(told.images)
+        columns["run"] += [run] * len(told.images)
         columns["image"] += told.images.tolist()
         columns["value"] += told.values.tolist()
     buffer = io.BytesIO()
@@ -193,11 +207,11 @@ def _to_parquet(values: Mapping[tuple[str, str], ImageValues]) -> bytes:
     return buffer.getvalue()
 
 
-def _from_parquet(table: bytes) -> dict[tuple[str, str], ImageValues]:
+def _from_parquet(table: bytes) -> dict[Pin, ImageValues]:
     rows = read_flat_table(io.BytesIO(table)).to_pandas()
     return {
-        (str(condition), str(metric)): ImageValues(
+        (str(condition), str(metric), str(run)): ImageValues(
             images=told["image"].to_numpy(dtype=np.str_), values=told["value"].to_numpy(dtype=np.float64)
         )
-        for (condition, metric), told in rows.groupby(["condition", "metric"], observed=True, sort=True)
+        for (condition, metric, run), told in rows.groupby(["condition", "metric", "run"], observed=True, sort=True)
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import sys
 import traceback
-from types import FrameType
-from typing import Annotated, NoReturn
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -18,6 +18,8 @@ from audit.cli_runs import diff_command, export_command, gate_command, report_co
 from audit.cli_text import text_app
 from audit.cli_training import curves_command, data_app, demo_command, import_command, train_command
 from audit.errors import AuditError
+from audit.interrupts import Interrupted, interruptible
+from audit.streams import flush_streams, guard_streams
 
 # rich strips colours for NO_COLOR by itself, but typer forces terminal codes on some CI machines.
 if os.environ.get("NO_COLOR"):
@@ -28,7 +30,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    epilog="Exit codes: 0 pass, 1 a gate failed, 2 wrong use, 3 inconclusive, 4 could not complete, 130 interrupted.",
+    epilog="Exit codes: 0 pass, 1 a gate failed, 2 wrong use, 3 inconclusive, 4 could not complete, 5 not comparable with the "
+    "baseline, 128 + n ended by signal n (130: Ctrl-C).",
 )
 
 for name, command in (
@@ -68,43 +71,67 @@ def doctor_command() -> None:
     raise typer.Exit(looking.doctor())
 
 
-class _Interrupted(BaseException):
-    """Ctrl-C. Not KeyboardInterrupt, which the command line's library would answer in its own words."""
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise _Interrupted
+_USAGE_ERROR: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+"""What typer raises for wrong use; it brings its own copy of click or not, by its version."""
 
 
 def main() -> None:
-    """Run the command line; every failure becomes one paragraph and its exit code."""
-    before = signal.signal(signal.SIGINT, _interrupt)
+    """Run the command line; every failure becomes one paragraph and its exit code, whatever happens to the streams."""
+    guard_streams()
+    with interruptible():
+        code, complaint, said = _run()
+        if complaint and not said:
+            sys.stderr.write(f"audit: {complaint}\n")
+        if complaint and _wants_json(sys.argv[1:]):
+            sys.stdout.write(json.dumps({"error": complaint, "exit_code": code}, indent=2, sort_keys=True) + "\n")
+        flush_streams(complained=bool(complaint))
+    raise SystemExit(code)
+
+
+def _run() -> tuple[int, str, bool]:
+    """Return the exit code, what to say beside it (empty where the command said everything), and whether it was said."""
     try:
-        app()
+        try:
+            app()
+        except SystemExit as end:
+            return _ended(end)
     except AuditError as error:
-        _complain(str(error))
-        raise SystemExit(error.exit_code) from None
-    except _Interrupted:
-        _complain("Interrupted. What was computed is kept; the same command goes on from there.")
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        # The reader of our output went away; that is its right.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        return error.exit_code, str(error), False
+    except Interrupted as end:
+        kept = f"Interrupted by {end.name}. What was computed is kept; the same command goes on from there."
+        return end.exit_code, kept, False
     except Exception as error:  # an uncaught error must never read as "gate failed", which is exit code 1
         if os.environ.get("AUDIT_DEBUG"):
             traceback.print_exc()
-        _complain(
+        fault = (
             f"The audit could not be completed: {type(error).__name__}: {error}. This is a fault of the program; with "
             "AUDIT_DEBUG=1 it prints where. What was computed is kept."
         )
-        raise SystemExit(4) from None
-    finally:
-        signal.signal(signal.SIGINT, before)
+        return 4, fault, False
+    return 0, "", True
 
 
-def _complain(message: str) -> None:
-    sys.stderr.write(f"audit: {message}\n")
+def _ended(end: SystemExit) -> tuple[int, str, bool]:
+    """Return what typer ended with; raise what it took for a closed terminal, or what somebody else ended us with.
+
+    It answers any EOFError and broken pipe, such as those of a damaged file or a dead server, with exit code 1; and code that is
+    audited, or plugged in, may call `sys.exit` too. None of these is a verdict.
+    """
+    told: BaseException | None = end.__context__
+    if isinstance(told, typer.Abort):
+        told = told.__cause__ or told
+    if isinstance(told, _USAGE_ERROR):
+        return 2, str(getattr(told, "message", told)), True
+    if isinstance(told, typer.Exit) or "_AUDIT_COMPLETE" in os.environ:
+        return (end.code if isinstance(end.code, int) else 0), "", True
+    if isinstance(told, Exception):
+        raise told
+    raise AuditError(f"The audit could not be completed: something that it called ended the process (code {end.code}).")
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Say whether the caller reads JSON on standard output; it gets the failure there too."""
+    return "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
 
 
 if __name__ == "__main__":

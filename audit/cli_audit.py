@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audit.cli_runs import BaselineOption
+from audit.cli_runs import BaselineOption, must_exist
 from audit.cli_text import BOXES, Json
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def run_command(
         cache=cache,
     )
     if baseline is not None:
+        must_exist(baseline)
         settings = replace(settings, gate={**(settings.gate or {}), "baseline": str(baseline)})
     from audit.commands import auditing
 

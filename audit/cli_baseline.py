@@ -27,7 +27,7 @@ def accept_command(
     ] = False,
     reason: Annotated[str, typer.Option(help="Why, with --allow-worse; it is kept in the file.")] = "",
 ) -> None:
-    """Make a run the baseline: it only tightens, unless --allow-worse --reason TEXT say otherwise."""
+    """Accept a run as the baseline; what is shown to be worse needs --allow-worse --reason TEXT, equal values leave the pin."""
     from audit.commands import baselines
 
     raise typer.Exit(baselines.accept(run, file, allow_worse=allow_worse, reason=reason))

@@ -13,6 +13,19 @@ BaselineOption = Annotated[
     Path | None,
     typer.Option(help="Run folder, or file of audit baseline accept, that max_increase and max_decrease compare with."),
 ]
+
+
+def must_exist(baseline: Path | None) -> None:
+    """Refuse a baseline that was named by hand and does not exist: only one of the configuration may be yet to come."""
+    if baseline is not None and not baseline.exists():
+        from audit.errors import StoreError
+
+        raise StoreError(
+            f"--baseline {baseline} does not exist. Check the path; or, for a first run without a baseline, name the file as "
+            "baseline in [gate] of audit.toml and leave the option out."
+        )
+
+
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 
 
@@ -64,6 +77,7 @@ def gate_command(
 
     if github and as_json:
         raise typer.BadParameter("--json prints one object and nothing else; leave out --github, or --json")
+    must_exist(baseline)
     outputs = auditing.GateOutputs(junit=junit, sarif=sarif, code_quality=code_quality, github=github)
     table = load_settings({}, Path()).gate
     raise typer.Exit(auditing.gate(run, table, outputs, baseline=baseline, as_json=as_json))

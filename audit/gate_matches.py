@@ -6,6 +6,7 @@ small to be told has no estimate, which is never a pass; a rule that matches no 
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +17,25 @@ from audit.gate_rules import Rule
 from audit.results import Effect
 
 Compare = Callable[[str, str, str], "Effect | str"]
-"""(condition, metric, group) -> how much larger it is than in the baseline, or why that cannot be said."""
-NO_BASELINE = "no baseline is named; give --baseline RUN or FILE, or baseline in [gate]"
-"""Why a rule against the baseline is inconclusive where there is none."""
+"""(condition, metric, group) -> how much larger it is than in the baseline, or why the two are not comparable."""
+NO_BASELINE = "no baseline is named; give --baseline RUN or FILE, or set baseline in [gate]"
+"""Why a rule against the baseline is not comparable where none is named."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstRun:
+    """Stands in for a baseline that the configuration names and nobody has accepted yet."""
+
+    baseline: str
+    """The file that it will be."""
+    run: str
+    """The run at hand, as a path for the command line."""
+
+    @property
+    def words(self) -> str:
+        """Say what is missing, and the command that makes it."""
+        command = shlex.join(["audit", "baseline", "accept", self.run])
+        return f"The baseline {self.baseline} does not exist yet. `{command}` makes this run the baseline."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,9 +50,11 @@ class Match:
     """What it is held against: the effect, or its change from the baseline."""
     why_not: str
     """Why there is nothing to compare with; empty where there is."""
+    first: bool = False
+    """There is no baseline yet, so the rule is not judged."""
 
 
-def match_rules(rules: Sequence[Rule], effects: Sequence[Effect], compare: Compare | None) -> list[Match]:
+def match_rules(rules: Sequence[Rule], effects: Sequence[Effect], compare: Compare | FirstRun | None) -> list[Match]:
     """Find what each rule is held against.
 
     Parameters
@@ -44,8 +63,8 @@ def match_rules(rules: Sequence[Rule], effects: Sequence[Effect], compare: Compa
         Without a condition, a rule looks at every edit that has its measure.
     effects : sequence of Effect
         The run's effects.
-    compare : callable or None
-        What rules against the baseline ask; None where there is no baseline.
+    compare : callable, FirstRun or None
+        What rules against the baseline ask; None where no baseline is named.
 
     Raises
     ------
@@ -64,19 +83,24 @@ def match_rules(rules: Sequence[Rule], effects: Sequence[Effect], compare: Compa
     return matches
 
 
-def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | None) -> list[Match]:
+def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | FirstRun | None) -> list[Match]:
     """Find what a rule is held against, at each place; what cannot be compared is never a pass."""
     found: list[Match] = []
     for effect in _effects_of(rule, effects):
         # Named by its condition wherever it may have several: else a further edit would give an old gate another name.
         alone = rule.condition is not None or is_pattern(rule.group)  # of `*` only the furthest place is told
         name, why_not, held = rule.id if alone else f"{rule.id}-{effect.condition}", "", effect
+        first = isinstance(compare, FirstRun) and rule.against == "baseline"
         if rule.against == "baseline":
-            changed = compare(effect.condition, rule.metric, effect.group) if compare else NO_BASELINE
+            changed: Effect | str
+            if isinstance(compare, FirstRun):
+                changed = compare.words
+            else:
+                changed = compare(effect.condition, rule.metric, effect.group) if compare else NO_BASELINE
             if isinstance(changed, str):
                 why_not, changed = changed, replace(effect, estimate=None, low=None, high=None, method=changed)
             held = replace(changed, classes_absent=effect.classes_absent)
-        found.append(Match(name=name, rule=rule, effect=held, why_not=why_not))
+        found.append(Match(name=name, rule=rule, effect=held, why_not=why_not, first=first))
     return found
 
 

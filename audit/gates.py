@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Literal
 
 from audit.gate_correction import Claim, widen_by_holm
-from audit.gate_matches import Compare, Match, match_rules
+from audit.gate_matches import Compare, FirstRun, Match, match_rules
 from audit.gate_rules import Correction, GateConfig, Rule
 from audit.metrics import figure_in_words, is_change
 from audit.numbers import bracketed, compact, counted, number, signed_bracketed
-from audit.results import Effect, GateResult, Status, Verdict
+from audit.results import Effect, GateResult, GateStatus, Status, Verdict
 from audit.statistics.measures import CONTROL_MEASURE, FALLS, ONE_SIDED
 from audit.statistics.power import power_sentence
 from audit.statistics.verdicts import Limits, control_failures, patients_for_verdict
@@ -33,7 +33,7 @@ EXIT_CODES: Mapping[Status, int] = {
 """Exit code of a completed and judged run."""
 
 
-def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None = None) -> Verdict:
+def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | FirstRun | None = None) -> Verdict:
     """Judge effects by rules.
 
     Parameters
@@ -43,8 +43,8 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None
     config : GateConfig
         The rules. Without a condition, a rule is applied to every edit that has its measure, one result each; for every
         group of a kind it gives one result, of the place that decides.
-    compare : callable, optional
-        What rules against the baseline ask; without it they are inconclusive.
+    compare : callable or FirstRun, optional
+        What rules against the baseline ask; without it they are not comparable, in a first run not judged.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | None
     for match, result in zip(matches, results, strict=True):
         by_name.setdefault(match.name, []).append(result)
     gates = [_deciding(places) for places in by_name.values()]
-    errors = [g for g in gates if g.level == "error"]
+    errors = [g for g in gates if g.level == "error" and g.status != "not judged"]
     undecided = {g.undecided for g in errors if g.status == "inconclusive"}
     status: Status
     if not errors:
@@ -160,9 +160,12 @@ def _is_exact(rule: Rule) -> bool:
 
 def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult:
     rule, effect = match.rule, match.effect
+    status: GateStatus
     status, why = _compare(rule, effect, config.min_images, sure)
-    if match.why_not:
-        why = f"Not comparable: {match.why_not}."
+    if match.first:
+        status, why = "not judged", match.why_not
+    elif match.why_not:
+        status, why = "not comparable", f"Not comparable: {match.why_not}."
     beyond = f" beyond {effect.placebo}" if effect.placebo is not None else ""
     return GateResult(
         id=match.name,
@@ -178,8 +181,8 @@ def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult
         status=status,
         reason=why if match.why_not else f"{why} {rule.reason}".strip(),
         rule=rule.id,
-        undecided=rule.inconclusive or config.inconclusive,
         against=rule.against,
+        undecided=rule.inconclusive or config.inconclusive,
         figure=figure_in_words(rule.metric, effect.condition) if rule.against == "limit" else "",
     )
 
@@ -188,8 +191,10 @@ def _deciding(places: Sequence[GateResult]) -> GateResult:
     """Return the place that decides a rule for every group of a kind: the furthest of those of the worst outcome."""
     if len(places) == 1:
         return places[0]
-    of = {status: [p for p in places if p.status == status] for status in ("fail", "inconclusive", "pass")}
-    worst = of["fail"] or of["inconclusive"] or of["pass"]
+    if any(p.status == "not judged" for p in places):
+        return places[0]  # of every place the same is said
+    of = {s: [p for p in places if p.status == s] for s in ("fail", "not comparable", "inconclusive", "pass")}
+    worst = of["fail"] or of["not comparable"] or of["inconclusive"] or of["pass"]
 
     def beyond(place: GateResult) -> float:
         if place.actual is None:
@@ -304,13 +309,29 @@ def _needed(rule: Rule, effect: Effect, sure: Limits, counter: float | None) -> 
 
 
 def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effect], *, by_interval: bool) -> str:
+    waiting = [g for g in gates if g.status == "not judged"]
+    first = ""
+    if waiting:
+        rules = (
+            "1 rule against the baseline was"
+            if len(waiting) == 1
+            else f"{len(waiting)} rules against the baseline were"
+        )
+        first = f" {rules} not judged. {waiting[0].reason}"
     if status == "not gated":
-        return "The rules are warnings only." if gates else "No rule was given."
-    errors = [g for g in gates if g.level == "error"]
+        kind = "other rule" if waiting else "rule"
+        warnings = len(gates) > len(waiting)
+        return f"{f'The {kind}s are warnings only' if warnings else f'No {kind} was given'}.{first}"
+    errors = [g for g in gates if g.level == "error" and g.status != "not judged"]
     failed = [g.id for g in errors if g.status == "fail"]
     parts = []
     if failed:
         parts.append(f"{len(failed)} of {counted(len(errors), 'rule')} failed ({', '.join(failed)})")
+    incomparable = [g.id for g in errors if g.status == "not comparable"]
+    if incomparable:
+        parts.append(
+            f"{len(incomparable)} of {len(errors)} could not be compared with the baseline ({', '.join(incomparable)})"
+        )
     fates = {"block": "", "fail": ", which counts as a failure", "pass": ", which is let through"}
     for policy, fate in fates.items():
         undecided = [g.id for g in errors if g.status == "inconclusive" and g.undecided == policy]
@@ -320,4 +341,4 @@ def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effe
         held = f"all {len(errors)} rules hold" if len(errors) > 1 else "the only rule holds"
         parts.append(f"{held}{', shown by the whole interval' if by_interval else ''}")
     said = "; ".join(parts)
-    return f"{said[:1].upper()}{said[1:]}. {power_sentence(effects)}".strip()
+    return f"{said[:1].upper()}{said[1:]}. {power_sentence(effects)}".strip() + first

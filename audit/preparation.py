@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.baseline import check_baseline
+from audit.baseline import check_baseline, is_first_run
 from audit.cohorts import audited_cohort, out_of_reach
 from audit.conditions import Suite
 from audit.config import Settings, check_settings
@@ -73,7 +73,7 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
     check_detector(settings.detector, boxes)
     tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
     rules = config_for(settings.gate, suite, tolerances, asked=judge_gates)
-    if rules is not None and rules.baseline:
+    if rules is not None and rules.baseline and not is_first_run(rules.baseline):
         check_baseline(Path(rules.baseline))
     bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
     task = audited_task(bundle.name, bundle.task, settings.task)

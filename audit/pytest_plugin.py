@@ -3,7 +3,8 @@
     pytest --audit-run runs/2026-11-26-C-359b62b9 [--audit-baseline audit-baseline.json]
 
 A failed gate fails; an undecided one fails too, unless the policy lets it through, then it is skipped; a gate that is only a
-warning is an expected failure. The rules are those of audit.toml in the working folder, else those of the run's plan.
+warning is an expected failure; one that waits for its baseline is skipped. The rules are those of audit.toml in the working
+folder, else those of the run's plan.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from audit.errors import AuditError
-from audit.results import GateResult
+from audit.results import GateResult, Verdict
 
 _OPTION = "--audit-run"
 
@@ -59,7 +60,7 @@ class AuditedRun(pytest.Collector):
             raise pytest.UsageError(f"{_OPTION} {self.name}: {error}") from error
         for gate in verdict.gates:
             item: GateItem = GateItem.from_parent(self, name=gate.id)
-            item.gate = gate
+            item.gate, item.verdict = gate, verdict
             yield item
 
 
@@ -68,17 +69,22 @@ class GateItem(pytest.Item):
 
     gate: GateResult
     """The judged gate."""
+    verdict: Verdict
+    """Of its run."""
 
     def runtest(self) -> None:
         """Pass, fail, skip or fail as expected, as the gate was judged."""
         gate = self.gate
         if gate.status == "pass":
             return
+        if gate.status == "not judged":
+            pytest.skip(gate.reason)
         if gate.level == "warn":
             pytest.xfail(gate.reason)
         if gate.status == "inconclusive" and gate.undecided == "pass":
             pytest.skip(gate.reason)
-        raise GateNotPassedError(f"{gate.status}: {gate.where}: {gate.reason}")
+        first = f"{self.verdict.summary}\n" if gate.status == "incomplete" else ""
+        raise GateNotPassedError(f"{first}{gate.status}: {gate.where}: {gate.reason}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
         """Show the reason alone: a traceback through this module helps nobody."""
@@ -90,4 +96,4 @@ class GateItem(pytest.Item):
 
 
 class GateNotPassedError(AssertionError):
-    """A gate failed or could not be decided."""
+    """A gate failed, or could not be decided, compared or trusted."""

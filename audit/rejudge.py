@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from audit.baseline import Baseline
+from audit.baseline import Baseline, is_first_run
 from audit.errors import UnknownNameError, UsageError
 from audit.gate_groups import is_pattern
+from audit.gate_matches import Compare, FirstRun
 from audit.gate_rules import (
     GateConfig,
     check_baseline_is_used,
@@ -45,12 +46,20 @@ def judge_results(
         The judgement, and which baseline it rests on.
     """
     config = config or GateConfig(rules=())
-    baseline = Baseline(predicted(), Path(config.baseline)) if config.baseline else None
+    first = is_first_run(config.baseline)
+    baseline = Baseline(predicted(), Path(config.baseline)) if config.baseline and not first else None
+    compare = None if baseline is None else baseline.change
     effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
-    verdict = judge(effects, config, None if baseline is None else baseline.change)
+    waiting = FirstRun(baseline=config.baseline, run=for_commands(run.path))
+    verdict = judge(effects, config, waiting if first else compare)
     verdict = with_reach(verdict, run.read_json("plan.json"), effects)
     run.write_json("verdict.json", {**plain(verdict), **config_to_document(config)})
     return verdict, None if baseline is None else baseline.stamp()
+
+
+def for_commands(path: Path) -> str:
+    """Return a run's path for a command to type; of an absolute one the name alone, for what is written down travels."""
+    return path.name if path.is_absolute() else path.as_posix()
 
 
 def judge_again(run: RunFolder, config: GateConfig | None) -> Verdict:
@@ -78,7 +87,8 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     table : mapping or None
         The `[gate]` table of the configuration; without one, or without rules in it, those that the run was last judged by.
     baseline : Path, optional
-        What rules against the baseline compare with, before what the table names.
+        What rules against the baseline compare with, before what the table names. It must exist; a file that the table names
+        need not yet, for the first run is judged without.
 
     Returns
     -------
@@ -107,7 +117,11 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     earlier = baseline or (Path(config.baseline) if config.baseline else None)
     if earlier is not None:
         config = _using_baseline(config, earlier, written=config.rules is not last.rules)
-    compare = None if earlier is None else Baseline(read_finished(path), earlier).change
+    compare: Compare | FirstRun | None = None
+    if baseline is None and is_first_run(config.baseline):
+        compare = FirstRun(baseline=config.baseline, run=for_commands(path))
+    elif earlier is not None:
+        compare = Baseline(read_finished(path), earlier).change
     effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
     return with_reach(judge(effects, config, compare), run.read_json("plan.json"), effects)
 

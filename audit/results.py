@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +26,12 @@ effective counts; Student's t over patients; the Gaussian limit of the bootstrap
 EffectFamily = Literal["declared", "exploratory", "none"]
 Status = Literal["pass", "fail", "inconclusive", "not comparable", "incomplete", "not gated"]
 """Of a run; incomplete: a control changed something, so the audit cannot be trusted and nothing else of it counts."""
-GateStatus = Literal["pass", "fail", "inconclusive", "not comparable", "incomplete"]
-"""Of a gate; not comparable: the baseline rests on other images, another suite or another version."""
+GateStatus = Literal["pass", "fail", "inconclusive", "not comparable", "not judged", "incomplete"]
+"""Of a gate; not comparable: the baseline rests on other images, another suite or another version, or none is named; not judged:
+the baseline that the configuration names does not exist yet, as in the first run."""
 Policy = Literal["block", "fail", "pass"]
 Weight = Literal["none", "note", "warning", "error"]
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNDECIDED: Mapping[Policy, Weight] = {"block": "warning", "fail": "error", "pass": "note"}
 
 
@@ -243,10 +246,10 @@ class GateResult:
     """Why, in words, and what would decide it."""
     rule: str = ""
     """Id of the rule in the configuration; a rule for several conditions gives a result for each."""
+    against: Literal["limit", "baseline"] = "limit"
+    """limit: the measure itself is held against the limit; baseline: its change from the baseline."""
     undecided: Policy = "block"
     """What it does to the run's status where it is inconclusive and of level error: block, fail, or pass (let through)."""
-    against: Literal["limit", "baseline"] = "limit"
-    """What `expected` bounds: limit, the figure itself; baseline, its change since the baseline, of which `actual` is the estimate."""
     figure: str = ""
     """The figure in words where it is not the metric itself: "change in accuracy" under an edit."""
 
@@ -264,7 +267,7 @@ class GateResult:
         """How heavily a CI must take it: an error fails the run, a warning leaves it undecided, a note changes nothing."""
         if self.status == "pass":
             return "none"
-        if self.level == "warn":
+        if self.level == "warn" or self.status == "not judged":
             return "note"
         if self.status != "inconclusive":
             return "error"
@@ -273,7 +276,7 @@ class GateResult:
     @property
     def outcome(self) -> str:
         """The judgement in words: its status, and whether it is let through."""
-        if self.weight != "note":
+        if self.weight != "note" or self.status == "not judged":
             return self.status
         return f"{self.status} ({'warning only' if self.level == 'warn' else 'let through'})"
 
@@ -317,7 +320,9 @@ def plain(value: Any) -> Any:
 
 def to_json(value: Any) -> str:
     """Serialise to strict, sorted, indented JSON: the same value always gives the same bytes."""
-    return json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    # A byte of a file name that is no text is a lone surrogate, which UTF-8 cannot hold; JSON can, by number.
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def effect_from_json(row: Mapping[str, Any]) -> Effect:

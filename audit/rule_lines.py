@@ -31,13 +31,20 @@ def find_rule_lines(rules: Sequence[str], folder: Path) -> dict[str, RuleLine]:
     Parameters
     ----------
     rules : sequence of str
-        Ids. One that is not in the file, as the default rules are not, is placed at the first line of where it would be.
+        Ids. One that is not in the file, as the default rules are not, is placed at its first line.
     folder : Path
         Where audit.toml and pyproject.toml are looked for.
+
+    Returns
+    -------
+    dict of str to RuleLine
+        Empty where there is no such file inside the repository: a place that does not exist is none.
     """
-    name = next((n for n in ("audit.toml", "pyproject.toml") if (folder / n).is_file()), "audit.toml")
-    path = folder / name
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    path = next((folder / n for n in ("audit.toml", "pyproject.toml") if (folder / n).is_file()), None)
+    file = None if path is None else path_in_repository(path, folder)
+    if path is None or file is None:
+        return {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     wanted, found = set(rules), dict.fromkeys(rules, 1)
     header, inside = 0, False
     for number, line in enumerate(lines, 1):
@@ -53,6 +60,19 @@ def find_rule_lines(rules: Sequence[str], folder: Path) -> dict[str, RuleLine]:
             if rule in wanted:
                 wanted.discard(rule)
                 found[rule] = number if "{" in line or not header else header
-    root = Path(os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR") or folder)
-    file = Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()
     return {rule: RuleLine(file=file, line=line) for rule, line in found.items()}
+
+
+def path_in_repository(path: Path, folder: Path) -> str | None:
+    """Return a file's path from the repository's root, with forward slashes; None where it lies outside.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    folder : Path
+        The root, unless GitHub or GitLab name one.
+    """
+    root = Path(os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR") or folder).resolve()
+    found = path.resolve()
+    return found.relative_to(root).as_posix() if found.is_relative_to(root) else None

@@ -153,7 +153,8 @@ class RunFolder:
         """
         path = self.path / name
         try:
-            with pq.ParquetFile(path) as file:
+            # By a handle: pyarrow takes no path that is not text, as a Linux file name need not be.
+            with path.open("rb") as handle, pq.ParquetFile(handle) as file:
                 check_parquet(file)
                 missing = sorted(set(columns or ()) - set(file.schema_arrow.names))
                 if missing:
@@ -170,7 +171,8 @@ class RunFolder:
         buffer = io.BytesIO()
         with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
             for part in parts:
-                writer.write_table(pq.read_table(self.path / part, schema=schema))
+                with (self.path / part).open("rb") as handle:
+                    writer.write_table(pq.read_table(handle, schema=schema))
         write_atomically(self.path / name, buffer.getvalue())
 
     def hashes(self) -> dict[str, str]:

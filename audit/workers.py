@@ -7,22 +7,25 @@ it. So there is nothing to merge, and what a kill leaves is what one process wou
 from __future__ import annotations
 
 import os
-import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 from audit.conditions import Suite
 from audit.errors import AuditError
+from audit.interrupts import Tasks, signals_held
 from audit.records import Record, TextRegion
 
 _IMAGES_A_TASK = 4
+_GRACE_S = 5.0
+"""How long a process may take to put away what it is writing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +121,9 @@ def _spread(
         return
     with _pool(min(workers, len(numbers)), start, job) as pool:
         try:
-            for done in as_completed([pool.submit(task, number) for number in numbers]):
+            with signals_held():
+                asked = [pool.submit(_do, task, number) for number in numbers]
+            for done in as_completed(asked):
                 found = done.result()
                 if isinstance(found, str):
                     raise AuditError(found)
@@ -134,18 +139,34 @@ def _spread(
 @contextmanager
 def _pool(workers: int, start: Callable[[Any], None], job: object) -> Iterator[ProcessPoolExecutor]:
     # Spawned, not forked: a forked copy of torch's threads hangs.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(start, job))
+    with signals_held():
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(start, job))
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        _end_all()
+        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
 
 
+def _end_all() -> None:
+    """End every process that was started, within seconds: the interpreter would wait for their tasks, which take minutes."""
+    processes = active_children()
+    for process in processes:
+        process.terminate()
+    deadline, living = time.monotonic() + _GRACE_S, [process.sentinel for process in processes]
+    while living and time.monotonic() < deadline:
+        ended = connection.wait(living, deadline - time.monotonic())
+        living = [sentinel for sentinel in living if sentinel not in ended]
+    for process in processes:
+        if process.sentinel in living:
+            process.kill()
+
+
 def _start(start: Callable[[Any], None], job: object) -> None:
-    # An interruption is the first process's to answer; and when that one is killed, none must be left behind.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _state["tasks"] = Tasks()
+    # When the first process is killed, none must be left behind.
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
@@ -153,6 +174,11 @@ def _start(start: Callable[[Any], None], job: object) -> None:
         start(job)
     except AuditError as error:  # a process that cannot start says why; one that raises here would only be called dead
         _state["failed"] = str(error)
+
+
+def _do(task: Callable[[int], int | str], number: int) -> int | str:
+    tasks: Tasks = _state["tasks"]
+    return tasks.run(task, number)
 
 
 def _end_with(sentinel: int) -> None:
@@ -185,15 +211,15 @@ def _start_prediction(job: PredictionJob) -> None:
     from audit.predict import make_perturbations, set_stage
     from audit.store import RunFolder
 
-    _state.update(
-        run=RunFolder(job.run),
-        bundle=load_bundle(job.bundle),
-        suite=job.suite,
-        perturbations=make_perturbations(job.suite),
-        records=job.records,
-        stage=set_stage(job.records, job.regions, job.seed),
-        seed=job.seed,
-    )
+    _state["prediction"] = {
+        "run": RunFolder(job.run),
+        "bundle": load_bundle(job.bundle),
+        "suite": job.suite,
+        "perturbations": make_perturbations(job.suite),
+        "records": job.records,
+        "stage": set_stage(job.records, job.regions, job.seed),
+        "seed": job.seed,
+    }
 
 
 def _predict(number: int) -> int | str:
@@ -202,6 +228,6 @@ def _predict(number: int) -> int | str:
     if "failed" in _state:
         return str(_state["failed"])
     try:
-        return predict_shard(number, **_state)
+        return predict_shard(number, **_state["prediction"])
     except AuditError as error:  # as text: not every exception survives the way between processes
         return str(error)

@@ -1,4 +1,4 @@
-"""GitLab's code quality report: every gate that did not pass, at the line of its rule."""
+"""GitLab's code quality report: every gate that did not pass, at the line of its rule, or at the run's verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reports.sarif import fingerprint
 _SEVERITIES = {"error": "critical", "warning": "major", "note": "info"}
 
 
-def code_quality_document(verdict: Verdict, places: Mapping[str, RuleLine]) -> bytes:
+def code_quality_document(verdict: Verdict, places: Mapping[str, RuleLine], elsewhere: RuleLine) -> bytes:
     """Write gates as GitLab reads them.
 
     Parameters
@@ -20,15 +20,17 @@ def code_quality_document(verdict: Verdict, places: Mapping[str, RuleLine]) -> b
         The judged gates; a passed one is left out, so that its finding counts as fixed.
     places : mapping
         Rule id -> its line.
+    elsewhere : RuleLine
+        Where a gate without such a line is shown, for GitLab wants a file: the run's verdict, which exists in the job.
     """
     findings = []
     for gate in verdict.gates:
         if gate.status == "pass":
             continue
-        place = places[gate.rule or gate.id]
+        place = places.get(gate.rule or gate.id, elsewhere)
         findings.append(
             {
-                "description": f"{gate.id}: {gate.status}. {gate.reason}",
+                "description": f"{gate.id}: {gate.outcome}. {gate.reason}",
                 "check_name": f"audit/{gate.rule or gate.id}",
                 # Findings with one fingerprint are merged, so it names the gate, not only the rule.
                 "fingerprint": fingerprint(gate),

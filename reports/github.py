@@ -1,16 +1,15 @@
-"""GitHub: annotations at the lines of rules, and the step summary."""
+"""GitHub: annotations at the lines of rules that have one, and the step summary."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.numbers import bracketed, signed_bracketed
 from audit.results import GateResult, Verdict
 from audit.rule_lines import RuleLine
+from reports.gate_words import figures, worst_first
 
 MAX_ANNOTATIONS = 10
 """GitHub shows ten of each kind in a step and drops the rest without a word."""
-_ORDER = {"fail": 0, "inconclusive": 1}
 
 
 def annotate(verdict: Verdict, places: Mapping[str, RuleLine]) -> list[str]:
@@ -19,24 +18,31 @@ def annotate(verdict: Verdict, places: Mapping[str, RuleLine]) -> list[str]:
     Parameters
     ----------
     verdict : Verdict
-        The judged gates.
+        The judged gates. Of an incomplete run the verdict's sentence comes first; rules that wait for a baseline share one notice.
     places : mapping
-        Rule id -> its line.
+        Rule id -> its line; a gate without one is annotated at no file.
     """
     found: list[str] = []
+    if verdict.status == "incomplete":
+        found.append(f"::error title={_property('audit: incomplete')}::{_data(verdict.summary)}")
+    gates = [g for g in worst_first(verdict) if g.status != "not judged"]
     for kind in ("error", "warning", "notice"):
-        told = sorted((g for g in verdict.gates if _kind(g) == kind), key=lambda g: (_ORDER[g.status], g.id))
+        told = [g for g in gates if _kind(g) == kind]
         if not told:
             continue
-        shown = told if len(told) <= MAX_ANNOTATIONS else told[: MAX_ANNOTATIONS - 1]
-        found += [_command(kind, gate, places[gate.rule or gate.id]) for gate in shown]
+        most = MAX_ANNOTATIONS - (kind == "error" and bool(found))
+        shown = told if len(told) <= most else told[: most - 1]
+        found += [_command(kind, gate, places.get(gate.rule or gate.id)) for gate in shown]
         if len(shown) < len(told):
             rest = f"{len(told) - len(shown)} further gates did not pass; the step's summary lists them all."
             found.append(f"::{kind} title=audit::{_data(rest)}")
+    waiting = next((g for g in verdict.gates if g.status == "not judged"), None)
+    if waiting is not None:
+        found.append(f"::notice title={_property('audit: no baseline yet')}::{_data(waiting.reason)}")
     return found
 
 
-def step_summary(verdict: Verdict, model: str) -> str:
+def step_summary(verdict: Verdict, model: str, report: str) -> str:
     """Return the judgement as Markdown: the verdict, and a table of the gates.
 
     Parameters
@@ -45,14 +51,16 @@ def step_summary(verdict: Verdict, model: str) -> str:
         The judged gates.
     model : str
         Name of the network.
+    report : str
+        Path of the run's report.
     """
     rows = [
-        f"| {_cell(g.id)} | {_cell(g.where)} | {_cell(g.requirement)} | {_figures(g)} | {g.n_images} | {g.outcome} |"
-        for g in sorted(verdict.gates, key=lambda g: (_ORDER.get(g.status, 2), g.id))
+        f"| {_cell(g.id)} | {_cell(g.where)} | {_cell(g.requirement)} | {figures(g)} | {g.n_images} | {g.outcome} |"
+        for g in worst_first(verdict)
     ]
     head = ["| gate | where | rule | estimate | images | outcome |", "|---|---|---|---|---|---|"] if rows else []
     title = f"## audit of {_cell(model)}: {verdict.status.upper()}"
-    return "\n".join([title, "", _cell(verdict.summary), "", *head, *rows]) + "\n"
+    return "\n".join([title, "", _cell(verdict.summary), "", *head, *rows, "", f"Report: {_cell(report)}"]) + "\n"
 
 
 def _kind(gate: GateResult) -> str:
@@ -60,8 +68,9 @@ def _kind(gate: GateResult) -> str:
     return {"none": "", "note": told_beside, "warning": "warning", "error": "error"}[gate.weight]
 
 
-def _command(kind: str, gate: GateResult, place: RuleLine) -> str:
-    where = f"file={_property(place.file)},line={place.line},title={_property(f'audit: {gate.id} {gate.status}')}"
+def _command(kind: str, gate: GateResult, place: RuleLine | None) -> str:
+    title = f"title={_property(f'audit: {gate.id} {gate.status}')}"
+    where = title if place is None else f"file={_property(place.file)},line={place.line},{title}"
     return f"::{kind} {where}::{_data(gate.reason)}"
 
 
@@ -80,10 +89,3 @@ def _cell(text: str) -> str:
     for sign in "\\`*_[]|":
         plain = plain.replace(sign, f"\\{sign}")
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _figures(gate: GateResult) -> str:
-    if gate.actual is None:
-        return "none"
-    written = signed_bracketed if gate.against == "baseline" else bracketed
-    return written(gate.actual, gate.low, gate.high)

@@ -1,10 +1,11 @@
-"""SARIF 2.1.0: every gate that did not pass, at the line of its rule, for code scanning."""
+"""SARIF 2.1.0: every gate that did not pass, at the line of its rule if there is one, for code scanning."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from audit.results import GateResult, Verdict, to_json
 from audit.rule_lines import RuleLine
@@ -24,7 +25,8 @@ def sarif_document(verdict: Verdict, places: Mapping[str, RuleLine], tool_versio
     verdict : Verdict
         The judged gates.
     places : mapping
-        Rule id -> its line. Code scanning refuses a whole upload in which one result has none.
+        Rule id -> its line. A rule without one gets a logical place alone: GitHub's code scanning wants a file, and refuses a log
+        whose results have none, but a file that does not exist is no place.
     tool_version : str
         Of this package.
     """
@@ -42,6 +44,7 @@ def sarif_document(verdict: Verdict, places: Mapping[str, RuleLine], tool_versio
                         "rules": [_rule(name, rules[name]) for name in names],
                     }
                 },
+                "invocations": [_invocation(verdict)],
                 "results": [
                     _result(gate, places, names.index(gate.rule or gate.id))
                     for gate in verdict.gates
@@ -58,6 +61,15 @@ def fingerprint(gate: GateResult) -> str:
     return hashlib.sha256(f"{gate.id}\0{gate.metric}".encode()).hexdigest()
 
 
+def _invocation(verdict: Verdict) -> dict[str, Any]:
+    """Say whether the audit could be completed; the verdict's sentence stands beside it."""
+    level = {"pass": "note", "not gated": "note", "inconclusive": "warning"}.get(verdict.status, "error")
+    return {
+        "executionSuccessful": verdict.status != "incomplete",
+        "toolExecutionNotifications": [{"level": level, "message": {"text": verdict.summary}}],
+    }
+
+
 def _rule(name: str, gate: GateResult) -> dict[str, Any]:
     return {
         "id": name,
@@ -68,19 +80,27 @@ def _rule(name: str, gate: GateResult) -> dict[str, Any]:
 
 def _result(gate: GateResult, places: Mapping[str, RuleLine], index: int) -> dict[str, Any]:
     rule = gate.rule or gate.id
-    place = places[rule]
+    place = places.get(rule)
+    found: dict[str, Any] = {
+        "logicalLocations": [
+            {"name": gate.id, "fullyQualifiedName": f"{gate.metric} under {gate.where}", "kind": "gate"}
+        ]
+    }
+    if place is not None:
+        found["physicalLocation"] = {
+            "artifactLocation": {"uri": _reference(place.file), "uriBaseId": "%SRCROOT%"},
+            "region": {"startLine": place.line},
+        }
     return {
         "ruleId": rule,
         "ruleIndex": index,
         "level": gate.weight,
-        "message": {"text": f"{gate.id}: {gate.status}. {gate.reason}"},
-        "locations": [
-            {
-                "physicalLocation": {
-                    "artifactLocation": {"uri": place.file, "uriBaseId": "%SRCROOT%"},
-                    "region": {"startLine": place.line},
-                }
-            }
-        ],
+        "message": {"text": f"{gate.id}: {gate.outcome}. {gate.reason}"},
+        "locations": [found],
         "partialFingerprints": {"auditGate/v1": fingerprint(gate)},
     }
+
+
+def _reference(path: str) -> str:
+    """Write a relative path as a URI reference: every byte that is no letter, digit or mark of one by its number."""
+    return quote(path.encode("utf-8", "surrogateescape"), safe="/")

@@ -161,7 +161,7 @@ def test_a_gate_on_the_increase_fails_the_worse_and_passes_the_same_with_other_d
 
 def test_what_cannot_be_compared_is_never_a_pass() -> None:
     run = run_of()
-    assert gate(run, None, max_increase=1.0)[0] == "inconclusive"
+    assert gate(run, None, max_increase=1.0)[0] == "not comparable"
 
     def other(**changes: Any) -> FinishedRun:
         return replace(run, plan=json.loads(json.dumps(run.plan)) | changes)
@@ -178,8 +178,10 @@ def test_what_cannot_be_compared_is_never_a_pass() -> None:
         (other(suite={"conditions": newer}), "elsewhere is another edit"),
     ):
         status, reason = gate(run, changed, max_increase=1.0)
-        assert status == "inconclusive"
+        assert status == "not comparable"
         assert says in reason
+    status, _ = gate(run, other(detector={"name": "x"}), max_increase=1.0, inconclusive="pass")
+    assert status == "not comparable", "a policy for what is undecided does not let it through"
 
 
 @pytest.mark.parametrize(
@@ -246,13 +248,13 @@ def test_finished_runs_are_compared_and_gated_by_command(
         '[[gate.rule]]\nid = "no-worse"\nmetric = "shortcut_sensitivity"\nmax_increase = 0.9\n'
     )
     code, out, _ = audit("gate", second)
-    assert code == 3
+    assert code == 5
     assert "no baseline is named" in out
     code, out, _ = audit("gate", second, "--baseline", first)
     assert code == 0, out
     code, _, err = audit("gate", second, "--baseline", tmp_path / "nowhere")
     assert code == 4
-    assert "run folder" in one_paragraph(err)
+    assert "does not exist" in one_paragraph(err)
     Path("audit.toml").write_text(f'[gate]\nbaseline = "{first}"\n' + Path("audit.toml").read_text())
     code, out, _ = audit(*asked, "--seed", 2)
     assert code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from audit.commands.progress import Stages
 from audit.config import Settings
-from audit.errors import UsageError
+from audit.errors import AuditError, StoreError, UsageError
 from audit.files import write_atomically
 from audit.metrics import figure_in_words
 from audit.numbers import counted, signed_bracketed
@@ -31,7 +32,13 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
     with Stages(quiet=as_json) as on_stage:
         path, verdict = run_audit(settings, judge_gates=gate, command=command, on_stage=on_stage)
         written = on_stage("writing the report", 1)
-        report = render(path)
+        try:
+            report = render(path)
+        except AuditError as error:
+            raise StoreError(
+                f"The audit is complete, with the verdict {verdict.status}, but its report could not be written: {error} Then "
+                f"`{shlex.join(['audit', 'report', path.as_posix()])}` writes it."
+            ) from error
         written()
     return show(path, verdict, report, as_json=as_json)
 
@@ -60,6 +67,8 @@ def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
         _print_json(path, verdict, report, code)
     else:
         render_terminal(read_run(path), Console())
+        if waiting := next((g for g in verdict.gates if g.status == "not judged"), None):
+            sys.stdout.write(f"{waiting.reason}\n")
         sys.stdout.write(f"{report}\n")
     return code
 
@@ -92,44 +101,57 @@ def gate(
                 "may be written; choose such a name, or another folder."
             )
     verdict = rejudge(path, table, baseline)
-    _write_outputs(verdict, outputs, RunFolder(path).read_json("plan.json")["model"]["name"])
+    _write_outputs(path, verdict, outputs)
     if as_json:
         _print_json(path, verdict, path / "report.html", exit_code(verdict.status))
     else:
-        for result in verdict.gates:
-            # On one line each: what follows a line break could be read as a command of the CI.
-            sys.stdout.write(f"{result.status:<14} {result.id}: {' '.join(result.reason.split())}\n")
-        sys.stdout.write(f"{verdict.status.upper()}. {' '.join(verdict.summary.split())}\n")
+        # On one line each: what follows a line break could be read as a command of the CI.
+        told = [f"{result.status:<15}{result.id}: {' '.join(result.reason.split())}\n" for result in verdict.gates]
+        summary = f"{verdict.status.upper()}. {' '.join(verdict.summary.split())}\n"
+        sys.stdout.writelines([summary, *told] if verdict.status == "incomplete" else [*told, summary])
     return exit_code(verdict.status)
 
 
-def _write_outputs(verdict: Verdict, outputs: GateOutputs, model: str) -> None:
-    from audit.rule_lines import find_rule_lines
+def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
+    from audit.rule_lines import RuleLine, find_rule_lines, path_in_repository
     from reports.code_quality import code_quality_document
     from reports.github import annotate, step_summary
-    from reports.junit import junit_document
+    from reports.junit import describe_run, junit_document
     from reports.sarif import sarif_document
 
+    run = describe_run(path, RunFolder(path).read_json("plan.json"), RunFolder(path).read_json("run.json"))
     if outputs.junit is not None:
-        write_atomically(outputs.junit, junit_document(verdict, model))
+        write_atomically(outputs.junit, junit_document(verdict, run))
     if outputs.sarif is None and outputs.code_quality is None and not outputs.github:
         return
-    places = find_rule_lines([g.rule for g in verdict.gates], Path())
+    places = find_rule_lines([g.rule or g.id for g in verdict.gates], Path())
     if outputs.sarif is not None:
+        if not places and any(g.status != "pass" for g in verdict.gates):
+            sys.stderr.write(
+                f"{outputs.sarif}: there is no audit.toml or pyproject.toml in this folder, so the results have no file and line, "
+                "which GitHub's code scanning asks for. An audit.toml with a comment in it is enough.\n"
+            )
         write_atomically(outputs.sarif, sarif_document(verdict, places, tool_version()))
     if outputs.code_quality is not None:
-        write_atomically(outputs.code_quality, code_quality_document(verdict, places))
+        shown = path_in_repository(path / "verdict.json", Path())
+        write_atomically(
+            outputs.code_quality, code_quality_document(verdict, places, RuleLine(file=shown or ".", line=1))
+        )
     if outputs.github:
         sys.stdout.writelines(f"{line}\n" for line in annotate(verdict, places))
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary:
-            with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(step_summary(verdict, model))
+            with Path(summary).open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(step_summary(verdict, run.model, run.report))
 
 
 def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
-    """Print how much larger every judged effect is in one run than in another of the same images."""
+    """Print how much larger every judged effect is in one run than in another of the same images.
+
+    The exit code is 5 where any of them cannot be compared.
+    """
     from audit.baseline import Baseline
+    from audit.gates import EXIT_CODES
     from audit.predictions import read_finished
     from audit.statistics.comparison import COMPARED
     from reports.markdown import SPECIAL
@@ -138,6 +160,7 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
     judged = [e for e in _effects(RunFolder(path)) if e.tolerance is not None and e.measure in COMPARED]
     asked = [("clean", "accuracy", "all"), *((e.condition, e.measure, e.group) for e in judged)]
     found = [(*place, baseline.change(*place)) for place in asked]
+    code = EXIT_CODES["not comparable"] if any(isinstance(change, str) for *_, change in found) else 0
     if as_json:
         rows = [
             {
@@ -149,11 +172,16 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
             }
             for c, m, g, e in found
         ]
-        document = {"run": path, "baseline": other, "changes": rows}
+        document = {"run": path, "baseline": other, "exit_code": code, "changes": rows}
         sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")
-        return 0
+        return code
     lines = [
-        (_place(c, g), figure_in_words(m, c), e if isinstance(e, str) else _change_in_words(e)) for c, m, g, e in found
+        (
+            _place(c, g),
+            figure_in_words(m, c),
+            f"not comparable: {e}" if isinstance(e, str) else _change_in_words(e),
+        )
+        for c, m, g, e in found
     ]
     if as_markdown:
         sys.stdout.write("| condition | measure | run minus baseline |\n|---|---|---|\n")
@@ -161,7 +189,7 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
         sys.stdout.writelines(f"| {c.translate(SPECIAL)} | {m} | {words} |\n" for c, m, words in lines)
     else:
         sys.stdout.writelines(f"{line}\n" for line in _in_columns(lines))
-    return 0
+    return code
 
 
 def _in_columns(lines: Sequence[tuple[str, ...]]) -> list[str]:

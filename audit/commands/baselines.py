@@ -11,7 +11,7 @@ from audit.baseline_file import BASELINE_NAME, Accepted, images_path, read_basel
 from audit.config import load_settings
 from audit.gate_rules import GateConfig, rules_from_config
 from audit.numbers import bracketed, counted
-from audit.results import plain
+from audit.results import Effect, plain
 from audit.words import shown_string
 
 
@@ -20,9 +20,10 @@ def accept(run: Path, file: Path | None, *, allow_worse: bool, reason: str) -> i
     config = _config()
     target = _target(file, config)
     accepted = accept_run(run, target, config.rules, allow_worse=allow_worse, reason=reason)
-    for entry in accepted.entries:
-        sys.stdout.write(f"{_in_words(entry)}\n")
-    for loosened in (*accepted.history[-1].worse, *accepted.history[-1].dropped):
+    last = accepted.baseline.history[-1]
+    for entry in accepted.baseline.entries:
+        sys.stdout.write(f"{_in_words(entry)}{_fate(entry, last.plan_hash, accepted.changes.get(entry.place))}\n")
+    for loosened in (*last.worse, *last.dropped):
         sys.stdout.write(f"loosened: {loosened}\n")
     sys.stdout.write(f"{target} and {images_path(target)} written; commit both\n")
     return 0
@@ -48,9 +49,10 @@ def show(file: Path | None, *, as_json: bool) -> int:
         sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")
         return 0
     model = baseline.identity["model"]
-    sys.stdout.write(f"{target}: model {model['name']}, digest {model['digest'][:16]}\n")
+    sys.stdout.write(f"{target}: last accepted model {model['name']}, digest {model['digest'][:16]}\n")
+    pinned = {change.plan_hash: change.date for change in baseline.history if change.action == "accept"}
     for entry in baseline.entries:
-        sys.stdout.write(f"{_in_words(entry)}\n")
+        sys.stdout.write(f"{_in_words(entry)}; pinned {pinned.get(entry.run, 'earlier')}\n")
     for change in baseline.history:
         loosened = (*change.worse, *change.dropped)
         why = f" ({change.reason})" if change.reason else ""
@@ -64,6 +66,15 @@ def _in_words(entry: Accepted) -> str:
     way = "rise" if entry.worse == "higher" else "fall"
     found = bracketed(entry.estimate, entry.low, entry.high)
     return f"{place:<34} {entry.metric:<22} {found}, {counted(entry.n_images, 'image')}; must not {way}"
+
+
+def _fate(entry: Accepted, run: str, change: Effect | None) -> str:
+    """Say whether a value was pinned by the accepted run, or stays as it was."""
+    if change is None or change.estimate is None:
+        return ""
+    limits = "" if change.low is None or change.high is None else f" [{change.low:+.3f}, {change.high:+.3f}]"
+    fate = "replaces the pinned value" if entry.run == run else "no change is shown, the pinned value stays"
+    return f"; this run {change.estimate:+.3f}{limits}: {fate}"
 
 
 def _config() -> GateConfig:

@@ -10,6 +10,7 @@ from typing import Any
 from audit.errors import StoreError, UsageError
 from audit.files import write_atomically
 from audit.numbers import counted
+from audit.streams import lost_output
 
 FORMS = ("mlflow", "model-card", "cyclonedx")
 _LOGGED = ("report.html", "summary.md", "verdict.json", "effects.json", "plan.json", "run.json")
@@ -42,8 +43,11 @@ def export(form: str, path: Path, out: Path | None) -> int:
         return _log(path, *numbers)
     if out is None:
         sys.stdout.write(text)
+        lost = lost_output()
+        if lost is not None:  # what is written is all that this command is for
+            raise StoreError(f"Cannot write standard output: {lost.strerror}. Name a file with --out.")
     else:
-        write_atomically(out, text.encode())
+        write_atomically(out, text.encode("utf-8", "backslashreplace"))
         sys.stdout.write(f"{out}\n")
     return 0
 

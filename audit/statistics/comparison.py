@@ -148,7 +148,6 @@ def compare_images(
     both = population & np.isfinite(earlier) & members[group]
     change = values - np.where(both, earlier, values)
     difference = np.where(np.abs(change) < 1e-12, 0.0, change)
-    placebo = run.suite[condition].placebo
     sums = sum_by_patient(
         difference,
         images.patients,
@@ -159,16 +158,12 @@ def compare_images(
         counted=measure in COUNTED,
         spread=natural_unit(measure, images),
     )
-    shared: dict[str, Any] = {"condition": condition, "placebo": placebo, "measure": measure, "group": group}
-    shared |= {"level": level, "p_adjusted": None, "tolerance": None, "verdict": "descriptive"}
     if sums is None:
-        nothing: dict[str, Any] = dict.fromkeys(("estimate", "low", "high", "p", "minimum_detectable"))
-        why = "no estimate: no image has it in both runs"
-        return Effect(**shared, **nothing, method=why, n_images=0, n_patients=0, discordant=0)
+        return no_change(run, condition, measure, group, "no image has it in both runs", level=level)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
     interval = change_intervals([sums], bootstrap=PatientBootstrap(images.n_patients, resamples, rng), level=level)[0]
     return Effect(
-        **shared,
+        **_shared(run, condition, measure, group, level),
         estimate=round(sums.estimate, 10),
         low=None if interval.low is None else round(interval.low, 10),
         high=None if interval.high is None else round(interval.high, 10),
@@ -179,6 +174,18 @@ def compare_images(
         p=round(interval.p, 10),
         minimum_detectable=interval.minimum_detectable,
     )
+
+
+def no_change(run: FinishedRun, condition: str, measure: str, group: str, why: str, *, level: float = 0.95) -> Effect:
+    """Return the effect of a group that holds too little to tell a change, with the reason as its method."""
+    nothing: dict[str, Any] = dict.fromkeys(("estimate", "low", "high", "p", "minimum_detectable"))
+    shared = _shared(run, condition, measure, group, level)
+    return Effect(**shared, **nothing, method=f"no estimate: {why}", n_images=0, n_patients=0, discordant=0)
+
+
+def _shared(run: FinishedRun, condition: str, measure: str, group: str, level: float) -> dict[str, Any]:
+    named = {"condition": condition, "placebo": run.suite[condition].placebo, "measure": measure, "group": group}
+    return {**named, "level": level, "p_adjusted": None, "tolerance": None, "verdict": "descriptive"}
 
 
 def _pseudonyms(run: FinishedRun, images: AlignedImages) -> NDArray[np.str_]:
