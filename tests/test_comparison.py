@@ -16,7 +16,7 @@ from audit.conditions import CLEAN, Condition, Suite
 from audit.errors import UsageError
 from audit.gate_rules import rules_from_config
 from audit.gates import judge
-from audit.predictions import FinishedRun, pseudonym
+from audit.predictions import FinishedRun
 from audit.results import Effect, PredictionTable
 from audit.statistics.comparison import COMPARED, compare_images, incomparable, measure_images
 from audit.statistics.effects import measure_effects
@@ -68,6 +68,7 @@ def run_of(*, pull: float = 0.0, n: int = 240, draws: int = 0, model: int = 0) -
         for c in SUITE.conditions
     ]
     plan: dict[str, Any] = {
+        "privacy": {"key": "0badc0de"},
         "data": {"content_hash": "d", "records_hash": f"r{n}", "masks_hash": "m"},
         "model": {"classes": ["a", "b", "c"]},
         "detector": {"name": "annotated", "version": 1, "config": {}},
@@ -204,12 +205,6 @@ def test_measures_without_a_number_an_image_are_refused() -> None:
         compare_runs(run_of(), run_of(), "mask", "macro_auc")
     with pytest.raises(UsageError, match="no group site=x"):
         compare_runs(run_of(), run_of(), "mask", "harm", group="site=x")
-
-
-def test_pseudonyms_tell_patients_apart_and_nothing_else() -> None:
-    assert pseudonym("d", "p1") == pseudonym("d", "p1")
-    assert len({pseudonym("d", "p1"), pseudonym("d", "p2"), pseudonym("e", "p1")}) == 3
-    assert "p1" not in pseudonym("d", "p1")
 
 
 def test_finished_runs_are_compared_and_gated_by_command(
