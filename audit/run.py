@@ -19,7 +19,7 @@ from audit.plan import package_versions, plan_hash, run_path
 from audit.predict import predict_all, set_stage
 from audit.predictions import FinishedRun, read_predictions, read_uses
 from audit.preparation import prepare
-from audit.provenance import git_commit, portable_command
+from audit.provenance import git_commit, portable_command, without_paths
 from audit.records import Record, TextRegion
 from audit.rejudge import judge_again, judge_results
 from audit.relevance.stage import audit_relevance
@@ -250,7 +250,7 @@ def _second_opinion(
                 records, regions, judge, policy=policy, n_images=n_images, seed=settings.seed, on_image=step
             )
         except TextError as error:
-            return f"EasyOCR could not be asked for a second opinion: {error}"
+            return f"EasyOCR could not be asked for a second opinion: {without_paths(str(error))}"
 
 
 class _Clock:

@@ -134,7 +134,9 @@ def test_the_key_decides_names_and_no_result(
     assert all("were named with the key" in c["why_not"] and "AUDIT_KEY" in c["why_not"] for c in changes)
     assert audit("baseline", "accept", first)[0] == 0
     held = json.loads(audit("gate", other, "--baseline", "audit-baseline.json", "--json")[1])
-    assert {g["status"] for g in held["gates"] if "rise" in g["id"]} == {"inconclusive"}
+    risen = {g["status"] for g in held["gates"] if "rise" in g["id"]}
+    assert risen
+    assert not risen & {"pass", "fail"}
     same = json.loads(audit("diff", first, "audit-baseline.json", "--json")[1])["changes"]
     assert any(c["change"] and c["change"]["estimate"] == 0 for c in same), "read back, its images have their names"
 
