@@ -26,6 +26,7 @@ _IDENTITY = {
     "data": ("content_hash", "records_hash", "masks_hash"),
     "model": ("name", "digest", "classes"),
     "detector": ("name", "version", "config"),
+    "privacy": ("key",),
 }
 _EDIT = ("name", "perturbation", "perturbation_version", "parameters", "draws", "placebo")
 

@@ -32,7 +32,7 @@ _IMAGES_SCHEMA = pa.schema(
         ("condition", pa.dictionary(pa.int32(), pa.string())),
         ("metric", pa.dictionary(pa.int32(), pa.string())),
         ("run", pa.dictionary(pa.int32(), pa.string())),  # plan hash of the run that the values were pinned by
-        ("image", pa.string()),  # a pseudonym
+        ("image", pa.string()),  # a name made with the key (`audit.pseudonyms`)
         ("value", pa.float64()),
     ]
 )
@@ -197,11 +197,13 @@ def _digest(document: Mapping[str, Any]) -> str:
 def _to_parquet(values: Mapping[Pin, ImageValues]) -> bytes:
     columns: dict[str, list[Any]] = {name: [] for name in _IMAGES_SCHEMA.names}
     for (condition, metric, run), told in sorted(values.items()):
-        columns["condition"] += [condition] * len(told.images)
-        columns["metric"] += [metric] * len(told.images)
-        columns["run"] += [run] * len(told.images)
-        columns["image"] += told.images.tolist()
-        columns["value"] += told.values.tolist()
+        # By name: rows in the order of the manifest would give the ids away to whoever can list them.
+        order = np.argsort(told.images, kind="stable")
+        columns["condition"] += [condition] * len(order)
+        columns["metric"] += [metric] * len(order)
+        columns["run"] += [run] * len(order)
+        columns["image"] += told.images[order].tolist()
+        columns["value"] += told.values[order].tolist()
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns, schema=_IMAGES_SCHEMA), buffer, compression="zstd")
     return buffer.getvalue()

@@ -13,6 +13,7 @@ import typer
 
 from audit.cli_audit import plan_command, run_command
 from audit.cli_baseline import baseline_app
+from audit.cli_case import case_command
 from audit.cli_look import look_command
 from audit.cli_runs import diff_command, export_command, gate_command, report_command, verify_command
 from audit.cli_text import text_app
@@ -47,6 +48,7 @@ for name, command in (
     ("gate", gate_command),
     ("diff", diff_command),
     ("verify", verify_command),
+    ("case", case_command),
 ):
     app.command(name)(command)
 for name, group in (("data", data_app), ("text", text_app), ("baseline", baseline_app)):

@@ -32,6 +32,11 @@ SeedOption = Annotated[int | None, typer.Option(help="Seed of every draw and res
 MapsOption = Annotated[int | None, typer.Option(help="Images that get an LRP map; 0 for none.")]
 PresetOption = Annotated[str | None, typer.Option(help="LRP preset, or gradient-x-input or occlusion.")]
 StartOption = Annotated[str | None, typer.Option(help="Where relevance starts: winner, a class, or a contrast A-B.")]
+NameOption = Annotated[str | None, typer.Option(help="What reports call the data; default: digits of its hash.")]
+PlainOption = Annotated[bool | None, typer.Option("--plain-ids", help="Name images and patients by their ids.")]
+ShowOption = Annotated[
+    bool | None, typer.Option("--show-text", help="Do not cover text that may tell who the patient is.")
+]
 CacheOption = Annotated[str | None, typer.Option(help="Folder of the text cache.")]
 
 
@@ -54,6 +59,9 @@ def run_command(
     workers: Annotated[int | None, typer.Option(help="Processes that find text and predict.")] = None,
     runs: Annotated[str | None, typer.Option(help="Folder for run folders.")] = None,
     cache: CacheOption = None,
+    data_name: NameOption = None,
+    plain_ids: PlainOption = None,
+    show_text: ShowOption = None,
     gate: Annotated[bool, typer.Option("--gate", help="Judge, by the default rules if none are configured.")] = False,
     baseline: BaselineOption = None,
     as_json: Json = False,
@@ -78,6 +86,9 @@ def run_command(
         workers=workers,
         runs=runs,
         cache=cache,
+        data_name=data_name,
+        plain_ids=plain_ids,
+        show_text=show_text,
     )
     if baseline is not None:
         must_exist(baseline)
@@ -104,6 +115,9 @@ def plan_command(
     relevance_preset: PresetOption = None,
     relevance_start: StartOption = None,
     cache: CacheOption = None,
+    data_name: NameOption = None,
+    plain_ids: PlainOption = None,
+    show_text: ShowOption = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG to draw every condition on, on a film of each class.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -123,6 +137,9 @@ def plan_command(
         relevance_preset=relevance_preset,
         relevance_start=relevance_start,
         cache=cache,
+        data_name=data_name,
+        plain_ids=plain_ids,
+        show_text=show_text,
     )
     from audit.commands import planning
 

@@ -10,13 +10,18 @@ from audit.config import Settings
 from audit.errors import CohortError, UsageError
 from audit.manifests import check_on_bad_image, load_cohort
 from audit.models.bundle import Bundle
+from audit.pseudonyms import PLAIN, Pseudonyms
 from audit.records import SPLIT_TOLD_BY, AuditedSplit, Cohort, Record, SplitTeller
 
 _LEARNT = ("train", "validation")
 
 
 def audited_cohort(
-    bundle: Bundle, settings: Settings, *, before_images: Callable[[Sequence[Record]], None] | None = None
+    bundle: Bundle,
+    settings: Settings,
+    names: Pseudonyms = PLAIN,
+    *,
+    before_images: Callable[[Sequence[Record]], None] | None = None,
 ) -> tuple[Cohort, AuditedSplit]:
     """Load the labelled records to audit.
 
@@ -30,13 +35,15 @@ def audited_cohort(
         Whose test images are meant.
     settings : Settings
         Manifest and split.
+    names : Pseudonyms
+        What files of the run call images and patients.
     before_images : callable, optional
         Given the records before the first image is read; refuses them by raising.
 
     Returns
     -------
     tuple of (Cohort, AuditedSplit)
-        Records sorted by id, all labelled; and how the split was chosen.
+        Labelled records in an order that only their pixels decide; and how the split was chosen.
 
     Raises
     ------
@@ -45,7 +52,7 @@ def audited_cohort(
     UsageError
         If no manifest is known.
     """
-    manifest, ignored = _manifest(bundle, settings)
+    manifest, ignored = known_manifest(bundle, settings)
 
     def check(records: Sequence[Record]) -> None:
         if settings.split not in ("auto", "all") and not bundle.splits and all(r.split is None for r in records):
@@ -59,6 +66,7 @@ def audited_cohort(
         ignore_labels=ignored,
         on_bad_image=check_on_bad_image(settings.on_bad_image),
         before_images=check,
+        names=names,
     )
     chosen, how, n_seen, notes = _choose(cohort, bundle, settings)
     if not chosen:
@@ -66,7 +74,8 @@ def audited_cohort(
             f"No labelled record of {manifest} is left to audit ({how.words}). Give --split all, or correct the manifest."
         )
     left_out = dict(cohort.left_out)
-    kept = tuple(sorted((r for r in cohort.records if r.id in chosen), key=lambda r: r.id))
+    # Not by id: whoever can list the ids could tell from an image's place in the run's files which it is.
+    kept = tuple(sorted((r for r in cohort.records if r.id in chosen), key=lambda r: (cohort.pixels[r.id], r.id)))
     absent = [name for name in bundle.classes if all(r.label != name for r in kept)]
     if absent:
         notes.append(f"No image of class {', '.join(absent)}: nothing can be concluded about it.")
@@ -96,7 +105,14 @@ def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[s
     return {name: " and ".join(what) for name, what in lacking.items() if what}
 
 
-def _manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...]]:
+def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...]]:
+    """Return the manifest that is meant, and its labels to ignore: the settings', else the one that the bundle was trained on.
+
+    Raises
+    ------
+    UsageError
+        If neither names one.
+    """
     if settings.data:
         return Path(settings.data), settings.ignore_label
     recorded = bundle.provenance.get("manifest")

@@ -17,7 +17,13 @@ SPLITS = ("auto", "test", "train", "validation", "all")
 _FEWEST_RESAMPLES = 100
 # A generator's seed is kept in 64 bits with a sign.
 _LARGEST_SEED = 2**63 - 1
-_IN_WORDS: Mapping[type, str] = {int: "an integer", float: "a number", str: "a text", tuple: "a list of texts"}
+_IN_WORDS: Mapping[type, str] = {
+    int: "an integer",
+    float: "a number",
+    str: "a text",
+    tuple: "a list of texts",
+    bool: "true or false",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,12 @@ class Settings:
     """Measure -> the largest effect that counts as small."""
     recall: Mapping[str, Any] = field(default_factory=dict)
     """Class, or `all`, -> [text boxes found, text boxes] of the finder on a labelled sample."""
+    data_name: str = ""
+    """What reports call the data; empty for the first digits of their hash, as a folder may bear a patient's name."""
+    plain_ids: bool = False
+    """Name images and patients by their ids in every file of the run, in place of names made with the key."""
+    show_text: bool = False
+    """Show text in pictures that fewer than ten patients' images carry, or that holds digits, in place of covering it."""
     gate: Mapping[str, Any] | None = None
     """The `[gate]` table; None if there is none."""
 
@@ -75,6 +87,9 @@ class Settings:
 _KINDS: Mapping[str, type] = {
     f.name: type(f.default) for f in fields(Settings) if f.name not in ("tolerance", "recall", "gate")
 }
+
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 def load_settings(given: Mapping[str, Any], folder: Path, environment: Mapping[str, str] | None = None) -> Settings:
@@ -149,6 +164,10 @@ def _table(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_text(name: str, text: str, kind: type) -> Any:
+    if kind is bool:
+        if text.lower() not in _BOOLEANS:
+            raise UsageError(f"AUDIT_{name.upper()} must be true or false, found {text!r}.")
+        return _BOOLEANS[text.lower()]
     if kind is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     try:
@@ -166,7 +185,7 @@ def _checked(values: dict[str, Any]) -> Settings:
             values[name] = tuple(value)
         elif kind is float and isinstance(value, int) and not isinstance(value, bool):
             values[name] = float(value)
-        elif not isinstance(value, kind) or isinstance(value, bool):
+        elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise UsageError(f"The setting {name} must be {_IN_WORDS[kind]}, found {value!r}.")
     settings = Settings(**values)
     check_settings(settings)

@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.conditions import Suite
+from audit.covering import Covered, covered_stage, flatten_relevance
 from audit.errors import RelevanceError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle
 from audit.perturbations import Scene
-from audit.pictures import film_jpeg, hidden_id, relevance_png, shown_size
+from audit.pictures import film_jpeg, relevance_png, shown_size
 from audit.predict import Stage, make_perturbations, make_variant, read_scene, softmax
-from audit.records import Record
+from audit.records import Record, TextRegion
 from audit.relevance.lrp import Attributor
+from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance
 from audit.results import PredictionTable
 from audit.store import RunFolder
-from audit.words import may_be_personal, normal_string
+from audit.words import normal_string
 
 N_EXAMPLES = 24
 N_MARKERS = 8
@@ -42,23 +44,28 @@ def write_examples(
     suite: Suite,
     records: Sequence[Record],
     stage: Stage,
+    shown: Mapping[str, tuple[TextRegion, ...]],
+    covered: Covered,
     table: PredictionTable,
     seed: int,
-    key: str,
     relevance: Mapping[str, Any],
     on_example: Callable[[], None],
 ) -> None:
     """Write `examples/`: pictures of the images that each edit moved most, and `examples.json`.
 
-    The edits are drawn again from their seeds, so that nothing has to be kept while predicting. Images
-    are named by a keyed hash: a file name may be a patient's.
+    The edits are drawn again from their seeds, so that nothing has to be kept while predicting; on images whose text is
+    covered where it may not be shown.
 
     Parameters
     ----------
+    stage : Stage
+        The run's own.
+    shown : mapping
+        Record id -> its text, with the strings that may be shown.
+    covered : mapping
+        What pictures do not show.
     table : PredictionTable
         Says which images moved.
-    key : str
-        Key of the hash of record ids; the plan's, so that two runs cannot be joined by it.
     relevance : mapping
         The `relevance` part of the plan: preset and start of the overlays.
     on_example : callable
@@ -67,41 +74,44 @@ def write_examples(
     if run.has("examples/examples.json"):
         return
     perturbations = make_perturbations(suite)
+    pictures = covered_stage(stage, records, covered)
     entries = []
     overlays = _Overlays(bundle, relevance["preset"], relevance["start"])
     for case, choice in enumerate(_choose(suite, table), start=1):
-        scene = read_scene(records[choice.record], stage)
+        record = records[choice.record]
+        scene = read_scene(record, pictures)
         condition = suite[choice.condition]
         edit = make_variant(scene, condition, perturbations[condition.name], choice.draw, seed).image
-        entries.append(_example(run, suite, scene, edit, choice, case, key, table, overlays))
+        overlay = overlays.of(record, stage.read(record), covered[record.id])
+        entries.append(_example(run, suite, scene, edit, choice, case, table, overlay, shown[record.id], covered))
         on_example()
-    _write_markers(run, records, stage, key)
+    _write_markers(run, records, pictures, shown)
     run.write_json("examples/examples.json", {"examples": entries})
 
 
-def _write_markers(run: RunFolder, records: Sequence[Record], stage: Stage, key: str) -> None:
-    """Write crops of the commonest strings, at most two films of each class, cut from the films at their own size."""
-    by_id = {record.id: record for record in records}
-    films: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in run.read_rows("regions.parquet", ["record_id", "x0", "y0", "x1", "y1", "text"]):
-        text = normal_string(row["text"])
-        # A string with digits may be a date of birth or a number of somebody: it is counted, not pictured.
-        if text and not may_be_personal(text) and row["record_id"] in by_id:
-            films.setdefault(text, {}).setdefault(row["record_id"], row)
-    common = sorted((t for t in films if len(films[t]) > 1), key=lambda t: (-len(films[t]), t))[:N_MARKERS]
+def _write_markers(
+    run: RunFolder, records: Sequence[Record], pictures: Stage, shown_text: Mapping[str, tuple[TextRegion, ...]]
+) -> None:
+    """Write crops of the commonest strings, at most two images of each class, cut from the images at their own size."""
+    found: dict[str, dict[int, TextRegion]] = {}
+    for i, record in enumerate(records):
+        for region in shown_text[record.id]:
+            if region.text:
+                found.setdefault(normal_string(region.text), {}).setdefault(i, region)
+    common = sorted(found, key=lambda t: (-len(found[t]), t))[:N_MARKERS]
     entries: list[dict[str, Any]] = []
     for index, text in enumerate(common):
         shown: dict[str, int] = {}
-        for record_id, row in sorted(films[text].items()):
-            record = by_id[record_id]
+        for i, region in found[text].items():
+            record = records[i]
             label = str(record.label)
             if shown.get(label, 0) == 2:
                 continue
             shown[label] = shown.get(label, 0) + 1
-            image = read_scene(record, stage).image
-            margin = max(4, (row["y1"] - row["y0"]) // 3)
+            image = pictures.read(record)
+            margin = max(4, (region.y1 - region.y0) // 3)
             crop = image[
-                max(0, row["y0"] - margin) : row["y1"] + margin, max(0, row["x0"] - margin) : row["x1"] + margin
+                max(0, region.y0 - margin) : region.y1 + margin, max(0, region.x0 - margin) : region.x1 + margin
             ]
             if crop.size == 0:
                 continue
@@ -112,7 +122,7 @@ def _write_markers(run: RunFolder, records: Sequence[Record], stage: Stage, key:
                 {
                     "text": text,
                     "label": label,
-                    "record": hidden_id(record, key),
+                    "record": record.name,
                     "file": name,
                     "width": width,
                     "height": height,
@@ -132,7 +142,7 @@ def _choose(suite: Suite, table: PredictionTable) -> list[_Choice]:
         moved = np.where(table.applied[condition.name], moved, -1.0)
         draws = moved.argmax(axis=0)
         most = moved.max(axis=0)
-        order = sorted(np.flatnonzero(most >= 0).tolist(), key=lambda i: (-most[i], str(table.record_ids[i])))
+        order = sorted(np.flatnonzero(most >= 0).tolist(), key=lambda i: (-most[i], i))
         ranked.append(
             [
                 _Choice(record=i, condition=condition.name, draw=int(draws[i]), total_variation=float(most[i]))
@@ -150,9 +160,10 @@ def _example(
     edit: NDArray[np.uint8],
     choice: _Choice,
     case: int,
-    key: str,
     table: PredictionTable,
-    overlays: _Overlays,
+    overlay: bytes | None,
+    shown: Sequence[TextRegion],
+    covered: Covered,
 ) -> dict[str, Any]:
     difference = np.abs(edit.astype(np.int16) - scene.image.astype(np.int16)).astype(np.uint8)
     width, height = shown_size(scene.image.shape)
@@ -160,7 +171,6 @@ def _example(
     stem = f"examples/{case:03d}"
     for name, image in (("clean", scene.image), ("edit", edit), ("difference", difference)):
         write_atomically(run.path / f"{stem}-{name}.jpg", film_jpeg(image, (width, height)))
-    overlay = overlays.of(scene)
     if overlay is not None:
         write_atomically(run.path / f"{stem}-relevance.png", overlay)
 
@@ -173,7 +183,7 @@ def _example(
 
     return {
         "case": case,
-        "record": hidden_id(scene.record, key),
+        "record": scene.record.name,
         "label": scene.record.label,
         "source": scene.record.source,
         "condition": choice.condition,
@@ -192,8 +202,9 @@ def _example(
                 "y1": round(r.y1 * scale, 1),
                 "text": r.text,
             }
-            for r in scene.regions
+            for r in shown
         ],
+        "n_covered": len(covered[scene.record.id]),
         "total_variation": round(choice.total_variation, 4),
     }
 
@@ -210,17 +221,19 @@ class _Overlays:
         with suppress(RelevanceError):
             self._attributor = Attributor(bundle.network, preset)
 
-    def of(self, scene: Scene) -> bytes | None:
-        """Return the overlay of one image as PNG; None where there is no relevance."""
+    def of(self, record: Record, image: NDArray[np.uint8], covered: Sequence[TextRegion]) -> bytes | None:
+        """Return the overlay of one image, as it is, as PNG; None where there is no relevance."""
         if self._attributor is None:
             return None
-        if scene.record.id not in self._drawn:
-            inputs = self._bundle.preprocessing.prepare(scene.image)[None]
+        if record.id not in self._drawn:
+            inputs = self._bundle.preprocessing.prepare(image)[None]
             try:
                 found = self._attributor.attribute(
                     inputs, lambda logits: start_relevance(logits, self._bundle.classes, self._start)
                 )
             except RelevanceError:
                 return None
-            self._drawn[scene.record.id] = relevance_png(found.maps[0, 0])
-        return self._drawn[scene.record.id]
+            relevance = found.maps[0, 0]
+            boxes = map_boxes(covered, image.shape, relevance.shape)
+            self._drawn[record.id] = relevance_png(flatten_relevance(relevance, boxes))
+        return self._drawn[record.id]

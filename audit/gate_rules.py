@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from audit.conditions import Suite
 from audit.errors import UnknownNameError, UsageError
 from audit.gate_groups import EVERY, check_group, normal_group
+from audit.provenance import portable_path
 from audit.results import Policy
 from audit.statistics.comparison import COMPARED
 from audit.statistics.measures import ACCURACY_OVER_SOURCE, MEASURES
@@ -265,11 +265,11 @@ def with_rises(config: GateConfig) -> GateConfig:
 
 
 def config_to_document(config: GateConfig) -> dict[str, Any]:
-    """Return what `verdict.json` keeps of the rules that it was judged by; a path of this machine is left out."""
+    """Return what `verdict.json` keeps of the rules that it was judged by; a path that leaves the working folder is left out."""
     policy = {
         "inconclusive": config.inconclusive,
         "min_images": config.min_images,
-        "baseline": "" if Path(config.baseline).is_absolute() else config.baseline,
+        "baseline": config.baseline if portable_path(config.baseline) == config.baseline else "",
         "correction": config.correction,
     }
     return {"rules": config.rules, "policy": policy}

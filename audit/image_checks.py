@@ -27,8 +27,8 @@ class CheckedImages:
     """Record id -> height and width."""
     facts: dict[str, ImageFacts]
     """Record id -> what its grey levels were made from."""
-    bad: list[str]
-    """Why images cannot be read."""
+    bad: list[Record]
+    """Records whose image cannot be read."""
     notes: list[str]
     """What the reader has to say of others, one sentence a kind, counted."""
 
@@ -52,7 +52,7 @@ def check_images(records: Iterable[Record], on_bad_image: Literal["fail", "skip"
                 raise ImageError(
                     f"{error} Or leave unreadable images out, counted, with --on-bad-image skip."
                 ) from error
-            found.bad.append(str(error))
+            found.bad.append(record)
             continue
         found.hashes[record.id] = (hashlib.sha256(data).hexdigest(), pixel_hash(seen.pixels))
         found.shapes[record.id] = (seen.pixels.shape[0], seen.pixels.shape[1])
@@ -66,18 +66,18 @@ def check_images(records: Iterable[Record], on_bad_image: Literal["fail", "skip"
 
 def check_masks(
     records: Iterable[Record], shapes: Mapping[str, tuple[int, int]]
-) -> tuple[list[Record], str, list[str]]:
-    """Read every lung mask once; a bad one is dropped from its record. Return records, hash of the masks, messages."""
+) -> tuple[list[Record], str, list[Record]]:
+    """Read every lung mask once; a bad one is dropped from its record. Return records, hash of the masks, those with bad ones."""
     kept: list[Record] = []
-    bad: list[str] = []
+    bad: list[Record] = []
     digest = hashlib.sha256()
     for record in records:
         if record.lung_mask is not None:
             try:
                 mask = read_mask(record.lung_mask, shapes[record.id])
                 digest.update(f"{record.id}\x1f{pixel_hash(mask.view('uint8'))}\x1e".encode("utf-8", "surrogateescape"))
-            except ImageError as error:
-                bad.append(str(error))
+            except ImageError:
+                bad.append(record)
                 record = replace(record, lung_mask=None)
         kept.append(record)
     return kept, digest.hexdigest(), bad
@@ -107,5 +107,5 @@ def duplicate_notes(records: Iterable[Record], hashes: dict[str, tuple[str, str]
     extra = sum(len(group) - 1 for group in groups)
     return [
         f"{counted(extra, 'image is a pixel-identical copy', 'images are pixel-identical copies')} of another record (first: "
-        f"{groups[0][0].id!r} and {groups[0][1].id!r})."
+        f"{groups[0][0].name} and {groups[0][1].name})."
     ]

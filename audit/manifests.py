@@ -15,6 +15,7 @@ from audit.encodings import encoding_notes
 from audit.errors import CohortError, UnknownNameError, UsageError
 from audit.image_checks import check_images, check_masks, duplicate_notes
 from audit.numbers import counted
+from audit.pseudonyms import PLAIN, Pseudonyms, name_records
 from audit.records import Cohort, Record
 from audit.tables import check_size, read_flat_table
 
@@ -30,6 +31,7 @@ _SPLIT_SPELLINGS = {
     "test": "test",
     "testing": "test",
 }
+_MOST_LISTED = 5
 _PATIENT_COLUMNS = ("patient", "patient_id", "patientid")
 
 
@@ -41,6 +43,7 @@ def load_cohort(
     on_bad_image: Literal["fail", "skip"] = "fail",
     split: str | None = None,
     before_images: Callable[[Sequence[Record]], None] | None = None,
+    names: Pseudonyms = PLAIN,
 ) -> Cohort:
     """Read a manifest and check everything that an audit relies on.
 
@@ -59,6 +62,8 @@ def load_cohort(
         Keep only the records of this split (checked after patient overlap, so that a leak is seen).
     before_images : callable, optional
         Given the records as the table tells them, before the first image is read; refuses them by raising.
+    names : Pseudonyms
+        What files that go out call images and patients; their ids if omitted.
 
     Returns
     -------
@@ -71,9 +76,7 @@ def load_cohort(
         If the table cannot be read or trusted: missing columns, duplicate ids, a label outside the
         classes, an unreadable image, a patient in two splits.
     """
-    table = _read_table(manifest)
-    records = _records(manifest, table)
-    _check_ids(manifest, records)
+    records = list(name_records(read_records(manifest), names))
     records, left_out = _apply_vocabulary(manifest, records, classes, ignore_labels)
     overlaps = _patients_in_two_splits(records)
     if overlaps:
@@ -92,12 +95,17 @@ def load_cohort(
         left_out["unreadable image"] = len(checked.bad)
     hashes = checked.hashes
     records, masks_hash, bad_masks = check_masks(checked.records, checked.shapes)
-    notes = [*(f"Left out: {message}" for message in checked.bad), *duplicate_notes(records, hashes), *checked.notes]
+    # Notes stand in every report: images by their names only, and no message of a decoder, which may quote the file.
+    notes = [f"{len(checked.bad)} images left out as unreadable: {_listed(checked.bad)}."] if checked.bad else []
+    notes += [*duplicate_notes(records, hashes), *checked.notes]
     notes += encoding_notes(records, checked.facts)
     if bad_masks:
-        notes.append(f"{len(bad_masks)} lung masks cannot be used, and count as missing. The first: {bad_masks[0]}")
-    if all(r.patient == r.id for r in records):
-        notes.append("No patient column: each image counts as a patient, so intervals may be too narrow.")
+        notes.append(f"{len(bad_masks)} lung masks cannot be used and are treated as missing: {_listed(bad_masks)}.")
+    if not any(r.patient_known for r in records):
+        notes.append(
+            "No patient column: each image counts as a patient, so intervals may be too narrow, and no text that was read on "
+            "the images is shown."
+        )
     if not records:
         raise CohortError(f"Manifest {manifest} leaves no record to work with.")
     vocabulary = (
@@ -114,6 +122,24 @@ def load_cohort(
         notes=tuple(notes),
         left_out=left_out,
     )
+
+
+def read_records(manifest: Path) -> list[Record]:
+    """Read the table alone, without looking at an image.
+
+    Raises
+    ------
+    CohortError
+        If it cannot be read, lacks a column, or has an id twice.
+    """
+    records = _records(manifest, _read_table(manifest))
+    _check_ids(manifest, records)
+    return records
+
+
+def _listed(records: Sequence[Record]) -> str:
+    more = "" if len(records) <= _MOST_LISTED else f" and {len(records) - _MOST_LISTED} more"
+    return f"{', '.join(r.name for r in records[:_MOST_LISTED])}{more}"
 
 
 def _read_table(manifest: Path) -> pd.DataFrame:
@@ -173,6 +199,7 @@ def _records(manifest: Path, table: pd.DataFrame) -> list[Record]:
         if not cell["path"]:
             raise CohortError(f"Row {number} of {manifest} has an empty path.")
         identity = cell.get("id") or cell["path"]
+        patient = cell.get(patient_column, "") if patient_column else ""
         split = cell.get("split", "").lower()
         if split and split not in _SPLIT_SPELLINGS:
             raise CohortError(
@@ -183,7 +210,8 @@ def _records(manifest: Path, table: pd.DataFrame) -> list[Record]:
                 id=identity,
                 path=folder / cell["path"],
                 label=cell["label"] or None,
-                patient=(cell.get(patient_column, "") if patient_column else "") or identity,
+                patient=patient or identity,
+                patient_known=bool(patient),
                 findings=tuple(f.strip() for f in cell.get("findings", "").split("|") if f.strip()),
                 source=cell.get("source", "") or "unknown",
                 site=cell.get("site", ""),

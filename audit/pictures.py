@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
-from audit.records import Record
 
 LONG_SIDE_PX = 384
 JPEG_QUALITY = 75
@@ -42,10 +39,3 @@ def relevance_png(relevance: NDArray[np.floating]) -> bytes:
     # The map's own size: the browser scales it, and a PNG of 128 px costs a tenth of one of 384.
     Image.fromarray(pixels, "RGBA").quantize(64).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
-
-
-def hidden_id(record: Record, key: str) -> str:
-    """Return a keyed hash of a record's id: a file name may be a patient's."""
-    return hashlib.blake2b(
-        record.id.encode("utf-8", "surrogateescape"), key=key[:32].encode(), digest_size=4
-    ).hexdigest()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit.conditions import Suite
 from audit.config import Settings
-from audit.provenance import tool_version
+from audit.provenance import tool_version, without_paths
 from audit.records import AuditedSplit, Cohort
 from audit.relevance.presets import about_method
 from audit.results import plain, to_json
@@ -63,6 +63,7 @@ def make_plan(
     tolerances: Mapping[str, float],
     impossible: Mapping[str, str],
     start_signs: Mapping[str, float],
+    key: str | None,
 ) -> dict[str, Any]:
     """Write down everything that decides the results.
 
@@ -90,13 +91,17 @@ def make_plan(
             "classes": bundle.classes,
             "task": task,
             "preprocessing": bundle.preprocessing,
-            "training": {"provenance": bundle.provenance, "metrics": bundle.metrics},
+            "training": {"provenance": without_paths(bundle.provenance), "metrics": without_paths(bundle.metrics)},
         },
         "data": {
-            "name": cohort.name,
+            # Not the folder's name by itself: folders are named after patients, too.
+            "name": settings.data_name or f"data {cohort.content_hash[:8]}",
             "content_hash": cohort.content_hash,
             "masks_hash": cohort.masks_hash,
-            "records_hash": hashlib.sha256(to_json([r.id for r in cohort.records]).encode()).hexdigest(),
+            # With the pixels: a hash of ids alone could be tested against guesses.
+            "records_hash": hashlib.sha256(
+                to_json([[r.id, cohort.pixels[r.id]] for r in cohort.records]).encode()
+            ).hexdigest(),
             "split": split.words,
             "split_name": split.name,
             "split_told_by": split.told_by,
@@ -140,6 +145,7 @@ def make_plan(
             "n_placebo": N_RELEVANCE_PLACEBOS,
             "max_images": settings.relevance_images,
         },
+        "privacy": {"key": key, "plain_ids": settings.plain_ids, "show_text": settings.show_text},
         "seed": settings.seed,
         "statistics": {
             "resamples": settings.resamples,
@@ -156,9 +162,15 @@ def make_plan(
 
 
 def plan_hash(plan: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a plan; how the model came about is in its digest, not in its story."""
+    """Return the SHA-256 of a plan.
+
+    How the model came about is in its digest, not in its story. Which key names the images decides no result, so neither the
+    key's fingerprint nor notes that name images are part of it.
+    """
     model = {key: value for key, value in plan["model"].items() if key != "training"}
-    return hashlib.sha256(to_json({**plan, "model": model}).encode()).hexdigest()
+    data = {key: value for key, value in plan["data"].items() if key != "notes"}
+    privacy = {key: value for key, value in plan["privacy"].items() if key != "key"}
+    return hashlib.sha256(to_json({**plan, "model": model, "data": data, "privacy": privacy}).encode()).hexdigest()
 
 
 def run_path(runs: Path, plan: Mapping[str, Any]) -> Path:

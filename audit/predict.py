@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from audit.background import MeanFilm
 from audit.conditions import Condition, Suite
 from audit.errors import AuditError
-from audit.images import read_gray, read_mask
+from audit.images import read_mask
 from audit.models.bundle import Bundle
 from audit.perturbations import NotApplicable, Perturbation, Scene, changed_pixels, make_perturbation
-from audit.perturbations.donors import Donor, DonorPool
+from audit.perturbations.donors import Donor, DonorPool, read_record
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
 from audit.store import PREDICTIONS_SCHEMA, RunFolder
@@ -59,6 +59,8 @@ class Stage:
     """The audited images, as donors."""
     background: MeanFilm
     """Their mean film."""
+    read: Callable[[Record], NDArray[np.uint8]] = read_record
+    """Reads a record's image; pictures that go out are drawn on covered ones (`audit.covering`)."""
 
 
 def set_stage(records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], seed: int) -> Stage:
@@ -72,7 +74,7 @@ def set_stage(records: Sequence[Record], regions: Mapping[str, tuple[TextRegion,
 
 def read_scene(record: Record, stage: Stage) -> Scene:
     """Read one image, and lay beside it what perturbations may look at."""
-    image = read_gray(record.path)
+    image = stage.read(record)
     image.setflags(write=False)
     height, width = image.shape
     return Scene(
@@ -253,7 +255,7 @@ def _rows(
     probabilities = softmax(logits)
     return [
         {
-            "record_id": record.id,
+            "record_id": record.name,
             "condition": variant.condition,
             "draw": variant.draw,
             "applied": not variant.why_not,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,13 @@ from audit.errors import StoreError
 from audit.results import ConditionUse, PredictionTable
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.store import RunFolder, check_run
-from audit.subgroups import Audited, group_columns
+from audit.subgroups import WITHHELD, Audited, group_columns
 from audit.words import common_words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Row:
-    id: str
+    name: str
     label: str
     patient: str
     source: str
@@ -46,21 +45,6 @@ class FinishedRun:
     """Its predictions."""
 
 
-def pseudonym(content_hash: str, name: str) -> str:
-    """Return a patient's or image's name in files that go out: the same for the same data, unlike the id in the manifest.
-
-    It keeps ids out of sight; it does not keep them secret from one who can guess them and knows the data's hash.
-
-    Parameters
-    ----------
-    content_hash : str
-        Of the cohort; it salts the hash, so that two data sets cannot be joined by their patients.
-    name : str
-        The id in the manifest.
-    """
-    return hashlib.sha256(f"{content_hash}\0{name}".encode()).hexdigest()[:16]
-
-
 def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedRun:
     """Read the predictions of a finished run.
 
@@ -79,6 +63,10 @@ def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedR
     check_run(path, but=but)
     run = RunFolder(path)
     plan = run.read_json("plan.json")
+    if "privacy" not in plan:
+        raise StoreError(
+            f"The run {path} was made by an earlier version, which named images by their ids. Run the audit again."
+        )
     try:
         conditions = tuple(_condition(row) for row in plan["suite"]["conditions"])
     except (KeyError, TypeError) as error:
@@ -89,7 +77,11 @@ def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedR
     suite = Suite(name=plan["suite"]["name"], version=plan["suite"]["version"], description="", conditions=conditions)
     texts = ["label", "patient", "source", "site", "view", "sex"]
     records = [
-        _Row(id=row["record_id"], age=row["age"], **{key: row[key] or "" for key in texts})
+        _Row(
+            name=row["record_id"],
+            age=row["age"],
+            **{key: "" if row[key] in (None, WITHHELD) else row[key] for key in texts},
+        )
         for row in run.read_rows("records.parquet", ["record_id", "age", *texts])
     ]
     parts = [f"predictions/{part.name}" for part in sorted((path / "predictions").glob("part-*.parquet"))]
@@ -111,8 +103,8 @@ def _condition(row: Mapping[str, Any]) -> Condition:
 def read_predictions(
     run: RunFolder, parts: Sequence[str], suite: Suite, records: Sequence[Audited], classes: tuple[str, ...]
 ) -> PredictionTable:
-    """Gather the parts into arrays, with the words on the films: 4 bytes a logit, the only thing of a run that grows in memory."""
-    position = {record.id: i for i, record in enumerate(records)}
+    """Gather the parts into arrays, with the words on the images: 4 bytes a logit, the only thing of a run that grows in memory."""
+    position = {record.name: i for i, record in enumerate(records)}
     n, k = len(records), len(classes)
     logits = {c.name: np.zeros((c.draws, n, k), dtype=np.float32) for c in suite.conditions}
     applied = {c.name: np.zeros((c.draws, n), dtype=np.bool_) for c in suite.conditions}
@@ -125,7 +117,9 @@ def read_predictions(
             logits[row["condition"]][row["draw"], i] = row["logits"]
             applied[row["condition"]][row["draw"], i] = row["applied"]
     return PredictionTable(
-        record_ids=np.array([r.id for r in records]),
+        record_ids=np.array([r.name for r in records]),
+        # The order of the run's records, which no key decides; that of names would be another with every key.
+        ranks=np.arange(n),
         labels=np.array([index[r.label] for r in records if r.label is not None], dtype=np.int64),
         patients=np.array([r.patient for r in records]),
         groups=group_columns(records),

@@ -18,6 +18,7 @@ from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.models.tasks import audited_task
 from audit.plan import make_plan
 from audit.predict import make_perturbations
+from audit.pseudonyms import make_pseudonyms
 from audit.records import Cohort, Record
 from audit.relevance.stage import check_relevance
 from audit.statistics.detector_misses import FinderRecall, read_recall
@@ -86,7 +87,8 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
         known = group_names([r for r in records if r.label is not None])
         config_for(settings.gate, suite, tolerances, asked=judge_gates, groups=known)
 
-    cohort, split = audited_cohort(bundle, settings, before_images=check_records)
+    names = make_pseudonyms(plain=settings.plain_ids)
+    cohort, split = audited_cohort(bundle, settings, names, before_images=check_records)
     detector = make_detector(settings.detector, boxes)
     needs = {name: perturbation.needs for name, perturbation in make_perturbations(suite).items()}
     impossible = out_of_reach(cohort, needs)
@@ -105,5 +107,17 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
             impossible=impossible,
             groups=group_names(cohort.labelled()),
         ),
-        plan=make_plan(bundle, task, cohort, split, suite, detector, settings, tolerances, impossible, start_signs),
+        plan=make_plan(
+            bundle,
+            task,
+            cohort,
+            split,
+            suite,
+            detector,
+            settings,
+            tolerances,
+            impossible,
+            start_signs,
+            names.fingerprint,
+        ),
     )

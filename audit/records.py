@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+KINDS = ("text", "overlay", "lead_marker")
+"""What finders say of a region; a file of hand-made boxes may use words of its own."""
 Polygon = tuple[tuple[float, float], ...]
 
 
@@ -39,6 +41,12 @@ class Record:
     """train, validation or test; None if the manifest has no such column."""
     lung_mask: Path | None = None
     """Absolute path of an image of the same size that is bright inside the lungs; None if there is none."""
+    patient_known: bool = True
+    """Whether the manifest says who was imaged; if not, `patient` is the record id."""
+    name: str = ""
+    """What files of a run call it (`audit.pseudonyms`); empty until it was named."""
+    patient_name: str = ""
+    """What they call the patient."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +101,7 @@ class TextRegion:
     y1: int
     """Bottom edge, exclusive."""
     text: str = ""
-    """The string that was read; empty where the detector does not read."""
+    """The string that was read; empty where the detector does not read, and where it may not be shown."""
     confidence: float = 1.0
     """The detector's own score in [0, 1]; not comparable across detectors."""
     kind: str = "text"

@@ -40,7 +40,7 @@ class PredictionTable:
     """All predictions of a run, aligned by record (n images, k classes)."""
 
     record_ids: NDArray[np.str_]
-    """(n,) in the order of the cohort."""
+    """(n,) names of the images, in the order of the run's records."""
     labels: NDArray[np.int64]
     """(n,) index of the true class."""
     patients: NDArray[np.str_]
@@ -57,6 +57,8 @@ class PredictionTable:
     """Condition name -> (draws, n) index of the class of the image that the edit was taken from; -1 for none."""
     words: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     """String that was read on the films of enough patients -> (n,) on which (`audit.words.common_words`)."""
+    ranks: NDArray[np.intp] | None = None
+    """(n,) the images' places in the order in which they are measured; None for the order of their names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

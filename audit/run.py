@@ -7,36 +7,36 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from audit.config import Settings
-from audit.errors import TextError
+from audit.errors import StoreError, TextError
 from audit.examples import N_EXAMPLES, write_examples
 from audit.manifests import check_on_bad_image
 from audit.plan import package_versions, plan_hash, run_path
 from audit.predict import predict_all, set_stage
-from audit.predictions import FinishedRun, pseudonym, read_predictions, read_uses
+from audit.predictions import FinishedRun, read_predictions, read_uses
 from audit.preparation import prepare
-from audit.provenance import git_commit
+from audit.provenance import git_commit, portable_command, without_paths
 from audit.records import Record, TextRegion
 from audit.rejudge import judge_again, judge_results
 from audit.relevance.stage import audit_relevance
 from audit.results import Verdict, plain
 from audit.source_probe import MAX_IMAGES, probe_sources
+from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.doses import measure_trends
 from audit.statistics.effects import measure_effects
 from audit.statistics.planted import check_planted
 from audit.store import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
+from audit.subgroups import shown_sites
 from audit.text.cache import RegionCache
 from audit.text.detectors import TextDetector, make_detector
 from audit.text.easyocr_detector import weights_folder
 from audit.text.find import FoundText, find_regions
 from audit.text.second_opinion import SecondOpinion, ask_second_opinion
+from audit.words import StringPolicy, policy_for
 from audit.workers import TextJob, find_text_side_by_side
 
 OnStage = Callable[[str, int], Callable[[], None]]
@@ -74,6 +74,7 @@ def run_audit(
         prepared = prepare(settings, judge_gates=judge_gates, writes_to=(Path(settings.runs), Path(settings.cache)))
     bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
     run = RunFolder(run_path(Path(settings.runs), plan))
+    _check_key(run, plan)
     if run.has("run.json"):  # written last: whatever the rules are now, all that they are about is there
         with clock.stage("judging"):
             return run.path, judge_again(run, prepared.gate)
@@ -98,8 +99,12 @@ def run_audit(
             raise TextError(f"The text finder failed on every image. The first: {next(iter(found.failures.values()))}")
         regions = found.regions
         _check_resumed(run, records)
-        _write_regions(run, records, regions, prepared.cohort.content_hash)
-    opinion = _second_opinion(prepared.detector, records, regions, settings, clock)
+        # Every string that leaves this function goes through the policy: what is written gets `shown`, edits get `regions`.
+        policy = policy_for(((i, region.text) for i, r in enumerate(records) for region in regions[r.id]), records)
+        shown = {record_id: policy.redact(found_here) for record_id, found_here in regions.items()}
+        covered = {r.id: () if settings.show_text else policy.covered(regions[r.id]) for r in records}
+        _write_regions(run, records, regions, policy)
+    opinion = _second_opinion(prepared.detector, records, regions, policy, settings, clock)
     stage = set_stage(records, regions, settings.seed)
     with clock.stage("predicting", len(records)) as step:
         parts = predict_all(run, bundle, suite, records, stage, settings.seed, step, workers=settings.workers)
@@ -128,21 +133,29 @@ def run_audit(
             bundle,
             suite,
             records,
-            regions,
+            shown,
+            covered,
             table,
             plan["relevance"],
             level=settings.level,
             seed=settings.seed,
-            key=plan_hash(plan),
             on_image=step,
         )
     with clock.stage("drawing examples", N_EXAMPLES) as step:
         write_examples(
-            run, bundle, suite, records, stage, table, settings.seed, plan_hash(plan), plan["relevance"], step
+            run,
+            bundle,
+            suite,
+            records,
+            stage,
+            shown,
+            covered,
+            table,
+            settings.seed,
+            plan["relevance"],
+            step,
         )
-    # Under pseudonyms, as the run will be read back: the order of patients decides which resample weighs whom.
-    patients = np.array([pseudonym(prepared.cohort.content_hash, name) for name in table.patients.tolist()])
-    here = FinishedRun(path=run.path, plan=plain(plan), suite=suite, table=replace(table, patients=patients))
+    here = FinishedRun(path=run.path, plan=plain(plan), suite=suite, table=table)
     verdict, baseline = judge_results(run, prepared.gate, lambda: here)
     provenance = _provenance(run, plan, command, clock, relevance_note, opinion, found)
     run.write_json("run.json", {**provenance, "baseline": baseline})
@@ -153,12 +166,24 @@ def _already_told() -> None:
     """Stand in for a step that the listener was told of."""
 
 
+def _check_key(run: RunFolder, plan: Mapping[str, Any]) -> None:
+    """Refuse to go on with another key than the run began with: its files hold images by their names."""
+    if not run.has("plan.json"):
+        return
+    begun, now = run.read_json("plan.json")["privacy"]["key"], plan["privacy"]["key"]
+    if begun != now:
+        raise StoreError(
+            f"The run {run.path} was begun with the key {begun}, and the key is {now} now, so its images have other names. Set "
+            "AUDIT_KEY or AUDIT_KEY_FILE to that key, or choose another folder with --runs."
+        )
+
+
 def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
     """Refuse to go on with other images than the run began with: its shards hold images by their place."""
     if not run.has("records.parquet"):
         return
     begun = [row["record_id"] for row in run.read_rows("records.parquet", ["record_id"])]
-    if begun != [r.id for r in records]:
+    if begun != [r.name for r in records]:
         raise TextError(
             f"The text finder failed on other images than when the run {run.path} began, so it cannot be resumed. Remove the "
             "folder and start again, or use another finder."
@@ -166,15 +191,19 @@ def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
 
 
 def _write_regions(
-    run: RunFolder, records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], content_hash: str
+    run: RunFolder, records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], policy: StringPolicy
 ) -> None:
-    names = [name for name in REGIONS_SCHEMA.names if name != "record_id"]
+    names = [name for name in REGIONS_SCHEMA.names if name not in ("record_id", "withheld")]
     run.write_rows(
         "regions.parquet",
         [
-            {"record_id": r.id, **{name: getattr(region, name) for name in names}}
+            {
+                "record_id": r.name,
+                "withheld": bool(region.text.strip()) and not policy.shows(region.text),
+                **{name: getattr(shown, name) for name in names},
+            }
             for r in records
-            for region in regions[r.id]
+            for region, shown in zip(regions[r.id], policy.redact(regions[r.id]), strict=True)
         ],
         REGIONS_SCHEMA,
     )
@@ -182,17 +211,17 @@ def _write_regions(
         "records.parquet",
         [
             {
-                "record_id": r.id,
+                "record_id": r.name,
                 "label": r.label,
-                "patient": pseudonym(content_hash, r.patient),
+                "patient": r.patient_name,
                 "source": r.source,
-                "site": r.site,
+                "site": site,
                 "view": r.view,
                 "sex": r.sex,
                 "age": r.age,
                 "n_regions": len(regions[r.id]),
             }
-            for r in records
+            for r, site in zip(records, shown_sites(records, MIN_GROUP_PATIENTS), strict=True)
         ],
         RECORDS_SCHEMA,
     )
@@ -202,6 +231,7 @@ def _second_opinion(
     finder: TextDetector,
     records: Sequence[Record],
     regions: Mapping[str, tuple[TextRegion, ...]],
+    policy: StringPolicy,
     settings: Settings,
     clock: _Clock,
 ) -> SecondOpinion | str:
@@ -216,9 +246,11 @@ def _second_opinion(
     judge = RegionCache(Path(settings.cache), make_detector("easyocr"))
     with clock.stage("asking EasyOCR", n_images) as step:
         try:
-            return ask_second_opinion(records, regions, judge, n_images=n_images, seed=settings.seed, on_image=step)
+            return ask_second_opinion(
+                records, regions, judge, policy=policy, n_images=n_images, seed=settings.seed, on_image=step
+            )
         except TextError as error:
-            return f"EasyOCR could not be asked for a second opinion: {error}"
+            return f"EasyOCR could not be asked for a second opinion: {without_paths(str(error))}"
 
 
 class _Clock:
@@ -250,7 +282,7 @@ def _provenance(
 ) -> dict[str, Any]:
     return {
         "status": "complete",
-        "command": list(command),
+        "command": portable_command(command),
         "plan_hash": plan_hash(plan),
         "git_commit": git_commit(),
         "packages": package_versions(),

@@ -18,12 +18,16 @@ from audit.tables import check_parquet
 
 REGIONS_SCHEMA = pa.schema(
     [
-        ("record_id", pa.string()),
+        (
+            "record_id",
+            pa.string(),
+        ),  # here and below a name made with the key, unless ids are plain (`audit.pseudonyms`)
         ("x0", pa.int32()),
         ("y0", pa.int32()),
         ("x1", pa.int32()),
         ("y1", pa.int32()),
-        ("text", pa.string()),
+        ("text", pa.string()),  # empty where it may not be shown (`audit.words.StringPolicy`)
+        ("withheld", pa.bool_()),  # whether it was read, and is empty for that reason
         ("confidence", pa.float64()),
         ("kind", pa.string()),
         ("detector", pa.string()),
@@ -34,7 +38,7 @@ RECORDS_SCHEMA = pa.schema(
     [
         ("record_id", pa.string()),
         ("label", pa.string()),
-        ("patient", pa.string()),  # a pseudonym
+        ("patient", pa.string()),  # a name, too
         ("source", pa.string()),
         ("site", pa.string()),
         ("view", pa.string()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 _AGE_BANDS = ((18, "0-17"), (40, "18-39"), (60, "40-59"), (80, "60-79"))
 """First year beyond each band -> its name; the rest is 80+."""
+WITHHELD = "(withheld)"
+"""What files of a run say in place of a site of few patients: where few were, the place may tell who."""
 UNKNOWN = "unknown"
 """Value of a column where the manifest says nothing."""
 
@@ -18,8 +21,8 @@ class Audited(Protocol):
     """What statistics must know of a record."""
 
     @property
-    def id(self) -> str:
-        """Its id."""
+    def name(self) -> str:
+        """What files of a run call it."""
         ...
 
     @property
@@ -75,6 +78,14 @@ def group_columns(records: Sequence[Audited]) -> dict[str, NDArray[np.str_]]:
         "sex": np.array([r.sex or UNKNOWN for r in records]),
         "age": np.array([age_band(r.age) for r in records]),
     }
+
+
+def shown_sites(records: Sequence[Audited], min_patients: int) -> list[str]:
+    """Return what files of a run say of each record's site: those of too few patients are withheld."""
+    patients: defaultdict[str, set[str]] = defaultdict(set)
+    for record in records:
+        patients[record.site].add(record.patient)
+    return [r.site if not r.site or len(patients[r.site]) >= min_patients else WITHHELD for r in records]
 
 
 def group_names(records: Sequence[Audited]) -> set[str]:

@@ -16,6 +16,7 @@ from audit.files import write_atomically
 from audit.metrics import figure_in_words
 from audit.numbers import bracketed, compact, counted
 from audit.scope import scope_sentence
+from audit.words import MIN_PATIENTS as MIN_SHOWN
 from audit.words import shown_string
 from reports import doses, groups, relevance, summary, training, words
 from reports.cases import scored_classes
@@ -153,6 +154,8 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             scored=scored_classes,
             most_printed=MOST_PRINTED,
             dropped=dropped,
+            n_covered=sum(e["n_covered"] for e in {e["record"]: e for e in run.examples}.values()),
+            min_shown=MIN_SHOWN,
             markers=marker_rows(run),
             min_patients=MIN_PATIENTS,
             deviations=deviations(run),

@@ -238,13 +238,13 @@ def _confusion(folder: RunFolder) -> dict[str, dict[str, int]]:
 
 
 def _words(folder: RunFolder, labels: Mapping[str, str]) -> tuple[WordCount, ...]:
-    """Count, for each string that was read on at least two films, the films of each class that carry it."""
+    """Count, for each string that may be shown, the images of each class that carry it."""
     films: defaultdict[str, set[str]] = defaultdict(set)
     for row in folder.read_rows("regions.parquet", ["record_id", "text"]):
         text = normal_string(row["text"])
         if text:
             films[text].add(row["record_id"])
-    common = sorted((t for t in films if len(films[t]) > 1), key=lambda t: (-len(films[t]), t))[:_TOP_WORDS]
+    common = sorted(films, key=lambda t: (-len(films[t]), t))[:_TOP_WORDS]
     return tuple(WordCount(text=t, by_class=dict(Counter(labels[i] for i in sorted(films[t])))) for t in common)
 
 

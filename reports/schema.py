@@ -57,6 +57,7 @@ def schemas() -> dict[str, dict[str, Any]]:
                 "data": mapping,
                 "suite": mapping,
                 "detector": mapping,
+                "privacy": mapping,
                 "relevance": mapping,
                 "statistics": mapping,
                 "seed": integer,

@@ -24,6 +24,9 @@ from audit.records import Record
 
 Audit = Callable[..., tuple[int, str, str]]
 
+# Names of images must not differ between machines, and a test must not make a key in a home folder.
+os.environ["AUDIT_KEY"] = "a key that is used by tests alone"
+
 CLASSES = ("normal", "pneumonia", "covid")
 
 # Two spinning threads on a busy machine are ten times slower than one; the tests' networks are tiny anyway.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -58,7 +59,8 @@ def write(
     return records, regions
 
 
-def test_counts_by_hand(tmp_path: Path) -> None:
+def test_counts_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.words.MIN_PATIENTS", 3)
     marks = {f"a-{i}": "left l" for i in range(6)} | {f"b-{i}": "R" if i < 3 else "" for i in range(6)}
     records, regions = write(tmp_path, marks)
     atlas = draw_atlas(records, regions, seed=0, n_permutations=500)
@@ -77,8 +79,28 @@ def test_counts_by_hand(tmp_path: Path) -> None:
     assert tells["token:LEFT"].p_adjusted >= tells["token:LEFT"].p
     assert tells["any text"].by_class == {"a": 6, "b": 3}
     assert sum(g.n_regions for g in atlas.glyphs) == 9
-    assert {next(iter(g.strings)) for g in atlas.glyphs} == {"left l", "R"}
+    assert {next(iter(g.strings)) for g in atlas.glyphs} == {"LEFT L", "R"}
     assert draw_atlas(records, regions, seed=0, n_permutations=500).tells == atlas.tells
+
+
+def test_strings_of_few_patients_are_counted_and_withheld(tmp_path: Path) -> None:
+    marks = {f"a-{i}": "L" if i < 12 else "" for i in range(14)} | {
+        f"b-{i}": "SMITH" if i < 9 else "" for i in range(14)
+    }
+    records, regions = write(tmp_path, marks)
+    regions["b-0"] = (replace(regions["b-0"][0], text="SMITH 1970-01-07"),)
+    atlas = draw_atlas(records, regions, seed=0, n_permutations=200)
+    tells = {t.feature: t for t in atlas.tells}
+    assert tells["token:L"].by_class == {"a": 12, "b": 0}
+    assert tells["withheld:1"].by_class == {"a": 0, "b": 9}, "that it tells the class is said, what it is is not"
+    assert "SMITH" not in repr((atlas.presence, atlas.tells, [g.strings for g in atlas.glyphs]))
+    assert atlas.presence[0].tokens == {"L": 12}
+    flat = [g.picture.min() == g.picture.max() for g in atlas.glyphs]
+    assert flat == [g.n_regions < 10 for g in atlas.glyphs]
+    assert any(flat)
+    assert not all(flat)
+    nobody = [replace(r, patient_known=False) for r in records]
+    assert not any(t.feature.startswith("token:") for t in draw_atlas(nobody, regions, seed=0, n_permutations=5).tells)
 
 
 def test_permutations_keep_patients_together(tmp_path: Path) -> None:

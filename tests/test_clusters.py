@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audit.records import Record
+from audit.records import Record, TextRegion
 from audit.relevance.clusters import GRID, MIN_IMAGES, find_clusters, grid_maps
 from audit.relevance.discovery import discover_groups
 from audit.relevance.heatmaps import write_heatmaps
@@ -90,19 +90,21 @@ def test_groups_are_drawn_without_names(tmp_path: Path) -> None:
         path = tmp_path / f"patient-{i}.png"
         Image.fromarray(np.full((80, 70), i, np.uint8)).save(path)
         label = "covid" if i < 10 else "normal"
-        records.append(Record(id=f"patient-{i}", path=path, label=label, source="s", patient=f"p{i}"))
+        records.append(Record(id=f"patient-{i}", path=path, label=label, source="s", patient=f"p{i}", name=f"name{i}"))
         rows.append(row(i, target_class="covid", map_boxes=()))
     write_heatmaps(tmp_path / "shard", maps[:, None], np.ones((24, 1), np.float32), maps)
     run = RunFolder(tmp_path / "run")
-    discover_groups(run, records, rows, [tmp_path / "shard"], seed=0, key="k")
+    covered = {r.id: (TextRegion(x0=0, y0=0, x1=9, y1=9),) for r in records}
+    discover_groups(run, records, rows, [tmp_path / "shard"], covered, seed=0)
     text = (run.path / "clusters/clusters.json").read_text()
     assert "patient" not in text
     first = run.read_json("clusters/clusters.json")["clusters"][0]
     assert first["labels"] == {"covid": 10}
     assert (first["n_images"], first["n_of_output"], len(first["exemplars"])) == (10, 24, 3)
+    assert {(e["record"][:4], e["n_covered"]) for e in first["exemplars"]} == {("name", 1)}
     for name in (first["mean"]["file"], *(e[k]["file"] for e in first["exemplars"] for k in ("film", "overlay"))):
         with Image.open(run.path / "clusters" / name) as picture:
             assert picture.size[0] > 0
     before = {p: p.read_bytes() for p in (run.path / "clusters").iterdir()}
-    discover_groups(run, records, rows, [tmp_path / "shard"], seed=0, key="k")
+    discover_groups(run, records, rows, [tmp_path / "shard"], covered, seed=0)
     assert {p: p.read_bytes() for p in (run.path / "clusters").iterdir()} == before

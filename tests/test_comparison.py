@@ -16,7 +16,7 @@ from audit.conditions import CLEAN, Condition, Suite
 from audit.errors import UsageError
 from audit.gate_rules import rules_from_config
 from audit.gates import judge
-from audit.predictions import FinishedRun, pseudonym
+from audit.predictions import FinishedRun
 from audit.results import Effect, PredictionTable
 from audit.statistics.comparison import COMPARED, compare_images, incomparable, measure_images
 from audit.statistics.effects import measure_effects
@@ -68,6 +68,7 @@ def run_of(*, pull: float = 0.0, n: int = 240, draws: int = 0, model: int = 0) -
         for c in SUITE.conditions
     ]
     plan: dict[str, Any] = {
+        "privacy": {"key": "0badc0de"},
         "data": {"content_hash": "d", "records_hash": f"r{n}", "masks_hash": "m"},
         "model": {"classes": ["a", "b", "c"]},
         "detector": {"name": "annotated", "version": 1, "config": {}},
@@ -172,6 +173,7 @@ def test_what_cannot_be_compared_is_never_a_pass() -> None:
         (other(data={"content_hash": "x", "records_hash": "r240", "masks_hash": "m"}), "other data"),
         (other(data={"content_hash": "d", "records_hash": "x", "masks_hash": "m"}), "other images"),
         (other(data={"content_hash": "d", "records_hash": "r240", "masks_hash": "x"}), "other lung masks"),
+        (other(privacy={"key": None}), "named by their ids, this run's with the key 0badc0de"),
         (other(model={"classes": ["b", "a", "c"]}), "other classes"),
         (other(detector={"name": "cascade", "version": 1, "config": {}}), "another finder"),
         (other(suite={"conditions": rows[:1]}), "not put under mask"),
@@ -206,12 +208,6 @@ def test_measures_without_a_number_an_image_are_refused() -> None:
         compare_runs(run_of(), run_of(), "mask", "macro_auc")
     with pytest.raises(UsageError, match="no group site=x"):
         compare_runs(run_of(), run_of(), "mask", "harm", group="site=x")
-
-
-def test_pseudonyms_tell_patients_apart_and_nothing_else() -> None:
-    assert pseudonym("d", "p1") == pseudonym("d", "p1")
-    assert len({pseudonym("d", "p1"), pseudonym("d", "p2"), pseudonym("e", "p1")}) == 3
-    assert "p1" not in pseudonym("d", "p1")
 
 
 def test_finished_runs_are_compared_and_gated_by_command(

@@ -17,7 +17,7 @@ def test_json_and_rows_come_back(tmp_path: Path) -> None:
     run.write_json("plan.json", {"b": 1, "a": float("nan"), "t": (1, 2)})
     assert run.read_json("plan.json") == {"schema_version": 1, "a": None, "b": 1, "t": [1, 2]}
     row = {"record_id": "x", "x0": 1, "y0": 2, "x1": 3, "y1": 4, "text": "\u2028<b>", "confidence": 0.5, "kind": "text"}
-    rows = [{**row, "detector": "d", "polygon": [[1.0, 2.0]]}]
+    rows = [{**row, "detector": "d", "polygon": [[1.0, 2.0]], "withheld": False}]
     run.write_rows("regions.parquet", rows, REGIONS_SCHEMA)
     assert list(run.read_rows("regions.parquet")) == rows
     assert list(run.read_rows("regions.parquet", ["text"])) == [{"text": "\u2028<b>"}]

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from audit.commands.keys import announce_key
 from audit.commands.progress import Stages
 from audit.config import Settings
 from audit.errors import AuditError, StoreError, UsageError
@@ -29,6 +30,7 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
     """Audit, write the report, print the summary; return the exit code."""
     from audit.run import run_audit
 
+    announce_key(settings)
     with Stages(quiet=as_json) as on_stage:
         path, verdict = run_audit(settings, judge_gates=gate, command=command, on_stage=on_stage)
         written = on_stage("writing the report", 1)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib import metadata, util
 from pathlib import Path
 
+from audit.commands.keys import describe_key
 from audit.errors import UnknownNameError
 
 
@@ -88,6 +89,7 @@ def doctor() -> int:
     lines.append((cv2, "opencv is there" if cv2 else "opencv is missing: pip install opencv-python-headless"))
     lines.append(_weights_line())
     lines += _decoder_lines()
+    lines.append((True, describe_key()))
     lines.append(
         (os.access(".", os.W_OK), f"the working folder can be written, {shutil.disk_usage('.').free / 1e9:.0f} GB free")
     )

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audit.commands.keys import announce_key
 from audit.commands.progress import Stages
 from audit.config import Settings
 from audit.files import write_atomically
@@ -26,6 +27,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     """Print conditions, forward passes and minutes; draw a contact sheet if asked."""
     from audit.forecast import forecast
 
+    announce_key(settings)
     with Stages(quiet=as_json) as stages:
         checked = stages("checking data", 1)
         prepared = prepare(settings, judge_gates=False)
@@ -88,9 +90,11 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
 
 def _sheet(prepared: Preparation, settings: Settings) -> bytes:
     from audit.contact_sheet import draw_sheet
+    from audit.covering import covered_stage
     from audit.predict import set_stage
     from audit.text.cache import RegionCache
     from audit.text.find import find_regions
+    from audit.words import policy_for
 
     candidates: dict[str, list[Record]] = {}
     for record in prepared.cohort.records:
@@ -101,4 +105,9 @@ def _sheet(prepared: Preparation, settings: Settings) -> bytes:
         next((r for r in looked_at if r.label == label and regions[r.id]), members[0])
         for label, members in candidates.items()
     ]
-    return draw_sheet(shown, prepared.suite, set_stage(looked_at, regions, settings.seed), settings.seed)
+    stage = set_stage(looked_at, regions, settings.seed)
+    if not settings.show_text:
+        # As in a run's pictures; a dozen images rarely hold the ten patients whose images must carry a string.
+        policy = policy_for(((i, t.text) for i, r in enumerate(looked_at) for t in regions[r.id]), looked_at)
+        stage = covered_stage(stage, looked_at, {r.id: policy.covered(regions[r.id]) for r in looked_at})
+    return draw_sheet(shown, prepared.suite, stage, settings.seed)

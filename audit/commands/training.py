@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from audit.commands import auditing
+from audit.commands.keys import announce_key
 from audit.commands.progress import Stages
 from audit.config import Settings
 from audit.errors import UsageError
@@ -83,6 +84,7 @@ def demo(out: Path, *, association: float, seed: int, command: Sequence[str]) ->
     """Make phantoms, train a small C on them, audit it; the report's path is the last line."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out must be a folder, but {out} is a file.")
+    announce_key(Settings())
     with Stages() as on_stage:
         step = on_stage("making radiographs", DEMO_FINDINGS_FILMS + 3 * DEMO_FILMS_PER_CLASS)
         findings = make_phantoms(
@@ -113,7 +115,12 @@ def demo(out: Path, *, association: float, seed: int, command: Sequence[str]) ->
         from audit.run import run_audit
 
         settings = Settings(
-            model=str(folder), runs=str(out / "runs"), models=str(out / "models"), cache=str(out / "cache"), seed=seed
+            model=str(folder),
+            runs=str(out / "runs"),
+            models=str(out / "models"),
+            cache=str(out / "cache"),
+            seed=seed,
+            data_name="phantoms",
         )
         path, verdict = run_audit(settings, judge_gates=True, command=command, on_stage=on_stage)
         written = on_stage("writing the report", 1)

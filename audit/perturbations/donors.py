@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,14 +28,19 @@ class Donor:
     """Its text."""
 
 
+def read_record(record: Record) -> NDArray[np.uint8]:
+    """Read a record's image, grey (h, w)."""
+    return read_gray(record.path)
+
+
 class DonorPool:
     """Every image of the cohort, by class where it carries text, and by source; pixels are read when they are drawn."""
 
-    def __init__(self, donors: Iterable[Donor]) -> None:
+    def __init__(self, donors: Iterable[Donor], *, read: Callable[[Record], NDArray[np.uint8]] = read_record) -> None:
         everyone = sorted(donors, key=lambda d: d.record.id)
         self._by_label = _grouped((d.record.label, d) for d in everyone if d.regions and d.record.label is not None)
         self._by_source = _grouped((d.record.source, d) for d in everyone)
-        self._read = lru_cache(maxsize=_KEPT_IMAGES)(read_gray)
+        self._read = lru_cache(maxsize=_KEPT_IMAGES)(read)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -60,7 +65,7 @@ class DonorPool:
 
     def pixels(self, donor: Donor) -> NDArray[np.uint8]:
         """Return the donor's image, grey (h, w)."""
-        return self._read(donor.record.path)
+        return self._read(donor.record)
 
 
 def _grouped(pairs: Iterable[tuple[str, Donor]]) -> Mapping[str, Sequence[Donor]]:

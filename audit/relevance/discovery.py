@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.covering import Covered, cover_text
 from audit.files import write_atomically
 from audit.images import read_gray
-from audit.pictures import film_jpeg, hidden_id, relevance_png, shown_size
+from audit.pictures import film_jpeg, relevance_png, shown_size
 from audit.records import Record
 from audit.relevance.clusters import Cluster, find_clusters, grid_maps
 from audit.relevance.heatmaps import read_heatmaps
@@ -29,9 +30,9 @@ def discover_groups(
     records: Sequence[Record],
     rows: Sequence[RelevanceRow],
     heatmaps: Sequence[Path],
+    covered: Covered,
     *,
     seed: int,
-    key: str,
 ) -> None:
     """Write `clusters/clusters.json`, and of each group its mean map and its most typical images.
 
@@ -41,10 +42,10 @@ def discover_groups(
         What was attributed.
     heatmaps : sequence of Path
         Shards of their maps, in the same order.
+    covered : mapping
+        What the pictures do not show.
     seed : int
         Of the clustering.
-    key : str
-        Key of the hash of record ids.
     """
     if run.has(f"{_FOLDER}/clusters.json"):
         return
@@ -58,7 +59,7 @@ def discover_groups(
             number = len(entries)
             owner.update(dict.fromkeys(cluster.members, number))
             entries.append(_entry(number, output, outputs.count(output), cluster, records))
-    sums = _draw(run, records, heatmaps, owner, entries, key)
+    sums = _draw(run, records, heatmaps, owner, entries, covered)
     for number, total in enumerate(sums):
         write_atomically(run.path / _FOLDER / f"{number:02d}-mean.png", relevance_png(total))
     for entry in entries:
@@ -91,7 +92,7 @@ def _draw(
     heatmaps: Sequence[Path],
     owner: dict[int, int],
     entries: Sequence[dict[str, Any]],
-    key: str,
+    covered: Covered,
 ) -> list[NDArray[np.float64]]:
     """Draw the exemplars, and return the sum of each group's maps, each map scaled to its absolute relevance."""
     sums: list[NDArray[np.float64]] = [np.zeros(0)] * len(entries)
@@ -103,15 +104,16 @@ def _draw(
         sums[number] = scaled if sums[number].size == 0 else sums[number] + scaled
         if i in entries[number]["members"]:
             stem = f"{number:02d}-{entries[number]['members'].index(i)}"
-            image = read_gray(records[i].path)
+            image = cover_text(read_gray(records[i].path), covered[records[i].id])
             size = shown_size(image.shape, EXEMPLAR_PX)
             write_atomically(run.path / _FOLDER / f"{stem}.jpg", film_jpeg(image, size))
             write_atomically(run.path / _FOLDER / f"{stem}.png", relevance_png(maps.chosen))
             entries[number]["exemplars"].append(
                 {
-                    "record": hidden_id(records[i], key),
+                    "record": records[i].name,
                     "label": records[i].label,
                     "source": records[i].source,
+                    "n_covered": len(covered[records[i].id]),
                     "film": {"file": f"{stem}.jpg"},
                     "overlay": {"file": f"{stem}.png"},
                     "width": size[0],

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audit.covering import Covered, flatten_relevance
 from audit.images import read_gray
 from audit.models.bundle import Bundle
 from audit.perturbations.masking import MaskDraw, TextMask
@@ -52,6 +53,7 @@ def measure_relevance(
     bundle: Bundle,
     records: Sequence[Record],
     regions: Mapping[str, tuple[TextRegion, ...]],
+    covered: Covered,
     *,
     preset: str,
     start: str,
@@ -67,6 +69,8 @@ def measure_relevance(
 
     Parameters
     ----------
+    covered : mapping
+        Regions inside which the kept maps hold their mean; rows are measured on the maps as they are.
     preset : str
         Name of the LRP preset, or of another method.
     start : str
@@ -89,7 +93,7 @@ def measure_relevance(
         if not run.has(part) or number == 0:
             images = [read_gray(record.path) for record in shard]
             made = _attribute(attributor, bundle, images, [regions[record.id] for record in shard], start)
-            write_heatmaps(maps, made.found.maps, made.signs, made.bare)
+            write_heatmaps(maps, _kept(made, [covered[record.id] for record in shard]), made.signs, made.bare)
             rows = [
                 _row(made, i, attributor.preset, bundle.classes, start, record, regions[record.id], n_placebo, seed)
                 for i, record in enumerate(shard)
@@ -160,6 +164,12 @@ def _attribute(
     return _Maps(found=found, signs=weights, bare=bare, bare_start=bare_start, sizes=[image.shape for image in images])
 
 
+def _kept(made: _Maps, covered: Sequence[tuple[TextRegion, ...]]) -> NDArray[np.float32]:
+    """Return the maps as they are kept: letters that may not be shown could be read in them."""
+    every = zip(made.found.maps, covered, made.sizes, strict=True)
+    return np.stack([flatten_relevance(maps, map_boxes(hidden, size, maps.shape[-2:])) for maps, hidden, size in every])
+
+
 def _without_text(image: NDArray[np.uint8], regions: tuple[TextRegion, ...]) -> NDArray[np.uint8]:
     height, width = image.shape
     return TextMask(fill="inpaint").apply(image, MaskDraw(boxes=text_boxes(regions, (height, width))))
@@ -185,7 +195,7 @@ def _row(
     kept = {account: float(signs @ values[i]) * per_start for account, values in made.found.kept.items()}
     gap = float(made.found.gap[i].max())
     return RelevanceRow(
-        record_id=record.id,
+        record_id=record.name,
         target_class=classes[int(made.found.logits[i].argmax())] if start == WINNER else start,
         preset=preset,
         start=begun,

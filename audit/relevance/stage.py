@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from audit.conditions import Suite
+from audit.covering import Covered
 from audit.errors import RelevanceError, UnknownNameError
 from audit.images import read_gray
 from audit.models.bundle import Bundle
@@ -52,24 +53,26 @@ def audit_relevance(
     suite: Suite,
     records: Sequence[Record],
     regions: Mapping[str, tuple[TextRegion, ...]],
+    covered: Covered,
     table: PredictionTable,
     options: Mapping[str, Any],
     *,
     level: float,
     seed: int,
-    key: str,
     on_image: Callable[[], None],
 ) -> str | None:
     """Write `relevance.parquet`, the heatmaps, `relevance.json` and `clusters/`.
 
     Parameters
     ----------
+    regions : mapping
+        Record id -> its text, with the strings that may be shown.
+    covered : mapping
+        What pictures and maps do not show.
     table : PredictionTable
         What the edits did, to hold the maps against.
     options : mapping
         The `relevance` part of the plan.
-    key : str
-        Key of the hash of record ids.
 
     Returns
     -------
@@ -86,6 +89,7 @@ def audit_relevance(
             bundle,
             records,
             regions,
+            covered,
             preset=options["preset"],
             start=options["start"],
             max_images=options["max_images"],
@@ -94,7 +98,7 @@ def audit_relevance(
             on_image=on_image,
         )
         rows = [RelevanceRow(**row) for row in run.read_rows("relevance.parquet")]
-        discover_groups(run, measured.records, rows, measured.heatmaps, seed=seed, key=key)
+        discover_groups(run, measured.records, rows, measured.heatmaps, covered, seed=seed)
         summary = _summary(bundle, suite, measured, rows, regions, table, options, level, seed)
         run.write_json("relevance.json", {"relevance": summary})
     except RelevanceError as error:
@@ -130,7 +134,9 @@ def _summary(
         "n_with_text": sum(row.area_share > 0 for row in rows),
         "n_without_relevance": sum(row.area_share > 0 and row.mass_in_text is None for row in rows),
         "class_cosine": median(cosines) if cosines else None,
-        "groups": summarise_groups(rows, {r.id: r for r in measured.records}, regions, level),
+        "groups": summarise_groups(
+            rows, {r.name: r for r in measured.records}, {r.name: regions[r.id] for r in measured.records}, level
+        ),
         "agreement": measure_agreement(rows, table, suite, start=options["start"], level=level, rng=rng),
         "randomisation": randomise_weights(bundle, shown, preset=preset, seed=seed),
     }

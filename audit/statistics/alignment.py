@@ -22,7 +22,7 @@ _MANY_VALUED = ("site",)
 
 @dataclass(frozen=True, kw_only=True)
 class AlignedImages:
-    """A table's n images in the order of their ids, so that the order of rows cannot change a number."""
+    """A table's n images in the order of their ranks, or of their ids, so that the order of rows cannot change a number."""
 
     order: NDArray[np.intp]
     """(n,) row of the table at each place."""
@@ -77,7 +77,9 @@ class AppliedChanges:
 
 
 def align_images(table: PredictionTable) -> AlignedImages:
-    """Check a table of predictions and bring it into the order of its record ids.
+    """Check a table of predictions and bring it into the order of its ranks, or of its record ids where it has none.
+
+    Patients are numbered as they first come: what they are called changes no number.
 
     Raises
     ------
@@ -98,9 +100,9 @@ def align_images(table: PredictionTable) -> AlignedImages:
     low, high = int(table.labels.min()), int(table.labels.max())
     if low < 0 or high >= k:
         raise CohortError(f"Labels must be indices from 0 to {k - 1}, found {low} to {high}. Leave other records out.")
-    order = np.argsort(ids, kind="stable")
+    order = np.argsort(ids if table.ranks is None else table.ranks, kind="stable")
     labels = table.labels[order]
-    names, patients = np.unique(table.patients[order], return_inverse=True)
+    patients, n_patients = number_patients(table.patients[order])
     subgroups = {
         f"{column}={value}": table.groups[column][order] == value
         for column in sorted(table.groups)
@@ -111,7 +113,7 @@ def align_images(table: PredictionTable) -> AlignedImages:
         order=order,
         labels=labels,
         patients=patients,
-        n_patients=len(names),
+        n_patients=n_patients,
         classes=table.classes,
         subgroups=subgroups,
         sources=table.groups["source"][order] if "source" in table.groups else np.full(len(order), ""),
@@ -119,6 +121,14 @@ def align_images(table: PredictionTable) -> AlignedImages:
         clean=clean,
         spread=spread_of(clean.margin),
     )
+
+
+def number_patients(names: NDArray[np.str_]) -> tuple[NDArray[np.intp], int]:
+    """Return (n,) the number of each image's patient, in the order in which they first come, and how many there are."""
+    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    place = np.empty(len(first), dtype=np.intp)
+    place[np.argsort(first)] = np.arange(len(first))
+    return place[inverse], len(first)
 
 
 def spread_of(values: NDArray[np.float64]) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import UsageError
-from audit.predictions import FinishedRun, pseudonym
+from audit.predictions import FinishedRun
 from audit.results import Effect
 from audit.statistics.alignment import AlignedImages, align_images, apply_condition
 from audit.statistics.clusters import PatientBootstrap, sum_by_patient
@@ -31,6 +31,9 @@ COMPARED = (
 )
 """Measures that have a number for each image, and so a paired difference."""
 _STREAM = 0xC0DE
+_SAME_KEY = (
+    "images are matched by their names. Set AUDIT_KEY to the key of the baseline and run again, or accept a run anew"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class ImageValues:
     """One measure under one condition, image by image: all that a later run needs to be compared with this one."""
 
     images: NDArray[np.str_]
-    """(n,) pseudonyms of the images that it is told for, sorted by record id."""
+    """(n,) names of the images that it is told for."""
     values: NDArray[np.float64]
     """(n,) the measure, beyond the placebo where the condition has one."""
 
@@ -56,6 +59,9 @@ def incomparable(plan: Mapping[str, Any], baseline: Mapping[str, Any], condition
     condition : str
         An edit of the first.
     """
+    mine, other = (document["privacy"]["key"] for document in (plan, baseline))
+    if mine != other:
+        return f"the baseline's images were named {_by_key(other)}, this run's {_by_key(mine)}: {_SAME_KEY}"
     for key, what in (
         ("content_hash", "other data"),
         ("records_hash", "other images"),
@@ -67,11 +73,11 @@ def incomparable(plan: Mapping[str, Any], baseline: Mapping[str, Any], condition
         return "the baseline has other classes"
     if plan["detector"] != baseline["detector"]:
         return "the baseline's text was found by another finder, or another version of it"
-    mine, other = ({row["name"]: row for row in rows["suite"]["conditions"]} for rows in (plan, baseline))
-    if condition not in other:
+    own, theirs = ({row["name"]: row for row in rows["suite"]["conditions"]} for rows in (plan, baseline))
+    if condition not in theirs:
         return f"the baseline was not put under {condition}"
-    for name in (condition, mine[condition]["placebo"]):
-        if name is not None and _edit(mine[name]) != _edit(other.get(name)):
+    for name in (condition, own[condition]["placebo"]):
+        if name is not None and _edit(own[name]) != _edit(theirs.get(name)):
             return f"{name} is another edit in the baseline: another version, other parameters, draws or placebo"
     return ""
 
@@ -95,7 +101,7 @@ def measure_images(run: FinishedRun, condition: str, measure: str) -> ImageValue
     """
     images = align_images(run.table)
     values, population = _values(run, images, condition, measure)
-    return ImageValues(images=_pseudonyms(run, images)[population], values=values[population])
+    return ImageValues(images=run.table.record_ids[images.order][population], values=values[population])
 
 
 def compare_images(
@@ -144,7 +150,9 @@ def compare_images(
     if group not in members:
         raise UsageError(f"There is no group {group}; the run has {', '.join(sorted(members))}.")
     known = dict(zip(before.images.tolist(), before.values.tolist(), strict=True))
-    earlier = np.array([known.get(name, np.nan) for name in _pseudonyms(run, images).tolist()], dtype=np.float64)
+    earlier = np.array(
+        [known.get(name, np.nan) for name in run.table.record_ids[images.order].tolist()], dtype=np.float64
+    )
     both = population & np.isfinite(earlier) & members[group]
     change = values - np.where(both, earlier, values)
     difference = np.where(np.abs(change) < 1e-12, 0.0, change)
@@ -188,11 +196,6 @@ def _shared(run: FinishedRun, condition: str, measure: str, group: str, level: f
     return {**named, "level": level, "p_adjusted": None, "tolerance": None, "verdict": "descriptive"}
 
 
-def _pseudonyms(run: FinishedRun, images: AlignedImages) -> NDArray[np.str_]:
-    salt = run.plan["data"]["content_hash"]
-    return np.array([pseudonym(salt, name) for name in run.table.record_ids[images.order].tolist()])
-
-
 def _values(
     run: FinishedRun, images: AlignedImages, condition: str, measure: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -219,6 +222,10 @@ def _values(
     placebo = apply_condition(placebo_name, run.table, images)
     moved = applied.changes.changes[name] - placebo.changes.changes[name]
     return sign * moved, applied.everywhere & placebo.everywhere
+
+
+def _by_key(fingerprint: str | None) -> str:
+    return "by their ids" if fingerprint is None else f"with the key {fingerprint}"
 
 
 def _edit(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from audit.images import read_gray
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
 from audit.text.merging import area_px
+from audit.words import MIN_PATIENTS, StringPolicy, policy_for
 
 GLYPH_PX = 24
 # Mean cosine distance between two clusters' glyphs up to which they are one marker.
@@ -51,7 +52,7 @@ class Presence:
     area_share: float
     """Mean share of the image inside regions, overlaps counted twice."""
     tokens: Mapping[str, int]
-    """The most frequent tokens -> images that carry them."""
+    """The most frequent tokens that may be shown -> images that carry them."""
     places: Mapping[str, int]
     """Ninth of the image -> regions whose centre lies there."""
 
@@ -61,7 +62,7 @@ class Tell:
     """One thing that is on an image or not, and what it tells of the class."""
 
     feature: str
-    """`any text`, `token:L`, `glyph:3` or `place:top-left`."""
+    """`any text`, `token:L`, `glyph:3`, `place:top-left`; `withheld:2` for a token that may not be shown."""
     n_images: int
     """Images that have it."""
     by_class: Mapping[str, int]
@@ -83,9 +84,9 @@ class Glyph:
     n_regions: int
     """Regions in it."""
     strings: Mapping[str, int]
-    """What was read in them."""
+    """What was read in them, where it may be shown."""
     picture: NDArray[np.uint8]
-    """Their mean (GLYPH_PX, GLYPH_PX)."""
+    """Their mean (GLYPH_PX, GLYPH_PX); grey where images of too few patients are in it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,19 +146,29 @@ def draw_atlas(
         for region, place in zip(regions[record.id], places[-1], strict=True):
             features["any text"].add(i)
             features[f"place:{place}"].add(i)
-            for token in tokens_of(region.text):
+            for token in _tokens([region]):
                 features[f"token:{token}"].add(i)
             n_seen += 1
             # A reservoir: whatever the number of regions, an even sample of them is held.
             slot = len(crops) if len(crops) < MAX_GLYPHS else int(sampling.integers(n_seen))
             if slot < MAX_GLYPHS:
                 crops[slot : slot + 1] = [(i, region.text, _glyph(image[region.y0 : region.y1, region.x0 : region.x1]))]
-    glyphs = _cluster(crops, features)
+    policy = policy_for(
+        ((i, token) for i, record in enumerate(records) for token in _tokens(regions[record.id])), records
+    )
+    glyphs = _cluster(crops, features, records, policy)
     codes = np.array([labels.index(str(r.label)) for r in records])
-    tells = _tells(features, codes, labels, records, generator_for(seed, "atlas", "permutations"), n_permutations)
+    tells = _tells(
+        _withheld(features, policy),
+        codes,
+        labels,
+        records,
+        generator_for(seed, "atlas", "permutations"),
+        n_permutations,
+    )
     return Atlas(
         n_images=len(records),
-        presence=_presence(records, regions, places, shares),
+        presence=_presence(records, regions, places, shares, policy),
         glyphs=glyphs,
         tells=tells,
         n_permutations=n_permutations,
@@ -167,6 +178,19 @@ def draw_atlas(
 def tokens_of(text: str) -> list[str]:
     """Return the words of a string, in capitals: what an L, a PORTABLE or a date is compared by."""
     return _TOKEN.findall(text.upper())
+
+
+def _tokens(regions: Iterable[TextRegion]) -> set[str]:
+    return {token for region in regions for token in tokens_of(region.text)}
+
+
+def _withheld(features: Mapping[str, set[int]], policy: StringPolicy) -> dict[str, set[int]]:
+    """Return the features under names that may be shown: a withheld token may tell the class, too."""
+    hidden = [f for f in features if f.startswith("token:") and not policy.shows(f.removeprefix("token:"))]
+    # By the images: the place in the alphabet would tell something of the token.
+    hidden.sort(key=lambda f: (-len(features[f]), sorted(features[f]), f))
+    names = {feature: f"withheld:{number}" for number, feature in enumerate(hidden, start=1)}
+    return {names.get(feature, feature): images for feature, images in features.items()}
 
 
 def explained_share(present: Any, codes: NDArray[np.int64], k: int) -> NDArray[np.float64]:
@@ -235,6 +259,7 @@ def _presence(
     regions: Mapping[str, Sequence[TextRegion]],
     places: Sequence[Sequence[str]],
     shares: Sequence[float],
+    policy: StringPolicy,
 ) -> tuple[Presence, ...]:
     groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for i, record in enumerate(records):
@@ -242,7 +267,7 @@ def _presence(
     rows = []
     for (label, source), images in sorted(groups.items()):
         found = [regions[records[i].id] for i in images]
-        tokens = Counter(token for rs in found for token in {t for r in rs for t in tokens_of(r.text)})
+        tokens = Counter(token for rs in found for token in _tokens(rs) if policy.shows(token))
         rows.append(
             Presence(
                 label=label,
@@ -272,7 +297,12 @@ def _glyph(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(small / length if length > 0 else small, dtype=np.float32)
 
 
-def _cluster(crops: Sequence[tuple[int, str, NDArray[np.float32]]], features: dict[str, set[int]]) -> tuple[Glyph, ...]:
+def _cluster(
+    crops: Sequence[tuple[int, str, NDArray[np.float32]]],
+    features: dict[str, set[int]],
+    records: Sequence[Record],
+    policy: StringPolicy,
+) -> tuple[Glyph, ...]:
     """Cluster the glyphs, add `glyph:N` to the features, and return the clusters of MIN_IMAGES images or more."""
     kept = [i for i, (_, _, glyph) in enumerate(crops) if glyph.any()]
     if len(kept) < MIN_IMAGES:
@@ -291,13 +321,17 @@ def _cluster(crops: Sequence[tuple[int, str, NDArray[np.float32]]], features: di
         features[name] = images
         mean = np.mean([crops[i][2] for i in indices], axis=0).reshape(GLYPH_PX, GLYPH_PX)
         span = float(np.ptp(mean)) or 1.0
-        strings = Counter(crops[i][1] for i in indices)
+        patients = {records[i].patient for i in images if records[i].patient_known}
+        # Of few patients' images, the mean may be somebody's name.
+        shown = mean if len(patients) >= MIN_PATIENTS else np.full_like(mean, mean.min() + span / 2)
+        tokens = [tokens_of(crops[i][1]) for i in indices]
+        strings = Counter(" ".join(t) for t in tokens if t and all(map(policy.shows, t)))
         glyphs.append(
             Glyph(
                 name=name,
                 n_regions=len(indices),
                 strings=dict(sorted(strings.items(), key=lambda item: (-item[1], item[0]))[:5]),
-                picture=np.asarray((mean - mean.min()) / span * 255, dtype=np.uint8),
+                picture=np.asarray((shown - mean.min()) / span * 255, dtype=np.uint8),
             )
         )
     return tuple(glyphs)

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from audit.errors import TextError
 from audit.randomness import generator_for
 from audit.records import Record, TextRegion
 from audit.text.cache import RegionCache
 from audit.text.find import find_in
 from audit.text.merging import covered_share
+from audit.words import StringPolicy
 
 COVERED_SHARE = 0.7
 """Share of a region inside the finder's from which on it counts as covered."""
@@ -31,7 +33,7 @@ class SecondOpinion:
     n_covered: int
     """Of them covered by the finder's regions."""
     missed: tuple[str, ...]
-    """What it read in the others, as it read it: text that the finder missed, or the judge's own false alarms."""
+    """What it read in the others, where it may be shown: text that the finder missed, or the judge's own false alarms."""
 
 
 def ask_second_opinion(
@@ -39,6 +41,7 @@ def ask_second_opinion(
     regions: Mapping[str, tuple[TextRegion, ...]],
     judge: RegionCache,
     *,
+    policy: StringPolicy,
     n_images: int,
     seed: int,
     on_image: Callable[[], None],
@@ -53,6 +56,8 @@ def ask_second_opinion(
         Record id -> what the finder found.
     judge : RegionCache
         The second engine.
+    policy : StringPolicy
+        Which strings may be shown.
     n_images : int
         How many images it looks at.
 
@@ -62,10 +67,13 @@ def ask_second_opinion(
         If the engine cannot start, or fails.
     """
     drawn = generator_for(seed, "second opinion").permutation(len(records))[:n_images].tolist()
-    n_regions, missed = 0, []
+    n_regions, missed = 0, list[str]()
     for index in drawn:
         record = records[index]
-        marked = find_in(record.path, judge)
+        try:
+            marked = find_in(record.path, judge)
+        except TextError as error:  # the message stands in the run: it names the file
+            raise TextError(str(error).replace(str(record.path), record.name)) from error
         n_regions += len(marked)
         missed += [region.text for region in marked if covered_share(region, regions[record.id]) < COVERED_SHARE]
         on_image()
@@ -74,5 +82,5 @@ def ask_second_opinion(
         n_images=len(drawn),
         n_regions=n_regions,
         n_covered=n_regions - len(missed),
-        missed=tuple(missed),
+        missed=tuple(text for text in missed if policy.shows(text)),
     )

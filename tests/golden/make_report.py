@@ -114,6 +114,7 @@ def audited(folder: Path) -> Path:
     settings = Settings(
         model=str(bundle), data=str(folder / "manifest.csv"), suite=str(folder / "tiny.toml"), detector="annotated",
         boxes=str(folder / "boxes.json"), runs=str(folder / "runs"), cache=str(folder / "cache"), resamples=200,
+        data_name="36 films",
     )  # fmt: skip
     return run_audit(settings, judge_gates=True, command=["audit", "run"], on_stage=lambda *_: lambda: None)[0]
 

@@ -1,0 +1,113 @@
+"""`audit case`: which image a name in a run stands for, where the key and the manifest are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from audit.cohorts import known_manifest
+from audit.config import Settings
+from audit.errors import CohortError, StoreError, UsageError
+from audit.manifests import read_records
+from audit.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms, name_records
+from audit.records import Record
+from audit.results import to_json
+from audit.store import RunFolder, check_run
+from audit.words import shown_string
+
+_RECORDS = "records.parquet"
+_MIN_DIGITS = 4
+_MOST_CHARACTERS = 4096
+
+
+def case(path: Path, name: str, settings: Settings, *, as_json: bool) -> int:
+    """Print the record behind a name, with its predictions under every condition."""
+    check_run(path)
+    run = RunFolder(path)
+    plan = run.read_json("plan.json")
+    names = _names(path, plan["privacy"]["key"])
+    manifest = _manifest(plan, settings)
+    record = _record(
+        path, manifest, name, names, known={row["record_id"] for row in run.read_rows(_RECORDS, ["record_id"])}
+    )
+    predictions = _predictions(run, record.name, plan["model"]["classes"])
+    facts = {"image": record.name, "id": record.id, "patient": record.patient, "path": record.path}
+    facts |= {"label": record.label, "source": record.source}
+    if as_json:
+        sys.stdout.write(to_json({**facts, "predictions": predictions}))
+        return 0
+    for what, value in facts.items():
+        sys.stdout.write(f"{what:<9}{shown_string(str(value), _MOST_CHARACTERS)}\n")
+    if not predictions:
+        sys.stdout.write(f"\n{path} has no predictions of it: it was left out, or is of another split.\n")
+        return 0
+    width = max(len(p["condition"]) for p in predictions) + 2
+    sys.stdout.write(f"\n{'condition':<{width}}{'draw':>4}  {'predicted':<20}probability\n")
+    for p in predictions:
+        said = shown_string(p["predicted"], 18)
+        outcome = (
+            f"{said:<20}{p['probabilities'][p['predicted']]:.3f}" if p["applied"] else f"not applied: {p['why_not']}"
+        )
+        sys.stdout.write(f"{p['condition']:<{width}}{p['draw']:>4}  {shown_string(outcome, _MOST_CHARACTERS)}\n")
+    return 0
+
+
+def _names(path: Path, fingerprint: str | None) -> Pseudonyms:
+    """Return the key that the run's names were made with; without it none of them can be resolved."""
+    if fingerprint is None:
+        return PLAIN
+    names = find_pseudonyms()
+    if names is None or names.fingerprint != fingerprint:
+        here = "no key is here" if names is None else f"the key here is {names.fingerprint}"
+        raise StoreError(
+            f"The names in {path} were made with the key {fingerprint}, and {here}: without that key they cannot be resolved. "
+            f"Give it in {KEY_VARIABLE}, or its file in {FILE_VARIABLE}."
+        )
+    return names
+
+
+def _manifest(plan: Mapping[str, Any], settings: Settings) -> Path:
+    if settings.data:
+        return Path(settings.data)
+    from audit.models.bundle import find_bundle, load_bundle
+
+    try:
+        bundle = load_bundle(find_bundle(settings.model or str(plan["model"]["name"]), Path(settings.models)))
+        return known_manifest(bundle, settings)[0]
+    except UsageError as error:
+        raise UsageError(
+            f"The manifest of the run is not known here. Give it with --data MANIFEST. ({error})"
+        ) from error
+
+
+def _record(path: Path, manifest: Path, asked: str, names: Pseudonyms, *, known: Collection[str]) -> Record:
+    """Find the record of the manifest whose name it is, or begins so; it may have been left out of the run."""
+    records = name_records(read_records(manifest), names)
+    found = [record for record in records if record.name == asked]
+    if not found and names.key is not None and len(asked) >= _MIN_DIGITS:
+        found = [record for record in records if record.name.startswith(asked.lower())]
+    if len(found) == 1:
+        return found[0]
+    if asked in known:
+        raise CohortError(
+            f"No record of {manifest} has the name {asked}, which is in the run: the run was made of another manifest, or ids have "
+            "changed since. Give that manifest with --data."
+        )
+    said = "no image" if not found else f"{len(found)} images"
+    raise UsageError(
+        f"{path} has {said} called {shown_string(asked)!r}. Names stand beside each picture of the report and in the column "
+        f"record_id of {_RECORDS}; give one, or at least its first {_MIN_DIGITS} digits."
+    )
+
+
+def _predictions(run: RunFolder, name: str, classes: list[str]) -> list[dict[str, Any]]:
+    every = sorted((run.path / "predictions").glob("part-*.parquet"))
+    columns = ["record_id", "condition", "draw", "applied", "why_not", "predicted", "probabilities"]
+    rows = (row for part in every for row in run.read_rows(f"predictions/{part.name}", columns))
+    return [
+        {**row, "probabilities": dict(zip(classes, row["probabilities"], strict=True))}
+        for row in rows
+        if row.pop("record_id") == name
+    ]
