@@ -241,6 +241,11 @@ def _compare(
             f"{found} is within {limit}, but includes {compact(counter)}: the placebo {effect.placebo} may disturb the network more "
             f"than the edit.{_needed(rule, effect, sure, counter)}"
         )
+    if within and effect.blind:
+        return "inconclusive", (
+            f"{found} is within {limit}, but the network's probabilities are constant over the clean images: an effect on them cannot be "
+            "measured. Check what the outputs mean (`task` in model.json)."
+        )
     if within and effect.classes_absent:
         missing = ", ".join(shown_string(name) for name in effect.classes_absent)
         return "inconclusive", (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from audit.gate_rules import (
 )
 from audit.gates import judge
 from audit.predictions import FinishedRun, read_finished
-from audit.results import Verdict, effect_from_json, plain
+from audit.results import Effect, Verdict, effect_from_json, plain
 from audit.scope import with_reach
 from audit.store import RunFolder, check_run
 from audit.subgroups import WITHHELD
@@ -53,7 +53,7 @@ def judge_results(
     effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
     waiting = FirstRun(baseline=config.baseline, run=for_commands(run.path))
     verdict = judge(effects, config, waiting if first else compare)
-    verdict = with_reach(verdict, run.read_json("plan.json"), effects)
+    verdict = _reaching(run, verdict, effects)
     run.write_json("verdict.json", {**plain(verdict), **config_to_document(config)})
     return verdict, None if baseline is None else baseline.stamp()
 
@@ -124,7 +124,11 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     elif earlier is not None:
         compare = Baseline(read_finished(path), earlier).change
     effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
-    return with_reach(judge(effects, config, compare), run.read_json("plan.json"), effects)
+    return _reaching(run, judge(effects, config, compare), effects)
+
+
+def _reaching(run: RunFolder, verdict: Verdict, effects: Sequence[Effect]) -> Verdict:
+    return with_reach(verdict, run.read_json("plan.json"), effects, run.read_json("controls.json")["blindness"])
 
 
 def _check_sites(run: RunFolder, config: GateConfig) -> None:

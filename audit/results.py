@@ -128,6 +128,8 @@ class Effect:
     """How the interval was made; `method` says why. none where there is no estimate."""
     classes_absent: tuple[str, ...] = ()
     """Classes that have images, but none that the condition could be applied to: an entry over all images is silent on them."""
+    blind: bool = False
+    """Whether the clean probabilities are constant, so that a small effect on them shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from audit.errors import StoreError, TextError
 from audit.examples import N_EXAMPLES, write_examples
 from audit.manifests import check_on_bad_image
 from audit.plan import package_versions, plan_hash, run_path
-from audit.predict import predict_all, set_stage
+from audit.predict import predict_all, set_stage, softmax
 from audit.predictions import FinishedRun, read_predictions, read_uses
 from audit.preparation import prepare
 from audit.provenance import git_commit, portable_command, without_paths
@@ -26,6 +26,7 @@ from audit.relevance.stage import audit_relevance
 from audit.results import Verdict, plain
 from audit.source_probe import MAX_IMAGES, probe_sources
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
+from audit.statistics.blindness import find_blindness
 from audit.statistics.doses import measure_trends
 from audit.statistics.effects import measure_effects
 from audit.statistics.planted import check_planted
@@ -122,7 +123,10 @@ def run_audit(
             trends = measure_trends(table, suite, seed=settings.seed, resamples=settings.resamples)
             run.write_json("effects.json", {"effects": effects, "trends": trends})
         if not run.has("controls.json"):
-            run.write_json("controls.json", {"planted": check_planted(table, suite, **how)})
+            blindness = find_blindness(
+                softmax(table.logits["clean"][0]), [bundle.classes[k] for k in table.labels.tolist()], bundle.classes
+            )
+            run.write_json("controls.json", {"planted": check_planted(table, suite, **how), "blindness": blindness})
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:
         if not run.has("source_probe.json"):
             probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)

@@ -62,26 +62,30 @@ def find_scope(conditions: Sequence[Mapping[str, Any]], effects: Sequence[Effect
     return Scope(tested=tuple(tested), not_tested=(*not_tested, *_NEVER))
 
 
-def find_caveats(data: Mapping[str, Any]) -> tuple[str, ...]:
+def find_caveats(data: Mapping[str, Any], blindness: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Return what makes every figure of a run doubtful, in sentences.
 
     Parameters
     ----------
     data : mapping
         Of the plan.
+    blindness : sequence of mapping
+        Of `controls.json`: why effects could be there and not be measured (`audit.statistics.blindness`).
     """
     seen, n = data["n_seen_in_training"], data["n_images"]
-    if not seen:
-        return ()
     which = "All" if seen == n else f"{seen} of the {n}"
-    return (
-        f"{which} audited images were used to train the network: its accuracy is overstated, and effects on new images may differ.",
-    )
+    trained = f"{which} audited images were used to train the network: its accuracy is overstated, and effects on new images may differ."
+    return (*((trained,) if seen else ()), *(str(found["sentence"]) for found in blindness))
 
 
-def with_reach(verdict: Verdict, plan: Mapping[str, Any], effects: Sequence[Effect]) -> Verdict:
+def with_reach(
+    verdict: Verdict,
+    plan: Mapping[str, Any],
+    effects: Sequence[Effect],
+    blindness: Sequence[Mapping[str, Any]],
+) -> Verdict:
     """Add to a verdict what it speaks of and what it does not, and repeat the caveats in its summary."""
-    scope, caveats = find_scope(plan["suite"]["conditions"], effects), find_caveats(plan["data"])
+    scope, caveats = find_scope(plan["suite"]["conditions"], effects), find_caveats(plan["data"], blindness)
     return replace(
         verdict,
         summary=" ".join([verdict.summary, *caveats]),

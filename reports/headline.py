@@ -117,8 +117,14 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         for e in effects
         if e.verdict == "inconclusive" and e.estimate is not None and run.suspect(e.condition) not in sensitive
     ]
-    silent = [e for e in undecided if is_within(e)]  # only a class that could not be edited leaves it undecided
-    rest = [e for e in undecided if e not in silent]
+    blind = [e for e in undecided if e.blind and is_within(e)]
+    if blind:
+        yield (
+            f"Nothing can be concluded about {_suspects(run, blind)}: the network's probabilities are constant, so that no edit can "
+            "be seen to move them."
+        )
+    silent = [e for e in undecided if is_within(e) and not e.blind]  # only a class that could not be edited
+    rest = [e for e in undecided if e not in silent and e not in blind]
     if silent:
         first = silent[0]
         yield (

@@ -10,6 +10,8 @@ import pytest
 
 from audit.conditions import CLEAN, Condition, Declared, Dose, Role, Suite
 from audit.errors import AuditError, CohortError, ModelError, UnknownNameError, UsageError
+from audit.gate_rules import GateConfig, Rule
+from audit.gates import judge
 from audit.results import Effect, PredictionTable
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.detector_misses import FinderRecall, read_recall
@@ -18,6 +20,7 @@ from audit.statistics.verdicts import control_failures
 
 from .tables import in_order
 
+RULE = Rule(id="r", metric="shortcut_sensitivity", operator="<=", limit=0.05, condition="mask")
 CLASSES = ("normal", "pneumonia", "covid")
 REMOVES_TEXT = Declared(removes=("text",))
 SUITE = Suite(
@@ -463,3 +466,18 @@ def test_a_network_that_always_says_the_same_is_not_known_exactly(
         if e.measure != "max_abs_probability_change":
             assert e.high - e.low > 1e-3, (e.condition, e.measure, e.group)
         assert e.verdict != "sensitive"
+
+
+def test_a_network_whose_probabilities_are_constant_is_never_robust() -> None:
+    """Three real outputs beside a fourth that a softmax cannot see past: what moves is not seen, and so is no evidence."""
+    t = table(n=600, n_patients=600, pull=2.5)
+    fourth = {name: np.concatenate([v, np.full((*v.shape[:2], 1), 25.0)], axis=2) for name, v in t.logits.items()}
+    drowned = replace(t, classes=(*CLASSES, "other"), logits=fourth)
+    entry = pick(measure(drowned), "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert entry.high is not None
+    assert entry.high < 0.05
+    assert (entry.verdict, entry.blind) == ("inconclusive", True)
+    assert judge([entry], GateConfig(rules=(RULE,))).status == "inconclusive"
+    seen = pick(measure(table(n=600, n_patients=600)), "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert (seen.verdict, seen.blind) == ("robust", False)
+    assert judge([seen], GateConfig(rules=(RULE,))).status == "pass"

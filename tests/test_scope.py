@@ -45,6 +45,7 @@ def test_the_reason_stands_beside_what_the_cohort_lacks() -> None:
 
 
 def test_images_that_trained_the_network_are_a_caveat() -> None:
-    assert find_caveats({"n_seen_in_training": 0, "n_images": 9}) == ()
-    assert find_caveats({"n_seen_in_training": 9, "n_images": 9})[0].startswith("All audited images")
-    assert find_caveats({"n_seen_in_training": 2, "n_images": 9})[0].startswith("2 of the 9 audited images")
+    assert find_caveats({"n_seen_in_training": 0, "n_images": 9}, []) == ()
+    assert find_caveats({"n_seen_in_training": 9, "n_images": 9}, [])[0].startswith("All audited images")
+    assert find_caveats({"n_seen_in_training": 2, "n_images": 9}, [])[0].startswith("2 of the 9 audited images")
+    assert find_caveats({"n_seen_in_training": 0, "n_images": 9}, [{"sentence": "It is blind."}]) == ("It is blind.",)

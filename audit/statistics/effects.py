@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from audit.conditions import Suite
 from audit.results import Effect, PredictionTable
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
+from audit.statistics.blindness import find_blindness
 from audit.statistics.clusters import GAUSSIAN_FROM, PatientBootstrap, PatientSums
 from audit.statistics.detector_misses import FinderRecall
 from audit.statistics.estimands import Estimand, condition_estimands, performance_estimands
@@ -134,7 +135,7 @@ def measure_effects(
         # They share one matrix product where patients are resampled; else none has to wait for the others in memory.
         batches = [estimands] if images.n_patients < GAUSSIAN_FROM else ([e] for e in estimands)
         made += [one for batch in batches for one in _estimate(list(batch), bootstrap, level, limits)]
-    effects = _adjust(made, level, seed)
+    effects = _adjust(made, level, seed, blind=_is_blind(images))
     if not control_failures(effects):
         return effects
     return [e if e.verdict == "descriptive" else replace(e, verdict="void", patients_to_decide=None) for e in effects]
@@ -243,7 +244,13 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
     return _Estimate(estimand=estimand, interval=None, effect=largest)
 
 
-def _adjust(made: Sequence[_Estimate], level: float, seed: int) -> list[Effect]:
+def _is_blind(images: AlignedImages) -> bool:
+    """Say whether no clean probability varies, so that an edit that moves none shows nothing."""
+    labels = [images.classes[k] for k in images.labels.tolist()]
+    return any(b.total for b in find_blindness(images.clean.probabilities, labels, images.classes))
+
+
+def _adjust(made: Sequence[_Estimate], level: float, seed: int, *, blind: bool) -> list[Effect]:
     """Adjust the declared family together, and the exploratory rest among itself; judge the declared."""
     declared = [m for m in made if m.influence is not None]
     influences = [m.influence for m in declared if m.influence is not None]
@@ -254,7 +261,7 @@ def _adjust(made: Sequence[_Estimate], level: float, seed: int) -> list[Effect]:
     for m in made:
         effect = m.effect
         if m.estimand.judged:
-            effect = replace(effect, family="declared", p_adjusted=_rounded(adjusted.get(id(m))))
+            effect = replace(effect, family="declared", p_adjusted=_rounded(adjusted.get(id(m))), blind=blind)
             effect = _judge(effect, m, family.simultaneous_level)
         elif m.estimand.tested:
             effect = replace(effect, family="exploratory", p_adjusted=_rounded(next(explored)))

@@ -5,7 +5,7 @@
 - *bounded*: of a one-sided measure, the upper bound lies below the tolerance. How far below carries no meaning.
 - *reversed*: the whole interval lies beyond the tolerance on the other side. The placebo disturbs the network more than the
   edit, which can hide what the edit shows: no evidence of robustness.
-- *inconclusive*: the interval includes a limit, or a class could not be edited.
+- *inconclusive*: the interval includes a limit, a class could not be edited, or the network's probabilities are constant.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def judge_effect(effect: Effect) -> Effect:
     estimate, own, sure, tolerance = found
     lower = None if effect.measure in ONE_SIDED else -tolerance
     verdict = _verdict(own, sure, tolerance, lower)
-    if verdict in ("robust", "bounded") and effect.classes_absent:
+    if verdict in ("robust", "bounded") and (effect.classes_absent or effect.blind):
         return replace(effect, verdict="inconclusive", patients_to_decide=None)
     needed = None
     if verdict == "inconclusive":
