@@ -450,4 +450,7 @@ def test_gates_name_what_they_bound(asked: Rule, effect: Effect, required: str, 
     assert reason in log["results"][0]["message"]["text"]
     assert required in step_summary(failed, "C", "runs/r/report.html")
     run = AuditedRun(model="C", report="runs/r/report.html", started="2026-01-01T00:00:00+00:00", seconds=1.0)
-    assert reason in "".join(ElementTree.fromstring(junit_document(failed, run)).itertext())
+    suite = ElementTree.fromstring(junit_document(failed, run))
+    assert reason in "".join(suite.itertext())
+    (failure,) = suite.iter("failure")
+    assert ("since the baseline" in failure.get("message", "")) == (asked.against == "baseline")
