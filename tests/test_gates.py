@@ -21,7 +21,7 @@ from audit.rule_lines import RuleLine
 from audit.statistics.verdicts import judge_effect
 from audit.suite_files import load_suite
 from reports.github import step_summary
-from reports.junit import junit_document
+from reports.junit import AuditedRun, junit_document
 from reports.sarif import sarif_document
 
 EFFECT = Effect(
@@ -448,6 +448,9 @@ def test_gates_name_what_they_bound(asked: Rule, effect: Effect, required: str, 
     log = json.loads(sarif_document(failed, places, "1"))["runs"][0]
     assert required in log["tool"]["driver"]["rules"][0]["shortDescription"]["text"]
     assert reason in log["results"][0]["message"]["text"]
-    assert required in step_summary(failed, "C")
-    case = ElementTree.fromstring(junit_document(failed, "C"))[0][0]
-    assert reason in (case.text or "")
+    assert required in step_summary(failed, "C", "runs/r/report.html")
+    run = AuditedRun(model="C", report="runs/r/report.html", started="2026-01-01T00:00:00+00:00", seconds=1.0)
+    suite = ElementTree.fromstring(junit_document(failed, run))
+    assert reason in "".join(suite.itertext())
+    (failure,) = suite.iter("failure")
+    assert ("since the baseline" in failure.get("message", "")) == (asked.against == "baseline")
