@@ -165,7 +165,7 @@ def test_what_is_not_comparable_is_an_error_that_no_policy_lets_through() -> Non
     assert ET.fromstring(junit_document(INCOMPARABLE, RUN)).get("errors") == "1"
     (line,) = annotate(INCOMPARABLE, PLACES)
     assert line.startswith("::error ")
-    assert "change of shortcut_sensitivity from the baseline must be at most 0.05" in step_summary(
+    assert "rise in shortcut sensitivity since the baseline at most 0.05" in step_summary(
         INCOMPARABLE, "C", "r"
     ).replace("\\", "")
 
@@ -189,7 +189,7 @@ def test_a_test_case_says_what_was_found_how_long_it_took_and_where_the_report_i
         assert "Report: runs/r/report.html" in "".join(case.itertext())
     failure = suite.find("testcase[@name='text-mask']/failure")
     assert failure is not None
-    assert failure.get("message") == "fail: shortcut_sensitivity 0.200 [0.100, 0.300] (mask beyond elsewhere, all)"
+    assert failure.get("message") == "fail: shortcut sensitivity 0.200 [0.100, 0.300] (mask beyond elsewhere, all)"
     plan, run = {"model": {"name": "C"}}, {"started": "2026-11-27T09:30:00+00:00", "timings": {"a": 1.25, "b": 2.0}}
     assert describe_run(Path("runs/r"), plan, run).seconds == 3.25
     assert describe_run(Path("/home/somebody/runs/r"), plan, run).report == "r/report.html", "no path of a machine"
