@@ -253,7 +253,7 @@ def test_a_baseline_of_other_images_is_never_a_pass(audit: Audit, make_run: Any,
     code, out, _ = audit("gate", changed, "--baseline", "audit-baseline.json")
     assert code == 5, out
     assert "Not comparable" in out
-    assert out.splitlines()[-1].startswith("not comparable: Not comparable: 1 of 1 could not be compared")
+    assert out.splitlines()[-1].startswith("NOT COMPARABLE. 1 of 1 could not be compared")
     assert (
         json.loads(audit("gate", changed, "--baseline", "audit-baseline.json", "--json")[1])["status"]
         == "not comparable"
@@ -402,9 +402,7 @@ def test_a_first_run_with_nothing_else_to_judge_is_not_gated(audit: Audit, make_
     (tmp_path / "audit.toml").write_text('[gate]\nbaseline = "audit-baseline.json"\n' + RULES)
     code, out, _ = audit("gate", run)
     assert code == 0
-    assert out.splitlines()[-1].startswith(
-        "not gated: Not gated: no other rule was given. 1 rule against the baseline was"
-    )
+    assert out.splitlines()[-1].startswith("NOT GATED. No other rule was given. 1 rule against the baseline was")
     for missing in ("audit-basline.json", "runs/nothing"):
         code, _, err = audit("gate", run, "--baseline", missing)
         assert code == 4, "what was named by hand must exist"
