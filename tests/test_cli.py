@@ -66,6 +66,7 @@ def test_json_is_one_object_and_nothing_else(audit: Audit, asked: list[object]) 
         "sufficiency-border-only",
         "shortcut-sensitivity-of-groups",
         "accuracy-under-edits",
+        "accuracy-over-source",
     }
     assert Path(document["report"]).is_file()
     assert err == ""

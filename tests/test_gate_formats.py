@@ -165,13 +165,9 @@ def test_what_is_not_comparable_is_an_error_that_no_policy_lets_through() -> Non
     assert ET.fromstring(junit_document(INCOMPARABLE, RUN)).get("errors") == "1"
     (line,) = annotate(INCOMPARABLE, PLACES)
     assert line.startswith("::error ")
-<<<<<<< HEAD
-    assert "rise in shortcut sensitivity since the baseline at most 0.05" in step_summary(INCOMPARABLE, "C", "r")
-=======
     assert "rise in shortcut sensitivity since the baseline at most 0.05" in step_summary(
         INCOMPARABLE, "C", "r"
     ).replace("\\", "")
->>>>>>> part-ci
 
 
 def test_a_first_run_is_skipped_not_failed() -> None:

@@ -96,7 +96,7 @@ def test_books_balance_and_precision_does_not_matter(preset: str, architecture: 
         assert cosine(a, b) >= 0.9999
 
 
-@pytest.mark.parametrize(("architecture", "output"), [("densenet121", 1e-4), ("resnet18", 3e-6)])
+@pytest.mark.parametrize(("architecture", "output"), [("densenet121", 1e-4), ("resnet18", 1e-5)])
 def test_an_output_near_zero_is_attributed_in_double_precision(architecture: str, output: float) -> None:
     """A small difference of large relevances: single precision loses more of it than the books may."""
     torch.manual_seed(0)

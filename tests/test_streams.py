@@ -158,7 +158,7 @@ def test_a_terminal_is_still_a_terminal(kept: Path, tmp_path: Path) -> None:
     except OSError:  # the other end was closed
         pass
     assert done.wait(timeout=60) == 0
-    assert told.splitlines()[-1].startswith(b"pass: ")
+    assert told.splitlines()[-1].startswith(b"PASS. ")
 
 
 @given(st.text())

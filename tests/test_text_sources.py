@@ -36,6 +36,8 @@ class Fixed:
 
     name = "fixed"
     version = "1"
+    about = "a finder that says what it is told to"
+    parts = (("fixed", "1"),)
 
     def __init__(self, *regions: TextRegion, fails_on: int | None = None) -> None:
         self.regions = regions
