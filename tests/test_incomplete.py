@@ -82,7 +82,7 @@ def test_every_rendering_begins_with_it(run: Path, capsys: pytest.CaptureFixture
     for sign in ("● robust", "◆ sensitive", "○ inconclusive", "● bounded"):
         assert sign not in page, "no verdict stands beside an effect"
     assert "✕ void" in page
-    for text in (markdown, out.getvalue(), step_summary(verdict, "A")):
+    for text in (markdown, out.getvalue(), step_summary(verdict, "A", "report.html")):
         assert "robust" not in text
         assert "PASS" not in text
     junit = junit_document(verdict, "A").decode()
