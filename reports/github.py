@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from audit.results import GateResult, Verdict
 from audit.rule_lines import RuleLine
+from audit.scope import scope_sentence
 from reports.gate_words import figures, worst_first
 
 MAX_ANNOTATIONS = 10
@@ -60,7 +61,8 @@ def step_summary(verdict: Verdict, model: str, report: str) -> str:
     ]
     head = ["| gate | where | rule | estimate | images | outcome |", "|---|---|---|---|---|---|"] if rows else []
     title = f"## audit of {_cell(model)}: {verdict.status.upper()}"
-    return "\n".join([title, "", _cell(verdict.summary), "", *head, *rows, "", f"Report: {_cell(report)}"]) + "\n"
+    said = [title, "", _cell(verdict.summary), "", _cell(scope_sentence(verdict)), ""]
+    return "\n".join([*said, *head, *rows, "", f"Report: {_cell(report)}"]) + "\n"
 
 
 def _kind(gate: GateResult) -> str:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 from audit.files import write_atomically
 from audit.results import GateResult, Verdict
+from audit.scope import scope_sentence
 from reports.gate_words import result_words
 from reports.runfolder import read_run
 
@@ -73,7 +74,14 @@ def junit_document(verdict: Verdict, run: AuditedRun) -> bytes:
         timestamp=_clean(run.started[:19]),  # the schema knows no time zone
     )
     properties = ET.SubElement(suite, "properties")
-    for name, value in (("status", verdict.status), ("summary", verdict.summary), ("report", run.report)):
+    facts = {
+        "status": verdict.status,
+        "summary": verdict.summary,
+        "tested": "; ".join(verdict.tested),
+        "not tested": "; ".join(verdict.not_tested),
+        "report": run.report,
+    }
+    for name, value in facts.items():
         ET.SubElement(properties, "property", name=name, value=_clean(value))
     for gate, kind in zip(verdict.gates, kinds, strict=True):
         case = ET.SubElement(suite, "testcase", classname="audit.gate", name=_clean(gate.id), time="0.000")
@@ -82,7 +90,7 @@ def junit_document(verdict: Verdict, run: AuditedRun) -> bytes:
             ET.SubElement(case, kind, message=_clean(result_words(gate))).text = told
         else:
             ET.SubElement(case, "system-out").text = _clean(f"{result_words(gate)}\n{told}")
-    ET.SubElement(suite, "system-out").text = _clean(verdict.summary)
+    ET.SubElement(suite, "system-out").text = _clean(f"{verdict.summary}\n{scope_sentence(verdict)}")
     document: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
     return document
 

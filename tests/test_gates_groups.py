@@ -140,7 +140,7 @@ def test_every_class_and_word_of_a_run_is_held_against_a_baseline(
     assert {e["group"] for e in held} == {*(f"class={c}" for c in CLASSES), *(f"word={c.upper()}" for c in CLASSES)}
     code, out, _ = audit("gate", second, "--baseline", "audit-baseline.json")
     assert code == 0, out
-    (line, _) = out.splitlines()
+    line, *_ = out.splitlines()
     assert line.startswith("pass           groups: ")
     assert "Change in shortcut sensitivity since the baseline: " in line
     assert "is within the limit of 0.9 on its rise" in line

@@ -16,7 +16,7 @@ from audit.rejudge import rejudge
 from audit.run import run_audit
 from reports.github import step_summary
 from reports.html import render_html
-from reports.junit import junit_document
+from reports.junit import render_junit
 from reports.markdown import render_markdown
 from reports.runfolder import read_run
 from reports.sarif import sarif_document
@@ -85,7 +85,7 @@ def test_every_rendering_begins_with_it(run: Path, capsys: pytest.CaptureFixture
     for text in (markdown, out.getvalue(), step_summary(verdict, "A", "report.html")):
         assert "robust" not in text
         assert "PASS" not in text
-    junit = junit_document(verdict, "A").decode()
+    junit = render_junit(run).read_text()
     assert 'tests="1"' in junit
     assert "moved a class probability" in junit
 

@@ -22,6 +22,7 @@ from audit.metrics import figure_in_words
 from audit.numbers import counted, signed_bracketed
 from audit.provenance import tool_version
 from audit.results import Effect, Verdict, effect_from_json, plain
+from audit.scope import scope_sentence
 from audit.store import RENDERED, RunFolder, check_run
 from audit.words import shown_string
 
@@ -110,6 +111,8 @@ def gate(
         # On one line each: what follows a line break could be read as a command of the CI.
         told = [f"{result.status:<15}{result.id}: {' '.join(result.reason.split())}\n" for result in verdict.gates]
         summary = f"{verdict.status.upper()}. {' '.join(verdict.summary.split())}\n"
+        if verdict.status != "incomplete":
+            told.append(f"{scope_sentence(verdict)}\n")
         sys.stdout.writelines([summary, *told] if verdict.status == "incomplete" else [*told, summary])
     return exit_code(verdict.status)
 
