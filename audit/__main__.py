@@ -1,5 +1,5 @@
 """Let `python -m audit` do what `audit` does."""
 
-from audit.cli import main
+from audit.cli.main import main
 
 main()

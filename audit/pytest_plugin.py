@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from audit.errors import AuditError
-from audit.results import GateResult, Verdict
+from audit.store.results import GateResult, Verdict
 
 _OPTION = "--audit-run"
 
@@ -49,8 +49,8 @@ class AuditedRun(pytest.Collector):
             If the run cannot be read or judged.
         """
         # Here, not above: pytest loads this module at every start, and most of them name no run.
-        from audit.config import load_settings
-        from audit.rejudge import rejudge
+        from audit.run.judgement import rejudge
+        from audit.run.settings import load_settings
 
         baseline = self.config.getoption("--audit-baseline")
         try:

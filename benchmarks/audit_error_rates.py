@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from painted_word import paint_word
 
-from audit.config import Settings
-from audit.images import read_gray
+from audit.data.images import read_gray
 from audit.models.bundle import load_bundle
-from audit.run import run_audit
+from audit.run.pipeline import run_audit
+from audit.run.settings import Settings
 from audit.statistics.score_limits import wilson_limits
-from audit.store import RunFolder
+from audit.store.folder import RunFolder
 from training.chain import train_network
 from training.phantom.cohort import CLASSES, make_phantoms
 from training.recipes import load_recipe

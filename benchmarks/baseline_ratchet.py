@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.ratchet import TIGHTEN_LEVEL, Held, weigh_changes
-from audit.results import Effect
+from audit.baseline.ratchet import TIGHTEN_LEVEL, Held, weigh_changes
 from audit.statistics.clusters import PatientBootstrap, sum_by_patient
 from audit.statistics.intervals import change_intervals
+from audit.store.results import Effect
 
 N_FIGURES = 9
 N_RETRAININGS = 50

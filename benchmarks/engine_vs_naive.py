@@ -20,19 +20,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audit.conditions import Suite
-from audit.images import read_gray, read_mask
-from audit.manifests import load_cohort
+from audit.data.conditions import Suite
+from audit.data.images import read_gray, read_mask
+from audit.data.manifests import load_cohort
+from audit.data.records import Record
 from audit.models.bundle import Bundle, load_bundle, save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 from audit.perturbations import NotApplicable, Scene, make_perturbation
-from audit.predict import Stage, predict_all, set_stage
-from audit.predictions import read_predictions
+from audit.prediction.engine import Stage, predict_all, set_stage
+from audit.prediction.table import read_predictions
 from audit.randomness import generator_for
-from audit.records import Record
-from audit.store import RunFolder
-from audit.suite_files import load_suite
+from audit.store.folder import RunFolder
+from audit.suites.reader import load_suite
 from audit.text.cache import RegionCache
 from audit.text.detectors import DEFAULT_DETECTOR, TextDetector, make_detector
 from audit.text.find import find_regions

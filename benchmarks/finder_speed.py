@@ -28,7 +28,7 @@ def main() -> None:
     import easyocr
     import torch
 
-    from audit.images import read_gray
+    from audit.data.images import read_gray
     from audit.text.detectors import DEFAULT_DETECTOR, make_detector
     from audit.text.easyocr_detector import weights_folder
     from training.phantom.cohort import make_phantoms

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from audit.records import TextRegion
+from audit.data.records import TextRegion
 from audit.text.boxes import read_boxes
 from audit.text.detectors import make_detector
 from audit.text.easyocr_detector import weights_folder

@@ -24,8 +24,8 @@ import torch
 from painted_word import paint_word
 from torch.nn import functional
 
-from audit.images import read_gray
-from audit.manifests import load_cohort
+from audit.data.images import read_gray
+from audit.data.manifests import load_cohort
 from audit.models.bundle import Bundle, load_bundle, save_bundle
 
 LABEL = "covid"

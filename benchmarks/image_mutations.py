@@ -15,8 +15,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from audit.data.images import look_at
 from audit.errors import ImageError
-from audit.images import look_at
 from tests import image_encodings as made
 
 SLOW_S = 20.0

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.conditions import CLEAN, Condition, Suite
-from audit.results import Effect, PredictionTable
+from audit.data.conditions import CLEAN, Condition, Suite
 from audit.statistics.clusters import PatientBootstrap, sum_by_patient
 from audit.statistics.effects import measure_effects
 from audit.statistics.intervals import change_intervals
+from audit.store.results import Effect, PredictionTable
 
 IMAGES = (50, 150, 500)
 RESAMPLES = 1000

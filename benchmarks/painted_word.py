@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from audit.images import read_gray
-from audit.results import SCHEMA_VERSION
+from audit.data.images import read_gray
+from audit.store.results import SCHEMA_VERSION
 
 _CAPITAL_PX = 22
 """Height of a capital at scale 1."""

@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from audit.config import Settings
 from audit.perturbations import NotApplicable, Scene, changed_pixels
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.pasting import PasteLetters
-from audit.predict import read_scene, set_stage, softmax
-from audit.preparation import Preparation, prepare
+from audit.prediction.engine import read_scene, set_stage, softmax
 from audit.randomness import generator_for
 from audit.relevance.lrp import Attributor
 from audit.relevance.start import start_each
+from audit.run.preparation import Preparation, prepare
+from audit.run.settings import Settings
 from audit.text.cache import RegionCache
 from audit.text.find import find_regions
 

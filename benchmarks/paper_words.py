@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from audit.config import Settings
-from audit.images import read_gray
+from audit.data.images import read_gray
 from audit.perturbations.masking import MaskDraw, TextMask
 from audit.perturbations.places import text_boxes
-from audit.predict import softmax
-from audit.preparation import prepare
+from audit.prediction.engine import softmax
 from audit.relevance.lrp import Attributor
 from audit.relevance.regions import map_boxes, mass_inside
 from audit.relevance.start import start_each
+from audit.run.preparation import prepare
+from audit.run.settings import Settings
 from audit.text.cache import RegionCache
 from audit.text.find import find_regions
 

@@ -26,7 +26,7 @@ CLASSES = ("normal", "pneumonia", "covid")
 def audit_in_child(films: Path, model: Path, out: Path) -> float:
     """Return the peak resident memory of one audit, in MB."""
     program = (
-        "import resource, sys; from audit.cli import app\n"
+        "import resource, sys; from audit.cli.main import app\n"
         "try: app(sys.argv[1:])\n"
         "except SystemExit as end: code = end.code\n"
         "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, code)\n"

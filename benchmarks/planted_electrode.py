@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import torch
 
+from audit.data.records import TextRegion
 from audit.models.bundle import load_bundle
-from audit.records import TextRegion
 from audit.relevance.clusters import find_clusters, grid_maps
 from audit.relevance.lrp import Attributor
 from audit.relevance.regions import map_boxes

@@ -23,8 +23,8 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from zennit.composites import EpsilonPlusFlat
 
+from audit.data.records import TextRegion
 from audit.models.bundle import Bundle, load_bundle
-from audit.records import TextRegion
 from audit.relevance.lrp import SURROGATES, Attributor
 from audit.relevance.presets import DEFAULT_PRESET, PRESETS
 from audit.relevance.regions import map_boxes

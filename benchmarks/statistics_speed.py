@@ -15,9 +15,9 @@ import time
 
 import numpy as np
 
-from audit.conditions import CLEAN, Condition, Declared, Suite
-from audit.results import PredictionTable, to_json
+from audit.data.conditions import CLEAN, Condition, Declared, Suite
 from audit.statistics.effects import measure_effects
+from audit.store.results import PredictionTable, to_json
 
 CLASSES = ("covid", "normal", "pneumonia")
 NAIVE_RESAMPLES = 20

@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from audit.images import read_gray
+from audit.data.images import read_gray
+from audit.data.records import Record
 from audit.models.preprocessing import Preprocessing
-from audit.records import Record
 from training.augmentation import Augmentation, augment
 from training.loop import train
 from training.recipes import Phase, Step

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.results import Verdict, to_json
-from audit.rule_lines import RuleLine
+from audit.gates.rule_lines import RuleLine
+from audit.store.results import Verdict, to_json
 from reports.sarif import fingerprint
 
 _SEVERITIES = {"error": "critical", "warning": "major", "note": "info"}

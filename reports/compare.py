@@ -8,7 +8,7 @@ from typing import Any
 
 from audit.errors import UsageError
 from audit.files import write_atomically
-from audit.results import Effect
+from audit.store.results import Effect
 from reports.groups import sensitive_groups
 from reports.html import environment, frame
 from reports.multiples import WIDTH_PX, Cell, Multiples, labels, multiples

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.documents import read_json
 from audit.errors import ModelError
 from audit.files import write_atomically
+from audit.store.documents import read_json
 from reports.html import environment, frame
 from reports.paper import PaperNetwork, paper_network
 from reports.phases import read_phases

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audit.metrics import figure_in_words
-from audit.numbers import compact
-from audit.results import Effect
+from audit.statistics.catalogue import figure_in_words
+from audit.store.numbers import compact
+from audit.store.results import Effect
 from reports.runfolder import HEADLINES, RunView
 from reports.words import number
 

@@ -9,8 +9,8 @@ import unicodedata
 import uuid
 from typing import Any
 
-from audit.numbers import counted
-from audit.results import Effect, to_json
+from audit.store.numbers import counted
+from audit.store.results import Effect, to_json
 from reports.groups import told_effects
 from reports.headline import headline
 from reports.limits import limitations

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from audit.numbers import compact
-from audit.results import Effect
 from audit.statistics.measures import ONE_SIDED
+from audit.store.numbers import compact
+from audit.store.results import Effect
 from reports.words import estimate, number
 
 WIDTH_PX = 760

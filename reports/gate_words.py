@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from audit.numbers import bracketed, compact, signed_bracketed
-from audit.results import GateResult, Verdict
+from audit.store.numbers import bracketed, compact, signed_bracketed
+from audit.store.results import GateResult, Verdict
 
 ORDER = ("incomplete", "fail", "not comparable", "inconclusive", "not judged", "pass")
 """Statuses of gates, what matters most first."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.results import GateResult, Verdict
-from audit.rule_lines import RuleLine
-from audit.scope import scope_sentence
+from audit.gates.rule_lines import RuleLine
+from audit.gates.scope import scope_sentence
+from audit.store.results import GateResult, Verdict
 from reports.gate_words import figures, worst_first
 
 MAX_ANNOTATIONS = 10

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audit.results import Effect
-from audit.words import shown_string
+from audit.data.strings import shown_string
+from audit.store.results import Effect
 from reports.runfolder import HEADLINES, RunView
 
 JUDGED_COLUMNS = ("class", "word")

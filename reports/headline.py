@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from audit.results import Effect
+from audit.data.strings import shown_string
 from audit.statistics.verdicts import is_within
-from audit.words import shown_string
+from audit.store.results import Effect
 from reports.groups import place, sensitive_groups
 from reports.runfolder import RunView
 from reports.words import estimate, number

@@ -12,12 +12,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from audit.data.strings import MIN_PATIENTS as MIN_SHOWN
+from audit.data.strings import shown_string
 from audit.files import write_atomically
-from audit.metrics import figure_in_words
-from audit.numbers import bracketed, compact, counted
-from audit.scope import scope_sentence
-from audit.words import MIN_PATIENTS as MIN_SHOWN
-from audit.words import shown_string
+from audit.gates.scope import scope_sentence
+from audit.statistics.catalogue import figure_in_words
+from audit.store.numbers import bracketed, compact, counted
 from reports import doses, groups, relevance, summary, training, words
 from reports.cases import scored_classes
 from reports.checklist import checklist

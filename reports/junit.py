@@ -10,8 +10,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from audit.files import write_atomically
-from audit.results import GateResult, Verdict
-from audit.scope import scope_sentence
+from audit.gates.scope import scope_sentence
+from audit.store.results import GateResult, Verdict
 from reports.gate_words import result_words
 from reports.runfolder import read_run
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audit.numbers import compact, counted, number
-from audit.results import Effect
+from audit.store.numbers import compact, counted, number
+from audit.store.results import Effect
 from reports.runfolder import RunView
 
 _NOUNS = {

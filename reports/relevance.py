@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from audit.numbers import bracketed
+from audit.store.numbers import bracketed
 from reports.figures import Dots, dots, tick_values
 from reports.runfolder import HEADLINES, RunView
 from reports.words import number

@@ -12,8 +12,10 @@ from typing import Any
 
 from jinja2 import UndefinedError
 
+from audit.data.strings import normal_string
 from audit.errors import StoreError
-from audit.results import (
+from audit.store.folder import RunFolder, verify_run
+from audit.store.results import (
     ConditionUse,
     DoseTrend,
     Effect,
@@ -23,8 +25,6 @@ from audit.results import (
     use_from_json,
     verdict_from_json,
 )
-from audit.store import RunFolder, verify_run
-from audit.words import normal_string
 
 _TOP_WORDS = 8
 MOST_CASES = 150

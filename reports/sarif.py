@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from audit.results import GateResult, Verdict, to_json
-from audit.rule_lines import RuleLine
+from audit.gates.rule_lines import RuleLine
+from audit.store.results import GateResult, Verdict, to_json
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from audit.results import SCHEMA_VERSION, DoseTrend, Effect, GateResult, Status
+from audit.store.results import SCHEMA_VERSION, DoseTrend, Effect, GateResult, Status
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from unicodedata import category
 
-from audit.documents import read_json
 from audit.errors import StoreError, UsageError
 from audit.files import write_atomically
-from audit.results import SCHEMA_VERSION, to_json
+from audit.store.documents import read_json
+from audit.store.results import SCHEMA_VERSION, to_json
 from reports.groups import told_effects
 from reports.runfolder import RunView, read_run
 from reports.words import estimate, where

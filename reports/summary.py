@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from statistics import pstdev
 
-from audit.numbers import counted
-from audit.results import Effect
-from audit.scope import scope_sentence
+from audit.data.strings import shown_string
+from audit.gates.scope import scope_sentence
 from audit.statistics.power import power_sentence
-from audit.words import shown_string
+from audit.store.numbers import counted
+from audit.store.results import Effect
 from reports.groups import sensitive_groups
 from reports.headline import headline
 from reports.runfolder import RunView

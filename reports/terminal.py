@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audit.results import Effect
-from audit.scope import scope_sentence
+from audit.gates.scope import scope_sentence
+from audit.store.results import Effect
 from reports.groups import place, sensitive_groups
 from reports.headline import headline
 from reports.runfolder import RunView

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from audit.metrics import METRICS
-from audit.numbers import bracketed
-from audit.numbers import number as number
-from audit.numbers import signed as signed
-from audit.results import Effect
+from audit.statistics.catalogue import METRICS
+from audit.store.numbers import bracketed
+from audit.store.numbers import number as number
+from audit.store.numbers import signed as signed
+from audit.store.results import Effect
 from reports.groups import place
 
 MEASURES = {name: metric.words for name, metric in METRICS.items()}

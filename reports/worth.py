@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from audit.results import Effect
+from audit.data.strings import shown_string
 from audit.statistics.measures import ACCURACY_OVER_SOURCE
-from audit.words import shown_string
+from audit.store.results import Effect
 from reports.runfolder import RunView
 from reports.words import estimate, number
 

@@ -15,12 +15,12 @@ import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from audit import cli
+from audit.cli import main as cli
+from audit.data.records import Record
 from audit.models import networks
 from audit.models.bundle import save_bundle
 from audit.models.preprocessing import Preprocessing
 from audit.models.tasks import Task
-from audit.records import Record
 
 Audit = Callable[..., tuple[int, str, str]]
 

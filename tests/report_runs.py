@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from audit.config import Settings
-from audit.run import run_audit
+from audit.run.pipeline import run_audit
+from audit.run.settings import Settings
 from reports.runfolder import MOST_CASES, RunView
 
 from .golden.make_report import RUN

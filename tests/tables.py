@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.results import PredictionTable
+from audit.store.results import PredictionTable
 
 
 def in_order(table: PredictionTable, order: NDArray[np.int64]) -> PredictionTable:

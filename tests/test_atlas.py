@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import mutual_info_score
 
+from audit.data.records import Record, TextRegion
 from audit.errors import CohortError
-from audit.records import Record, TextRegion
 from audit.text.atlas import draw_atlas, explained_share, tokens_of
 from training.phantom.cohort import make_phantoms
 
@@ -60,7 +60,7 @@ def write(
 
 
 def test_counts_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit.words.MIN_PATIENTS", 3)
+    monkeypatch.setattr("audit.data.strings.MIN_PATIENTS", 3)
     marks = {f"a-{i}": "left l" for i in range(6)} | {f"b-{i}": "R" if i < 3 else "" for i in range(6)}
     records, regions = write(tmp_path, marks)
     atlas = draw_atlas(records, regions, seed=0, n_permutations=500)

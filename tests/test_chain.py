@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from audit.data.images import read_gray
 from audit.errors import CohortError, ImageError, ModelError, StoreError, UnknownNameError
-from audit.images import read_gray
 from audit.models.bundle import Bundle, load_bundle
 from audit.models.checkpoints import CHEXNET
 from training import chain, findings

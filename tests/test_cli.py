@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
-from audit.metrics import METRICS
 from audit.models.bundle import save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
+from audit.statistics.catalogue import METRICS
 from audit.statistics.measures import MEASURES
 
 from .conftest import Audit, one_paragraph
@@ -275,7 +275,7 @@ def test_the_page_of_a_comparison_is_not_that_of_a_run(audit: Audit, asked: list
 def test_a_fault_of_ours_is_not_a_failed_gate(
     audit: Audit, asked: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audit.run.measure_effects", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("audit.run.pipeline.measure_effects", lambda *_, **__: 1 / 0)
     code, _, err = audit(*asked)
     assert code == 4
     assert "ZeroDivisionError" in one_paragraph(err)
@@ -283,7 +283,7 @@ def test_a_fault_of_ours_is_not_a_failed_gate(
     def interrupt(*_: object, **__: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("audit.run.measure_effects", interrupt)
+    monkeypatch.setattr("audit.run.pipeline.measure_effects", interrupt)
     code, _, err = audit(*asked)
     assert code == 130
     assert "goes on from there" in one_paragraph(err)
@@ -304,7 +304,7 @@ def test_list_and_doctor(audit: Audit, asked: list[object]) -> None:
 
 def test_help_does_not_import_torch() -> None:
     program = (
-        "import sys; from audit.cli import app\n"
+        "import sys; from audit.cli.main import app\n"
         "try: app(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'cv2', 'pandas', 'easyocr', 'zennit'} & set(sys.modules)\n"
@@ -320,7 +320,7 @@ def test_help_does_not_import_torch() -> None:
 def test_judging_and_reporting_do_not_import_torch() -> None:
     program = (
         "import sys\n"
-        "import audit.commands.auditing, audit.commands.baselines, audit.rejudge, audit.pytest_plugin\n"
+        "import audit.commands.auditing, audit.commands.baselines, audit.run.judgement, audit.pytest_plugin\n"
         "import reports.compare, reports.html, reports.junit, reports.sarif, reports.terminal\n"
         "heavy = {'torch', 'easyocr', 'zennit', 'scipy.stats', 'statsmodels'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audit.records import Record, TextRegion
+from audit.data.records import Record, TextRegion
 from audit.relevance.clusters import GRID, MIN_IMAGES, find_clusters, grid_maps
 from audit.relevance.discovery import discover_groups
 from audit.relevance.heatmaps import write_heatmaps
-from audit.store import RunFolder
+from audit.store.folder import RunFolder
 
 from .test_relevance_regions import row
 

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audit.baseline import Baseline
-from audit.conditions import CLEAN, Condition, Suite
+from audit.baseline.changes import compare_images, incomparable, measure_images
+from audit.baseline.comparison import Baseline
+from audit.data.conditions import CLEAN, Condition, Suite
 from audit.errors import UsageError
-from audit.gate_rules import rules_from_config
-from audit.gates import judge
-from audit.predictions import FinishedRun
-from audit.results import Effect, PredictionTable
-from audit.statistics.comparison import COMPARED, compare_images, incomparable, measure_images
+from audit.gates.judging import judge
+from audit.gates.rules import rules_from_config
+from audit.prediction.table import FinishedRun
 from audit.statistics.effects import measure_effects
-from audit.store import RunFolder
+from audit.statistics.measures import COMPARED
+from audit.store.folder import RunFolder
+from audit.store.results import Effect, PredictionTable
 
 from .conftest import Audit, one_paragraph
 from .tables import in_order

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from audit.errors import UnknownNameError, UsageError
-from audit.suite_files import load_suite, suite_names
+from audit.suites.reader import load_suite, suite_names
 
 
 @pytest.mark.parametrize("name", suite_names())

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from audit.config import Settings, load_settings
 from audit.errors import UnknownNameError, UsageError
+from audit.run.settings import Settings, load_settings
 
 
 def test_defaults_without_any_file(tmp_path: Path) -> None:

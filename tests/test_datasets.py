@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from audit.data.manifests import load_cohort
+from audit.data.records import Record
 from audit.errors import AuditError, CohortError, UnknownNameError
-from audit.manifests import load_cohort
-from audit.records import Record
 from training.datasets import BUILDERS, build_manifest
 from training.datasets.covid import PAPER, summarise
 from training.datasets.published import years

@@ -7,9 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from audit.conditions import CLEAN, Condition, Dose, Suite
-from audit.results import DoseTrend, PredictionTable
+from audit.data.conditions import CLEAN, Condition, Dose, Suite
 from audit.statistics.doses import measure_trends
+from audit.store.results import DoseTrend, PredictionTable
 
 DOSES = (1.0, 2.0, 4.0)
 

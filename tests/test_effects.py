@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from audit.conditions import CLEAN, Condition, Declared, Dose, Role, Suite
+from audit.data.conditions import CLEAN, Condition, Declared, Dose, Role, Suite
 from audit.errors import AuditError, CohortError, ModelError, UnknownNameError, UsageError
-from audit.gate_rules import GateConfig, Rule
-from audit.gates import judge
-from audit.results import Effect, PredictionTable
+from audit.gates.judging import judge
+from audit.gates.rules import GateConfig, Rule
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.detector_misses import FinderRecall, read_recall
 from audit.statistics.effects import measure_effects
 from audit.statistics.verdicts import control_failures
+from audit.store.results import Effect, PredictionTable
 
 from .tables import in_order
 

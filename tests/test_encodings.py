@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from audit import encodings
-from audit.encodings import encoding_of, encoding_table
-from audit.images import look
-from audit.manifests import load_cohort
-from audit.pixels.facts import ImageFacts
-from audit.records import Record
+from audit.data import encodings
+from audit.data.encodings import encoding_of, encoding_table
+from audit.data.images import look
+from audit.data.manifests import load_cohort
+from audit.data.pixels.facts import ImageFacts
+from audit.data.records import Record
 from tests import image_encodings as made
 
 PNG = ImageFacts(

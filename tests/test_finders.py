@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from audit.data.records import TextRegion
 from audit.errors import TextError
-from audit.records import TextRegion
 from audit.text.boxes import BoxedImage, read_boxes
 from audit.text.detectors import make_detector
 from audit.text.marks import find_marks

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as SarifLog
 from rfc3986_validator import validate_rfc3986
 
-from audit.results import GateResult, Verdict
-from audit.rule_lines import RuleLine, find_rule_lines
+from audit.gates.rule_lines import RuleLine, find_rule_lines
+from audit.store.results import GateResult, Verdict
 from reports.code_quality import code_quality_document
 from reports.github import MAX_ANNOTATIONS, annotate, step_summary
 from reports.junit import AuditedRun, describe_run, junit_document

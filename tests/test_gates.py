@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from scipy.stats import norm, t
 
 from audit.errors import UnknownNameError, UsageError
-from audit.gate_correction import Claim, widen_by_holm
-from audit.gate_rules import GateConfig, Rule, config_for, config_from_document, config_to_document, rules_from_config
-from audit.gates import exit_code, judge
-from audit.results import Effect, plain
-from audit.rule_lines import RuleLine
+from audit.gates.correction import Claim, widen_by_holm
+from audit.gates.judging import exit_code, judge
+from audit.gates.rule_lines import RuleLine
+from audit.gates.rules import GateConfig, Rule, config_for, config_from_document, config_to_document, rules_from_config
 from audit.statistics.verdicts import judge_effect
-from audit.suite_files import load_suite
+from audit.store.results import Effect, plain
+from audit.suites.reader import load_suite
 from reports.github import step_summary
 from reports.junit import AuditedRun, junit_document
 from reports.sarif import sarif_document

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.errors import UnknownNameError, UsageError
-from audit.gate_rules import GateConfig, config_for, rules_from_config
-from audit.gates import judge
-from audit.results import Effect, GateResult, Verdict
-from audit.suite_files import load_suite
+from audit.gates.judging import judge
+from audit.gates.rules import GateConfig, config_for, rules_from_config
+from audit.store.results import Effect, GateResult, Verdict
+from audit.suites.reader import load_suite
 
 from .conftest import CLASSES, Audit, quick_audit
 from .test_gates import EFFECT, RAW, rule

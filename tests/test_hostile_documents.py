@@ -15,14 +15,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.config import load_settings
-from audit.documents import MAX_TOML_BYTES, parse_toml, read_json, read_toml, strict_json
+from audit.data.manifests import load_cohort
 from audit.errors import AuditError, CohortError, ModelError, StoreError, UsageError
-from audit.manifests import load_cohort
 from audit.models.bundle import load_bundle
-from audit.store import RunFolder
-from audit.suite_files import load_suite
-from audit.tables import MAX_COLUMNS, read_flat_table
+from audit.run.settings import load_settings
+from audit.store.documents import MAX_TOML_BYTES, parse_toml, read_json, read_toml, strict_json
+from audit.store.folder import RunFolder
+from audit.store.tables import MAX_COLUMNS, read_flat_table
+from audit.suites.reader import load_suite
 from audit.text import ppocr
 from audit.text.boxes import read_boxes
 from training.recipes import load_recipe
@@ -75,7 +75,7 @@ def test_json_is_bounded_wherever_it_is_read(tmp_path: Path, write_bundle: Calla
 
 
 def test_documents_larger_than_their_bound_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit.documents.MAX_JSON_BYTES", 10)
+    monkeypatch.setattr("audit.store.documents.MAX_JSON_BYTES", 10)
     (tmp_path / "a.json").write_text("[1, 2, 3]")
     assert read_json(tmp_path / "a.json") == [1, 2, 3]
     (tmp_path / "a.json").write_text("[1, 2, 3, 4]")
@@ -121,10 +121,10 @@ def test_tables_that_are_refused_by_their_footer(tmp_path: Path, monkeypatch: py
     nested = parquet(tmp_path / "nested.parquet", path=[["a"]], label=["x"])
     with pytest.raises(CohortError, match="holds lists or records"):
         load_cohort(nested)
-    monkeypatch.setattr("audit.tables.MAX_ROWS", 2)
+    monkeypatch.setattr("audit.store.tables.MAX_ROWS", 2)
     with pytest.raises(CohortError, match="3 rows"):
         load_cohort(parquet(tmp_path / "long.parquet", path=list("abc"), label=list("abc")))
-    monkeypatch.setattr("audit.tables.MAX_CSV_BYTES", 20)
+    monkeypatch.setattr("audit.store.tables.MAX_CSV_BYTES", 20)
     (tmp_path / "long.csv").write_text("path,label\n" + "a.png,covid\n" * 5)
     with pytest.raises(CohortError, match="71 bytes"):
         load_cohort(tmp_path / "long.csv")

@@ -17,12 +17,12 @@ from PIL import Image, ImageOps
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.uid import JPEG2000, DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
+from audit.data.images import look_at, pixel_hash
+from audit.data.pixels import dicom_grey, dicom_steps, jpeg, planes, raster
+from audit.data.pixels.decoders import plugin_for
+from audit.data.pixels.grey import oriented
+from audit.data.pixels.limits import RefusedError
 from audit.errors import ImageError
-from audit.images import look_at, pixel_hash
-from audit.pixels import dicom_grey, dicom_steps, jpeg, planes, raster
-from audit.pixels.decoders import plugin_for
-from audit.pixels.grey import oriented
-from audit.pixels.limits import RefusedError
 from audit.text.overlays import overlay_regions
 from tests import image_encodings as made
 from tests.image_streams import STREAMS
@@ -510,7 +510,7 @@ def test_packed_pixels_must_be_of_the_size_that_the_header_says() -> None:
 
 
 def test_deflated_and_run_length_bombs_are_refused_by_their_headers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit.pixels.dicom.MAX_BYTES", 2000)
+    monkeypatch.setattr("audit.data.pixels.dicom.MAX_BYTES", 2000)
     with pytest.raises(ImageError, match="unpacks to more than 2,000 bytes"):
         seen(made.dicom_file(GREY, syntax=DeflatedExplicitVRLittleEndian))
     dataset = made.dicom_dataset(GREY)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from audit.data.images import pixel_hash, read_gray
 from audit.errors import ImageError
-from audit.images import pixel_hash, read_gray
 
 PICTURE = (np.arange(48 * 64).reshape(48, 64) % 251).astype(np.uint8)
 
@@ -79,7 +79,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 
 def test_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit.images.MAX_PIXELS", 1000)
+    monkeypatch.setattr("audit.data.images.MAX_PIXELS", 1000)
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
     with pytest.raises(ImageError, match="at most 1,000"):
         read_gray(tmp_path / "a.png")

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from audit.commands.auditing import GateOutputs, gate, show
-from audit.config import Settings
-from audit.rejudge import rejudge
-from audit.run import run_audit
+from audit.run.judgement import rejudge
+from audit.run.pipeline import run_audit
+from audit.run.settings import Settings
 from reports.github import step_summary
 from reports.html import render_html
 from reports.junit import render_junit
@@ -97,7 +97,7 @@ def test_every_rendering_begins_with_it(run: Path, capsys: pytest.CaptureFixture
 
 
 def test_sarif_holds_the_control_alone(run: Path) -> None:
-    from audit.rule_lines import find_rule_lines
+    from audit.gates.rule_lines import find_rule_lines
 
     verdict = rejudge(run, None)
     log = json.loads(sarif_document(verdict, find_rule_lines([g.rule for g in verdict.gates], Path()), "0"))

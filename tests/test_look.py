@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
+from audit.data.images import read_gray
 from audit.errors import ImageError
-from audit.images import read_gray
 from audit.text.overlays import overlay_regions
 from tests import image_encodings as made
 from tests.conftest import Audit, one_paragraph
@@ -90,7 +90,7 @@ def test_names_of_images_neither_collide_nor_command_the_terminal(audit: Audit, 
 
 def test_looking_never_loads_torch(images: dict[str, Path]) -> None:
     program = (
-        "import sys\nfrom audit.cli import app\n"
+        "import sys\nfrom audit.cli.main import app\n"
         f"try:\n    app(['look', {str(images['a.dcm'])!r}, '--json'])\nexcept SystemExit:\n    pass\n"
         "sys.exit('torch' in sys.modules)"
     )
@@ -127,7 +127,7 @@ _PEAK = """
 import sys
 from pathlib import Path
 from audit.errors import ImageError
-from audit.images import read_gray
+from audit.data.images import read_gray
 import pydicom.pixels
 def peak():
     return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM")) // 1024

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from audit.data.manifests import load_cohort
 from audit.errors import CohortError, ImageError, UnknownNameError
-from audit.manifests import load_cohort
 
 CLASSES = ("normal", "pneumonia", "covid")
 

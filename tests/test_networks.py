@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from audit.data.images import read_gray
 from audit.errors import CohortError, ModelError, UnknownNameError
-from audit.images import read_gray
 from audit.models.bundle import load_bundle
 from training.chain import NETWORKS, train_network
 from training.recipes import Recipe, Step, load_recipe

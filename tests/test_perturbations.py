@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from audit.conditions import Condition
+from audit.data.conditions import Condition
+from audit.data.records import Record, TextRegion
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, changed_pixels, make_perturbation
 from audit.perturbations.corruption import CORRUPTIONS, Corruption
@@ -23,8 +24,7 @@ from audit.perturbations.masking import PlaceboMask, TextMask
 from audit.perturbations.pasting import PasteLetters
 from audit.perturbations.places import cover
 from audit.randomness import generator_for
-from audit.records import Record, TextRegion
-from audit.suite_files import load_suite, suite_names
+from audit.suites.reader import load_suite, suite_names
 
 EVERY_USE = [
     pytest.param(c.perturbation, dict(c.parameters), id=f"{suite}:{c.name}")

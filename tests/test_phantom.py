@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import chi2_contingency
 
+from audit.data.manifests import load_cohort
 from audit.errors import UsageError
-from audit.manifests import load_cohort
 from audit.randomness import generator_for
 from training.phantom.cohort import CLASSES, film_specs, make_phantoms
 from training.phantom.film import FilmSpec, render

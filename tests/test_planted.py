@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from audit.conditions import CLEAN, Condition, Suite
-from audit.results import PredictionTable
+from audit.data.conditions import CLEAN, Condition, Suite
 from audit.statistics.planted import check_planted
+from audit.store.results import PredictionTable
 
 CLASSES = ("normal", "pneumonia", "covid")
 EDIT = Condition(name="mask", perturbation="text-mask", role="edit", placebo="placebo", parameters={})

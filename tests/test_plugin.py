@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audit.conditions import Condition
+from audit.data.conditions import Condition
+from audit.data.records import Record
 from audit.errors import AuditError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import DonorPool
-from audit.predict import make_variant
-from audit.records import Record
+from audit.prediction.engine import make_variant
 
 CODE = '''
 from dataclasses import dataclass
@@ -143,7 +143,7 @@ def test_an_installed_plugin_is_listed_run_and_counted(
             sys.path.insert(0, {str(Path(__file__).parent)!r})
             from pathlib import Path
             import torch
-            from audit import cli
+            from audit.cli import main as cli
             from audit.models.bundle import save_bundle
             from audit.models.networks import build_network
             from audit.models.preprocessing import Preprocessing

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from audit.results import Effect
 from audit.statistics.power import detectable_beyond, power_sentence, weakest_power
+from audit.store.results import Effect
 
 EFFECT = Effect(
     condition="mask",

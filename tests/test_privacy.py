@@ -22,13 +22,13 @@ from PIL import Image, PngImagePlugin
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from audit.covering import cover_text, covered_stage, flatten_relevance
-from audit.predict import make_perturbations, read_scene, set_stage, variants
-from audit.predictions import read_finished
+from audit.data.records import Record, TextRegion
+from audit.data.strings import MIN_PATIENTS, StringPolicy, normal_string, policy_for
+from audit.prediction.covering import cover_text, covered_stage, flatten_relevance
+from audit.prediction.engine import make_perturbations, read_scene, set_stage, variants
+from audit.prediction.table import read_finished
 from audit.provenance import portable_command, portable_path, without_paths
-from audit.records import Record, TextRegion
-from audit.suite_files import load_suite
-from audit.words import MIN_PATIENTS, StringPolicy, normal_string, policy_for
+from audit.suites.reader import load_suite
 
 from .conftest import CLASSES, Audit, draw_film, marker_box
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.data.pseudonyms import PLAIN, Pseudonyms, find_pseudonyms, key_path, make_pseudonyms, shown_path
 from audit.errors import StoreError, UsageError
-from audit.pseudonyms import PLAIN, Pseudonyms, find_pseudonyms, key_path, make_pseudonyms, shown_path
 
 from .conftest import CLASSES, Audit, one_paragraph, quick_audit
 from .report_runs import finished_run

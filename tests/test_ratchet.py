@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from audit.ratchet import MARGIN, TIGHTEN_LEVEL, Held, Way, weigh_changes
-from audit.results import Effect
+from audit.baseline.ratchet import MARGIN, TIGHTEN_LEVEL, Held, Way, weigh_changes
+from audit.store.results import Effect
 
 
 def moved(estimate: float | None, low: float | None, high: float | None, *, n_patients: int = 150) -> Effect:

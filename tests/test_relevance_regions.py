@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.data.records import Record, TextRegion
 from audit.errors import StoreError
 from audit.randomness import generator_for
-from audit.records import Record, TextRegion
 from audit.relevance.agreement import measure_agreement
 from audit.relevance.heatmaps import read_heatmaps, write_heatmaps
 from audit.relevance.regions import map_boxes, mass_inside, summarise_relevance
 from audit.relevance.same_place import with_same_place
 from audit.relevance.summary import mean_over_patients, summarise_groups
-from audit.results import PredictionTable, RelevanceRow
-from audit.suite_files import load_suite
+from audit.store.results import PredictionTable, RelevanceRow
+from audit.suites.reader import load_suite
 
 
 def test_mass_share_and_enrichment_by_hand() -> None:

@@ -12,20 +12,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from audit.config import Settings
+from audit.data.images import read_gray
+from audit.data.records import TextRegion
 from audit.errors import UnknownNameError, UsageError
-from audit.images import read_gray
 from audit.models.bundle import load_bundle, save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
-from audit.records import TextRegion
 from audit.relevance.heatmaps import read_heatmaps
 from audit.relevance.lrp import Attributor
 from audit.relevance.presets import about_method
 from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import start_each
-from audit.run import run_audit
-from audit.store import verify_run
+from audit.run.pipeline import run_audit
+from audit.run.settings import Settings
+from audit.store.folder import verify_run
 from reports.html import render_html
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from audit.store import verify_run
+from audit.store.folder import verify_run
 from reports.runfolder import read_run
 
 from .golden.make_report import PAGE, RUN, rendered

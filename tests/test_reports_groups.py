@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from audit.results import Effect, EffectVerdict
+from audit.store.results import Effect, EffectVerdict
 from reports.checklist import checklist
 from reports.export import model_card
 from reports.groups import drawn, group_accuracy, judged_groups, place, sensitive_groups, undecided

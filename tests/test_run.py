@@ -23,15 +23,15 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from audit.cohorts import audited_cohort
-from audit.config import Settings
+from audit.data.images import read_gray
+from audit.data.manifests import load_cohort
 from audit.errors import AuditError, CohortError, ModelError, StoreError, TextError, UnknownNameError, UsageError
-from audit.images import read_gray
-from audit.manifests import load_cohort
 from audit.models.bundle import load_bundle
-from audit.preparation import prepare
-from audit.run import run_audit
-from audit.store import verify_run
+from audit.run.cohorts import audited_cohort
+from audit.run.pipeline import run_audit
+from audit.run.preparation import prepare
+from audit.run.settings import Settings
+from audit.store.folder import verify_run
 from reports.html import render_html
 from reports.markdown import render_markdown
 from reports.runfolder import read_run
@@ -173,14 +173,14 @@ def test_kill_and_resume_gives_the_same_bytes(
                 growth_rate=4, block_config=(2, 2), num_init_features=8, bn_size=2, num_classes=k)}}
             import audit.models.bundle as bundle
             bundle.build_network = networks.build_network
-            import audit.predict as predict
+            import audit.prediction.engine as predict
             slow = predict.predict_scene
             def slowly(*a):
                 time.sleep(0.05)
                 return slow(*a)
             predict.predict_scene = slowly
-            from audit.config import Settings
-            from audit.run import run_audit
+            from audit.run.settings import Settings
+            from audit.run.pipeline import run_audit
             run_audit(Settings(**{ {f: getattr(chosen, f) for f in chosen.__dataclass_fields__}!r}),
                       judge_gates=False, command=[], on_stage=lambda n, k: (lambda: None))
             """
@@ -482,7 +482,7 @@ def test_a_finished_run_is_judged_again_and_nothing_else(
         "find_regions", "predict_all", "measure_effects", "measure_trends", "check_planted", "probe_sources",
         "audit_relevance", "write_examples", "ask_second_opinion",
     ):  # fmt: skip
-        monkeypatch.setattr(f"audit.run.{work}", lambda *_, **__: pytest.fail("something was computed again"))
+        monkeypatch.setattr(f"audit.run.pipeline.{work}", lambda *_, **__: pytest.fail("something was computed again"))
     again, verdict = run_audit(chosen, judge_gates=True, command=["audit", "run", "--gate"], on_stage=nothing)
     assert again == run, "rules are no part of the plan"
     assert verdict.gates

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from audit.data.records import Record
 from audit.errors import ImageError
 from audit.models.preprocessing import Preprocessing
-from audit.records import Record
 from training import samples as module
 from training.augmentation import Augmentation, augment
 from training.samples import Samples, resize_all

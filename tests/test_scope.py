@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from audit.scope import find_caveats, find_scope
+from audit.gates.scope import find_caveats, find_scope
 
 from .test_power import EFFECT
 

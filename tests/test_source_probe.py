@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from audit.data.records import Record, TextRegion
 from audit.models.bundle import load_bundle
-from audit.records import Record, TextRegion
-from audit.source_probe import N_PERMUTATIONS, SourceProbe, _areas, probe_sources
+from audit.run.source_probe import N_PERMUTATIONS, SourceProbe, _areas, probe_sources
 
 LABELS = ("normal", "covid")
 

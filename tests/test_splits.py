@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.data.records import Record
 from audit.errors import CohortError
-from audit.records import Record
 from training.splits import check_disjoint, split_by_patient, split_findings
 
 CLASSES = ("normal", "pneumonia", "covid")

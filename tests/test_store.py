@@ -9,7 +9,7 @@ import pytest
 
 from audit.errors import StoreError
 from audit.files import write_atomically
-from audit.store import REGIONS_SCHEMA, RunFolder, verify_run
+from audit.store.folder import REGIONS_SCHEMA, RunFolder, verify_run
 
 
 def test_json_and_rows_come_back(tmp_path: Path) -> None:

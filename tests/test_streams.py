@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit import cli, streams
+from audit.cli import main as cli
+from audit.commands import streams
 from audit.errors import AuditError
 
 from .conftest import Audit, one_paragraph, quick_audit
@@ -271,7 +272,7 @@ def test_signals_end_a_run_that_goes_on_from_there(
 def test_what_is_ignored_stays_ignored_and_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     program = (
         "import signal, time, sys\n"
-        "from audit.interrupts import Interrupted, interruptible\n"
+        "from audit.prediction.interrupts import Interrupted, interruptible\n"
         "with interruptible():\n"
         "    print('ready', flush=True)\n"
         "    try:\n"

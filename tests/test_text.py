@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from audit.data.images import read_gray
+from audit.data.manifests import load_cohort
+from audit.data.records import TextRegion
 from audit.errors import TextError, UnknownNameError
-from audit.images import read_gray
-from audit.manifests import load_cohort
-from audit.records import TextRegion
 from audit.text.annotated import load_annotated
 from audit.text.cache import RegionCache
 from audit.text.detectors import DEFAULT_DETECTOR, DETECTORS, make_detector

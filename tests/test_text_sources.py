@@ -16,18 +16,18 @@ from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from audit.config import Settings
+from audit.data.images import read_gray
+from audit.data.manifests import load_cohort
+from audit.data.records import Record, TextRegion
+from audit.data.strings import StringPolicy
 from audit.errors import ImageError, TextError
-from audit.images import read_gray
-from audit.manifests import load_cohort
-from audit.records import Record, TextRegion
-from audit.run import run_audit
+from audit.run.pipeline import run_audit
+from audit.run.settings import Settings
 from audit.text.cache import RegionCache
 from audit.text.detectors import make_detector
 from audit.text.find import find_in, find_regions
 from audit.text.overlays import overlay_regions
 from audit.text.second_opinion import ask_second_opinion
-from audit.words import StringPolicy
 from tests.conftest import Audit, one_paragraph
 
 
@@ -171,7 +171,7 @@ def test_a_failing_engine_is_an_error_or_a_counted_skip(
     assert set(found.regions) == {r.id for r in records} - {records[5].id}
 
     region = TextRegion(x0=4, y0=4, x1=18, y1=12)
-    monkeypatch.setattr("audit.preparation.make_detector", lambda *_: Fixed(region, fails_on=5))
+    monkeypatch.setattr("audit.run.preparation.make_detector", lambda *_: Fixed(region, fails_on=5))
     settings = Settings(model=str(write_bundle()), data=str(manifest), runs=str(tmp_path / "runs"), suite="quick",
                         cache=str(tmp_path / "cache"), resamples=200, relevance_images=0, on_bad_image="skip",
                         judge_images=0)  # fmt: skip
@@ -180,12 +180,12 @@ def test_a_failing_engine_is_an_error_or_a_counted_skip(
     assert document["skipped"] == {"text finder failed": 1}
     clean = next(e for e in json.loads((path / "effects.json").read_text())["effects"] if e["condition"] == "clean")
     assert clean["n_images"] == 11
-    monkeypatch.setattr("audit.preparation.make_detector", lambda *_: Fixed(region, fails_on=2))
+    monkeypatch.setattr("audit.run.preparation.make_detector", lambda *_: Fixed(region, fails_on=2))
     cache = settings.cache
     (path / "run.json").unlink()
     with pytest.raises(TextError, match="cannot be resumed"):
         run_audit(replace(settings, cache=cache + "2"), judge_gates=False, command=[], on_stage=lambda *_: lambda: None)
-    monkeypatch.setattr("audit.preparation.make_detector", lambda *_: Failing())
+    monkeypatch.setattr("audit.run.preparation.make_detector", lambda *_: Failing())
     with pytest.raises(TextError, match="failed on every image"):
         run_audit(settings, judge_gates=False, command=[], on_stage=lambda *_: lambda: None)
 
@@ -255,7 +255,7 @@ def test_lung_masks_of_another_size_count_as_missing(write_cohort: Callable[...,
     note = next(n for n in cohort.notes if "lung masks" in n)
     assert "2 lung masks cannot be used" in note
     assert [r.name in note for r in cohort.records] == [False, True, True, False, False, False]
-    from audit.images import read_mask
+    from audit.data.images import read_mask
 
     assert cohort.records[0].lung_mask is not None
     assert read_mask(cohort.records[0].lung_mask, (96, 96)).sum() == 900

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.conditions import Dose
+from audit.data.conditions import Dose
+from audit.data.groups import age_band
+from audit.data.strings import MAX_WORDS, common_words, normal_string, shown_string
 from audit.errors import UnknownNameError, UsageError
-from audit.gate_groups import normal_group
-from audit.gate_rules import GateConfig, config_for, rules_from_config
-from audit.gates import judge
-from audit.predictions import read_finished
-from audit.results import Effect, PredictionTable
+from audit.gates.groups import normal_group
+from audit.gates.judging import judge
+from audit.gates.rules import GateConfig, config_for, rules_from_config
+from audit.prediction.table import read_finished
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.effects import measure_effects
-from audit.subgroups import age_band
-from audit.suite_files import load_suite
-from audit.words import MAX_WORDS, common_words, normal_string, shown_string
+from audit.store.results import Effect, PredictionTable
+from audit.suites.reader import load_suite
 
 from .conftest import Audit, quick_audit
 from .test_effects import CLASSES, SUITE, measure, pick, probabilities, table

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from audit import workers
 from audit.errors import AuditError
+from audit.prediction import processes as workers
 
 from .conftest import Audit, one_paragraph, quick_audit
 

@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import torch
 
+from audit.data.manifests import load_cohort
+from audit.data.records import Cohort, Record
 from audit.errors import CohortError, ModelError, StoreError, UnknownNameError
 from audit.files import write_atomically
-from audit.manifests import load_cohort
 from audit.models.bundle import Bundle, load_bundle, save_bundle
 from audit.provenance import git_commit
-from audit.records import Cohort, Record
-from audit.results import plain
+from audit.store.results import plain
 from training.curves import Curves, curves_csv
 from training.findings import train_findings
 from training.leaks import check_unseen

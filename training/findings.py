@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from audit.data.records import Cohort, Record
 from audit.errors import CohortError, ModelError
 from audit.models.bundle import load_bundle, save_bundle
-from audit.records import Cohort, Record
-from audit.results import plain
+from audit.store.results import plain
 from training.leaks import check_unseen
 from training.networks import FINDINGS
 from training.progress import Reporter

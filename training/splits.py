@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
+from audit.data.records import Record
 from audit.errors import CohortError
 from audit.randomness import generator_for
-from audit.records import Record
 
 SPLITS = ("train", "validation", "test")
 _ATTEMPTS = 50

@@ -18,10 +18,10 @@ import torchvision
 from numpy.typing import NDArray
 from torch import nn
 
+from audit.data.records import Record
 from audit.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from audit.randomness import generator_for
-from audit.records import Record
-from audit.results import to_json
+from audit.store.results import to_json
 from training.curves import Curves, EpochRow, tensorboard
 from training.loop import Loss, train
 from training.prediction import predict

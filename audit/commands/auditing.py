@@ -15,21 +15,21 @@ from rich.console import Console
 
 from audit.commands.keys import announce_key
 from audit.commands.progress import Stages
-from audit.config import Settings
+from audit.data.strings import shown_string
 from audit.errors import AuditError, StoreError, UsageError
 from audit.files import write_atomically
-from audit.metrics import figure_in_words
-from audit.numbers import counted, signed_bracketed
+from audit.gates.scope import scope_sentence
 from audit.provenance import tool_version
-from audit.results import Effect, Verdict, effect_from_json, plain
-from audit.scope import scope_sentence
-from audit.store import RENDERED, RunFolder, check_run
-from audit.words import shown_string
+from audit.run.settings import Settings
+from audit.statistics.catalogue import figure_in_words
+from audit.store.folder import RENDERED, RunFolder, check_run
+from audit.store.numbers import counted, signed_bracketed
+from audit.store.results import Effect, Verdict, effect_from_json, plain
 
 
 def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]) -> int:
     """Audit, write the report, print the summary; return the exit code."""
-    from audit.run import run_audit
+    from audit.run.pipeline import run_audit
 
     announce_key(settings)
     with Stages(quiet=as_json) as on_stage:
@@ -61,7 +61,7 @@ def render(path: Path) -> Path:
 
 def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
     """Print a finished run for people or machines; return the exit code."""
-    from audit.gates import exit_code
+    from audit.gates.judging import exit_code
     from reports.runfolder import read_run
     from reports.terminal import render_terminal
 
@@ -94,8 +94,8 @@ def gate(
     path: Path, table: Mapping[str, Any] | None, outputs: GateOutputs, *, baseline: Path | None, as_json: bool
 ) -> int:
     """Judge a finished run by the gates of `audit.toml`, or by those that it was last judged by."""
-    from audit.gates import exit_code
-    from audit.rejudge import rejudge
+    from audit.gates.judging import exit_code
+    from audit.run.judgement import rejudge
 
     for name in (outputs.junit, outputs.sarif, outputs.code_quality):
         if name is not None and name.name not in RENDERED and name.resolve().is_relative_to(path.resolve()):
@@ -118,7 +118,7 @@ def gate(
 
 
 def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
-    from audit.rule_lines import RuleLine, find_rule_lines, path_in_repository
+    from audit.gates.rule_lines import RuleLine, find_rule_lines, path_in_repository
     from reports.code_quality import code_quality_document
     from reports.github import annotate, step_summary
     from reports.junit import describe_run, junit_document
@@ -155,10 +155,10 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
 
     The exit code is 5 where any of them cannot be compared.
     """
-    from audit.baseline import Baseline
-    from audit.gates import EXIT_CODES
-    from audit.predictions import read_finished
-    from audit.statistics.comparison import COMPARED
+    from audit.baseline.comparison import Baseline
+    from audit.gates.judging import EXIT_CODES
+    from audit.prediction.table import read_finished
+    from audit.statistics.measures import COMPARED
     from reports.markdown import SPECIAL
 
     baseline = Baseline(read_finished(path), other)

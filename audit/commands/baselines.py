@@ -6,13 +6,13 @@ import json
 import sys
 from pathlib import Path
 
-from audit.accept import accept_run, prune_baseline
-from audit.baseline_file import BASELINE_NAME, Accepted, images_path, read_baseline
-from audit.config import load_settings
-from audit.gate_rules import GateConfig, rules_from_config
-from audit.numbers import bracketed, counted
-from audit.results import Effect, plain
-from audit.words import shown_string
+from audit.baseline.acceptance import accept_run, prune_baseline
+from audit.baseline.file import BASELINE_NAME, Accepted, images_path, read_baseline
+from audit.data.strings import shown_string
+from audit.gates.rules import GateConfig, rules_from_config
+from audit.run.settings import load_settings
+from audit.store.numbers import bracketed, counted
+from audit.store.results import Effect, plain
 
 
 def accept(run: Path, file: Path | None, *, allow_worse: bool, reason: str) -> int:

@@ -7,15 +7,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from audit.cohorts import known_manifest
-from audit.config import Settings
+from audit.data.manifests import read_records
+from audit.data.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms, name_records
+from audit.data.records import Record
+from audit.data.strings import shown_string
 from audit.errors import CohortError, StoreError, UsageError
-from audit.manifests import read_records
-from audit.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms, name_records
-from audit.records import Record
-from audit.results import to_json
-from audit.store import RunFolder, check_run
-from audit.words import shown_string
+from audit.run.cohorts import known_manifest
+from audit.run.settings import Settings
+from audit.store.folder import RunFolder, check_run
+from audit.store.results import to_json
 
 _RECORDS = "records.parquet"
 _MIN_DIGITS = 4

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audit.numbers import counted
+from audit.store.numbers import counted
 from training.datasets import build_manifest
 from training.datasets.covid import PAPER, ClassSummary, summarise
 

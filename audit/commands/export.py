@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from audit.commands.streams import lost_output
 from audit.errors import StoreError, UsageError
 from audit.files import write_atomically
-from audit.numbers import counted
-from audit.streams import lost_output
+from audit.store.numbers import counted
 
 FORMS = ("mlflow", "model-card", "cyclonedx")
 _LOGGED = ("report.html", "summary.md", "verdict.json", "effects.json", "plan.json", "run.json")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from audit.config import Settings
-from audit.pseudonyms import KEY_VARIABLE, find_pseudonyms, key_path, make_pseudonyms, shown_path
+from audit.data.pseudonyms import KEY_VARIABLE, find_pseudonyms, key_path, make_pseudonyms, shown_path
+from audit.run.settings import Settings
 
 
 def announce_key(settings: Settings) -> None:

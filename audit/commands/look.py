@@ -13,12 +13,12 @@ from typing import Any
 
 from PIL import Image
 
-from audit import images as reader
+from audit.data import images as reader
+from audit.data.images import GreyImage, ImageFacts
+from audit.data.pixels.limits import named
 from audit.errors import ImageError
 from audit.files import write_atomically
-from audit.images import GreyImage, ImageFacts
-from audit.pixels.limits import named
-from audit.results import plain
+from audit.store.results import plain
 
 _REFUSED = 4
 _LONGEST_NAME = 80

@@ -25,7 +25,7 @@ def _perturbations() -> list[str]:
 
 
 def _suites() -> list[str]:
-    from audit.suite_files import suite_names
+    from audit.suites.reader import suite_names
 
     return suite_names()
 
@@ -43,7 +43,7 @@ def _recipes() -> list[str]:
 
 
 def _metrics() -> list[str]:
-    from audit.metrics import METRICS
+    from audit.statistics.catalogue import METRICS
 
     return [f"{name:<32}{m.better:<8}{m.words} ({m.unit})" for name, m in METRICS.items()]
 
@@ -109,7 +109,7 @@ def doctor() -> int:
 
 def _decoder_lines() -> list[tuple[bool, str]]:
     """Name the decoders of packed DICOM; one that is missing is no fault, for most cohorts need none."""
-    from audit.pixels.decoders import installed
+    from audit.data.pixels.decoders import installed
 
     there, missing = installed()
     by_plugin: dict[str, list[str]] = {}

@@ -12,12 +12,12 @@ from rich.text import Text
 
 from audit.commands.keys import announce_key
 from audit.commands.progress import Stages
-from audit.config import Settings
+from audit.data.records import Record
 from audit.files import write_atomically
-from audit.numbers import counted
-from audit.preparation import Preparation, prepare
-from audit.records import Record
-from audit.results import plain, to_json
+from audit.run.preparation import Preparation, prepare
+from audit.run.settings import Settings
+from audit.store.numbers import counted
+from audit.store.results import plain, to_json
 
 # Films on a contact sheet: one of each class, as far as they have text.
 _SHEET_LOOKED_AT = 12
@@ -25,7 +25,7 @@ _SHEET_LOOKED_AT = 12
 
 def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     """Print conditions, forward passes and minutes; draw a contact sheet if asked."""
-    from audit.forecast import forecast
+    from audit.run.forecast import forecast
 
     announce_key(settings)
     with Stages(quiet=as_json) as stages:
@@ -89,12 +89,12 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
 
 
 def _sheet(prepared: Preparation, settings: Settings) -> bytes:
-    from audit.contact_sheet import draw_sheet
-    from audit.covering import covered_stage
-    from audit.predict import set_stage
+    from audit.data.strings import policy_for
+    from audit.prediction.covering import covered_stage
+    from audit.prediction.engine import set_stage
+    from audit.run.contact_sheet import draw_sheet
     from audit.text.cache import RegionCache
     from audit.text.find import find_regions
-    from audit.words import policy_for
 
     candidates: dict[str, list[Record]] = {}
     for record in prepared.cohort.records:

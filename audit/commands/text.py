@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.commands.progress import Stages
+from audit.data.manifests import load_cohort
 from audit.errors import StoreError
 from audit.files import write_atomically
-from audit.manifests import load_cohort
-from audit.numbers import counted
-from audit.results import plain, to_json
+from audit.store.numbers import counted
+from audit.store.results import plain, to_json
 from audit.text.boxes import read_boxes
 from audit.text.cache import RegionCache
 from audit.text.detectors import make_detector

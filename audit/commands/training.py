@@ -11,10 +11,10 @@ from typing import Literal
 from audit.commands import auditing
 from audit.commands.keys import announce_key
 from audit.commands.progress import Stages
-from audit.config import Settings
 from audit.errors import UsageError
 from audit.models.bundle import find_bundle
-from audit.numbers import number
+from audit.run.settings import Settings
+from audit.store.numbers import number
 from reports.curves import render_curves
 from reports.phases import read_phases
 from training.chain import Progress, train_network
@@ -112,7 +112,7 @@ def demo(out: Path, *, association: float, seed: int, command: Sequence[str]) ->
             seed=seed,
             on_progress=_listener(on_stage),
         )
-        from audit.run import run_audit
+        from audit.run.pipeline import run_audit
 
         settings = Settings(
             model=str(folder),

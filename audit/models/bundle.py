@@ -14,7 +14,6 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from audit.documents import read_json
 from audit.errors import ModelError, UnknownNameError
 from audit.files import write_atomically
 from audit.models.canary import check_canary, make_canary
@@ -23,7 +22,8 @@ from audit.models.networks import build_network, last_layer
 from audit.models.preprocessing import Preprocessing
 from audit.models.tasks import Task, read_task
 from audit.models.tensors import read_tensors
-from audit.results import SCHEMA_VERSION, to_json
+from audit.store.documents import read_json
+from audit.store.results import SCHEMA_VERSION, to_json
 
 MAX_CLASSES = 4096
 """Outputs of a network."""

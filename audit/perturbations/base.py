@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.conditions import CONTENTS
+from audit.data.conditions import CONTENTS
+from audit.data.records import Record, TextRegion
 from audit.errors import AuditError, UnknownNameError, UsageError
 from audit.perturbations.donors import DonorPool
-from audit.records import Record, TextRegion
 from audit.registry import Registry
 
 
@@ -51,7 +51,7 @@ class Perturbation(Protocol):
     needs: tuple[str, ...]
     """What a cohort must have for it to apply to any image, of `NEEDS`; usually nothing."""
     removes: tuple[str, ...]
-    """What it takes away, of `audit.conditions.CONTENTS`. Of an edit that removes text, effects are told by word, and corrected
+    """What it takes away, of `audit.data.conditions.CONTENTS`. Of an edit that removes text, effects are told by word, and corrected
     by the finder's recall."""
     adds: tuple[str, ...]
     """What it brings in from other images, of the same."""

@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.images import read_gray
-from audit.records import Record, TextRegion
+from audit.data.images import read_gray
+from audit.data.records import Record, TextRegion
 
 # Decoding is cheap beside prediction; a few images kept are enough for the draws that come together.
 _KEPT_IMAGES = 16

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.images import jpeg_table
 from audit.errors import UnknownNameError, UsageError
-from audit.images import jpeg_table
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.looks import FACTORS, Look, measure_look
 

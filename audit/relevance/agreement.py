@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from audit.conditions import Suite
+from audit.data.conditions import Suite
 from audit.relevance.start import WINNER, parse_start
 from audit.relevance.summary import Estimate
-from audit.results import PredictionTable, RelevanceRow
+from audit.store.results import PredictionTable, RelevanceRow
 
 MIN_IMAGES = 10
 RESAMPLES = 2_000

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.covering import Covered, cover_text
+from audit.data.images import read_gray
+from audit.data.records import Record
 from audit.files import write_atomically
-from audit.images import read_gray
-from audit.pictures import film_jpeg, relevance_png, shown_size
-from audit.records import Record
+from audit.prediction.covering import Covered, cover_text
 from audit.relevance.clusters import Cluster, find_clusters, grid_maps
 from audit.relevance.heatmaps import read_heatmaps
-from audit.results import RelevanceRow
-from audit.store import RunFolder
+from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
+from audit.store.folder import RunFolder
+from audit.store.results import RelevanceRow
 
 N_EXEMPLARS = 3
 EXEMPLAR_PX = 256

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audit.covering import Covered, flatten_relevance
-from audit.images import read_gray
+from audit.data.images import read_gray
+from audit.data.records import Record, TextRegion
 from audit.models.bundle import Bundle
 from audit.perturbations.masking import MaskDraw, TextMask
 from audit.perturbations.places import text_boxes
+from audit.prediction.covering import Covered, flatten_relevance
 from audit.randomness import generator_for
-from audit.records import Record, TextRegion
 from audit.relevance.heatmaps import write_heatmaps
 from audit.relevance.lrp import Attributor, Relevance
 from audit.relevance.regions import map_boxes, mass_inside, summarise_relevance
 from audit.relevance.same_place import with_same_place
 from audit.relevance.start import WINNER, start_each, start_relevance, start_signs
-from audit.results import RelevanceRow, plain
-from audit.store import RELEVANCE_SCHEMA, RunFolder
+from audit.store.folder import RELEVANCE_SCHEMA, RunFolder
+from audit.store.results import RelevanceRow, plain
 
 # The unit of resume, and the batch: four maps at once cost no more memory than a dozen predictions.
 SHARD_RECORDS = 4

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.records import TextRegion
+from audit.data.records import TextRegion
 
 Box = tuple[int, int, int, int]
 _TRIES = 20

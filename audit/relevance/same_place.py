@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from audit.relevance.heatmaps import read_heatmaps
 from audit.relevance.regions import exceedance
-from audit.results import RelevanceRow
+from audit.store.results import RelevanceRow
 
 MAX_NULL_MAPS = 100
 """Maps that are held in memory; from so many on, more would not change the third digit of p."""

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from audit.conditions import Suite
-from audit.covering import Covered
+from audit.data.conditions import Suite
+from audit.data.images import read_gray
+from audit.data.records import Record, TextRegion
 from audit.errors import RelevanceError, UnknownNameError
-from audit.images import read_gray
 from audit.models.bundle import Bundle
+from audit.prediction.covering import Covered
 from audit.randomness import generator_for
-from audit.records import Record, TextRegion
 from audit.relevance.agreement import measure_agreement
 from audit.relevance.discovery import discover_groups
 from audit.relevance.lrp import LOGIT_TOLERANCE, SURROGATES
@@ -21,8 +21,8 @@ from audit.relevance.presets import PRESETS, about_method
 from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import WINNER, parse_start
 from audit.relevance.summary import summarise_groups
-from audit.results import PredictionTable, RelevanceRow
-from audit.store import RunFolder
+from audit.store.folder import RunFolder
+from audit.store.results import PredictionTable, RelevanceRow
 
 N_SHUFFLED_IMAGES = 4
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from audit.records import Record, TextRegion
-from audit.results import RelevanceRow
-from audit.words import normal_string
+from audit.data.records import Record, TextRegion
+from audit.data.strings import normal_string
+from audit.store.results import RelevanceRow
 
 MIN_WORD_IMAGES = 3
 MAX_WORDS = 12

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import AuditError, CohortError, ModelError
-from audit.results import PredictionTable
 from audit.statistics.measures import ImageChanges, Outputs, image_changes, read_outputs
+from audit.store.results import PredictionTable
 
 MIN_GROUP_PATIENTS = 10
 """Groups of fewer patients get no effect of their own."""

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from audit.conditions import Condition, Suite
-from audit.numbers import counted
-from audit.results import DoseTrend, PredictionTable
+from audit.data.conditions import Condition, Suite
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
 from audit.statistics.clusters import GAUSSIAN_FROM
+from audit.store.numbers import counted
+from audit.store.results import DoseTrend, PredictionTable
 
 _STREAM = 0xD05E
 _CHUNK = 500

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.conditions import Suite
-from audit.results import Effect, PredictionTable
+from audit.data.conditions import Suite
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
 from audit.statistics.blindness import find_blindness
 from audit.statistics.clusters import GAUSSIAN_FROM, PatientBootstrap, PatientSums
@@ -34,6 +33,7 @@ from audit.statistics.measures import CONTROL_MEASURE, DEFAULT_TOLERANCES
 from audit.statistics.multiplicity import adjust_family, benjamini_hochberg
 from audit.statistics.power import detectable_beyond
 from audit.statistics.verdicts import control_failures, judge_effect
+from audit.store.results import Effect, PredictionTable
 
 _NOT_APPLIED = "no estimate: not applied to any image"
 _STREAM = 0xB007
@@ -105,7 +105,7 @@ def measure_effects(
     not matter, minus the same under the placebo, which keeps as much from elsewhere.
     """
     limits = {**DEFAULT_TOLERANCES, **(tolerances or {})}
-    # What a user may set is checked by `audit.config`, before anything is computed.
+    # What a user may set is checked by `audit.run.settings`, before anything is computed.
     assert seed >= 0
     assert resamples >= 100
     assert 0.5 <= level < 1

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.conditions import Condition
+from audit.data.conditions import Condition
 from audit.statistics.alignment import MIN_GROUP_PATIENTS, AlignedImages, AppliedChanges
 from audit.statistics.clusters import PatientSums, Scale
 from audit.statistics.detector_misses import FinderRecall, corrected_effect

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr, stdtrit
 
-from audit.numbers import number
-from audit.results import IntervalKind
 from audit.statistics.carriers import carriers, design_effect, movers
 from audit.statistics.clusters import BOUNDED, GAUSSIAN_FROM, PatientBootstrap, PatientSums
 from audit.statistics.power import detectable_difference, detectable_shift
 from audit.statistics.score_limits import tango_limits, wilson_limits
 from audit.statistics.skewness import skewness_of, with_skewness, without_skewness
+from audit.store.numbers import number
+from audit.store.results import IntervalKind
 
 FEW_CARRIERS = 20.0
 """Below this many patients behind the change the bootstrap is not trusted: from 10, skewed shifts were covered 88 %."""

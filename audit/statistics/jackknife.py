@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, stdtr, stdtrit
 
-from audit.numbers import number
 from audit.statistics.intervals import FEW_CARRIERS, Interval
 from audit.statistics.power import detectable_shift
 from audit.statistics.skewness import skewness_of, with_skewness, without_skewness
+from audit.store.numbers import number
 
 
 @dataclass(frozen=True, kw_only=True)

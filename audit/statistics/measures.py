@@ -31,6 +31,18 @@ MEASURES = (
     CONTROL_MEASURE,
 )
 """Every measure that an effect can carry."""
+COMPARED = (
+    "shortcut_sensitivity",
+    "sufficiency",
+    "accuracy",
+    "margin",
+    "flip_rate",
+    "harm",
+    "total_variation",
+    "nll",
+    "brier",
+)
+"""Measures that have a number for each image, and so a paired difference between two runs."""
 DECLARED, EXPLORATORY = "westfall-young", "benjamini-hochberg"
 """How the p values of each family are adjusted, as a plan names it."""
 DRAWS = 20_000

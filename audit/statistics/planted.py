@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.conditions import Condition, Suite
+from audit.data.conditions import Condition, Suite
 from audit.randomness import generator_for
-from audit.results import EffectVerdict, PredictionTable
 from audit.statistics.effects import measure_effects
 from audit.statistics.measures import DEFAULT_TOLERANCES
+from audit.store.results import EffectVerdict, PredictionTable
 
 PLANTED_TOLERANCES = 3.0
 """How many times the tolerance the planted effect is, on average over patients."""

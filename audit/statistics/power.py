@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.numbers import number
-from audit.results import Effect
 from audit.statistics.measures import HEADLINES
+from audit.store.numbers import number
+from audit.store.results import Effect
 
 POWER_QUANTILE = 0.8416212335729143
 """80 % quantile of the standard normal."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from audit.results import Effect, EffectVerdict
 from audit.statistics.measures import CONTROL_MEASURE, FALLS, ONE_SIDED
 from audit.statistics.power import patients_to_decide
+from audit.store.results import Effect, EffectVerdict
 
 Limits = tuple[float, float]
 """Lower and upper end of an interval."""

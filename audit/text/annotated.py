@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.images import pixel_hash, read_gray
+from audit.data.records import TextRegion
 from audit.errors import TextError
-from audit.images import pixel_hash, read_gray
-from audit.records import TextRegion
 from audit.text.boxes import read_boxes
 
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.cluster import AgglomerativeClustering
 
+from audit.data.images import read_gray
+from audit.data.records import Record, TextRegion
+from audit.data.strings import MIN_PATIENTS, StringPolicy, policy_for
 from audit.errors import CohortError
-from audit.images import read_gray
 from audit.randomness import generator_for
-from audit.records import Record, TextRegion
 from audit.text.merging import area_px
-from audit.words import MIN_PATIENTS, StringPolicy, policy_for
 
 GLYPH_PX = 24
 # Mean cosine distance between two clusters' glyphs up to which they are one marker.

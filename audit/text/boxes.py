@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.documents import read_json
+from audit.data.records import TextRegion
 from audit.errors import TextError
-from audit.records import TextRegion
+from audit.store.documents import read_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.documents import read_json
+from audit.data.images import pixel_hash
+from audit.data.records import TextRegion
 from audit.files import write_atomically
-from audit.images import pixel_hash
-from audit.records import TextRegion
-from audit.results import to_json
+from audit.store.documents import read_json
+from audit.store.results import to_json
 from audit.text.detectors import TextDetector
 
 # Raised whenever what an entry means changes; older entries are then never read.

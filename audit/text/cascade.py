@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.records import TextRegion
+from audit.data.records import TextRegion
 from audit.text.marks import find_marks, shape_config
 from audit.text.merging import covered_share, merge_regions
 from audit.text.ppocr import PpOcr

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.records import TextRegion
 from audit.errors import TextError, UnknownNameError
-from audit.records import TextRegion
 
 
 class TextDetector(Protocol):

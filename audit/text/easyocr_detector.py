@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audit.data.records import TextRegion
 from audit.errors import TextError
-from audit.records import TextRegion
 
 # The thresholds as shipped (0.7, 0.4) miss about half of the markers on radiographs; these find more at equal precision.
 TEXT_THRESHOLD = 0.4

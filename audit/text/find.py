@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from audit.data.images import read_gray
+from audit.data.records import Record, TextRegion
 from audit.errors import TextError
-from audit.images import read_gray
-from audit.records import Record, TextRegion
 from audit.text.cache import RegionCache
 from audit.text.overlays import overlay_regions
 

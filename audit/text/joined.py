@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.records import TextRegion
+from audit.data.records import TextRegion
 from audit.text.annotated import AnnotatedDetector
 from audit.text.detectors import TextDetector
 from audit.text.merging import merge_regions

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.records import TextRegion
+from audit.data.records import TextRegion
 from audit.text.merging import merge_regions
 
 LONG_SIDE_PX = 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from audit.records import TextRegion
+from audit.data.records import TextRegion
 
 # Two boxes are of the same text from this intersection over union on, or if this share of the smaller lies in the larger.
 _SAME_IOU = 0.1

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.pixels.dicom import is_dicom, open_dataset, stored_values
+from audit.data.pixels.limits import MAX_PIXELS, image_errors, named, read_image_bytes
+from audit.data.pixels.planes import WITHIN_PIXELS, Plane, overlay_planes, places
+from audit.data.records import TextRegion
 from audit.errors import ImageError
-from audit.pixels.dicom import is_dicom, open_dataset, stored_values
-from audit.pixels.limits import MAX_PIXELS, image_errors, named, read_image_bytes
-from audit.pixels.planes import WITHIN_PIXELS, Plane, overlay_planes, places
-from audit.records import TextRegion
 
 NAME = "dicom-overlay"
 # Letters closer than this share of the long side are one string.

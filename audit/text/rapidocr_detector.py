@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.records import TextRegion
+from audit.data.records import TextRegion
 from audit.text.merging import area_px, merge_regions
 from audit.text.ppocr import PpOcr
 from audit.text.reading import best_reading, read_region

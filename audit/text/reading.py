@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.records import TextRegion
+from audit.data.records import TextRegion
 from audit.text.ppocr import PpOcr
 
 # The reader knows 18,000 letters, and takes any blot for some of them; markers and overlays are of these.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from statsmodels.stats.proportion import proportion_confint
 
-from audit.images import read_gray
-from audit.records import TextRegion
+from audit.data.images import read_gray
+from audit.data.records import TextRegion
 from audit.text.boxes import BoxedImage
 from audit.text.detectors import TextDetector
 from audit.text.merging import area_px, intersection_px

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from audit.data.records import Record, TextRegion
+from audit.data.strings import StringPolicy
 from audit.errors import TextError
 from audit.randomness import generator_for
-from audit.records import Record, TextRegion
 from audit.text.cache import RegionCache
 from audit.text.find import find_in
 from audit.text.merging import covered_share
-from audit.words import StringPolicy
 
 COVERED_SHARE = 0.7
 """Share of a region inside the finder's from which on it counts as covered."""

@@ -80,11 +80,11 @@ def rendered() -> str:
 
 def audited(folder: Path) -> Path:
     """Audit 36 drawn films with an untrained network, enough for groups by class and word; return the run folder."""
-    from audit.config import Settings
     from audit.models.bundle import save_bundle
     from audit.models.networks import build_network
     from audit.models.preprocessing import Preprocessing
-    from audit.run import run_audit
+    from audit.run.pipeline import run_audit
+    from audit.run.settings import Settings
     from tests.conftest import CLASSES, draw_film, marker_box
 
     folder = folder / "36 films"  # the cohort's name is its folder's
@@ -131,7 +131,7 @@ def _story() -> dict[str, object]:
 
 def keep(made: Path) -> None:
     """Keep of a run what reports read, without what is of one machine."""
-    from audit.store import RunFolder
+    from audit.store.folder import RunFolder
 
     shutil.rmtree(made / "relevance", ignore_errors=True)
     cases = json.loads((made / "examples" / "examples.json").read_text())

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from audit.data.records import Record
 from audit.errors import CohortError, UnknownNameError
 from audit.files import write_atomically
-from audit.records import Record
 from training.datasets.chestxray14 import chestxray14
 from training.datasets.chexpert import chexpert
 from training.datasets.cohen import cohen

@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from audit.data.records import Record
 from audit.errors import CohortError
 from audit.randomness import generator_for
-from audit.records import Record
 from training.datasets.published import Selection, find_folder, read_table, sex, years
 
 SOURCE = "CheXpert"

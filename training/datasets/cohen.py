@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlparse
 
+from audit.data.records import Record
 from audit.errors import CohortError
-from audit.records import Record
 from training.datasets.published import Selection, find_folder, read_table, sex, years
 
 SOURCE = "covid-chestxray-dataset"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audit.records import Record
+from audit.data.records import Record
 from training.datasets.chexpert import chexpert
 from training.datasets.cohen import cohen
 from training.datasets.published import Selection

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from audit.data.records import Record
 from audit.errors import CohortError
-from audit.records import Record
-from audit.tables import check_size
+from audit.store.tables import check_size
 
 _AGE = re.compile(r"^\s*(\d{1,3})(?:\.0+)?\s*(y|m|w|d)?", re.IGNORECASE)
 _YEARS = {"y": 1.0, "m": 1 / 12, "w": 7 / 365.25, "d": 1 / 365.25}

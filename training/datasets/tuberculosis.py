@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from audit.data.records import Record
 from audit.errors import CohortError
-from audit.records import Record
 from training.datasets.published import Selection, find_folder
 
 ADULT_YEARS = 18

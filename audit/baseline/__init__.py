@@ -1,0 +1,1 @@
+"""A pinned state that later runs are compared with."""

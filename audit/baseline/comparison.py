@@ -1,0 +1,113 @@
+"""A run held against an earlier one of the same images: what rules against a baseline ask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from audit.baseline.changes import ImageValues, compare_images, incomparable, measure_images, no_change
+from audit.baseline.file import AcceptedBaseline, images_path, read_baseline
+from audit.data.strings import shown_string
+from audit.files import file_sha256
+from audit.gates.groups import may_be_absent, why_absent
+from audit.prediction.table import FinishedRun, read_finished
+from audit.statistics.alignment import align_images
+from audit.store.folder import check_run
+from audit.store.results import Effect
+
+
+def check_baseline(path: Path) -> None:
+    """Refuse a baseline that cannot be used, before anything is computed.
+
+    Raises
+    ------
+    StoreError
+        If it is no run folder and no baseline file, or was edited.
+    """
+    if path.suffix == ".json":
+        read_baseline(path)
+    else:
+        check_run(path)
+
+
+def is_first_run(named: str) -> bool:
+    """Say whether a configuration names a baseline file that nobody has accepted yet.
+
+    That is so where neither the file nor its table exists: one without the other was lost, and a run folder was there once.
+    """
+    path = Path(named)
+    return path.suffix == ".json" and not os.path.lexists(path) and not os.path.lexists(images_path(path))
+
+
+class Baseline:
+    """Compares a run with an earlier one, image by image; the earlier one is read when it is first asked for.
+
+    Parameters
+    ----------
+    run : FinishedRun
+        The run at hand.
+    path : Path
+        Folder of the earlier run, or the file that `audit baseline accept` wrote.
+    """
+
+    def __init__(self, run: FinishedRun, path: Path) -> None:
+        self._run = run
+        self._path = path
+
+    def stamp(self) -> dict[str, str]:
+        """Return what tells this baseline from another: its name, and the hash of what it rests on."""
+        told = self._path if self._path.suffix == ".json" else self._path / "run.json"
+        return {"name": self._path.name, "sha256": file_sha256(told)}
+
+    @cached_property
+    def _earlier(self) -> FinishedRun | AcceptedBaseline:
+        return read_baseline(self._path) if self._path.suffix == ".json" else read_finished(self._path)
+
+    @cached_property
+    def _groups(self) -> frozenset[str]:
+        return frozenset(align_images(self._run.table).members())
+
+    @property
+    def _plan(self) -> Mapping[str, Any]:
+        return self._earlier.plan if isinstance(self._earlier, FinishedRun) else self._earlier.identity
+
+    def change(self, condition: str, metric: str, group: str = "all") -> Effect | str:
+        """Return how much larger a metric is than in the baseline, or why the two are not comparable.
+
+        Raises
+        ------
+        StoreError
+            If the baseline cannot be read, or was edited.
+        UsageError
+            If the metric has no number for each image, or the group does not exist.
+        """
+        why_not = incomparable(self._run.plan, self._plan, condition)
+        if why_not:
+            return why_not
+        before = self._before(condition, metric, group)
+        if before is None:
+            return (
+                f"the baseline {self._path.name} does not hold {metric} under {condition}"
+                f"{'' if group == 'all' else f' for {shown_string(group)}'}; accept a run anew"
+            )
+        if may_be_absent(group) and group not in self._groups:
+            return no_change(self._run, condition, metric, group, why_absent(group))
+        statistics = self._run.plan["statistics"]
+        return compare_images(
+            self._run,
+            before,
+            condition,
+            metric,
+            group=group,
+            level=statistics["level"],
+            resamples=statistics["resamples"],
+            seed=self._run.plan["seed"],
+        )
+
+    def _before(self, condition: str, metric: str, group: str) -> ImageValues | None:
+        if isinstance(self._earlier, FinishedRun):
+            return measure_images(self._earlier, condition, metric)
+        return self._earlier.pinned(condition, metric, group)

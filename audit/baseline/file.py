@@ -1,0 +1,219 @@
+"""`audit-baseline.json` and the Parquet table beside it: the pinned state that later runs are compared with."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audit.baseline.changes import ImageValues
+from audit.errors import StoreError
+from audit.files import write_atomically
+from audit.store.documents import read_json
+from audit.store.results import plain, to_json
+from audit.store.tables import read_flat_table
+
+BASELINE_NAME = "audit-baseline.json"
+"""Its usual name, at the root of a repository."""
+BASELINE_VERSION = 2
+"""Rises when the file, or the meaning of a metric in it, changes: then runs are not compared with old files."""
+Pin = tuple[str, str, str]
+"""Condition, metric, and the plan hash of the run that the values come from."""
+_IMAGES_SCHEMA = pa.schema(
+    [
+        ("condition", pa.dictionary(pa.int32(), pa.string())),
+        ("metric", pa.dictionary(pa.int32(), pa.string())),
+        ("run", pa.dictionary(pa.int32(), pa.string())),  # plan hash of the run that the values were pinned by
+        ("image", pa.string()),  # a name made with the key (`audit.data.pseudonyms`)
+        ("value", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """One number that later runs must not make worse."""
+
+    condition: str
+    """The edit, or `clean`."""
+    metric: str
+    """One of those that have a number for each image."""
+    group: str
+    """`all`, or `column=value`."""
+    worse: Literal["higher", "lower", "either"]
+    """Which way it must not go; either where rules ask both ways."""
+    estimate: float
+    """Its mean over the images of the accepted run."""
+    low: float | None
+    """Lower end of its interval in that run."""
+    high: float | None
+    """Upper end of the same."""
+    n_images: int
+    """Images behind it."""
+    run: str
+    """Plan hash of the run that it was pinned by; a later run that is not shown to be better leaves it."""
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Condition, metric and group, which name it."""
+        return self.condition, self.metric, self.group
+
+    @property
+    def pin(self) -> Pin:
+        """Which of the values it rests on."""
+        return self.condition, self.metric, self.run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One line of a baseline's history."""
+
+    date: str
+    """Day, in UTC."""
+    action: Literal["accept", "prune"]
+    """What was done."""
+    model: str
+    """Name and digest of the network."""
+    plan_hash: str
+    """Of the accepted run."""
+    git_commit: str | None
+    """The commit that was checked out."""
+    reason: str
+    """Why a worse state was accepted; empty where nothing became worse."""
+    worse: tuple[str, ...]
+    """What became worse, in words."""
+    dropped: tuple[str, ...]
+    """What is no longer held."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptedBaseline:
+    """What `audit-baseline.json` holds, with the values of each image."""
+
+    identity: Mapping[str, Any]
+    """Of the accepted run's plan: data, model, detector and suite, which a later run must share to be compared."""
+    entries: tuple[Accepted, ...]
+    """Sorted by condition, metric and group."""
+    history: tuple[Change, ...]
+    """Oldest first."""
+    values: Mapping[Pin, ImageValues]
+    """The values of all images, of each run that some entry was pinned by."""
+
+    def pinned(self, condition: str, metric: str, group: str) -> ImageValues | None:
+        """Return what a later run is compared with: a group that is not held by itself rests on the pin of all images."""
+        held = {entry.place: entry for entry in self.entries}
+        entry = held.get((condition, metric, group)) or held.get((condition, metric, "all"))
+        return None if entry is None else self.values[entry.pin]
+
+
+def images_path(path: Path) -> Path:
+    """Return where the table of images lies: beside the baseline, under the same name."""
+    return path.with_suffix(".parquet")
+
+
+def write_baseline(path: Path, baseline: AcceptedBaseline) -> None:
+    """Write the file and its table; the same baseline always gives the same bytes.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written.
+    """
+    table = _to_parquet(baseline.values)
+    document = {
+        "format": "audit-baseline",
+        "schema_version": BASELINE_VERSION,
+        "identity": baseline.identity,
+        "entries": sorted(baseline.entries, key=lambda entry: entry.place),
+        "history": baseline.history,
+        "images_sha256": hashlib.sha256(table).hexdigest(),
+    }
+    # The table first: a kill between the two leaves a mismatch that is refused, never a pair that is believed.
+    write_atomically(images_path(path), table)
+    write_atomically(path, to_json({**document, "sha256": _digest(document)}).encode())
+
+
+def read_baseline(path: Path) -> AcceptedBaseline:
+    """Read a baseline back.
+
+    Raises
+    ------
+    StoreError
+        If the file or its table is missing, damaged, of another version, or not as `audit baseline` left it.
+    """
+    again = "Restore both files from version control, or accept a run anew with `audit baseline accept RUN`."
+    try:
+        document = read_json(path)
+    except OSError as error:
+        raise StoreError(
+            f"The baseline {path} cannot be read ({error.strerror}). Make it with `audit baseline accept RUN`."
+        ) from error
+    except ValueError as error:
+        raise StoreError(f"The baseline {path} is not valid JSON: {error}. {again}") from error
+    if not isinstance(document, dict) or document.get("format") != "audit-baseline":
+        raise StoreError(f"{path} is not a baseline: it does not say format audit-baseline. {again}")
+    if document.get("schema_version") != BASELINE_VERSION:
+        raise StoreError(
+            f"The baseline {path} is of schema version {document.get('schema_version')!r}, this version of audit reads "
+            f"{BASELINE_VERSION}. Delete it and {images_path(path).name}, and accept a run anew with `audit baseline accept RUN`."
+        )
+    stated = document.pop("sha256", None)
+    if stated != _digest(document):
+        raise StoreError(f"The baseline {path} was edited by hand: its hash does not fit what it says. {again}")
+    try:
+        table = images_path(path).read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"The baseline's table {images_path(path)} cannot be read ({error.strerror}). {again}"
+        ) from error
+    if hashlib.sha256(table).hexdigest() != document["images_sha256"]:
+        raise StoreError(f"The table {images_path(path)} is not the one that {path} was written with. {again}")
+    history = [{**row, "worse": tuple(row["worse"]), "dropped": tuple(row["dropped"])} for row in document["history"]]
+    return AcceptedBaseline(
+        identity=document["identity"],
+        entries=tuple(Accepted(**row) for row in document["entries"]),
+        history=tuple(Change(**row) for row in history),
+        values=_from_parquet(table),
+    )
+
+
+def keep_needed(values: Mapping[Pin, ImageValues], entries: Iterable[Accepted]) -> dict[Pin, ImageValues]:
+    """Return the values that some entry rests on."""
+    return {pin: values[pin] for pin in sorted({entry.pin for entry in entries})}
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain(document), sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _to_parquet(values: Mapping[Pin, ImageValues]) -> bytes:
+    columns: dict[str, list[Any]] = {name: [] for name in _IMAGES_SCHEMA.names}
+    for (condition, metric, run), told in sorted(values.items()):
+        # By name: rows in the order of the manifest would give the ids away to whoever can list them.
+        order = np.argsort(told.images, kind="stable")
+        columns["condition"] += [condition] * len(order)
+        columns["metric"] += [metric] * len(order)
+        columns["run"] += [run] * len(order)
+        columns["image"] += told.images[order].tolist()
+        columns["value"] += told.values[order].tolist()
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=_IMAGES_SCHEMA), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _from_parquet(table: bytes) -> dict[Pin, ImageValues]:
+    rows = read_flat_table(io.BytesIO(table)).to_pandas()
+    return {
+        (str(condition), str(metric), str(run)): ImageValues(
+            images=told["image"].to_numpy(dtype=np.str_), values=told["value"].to_numpy(dtype=np.float64)
+        )
+        for (condition, metric, run), told in rows.groupby(["condition", "metric", "run"], observed=True, sort=True)
+    }

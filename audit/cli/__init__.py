@@ -1,0 +1,1 @@
+"""The command line: options of each command, in a file a command."""

@@ -1,0 +1,27 @@
+"""`audit case` on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audit.cli.runs import RunArgument
+from audit.cli.text import Json
+
+
+def case_command(
+    run: RunArgument,
+    name: Annotated[str, typer.Argument(help="Name of an image in the run, or its first digits.", metavar="NAME")],
+    data: Annotated[
+        str | None, typer.Option(help="Manifest of the run; default: that of the settings or of the model.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the image behind a name in a run: its id, its file, and every prediction. Needs the key and the manifest."""
+    from audit.commands import case
+    from audit.run.settings import load_settings
+
+    settings = load_settings({"data": data}, Path())
+    raise typer.Exit(case.case(run, name, settings, as_json=as_json))

@@ -1,0 +1,75 @@
+"""`audit text ...` on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BOXES = "File of hand-made text boxes: all that annotated knows, and added to what another finder finds."
+DetectorOption = Annotated[str, typer.Option(help="cascade, rapidocr, markers, easyocr or annotated.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+
+text_app = typer.Typer(help="Find text, and score the finder.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@text_app.command("find")
+def text_find_command(
+    images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...")],
+    detector: DetectorOption = "cascade",
+    boxes: Annotated[Path | None, typer.Option(help=BOXES)] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the text cache; default: none.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the text regions of images, in pixels of the stored image."""
+    from audit.commands import text
+
+    raise typer.Exit(text.find(images, detector, boxes=boxes, cache=cache, as_json=as_json))
+
+
+@text_app.command("score")
+def text_score_command(
+    boxes: Annotated[Path, typer.Option(help="JSON file of hand-drawn boxes.")],
+    detector: DetectorOption = "cascade",
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the figures to.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a text finder against hand-drawn boxes: recall by class, source and kind, false regions."""
+    from audit.commands import text
+
+    raise typer.Exit(text.score(boxes, detector, out=out, as_json=as_json))
+
+
+@text_app.command("atlas")
+def text_atlas_command(
+    data: Annotated[Path, typer.Option(help="Manifest with class labels.")],
+    detector: DetectorOption = "cascade",
+    boxes: Annotated[Path | None, typer.Option(help=BOXES)] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the text cache; default: that of audit run.")] = None,
+    ignore_label: Annotated[
+        list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
+    ] = None,
+    on_bad_image: Annotated[str, typer.Option(help="fail, or skip and count.")] = "fail",
+    seed: Annotated[int, typer.Option(help="Seed of permutations.")] = 0,
+    sheet: Annotated[Path | None, typer.Option(help="PNG to draw the glyph clusters on.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show which text stands where in a cohort, and how far it tells the class, before any model."""
+    from audit.commands import text
+    from audit.data.manifests import check_on_bad_image
+    from audit.run.settings import Settings
+
+    raise typer.Exit(
+        text.atlas(
+            data,
+            detector,
+            boxes=boxes,
+            cache=cache or Path(Settings().cache),
+            ignore_labels=tuple(ignore_label or ()),
+            on_bad_image=check_on_bad_image(on_bad_image),
+            seed=seed,
+            sheet=sheet,
+            as_json=as_json,
+        )
+    )

@@ -1,0 +1,1 @@
+"""Images, their records and what is known of them."""

@@ -1,0 +1,111 @@
+"""Every image and mask of a cohort is decoded once before anything relies on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from audit.data.images import ImageFacts, look_at, pixel_hash, read_mask
+from audit.data.pixels.limits import read_image_bytes
+from audit.data.records import Record
+from audit.errors import CohortError, ImageError
+from audit.store.numbers import counted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedImages:
+    """What decoding every image of a cohort once has shown."""
+
+    records: list[Record]
+    """Records whose image can be read."""
+    hashes: dict[str, tuple[str, str]]
+    """Record id -> SHA-256 of the file's bytes and of its grey pixels."""
+    shapes: dict[str, tuple[int, int]]
+    """Record id -> height and width."""
+    facts: dict[str, ImageFacts]
+    """Record id -> what its grey levels were made from."""
+    bad: list[Record]
+    """Records whose image cannot be read."""
+    notes: list[str]
+    """What the reader has to say of others, one sentence a kind, counted."""
+
+
+def check_images(records: Iterable[Record], on_bad_image: Literal["fail", "skip"]) -> CheckedImages:
+    """Decode every image once.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read, and such images are not to be skipped.
+    """
+    found = CheckedImages(records=[], hashes={}, shapes={}, facts={}, bad=[], notes=[])
+    noted: Counter[str] = Counter()
+    for record in records:
+        try:
+            data = read_image_bytes(record.path)
+            seen = look_at(data, record.path)
+        except ImageError as error:
+            if on_bad_image == "fail":
+                raise ImageError(
+                    f"{error} Or leave unreadable images out, counted, with --on-bad-image skip."
+                ) from error
+            found.bad.append(record)
+            continue
+        found.hashes[record.id] = (hashlib.sha256(data).hexdigest(), pixel_hash(seen.pixels))
+        found.shapes[record.id] = (seen.pixels.shape[0], seen.pixels.shape[1])
+        found.facts[record.id] = seen.facts
+        found.records.append(record)
+        noted.update(seen.notes)
+    # Counts alone: which images they are, `audit look` says, and no run folder has to name them.
+    found.notes.extend(f"{n} image{'' if n == 1 else 's'}: {note}" for note, n in sorted(noted.items()))
+    return found
+
+
+def check_masks(
+    records: Iterable[Record], shapes: Mapping[str, tuple[int, int]]
+) -> tuple[list[Record], str, list[Record]]:
+    """Read every lung mask once; a bad one is dropped from its record. Return records, hash of the masks, those with bad ones."""
+    kept: list[Record] = []
+    bad: list[Record] = []
+    digest = hashlib.sha256()
+    for record in records:
+        if record.lung_mask is not None:
+            try:
+                mask = read_mask(record.lung_mask, shapes[record.id])
+                digest.update(f"{record.id}\x1f{pixel_hash(mask.view('uint8'))}\x1e".encode("utf-8", "surrogateescape"))
+            except ImageError:
+                bad.append(record)
+                record = replace(record, lung_mask=None)
+        kept.append(record)
+    return kept, digest.hexdigest(), bad
+
+
+def duplicate_notes(records: Iterable[Record], hashes: dict[str, tuple[str, str]]) -> list[str]:
+    """Say which images are the same pixels under two ids; across splits or labels that is an error."""
+    same: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        same[hashes[record.id][1]].append(record)
+    groups = [group for group in same.values() if len(group) > 1]
+    for group in groups:
+        splits = {r.split for r in group if r.split is not None}
+        if len(splits) > 1:
+            raise CohortError(
+                f"{group[0].id!r} and {group[1].id!r} are the same pixels in different splits ({', '.join(sorted(splits))}). "
+                "Remove one: a test image must not have been trained on."
+            )
+        labels = {r.label for r in group if r.label is not None}
+        if len(labels) > 1:
+            raise CohortError(
+                f"{group[0].id!r} and {group[1].id!r} are the same pixels with different labels ({', '.join(sorted(labels))}). "
+                "Correct the label or remove one."
+            )
+    if not groups:
+        return []
+    extra = sum(len(group) - 1 for group in groups)
+    return [
+        f"{counted(extra, 'image is a pixel-identical copy', 'images are pixel-identical copies')} of another record (first: "
+        f"{groups[0][0].name} and {groups[0][1].name})."
+    ]

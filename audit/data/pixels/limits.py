@@ -1,0 +1,103 @@
+"""How large a file may be, and how a file is read that may be anything at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from audit.data.strings import shown_string
+from audit.errors import ImageError
+
+MAX_PIXELS = 70_000_000
+"""Pixels that an image may have: a mammogram of 25 micrometres has 7,080 x 9,480, and nothing in radiography has more."""
+MAX_BYTES = 500_000_000
+"""Bytes that a file may have: the largest allowed image in three colours of 16 bits fits, uncompressed."""
+_SHOWN_PATH = 300
+
+
+class RefusedError(ImageError):
+    """A file that is not read, before its path is known to the message.
+
+    Parameters
+    ----------
+    reason : str
+        Predicate of "Image PATH ...".
+    remedy : str
+        What to do about it, a sentence without its full stop.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+def read_image_bytes(path: Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, or it is not a regular file, cannot be opened, is empty, or exceeds the limit.
+    """
+    try:
+        # Without O_NONBLOCK, opening a named pipe waits for its writer for ever.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+                raise ImageError(f"Image {named(path)} cannot be opened: it is {what}. Give the path of an image file.")
+            if status.st_size > MAX_BYTES:
+                raise ImageError(
+                    f"Image {named(path)} has {status.st_size:,} bytes; at most {MAX_BYTES:,} are allowed. Scale it down or compress it."
+                )
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ImageError(f"Image {named(path)} does not exist. Check the manifest's path column.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name is not valid"
+        raise ImageError(f"Image {named(path)} cannot be opened: {reason}. Give the path of an image file.") from error
+    if not data:
+        raise ImageError(f"Image {named(path)} is empty (0 bytes). Copy the file again.")
+    return data
+
+
+@contextmanager
+def image_errors(path: Path) -> Iterator[None]:
+    """Name the path in a refusal, and keep the libraries' own warnings of bad files to themselves."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except RefusedError as error:
+        raise ImageError(f"Image {named(path)} {error.reason}. {error.remedy}.") from error
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Refuse an image by its header, before anything of its size is allocated.
+
+    Raises
+    ------
+    RefusedError
+        If it has no pixel, or more than allowed.
+    """
+    if width < 1 or height < 1:
+        raise RefusedError(f"has {width} x {height} pixels", "Export it again")
+    if width * height > max_pixels:
+        raise RefusedError(f"has {width} x {height} pixels; at most {max_pixels:,} are allowed", "Scale it down first")
+
+
+def named(path: Path) -> str:
+    """Return a path as messages show it: its end, where the name is, and nothing that a terminal would obey."""
+    text = str(path)
+    return shown_string(text if len(text) <= _SHOWN_PATH else "…" + text[-_SHOWN_PATH:], _SHOWN_PATH + 1)
+
+
+def told(error: BaseException) -> str:
+    """Return a foreign error as the end of a sentence, in one bounded line: libraries quote the file's own bytes."""
+    return shown_string(" ".join(str(error)[:1000].split()), 160).rstrip(".") or type(error).__name__

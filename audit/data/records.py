@@ -1,0 +1,151 @@
+"""The nouns that come in: records, cohorts and text regions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+KINDS = ("text", "overlay", "lead_marker")
+"""What finders say of a region; a file of hand-made boxes may use words of its own."""
+Polygon = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One image and what the manifest says of it."""
+
+    id: str
+    """Unique within the cohort; the manifest's `id`, else its relative path."""
+    path: Path
+    """Absolute path of the image file."""
+    label: str | None
+    """Class of the image; None where the manifest says nothing or the label is ignored."""
+    patient: str
+    """Who was imaged; intervals resample patients. The record id where the manifest has no patients."""
+    findings: tuple[str, ...] = ()
+    """Multi-label findings in the source's own words (the chain's 15-label step reads them)."""
+    source: str = "unknown"
+    """Dataset, hospital or scanner; domain shift is a change of source."""
+    site: str = ""
+    """Finer than source: the publication or hospital."""
+    view: str = ""
+    """Projection: PA, AP, AP Supine, ..."""
+    sex: str = ""
+    """F, M or empty."""
+    age: float | None = None
+    """Years; None if unknown."""
+    split: str | None = None
+    """train, validation or test; None if the manifest has no such column."""
+    lung_mask: Path | None = None
+    """Absolute path of an image of the same size that is bright inside the lungs; None if there is none."""
+    patient_known: bool = True
+    """Whether the manifest says who was imaged; if not, `patient` is the record id."""
+    name: str = ""
+    """What files of a run call it (`audit.data.pseudonyms`); empty until it was named."""
+    patient_name: str = ""
+    """What they call the patient."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cohort:
+    """A manifest, loaded and checked."""
+
+    name: str
+    """Name of the manifest's folder, or of the file where that says nothing."""
+    manifest: Path
+    """The table that was read."""
+    classes: tuple[str, ...]
+    """Labels in the order of the model's outputs, or sorted where no model is known."""
+    records: tuple[Record, ...]
+    """Every record, labelled or not, in the manifest's order."""
+    content_hash: str
+    """SHA-256 over ids, labels, patients, sources, splits and the bytes of every image."""
+    masks_hash: str
+    """SHA-256 over the bytes of every lung mask; it stands apart, for training does not look at them."""
+    pixels: Mapping[str, str] = field(default_factory=dict)
+    """Record id -> the first 32 digits of the SHA-256 of its grey pixels and their shape: the same for re-encoded copies."""
+    notes: tuple[str, ...] = ()
+    """What the checks found and let pass, in words."""
+    n_seen: int = 0
+    """Records to audit whose images trained the network."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Why records are not used, with counts (unlabelled, ignored label, unreadable)."""
+
+    def labelled(self) -> tuple[Record, ...]:
+        """Return the records that carry a class."""
+        return tuple(r for r in self.records if r.label is not None)
+
+    def of_split(self, split: str) -> Cohort:
+        """Return the cohort reduced to one split (the hash still names the whole)."""
+        return replace(self, records=tuple(r for r in self.records if r.split == split))
+
+    def class_counts(self) -> dict[str, int]:
+        """Return the number of labelled records for each class, zero included."""
+        found = Counter(r.label for r in self.records)
+        return {name: found.get(name, 0) for name in self.classes}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextRegion:
+    """A polygon of burned-in text or marker, in pixels of the stored image."""
+
+    x0: int
+    """Left edge, inclusive."""
+    y0: int
+    """Top edge, inclusive."""
+    x1: int
+    """Right edge, exclusive."""
+    y1: int
+    """Bottom edge, exclusive."""
+    text: str = ""
+    """The string that was read; empty where the detector does not read, and where it may not be shown."""
+    confidence: float = 1.0
+    """The detector's own score in [0, 1]; not comparable across detectors."""
+    kind: str = "text"
+    """overlay, lead_marker or text where the detector cannot tell."""
+    detector: str = "annotated"
+    """Name of the detector that found it."""
+    polygon: Polygon = ()
+    """Corner points (x, y) where the region is tilted; its hull is the box."""
+
+    def padded(self, pad_px: int, shape: tuple[int, int]) -> TextRegion:
+        """Return the box grown by `pad_px` on every side, clipped to an image of `shape` (h, w)."""
+        h, w = shape
+        return replace(
+            self,
+            x0=max(0, self.x0 - pad_px),
+            y0=max(0, self.y0 - pad_px),
+            x1=min(w, self.x1 + pad_px),
+            y1=min(h, self.y1 + pad_px),
+        )
+
+
+SplitTeller = Literal["manifest", "bundle", "pixels", "names", "nobody"]
+SPLIT_TOLD_BY: Mapping[SplitTeller, str] = {
+    "manifest": "the manifest's split column",
+    "bundle": "the split that the bundle was trained with",
+    "pixels": "pixels that the bundle remembers",
+    "names": "the names that the bundle was trained with",
+    "nobody": "nobody",
+}
+"""Who tells the split of a record, in words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditedSplit:
+    """Which records of a cohort are audited, and who says so."""
+
+    name: str
+    """test, train or validation; unlearnt for all but those that trained the network; all for every labelled record."""
+    told_by: SplitTeller
+    """Who tells the split of a record."""
+
+    @property
+    def words(self) -> str:
+        """The choice in words."""
+        if self.name == "all":
+            return "every labelled record"
+        return f"{'not learnt from' if self.name == 'unlearnt' else self.name}, by {SPLIT_TOLD_BY[self.told_by]}"

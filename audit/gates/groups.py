@@ -1,0 +1,112 @@
+"""Groups that gate rules name: checked before the run where they are known by then, excused where they may be absent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from audit.data.conditions import Condition, Suite
+from audit.data.strings import MAX_WORDS, may_be_personal, normal_string
+from audit.errors import UnknownNameError, UsageError
+from audit.statistics.alignment import MIN_GROUP_PATIENTS
+from audit.store.results import Effect
+
+_WORD = "word="
+_SITE = "site="
+EVERY = "*"
+"""As a group: every class and word of which shortcut sensitivity is judged; as a condition: every judged edit."""
+_JUDGED = ("class=", _WORD)
+
+
+def normal_group(group: str) -> str:
+    """Return a group's name as effects carry it: strings of films are compared in capitals, single blanks between words."""
+    return _WORD + normal_string(group.removeprefix(_WORD)) if group.startswith(_WORD) else group
+
+
+def is_pattern(group: str) -> bool:
+    """Say whether a rule's group stands for every group of a kind: `column=*`, or `*` for every class and word."""
+    return group == EVERY or group.endswith(f"={EVERY}")
+
+
+def covers(asked: str, group: str) -> bool:
+    """Say whether a rule that asks for a group, or for every group of a kind, looks at this one."""
+    if asked == EVERY:
+        return group.startswith(_JUDGED)
+    return group.startswith(asked.removesuffix(EVERY)) if is_pattern(asked) else group == asked
+
+
+def looks_at(asked: str, effect: Effect) -> bool:
+    """Say whether a rule's group is that of an effect; `*` is about what is judged, not about what is merely told."""
+    return covers(asked, effect.group) and (asked != EVERY or effect.family == "declared")
+
+
+def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, known: Collection[str]) -> None:
+    """Check the group of a rule before anything is computed.
+
+    Parameters
+    ----------
+    rule_id, group, condition : str
+        Of the rule; the condition is None or `*` where it looks at every edit.
+    suite : Suite
+        What the films are put under.
+    known : collection of str
+        Groups of the cohort (`audit.data.groups.group_names`); empty where they are not known yet. Words never are: text is
+        found later.
+
+    Raises
+    ------
+    UnknownNameError
+        If the cohort has no such group.
+    UsageError
+        If a word is asked for under a condition that is not told by words.
+    """
+    if not group.startswith(_WORD):
+        if known and group != EVERY and not any(covers(group, name) for name in known):
+            raise UnknownNameError(f"group (gate rule {rule_id!r})", group, known)
+        return
+    told = [c.name for c in suite.conditions if _is_told_by_word(c)]
+    if condition in (None, EVERY) and told:
+        return
+    if condition not in told:
+        raise UsageError(
+            f"Gate rule {rule_id!r} asks for {group} under {condition or 'any edit'}, but words are told under edits that take "
+            f"text away and have a placebo: in suite {suite.name} {', '.join(told) or 'there is none'}."
+        )
+
+
+def _is_told_by_word(condition: Condition) -> bool:
+    return condition.role == "edit" and "text" in condition.declared.removes and condition.placebo is not None
+
+
+def may_be_absent(group: str) -> bool:
+    """Say whether a run may rightly have no effect of such a group: words and sites are told of enough patients only."""
+    return group == EVERY or group.startswith((_WORD, _SITE))
+
+
+def edits_without_group(group: str, effects: Iterable[Effect]) -> frozenset[str]:
+    """Return the conditions that are rightly not told by such a group: only edits that take text away are told by word.
+
+    Empty where no condition is told by it, for then all of them have too few films with any.
+    """
+    if not group.startswith(_WORD) and group != EVERY:
+        return frozenset()
+    kind = group if group == EVERY else f"{_WORD}{EVERY}"
+    everything = list(effects)
+    told = {e.condition for e in everything if looks_at(kind, e)}
+    return frozenset(e.condition for e in everything if e.condition not in told) if told else frozenset()
+
+
+def why_absent(group: str) -> str:
+    """Say why a run has no effect of a group that its rules name."""
+    if is_pattern(group):
+        kind = "class or word" if group == EVERY else group.partition("=")[0]
+        return (
+            f"no {kind} is told here: none is on the films of {MIN_GROUP_PATIENTS} patients, or it has no such figure"
+        )
+    if not group.startswith(_WORD):
+        return f"too few patients of {group}: fewer than {MIN_GROUP_PATIENTS}"
+    if may_be_personal(group):
+        return f"{group} holds a digit: dates and numbers of patients are not told"
+    return (
+        f"films of fewer than {MIN_GROUP_PATIENTS} patients carry {group} (and could be edited), or {MAX_WORDS} other strings "
+        "are on those of more"
+    )

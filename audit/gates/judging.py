@@ -1,0 +1,349 @@
+"""Effects + rules -> verdict: a gate passes or fails only when the whole interval lies on one side of the limit.
+
+Too few images, a condition that was applied nowhere, or an interval that straddles the limit is *inconclusive*, never a pass.
+A rule for every group of a kind is one gate: it fails if any of them does, and passes if all of them do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from audit.data.strings import shown_string
+from audit.gates.correction import Claim, widen_by_holm
+from audit.gates.matching import Compare, FirstRun, Match, match_rules
+from audit.gates.rules import Correction, GateConfig, Rule
+from audit.statistics.catalogue import figure_in_words, is_change
+from audit.statistics.measures import CONTROL_MEASURE, FALLS, ONE_SIDED
+from audit.statistics.power import power_sentence
+from audit.statistics.verdicts import Limits, control_failures, patients_for_verdict
+from audit.store.numbers import bracketed, compact, counted, number, signed_bracketed
+from audit.store.results import Effect, GateResult, GateStatus, Status, Verdict
+
+EXIT_CODES: Mapping[Status, int] = {
+    "pass": 0,
+    "not gated": 0,
+    "fail": 1,
+    "inconclusive": 3,
+    "incomplete": 4,
+    "not comparable": 5,
+}
+"""Exit code of a completed and judged run."""
+
+
+def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | FirstRun | None = None) -> Verdict:
+    """Judge effects by rules.
+
+    Parameters
+    ----------
+    effects : sequence of Effect
+        The run's effects.
+    config : GateConfig
+        The rules. Without a condition, a rule is applied to every edit that has its measure, one result each; for every
+        group of a kind it gives one result, of the place that decides.
+    compare : callable or FirstRun, optional
+        What rules against the baseline ask; without it they are not comparable, in a first run not judged.
+
+    Raises
+    ------
+    UsageError
+        If a rule matches no effect.
+    """
+    failed = control_failures(effects)
+    if failed:
+        return _incomplete(failed)
+    matches = match_rules(config.rules, effects, compare)
+    together = _judged_together(matches, config.correction)
+    results = [_result(match, config, sure) for match, sure in zip(matches, together, strict=True)]
+    by_name: dict[str, list[GateResult]] = {}
+    for match, result in zip(matches, results, strict=True):
+        by_name.setdefault(match.name, []).append(result)
+    gates = [_deciding(places) for places in by_name.values()]
+    errors = [g for g in gates if g.level == "error" and g.status != "not judged"]
+    undecided = {g.undecided for g in errors if g.status == "inconclusive"}
+    status: Status
+    if not errors:
+        status = "not gated"
+    elif "fail" in undecided or any(g.status == "fail" for g in errors):
+        status = "fail"
+    elif any(g.status == "not comparable" for g in errors):
+        status = "not comparable"
+    else:
+        status = "inconclusive" if "block" in undecided else "pass"
+    by_interval = not any(_is_exact(match.rule) for match in matches)
+    summary = _summary(status, gates, effects, by_interval=by_interval)
+    return Verdict(status=status, summary=summary, gates=tuple(gates))
+
+
+def _incomplete(failed: Sequence[Effect]) -> Verdict:
+    """Judge nothing: where a condition that must change nothing moves the answer, no other figure of the run can be trusted."""
+    gates = tuple(
+        GateResult(
+            id=f"control-{e.condition}",
+            metric=e.measure,
+            where=f"{e.condition}, all",
+            operator="<=",
+            expected=0.0,
+            actual=e.estimate,
+            low=None,
+            high=None,
+            n_images=e.n_images,
+            level="error",
+            status="incomplete",
+            rule=f"control-{e.condition}",
+            reason=f"A control must change nothing, but {e.condition} moved a class probability by {compact(e.estimate or 0.0, 3)}.",
+        )
+        for e in failed
+    )
+    worst = max(failed, key=lambda e: e.estimate or 0.0)
+    others = f" ({len(failed)} controls failed)" if len(failed) > 1 else ""
+    summary = (
+        f"The audit could not be completed: the control {worst.condition}, which must change nothing, moved a class probability "
+        f"by {compact(worst.estimate or 0.0, 3)}{others}. No effect of this run can be trusted. Check that the network is deterministic "
+        "and that the control's perturbation leaves the image unchanged, then run the audit again."
+    )
+    return Verdict(status="incomplete", summary=summary, gates=gates)
+
+
+def exit_code(status: Status) -> int:
+    """Return the exit code of a judged run: 0 pass or not gated, 1 fail, 3 inconclusive, 4 incomplete, 5 not comparable."""
+    return EXIT_CODES[status]
+
+
+def _judged_together(matches: Sequence[Match], correction: Correction) -> list[Limits | None]:
+    """Return the interval that a failure rests on, for each match; None where there is none.
+
+    A pass stands for itself, but that any rule of a run fails without reason must be rare. Declared effects carry an interval
+    that holds over all of them; the other error-level results are one more family, widened by Holm's steps.
+    """
+    own: list[Limits | None] = []
+    family: list[int] = []
+    for index, match in enumerate(matches):
+        effect, rule = match.effect, match.rule
+        if effect.estimate is None or effect.low is None or effect.high is None or _is_exact(rule):
+            own.append(None)
+            continue
+        declared = (
+            rule.against == "limit" and effect.simultaneous_low is not None and effect.simultaneous_high is not None
+        )
+        if correction == "none" or not declared:
+            own.append((effect.low, effect.high))
+        else:
+            own.append((float(effect.simultaneous_low or 0.0), float(effect.simultaneous_high or 0.0)))
+        if correction == "holm" and not declared and rule.level == "error":
+            family.append(index)
+    widened = widen_by_holm(
+        [
+            Claim(
+                estimate=float(matches[i].effect.estimate or 0.0),
+                low=float(matches[i].effect.low or 0.0),
+                high=float(matches[i].effect.high or 0.0),
+                limit=matches[i].rule.limit,
+                level=matches[i].effect.level,
+                n_patients=matches[i].effect.n_patients,
+                above=matches[i].rule.operator == "<=",
+            )
+            for i in family
+        ]
+    )
+    for index, limits in zip(family, widened, strict=True):
+        own[index] = limits
+    return own
+
+
+def _is_exact(rule: Rule) -> bool:
+    """Say whether the estimate itself is judged: an exact check of these images, or a rule that asks for it."""
+    return rule.evidence == "point" or rule.metric == CONTROL_MEASURE
+
+
+def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult:
+    rule, effect = match.rule, match.effect
+    status: GateStatus
+    status, why = _compare(rule, effect, config.min_images, sure)
+    if match.first:
+        status, why = "not judged", match.why_not
+    elif match.why_not:
+        status, why = "not comparable", f"Not comparable: {match.why_not}."
+    beyond = f" beyond {effect.placebo}" if effect.placebo is not None else ""
+    return GateResult(
+        id=match.name,
+        metric=rule.metric,
+        where=f"{effect.condition}{beyond}, {shown_string(effect.group)}",
+        operator=rule.operator,
+        expected=rule.limit,
+        actual=effect.estimate,
+        low=effect.low,
+        high=effect.high,
+        n_images=effect.n_images,
+        level=rule.level,
+        status=status,
+        reason=why if match.why_not else f"{why} {rule.reason}".strip(),
+        rule=rule.id,
+        against=rule.against,
+        undecided=rule.inconclusive or config.inconclusive,
+        figure=figure_in_words(rule.metric, effect.condition) if rule.against == "limit" else "",
+    )
+
+
+def _deciding(places: Sequence[GateResult]) -> GateResult:
+    """Return the place that decides a rule for every group of a kind: the furthest of those of the worst outcome."""
+    if len(places) == 1:
+        return places[0]
+    if any(p.status == "not judged" for p in places):
+        return places[0]  # of every place the same is said
+    of = {s: [p for p in places if p.status == s] for s in ("fail", "not comparable", "inconclusive", "pass")}
+    worst = of["fail"] or of["not comparable"] or of["inconclusive"] or of["pass"]
+
+    def beyond(place: GateResult) -> float:
+        if place.actual is None:
+            return -math.inf
+        return place.actual - place.expected if place.operator == "<=" else place.expected - place.actual
+
+    counts = ", ".join(f"{len(found)} {status}" for status, found in of.items() if found)
+    furthest = max(worst, key=beyond)
+    return replace(
+        furthest,
+        reason=f"{furthest.where}: {furthest.reason} The most extreme of {len(places)} places: {counts}.",
+    )
+
+
+def _compare(
+    rule: Rule, effect: Effect, min_images: int, sure: Limits | None
+) -> tuple[Literal["pass", "fail", "inconclusive"], str]:
+    if effect.estimate is None:
+        return "inconclusive", f"There is nothing to judge ({effect.method})."
+    if effect.n_images < min_images:
+        return "inconclusive", f"Only {counted(effect.n_images, 'image')}; the gate asks for at least {min_images}."
+    below = rule.operator == "<="
+    limit, beyond = _limit_in_words(rule)
+    if _is_exact(rule):
+        holds = effect.estimate <= rule.limit if below else effect.estimate >= rule.limit
+        found = f"{_subject(rule, effect)}{compact(effect.estimate, 3)}"
+        return ("pass" if holds else "fail"), f"{found} on these images {'is within' if holds else beyond} {limit}."
+    low, high = effect.low, effect.high
+    if low is None or high is None or sure is None:
+        return "inconclusive", f"There is no interval ({effect.method})."
+    written = signed_bracketed if rule.against == "baseline" else bracketed
+    found = f"{_subject(rule, effect)}{written(effect.estimate, low, high)}"
+    if (sure[0] > rule.limit) if below else (sure[1] < rule.limit):
+        return rule.if_exceeded, f"{found} {beyond} {limit}."
+    within = (high <= rule.limit) if below else (low >= rule.limit)
+    counter = _counterpart(rule, effect)
+    if within and counter is not None and ((high < counter) if below else (low > counter)):
+        return "inconclusive", (
+            f"{found}: the placebo {effect.placebo} disturbs the network more than the edit, which can hide what the edit shows, so "
+            "this is no evidence that the limit is kept. Judge by an edit with another fill."
+        )
+    if within and counter is not None and ((low < counter) if below else (high > counter)):
+        return "inconclusive", (
+            f"{found} is within {limit}, but includes {compact(counter)}: the placebo {effect.placebo} may disturb the network more "
+            f"than the edit.{_needed(rule, effect, sure, counter)}"
+        )
+    if within and effect.blind:
+        return "inconclusive", (
+            f"{found} is within {limit}, but the network's probabilities are constant over the clean images: an effect on them cannot be "
+            "measured. Check what the outputs mean (`task` in model.json)."
+        )
+    if within and effect.classes_absent:
+        missing = ", ".join(shown_string(name) for name in effect.classes_absent)
+        return "inconclusive", (
+            f"{found} is within {limit}, but no image of class {missing} could be edited this way, so nothing can be concluded "
+            'about that class. A rule for group = "class=*" judges each class that could be edited.'
+        )
+    if within:
+        return "pass", f"{found} is within {limit}."
+    if (low > rule.limit) if below else (high < rule.limit):
+        return "inconclusive", (
+            f"{found} {beyond} {limit}, but not after correction for multiple comparisons "
+            f"({number(sure[0])} to {number(sure[1])}).{_needed(rule, effect, sure, counter)}"
+        )
+    return "inconclusive", f"{found} includes {limit}.{_needed(rule, effect, sure, counter)}"
+
+
+def _subject(rule: Rule, effect: Effect) -> str:
+    """Name what is held against the limit where the numbers alone could be taken for the metric itself."""
+    figure = figure_in_words(rule.metric, effect.condition)
+    if rule.against == "baseline":
+        return f"Change in {figure.removeprefix('change in ')} since the baseline: "
+    return f"{figure[:1].upper()}{figure[1:]} " if _is_exact(rule) or is_change(rule.metric, effect.condition) else ""
+
+
+def _limit_in_words(rule: Rule) -> tuple[str, str]:
+    """Return the limit, and the verb for what lies on its wrong side; a limit on a fall is told as the size of the fall."""
+    if rule.against == "baseline":
+        return (
+            f"the limit of {compact(abs(rule.limit))} on its {'rise' if rule.operator == '<=' else 'fall'}",
+            "exceeds",
+        )
+    return f"the limit of {compact(rule.limit)}", "exceeds" if rule.operator == "<=" else "is below"
+
+
+def _counterpart(rule: Rule, effect: Effect) -> float | None:
+    """Return the limit on the other side: beyond it the placebo disturbs more than the edit, which is no pass.
+
+    None where the rule bounds something of one side only: a figure without a placebo, a change from the baseline, sufficiency,
+    or the side that does no harm.
+    """
+    bounds_harm = (rule.operator == ">=") == (rule.metric in FALLS)
+    if effect.placebo is None or rule.against == "baseline" or rule.metric in ONE_SIDED or not bounds_harm:
+        return None
+    reach = max(abs(rule.limit), effect.tolerance or 0.0)
+    return -reach if rule.operator == "<=" else reach
+
+
+def _needed(rule: Rule, effect: Effect, sure: Limits, counter: float | None) -> str:
+    """Say how many patients would decide."""
+    assert effect.estimate is not None
+    assert effect.low is not None
+    assert effect.high is not None
+    sign = 1.0 if rule.operator == "<=" else -1.0
+    own: Limits = (effect.low, effect.high)
+    needed = patients_for_verdict(
+        sign * effect.estimate,
+        own if sign > 0 else (-own[1], -own[0]),
+        sure if sign > 0 else (-sure[1], -sure[0]),
+        upper=sign * rule.limit,
+        lower=None if counter is None else sign * counter,
+        n_patients=effect.n_patients,
+    )
+    if needed is None:
+        return " The estimate lies on the limit: no number of patients would decide."
+    return f" About {counted(needed, 'patient')} would decide ({effect.n_patients} now)."
+
+
+def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effect], *, by_interval: bool) -> str:
+    waiting = [g for g in gates if g.status == "not judged"]
+    first = ""
+    if waiting:
+        rules = (
+            "1 rule against the baseline was"
+            if len(waiting) == 1
+            else f"{len(waiting)} rules against the baseline were"
+        )
+        first = f" {rules} not judged. {waiting[0].reason}"
+    if status == "not gated":
+        kind = "other rule" if waiting else "rule"
+        warnings = len(gates) > len(waiting)
+        return f"{f'The {kind}s are warnings only' if warnings else f'No {kind} was given'}.{first}"
+    errors = [g for g in gates if g.level == "error" and g.status != "not judged"]
+    failed = [g.id for g in errors if g.status == "fail"]
+    parts = []
+    if failed:
+        parts.append(f"{len(failed)} of {counted(len(errors), 'rule')} failed ({', '.join(failed)})")
+    incomparable = [g.id for g in errors if g.status == "not comparable"]
+    if incomparable:
+        parts.append(
+            f"{len(incomparable)} of {len(errors)} could not be compared with the baseline ({', '.join(incomparable)})"
+        )
+    fates = {"block": "", "fail": ", which counts as a failure", "pass": ", which is let through"}
+    for policy, fate in fates.items():
+        undecided = [g.id for g in errors if g.status == "inconclusive" and g.undecided == policy]
+        if undecided:
+            parts.append(f"{len(undecided)} of {len(errors)} could not be decided ({', '.join(undecided)}){fate}")
+    if not parts:
+        held = f"all {len(errors)} rules hold" if len(errors) > 1 else "the only rule holds"
+        parts.append(f"{held}{', shown by the whole interval' if by_interval else ''}")
+    said = "; ".join(parts)
+    return f"{said[:1].upper()}{said[1:]}. {power_sentence(effects)}".strip() + first

@@ -1,0 +1,373 @@
+"""The rules of a gate: read from a configuration, checked, or the defaults of a suite."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from audit.data.conditions import Suite
+from audit.errors import UnknownNameError, UsageError
+from audit.gates.groups import EVERY, check_group, normal_group
+from audit.provenance import portable_path
+from audit.statistics.measures import ACCURACY_OVER_SOURCE, COMPARED, MEASURES
+from audit.store.results import Policy
+
+DEFAULT_METRICS = ("shortcut_sensitivity", "sufficiency")
+"""What the default rules limit."""
+Operator = Literal["<=", ">="]
+Against = Literal["limit", "baseline"]
+Correction = Literal["holm", "none"]
+Evidence = Literal["interval", "point"]
+_GATE_KEYS = ("inconclusive", "min_images", "baseline", "correction", "rule")
+_LIMITS: Mapping[str, tuple[Operator, Against]] = {
+    "max": ("<=", "limit"),
+    "min": (">=", "limit"),
+    "max_increase": ("<=", "baseline"),
+    "max_decrease": (">=", "baseline"),
+}
+_RULE_KEYS = ("id", "metric", "where", *_LIMITS, "level", "evidence", "inconclusive", "if_exceeded", "reason")
+_WHERE_KEYS = ("condition", "group")
+_LARGEST_LIMIT = 1e6
+_POLICIES = ("block", "fail", "pass")
+_LEVELS = ("error", "warn")
+_CORRECTIONS = ("holm", "none")
+_EVIDENCE = ("interval", "point")
+_IF_EXCEEDED = ("fail", "inconclusive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One limit on one measure."""
+
+    id: str
+    """Stable, kebab-case, unique."""
+    metric: str
+    """One of `audit.statistics.measures.MEASURES`."""
+    operator: Operator
+    """`<=` where the limit is a maximum, `>=` where it is a minimum."""
+    limit: float
+    """In the measure's own unit; of a decrease from the baseline negative."""
+    against: Against = "limit"
+    """limit: the measure itself is held against it; baseline: its change from the baseline."""
+    condition: str | None = None
+    """Condition it looks at; None for every edit that has the measure, each a gate; `*` for every judged one, together a gate."""
+    group: str = "all"
+    """`all`, `column=value`, `word=STRING` in capitals; or every group of a kind: `column=*`, or `*` for classes and words."""
+    level: Literal["error", "warn"] = "error"
+    """A warning never changes the run's status."""
+    evidence: Evidence = "interval"
+    """interval: the whole interval must lie on one side; point: the estimate alone is held against the limit."""
+    inconclusive: Policy | None = None
+    """What it does where it cannot be decided; None for what the whole gate does."""
+    if_exceeded: Literal["fail", "inconclusive"] = "fail"
+    """What it does where the figure is shown to lie beyond the limit; inconclusive for one that says what the data can show."""
+    reason: str = ""
+    """Why the limit stands, in the words of its author."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateConfig:
+    """The `[gate]` table of `audit.toml`."""
+
+    rules: tuple[Rule, ...]
+    """In the order of the file; empty where the defaults are wanted."""
+    inconclusive: Policy = "block"
+    """What an undecided error-level rule does: block (exit 3), fail (exit 1) or pass (exit 0)."""
+    min_images: int = 0
+    """With fewer images a rule is inconclusive."""
+    baseline: str = ""
+    """What `max_increase` and `max_decrease` compare with: a run folder, or a file of `audit baseline accept`; empty where
+    none is named."""
+    correction: Correction = "holm"
+    """holm: that any error-level rule fails without reason is rarer than 1 - level; none: each stands for itself."""
+
+
+def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
+    """Read the `[gate]` table of a configuration.
+
+    Parameters
+    ----------
+    table : mapping
+        `inconclusive`, `min_images`, `baseline`, `correction` and `rule`, a list of tables with `id`, `metric`, one of `max`,
+        `min`, `max_increase`, `max_decrease`, and optionally `where = {condition, group}`, `level`, `evidence`, `reason`.
+
+    Raises
+    ------
+    UnknownNameError
+        If a key, metric, level or policy is not known; the nearest known names are suggested.
+    UsageError
+        If a value has the wrong type, a rule lacks something, or an id comes twice.
+    """
+    if not isinstance(table, Mapping):
+        raise UsageError("[gate] must be a table, with its rules as [[gate.rule]] tables.")
+    _check_keys("key of [gate]", table, _GATE_KEYS)
+    policy = _policy(table, "inconclusive gates") or "block"
+    min_images = table.get("min_images", 0)
+    if not isinstance(min_images, int) or isinstance(min_images, bool) or min_images < 0:
+        raise UsageError(f"[gate] min_images must be a whole number from 0, found {min_images!r}.")
+    rows = table.get("rule", [])
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise UsageError("The rules of a gate are written as [[gate.rule]] tables, one for each rule.")
+    rules = tuple(_rule(row) for row in rows)
+    baseline = table.get("baseline", "")
+    if not isinstance(baseline, str):
+        raise UsageError(f"[gate] baseline must be the path of a run folder or of a baseline file, found {baseline!r}.")
+    correction = table.get("correction", "holm")
+    if correction not in _CORRECTIONS:
+        raise UnknownNameError("correction of gates", str(correction), _CORRECTIONS)
+    _check_contradictions(rules)
+    ids = [rule.id for rule in rules]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise UsageError(f"Two gate rules are called {twice[0]!r}. Ids must be unique.")
+    return GateConfig(rules=rules, inconclusive=policy, min_images=min_images, baseline=baseline, correction=correction)
+
+
+def config_for(
+    table: Mapping[str, Any] | None,
+    suite: Suite,
+    tolerances: Mapping[str, float],
+    *,
+    asked: bool,
+    impossible: Collection[str] = (),
+    groups: Collection[str] = (),
+) -> GateConfig | None:
+    """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
+
+    By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
+    that role, must be at most its tolerance; with a baseline it must not have risen by more than that either. Nor may any
+    class, or the films with any common word, be shown to lie beyond it, for a shortcut of few films hides in the mean over all;
+    nor the accuracy be shown to fall by more than its tolerance. These two let through what cannot be decided. And the network must
+    be shown to be right more often than a guess from the source alone; where it is not, the run is undecided.
+
+    Parameters
+    ----------
+    table : mapping or None
+        The `[gate]` table; None where there is none.
+    suite : Suite
+        Names the edits.
+    tolerances : mapping
+        Measure -> the largest effect that counts as small.
+    asked : bool
+        Judge although nothing is configured.
+    impossible : collection of str
+        Conditions that the cohort cannot be put under; the defaults leave them out, a configured rule does not.
+    groups : collection of str
+        Of the cohort (`audit.data.groups.group_names`); empty where they are not known yet.
+
+    Raises
+    ------
+    UsageError
+        If the defaults are asked for and the suite has no edit with a placebo, or a rule names a condition that the
+        suite does not have, or a group that the cohort does not have.
+    """
+    if table is None and not asked:
+        return None
+    config = GateConfig(rules=()) if table is None else rules_from_config(table)
+    names = [c.name for c in suite.conditions]
+    for rule in config.rules:
+        if rule.condition not in (None, EVERY, *names):
+            raise UnknownNameError(
+                f"condition of suite {suite.name} (gate rule {rule.id!r})", str(rule.condition), names
+            )
+        check_group(rule.id, rule.group, rule.condition, suite, groups)
+    if config.rules:
+        check_baseline_is_used(config.rules, config.baseline)
+        return config
+    measured = [
+        (c.name, "sufficiency" if c.role == "sufficiency" else "shortcut_sensitivity")
+        for c in suite.conditions
+        if c.judged and c.placebo is not None and c.name not in impossible
+    ]
+    if not measured:
+        raise UsageError(
+            f"The default gate limits the shortcut sensitivity of edits that have a placebo, but suite {suite.name} has "
+            "none that this cohort can be put under. Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
+        )
+    rules = tuple(
+        Rule(
+            id=f"{metric.replace('_', '-')}-{name}",
+            metric=metric,
+            operator="<=",
+            limit=tolerances[metric],
+            condition=name,
+            reason="The truth must not be told better than by the matched control."
+            if metric == "sufficiency"
+            else "The prediction must not move more than under the matched control.",
+        )
+        for name, metric in measured
+    )
+    if any(metric == "shortcut_sensitivity" for _, metric in measured):
+        rules += _default_safeguards(tolerances)
+    return with_rises(replace(config, rules=rules)) if config.baseline else replace(config, rules=rules)
+
+
+def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
+    """Return the rules on groups, on accuracy under edits, and on what accuracy is worth beside the source."""
+    groups = Rule(
+        id="shortcut-sensitivity-of-groups",
+        metric="shortcut_sensitivity",
+        operator="<=",
+        limit=tolerances["shortcut_sensitivity"],
+        condition=EVERY,
+        group=EVERY,
+        inconclusive="pass",
+        reason="No class, and no word's films, may be shown to move more.",
+    )
+    accuracy = Rule(
+        id="accuracy-under-edits",
+        metric="accuracy",
+        operator=">=",
+        limit=-tolerances["accuracy"],
+        condition=EVERY,
+        inconclusive="pass",
+        reason="Accuracy must not be shown to fall further than under the matched control.",
+    )
+    worth = Rule(
+        id="accuracy-over-source",
+        metric=ACCURACY_OVER_SOURCE,
+        operator=">=",
+        limit=0.0,
+        condition="clean",
+        # Where the source gives the class away, any network may do worse than the source: no fault of the network is shown.
+        if_exceeded="inconclusive",
+        reason="Unless the network is right more often than a guess from the source alone, accuracy says little about the task.",
+    )
+    return groups, accuracy, worth
+
+
+def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
+    """Refuse a baseline that no rule asks for.
+
+    Raises
+    ------
+    UsageError
+        If there is one.
+    """
+    if baseline and not any(rule.against == "baseline" for rule in rules):
+        raise UsageError(
+            f"The baseline {baseline} would not be used: no rule has max_increase or max_decrease. Write one, or leave the "
+            "baseline out."
+        )
+
+
+def with_rises(config: GateConfig) -> GateConfig:
+    """Let the default rules' maxima over all films hold for the rise since the baseline too."""
+    rises = tuple(
+        replace(rule, id=f"{rule.id}-rise", against="baseline", reason="It must not have risen since the baseline.")
+        for rule in config.rules
+        if rule.against == "limit" and rule.operator == "<=" and rule.metric in DEFAULT_METRICS and rule.group == "all"
+    )
+    return replace(config, rules=config.rules + rises)
+
+
+def config_to_document(config: GateConfig) -> dict[str, Any]:
+    """Return what `verdict.json` keeps of the rules that it was judged by; a path that leaves the working folder is left out."""
+    policy = {
+        "inconclusive": config.inconclusive,
+        "min_images": config.min_images,
+        "baseline": config.baseline if portable_path(config.baseline) == config.baseline else "",
+        "correction": config.correction,
+    }
+    return {"rules": config.rules, "policy": policy}
+
+
+def config_from_document(document: Mapping[str, Any]) -> GateConfig:
+    """Return the rules that a run was last judged by.
+
+    Parameters
+    ----------
+    document : mapping
+        The content of its `verdict.json`.
+    """
+    return GateConfig(rules=tuple(Rule(**row) for row in document["rules"]), **document["policy"])
+
+
+def _policy(table: Mapping[str, Any], what: str) -> Policy | None:
+    policy: Policy | None = table.get("inconclusive")
+    if policy is not None and policy not in _POLICIES:
+        raise UnknownNameError(f"policy for {what}", str(policy), _POLICIES)
+    return policy
+
+
+def _check_keys(kind: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in table:
+        if key not in known:
+            raise UnknownNameError(kind, str(key), known)
+
+
+def _rule(row: Mapping[str, Any]) -> Rule:
+    name = row.get("id")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise UsageError(
+            f"Every gate rule needs an id, a short unique name of letters, digits, dots, dashes and underscores; found {name!r}."
+        )
+    _check_keys(f"key of gate rule {name!r}", row, _RULE_KEYS)
+    metric = row.get("metric")
+    if metric not in MEASURES:
+        raise UnknownNameError(f"metric (gate rule {name!r})", str(metric), MEASURES)
+    limits = [key for key in _LIMITS if key in row]
+    if len(limits) != 1:
+        raise UsageError(
+            f"Gate rule {name!r} needs one of {', '.join(_LIMITS)}, found {' and '.join(limits) or 'none'}. Write a rule for each."
+        )
+    limit = row[limits[0]]
+    operator, against = _LIMITS[limits[0]]
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not abs(limit) <= _LARGEST_LIMIT:
+        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be a finite number, found {str(limit)[:40]}.")
+    if against == "baseline" and limit < 0:
+        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be 0 or more, found {limit!r}.")
+    if against == "baseline" and metric not in COMPARED:
+        raise UsageError(
+            f"Gate rule {name!r}: {metric} has no number for each image, so it cannot be compared with a baseline image by "
+            f"image. These can: {', '.join(COMPARED)}."
+        )
+    where = row.get("where", {})
+    if not isinstance(where, Mapping) or not all(isinstance(value, str) for value in where.values()):
+        raise UsageError(f'Gate rule {name!r}: where must look like {{ condition = "...", group = "..." }}.')
+    _check_keys(f"key of `where` in gate rule {name!r}", where, _WHERE_KEYS)
+    if where.get("group") == "*" and metric != "shortcut_sensitivity":
+        raise UsageError(
+            f'Gate rule {name!r}: group = "*" stands for the classes and words of which shortcut_sensitivity is judged; '
+            f'for {metric} write group = "class=*", or another column.'
+        )
+    level = row.get("level", "error")
+    if level not in _LEVELS:
+        raise UnknownNameError(f"level (gate rule {name!r})", str(level), _LEVELS)
+    evidence = row.get("evidence", "interval")
+    if evidence not in _EVIDENCE:
+        raise UnknownNameError(f"evidence (gate rule {name!r})", str(evidence), _EVIDENCE)
+    if_exceeded = row.get("if_exceeded", "fail")
+    if if_exceeded not in _IF_EXCEEDED:
+        raise UnknownNameError(f"if_exceeded (gate rule {name!r})", str(if_exceeded), _IF_EXCEEDED)
+    return Rule(
+        id=name,
+        metric=metric,
+        operator=operator,
+        limit=-float(limit) if limits[0] == "max_decrease" else float(limit),
+        against=against,
+        condition=where.get("condition"),
+        group=normal_group(where.get("group", "all")),
+        level=level,
+        evidence=evidence,
+        inconclusive=_policy(row, f"an inconclusive gate rule {name!r}"),
+        if_exceeded=if_exceeded,
+        reason=str(row.get("reason", "")),
+    )
+
+
+def _check_contradictions(rules: Sequence[Rule]) -> None:
+    """Refuse a minimum above a maximum of the same metric in the same place: no run could ever pass both."""
+    for top in rules:
+        for bottom in rules:
+            same = (top.metric, top.group, top.against) == (bottom.metric, bottom.group, bottom.against)
+            # A rule without a condition looks at every edit, so at the other's too, unless that is the clean images.
+            conditions = {None if rule.condition == EVERY else rule.condition for rule in (top, bottom)}
+            same = same and (len(conditions) == 1 or (None in conditions and "clean" not in conditions))
+            if same and top.operator == "<=" and bottom.operator == ">=" and bottom.limit > top.limit:
+                raise UsageError(
+                    f"Gate rules {top.id!r} and {bottom.id!r} contradict each other: {top.metric} cannot be at most "
+                    f"{top.limit:g} and at least {bottom.limit:g}. Correct one of them."
+                )

@@ -1,0 +1,73 @@
+"""The mean film of a cohort: what is left when a film's own content is taken away."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.data.images import read_gray
+from audit.data.records import Record, TextRegion
+from audit.perturbations.fills import inpaint
+from audit.perturbations.places import cover, text_boxes
+from audit.randomness import generator_for
+
+GreyImage = NDArray[np.uint8]
+# Films that make a class's mean, and the side on which it is made: a mean has no detail to lose.
+FILMS_PER_CLASS = 32
+SIDE_PX = 256
+
+
+class MeanFilm:
+    """The mean of the classes' mean films, text painted over; made when it is first asked for.
+
+    Every class weighs the same, so that the background says nothing of the class whose text is laid on it.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The audited records; at most `FILMS_PER_CLASS` of each class are drawn from the run's seed.
+    regions : mapping
+        Record id -> its text.
+    seed : int
+        Run seed.
+    """
+
+    def __init__(self, records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], seed: int) -> None:
+        self._records = records
+        self._regions = regions
+        self._seed = seed
+        self._mean: GreyImage | None = None
+
+    def __call__(self, shape: tuple[int, int]) -> GreyImage:
+        """Return the mean film, scaled to a shape (h, w)."""
+        if self._mean is None:
+            self._mean = self._make()
+        return np.asarray(cv2.resize(self._mean, shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+    def _make(self) -> GreyImage:
+        classes: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in self._records:
+            classes[record.label or ""].append(record)
+        means = []
+        for label, members in sorted(classes.items()):
+            drawn = generator_for(self._seed, "mean film", label).permutation(len(members))[:FILMS_PER_CLASS]
+            total = np.zeros((SIDE_PX, SIDE_PX))
+            for index in sorted(drawn.tolist()):
+                total += self._without_text(members[index])
+            means.append(total / len(drawn))
+        return np.asarray(np.rint(np.mean(means, axis=0)), dtype=np.uint8)
+
+    def _without_text(self, record: Record) -> GreyImage:
+        image = read_gray(record.path)
+        height, width = image.shape
+        boxes = text_boxes(self._regions[record.id], (height, width))
+        covered = cover(boxes, (height, width))
+        clean = image.copy()
+        for box in boxes:
+            x0, y0, x1, y1 = box
+            clean[y0:y1, x0:x1] = inpaint(image, box, covered)
+        return np.asarray(cv2.resize(clean, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -1,1 +1,0 @@
-"""One reader a family of files; `audit.images` is their only door."""

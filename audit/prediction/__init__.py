@@ -1,0 +1,1 @@
+"""Conditions become predictions, and predictions a table."""

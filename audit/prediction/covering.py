@@ -1,0 +1,68 @@
+"""Pictures that go out: text that may not be shown is covered in them before anything else is done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.data.records import Record, TextRegion
+from audit.perturbations.donors import Donor, DonorPool
+from audit.perturbations.places import Box, text_boxes
+
+if TYPE_CHECKING:  # a picture is covered where nothing is predicted, too: torch takes seconds to import
+    from audit.prediction.engine import Stage
+
+GreyImage = NDArray[np.uint8]
+Covered = Mapping[str, tuple[TextRegion, ...]]
+"""Record id -> the regions that its pictures cover (`audit.data.strings.StringPolicy.covered`); empty where they are shown."""
+# Stripes, as no edit makes them: a covered region must not be taken for a masked one.
+_STRIPES_PER_HEIGHT, _MIN_STRIPE_PX = 4, 2
+_DARK, _LIGHT = 90, 150
+
+
+def cover_text(image: GreyImage, regions: Sequence[TextRegion]) -> GreyImage:
+    """Return a copy of grey (h, w) with stripes in place of regions: nothing of what stood there is left."""
+    covered = image.copy()
+    height, width = image.shape
+    for x0, y0, x1, y1 in text_boxes(regions, (height, width)):
+        yy, xx = np.mgrid[y0:y1, x0:x1]
+        stripe = max(_MIN_STRIPE_PX, (y1 - y0) // _STRIPES_PER_HEIGHT)
+        covered[y0:y1, x0:x1] = np.where((xx + yy) // stripe % 2, _LIGHT, _DARK)
+    return covered
+
+
+def flatten_relevance(relevance: NDArray[np.float32], boxes: Iterable[Box]) -> NDArray[np.float32]:
+    """Return a copy of maps (..., h, w) with its mean inside each box: how much lies there, not in the shape of letters."""
+    flat = relevance.copy()
+    for x0, y0, x1, y1 in boxes:
+        part = flat[..., y0:y1, x0:x1]
+        if part.size:
+            part[...] = part.mean(axis=(-2, -1), keepdims=True)
+    return flat
+
+
+def covered_stage(stage: Stage, records: Sequence[Record], covered: Covered) -> Stage:
+    """Return the stage on which pictures are drawn.
+
+    Edits are drawn and applied on it from the same seeds as when they were predicted. But images are covered before, donors'
+    too, so that no edit can carry text along: not by pasting, not by moving, not by blurring.
+
+    Parameters
+    ----------
+    stage : Stage
+        The run's own.
+    records : sequence of Record
+        Its records.
+    covered : mapping
+        What to cover.
+    """
+
+    def read(record: Record) -> GreyImage:
+        return cover_text(stage.read(record), covered[record.id])
+
+    donors = DonorPool((Donor(record=r, regions=stage.regions[r.id]) for r in records), read=read)
+    return replace(stage, donors=donors, read=read)

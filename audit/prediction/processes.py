@@ -1,0 +1,233 @@
+"""Several processes on one machine: text and predictions are computed side by side, and hold the same bytes as by one.
+
+An image's regions lie in the text cache, a shard's predictions in a file of its own; each is written whole by whoever made
+it. So there is nothing to merge, and what a kill leaves is what one process would have left.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import active_children, connection, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from audit.data.conditions import Suite
+from audit.data.records import Record, TextRegion
+from audit.errors import AuditError
+from audit.prediction.interrupts import Tasks, signals_held
+
+_IMAGES_A_TASK = 4
+_GRACE_S = 5.0
+"""How long a process may take to put away what it is writing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextJob:
+    """Images whose text is looked for."""
+
+    records: Sequence[Record]
+    """Of the whole cohort."""
+    detector: str
+    """Name of the finder."""
+    boxes: str
+    """File of hand-made boxes; empty where there is none."""
+    cache: str
+    """Folder of the text cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionJob:
+    """Shards that are predicted."""
+
+    run: Path
+    """Run folder."""
+    bundle: Path
+    """Folder of the network."""
+    suite: Suite
+    """Conditions."""
+    records: Sequence[Record]
+    """Of the whole cohort: donors and the mean film are drawn from all."""
+    regions: Mapping[str, tuple[TextRegion, ...]]
+    """Record id -> its text."""
+    seed: int
+    """Run seed."""
+
+
+def find_text_side_by_side(job: TextJob, workers: int, on_image: Callable[[], None]) -> None:
+    """Fill the text cache with what `find_regions` will ask for; what fails is left for it to meet again.
+
+    Parameters
+    ----------
+    job : TextJob
+        The images.
+    workers : int
+        Processes.
+    on_image : callable
+        Called once for every image that is done.
+
+    Raises
+    ------
+    AuditError
+        If a process died.
+    """
+    starts = range(0, len(job.records), _IMAGES_A_TASK)
+    _spread(_start_text, job, _find_text, starts, workers, on_image)
+
+
+def predict_side_by_side(
+    job: PredictionJob, numbers: Sequence[int], workers: int, on_image: Callable[[], None]
+) -> None:
+    """Write the shards of these numbers.
+
+    Parameters
+    ----------
+    job : PredictionJob
+        What is predicted.
+    numbers : sequence of int
+        Shards that are not there yet.
+    workers : int
+        Processes.
+    on_image : callable
+        Called once for every image that is done.
+
+    Raises
+    ------
+    AuditError
+        If an image or condition cannot be predicted, or a process died; finished shards stay.
+    """
+    _spread(_start_prediction, job, _predict, numbers, workers, on_image)
+
+
+_state: dict[str, Any] = {}
+"""What a process of the pool was started with; this process's own is empty."""
+
+
+def _spread(
+    start: Callable[[Any], None],
+    job: object,
+    task: Callable[[int], int | str],
+    numbers: Sequence[int],
+    workers: int,
+    on_image: Callable[[], None],
+) -> None:
+    if not numbers:
+        return
+    with _pool(min(workers, len(numbers)), start, job) as pool:
+        try:
+            with signals_held():
+                asked = [pool.submit(_do, task, number) for number in numbers]
+            for done in as_completed(asked):
+                found = done.result()
+                if isinstance(found, str):
+                    raise AuditError(found)
+                for _ in range(found):
+                    on_image()
+        except BrokenProcessPool as error:
+            raise AuditError(
+                f"One of {workers} processes died, as when memory runs out. What was computed is kept; repeat the command with "
+                "fewer --workers."
+            ) from error
+
+
+@contextmanager
+def _pool(workers: int, start: Callable[[Any], None], job: object) -> Iterator[ProcessPoolExecutor]:
+    # Spawned, not forked: a forked copy of torch's threads hangs.
+    with signals_held():
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(start, job))
+    try:
+        yield pool
+    except BaseException:
+        _end_all()
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _end_all() -> None:
+    """End every process that was started, within seconds: the interpreter would wait for their tasks, which take minutes."""
+    processes = active_children()
+    for process in processes:
+        process.terminate()
+    deadline, living = time.monotonic() + _GRACE_S, [process.sentinel for process in processes]
+    while living and time.monotonic() < deadline:
+        ended = connection.wait(living, deadline - time.monotonic())
+        living = [sentinel for sentinel in living if sentinel not in ended]
+    for process in processes:
+        if process.sentinel in living:
+            process.kill()
+
+
+def _start(start: Callable[[Any], None], job: object) -> None:
+    _state["tasks"] = Tasks()
+    # When the first process is killed, none must be left behind.
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    try:
+        start(job)
+    except AuditError as error:  # a process that cannot start says why; one that raises here would only be called dead
+        _state["failed"] = str(error)
+
+
+def _do(task: Callable[[int], int | str], number: int) -> int | str:
+    tasks: Tasks = _state["tasks"]
+    return tasks.run(task, number)
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
+
+
+def _start_text(job: TextJob) -> None:
+    from audit.text.cache import RegionCache
+    from audit.text.detectors import make_detector
+
+    detector = make_detector(job.detector, Path(job.boxes) if job.boxes else None)
+    _state.update(records=job.records, cache=RegionCache(Path(job.cache), detector))
+
+
+def _find_text(start: int) -> int:
+    from audit.text.find import find_in
+
+    if "failed" in _state:  # `find_regions` will meet the same, and say it
+        return 0
+    chosen = _state["records"][start : start + _IMAGES_A_TASK]
+    for record in chosen:
+        with suppress(AuditError):
+            find_in(record.path, _state["cache"])
+    return len(chosen)
+
+
+def _start_prediction(job: PredictionJob) -> None:
+    from audit.models.bundle import load_bundle
+    from audit.prediction.engine import make_perturbations, set_stage
+    from audit.store.folder import RunFolder
+
+    _state["prediction"] = {
+        "run": RunFolder(job.run),
+        "bundle": load_bundle(job.bundle),
+        "suite": job.suite,
+        "perturbations": make_perturbations(job.suite),
+        "records": job.records,
+        "stage": set_stage(job.records, job.regions, job.seed),
+        "seed": job.seed,
+    }
+
+
+def _predict(number: int) -> int | str:
+    from audit.prediction.engine import predict_shard
+
+    if "failed" in _state:
+        return str(_state["failed"])
+    try:
+        return predict_shard(number, **_state["prediction"])
+    except AuditError as error:  # as text: not every exception survives the way between processes
+        return str(error)

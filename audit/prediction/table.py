@@ -1,0 +1,167 @@
+"""Predictions read back: of the run at hand, or of any finished run, without the network or the images."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audit.data.conditions import Condition, Declared, Dose, Suite
+from audit.data.groups import WITHHELD, Audited, group_columns
+from audit.data.strings import common_words
+from audit.errors import StoreError
+from audit.statistics.alignment import MIN_GROUP_PATIENTS
+from audit.store.folder import RunFolder, check_run
+from audit.store.results import ConditionUse, PredictionTable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Row:
+    name: str
+    label: str
+    patient: str
+    source: str
+    site: str
+    view: str
+    sex: str
+    age: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """A run, read back far enough to measure anything anew."""
+
+    path: Path
+    """Its folder."""
+    plan: Mapping[str, Any]
+    """The content of `plan.json`."""
+    suite: Suite
+    """Its conditions."""
+    table: PredictionTable
+    """Its predictions."""
+
+
+def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedRun:
+    """Read the predictions of a finished run.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    but : frozenset of str
+        Files that may have changed since (`audit.store.folder.check_run`).
+
+    Raises
+    ------
+    StoreError
+        If a file is missing, damaged, of another version, or was changed since the run ended.
+    """
+    check_run(path, but=but)
+    run = RunFolder(path)
+    plan = run.read_json("plan.json")
+    if "privacy" not in plan:
+        raise StoreError(
+            f"The run {path} was made by an earlier version, which named images by their ids. Run the audit again."
+        )
+    try:
+        conditions = tuple(_condition(row) for row in plan["suite"]["conditions"])
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path / 'plan.json'} is not as this version of audit writes it ({type(error).__name__}: {error}): the run was made by "
+            "another version. Run the audit again."
+        ) from error
+    suite = Suite(name=plan["suite"]["name"], version=plan["suite"]["version"], description="", conditions=conditions)
+    texts = ["label", "patient", "source", "site", "view", "sex"]
+    records = [
+        _Row(
+            name=row["record_id"],
+            age=row["age"],
+            **{key: "" if row[key] in (None, WITHHELD) else row[key] for key in texts},
+        )
+        for row in run.read_rows("records.parquet", ["record_id", "age", *texts])
+    ]
+    parts = [f"predictions/{part.name}" for part in sorted((path / "predictions").glob("part-*.parquet"))]
+    table = read_predictions(run, parts, suite, records, tuple(plan["model"]["classes"]))
+    return FinishedRun(path=path, plan=plan, suite=suite, table=table)
+
+
+def _condition(row: Mapping[str, Any]) -> Condition:
+    known = ("name", "perturbation", "role", "draws", "placebo", "parameters", "suspect", "question")
+    dose = None if row["dose"] is None else Dose(**row["dose"])
+    told = row["declared"]
+    declared = Declared(
+        removes=tuple(told["removes"]), adds=tuple(told["adds"]), keeps=tuple(told["keeps"]), seamless=told["seamless"]
+    )
+    version = row["perturbation_version"]
+    return Condition(**{key: row[key] for key in known}, declared=declared, version=version, dose=dose)
+
+
+def read_predictions(
+    run: RunFolder, parts: Sequence[str], suite: Suite, records: Sequence[Audited], classes: tuple[str, ...]
+) -> PredictionTable:
+    """Gather the parts into arrays, with the words on the images: 4 bytes a logit, the only thing of a run that grows in memory."""
+    position = {record.name: i for i, record in enumerate(records)}
+    n, k = len(records), len(classes)
+    logits = {c.name: np.zeros((c.draws, n, k), dtype=np.float32) for c in suite.conditions}
+    applied = {c.name: np.zeros((c.draws, n), dtype=np.bool_) for c in suite.conditions}
+    donors = {c.name: np.full((c.draws, n), -1, dtype=np.int64) for c in suite.conditions}
+    index = {name: i for i, name in enumerate(classes)}
+    for part in parts:
+        for row in run.read_rows(part, ["record_id", "condition", "draw", "applied", "donor_class", "logits"]):
+            i = position[row["record_id"]]
+            donors[row["condition"]][row["draw"], i] = index.get(row["donor_class"], -1)
+            logits[row["condition"]][row["draw"], i] = row["logits"]
+            applied[row["condition"]][row["draw"], i] = row["applied"]
+    return PredictionTable(
+        record_ids=np.array([r.name for r in records]),
+        # The order of the run's records, which no key decides; that of names would be another with every key.
+        ranks=np.arange(n),
+        labels=np.array([index[r.label] for r in records if r.label is not None], dtype=np.int64),
+        patients=np.array([r.patient for r in records]),
+        groups=group_columns(records),
+        classes=classes,
+        logits=logits,
+        applied=applied,
+        donors={name: array for name, array in donors.items() if (array >= 0).any()},
+        words=common_words(
+            (
+                (position[row["record_id"]], row["text"])
+                for row in run.read_rows("regions.parquet", ["record_id", "text"])
+            ),
+            [r.patient for r in records],
+            min_patients=MIN_GROUP_PATIENTS,
+        ),
+    )
+
+
+def read_uses(run: RunFolder, parts: Sequence[str], suite: Suite) -> list[ConditionUse]:
+    """Count to how many images each condition was applied in all its draws, and why not to the others."""
+    applied: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = {c.name: Counter() for c in suite.conditions}
+    changed: defaultdict[str, float] = defaultdict(float)
+    n_variants: Counter[str] = Counter()
+    for part in parts:  # a record lies in one part, with all its conditions
+        why: dict[tuple[str, str], str] = {}
+        for row in run.read_rows(part, ["record_id", "condition", "applied", "why_not", "changed_share"]):
+            key, name = (row["record_id"], row["condition"]), row["condition"]
+            why[key] = why.get(key, "") or row["why_not"]
+            n_variants[name] += row["applied"]
+            changed[name] += row["changed_share"]
+        for (_, name), reason in why.items():
+            if reason:
+                reasons[name][reason] += 1
+            else:
+                applied[name] += 1
+    return [
+        ConditionUse(
+            condition=c.name,
+            n_images=applied[c.name],
+            not_applied=dict(sorted(reasons[c.name].items())),
+            changed_share=changed[c.name] / n_variants[c.name] if n_variants[c.name] else None,
+        )
+        for c in suite.conditions
+    ]

@@ -1,0 +1,216 @@
+"""Which records an audit looks at: the test split, and never unknowingly the training data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from audit.data.manifests import check_on_bad_image, load_cohort
+from audit.data.pseudonyms import PLAIN, Pseudonyms
+from audit.data.records import SPLIT_TOLD_BY, AuditedSplit, Cohort, Record, SplitTeller
+from audit.errors import CohortError, UsageError
+from audit.models.bundle import Bundle
+from audit.run.settings import Settings
+
+_LEARNT = ("train", "validation")
+
+
+def audited_cohort(
+    bundle: Bundle,
+    settings: Settings,
+    names: Pseudonyms = PLAIN,
+    *,
+    before_images: Callable[[Sequence[Record]], None] | None = None,
+) -> tuple[Cohort, AuditedSplit]:
+    """Load the labelled records to audit.
+
+    Without a manifest, the one that the bundle was trained on is read again. Its test split is told by
+    the manifest's own column, else by the bundle; images that the bundle recognises by their pixels and learnt from are
+    left out; where neither knows a split, every labelled record is audited.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Whose test images are meant.
+    settings : Settings
+        Manifest and split.
+    names : Pseudonyms
+        What files of the run call images and patients.
+    before_images : callable, optional
+        Given the records before the first image is read; refuses them by raising.
+
+    Returns
+    -------
+    tuple of (Cohort, AuditedSplit)
+        Labelled records in an order that only their pixels decide; and how the split was chosen.
+
+    Raises
+    ------
+    CohortError
+        If nothing is left to audit.
+    UsageError
+        If no manifest is known.
+    """
+    manifest, ignored = known_manifest(bundle, settings)
+
+    def check(records: Sequence[Record]) -> None:
+        if settings.split not in ("auto", "all") and not bundle.splits and all(r.split is None for r in records):
+            raise _no_split(settings.split)
+        if before_images is not None:
+            before_images(records)
+
+    cohort = load_cohort(
+        manifest,
+        classes=bundle.classes,
+        ignore_labels=ignored,
+        on_bad_image=check_on_bad_image(settings.on_bad_image),
+        before_images=check,
+        names=names,
+    )
+    chosen, how, n_seen, notes = _choose(cohort, bundle, settings)
+    if not chosen:
+        raise CohortError(
+            f"No labelled record of {manifest} is left to audit ({how.words}). Give --split all, or correct the manifest."
+        )
+    left_out = dict(cohort.left_out)
+    # Not by id: whoever can list the ids could tell from an image's place in the run's files which it is.
+    kept = tuple(sorted((r for r in cohort.records if r.id in chosen), key=lambda r: (cohort.pixels[r.id], r.id)))
+    absent = [name for name in bundle.classes if all(r.label != name for r in kept)]
+    if absent:
+        notes.append(f"No image of class {', '.join(absent)}: nothing can be concluded about it.")
+    return replace(cohort, records=kept, left_out=left_out, n_seen=n_seen, notes=(*cohort.notes, *notes)), how
+
+
+def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Say which conditions this cohort cannot be put under at all, and what it lacks for them.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        The audited records.
+    needs : mapping
+        Condition -> what it needs of a cohort (`audit.perturbations.base.NEEDS`).
+
+    Returns
+    -------
+    dict
+        Condition -> what is lacking.
+    """
+    has = {
+        "several sources": len({r.source for r in cohort.records}) > 1,
+        "lung masks": any(r.lung_mask is not None for r in cohort.records),
+    }
+    lacking = {name: [need for need in wanted if not has[need]] for name, wanted in needs.items()}
+    return {name: " and ".join(what) for name, what in lacking.items() if what}
+
+
+def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...]]:
+    """Return the manifest that is meant, and its labels to ignore: the settings', else the one that the bundle was trained on.
+
+    Raises
+    ------
+    UsageError
+        If neither names one.
+    """
+    if settings.data:
+        return Path(settings.data), settings.ignore_label
+    recorded = bundle.provenance.get("manifest")
+    if not isinstance(recorded, str) or not recorded:
+        raise UsageError(f"Bundle {bundle.folder} does not say what it was trained on. Give --data MANIFEST.")
+    ignored = settings.ignore_label or tuple(bundle.provenance.get("ignore_labels", ()))
+    return bundle.folder / recorded, ignored
+
+
+def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str], AuditedSplit, int, list[str]]:
+    """Return the ids to audit, how they were chosen, how many of them trained the model, and what else to know of it."""
+    labelled = cohort.labelled()
+    known = _known_splits(cohort, bundle, labelled)
+    notes: list[str] = []
+    wanted = settings.split
+    if known.doubt and wanted != "all":
+        raise UsageError(known.doubt)
+    if wanted == "auto" and known.by_pixels:
+        # New images are as good as those of the test split; what was learnt from is not.
+        left = [r for r in labelled if known.splits.get(r.id) not in _LEARNT]
+        name = "all" if len(left) == len(labelled) else "unlearnt"
+        return {r.id for r in left}, AuditedSplit(name=name, told_by=known.told_by), 0, []
+    if wanted == "auto":
+        wanted = "test" if "test" in known.splits.values() else "all"
+        if wanted == "all" and known.splits:
+            notes.append(
+                f"No labelled image is of the test split by {SPLIT_TOLD_BY[known.told_by]}: every labelled image was audited."
+            )
+    if known.by_name:
+        notes.append(
+            "Which images trained the network was told by their names alone: the bundle does not hold their pixels."
+        )
+    if wanted == "all":
+        return (
+            {r.id for r in labelled},
+            AuditedSplit(name="all", told_by=known.told_by),
+            _seen_in_training(cohort, bundle, labelled, known),
+            notes,
+        )
+    if not known.splits:
+        raise _no_split(wanted)
+    chosen = [r for r in labelled if known.splits.get(r.id) == wanted]
+    # The split asked for is taken at its word, whatever the bundle says of it.
+    seen = len(chosen) if wanted in _LEARNT else _seen_in_training(cohort, bundle, chosen, known)
+    return {r.id for r in chosen}, AuditedSplit(name=wanted, told_by=known.told_by), seen, notes
+
+
+def _no_split(wanted: str) -> UsageError:
+    return UsageError(
+        f"The split {wanted!r} was asked for, but neither the manifest nor the bundle knows splits. Give --split all."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What is known of the splits of the labelled records."""
+
+    splits: Mapping[str, str]
+    """Record id -> split, of those whose split is known."""
+    told_by: SplitTeller = "nobody"
+    """Who knows it."""
+    own: bool = False
+    """Is the cohort the one that the bundle was trained on?"""
+    by_pixels: bool = False
+    """Were images recognised one by one?"""
+    by_name: bool = False
+    """Were images told by their names alone?"""
+    doubt: str = ""
+    """Why no split can be believed although the bundle holds one; empty otherwise."""
+
+
+def _known_splits(cohort: Cohort, bundle: Bundle, labelled: Sequence[Record]) -> _Known:
+    """Return the manifest's splits, else the bundle's: for its own data, by pixels, or by names that all agree."""
+    column = {r.id: r.split for r in labelled if r.split is not None}
+    own = bool(bundle.splits) and bundle.provenance.get("cohort_hash") == cohort.content_hash
+    if column:
+        return _Known(splits=column, told_by="manifest", own=own)
+    if own:
+        return _Known(splits=bundle.splits, told_by="bundle", own=True)
+    if bundle.seen:
+        recognised = {r.id: bundle.seen[cohort.pixels[r.id]] for r in labelled if cohort.pixels[r.id] in bundle.seen}
+        if recognised:
+            return _Known(splits=recognised, told_by="pixels", by_pixels=True)
+        return _Known(splits={})
+    named = {r.id: bundle.splits[r.id] for r in labelled if r.id in bundle.splits}
+    if len(named) == len(labelled) and named and "cohort_hash" not in bundle.provenance:
+        return _Known(splits=named, told_by="names", by_name=True)
+    doubt = (
+        f"{len(named)} of {len(labelled)} images have names that bundle {bundle.name} holds in its splits, but the bundle has "
+        "neither their pixels nor the hash of this data, so whether it learnt from them is not known. Give --split all to "
+        "audit every image, or add a split column to the manifest."
+    )
+    return _Known(splits=named, told_by="names", by_name=True, doubt=doubt) if named else _Known(splits={})
+
+
+def _seen_in_training(cohort: Cohort, bundle: Bundle, chosen: Sequence[Record], known: _Known) -> int:
+    """Count how many of the chosen images trained the model: by their pixels, or by name where those are all that is held."""
+    by_pixels = [r for r in chosen if bundle.seen.get(cohort.pixels[r.id]) in _LEARNT]
+    believed = not bundle.seen and (known.own or known.by_name)
+    by_name = [r for r in chosen if believed and bundle.splits.get(r.id) in _LEARNT]
+    return len(by_pixels) or len(by_name)

@@ -1,0 +1,239 @@
+"""The pictures of a run: for each edit the images that it moved most, before, after, and where the network looked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.data.conditions import Suite
+from audit.data.records import Record, TextRegion
+from audit.data.strings import normal_string
+from audit.errors import RelevanceError
+from audit.files import write_atomically
+from audit.models.bundle import Bundle
+from audit.perturbations import Scene
+from audit.prediction.covering import Covered, covered_stage, flatten_relevance
+from audit.prediction.engine import Stage, make_perturbations, make_variant, read_scene, softmax
+from audit.relevance.lrp import Attributor
+from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
+from audit.relevance.regions import map_boxes
+from audit.relevance.start import start_relevance
+from audit.store.folder import RunFolder
+from audit.store.results import PredictionTable
+
+N_EXAMPLES = 24
+N_MARKERS = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Choice:
+    record: int
+    condition: str
+    draw: int
+    total_variation: float
+
+
+def write_examples(
+    run: RunFolder,
+    bundle: Bundle,
+    suite: Suite,
+    records: Sequence[Record],
+    stage: Stage,
+    shown: Mapping[str, tuple[TextRegion, ...]],
+    covered: Covered,
+    table: PredictionTable,
+    seed: int,
+    relevance: Mapping[str, Any],
+    on_example: Callable[[], None],
+) -> None:
+    """Write `examples/`: pictures of the images that each edit moved most, and `examples.json`.
+
+    The edits are drawn again from their seeds, so that nothing has to be kept while predicting; on images whose text is
+    covered where it may not be shown.
+
+    Parameters
+    ----------
+    stage : Stage
+        The run's own.
+    shown : mapping
+        Record id -> its text, with the strings that may be shown.
+    covered : mapping
+        What pictures do not show.
+    table : PredictionTable
+        Says which images moved.
+    relevance : mapping
+        The `relevance` part of the plan: preset and start of the overlays.
+    on_example : callable
+        Called after each of at most `N_EXAMPLES`.
+    """
+    if run.has("examples/examples.json"):
+        return
+    perturbations = make_perturbations(suite)
+    pictures = covered_stage(stage, records, covered)
+    entries = []
+    overlays = _Overlays(bundle, relevance["preset"], relevance["start"])
+    for case, choice in enumerate(_choose(suite, table), start=1):
+        record = records[choice.record]
+        scene = read_scene(record, pictures)
+        condition = suite[choice.condition]
+        edit = make_variant(scene, condition, perturbations[condition.name], choice.draw, seed).image
+        overlay = overlays.of(record, stage.read(record), covered[record.id])
+        entries.append(_example(run, suite, scene, edit, choice, case, table, overlay, shown[record.id], covered))
+        on_example()
+    _write_markers(run, records, pictures, shown)
+    run.write_json("examples/examples.json", {"examples": entries})
+
+
+def _write_markers(
+    run: RunFolder, records: Sequence[Record], pictures: Stage, shown_text: Mapping[str, tuple[TextRegion, ...]]
+) -> None:
+    """Write crops of the commonest strings, at most two images of each class, cut from the images at their own size."""
+    found: dict[str, dict[int, TextRegion]] = {}
+    for i, record in enumerate(records):
+        for region in shown_text[record.id]:
+            if region.text:
+                found.setdefault(normal_string(region.text), {}).setdefault(i, region)
+    common = sorted(found, key=lambda t: (-len(found[t]), t))[:N_MARKERS]
+    entries: list[dict[str, Any]] = []
+    for index, text in enumerate(common):
+        shown: dict[str, int] = {}
+        for i, region in found[text].items():
+            record = records[i]
+            label = str(record.label)
+            if shown.get(label, 0) == 2:
+                continue
+            shown[label] = shown.get(label, 0) + 1
+            image = pictures.read(record)
+            margin = max(4, (region.y1 - region.y0) // 3)
+            crop = image[
+                max(0, region.y0 - margin) : region.y1 + margin, max(0, region.x0 - margin) : region.x1 + margin
+            ]
+            if crop.size == 0:
+                continue
+            width, height = shown_size(crop.shape, 96)
+            name = f"marker-{index:02d}-{len(entries):03d}.jpg"
+            write_atomically(run.path / "examples" / name, film_jpeg(crop, (width, height)))
+            entries.append(
+                {
+                    "text": text,
+                    "label": label,
+                    "record": record.name,
+                    "file": name,
+                    "width": width,
+                    "height": height,
+                }
+            )
+    run.write_json("examples/markers.json", {"markers": entries})
+
+
+def _choose(suite: Suite, table: PredictionTable) -> list[_Choice]:
+    """Take the images of largest total variation, in turn from each edit, a record once an edit."""
+    clean = softmax(table.logits["clean"][0])
+    ranked = []
+    for condition in suite.conditions:
+        if not condition.judged:
+            continue
+        moved = 0.5 * np.abs(softmax(table.logits[condition.name]) - clean).sum(axis=2)
+        moved = np.where(table.applied[condition.name], moved, -1.0)
+        draws = moved.argmax(axis=0)
+        most = moved.max(axis=0)
+        order = sorted(np.flatnonzero(most >= 0).tolist(), key=lambda i: (-most[i], i))
+        ranked.append(
+            [
+                _Choice(record=i, condition=condition.name, draw=int(draws[i]), total_variation=float(most[i]))
+                for i in order
+            ]
+        )
+    turns = [row[turn] for turn in range(N_EXAMPLES) for row in ranked if turn < len(row)]
+    return turns[:N_EXAMPLES]
+
+
+def _example(
+    run: RunFolder,
+    suite: Suite,
+    scene: Scene,
+    edit: NDArray[np.uint8],
+    choice: _Choice,
+    case: int,
+    table: PredictionTable,
+    overlay: bytes | None,
+    shown: Sequence[TextRegion],
+    covered: Covered,
+) -> dict[str, Any]:
+    difference = np.abs(edit.astype(np.int16) - scene.image.astype(np.int16)).astype(np.uint8)
+    width, height = shown_size(scene.image.shape)
+    scale = width / scene.image.shape[1]
+    stem = f"examples/{case:03d}"
+    for name, image in (("clean", scene.image), ("edit", edit), ("difference", difference)):
+        write_atomically(run.path / f"{stem}-{name}.jpg", film_jpeg(image, (width, height)))
+    if overlay is not None:
+        write_atomically(run.path / f"{stem}-relevance.png", overlay)
+
+    def scores(condition: str, draw: int) -> dict[str, Any]:
+        values = softmax(table.logits[condition][draw, choice.record])
+        return {
+            "predicted": table.classes[int(values.argmax())],
+            "probabilities": {name: round(float(v), 4) for name, v in zip(table.classes, values, strict=True)},
+        }
+
+    return {
+        "case": case,
+        "record": scene.record.name,
+        "label": scene.record.label,
+        "source": scene.record.source,
+        "condition": choice.condition,
+        "question": suite[choice.condition].question,
+        "clean": {"file": f"{case:03d}-clean.jpg", **scores("clean", 0)},
+        "edit": {"file": f"{case:03d}-edit.jpg", **scores(choice.condition, choice.draw)},
+        "difference": {"file": f"{case:03d}-difference.jpg"},
+        "overlay": None if overlay is None else {"file": f"{case:03d}-relevance.png"},
+        "width": width,
+        "height": height,
+        "regions": [
+            {
+                "x0": round(r.x0 * scale, 1),
+                "y0": round(r.y0 * scale, 1),
+                "x1": round(r.x1 * scale, 1),
+                "y1": round(r.y1 * scale, 1),
+                "text": r.text,
+            }
+            for r in shown
+        ],
+        "n_covered": len(covered[scene.record.id]),
+        "total_variation": round(choice.total_variation, 4),
+    }
+
+
+class _Overlays:
+    """The relevance of clean images as transparent maps: warm supports the prediction, cold speaks against it."""
+
+    def __init__(self, bundle: Bundle, preset: str, start: str) -> None:
+        self._bundle = bundle
+        self._start = start
+        self._drawn: dict[str, bytes] = {}
+        self._attributor: Attributor | None = None
+        # A network whose maps cannot be right is audited without them.
+        with suppress(RelevanceError):
+            self._attributor = Attributor(bundle.network, preset)
+
+    def of(self, record: Record, image: NDArray[np.uint8], covered: Sequence[TextRegion]) -> bytes | None:
+        """Return the overlay of one image, as it is, as PNG; None where there is no relevance."""
+        if self._attributor is None:
+            return None
+        if record.id not in self._drawn:
+            inputs = self._bundle.preprocessing.prepare(image)[None]
+            try:
+                found = self._attributor.attribute(
+                    inputs, lambda logits: start_relevance(logits, self._bundle.classes, self._start)
+                )
+            except RelevanceError:
+                return None
+            relevance = found.maps[0, 0]
+            boxes = map_boxes(covered, image.shape, relevance.shape)
+            self._drawn[record.id] = relevance_png(flatten_relevance(relevance, boxes))
+        return self._drawn[record.id]

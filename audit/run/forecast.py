@@ -1,0 +1,121 @@
+"""What an audit will cost, told before it starts: forward passes, and minutes from a few images that are really done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from audit.data.images import read_gray
+from audit.data.records import Record
+from audit.errors import RelevanceError
+from audit.models.bundle import Bundle
+from audit.prediction.engine import make_perturbations, predict_scene, read_scene, set_stage, variants
+from audit.randomness import generator_for
+from audit.relevance.lrp import Attributor
+from audit.relevance.start import start_each
+from audit.run.preparation import Preparation
+from audit.text.cache import RegionCache
+from audit.text.find import find_in
+
+# Images that are timed, and images whose text is looked for in the cache.
+_TIMED = 3
+_LOOKED_UP = 60
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """An audit's size and cost."""
+
+    n_images: int
+    """Images to audit."""
+    n_conditions: int
+    """Conditions of the suite, clean included."""
+    n_variants: int
+    """Predictions an image: every draw of every condition."""
+    n_passes: int
+    """Forward passes in all, at most: variants that are equal to the pixel share one."""
+    cached_share: float
+    """Share of the images (of a sample) whose text is already known."""
+    text_minutes: float
+    """Finding the rest."""
+    predicting_minutes: float
+    """Editing and predicting."""
+    relevance_minutes: float
+    """LRP maps."""
+
+    @property
+    def minutes(self) -> float:
+        """All of it."""
+        return self.text_minutes + self.predicting_minutes + self.relevance_minutes
+
+
+def forecast(
+    prepared: Preparation, cache: Path, *, seed: int, relevance_images: int, on_step: Callable[[], None]
+) -> Forecast:
+    """Time a few images of the cohort, drawn from the seed, through every stage.
+
+    Parameters
+    ----------
+    prepared : Preparation
+        What would be run.
+    cache : Path
+        Folder of the text cache.
+    relevance_images : int
+        How many images get an LRP map.
+    on_step : callable
+        Called after each timed image.
+    """
+    records = prepared.cohort.records
+    order = generator_for(seed, "forecast").permutation(len(records)).tolist()
+    regions_of = RegionCache(cache, prepared.detector)
+    looked_up = [records[i] for i in order[:_LOOKED_UP]]
+    known = [regions_of.knows(read_gray(record.path)) for record in looked_up]
+    timed = looked_up[:_TIMED]
+    unknown = [record for record, cached in zip(looked_up, known, strict=True) if not cached][:_TIMED]
+    text_s = _seconds(unknown, lambda record: find_in(record.path, regions_of))
+    regions = {record.id: find_in(record.path, regions_of) for record in timed}
+    stage = set_stage(timed, regions, seed)
+    perturbations = make_perturbations(prepared.suite)
+
+    def predict(record: Record) -> None:
+        scene = read_scene(record, stage)
+        predict_scene(prepared.bundle, variants(scene, prepared.suite, perturbations, seed))
+        on_step()
+
+    n, n_variants = len(records), sum(c.draws for c in prepared.suite.conditions)
+    share = sum(known) / len(known)
+    n_maps = min(n, relevance_images)
+    return Forecast(
+        n_images=n,
+        n_conditions=len(prepared.suite.conditions),
+        n_variants=n_variants,
+        n_passes=n * n_variants,
+        cached_share=share,
+        text_minutes=text_s * n * (1 - share) / 60,
+        predicting_minutes=_seconds(timed, predict) * n / 60,
+        relevance_minutes=_relevance_s(prepared.bundle, timed, prepared.plan["relevance"]["preset"]) * n_maps / 60
+        if n_maps
+        else 0.0,
+    )
+
+
+def _seconds(records: Sequence[Record], work: Callable[[Record], object]) -> float:
+    """Return the median time of one image; the first, which loads weights, only where there is no other."""
+    times = []
+    for record in records:
+        start = time.perf_counter()
+        work(record)
+        times.append(time.perf_counter() - start)
+    return median(times[1:] or times or [0.0])
+
+
+def _relevance_s(bundle: Bundle, records: Sequence[Record], preset: str) -> float:
+    try:
+        attributor = Attributor(bundle.network, preset)
+    except RelevanceError:  # a network that is audited without relevance
+        return 0.0
+    prepared = bundle.preprocessing.prepare
+    return _seconds(records, lambda r: attributor.attribute(prepared(read_gray(r.path))[None], start_each))

@@ -1,0 +1,155 @@
+"""Results judged: at the end of a run, and as often as wanted after it, by other rules or against a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from audit.baseline.comparison import Baseline, is_first_run
+from audit.data.groups import WITHHELD
+from audit.errors import UnknownNameError, UsageError
+from audit.gates.groups import is_pattern
+from audit.gates.judging import judge
+from audit.gates.matching import Compare, FirstRun
+from audit.gates.rules import (
+    GateConfig,
+    check_baseline_is_used,
+    config_from_document,
+    config_to_document,
+    rules_from_config,
+    with_rises,
+)
+from audit.gates.scope import with_reach
+from audit.prediction.table import FinishedRun, read_finished
+from audit.store.folder import RunFolder, check_run
+from audit.store.results import Effect, Verdict, effect_from_json, plain
+
+
+def judge_results(
+    run: RunFolder, config: GateConfig | None, predicted: Callable[[], FinishedRun]
+) -> tuple[Verdict, dict[str, str] | None]:
+    """Judge a run's effects and keep the judgement, with its rules, as `verdict.json`.
+
+    Parameters
+    ----------
+    run : RunFolder
+        With its effects.
+    config : GateConfig or None
+        The rules; None where nothing is judged.
+    predicted : callable
+        Returns the run's predictions, which rules against a baseline need.
+
+    Returns
+    -------
+    tuple of (Verdict, dict or None)
+        The judgement, and which baseline it rests on.
+    """
+    config = config or GateConfig(rules=())
+    first = is_first_run(config.baseline)
+    baseline = Baseline(predicted(), Path(config.baseline)) if config.baseline and not first else None
+    compare = None if baseline is None else baseline.change
+    effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
+    waiting = FirstRun(baseline=config.baseline, run=for_commands(run.path))
+    verdict = judge(effects, config, waiting if first else compare)
+    verdict = _reaching(run, verdict, effects)
+    run.write_json("verdict.json", {**plain(verdict), **config_to_document(config)})
+    return verdict, None if baseline is None else baseline.stamp()
+
+
+def for_commands(path: Path) -> str:
+    """Return a run's path for a command to type; of an absolute one the name alone, for what is written down travels."""
+    return path.name if path.is_absolute() else path.as_posix()
+
+
+def judge_again(run: RunFolder, config: GateConfig | None) -> Verdict:
+    """Judge a finished run by the rules of now: nothing is predicted or measured again, only `verdict.json` and its hash change.
+
+    Raises
+    ------
+    StoreError
+        If the run was edited. A judgement that was not wholly written is no edit: it is written anew.
+    """
+    check_run(run.path, but=frozenset({"verdict.json"}))
+    verdict, stamp = judge_results(run, config, lambda: read_finished(run.path, but=frozenset({"verdict.json"})))
+    provenance = run.read_json("run.json")
+    run.write_json("run.json", {**provenance, "baseline": stamp, "files": run.hashes()})
+    return verdict
+
+
+def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None = None) -> Verdict:
+    """Judge a finished run.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    table : mapping or None
+        The `[gate]` table of the configuration; without one, or without rules in it, those that the run was last judged by.
+    baseline : Path, optional
+        What rules against the baseline compare with, before what the table names. It must exist; a file that the table names
+        need not yet, for the first run is judged without.
+
+    Returns
+    -------
+    Verdict
+        The judgement.
+
+    Raises
+    ------
+    StoreError
+        If the run or the baseline cannot be read, or was edited.
+    UsageError
+        If there is no rule, one matches nothing, or none uses the baseline.
+    """
+    check_run(path)  # what was edited is not judged
+    run = RunFolder(path)
+    last = config_from_document(run.read_json("verdict.json"))
+    config = last if table is None else rules_from_config(table)
+    if not config.rules:
+        config = replace(config, rules=last.rules)
+    if not config.rules:
+        raise UsageError(
+            f"No gate is configured: audit.toml has no rule, and {path} was not judged by one. Write [[gate.rule]] tables, or "
+            "repeat its `audit run` with --gate: nothing is predicted again."
+        )
+    _check_sites(run, config)
+    earlier = baseline or (Path(config.baseline) if config.baseline else None)
+    if earlier is not None:
+        config = _using_baseline(config, earlier, written=config.rules is not last.rules)
+    compare: Compare | FirstRun | None = None
+    if baseline is None and is_first_run(config.baseline):
+        compare = FirstRun(baseline=config.baseline, run=for_commands(path))
+    elif earlier is not None:
+        compare = Baseline(read_finished(path), earlier).change
+    effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
+    return _reaching(run, judge(effects, config, compare), effects)
+
+
+def _reaching(run: RunFolder, verdict: Verdict, effects: Sequence[Effect]) -> Verdict:
+    return with_reach(verdict, run.read_json("plan.json"), effects, run.read_json("controls.json")["blindness"])
+
+
+def _check_sites(run: RunFolder, config: GateConfig) -> None:
+    """Refuse sites that no image of the run has: of one with too few patients no effect is told, so effects do not know it."""
+    asked = {
+        rule.group: rule.id for rule in config.rules if rule.group.startswith("site=") and not is_pattern(rule.group)
+    }
+    if not asked:
+        return
+    known = {f"site={row['site']}" for row in run.read_rows("records.parquet", ["site"])}
+    if f"site={WITHHELD}" in known:  # it may be one of few patients, of which the judge says as much
+        return
+    for group, rule in asked.items():
+        if group not in known:
+            raise UnknownNameError(f"group (gate rule {rule!r})", group, known)
+
+
+def _using_baseline(config: GateConfig, baseline: Path, *, written: bool) -> GateConfig:
+    if any(rule.against == "baseline" for rule in config.rules):
+        return config
+    if not written:
+        config = with_rises(config)
+    check_baseline_is_used(config.rules, str(baseline))
+    return config

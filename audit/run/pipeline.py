@@ -1,0 +1,307 @@
+"""The audit, read aloud: the steps in order, no arithmetic."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from audit.data.groups import shown_sites
+from audit.data.manifests import check_on_bad_image
+from audit.data.records import Record, TextRegion
+from audit.data.strings import StringPolicy, policy_for
+from audit.errors import StoreError, TextError
+from audit.prediction.engine import predict_all, set_stage, softmax
+from audit.prediction.processes import TextJob, find_text_side_by_side
+from audit.prediction.table import FinishedRun, read_predictions, read_uses
+from audit.provenance import git_commit, portable_command, without_paths
+from audit.relevance.stage import audit_relevance
+from audit.run.examples import N_EXAMPLES, write_examples
+from audit.run.judgement import judge_again, judge_results
+from audit.run.plan import package_versions, run_path
+from audit.run.preparation import prepare
+from audit.run.settings import Settings
+from audit.run.source_probe import MAX_IMAGES, probe_sources
+from audit.statistics.alignment import MIN_GROUP_PATIENTS
+from audit.statistics.blindness import find_blindness
+from audit.statistics.doses import measure_trends
+from audit.statistics.effects import measure_effects
+from audit.statistics.planted import check_planted
+from audit.store.folder import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
+from audit.store.plan_hash import plan_hash
+from audit.store.results import Verdict, plain
+from audit.text.cache import RegionCache
+from audit.text.detectors import TextDetector, make_detector
+from audit.text.easyocr_detector import weights_folder
+from audit.text.find import FoundText, find_regions
+from audit.text.second_opinion import SecondOpinion, ask_second_opinion
+
+OnStage = Callable[[str, int], Callable[[], None]]
+"""Called with a stage's name and its number of steps; returns what to call after each step."""
+
+
+def run_audit(
+    settings: Settings, *, judge_gates: bool, command: Sequence[str], on_stage: OnStage
+) -> tuple[Path, Verdict]:
+    """Audit one model on one cohort; an unfinished run of the same plan is resumed, a finished one only judged.
+
+    Parameters
+    ----------
+    settings : Settings
+        What to audit, and how.
+    judge_gates : bool
+        Judge even if the settings hold no `[gate]` table (by the default rules then).
+    command : sequence of str
+        How the run was started, for the record.
+    on_stage : callable
+        Told of every stage, and of every step in it.
+
+    Returns
+    -------
+    tuple of (Path, Verdict)
+        The run folder, finished, and the verdict.
+
+    Raises
+    ------
+    AuditError
+        If a step cannot be done; everything computed before stays in the folder.
+    """
+    clock = _Clock(on_stage)
+    with clock.stage("checking data"):
+        prepared = prepare(settings, judge_gates=judge_gates, writes_to=(Path(settings.runs), Path(settings.cache)))
+    bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
+    run = RunFolder(run_path(Path(settings.runs), plan))
+    _check_key(run, plan)
+    if run.has("run.json"):  # written last: whatever the rules are now, all that they are about is there
+        with clock.stage("judging"):
+            return run.path, judge_again(run, prepared.gate)
+    if not run.has("plan.json"):
+        run.write_json("plan.json", plan)
+
+    with clock.stage("finding text", len(prepared.cohort.records)) as step:
+        if settings.workers > 1:
+            job = TextJob(
+                records=prepared.cohort.records, detector=settings.detector, boxes=settings.boxes, cache=settings.cache
+            )
+            find_text_side_by_side(job, settings.workers, step)
+            step = _already_told
+        found = find_regions(
+            prepared.cohort.records,
+            RegionCache(Path(settings.cache), prepared.detector),
+            step,
+            on_bad_image=check_on_bad_image(settings.on_bad_image),
+        )
+        records = tuple(r for r in prepared.cohort.records if r.id not in found.failures)
+        if not records:
+            raise TextError(f"The text finder failed on every image. The first: {next(iter(found.failures.values()))}")
+        regions = found.regions
+        _check_resumed(run, records)
+        # Every string that leaves this function goes through the policy: what is written gets `shown`, edits get `regions`.
+        policy = policy_for(((i, region.text) for i, r in enumerate(records) for region in regions[r.id]), records)
+        shown = {record_id: policy.redact(found_here) for record_id, found_here in regions.items()}
+        covered = {r.id: () if settings.show_text else policy.covered(regions[r.id]) for r in records}
+        _write_regions(run, records, regions, policy)
+    opinion = _second_opinion(prepared.detector, records, regions, policy, settings, clock)
+    stage = set_stage(records, regions, settings.seed)
+    with clock.stage("predicting", len(records)) as step:
+        parts = predict_all(run, bundle, suite, records, stage, settings.seed, step, workers=settings.workers)
+        run.write_json("conditions.json", {"conditions": read_uses(run, parts, suite)})
+    with clock.stage("measuring effects"):
+        table = read_predictions(run, parts, suite, records, bundle.classes)
+        how: dict[str, Any] = {
+            "seed": settings.seed,
+            "resamples": settings.resamples,
+            "level": settings.level,
+            "tolerances": prepared.tolerances,
+        }
+        if not run.has("effects.json"):
+            effects = measure_effects(table, suite, **how, recall=prepared.recall)
+            trends = measure_trends(table, suite, seed=settings.seed, resamples=settings.resamples)
+            run.write_json("effects.json", {"effects": effects, "trends": trends})
+        if not run.has("controls.json"):
+            blindness = find_blindness(
+                softmax(table.logits["clean"][0]), [bundle.classes[k] for k in table.labels.tolist()], bundle.classes
+            )
+            run.write_json("controls.json", {"planted": check_planted(table, suite, **how), "blindness": blindness})
+    with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:
+        if not run.has("source_probe.json"):
+            probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)
+            run.write_json("source_probe.json", {"probe": probe})
+    with clock.stage("attributing relevance", min(len(records), settings.relevance_images)) as step:
+        relevance_note = audit_relevance(
+            run,
+            bundle,
+            suite,
+            records,
+            shown,
+            covered,
+            table,
+            plan["relevance"],
+            level=settings.level,
+            seed=settings.seed,
+            on_image=step,
+        )
+    with clock.stage("drawing examples", N_EXAMPLES) as step:
+        write_examples(
+            run,
+            bundle,
+            suite,
+            records,
+            stage,
+            shown,
+            covered,
+            table,
+            settings.seed,
+            plan["relevance"],
+            step,
+        )
+    here = FinishedRun(path=run.path, plan=plain(plan), suite=suite, table=table)
+    verdict, baseline = judge_results(run, prepared.gate, lambda: here)
+    provenance = _provenance(run, plan, command, clock, relevance_note, opinion, found)
+    run.write_json("run.json", {**provenance, "baseline": baseline})
+    return run.path, verdict
+
+
+def _already_told() -> None:
+    """Stand in for a step that the listener was told of."""
+
+
+def _check_key(run: RunFolder, plan: Mapping[str, Any]) -> None:
+    """Refuse to go on with another key than the run began with: its files hold images by their names."""
+    if not run.has("plan.json"):
+        return
+    begun, now = run.read_json("plan.json")["privacy"]["key"], plan["privacy"]["key"]
+    if begun != now:
+        raise StoreError(
+            f"The run {run.path} was begun with the key {begun}, and the key is {now} now, so its images have other names. Set "
+            "AUDIT_KEY or AUDIT_KEY_FILE to that key, or choose another folder with --runs."
+        )
+
+
+def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
+    """Refuse to go on with other images than the run began with: its shards hold images by their place."""
+    if not run.has("records.parquet"):
+        return
+    begun = [row["record_id"] for row in run.read_rows("records.parquet", ["record_id"])]
+    if begun != [r.name for r in records]:
+        raise TextError(
+            f"The text finder failed on other images than when the run {run.path} began, so it cannot be resumed. Remove the "
+            "folder and start again, or use another finder."
+        )
+
+
+def _write_regions(
+    run: RunFolder, records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], policy: StringPolicy
+) -> None:
+    names = [name for name in REGIONS_SCHEMA.names if name not in ("record_id", "withheld")]
+    run.write_rows(
+        "regions.parquet",
+        [
+            {
+                "record_id": r.name,
+                "withheld": bool(region.text.strip()) and not policy.shows(region.text),
+                **{name: getattr(shown, name) for name in names},
+            }
+            for r in records
+            for region, shown in zip(regions[r.id], policy.redact(regions[r.id]), strict=True)
+        ],
+        REGIONS_SCHEMA,
+    )
+    run.write_rows(
+        "records.parquet",
+        [
+            {
+                "record_id": r.name,
+                "label": r.label,
+                "patient": r.patient_name,
+                "source": r.source,
+                "site": site,
+                "view": r.view,
+                "sex": r.sex,
+                "age": r.age,
+                "n_regions": len(regions[r.id]),
+            }
+            for r, site in zip(records, shown_sites(records, MIN_GROUP_PATIENTS), strict=True)
+        ],
+        RECORDS_SCHEMA,
+    )
+
+
+def _second_opinion(
+    finder: TextDetector,
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    policy: StringPolicy,
+    settings: Settings,
+    clock: _Clock,
+) -> SecondOpinion | str:
+    """Return what EasyOCR says of the finder, or why it was not asked."""
+    n_images = min(len(records), settings.judge_images)
+    if n_images == 0:
+        return "No second engine was asked (judge_images = 0)."
+    if finder.name in ("annotated", "easyocr"):
+        return f"No second engine was asked: the finder is {finder.name}."
+    if weights_folder() is None:
+        return "EasyOCR was not asked for a second opinion: its weights are not installed (the extra `weights`)."
+    judge = RegionCache(Path(settings.cache), make_detector("easyocr"))
+    with clock.stage("asking EasyOCR", n_images) as step:
+        try:
+            return ask_second_opinion(
+                records, regions, judge, policy=policy, n_images=n_images, seed=settings.seed, on_image=step
+            )
+        except TextError as error:
+            return f"EasyOCR could not be asked for a second opinion: {without_paths(str(error))}"
+
+
+class _Clock:
+    """Times every stage, and tells the listener of it."""
+
+    def __init__(self, on_stage: OnStage) -> None:
+        self._on_stage = on_stage
+        self.started = datetime.now(UTC)
+        self.timings: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, steps: int = 1) -> Iterator[Callable[[], None]]:
+        step = self._on_stage(name, steps)
+        start = time.perf_counter()
+        yield step
+        self.timings[name] = round(time.perf_counter() - start, 2)
+        if steps == 1:
+            step()
+
+
+def _provenance(
+    run: RunFolder,
+    plan: Mapping[str, Any],
+    command: Sequence[str],
+    clock: _Clock,
+    relevance_note: str | None,
+    opinion: SecondOpinion | str,
+    found: FoundText,
+) -> dict[str, Any]:
+    return {
+        "status": "complete",
+        "command": portable_command(command),
+        "plan_hash": plan_hash(plan),
+        "git_commit": git_commit(),
+        "packages": package_versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "started": clock.started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "timings": clock.timings,
+        "relevance_note": relevance_note,
+        "second_opinion": opinion,
+        "skipped": {
+            **plan["data"]["left_out"],
+            **({"text finder failed": len(found.failures)} if found.failures else {}),
+        },
+        "files": run.hashes(),
+    }

@@ -1,0 +1,172 @@
+"""The plan: written before anything runs, and the name of the run."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audit.data.conditions import Suite
+from audit.data.records import AuditedSplit, Cohort
+from audit.provenance import tool_version, without_paths
+from audit.relevance.presets import about_method
+from audit.run.settings import Settings
+from audit.statistics.measures import DECLARED, DRAWS, EXPLORATORY
+from audit.store.plan_hash import plan_hash
+from audit.store.results import plain, to_json
+
+if TYPE_CHECKING:  # a plan's hash is asked for where nothing is predicted: torch takes seconds to import
+    from audit.models.bundle import Bundle
+    from audit.models.tasks import Task
+    from audit.text.detectors import TextDetector
+
+N_RELEVANCE_PLACEBOS = 200
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "zennit",
+    "easyocr",
+    "rapidocr",
+    "onnxruntime",
+    "opencv-python-headless",
+    "numpy",
+    "scipy",
+    "pillow",
+    "pyarrow",
+)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            # opencv comes under several names; another build of it does the same work.
+            found[name] = "another build"
+    return found
+
+
+def make_plan(
+    bundle: Bundle,
+    task: Task,
+    cohort: Cohort,
+    split: AuditedSplit,
+    suite: Suite,
+    detector: TextDetector,
+    settings: Settings,
+    tolerances: Mapping[str, float],
+    impossible: Mapping[str, str],
+    start_signs: Mapping[str, float],
+    key: str | None,
+) -> dict[str, Any]:
+    """Write down everything that decides the results.
+
+    Parameters
+    ----------
+    bundle, cohort, split, suite, detector, settings, tolerances
+        What is audited, and how.
+    impossible : mapping
+        Condition -> what the cohort lacks for it.
+    start_signs : mapping
+        Class -> sign of its output where relevance starts; empty for the winning output.
+
+    Returns
+    -------
+    dict
+        The content of `plan.json`; no path of this machine and no clock stands in it, nor how the results are judged: a finished
+        run is judged by other rules without predicting again.
+    """
+    return {
+        "tool_version": tool_version(),
+        "model": {
+            "name": bundle.name,
+            "digest": bundle.digest,
+            "architecture": bundle.architecture,
+            "classes": bundle.classes,
+            "task": task,
+            "preprocessing": bundle.preprocessing,
+            "training": {"provenance": without_paths(bundle.provenance), "metrics": without_paths(bundle.metrics)},
+        },
+        "data": {
+            # Not the folder's name by itself: folders are named after patients, too.
+            "name": settings.data_name or f"data {cohort.content_hash[:8]}",
+            "content_hash": cohort.content_hash,
+            "masks_hash": cohort.masks_hash,
+            # With the pixels: a hash of ids alone could be tested against guesses.
+            "records_hash": hashlib.sha256(
+                to_json([[r.id, cohort.pixels[r.id]] for r in cohort.records]).encode()
+            ).hexdigest(),
+            "split": split.words,
+            "split_name": split.name,
+            "split_told_by": split.told_by,
+            "n_images": len(cohort.records),
+            "n_seen_in_training": cohort.n_seen,
+            "n_patients": len({r.patient for r in cohort.records}),
+            "class_counts": cohort.class_counts(),
+            "source_counts": dict(sorted(Counter(r.source for r in cohort.records).items())),
+            "left_out": cohort.left_out,
+            "notes": cohort.notes,
+        },
+        "suite": {
+            "name": suite.name,
+            "version": suite.version,
+            "description": suite.description,
+            "conditions": [
+                {
+                    "name": c.name,
+                    "perturbation": c.perturbation,
+                    "perturbation_version": c.version,
+                    "declared": plain(c.declared),
+                    "role": c.role,
+                    "draws": c.draws,
+                    "placebo": c.placebo,
+                    "parameters": c.parameters,
+                    "suspect": c.suspect,
+                    "dose": c.dose,
+                    "cohort_lacks": impossible.get(c.name, ""),
+                    "question": c.question,
+                }
+                for c in suite.conditions
+            ],
+        },
+        "detector": {"name": detector.name, "version": detector.version, "config": detector.config()},
+        "finder": {"about": detector.about, "parts": [list(part) for part in detector.parts]},
+        "relevance": {
+            "preset": settings.relevance_preset,
+            "about": about_method(settings.relevance_preset),
+            "start": settings.relevance_start,
+            "start_signs": start_signs,
+            "n_placebo": N_RELEVANCE_PLACEBOS,
+            "max_images": settings.relevance_images,
+        },
+        "privacy": {"key": key, "plain_ids": settings.plain_ids, "show_text": settings.show_text},
+        "seed": settings.seed,
+        "statistics": {
+            "resamples": settings.resamples,
+            "level": settings.level,
+            "declared": DECLARED,
+            "declared_draws": DRAWS,
+            "exploratory": EXPLORATORY,
+        },
+        "tolerances": dict(tolerances),
+        "recall": dict(settings.recall),
+        "packages": package_versions(),
+        "python": platform.python_version(),
+    }
+
+
+def run_path(runs: Path, plan: Mapping[str, Any]) -> Path:
+    """Return the folder of a plan: the one that an earlier start of it made, else a new one of today."""
+    digest = plan_hash(plan)[:8]
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in str(plan["model"]["name"]))[:40]
+    earlier = sorted(runs.glob(f"*-{digest}")) if runs.is_dir() else []
+    if earlier:
+        return earlier[0]
+    return runs / f"{datetime.now(UTC):%Y-%m-%d}-{name}-{digest}"

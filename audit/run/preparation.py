@@ -1,0 +1,123 @@
+"""What is settled before an audit computes anything: loaded, checked, and written down as a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit.baseline.comparison import check_baseline, is_first_run
+from audit.data.conditions import Suite
+from audit.data.groups import group_names
+from audit.data.manifests import check_on_bad_image
+from audit.data.pseudonyms import make_pseudonyms
+from audit.data.records import Cohort, Record
+from audit.files import check_writable
+from audit.gates.rules import GateConfig, config_for
+from audit.models.bundle import Bundle, find_bundle, load_bundle
+from audit.models.tasks import audited_task
+from audit.prediction.engine import make_perturbations
+from audit.relevance.stage import check_relevance
+from audit.run.cohorts import audited_cohort, out_of_reach
+from audit.run.plan import make_plan
+from audit.run.settings import Settings, check_settings
+from audit.statistics.detector_misses import FinderRecall, read_recall
+from audit.statistics.measures import DEFAULT_TOLERANCES
+from audit.suites.reader import load_suite
+from audit.text.detectors import TextDetector, check_detector, make_detector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """Everything that is settled before an audit computes anything."""
+
+    bundle: Bundle
+    """The network."""
+    cohort: Cohort
+    """The records to audit."""
+    suite: Suite
+    """What they are put under."""
+    detector: TextDetector
+    """What finds their text."""
+    tolerances: Mapping[str, float]
+    """Measure -> the largest effect that counts as small."""
+    recall: FinderRecall | None
+    """How much of the text the finder finds; None where it was not said."""
+    gate: GateConfig | None
+    """The rules; None where nothing is judged."""
+    plan: Mapping[str, Any]
+    """The content of `plan.json`."""
+
+
+def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] = ()) -> Preparation:
+    """Load and check everything that an audit needs; what can be refused is refused before the first image is read.
+
+    Parameters
+    ----------
+    settings : Settings
+        What to audit, and how.
+    judge_gates : bool
+        Judge although nothing is configured.
+    writes_to : sequence of Path
+        Folders that will be written to.
+
+    Raises
+    ------
+    AuditError
+        If anything is missing, damaged or contradictory.
+    """
+    check_settings(settings)
+    check_on_bad_image(settings.on_bad_image)
+    suite = load_suite(settings.suite)
+    boxes = Path(settings.boxes) if settings.boxes else None
+    check_detector(settings.detector, boxes)
+    tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
+    rules = config_for(settings.gate, suite, tolerances, asked=judge_gates)
+    if rules is not None and rules.baseline and not is_first_run(rules.baseline):
+        check_baseline(Path(rules.baseline))
+    bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
+    task = audited_task(bundle.name, bundle.task, settings.task)
+    start_signs = check_relevance(settings.relevance_preset, settings.relevance_start, bundle.classes)
+    recall = read_recall(settings.recall, bundle.classes)
+    for folder in writes_to:
+        check_writable(folder)
+
+    def check_records(records: Sequence[Record]) -> None:
+        known = group_names([r for r in records if r.label is not None])
+        config_for(settings.gate, suite, tolerances, asked=judge_gates, groups=known)
+
+    names = make_pseudonyms(plain=settings.plain_ids)
+    cohort, split = audited_cohort(bundle, settings, names, before_images=check_records)
+    detector = make_detector(settings.detector, boxes)
+    needs = {name: perturbation.needs for name, perturbation in make_perturbations(suite).items()}
+    impossible = out_of_reach(cohort, needs)
+    return Preparation(
+        bundle=bundle,
+        cohort=cohort,
+        suite=suite,
+        detector=detector,
+        tolerances=tolerances,
+        recall=recall,
+        gate=config_for(
+            settings.gate,
+            suite,
+            tolerances,
+            asked=judge_gates,
+            impossible=impossible,
+            groups=group_names(cohort.labelled()),
+        ),
+        plan=make_plan(
+            bundle,
+            task,
+            cohort,
+            split,
+            suite,
+            detector,
+            settings,
+            tolerances,
+            impossible,
+            start_signs,
+            names.fingerprint,
+        ),
+    )

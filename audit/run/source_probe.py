@@ -1,0 +1,232 @@
+"""How well the source of a film can be told: from what the network extracts, and from what anybody could see.
+
+Within each class and grouped by patient, so that neither the disease nor the patient gives the source away. What can be
+told is *available* to the network; whether it is *used* is what look-transfer measures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from audit.data.images import read_gray
+from audit.data.records import Record, TextRegion
+from audit.models.bundle import Bundle
+from audit.randomness import generator_for
+from audit.text.merging import area_px
+
+Table = NDArray[np.float64]
+
+MAX_IMAGES = 2_000
+"""Larger cohorts are sampled: a probe of two thousand images is as sharp as anybody needs, and fits in memory."""
+MIN_PATIENTS = 5
+"""A source with fewer patients in a class is left out of it."""
+N_PERMUTATIONS = 199
+_FOLDS = 5
+_BINS = 64
+_THUMBNAIL_PX = 32
+_BORDER_PX = 3
+_TOKENS = 24
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """How well one view of the images tells the source within one class."""
+
+    view: str
+    """features (the network's penultimate layer), histogram, border, thumbnail (32 px) or text."""
+    label: str
+    """The class."""
+    n_images: int
+    """Images of the class from the sources that were told apart."""
+    n_patients: int
+    """Patients among them."""
+    sources: tuple[str, ...]
+    """Sources that were told apart."""
+    auc: float
+    """Area under the ROC curve, one source against the rest, mean over sources; 0.5 is chance."""
+    null_auc: float
+    """Mean of the same over permuted sources."""
+    p: float
+    """Share of permutations, the real sources counted in, that reach this area."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceProbe:
+    """What tells the source."""
+
+    n_images: int
+    """Images that were probed."""
+    majority: float
+    """Share of the most frequent class."""
+    probes: tuple[Probe, ...]
+    """By class and view; empty where no class comes from two sources."""
+
+
+def probe_sources(
+    bundle: Bundle,
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    *,
+    seed: int,
+    on_image: Callable[[], None],
+) -> SourceProbe:
+    """Probe how well the source can be told (Zech et al. 2018).
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The network, whose penultimate layer is one view.
+    records : sequence of Record
+        Labelled images; at most `MAX_IMAGES` are drawn from the seed.
+    regions : mapping
+        Record id -> its text.
+    seed : int
+        Run seed: sample, folds and permutations.
+    on_image : callable
+        Called after each image.
+    """
+    drawn = generator_for(seed, "source probe").permutation(len(records))[:MAX_IMAGES].tolist()
+    chosen = [records[i] for i in sorted(drawn)]
+    tokens = _frequent_tokens(chosen, regions)
+    rows: defaultdict[str, list[Table]] = defaultdict(list)
+    for record in chosen:
+        image = read_gray(record.path)
+        _, features = bundle.penultimate(bundle.preprocessing.prepare(image)[None])
+        rows["features"].append(features[0].numpy().astype(np.float64))
+        for view, values in _plain_views(image, regions[record.id], tokens).items():
+            rows[view].append(values)
+        on_image()
+    views = {view: np.stack(values) for view, values in rows.items()}
+    labels = Counter(r.label for r in chosen)
+    return SourceProbe(
+        n_images=len(chosen),
+        majority=max(labels.values()) / len(chosen),
+        probes=tuple(p for label in sorted(map(str, labels)) for p in _probe_class(label, chosen, views, seed)),
+    )
+
+
+def _plain_views(image: NDArray[np.uint8], regions: Sequence[TextRegion], tokens: Sequence[str]) -> dict[str, Table]:
+    """Return what can be seen without a network."""
+    height, width = image.shape
+    thumbnail = cv2.resize(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), interpolation=cv2.INTER_AREA).astype(np.float64)
+    frame = np.ones(thumbnail.shape, dtype=np.bool_)
+    frame[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX] = False
+    ninths = np.zeros((3, 3))
+    for r in regions:
+        ninths[min(2, 3 * (r.y0 + r.y1) // (2 * height)), min(2, 3 * (r.x0 + r.x1) // (2 * width))] += 1
+    read = _tokens(regions)
+    area = sum(area_px(r) for r in regions) / image.size
+    return {
+        "histogram": np.bincount(image.ravel() // (256 // _BINS), minlength=_BINS) / image.size,
+        "border": thumbnail[frame],
+        "thumbnail": thumbnail.ravel(),
+        "text": np.array([len(regions), area, *ninths.ravel(), *(float(t in read) for t in tokens)]),
+    }
+
+
+def _tokens(regions: Sequence[TextRegion]) -> set[str]:
+    return {token for r in regions for token in r.text.upper().split()}
+
+
+def _frequent_tokens(records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]]) -> list[str]:
+    counts = Counter(token for r in records for token in _tokens(regions[r.id]))
+    return sorted(counts, key=lambda t: (-counts[t], t))[:_TOKENS]
+
+
+def _probe_class(label: str, records: Sequence[Record], views: Mapping[str, Table], seed: int) -> list[Probe]:
+    sources_of: defaultdict[str, set[str]] = defaultdict(set)
+    for r in records:
+        sources_of[r.patient].add(r.source)
+    # Patients who were imaged in two places can neither be told apart by source nor permuted as one.
+    members = [i for i, r in enumerate(records) if r.label == label and len(sources_of[r.patient]) == 1]
+    patients: defaultdict[str, set[str]] = defaultdict(set)
+    for i in members:
+        patients[records[i].source].add(records[i].patient)
+    sources = sorted(s for s, p in patients.items() if len(p) >= MIN_PATIENTS)
+    if len(sources) < 2:
+        return []
+    members = [i for i in members if records[i].source in sources]
+    source = np.array([sources.index(records[i].source) for i in members])
+    names = [records[i].patient for i in members]
+    group = np.unique(names, return_inverse=True)[1]
+    fold = _folds(source, group, seed)
+    shuffled = _permuted(source, group, fold, generator_for(seed, "source probe", label))
+    targets = np.stack([source, *shuffled], axis=1)
+    found = []
+    for view, values in views.items():
+        areas = _areas(values[members], targets, fold, len(sources))
+        null = areas[1:]
+        found.append(
+            Probe(
+                view=view,
+                label=label,
+                n_images=len(members),
+                n_patients=int(group.max()) + 1,
+                sources=tuple(sources),
+                auc=float(areas[0]),
+                null_auc=float(null.mean()),
+                p=float((1 + np.count_nonzero(null >= areas[0] - 1e-12)) / (1 + len(null))),
+            )
+        )
+    return found
+
+
+def _folds(source: NDArray[np.int_], group: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
+    """Return the fold of each image: a patient in one fold, every source in each."""
+    of_patient = source[np.unique(group, return_index=True)[1]]
+    n_folds = min(_FOLDS, int(np.unique(of_patient, return_counts=True)[1].min()))
+    splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed % 2**32)
+    fold = np.zeros(len(source), dtype=np.intp)
+    for number, (_, test) in enumerate(splitter.split(source, source, group)):
+        fold[test] = number
+    return fold
+
+
+def _permuted(
+    source: NDArray[np.int_], group: NDArray[np.intp], fold: NDArray[np.intp], rng: np.random.Generator
+) -> list[NDArray[np.int_]]:
+    """Permute sources among the patients of each fold: a patient's images keep one common source.
+
+    Across folds it would unbalance them: a source that is common in one fold is then rare in the others' training images,
+    which alone brings the area below one half, and every real one above it.
+    """
+    first = np.unique(group, return_index=True)[1]
+    shuffled = []
+    for _ in range(N_PERMUTATIONS):
+        of_patient = source[first]
+        for number in np.unique(fold):
+            inside = np.flatnonzero(fold[first] == number)
+            of_patient[inside] = of_patient[rng.permutation(inside)]
+        shuffled.append(of_patient[group])
+    return shuffled
+
+
+def _areas(values: Table, targets: NDArray[np.int_], fold: NDArray[np.intp], n_sources: int) -> Table:
+    """Return the cross-validated area for every column of targets (n, permutations), all fitted at once by ridge."""
+    one_hot = (targets[:, :, None] == np.arange(n_sources)).astype(np.float64)
+    flat = one_hot.reshape(len(values), -1)
+    scores = np.zeros_like(flat)
+    for number in np.unique(fold):
+        test = fold == number
+        # A penalty as large as the number of columns: on standardised columns that is a signal-to-noise ratio of one.
+        model = make_pipeline(StandardScaler(), Ridge(alpha=values.shape[1]))
+        scores[test] = model.fit(values[~test], flat[~test]).predict(values[test])
+    # The area is the rank sum of the positives (Mann & Whitney 1947): one sort a column, where a library's function checks its
+    # input thousands of times over, which took two thirds of a small audit.
+    ranks = rankdata(scores, axis=0)
+    n_positive = flat.sum(axis=0)
+    n_pairs = n_positive * (len(flat) - n_positive)
+    areas: Table = ((ranks * flat).sum(axis=0) - n_positive * (n_positive + 1) / 2) / n_pairs
+    averaged: Table = areas.reshape(targets.shape[1], n_sources).mean(axis=1)
+    return averaged

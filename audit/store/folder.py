@@ -1,0 +1,238 @@
+"""The run folder: written atomically, read back, verified."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audit.errors import StoreError
+from audit.files import file_sha256, write_atomically
+from audit.store.documents import read_json
+from audit.store.results import SCHEMA_VERSION, to_json
+from audit.store.tables import check_parquet
+
+REGIONS_SCHEMA = pa.schema(
+    [
+        (
+            "record_id",
+            pa.string(),
+        ),  # here and below a name made with the key, unless ids are plain (`audit.data.pseudonyms`)
+        ("x0", pa.int32()),
+        ("y0", pa.int32()),
+        ("x1", pa.int32()),
+        ("y1", pa.int32()),
+        ("text", pa.string()),  # empty where it may not be shown (`audit.data.strings.StringPolicy`)
+        ("withheld", pa.bool_()),  # whether it was read, and is empty for that reason
+        ("confidence", pa.float64()),
+        ("kind", pa.string()),
+        ("detector", pa.string()),
+        ("polygon", pa.list_(pa.list_(pa.float64()))),
+    ]
+)
+RECORDS_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("label", pa.string()),
+        ("patient", pa.string()),  # a name, too
+        ("source", pa.string()),
+        ("site", pa.string()),
+        ("view", pa.string()),
+        ("sex", pa.string()),
+        ("age", pa.float64()),
+        ("n_regions", pa.int32()),
+    ]
+)
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("condition", pa.string()),
+        ("draw", pa.int32()),
+        ("applied", pa.bool_()),
+        ("why_not", pa.string()),
+        ("changed_share", pa.float64()),
+        ("donor_class", pa.string()),
+        ("logits", pa.list_(pa.float32())),
+        ("probabilities", pa.list_(pa.float32())),
+        ("predicted", pa.string()),
+        ("label", pa.string()),
+    ]
+)
+RELEVANCE_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("target_class", pa.string()),
+        ("preset", pa.string()),
+        ("start", pa.float64()),
+        ("mass_in_text", pa.float64()),
+        ("signed_share", pa.float64()),
+        ("area_share", pa.float64()),
+        ("enrichment", pa.float64()),
+        ("rank_accuracy", pa.float64()),
+        ("placebo_low", pa.float64()),
+        ("placebo_median", pa.float64()),
+        ("placebo_high", pa.float64()),
+        ("placebo_mean", pa.float64()),
+        ("relocation_p", pa.float64()),
+        ("same_place_p", pa.float64()),
+        ("placebo_p", pa.float64()),
+        ("mass_gone", pa.float64()),
+        ("fall_when_gone", pa.float64()),
+        ("map_boxes", pa.list_(pa.list_(pa.int32()))),
+        ("region_masses", pa.list_(pa.float64())),
+        ("region_areas", pa.list_(pa.float64())),
+        ("at_pixels", pa.float64()),
+        ("kept_bias", pa.float64()),
+        ("kept_shift", pa.float64()),
+        ("kept_stabiliser", pa.float64()),
+        ("class_cosine", pa.float64()),
+        ("conservation_gap", pa.float64()),
+    ]
+)
+
+RENDERED = frozenset(
+    {"run.json", "report.html", "junit.xml", "summary.md", "signoff.json", "audit.sarif", "code-quality.json"}
+)
+"""Made from the other files, at any time, or by a reviewer; so they are not among the files that are hashed."""
+
+
+class RunFolder:
+    """One run's files. A file that is there is whole: nothing is ever written in place.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, existing or not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def has(self, name: str) -> bool:
+        """Say whether a file was already written."""
+        return (self.path / name).is_file()
+
+    def write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write one JSON document, with the schema version added."""
+        write_atomically(self.path / name, to_json({"schema_version": SCHEMA_VERSION, **document}).encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON document back.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, damaged, or of another schema version.
+        """
+        path = self.path / name
+        try:
+            document = read_json(path)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be read ({error.strerror}). Is {self.path} a run folder, and finished?"
+            ) from error
+        except ValueError as error:
+            raise StoreError(f"{path} is not valid JSON: {error}.") from error
+        if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+            raise StoreError(f"{path} is not of schema version {SCHEMA_VERSION}, which this version of audit reads.")
+        return document
+
+    def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+        """Write a Parquet table."""
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd")
+        write_atomically(self.path / name, buffer.getvalue())
+
+    def read_rows(self, name: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a Parquet table, a batch at a time.
+
+        Raises
+        ------
+        StoreError
+            If it is missing or damaged.
+        """
+        path = self.path / name
+        try:
+            # By a handle: pyarrow takes no path that is not text, as a Linux file name need not be.
+            with path.open("rb") as handle, pq.ParquetFile(handle) as file:
+                check_parquet(file)
+                missing = sorted(set(columns or ()) - set(file.schema_arrow.names))
+                if missing:
+                    raise StoreError(
+                        f"{path} has no column {', '.join(missing)}: the run was made by an earlier version. Run the audit again."
+                    )
+                for batch in file.iter_batches(batch_size=4096, columns=None if columns is None else list(columns)):
+                    yield from batch.to_pylist()
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise StoreError(f"{path} cannot be read as a Parquet table: {error}.") from error
+
+    def merge(self, parts: Sequence[str], name: str, schema: pa.Schema) -> None:
+        """Join Parquet parts into one table, a row group each, without holding them all."""
+        buffer = io.BytesIO()
+        with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+            for part in parts:
+                with (self.path / part).open("rb") as handle:
+                    writer.write_table(pq.read_table(handle, schema=schema))
+        write_atomically(self.path / name, buffer.getvalue())
+
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of every file that results rest on, by its path inside the folder."""
+        files = sorted(p for p in self.path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        return {p.relative_to(self.path).as_posix(): file_sha256(p) for p in files if p.name not in RENDERED}
+
+
+def verify_run(path: Path, *, but: frozenset[str] = frozenset()) -> list[str]:
+    """Compare a finished run with the hashes in its run.json.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    but : frozenset of str
+        Files that are not compared.
+
+    Returns
+    -------
+    list of str
+        What differs, in words; empty if the run is as it was left.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds no readable run.json.
+    """
+    run = RunFolder(path)
+    expected: dict[str, str] = run.read_json("run.json").get("files", {})
+    found = run.hashes()
+    problems = {name: "is missing" for name in expected if name not in found}
+    problems |= {name: "was changed" for name, digest in expected.items() if found.get(name, digest) != digest}
+    problems |= {name: "was added" for name in found if name not in expected}
+    return sorted(f"{name} {what}" for name, what in problems.items() if name not in but)
+
+
+def check_run(path: Path, *, but: frozenset[str] = frozenset()) -> None:
+    """Refuse a finished run that was changed since it ended.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    but : frozenset of str
+        Files that may differ.
+
+    Raises
+    ------
+    StoreError
+        If the run is not complete; or a file is missing, was changed or was added, and the message names each.
+    """
+    if RunFolder(path).read_json("run.json").get("status") != "complete":
+        raise StoreError(f"The run {path} is not complete; repeat its command and it goes on where it stopped.")
+    problems = verify_run(path, but=but)
+    if problems:
+        raise StoreError(
+            f"The run {path} is not as it was left: {'; '.join(problems)}. Remove the folder, and run the audit again."
+        )

@@ -1,0 +1,355 @@
+"""The nouns that go out: predictions, effects, gates, verdict; and the one place that serialises them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.store.numbers import compact
+
+SCHEMA_VERSION = 1
+
+EffectVerdict = Literal["sensitive", "robust", "bounded", "reversed", "inconclusive", "void", "descriptive"]
+"""See `audit.statistics.verdicts`; void: a control failed, so nothing is concluded."""
+IntervalKind = Literal["none", "exact", "range", "score", "student", "gaussian", "bootstrap"]
+"""How an interval was made: exact, of a figure that nothing is inferred from; range, all that the measure can be; a score interval on
+effective counts; Student's t over patients; the Gaussian limit of the bootstrap; the percentile bootstrap over patients."""
+EffectFamily = Literal["declared", "exploratory", "none"]
+Status = Literal["pass", "fail", "inconclusive", "not comparable", "incomplete", "not gated"]
+"""Of a run; incomplete: a control changed something, so the audit cannot be trusted and nothing else of it counts."""
+GateStatus = Literal["pass", "fail", "inconclusive", "not comparable", "not judged", "incomplete"]
+"""Of a gate; not comparable: the baseline rests on other images, another suite or another version, or none is named; not judged:
+the baseline that the configuration names does not exist yet, as in the first run."""
+Policy = Literal["block", "fail", "pass"]
+Weight = Literal["none", "note", "warning", "error"]
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNDECIDED: Mapping[Policy, Weight] = {"block": "warning", "fail": "error", "pass": "note"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionTable:
+    """All predictions of a run, aligned by record (n images, k classes)."""
+
+    record_ids: NDArray[np.str_]
+    """(n,) names of the images, in the order of the run's records."""
+    labels: NDArray[np.int64]
+    """(n,) index of the true class."""
+    patients: NDArray[np.str_]
+    """(n,) who was imaged."""
+    groups: Mapping[str, NDArray[np.str_]]
+    """Grouping columns by name ("source", "site", "view", "sex", "age" in bands), each (n,)."""
+    classes: tuple[str, ...]
+    """Class names in the order of the logits."""
+    logits: Mapping[str, NDArray[np.float32]]
+    """Condition name -> (draws, n, k); where a condition was not applied, the clean logits."""
+    applied: Mapping[str, NDArray[np.bool_]]
+    """Condition name -> (draws, n): was the image edited at all?"""
+    donors: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Condition name -> (draws, n) index of the class of the image that the edit was taken from; -1 for none."""
+    words: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    """String that was read on the films of enough patients -> (n,) on which (`audit.data.strings.common_words`)."""
+    ranks: NDArray[np.intp] | None = None
+    """(n,) the images' places in the order in which they are measured; None for the order of their names."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConditionUse:
+    """To how many images a condition was applied."""
+
+    condition: str
+    """Its name."""
+    n_images: int
+    """Images to which it was applied in all its draws."""
+    not_applied: Mapping[str, int]
+    """Reason -> images to which it was not."""
+    changed_share: float | None
+    """Mean share of an image's pixels that it changed where it was applied; None where it never was."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effect:
+    """One estimand: how a condition moves a measure, with its interval."""
+
+    condition: str
+    """Name of the edit, or `clean` for plain performance."""
+    placebo: str | None
+    """The condition whose effect was subtracted; None for a raw effect."""
+    measure: str
+    """One of `audit.statistics.catalogue.METRICS`."""
+    group: str
+    """`all`; `column=value` for a subgroup; `word=STRING` for the films on which it was read."""
+    estimate: float | None
+    """For `clean` the measure itself; for a condition its change from clean; with a placebo that change minus the placebo's.
+    None where it is undefined."""
+    low: float | None
+    """Lower end of the interval."""
+    high: float | None
+    """Upper end of the interval."""
+    level: float
+    """Nominal coverage of the interval."""
+    method: str
+    """How the interval was made, and why that way."""
+    n_images: int
+    """Images that the estimate rests on."""
+    n_patients: int
+    """Patients among them."""
+    discordant: int
+    """Images whose prediction changed under the edit (or its placebo)."""
+    p: float | None
+    """Two-sided p of no effect; None where none is tested."""
+    p_adjusted: float | None
+    """The same, corrected for multiple comparisons as `family` says; None where none is tested."""
+    tolerance: float | None
+    """The largest effect that counts as small; None for entries that are not judged."""
+    verdict: EffectVerdict
+    """sensitive, robust, bounded, reversed, inconclusive, void, or descriptive where nothing is judged."""
+    minimum_detectable: float | None
+    """The smallest true effect that 80 % of repetitions would find: of a judged effect, call sensitive; of others, tell from 0."""
+    family: EffectFamily = "none"
+    """declared: `p_adjusted` (step-down max-T of Westfall and Young) and the simultaneous interval hold over all declared entries of
+    the run; exploratory: `p_adjusted` bounds the false discovery rate over all exploratory ones (Benjamini-Hochberg); none: not
+    tested."""
+    simultaneous_low: float | None = None
+    """Lower end of the interval that covers together with those of all other declared entries; None outside the family."""
+    simultaneous_high: float | None = None
+    """Upper end of the same."""
+    patients_to_decide: int | None = None
+    """For an inconclusive entry, about how many patients would decide it at this estimate; None where no number would."""
+    interval_kind: IntervalKind = "none"
+    """How the interval was made; `method` says why. none where there is no estimate."""
+    classes_absent: tuple[str, ...] = ()
+    """Classes that have images, but none that the condition could be applied to: an entry over all images is silent on them."""
+    blind: bool = False
+    """Whether the clean probabilities are constant, so that a small effect on them shows nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DoseTrend:
+    """How a ladder of ever stronger edits moves the prediction beyond the same doses of its placebo."""
+
+    ladder: str
+    """Name that the rungs share."""
+    placebo: str | None
+    """Name that the placebo's rungs share; None where the doses themselves are tested."""
+    parameter: str
+    """What grows."""
+    doses: tuple[float, ...]
+    """Its values, rising."""
+    estimates: tuple[float, ...]
+    """Mean over images of the total variation at each dose, beyond the placebo's at the same dose."""
+    slope: float | None
+    """Rise of the estimate from the first dose to the last along a straight line over the dose's ranks."""
+    p: float | None
+    """One-sided p of no rise: the share of sign flips of whole patients with at least this slope."""
+    dose_one_sd: float | None
+    """Dose at which the mean margin has fallen by one standard deviation of the clean margins; None if none does."""
+    n_images: int
+    """Images that every dose was applied to."""
+    n_patients: int
+    """Patients among them."""
+    method: str
+    """How the test was made."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RelevanceRow:
+    """Where the relevance of one clean image lies."""
+
+    record_id: str
+    """The image."""
+    target_class: str
+    """Output at which relevance started: the winner, or the start that was asked for."""
+    preset: str
+    """Name of the LRP preset, or of the method where it is another."""
+    start: float
+    """The relevance that started: the logit, or the difference of two."""
+    mass_in_text: float | None
+    """Positive relevance inside text over all positive relevance; None without text."""
+    signed_share: float | None
+    """Signed relevance inside text over the start: how much of the logit the map credits to text; None without text."""
+    area_share: float
+    """Area of the text regions over the image's."""
+    enrichment: float | None
+    """mass_in_text / area_share; 1 is chance. None without text."""
+    rank_accuracy: float | None
+    """Share of the pixels of most relevance, as many as text has, that lie inside text; None without text."""
+    placebo_low: float | None
+    """2.5 % quantile of mass_in_text over relocated regions."""
+    placebo_median: float | None
+    """Median of the same."""
+    placebo_high: float | None
+    """97.5 % quantile of the same."""
+    placebo_mean: float | None
+    """Mean of the same."""
+    relocation_p: float | None
+    """(1 + relocations with at least this mass) / (1 + relocations)."""
+    same_place_p: float | None
+    """The same against this place in other images' maps, made after their text was painted over."""
+    placebo_p: float | None
+    """The larger of the two: small only if neither the border nor the place explains the mass."""
+    mass_gone: float | None
+    """mass_in_text of the same regions after the text was painted over (inpainted); None without text."""
+    fall_when_gone: float | None
+    """How far the output that was explained fell when the text was painted over; None without text."""
+    map_boxes: tuple[tuple[int, int, int, int], ...]
+    """The regions in pixels of the map: x0, y0, x1, y1, half-open."""
+    region_masses: tuple[float, ...]
+    """mass_in_text of each region alone, in the order of regions.parquet."""
+    region_areas: tuple[float, ...]
+    """Area of each region over the image's."""
+    at_pixels: float
+    """Share of the start that arrived at the pixels."""
+    kept_bias: float
+    """Share of the start that biases kept."""
+    kept_shift: float
+    """Share of the start that shifts of BatchNorms kept."""
+    kept_stabiliser: float
+    """Share of the start that stabilisers and dead units kept."""
+    class_cosine: float | None
+    """Mean cosine, without its sign, between the maps of two outputs; near 1 the maps do not tell classes apart."""
+    conservation_gap: float | None
+    """|start - (input + what was kept)| / |start|, the worst of the outputs; None where the method conserves nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateResult:
+    """One rule, judged."""
+
+    id: str
+    """The rule's stable name."""
+    metric: str
+    """Measure that it limits."""
+    where: str
+    """Condition and group that it looks at."""
+    operator: str
+    """How the value must relate to `expected`."""
+    expected: float
+    """The limit."""
+    actual: float | None
+    """The estimate."""
+    low: float | None
+    """Lower end of its interval."""
+    high: float | None
+    """Upper end of its interval."""
+    n_images: int
+    """Images behind it."""
+    level: Literal["error", "warn"]
+    """warn never changes the run's status."""
+    status: GateStatus
+    """The judgement."""
+    reason: str
+    """Why, in words, and what would decide it."""
+    rule: str = ""
+    """Id of the rule in the configuration; a rule for several conditions gives a result for each."""
+    against: Literal["limit", "baseline"] = "limit"
+    """limit: the measure itself is held against the limit; baseline: its change from the baseline."""
+    undecided: Policy = "block"
+    """What it does to the run's status where it is inconclusive and of level error: block, fail, or pass (let through)."""
+    figure: str = ""
+    """The figure in words where it is not the metric itself: "change in accuracy" under an edit."""
+
+    @property
+    def requirement(self) -> str:
+        """What must be so, in words: which figure is bounded, and by what."""
+        figure = self.figure or self.metric.replace("_", " ")
+        if self.against == "baseline":
+            way = "rise" if self.operator == "<=" else "fall"
+            return f"{way} in {figure} since the baseline at most {compact(abs(self.expected))}"
+        return f"{figure} at {'most' if self.operator == '<=' else 'least'} {compact(self.expected)}"
+
+    @property
+    def weight(self) -> Weight:
+        """How heavily a CI must take it: an error fails the run, a warning leaves it undecided, a note changes nothing."""
+        if self.status == "pass":
+            return "none"
+        if self.level == "warn" or self.status == "not judged":
+            return "note"
+        if self.status != "inconclusive":
+            return "error"
+        return _UNDECIDED[self.undecided]
+
+    @property
+    def outcome(self) -> str:
+        """The judgement in words: its status, and whether it is let through."""
+        if self.weight != "note" or self.status == "not judged":
+            return self.status
+        return f"{self.status} ({'warning only' if self.level == 'warn' else 'let through'})"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The judgement of a run."""
+
+    status: Status
+    """Over all error-level gates; `not gated` where none was asked for; `incomplete` where a control failed."""
+    summary: str
+    """What the rules gave, in words, without the status: it stands beside it. Never "no problems found"."""
+    gates: tuple[GateResult, ...]
+    """Every gate; of an incomplete run the controls that failed, and nothing else."""
+    tested: tuple[str, ...] = ()
+    """Shortcuts of which an effect was judged (`audit.gates.scope`)."""
+    not_tested: tuple[str, ...] = ()
+    """Shortcuts of which nothing is known: a pass does not speak of them."""
+    caveats: tuple[str, ...] = ()
+    """What makes every figure of the run doubtful, such as images that trained the network."""
+
+
+def plain(value: Any) -> Any:
+    """Turn records, arrays and paths into JSON's own types; a number that is not finite becomes None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return value.as_posix()
+    return value
+
+
+def to_json(value: Any) -> str:
+    """Serialise to strict, sorted, indented JSON: the same value always gives the same bytes."""
+    text = json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    # A byte of a file name that is no text is a lone surrogate, which UTF-8 cannot hold; JSON can, by number.
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def effect_from_json(row: Mapping[str, Any]) -> Effect:
+    """Read one entry of `effects.json` back."""
+    return Effect(**{**row, "classes_absent": tuple(row.get("classes_absent", ()))})
+
+
+def trend_from_json(row: Mapping[str, Any]) -> DoseTrend:
+    """Read one dose trend of `effects.json` back."""
+    lists = {"doses": tuple(row["doses"]), "estimates": tuple(row["estimates"])}
+    return DoseTrend(**{**row, **lists})
+
+
+def use_from_json(row: Mapping[str, Any]) -> ConditionUse:
+    """Read one entry of `conditions.json` back."""
+    return ConditionUse(**row)
+
+
+def verdict_from_json(document: Mapping[str, Any]) -> Verdict:
+    """Read `verdict.json` back."""
+    return Verdict(
+        status=document["status"],
+        summary=document["summary"],
+        gates=tuple(GateResult(**gate) for gate in document["gates"]),
+        **{name: tuple(document[name]) for name in ("tested", "not_tested", "caveats")},
+    )

@@ -1,0 +1,1 @@
+"""Suites of conditions: read from TOML, bound to perturbations."""

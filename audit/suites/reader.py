@@ -1,0 +1,155 @@
+"""Suites are read from TOML, and bound to their perturbations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from audit.data.conditions import CLEAN, Condition, Declared, Dose, Suite
+from audit.errors import UnknownNameError, UsageError
+from audit.perturbations import make_perturbation
+from audit.store.documents import parse_toml, read_toml
+
+_ROLES = ("edit", "sufficiency", "stress", "placebo", "control")
+_KEYS = {"name", "perturbation", "role", "suspect", "draws", "placebo", "parameters", "question", "ladder"}
+_TEXTS = {"name", "perturbation", "role", "suspect", "placebo", "question"}
+_LADDER_KEYS = {"parameter", "values"}
+
+
+def suite_names() -> list[str]:
+    """Return the names of the suites that ship with the package."""
+    folder = resources.files("audit") / "suites"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """Read a suite by name, or by the path of a TOML file.
+
+    Raises
+    ------
+    UsageError
+        If the suite does not exist, the file does not follow the schema, or a perturbation does not take its parameters.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(
+                f"The suite file {name} does not exist. Give a path to a TOML file or one of {', '.join(suite_names())}."
+            )
+        try:
+            document = read_toml(path)
+        except UnicodeDecodeError as error:
+            raise UsageError(f"The suite file {name} cannot be read as text in UTF-8: {error}.") from error
+        except OSError as error:
+            raise UsageError(f"The suite file {name} cannot be read ({error.strerror}).") from error
+        except ValueError as error:
+            raise UsageError(f"Suite {name} is not valid TOML: {error}.") from error
+    elif name in suite_names():
+        document = parse_toml((resources.files("audit") / "suites" / f"{name}.toml").read_text(encoding="utf-8"))
+    else:
+        raise UnknownNameError("suite", name, suite_names(), "A path to a .toml file is accepted too.")
+    return _bound(_parse(name, document))
+
+
+def _parse(name: str, document: Mapping[str, Any]) -> Suite:
+    unknown = set(document) - {"name", "version", "description", "condition"}
+    if unknown:
+        raise UnknownNameError(
+            f"key of suite {name}", sorted(unknown)[0], ["name", "version", "description", "condition"]
+        )
+    version, rows = document.get("version", 1), document.get("condition", [])
+    if type(version) is not int:
+        raise UsageError(f"The version of suite {name} must be an integer, found {version!r}.")
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise UsageError(f"The conditions of suite {name} are written as [[condition]] tables, one for each condition.")
+    conditions = [CLEAN]
+    for row in rows:
+        extra = set(row) - _KEYS
+        if extra:
+            raise UnknownNameError(f"key of a condition in suite {name}", sorted(extra)[0], _KEYS)
+        missing = {"name", "perturbation", "role"} - set(row)
+        if missing:
+            raise UsageError(f"A condition of suite {name} lacks {', '.join(sorted(missing))}: {dict(row)}.")
+        if row["role"] not in _ROLES:
+            raise UnknownNameError(f"role in suite {name}", str(row["role"]), _ROLES)
+        for key in set(row) & _TEXTS:
+            if not isinstance(row[key], str) or not row[key]:
+                raise UsageError(f"In a condition of suite {name} {key} must be a text, found {row[key]!r}.")
+        if type(row.get("draws", 1)) is not int or row.get("draws", 1) < 1:
+            raise UsageError(
+                f"Condition {row['name']} of suite {name}: draws must be a whole number from 1, found {row['draws']!r}."
+            )
+        if not isinstance(row.get("parameters", {}), Mapping):
+            raise UsageError(
+                f"Condition {row['name']} of suite {name}: parameters must be a table, found {row['parameters']!r}."
+            )
+        conditions += _expand(name, {"parameters": {}, **row})
+    names = [c.name for c in conditions]
+    if len(names) != len(set(names)):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        raise UsageError(f"Suite {name} names a condition twice: {', '.join(twice)}. Names must be unique.")
+    for condition in conditions:
+        if condition.placebo is not None and condition.placebo not in names:
+            raise UnknownNameError(f"placebo of {condition.name}", condition.placebo, names)
+        if condition.role == "sufficiency" and condition.placebo is None:
+            raise UsageError(
+                f"Condition {condition.name} of suite {name} has the role sufficiency, which is judged against a placebo. "
+                "Name one, or give it the role stress."
+            )
+    return Suite(
+        name=str(document.get("name", name)),
+        version=version,
+        description=str(document.get("description", "")),
+        conditions=tuple(conditions),
+    )
+
+
+def _bound(suite: Suite) -> Suite:
+    """Make every condition's perturbation once: its version and what it declares are of the instance, not of its maker."""
+    return replace(suite, conditions=tuple(c if c.role == "clean" else _bind(c) for c in suite.conditions))
+
+
+def _bind(condition: Condition) -> Condition:
+    try:
+        made = make_perturbation(condition.perturbation, condition.parameters)
+    except UsageError as error:
+        raise UsageError(f"Condition {condition.name}: {error}") from error
+    return replace(
+        condition,
+        suspect=condition.suspect or made.suspect,
+        declared=Declared(
+            removes=tuple(made.removes), adds=tuple(made.adds), keeps=tuple(made.keeps), seamless=made.seamless
+        ),
+        version=made.version,
+    )
+
+
+def _expand(suite: str, row: dict[str, Any]) -> Iterator[Condition]:
+    """Yield the condition, or one for each rung of its ladder; a rung's placebo is the rung of the same dose."""
+    ladder = row.pop("ladder", None)
+    if ladder is None:
+        yield Condition(**row)
+        return
+    where = f"ladder of {row['name']} in suite {suite}"
+    if not isinstance(ladder, Mapping) or set(ladder) != _LADDER_KEYS:
+        raise UsageError(
+            f'The {where} must look like {{ parameter = "opacity", values = [0.5, 1.0] }}, found {ladder!r}.'
+        )
+    values, parameter = ladder["values"], str(ladder["parameter"])
+    numbers = isinstance(values, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    if not numbers or len(values) < 2 or sorted(set(values)) != values:
+        raise UsageError(f"The {where} needs at least two numbers, each larger than the one before, found {values!r}.")
+    for value in values:
+        rung = f"-{value:g}"
+        yield Condition(
+            **{
+                **row,
+                "name": row["name"] + rung,
+                "placebo": row["placebo"] + rung if "placebo" in row else None,
+                "parameters": {**row["parameters"], parameter: value},
+                "dose": Dose(ladder=row["name"], parameter=parameter, value=float(value)),
+            }
+        )
