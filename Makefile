@@ -16,11 +16,13 @@ demo: $(BIN)/audit  ## synthetic radiographs, a small network C, its audit and r
 test: $(BIN)/audit  ## every test
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-check: $(BIN)/audit  ## lint, types, import rules
+check: $(BIN)/audit  ## lint; types and import rules of what is installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	rm -rf build/installed build/lib
+	$(BIN)/python -m pip install --quiet --no-deps --target build/installed .
+	cd build/installed && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache
+	cd build/installed && $(CURDIR)/$(BIN)/lint-imports $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.import_linter_cache
 
 bench: $(BIN)/audit  ## the long measurements, each printing its ratio
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -65,7 +65,7 @@ def records_to_use(n_images: int, folder: Path) -> list[Record]:
     if real.is_file():
         cohort = load_cohort(real, classes=CLASSES, ignore_labels=["other"])
     else:
-        from training.phantom.cohort import make_phantoms
+        from audit.training.phantom.cohort import make_phantoms
 
         cohort = load_cohort(make_phantoms(folder / "films", task="classes", n_images=n_images), classes=CLASSES)
     labelled = sorted(cohort.labelled(), key=lambda r: r.id)

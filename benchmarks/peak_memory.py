@@ -45,7 +45,7 @@ def audit_in_child(films: Path, model: Path, out: Path) -> float:
 
 
 def main() -> None:
-    from training.phantom.cohort import make_phantoms
+    from audit.training.phantom.cohort import make_phantoms
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", type=int, default=200)

@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 
 import torch
-
-from training.phantom.cohort import make_phantoms
+from audit.training.phantom.cohort import make_phantoms
 
 
 def main() -> None:

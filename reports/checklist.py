@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from audit.reports.methods import read_facts
+from audit.reports.runfolder import RunView
+
 from audit.statistics.power import power_sentence
-from reports.methods import read_facts
-from reports.runfolder import RunView
 
 State = Literal["filled", "partly", "needs a person"]
 _NOBODY = "no run can know it"

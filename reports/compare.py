@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from audit.reports.groups import sensitive_groups
+from audit.reports.html import environment, frame
+from audit.reports.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
+from audit.reports.relevance import interval
+from audit.reports.runfolder import HEADLINES, RunView, read_run, understood
+from audit.reports.signoff import evidence_digest
+from audit.reports.words import estimate, number, where
+
 from audit.errors import UsageError
 from audit.files import write_atomically
 from audit.store.results import Effect
-from reports.groups import sensitive_groups
-from reports.html import environment, frame
-from reports.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
-from reports.relevance import interval
-from reports.runfolder import HEADLINES, RunView, read_run, understood
-from reports.signoff import evidence_digest
-from reports.words import estimate, number, where
 
 
 def render_comparison(paths: Sequence[Path], out: Path) -> Path:

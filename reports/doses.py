@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from audit.reports.runfolder import HEADLINES, RunView
+from audit.reports.words import number
+
 from audit.statistics.catalogue import figure_in_words
 from audit.store.numbers import compact
 from audit.store.results import Effect
-from reports.runfolder import HEADLINES, RunView
-from reports.words import number
 
 WIDTH_PX, HEIGHT_PX = 240, 170
 _LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 44, 12, 12, 34

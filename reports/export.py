@@ -9,14 +9,15 @@ import unicodedata
 import uuid
 from typing import Any
 
+from audit.reports.groups import told_effects
+from audit.reports.headline import headline
+from audit.reports.limits import limitations
+from audit.reports.runfolder import RunView
+from audit.reports.summary import reach
+from audit.reports.words import estimate, where, without_folders
+
 from audit.store.numbers import counted
 from audit.store.results import Effect, to_json
-from reports.groups import told_effects
-from reports.headline import headline
-from reports.limits import limitations
-from reports.runfolder import RunView
-from reports.summary import reach
-from reports.words import estimate, where, without_folders
 
 # MLflow admits 250 characters, of which the measure needs some; and 500 in the parameters of its older versions.
 _MOST_METRIC, _MOST_PARAMETER = 150, 500

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from audit.reports.words import estimate, number
+
 from audit.statistics.measures import ONE_SIDED
 from audit.store.numbers import compact
 from audit.store.results import Effect
-from reports.words import estimate, number
 
 WIDTH_PX = 760
 _TOP_PX = 26

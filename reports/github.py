@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from audit.reports.gate_words import figures, worst_first
+
 from audit.gates.rule_lines import RuleLine
 from audit.gates.scope import scope_sentence
 from audit.store.results import GateResult, Verdict
-from reports.gate_words import figures, worst_first
 
 MAX_ANNOTATIONS = 10
 """GitHub shows ten of each kind in a step and drops the rest without a word."""

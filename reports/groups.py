@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from audit.reports.runfolder import HEADLINES, RunView
+
 from audit.data.strings import shown_string
 from audit.store.results import Effect
-from reports.runfolder import HEADLINES, RunView
 
 JUDGED_COLUMNS = ("class", "word")
 """Columns whose groups are judged."""

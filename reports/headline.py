@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from audit.reports.groups import place, sensitive_groups
+from audit.reports.runfolder import RunView
+from audit.reports.words import estimate, number
+from audit.reports.worth import says_little, worth
+
 from audit.data.strings import shown_string
 from audit.statistics.verdicts import is_within
 from audit.store.results import Effect
-from reports.groups import place, sensitive_groups
-from reports.runfolder import RunView
-from reports.words import estimate, number
-from reports.worth import says_little, worth
 
 _SHOWN_GROUPS = 3
 _SHOWN = ("robust", "bounded")

@@ -9,6 +9,21 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from audit.reports import doses, groups, relevance, summary, training, words
+from audit.reports.cases import scored_classes
+from audit.reports.checklist import checklist
+from audit.reports.controls import controls
+from audit.reports.figures import WIDTH_PX, Dots, accuracy_dots, effect_forest
+from audit.reports.groups import JUDGED_COLUMNS, drawn, group_accuracy, judged_groups
+from audit.reports.headline import headline
+from audit.reports.limits import MIN_PATIENTS, deviations, limitations
+from audit.reports.markers import marker_rows
+from audit.reports.methods import Relevance, methods, read_facts, relevance_sentence
+from audit.reports.placebos import placebo_figure
+from audit.reports.runfolder import RunView, read_run, understood
+from audit.reports.signoff import ANSWERS, evidence_digest, findings
+from audit.reports.training import training_story
+from audit.reports.worth import worth
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -18,21 +33,6 @@ from audit.files import write_atomically
 from audit.gates.scope import scope_sentence
 from audit.statistics.catalogue import figure_in_words
 from audit.store.numbers import bracketed, compact, counted
-from reports import doses, groups, relevance, summary, training, words
-from reports.cases import scored_classes
-from reports.checklist import checklist
-from reports.controls import controls
-from reports.figures import WIDTH_PX, Dots, accuracy_dots, effect_forest
-from reports.groups import JUDGED_COLUMNS, drawn, group_accuracy, judged_groups
-from reports.headline import headline
-from reports.limits import MIN_PATIENTS, deviations, limitations
-from reports.markers import marker_rows
-from reports.methods import Relevance, methods, read_facts, relevance_sentence
-from reports.placebos import placebo_figure
-from reports.runfolder import RunView, read_run, understood
-from reports.signoff import ANSWERS, evidence_digest, findings
-from reports.training import training_story
-from reports.worth import worth
 
 OPEN_EXAMPLES = 12
 MOST_PRINTED = 120
@@ -93,7 +93,7 @@ def _without_pictures(example: Any) -> dict[str, Any]:
 def environment() -> Environment:
     """Return the templates, escaping everything, failing on names that are not given."""
     found = Environment(
-        loader=PackageLoader("templates", ""),
+        loader=PackageLoader("audit.templates", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -173,7 +173,7 @@ def _page(run: RunView, *, dropped: int) -> bytes:
 
 
 def _asset(name: str) -> str:
-    return (resources.files("templates") / name).read_text(encoding="utf-8").strip()
+    return (resources.files("audit.templates") / name).read_text(encoding="utf-8").strip()
 
 
 def _policy(style: str, script: str) -> str:

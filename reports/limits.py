@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from reports.runfolder import RunView
-from reports.summary import not_applied
-from reports.words import estimate
-from reports.worth import says_little, worth
+from audit.reports.runfolder import RunView
+from audit.reports.summary import not_applied
+from audit.reports.words import estimate
+from audit.reports.worth import says_little, worth
 
 MIN_PATIENTS = 10
 """Groups of fewer patients are grey in the figure and the table: their intervals are too wide to compare."""

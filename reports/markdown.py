@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from audit.reports.gate_words import figures, worst_first
+from audit.reports.runfolder import read_run
+from audit.reports.summary import summary_lines
+
 from audit.files import write_atomically
-from reports.gate_words import figures, worst_first
-from reports.runfolder import read_run
-from reports.summary import summary_lines
 
 SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "})
 """Makes what Markdown would read as markup plain."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.runfolder import RunView
+from audit.reports.runfolder import RunView
 
 
 @dataclass(frozen=True, kw_only=True)

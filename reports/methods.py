@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from audit.reports.runfolder import RunView
+
 from audit.store.numbers import compact, counted, number
 from audit.store.results import Effect
-from reports.runfolder import RunView
 
 _NOUNS = {
     "edit": ("edit", "edits"),

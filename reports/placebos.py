@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from reports.figures import tick_text, tick_values
-from reports.runfolder import RunView
-from reports.words import number
+from audit.reports.figures import tick_text, tick_values
+from audit.reports.runfolder import RunView
+from audit.reports.words import number
 
 WIDTH_PX, HEIGHT_PX = 330, 190
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 40, 8, 8, 26

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from audit.reports.figures import Dots, dots, tick_values
+from audit.reports.runfolder import HEADLINES, RunView
+from audit.reports.words import number
+
 from audit.store.numbers import bracketed
-from reports.figures import Dots, dots, tick_values
-from reports.runfolder import HEADLINES, RunView
-from reports.words import number
 
 WIDTH_PX, HEIGHT_PX = 460, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 10, 46

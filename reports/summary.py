@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from statistics import pstdev
 
+from audit.reports.groups import sensitive_groups
+from audit.reports.headline import headline
+from audit.reports.runfolder import RunView
+from audit.reports.words import estimate, number, where
+from audit.reports.worth import worth
+
 from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
 from audit.statistics.power import power_sentence
 from audit.store.numbers import counted
 from audit.store.results import Effect
-from reports.groups import sensitive_groups
-from reports.headline import headline
-from reports.runfolder import RunView
-from reports.words import estimate, number, where
-from reports.worth import worth
 
 VIEWS = {
     "features": "what the network extracts",

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.figures import nice_step, tick_text, tick_values
-from reports.paper import PaperNetwork, counts_in_order, paper_network
-from reports.phases import PhaseEnd, is_number, mapping, read_phases
-from reports.runfolder import RunView
-from reports.words import number
+from audit.reports.figures import nice_step, tick_text, tick_values
+from audit.reports.paper import PaperNetwork, counts_in_order, paper_network
+from audit.reports.phases import PhaseEnd, is_number, mapping, read_phases
+from audit.reports.runfolder import RunView
+from audit.reports.words import number
 
 WIDTH_PX, HEIGHT_PX = 480, 250
 _LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 48, 14, 26, 40

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from audit.reports.groups import place
+
 from audit.statistics.catalogue import METRICS
 from audit.store.numbers import bracketed
 from audit.store.numbers import number as number
 from audit.store.numbers import signed as signed
 from audit.store.results import Effect
-from reports.groups import place
 
 MEASURES = {name: metric.words for name, metric in METRICS.items()}
 VERDICTS = {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from audit.reports.runfolder import RunView
+from audit.reports.words import estimate, number
+
 from audit.data.strings import shown_string
 from audit.statistics.measures import ACCURACY_OVER_SOURCE
 from audit.store.results import Effect
-from reports.runfolder import RunView
-from reports.words import estimate, number
 
 _TOLD = 0.05
 """Largest p at which the source counts as told from the network's features."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from audit.training.phantom.cohort import make_phantoms
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,7 +19,6 @@ from sklearn.metrics import mutual_info_score
 from audit.data.records import Record, TextRegion
 from audit.errors import CohortError
 from audit.text.atlas import draw_atlas, explained_share, tokens_of
-from training.phantom.cohort import make_phantoms
 
 from .conftest import Audit
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from audit.training import chain, findings
+from audit.training.augmentation import Augmentation
+from audit.training.chain import CLASSES, FINDINGS, NETWORKS, Progress, train_network
+from audit.training.recipes import Phase, Recipe, Step
+from audit.training.steps import weights_sha256
+from audit.training.transfer import torch_generator
 from PIL import Image
 
 from audit.data.images import read_gray
 from audit.errors import CohortError, ImageError, ModelError, StoreError, UnknownNameError
 from audit.models.bundle import Bundle, load_bundle
 from audit.models.checkpoints import CHEXNET
-from training import chain, findings
-from training.augmentation import Augmentation
-from training.chain import CLASSES, FINDINGS, NETWORKS, Progress, train_network
-from training.recipes import Phase, Recipe, Step
-from training.steps import weights_sha256
-from training.transfer import torch_generator
 
 
 @pytest.fixture(autouse=True)
@@ -298,7 +298,7 @@ def test_bad_images_fail_or_are_counted(manifest: Path, recipe: Recipe, tmp_path
 
 
 def test_given_backbone_is_used(manifest: Path, recipe: Recipe, tmp_path: Path) -> None:
-    from training.transfer import StartingWeights, start_network
+    from audit.training.transfer import StartingWeights, start_network
 
     blank = StartingWeights(state=None, statement="", digest="")
     source = start_network(recipe.architecture, 1000, blank, torch_generator(77))

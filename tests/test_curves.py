@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
+from audit.reports import curves
+from audit.reports.curves import render_curves
+from audit.reports.runfolder import read_run
+from audit.reports.training import training_story
 
 from audit.errors import ModelError
-from reports import curves
-from reports.curves import render_curves
-from reports.runfolder import read_run
-from reports.training import training_story
 
 from .report_runs import Page, edit
 

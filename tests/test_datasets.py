@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from audit.training.datasets import BUILDERS, build_manifest
+from audit.training.datasets.covid import PAPER, summarise
+from audit.training.datasets.published import years
 from PIL import Image
 
 from audit.data.manifests import load_cohort
 from audit.data.records import Record
 from audit.errors import AuditError, CohortError, UnknownNameError
-from training.datasets import BUILDERS, build_manifest
-from training.datasets.covid import PAPER, summarise
-from training.datasets.published import years
 
 NIH_2020 = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -193,7 +193,7 @@ def test_chexpert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {r.view for r in records} == {"AP"}
     assert {r.sex for r in records} == {"F"}
     assert left_out == {"no pneumonia": 3, "lateral": 30, "not older than 18": 1}
-    monkeypatch.setattr("training.datasets.chexpert.TRAIN_IMAGES", 17)
+    monkeypatch.setattr("audit.training.datasets.chexpert.TRAIN_IMAGES", 17)
     drawn, left_out = build("chexpert", root, tmp_path / "m.csv", seed=1)
     train = [r for r in drawn if "/train/" in r.id]
     assert len(train) == 17
@@ -258,7 +258,7 @@ def four_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for i in range(40)
     ]
     (cohen / "metadata.csv").write_text("\n".join([COHEN_MARCH, *rows]) + "\n")
-    monkeypatch.setattr("training.datasets.covid.TEST_PER_CLASS", 8)
+    monkeypatch.setattr("audit.training.datasets.covid.TEST_PER_CLASS", 8)
     return root
 
 

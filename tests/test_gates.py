@@ -8,6 +8,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from audit.reports.github import step_summary
+from audit.reports.junit import AuditedRun, junit_document
+from audit.reports.sarif import sarif_document
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm, t
@@ -20,9 +23,6 @@ from audit.gates.rules import GateConfig, Rule, config_for, config_from_document
 from audit.statistics.verdicts import judge_effect
 from audit.store.results import Effect, plain
 from audit.suites.reader import load_suite
-from reports.github import step_summary
-from reports.junit import AuditedRun, junit_document
-from reports.sarif import sarif_document
 
 EFFECT = Effect(
     condition="mask",

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from audit.training.recipes import load_recipe
+from audit.training.resume import Keeper
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,8 +27,6 @@ from audit.store.tables import MAX_COLUMNS, read_flat_table
 from audit.suites.reader import load_suite
 from audit.text import ppocr
 from audit.text.boxes import read_boxes
-from training.recipes import load_recipe
-from training.resume import Keeper
 
 BAD_TOML = {
     "nested": "a = " + "[" * 100_000,

@@ -8,19 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from audit.reports.github import step_summary
+from audit.reports.html import render_html
+from audit.reports.junit import render_junit
+from audit.reports.markdown import render_markdown
+from audit.reports.runfolder import read_run
+from audit.reports.sarif import sarif_document
+from audit.reports.terminal import render_terminal
 from rich.console import Console
 
 from audit.commands.auditing import GateOutputs, gate, show
 from audit.run.judgement import rejudge
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
-from reports.github import step_summary
-from reports.html import render_html
-from reports.junit import render_junit
-from reports.markdown import render_markdown
-from reports.runfolder import read_run
-from reports.sarif import sarif_document
-from reports.terminal import render_terminal
 
 SUITE = """
 name = "broken"

@@ -3,20 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from audit.training.augmentation import Augmentation
+from audit.training.curves import EpochRow
+from audit.training.loop import train
+from audit.training.prediction import predict
+from audit.training.rates import parameter_groups
+from audit.training.recipes import Phase, Step
+from audit.training.samples import Samples
+from audit.training.scores import balanced_accuracy, mean_auc
+from audit.training.transfer import StartingWeights, start_network, torch_generator
 from torch import nn
 from torch.nn import functional
 
 from audit.errors import ModelError
 from audit.models.preprocessing import Preprocessing
-from training.augmentation import Augmentation
-from training.curves import EpochRow
-from training.loop import train
-from training.prediction import predict
-from training.rates import parameter_groups
-from training.recipes import Phase, Step
-from training.samples import Samples
-from training.scores import balanced_accuracy, mean_auc
-from training.transfer import StartingWeights, start_network, torch_generator
 
 NO_START = StartingWeights(state=None, statement="random", digest="random")
 SIZE = Preprocessing(size_px=(64, 64))

@@ -8,6 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
+from audit.reports.checklist import checklist
+from audit.reports.html import MAX_BYTES, within_budget
+from audit.reports.methods import Facts, Relevance, methods, read_facts, relevance_sentence
+from audit.reports.runfolder import RunView, read_run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,10 +23,6 @@ from audit.text.annotated import AnnotatedDetector
 from audit.text.detectors import DETECTORS
 from audit.text.joined import JoinedDetector
 from audit.text.marks import MarksDetector
-from reports.checklist import checklist
-from reports.html import MAX_BYTES, within_budget
-from reports.methods import Facts, Relevance, methods, read_facts, relevance_sentence
-from reports.runfolder import RunView, read_run
 
 from .golden.make_report import RUN
 from .report_runs import Page, edit

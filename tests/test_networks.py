@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from audit.training.chain import NETWORKS, train_network
+from audit.training.recipes import Recipe, Step, load_recipe
 from PIL import Image
 
 from audit.data.images import read_gray
 from audit.errors import CohortError, ModelError, UnknownNameError
 from audit.models.bundle import load_bundle
-from training.chain import NETWORKS, train_network
-from training.recipes import Recipe, Step, load_recipe
 
 
 def shortened(step: Step) -> Step:
@@ -95,7 +95,7 @@ def small(tiny_architecture: str) -> Recipe:
 def test_e_keeps_pneumonia_alone(
     small: Recipe, write_cohort: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training import chain
+    from audit.training import chain
 
     manifest = write_cohort(8)
     train_network("chexnet", manifest, small, tmp_path / "chexnet")

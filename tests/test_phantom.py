@@ -8,6 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from audit.training.phantom.cohort import CLASSES, film_specs, make_phantoms
+from audit.training.phantom.film import FilmSpec, render
+from audit.training.phantom.lettering import CLASS_WORDS
+from audit.training.phantom.pathology import FIFTEEN, FINDINGS
+from audit.training.phantom.projection import Ellipsoid, add_shadow, axis, project
+from audit.training.phantom.scanners import SOURCES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,12 +22,6 @@ from scipy.stats import chi2_contingency
 from audit.data.manifests import load_cohort
 from audit.errors import UsageError
 from audit.randomness import generator_for
-from training.phantom.cohort import CLASSES, film_specs, make_phantoms
-from training.phantom.film import FilmSpec, render
-from training.phantom.lettering import CLASS_WORDS
-from training.phantom.pathology import FIFTEEN, FINDINGS
-from training.phantom.projection import Ellipsoid, add_shadow, axis, project
-from training.phantom.scanners import SOURCES
 
 
 @settings(max_examples=25, deadline=None)
@@ -130,7 +130,7 @@ def test_every_finding_can_be_seen(finding: str) -> None:
 
 
 def test_the_fifteen_labels_are_chestxray14s() -> None:
-    from training.chain import FINDINGS as CHAIN_FINDINGS
+    from audit.training.chain import FINDINGS as CHAIN_FINDINGS
 
     assert set(FIFTEEN) == set(CHAIN_FINDINGS)
     assert set(FINDINGS) == {*FIFTEEN, "COVID-19"}

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from audit.reports.html import render_html
 
 from audit.data.images import read_gray
 from audit.data.records import TextRegion
@@ -26,7 +27,6 @@ from audit.relevance.start import start_each
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
 from audit.store.folder import verify_run
-from reports.html import render_html
 
 
 @pytest.fixture

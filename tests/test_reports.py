@@ -14,15 +14,15 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from audit.reports.html import render_html
+from audit.reports.junit import render_junit
+from audit.reports.markdown import render_markdown
+from audit.reports.runfolder import read_run
+from audit.reports.terminal import render_terminal
+from audit.reports.words import estimate, number
 from rich.console import Console
 
 from audit.errors import StoreError
-from reports.html import render_html
-from reports.junit import render_junit
-from reports.markdown import render_markdown
-from reports.runfolder import read_run
-from reports.terminal import render_terminal
-from reports.words import estimate, number
 
 from .report_runs import Page, finished_run
 

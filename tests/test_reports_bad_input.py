@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from reports.figures import nice_step
-from reports.runfolder import read_run
-from reports.signoff import evidence_digest
+from audit.reports.figures import nice_step
+from audit.reports.runfolder import read_run
+from audit.reports.signoff import evidence_digest
 
 from .conftest import Audit, one_paragraph
 from .golden.make_report import RUN

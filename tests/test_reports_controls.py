@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from reports.controls import controls
-from reports.html import render_html
-from reports.runfolder import RunView, read_run
+from audit.reports.controls import controls
+from audit.reports.html import render_html
+from audit.reports.runfolder import RunView, read_run
 
 from .report_runs import finished_run
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from reports.export import cyclonedx, mlflow_numbers, model_card
-from reports.runfolder import RunView, read_run
+from audit.reports.export import cyclonedx, mlflow_numbers, model_card
+from audit.reports.runfolder import RunView, read_run
 
 from .conftest import Audit, one_paragraph
 from .golden.make_report import RUN

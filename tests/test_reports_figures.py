@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from audit.reports.cases import MOST_SCORES, scored_classes
+from audit.reports.figures import Dots, effect_forest, shortened, text_px, tick_digits, tick_values
+from audit.reports.runfolder import read_run
+from audit.reports.words import number, signed
 from hypothesis import given
 from hypothesis import strategies as st
-
-from reports.cases import MOST_SCORES, scored_classes
-from reports.figures import Dots, effect_forest, shortened, text_px, tick_digits, tick_values
-from reports.runfolder import read_run
-from reports.words import number, signed
 
 from .golden.make_report import RUN
 

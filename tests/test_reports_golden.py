@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 
+from audit.reports.runfolder import read_run
+
 from audit.store.folder import verify_run
-from reports.runfolder import read_run
 
 from .golden.make_report import PAGE, RUN, rendered
 from .report_runs import Page

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from audit.reports.checklist import checklist
+from audit.reports.export import model_card
+from audit.reports.groups import drawn, group_accuracy, judged_groups, place, sensitive_groups, undecided
+from audit.reports.headline import headline
+from audit.reports.html import MAX_BYTES, within_budget
+from audit.reports.limits import limitations
+from audit.reports.runfolder import RunView, read_run
+from audit.reports.signoff import findings
+from audit.reports.summary import summary_lines
+from audit.reports.terminal import render_terminal
 from rich.console import Console
 
 from audit.store.results import Effect, EffectVerdict
-from reports.checklist import checklist
-from reports.export import model_card
-from reports.groups import drawn, group_accuracy, judged_groups, place, sensitive_groups, undecided
-from reports.headline import headline
-from reports.html import MAX_BYTES, within_budget
-from reports.limits import limitations
-from reports.runfolder import RunView, read_run
-from reports.signoff import findings
-from reports.summary import summary_lines
-from reports.terminal import render_terminal
 
 from .golden.make_report import RUN
 from .report_runs import Page

@@ -9,10 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from reports.html import render_html
-from reports.placebos import BOTTOM_PX, HEIGHT_PX, MOST_IMAGES, placebo_figure
-from reports.runfolder import RunView, read_run
+from audit.reports.html import render_html
+from audit.reports.placebos import BOTTOM_PX, HEIGHT_PX, MOST_IMAGES, placebo_figure
+from audit.reports.runfolder import RunView, read_run
 
 from .report_runs import finished_run
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from reports import paper
-from reports.curves import render_curves
-from reports.html import render_html
-from reports.runfolder import read_run
-from reports.training import training_story
+from audit.reports import paper
+from audit.reports.curves import render_curves
+from audit.reports.html import render_html
+from audit.reports.runfolder import read_run
+from audit.reports.training import training_story
 
 from .report_runs import Page, kept_run
 from .test_curves import bundle

@@ -16,19 +16,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from audit.training.augmentation import Augmentation
+from audit.training.chain import train_network
+from audit.training.features import FrozenFeatures
+from audit.training.loop import train
+from audit.training.recipes import Phase, Recipe, Step
+from audit.training.resume import Keeper
+from audit.training.scores import mean_auc
+from audit.training.team import Team
+from audit.training.transfer import StartingWeights, start_network, torch_generator
 from torch.nn import functional
 
 from audit.errors import StoreError
 from audit.models.bundle import load_bundle
-from training.augmentation import Augmentation
-from training.chain import train_network
-from training.features import FrozenFeatures
-from training.loop import train
-from training.recipes import Phase, Recipe, Step
-from training.resume import Keeper
-from training.scores import mean_auc
-from training.team import Team
-from training.transfer import StartingWeights, start_network, torch_generator
 
 from .test_loop import films
 
@@ -66,9 +66,9 @@ networks.ARCHITECTURES = {**networks.ARCHITECTURES, "tiny": tiny}
 sys.path.insert(0, os.environ["TESTS"])
 from pathlib import Path
 from tests.test_resume import a_recipe
-from training import loop
-from training.chain import train_network
-from training.team import join_team
+from audit.training import loop
+from audit.training.chain import train_network
+from audit.training.team import join_team
 wait = float(os.environ.get("WAIT_S", "0"))
 real = loop._losses
 def slowly(*a):

@@ -20,6 +20,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from audit.reports.html import render_html
+from audit.reports.markdown import render_markdown
+from audit.reports.runfolder import read_run
+from audit.reports.terminal import render_terminal
 from PIL import Image
 from rich.console import Console
 
@@ -32,10 +36,6 @@ from audit.run.pipeline import run_audit
 from audit.run.preparation import prepare
 from audit.run.settings import Settings
 from audit.store.folder import verify_run
-from reports.html import render_html
-from reports.markdown import render_markdown
-from reports.runfolder import read_run
-from reports.terminal import render_terminal
 
 RULE = {"id": "r", "metric": "shortcut_sensitivity", "max": 0.1}
 

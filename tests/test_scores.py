@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from training.scores import balanced_accuracy, confusion, mean_auc
+from audit.training.scores import balanced_accuracy, confusion, mean_auc
 
 
 def naive_auc(scores: np.ndarray, truth: np.ndarray) -> float:

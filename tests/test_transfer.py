@@ -8,14 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import nn
-
-from audit.errors import ModelError, UnknownNameError, UsageError
-from audit.models import networks
-from training import transfer
-from training.transfer import (
+from audit.training import transfer
+from audit.training.transfer import (
     StartingWeights,
     fresh_head,
     head_of,
@@ -24,6 +18,12 @@ from training.transfer import (
     start_network,
     torch_generator,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from audit.errors import ModelError, UnknownNameError, UsageError
+from audit.models import networks
 
 NO_START = StartingWeights(state=None, statement="random", digest="random")
 

@@ -10,6 +10,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from audit.training.curves import Curves, curves_csv
+from audit.training.findings import train_findings
+from audit.training.leaks import check_unseen
+from audit.training.networks import CLASSES, FINDINGS, NETWORKS, NetworkPlan
+from audit.training.progress import OnProgress, Progress, Reporter
+from audit.training.recipes import Recipe
+from audit.training.scores import balanced_accuracy, confusion
+from audit.training.splits import SPLITS, split_by_patient
+from audit.training.steps import Setting, run_step, versions, weights_sha256
+from audit.training.team import Team
+from audit.training.transfer import StartingWeights, head_of, imagenet_weights, keep_output_neurons, start_network
 
 from audit.data.manifests import load_cohort
 from audit.data.records import Cohort, Record
@@ -18,17 +29,6 @@ from audit.files import write_atomically
 from audit.models.bundle import Bundle, load_bundle, save_bundle
 from audit.provenance import git_commit
 from audit.store.results import plain
-from training.curves import Curves, curves_csv
-from training.findings import train_findings
-from training.leaks import check_unseen
-from training.networks import CLASSES, FINDINGS, NETWORKS, NetworkPlan
-from training.progress import OnProgress, Progress, Reporter
-from training.recipes import Recipe
-from training.scores import balanced_accuracy, confusion
-from training.splits import SPLITS, split_by_patient
-from training.steps import Setting, run_step, versions, weights_sha256
-from training.team import Team
-from training.transfer import StartingWeights, head_of, imagenet_weights, keep_output_neurons, start_network
 
 __all__ = ["CLASSES", "FINDINGS", "NETWORKS", "Progress", "train_network"]
 

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from audit.training.leaks import check_unseen
+from audit.training.networks import FINDINGS
+from audit.training.progress import Reporter
+from audit.training.scores import mean_auc
+from audit.training.splits import split_findings
+from audit.training.steps import Setting, TrainedStep, fingerprint, run_step
+from audit.training.transfer import start_network, torch_generator
 
 from audit.data.records import Cohort, Record
 from audit.errors import CohortError, ModelError
 from audit.models.bundle import load_bundle, save_bundle
 from audit.store.results import plain
-from training.leaks import check_unseen
-from training.networks import FINDINGS
-from training.progress import Reporter
-from training.scores import mean_auc
-from training.splits import split_findings
-from training.steps import Setting, TrainedStep, fingerprint, run_step
-from training.transfer import start_network, torch_generator
 
 
 def train_findings(

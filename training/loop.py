@@ -14,20 +14,20 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from audit.training.augmentation import Augmentation
+from audit.training.curves import Curves, EpochRow, PhaseEnd
+from audit.training.features import FrozenFeatures
+from audit.training.prediction import predict, predict_rows
+from audit.training.rates import make_optimiser
+from audit.training.recipes import Phase, Step
+from audit.training.resume import Keeper
+from audit.training.samples import Samples
+from audit.training.team import Team
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from audit.errors import ModelError
-from training.augmentation import Augmentation
-from training.curves import Curves, EpochRow, PhaseEnd
-from training.features import FrozenFeatures
-from training.prediction import predict, predict_rows
-from training.rates import make_optimiser
-from training.recipes import Phase, Step
-from training.resume import Keeper
-from training.samples import Samples
-from training.team import Team
 
 Loss = Literal["cross entropy", "binary cross entropy"]
 

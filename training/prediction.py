@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from audit.training.samples import Samples
+from audit.training.team import Team
+from audit.training.transfer import head_of
 from numpy.typing import NDArray
 from torch import nn
-
-from training.samples import Samples
-from training.team import Team
-from training.transfer import head_of
 
 
 def predict(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from training.curves import EpochRow
+from audit.training.curves import EpochRow
 
 StepName = Literal["backbone", "images", "findings", "classes", "test"]
 

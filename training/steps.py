@@ -15,6 +15,15 @@ import numpy as np
 import sklearn
 import torch
 import torchvision
+from audit.training.curves import Curves, EpochRow, tensorboard
+from audit.training.loop import Loss, train
+from audit.training.prediction import predict
+from audit.training.progress import OnProgress, Reporter
+from audit.training.recipes import Recipe, Step
+from audit.training.resume import Keeper
+from audit.training.samples import Samples, resize_all
+from audit.training.team import Team
+from audit.training.transfer import StartingWeights, torch_generator
 from numpy.typing import NDArray
 from torch import nn
 
@@ -22,15 +31,6 @@ from audit.data.records import Record
 from audit.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from audit.randomness import generator_for
 from audit.store.results import to_json
-from training.curves import Curves, EpochRow, tensorboard
-from training.loop import Loss, train
-from training.prediction import predict
-from training.progress import OnProgress, Reporter
-from training.recipes import Recipe, Step
-from training.resume import Keeper
-from training.samples import Samples, resize_all
-from training.team import Team
-from training.transfer import StartingWeights, torch_generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def run_step(
     made_by : mapping
         Everything that the weights depend on; a checkpoint of anything else is not used.
     loss, score
-        As in `training.loop.train`.
+        As in `audit.training.loop.train`.
     copies : tuple of int
         For each class the copies that a balanced epoch draws from; empty where images have many findings.
     test_metrics : callable, optional

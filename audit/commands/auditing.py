@@ -48,10 +48,10 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
 
 def render(path: Path) -> Path:
     """Write every rendering of a finished run; return the HTML report's path."""
-    from reports.html import render_html
-    from reports.junit import render_junit
-    from reports.markdown import render_markdown
-    from reports.runfolder import understood
+    from audit.reports.html import render_html
+    from audit.reports.junit import render_junit
+    from audit.reports.markdown import render_markdown
+    from audit.reports.runfolder import understood
 
     with understood(path):
         render_markdown(path)
@@ -62,8 +62,8 @@ def render(path: Path) -> Path:
 def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
     """Print a finished run for people or machines; return the exit code."""
     from audit.gates.judging import exit_code
-    from reports.runfolder import read_run
-    from reports.terminal import render_terminal
+    from audit.reports.runfolder import read_run
+    from audit.reports.terminal import render_terminal
 
     code = exit_code(verdict.status)
     if as_json:
@@ -119,10 +119,10 @@ def gate(
 
 def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
     from audit.gates.rule_lines import RuleLine, find_rule_lines, path_in_repository
-    from reports.code_quality import code_quality_document
-    from reports.github import annotate, step_summary
-    from reports.junit import describe_run, junit_document
-    from reports.sarif import sarif_document
+    from audit.reports.code_quality import code_quality_document
+    from audit.reports.github import annotate, step_summary
+    from audit.reports.junit import describe_run, junit_document
+    from audit.reports.sarif import sarif_document
 
     run = describe_run(path, RunFolder(path).read_json("plan.json"), RunFolder(path).read_json("run.json"))
     if outputs.junit is not None:
@@ -158,8 +158,8 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
     from audit.baseline.comparison import Baseline
     from audit.gates.judging import EXIT_CODES
     from audit.prediction.table import read_finished
+    from audit.reports.markdown import SPECIAL
     from audit.statistics.measures import COMPARED
-    from reports.markdown import SPECIAL
 
     baseline = Baseline(read_finished(path), other)
     judged = [e for e in _effects(RunFolder(path)) if e.tolerance is not None and e.measure in COMPARED]
@@ -223,7 +223,7 @@ def verify(path: Path) -> int:
 def report(path: Path, *, signoff: Path | None = None) -> int:
     """Write the renderings of a finished run again, with a review if one is given."""
     if signoff is not None:
-        from reports.signoff import read_signoff
+        from audit.reports.signoff import read_signoff
 
         read_signoff(path, signoff)
     sys.stdout.write(f"{render(path)}\n")
@@ -232,7 +232,7 @@ def report(path: Path, *, signoff: Path | None = None) -> int:
 
 def compare(paths: Sequence[Path], out: Path) -> int:
     """Write one page that holds several finished runs side by side."""
-    from reports.compare import render_comparison
+    from audit.reports.compare import render_comparison
 
     sys.stdout.write(f"{render_comparison(paths, out)}\n")
     return 0

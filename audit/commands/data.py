@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.store.numbers import counted
-from training.datasets import build_manifest
-from training.datasets.covid import PAPER, ClassSummary, summarise
+from audit.training.datasets import build_manifest
+from audit.training.datasets.covid import PAPER, ClassSummary, summarise
 
 
 def build(name: str, root: Path, out: Path, *, exclude: Path | None, seed: int) -> int:

@@ -26,8 +26,8 @@ def export(form: str, path: Path, out: Path | None) -> int:
     StoreError
         If the run is not complete, or MLflow does not take it.
     """
-    from reports.export import cyclonedx, mlflow_numbers, model_card
-    from reports.runfolder import read_run, understood
+    from audit.reports.export import cyclonedx, mlflow_numbers, model_card
+    from audit.reports.runfolder import read_run, understood
 
     if form not in FORMS:
         raise UsageError(f"A run is exported as one of {', '.join(FORMS)}; found {form!r}.")

@@ -37,7 +37,7 @@ def _detectors() -> list[str]:
 
 
 def _recipes() -> list[str]:
-    from training.recipes import recipe_names
+    from audit.training.recipes import recipe_names
 
     return recipe_names()
 

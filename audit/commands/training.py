@@ -13,14 +13,14 @@ from audit.commands.keys import announce_key
 from audit.commands.progress import Stages
 from audit.errors import UsageError
 from audit.models.bundle import find_bundle
+from audit.reports.curves import render_curves
+from audit.reports.phases import read_phases
 from audit.run.settings import Settings
 from audit.store.numbers import number
-from reports.curves import render_curves
-from reports.phases import read_phases
-from training.chain import Progress, train_network
-from training.phantom.cohort import make_phantoms
-from training.recipes import load_recipe
-from training.team import join_team
+from audit.training.chain import Progress, train_network
+from audit.training.phantom.cohort import make_phantoms
+from audit.training.recipes import load_recipe
+from audit.training.team import join_team
 
 # Enough for a verdict within minutes; the parameters of the planted shortcut are the demo's subject, not its size.
 DEMO_FILMS_PER_CLASS = 130

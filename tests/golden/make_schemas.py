@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from reports.schema import schemas
+from audit.reports.schema import schemas
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schema"
 

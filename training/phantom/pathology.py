@@ -9,8 +9,7 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
-
-from training.phantom.projection import Field, axis
+from audit.training.phantom.projection import Field, axis
 
 CLASS_FINDINGS: Mapping[str, str] = MappingProxyType(
     {"normal": "No Finding", "pneumonia": "Pneumonia", "covid": "COVID-19"}

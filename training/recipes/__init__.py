@@ -10,10 +10,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from audit.training.augmentation import Augmentation
+
 from audit.errors import UnknownNameError, UsageError
 from audit.models import networks
 from audit.store.documents import parse_toml, read_toml
-from training.augmentation import Augmentation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +110,7 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that ship with the package."""
-    folder = resources.files("training") / "recipes"
+    folder = resources.files("audit.training") / "recipes"
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
@@ -131,7 +132,9 @@ def load_recipe(name: str) -> Recipe:
         except ValueError as error:
             raise UsageError(f"Recipe {name} is not valid TOML: {error}.") from error
     elif name in recipe_names():
-        document = parse_toml((resources.files("training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
+        document = parse_toml(
+            (resources.files("audit.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+        )
     else:
         raise UnknownNameError("recipe", name, recipe_names(), "A path to a .toml file is accepted too.")
     recipe = _parse(Recipe, document, f"recipe {name}")
