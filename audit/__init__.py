@@ -1,4 +1,4 @@
-"""Audits of image classifiers: does the network read the picture, or the labels printed on it and where it was taken?
+"""Audits of image classifiers, which may read printed labels or the source of an image instead of the picture.
 
 The distribution claims this one import name. In a checkout the folders `training/`, `reports/` and `templates/` lie beside this
 one, and are `audit.training`, `audit.reports` and `audit.templates` all the same.
