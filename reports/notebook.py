@@ -1,0 +1,28 @@
+"""A finished run in a notebook: its verdict and the effects that matter, in a few lines of HTML."""
+
+from __future__ import annotations
+
+from audit.reports.headline import headline
+from audit.reports.runfolder import RunView
+from audit.reports.summary import telling_effects
+from audit.reports.words import MARKS, estimate, where
+from markupsafe import Markup
+
+from audit.data.strings import shown_string
+from audit.gates.scope import scope_sentence
+
+_ROW = Markup("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>")
+
+
+def notebook_html(run: RunView) -> str:
+    """Return a fragment of HTML; names of classes and strings of images are escaped."""
+    title = Markup("<p><strong>{}: {}</strong></p>").format(run.plan["model"]["name"], run.verdict.status)
+    said = Markup("<p>{}</p>").format(headline(run))
+    if run.verdict.status == "incomplete":
+        return title + said
+    rows = Markup("").join(
+        _ROW.format(shown_string(where(e), 80), estimate(e), e.n_images, f"{MARKS.get(e.verdict, '')} {e.verdict}")
+        for e in telling_effects(run)
+    )
+    head = Markup("<tr><th>edit</th><th>effect (95 % CI)</th><th>images</th><th>verdict</th></tr>")
+    return title + said + Markup("<table>{}{}</table><p>{}</p>").format(head, rows, scope_sentence(run.verdict))
