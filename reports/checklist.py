@@ -48,7 +48,9 @@ def _claim(run: RunView) -> list[Item]:
             (("header", "Header"), ("limits", "Deviations")),
             "add dates and sites",
         ),
-        _open("CLAIM 2024", "How the reference standard was obtained", "labels are taken from the manifest as they are"),
+        _open(
+            "CLAIM 2024", "How the reference standard was obtained", "labels are taken from the manifest as they are"
+        ),
         _split(run),
         _filled("CLAIM 2024", "Model, its initial weights and its training", ("training", "Training"))
         if told
@@ -69,7 +71,10 @@ def _claim(run: RunView) -> list[Item]:
             "no relevance was measured",
         ),
         _partly(
-            "CLAIM 2024", "Test on data from elsewhere", (("groups", "Groups"),), "state which sources the model was trained on"
+            "CLAIM 2024",
+            "Test on data from elsewhere",
+            (("groups", "Groups"),),
+            "state which sources the model was trained on",
         )
         if "source" in _columns(run)
         else _open("CLAIM 2024", "Test on data from elsewhere", "the manifest names no source"),

@@ -68,7 +68,9 @@ def _warnings(names: Sequence[str], runs: Sequence[RunView]) -> list[str]:
     found = []
     same_images = len({run.plan["data"]["content_hash"] for run in runs}) == 1
     if not same_images:
-        found.append("The runs used different images: a difference between models may be a difference between data sets.")
+        found.append(
+            "The runs used different images: a difference between models may be a difference between data sets."
+        )
     if len({tuple(run.plan["model"]["classes"]) for run in runs}) > 1:
         found.append("The models have different classes: where a model lacks a class, the figure has a gap.")
     evidence = [evidence_digest(run) for run in runs]
@@ -79,10 +81,16 @@ def _warnings(names: Sequence[str], runs: Sequence[RunView]) -> list[str]:
         found.append("The runs used different suites.")
     changed = [name for name, run in zip(names, runs, strict=True) if run.problems]
     if changed:
-        found.append(f"Run folders that were changed after their run: {', '.join(changed)}; see their reports for details.")
+        found.append(
+            f"Run folders that were changed after their run: {', '.join(changed)}; see their reports for details."
+        )
     found.append(
         "Each interval refers to one run"
-        + ("; two models may differ significantly even if their intervals overlap, because the images are the same." if same_images else ".")
+        + (
+            "; two models may differ significantly even if their intervals overlap, because the images are the same."
+            if same_images
+            else "."
+        )
     )
     return found
 

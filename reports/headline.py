@@ -50,8 +50,8 @@ def _sensitive(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         seen.add(key)
         if e.measure == "sufficiency":
             yield (
-                f"{_capital(key[0])} alone reveals the class: under {e.condition}, which keeps nothing else, the probability of the true class is "
-                f"{number(e.estimate)} higher than under {e.placebo} {_interval(e)}."
+                f"{_capital(key[0])} alone reveals the class: under {e.condition}, which keeps nothing else, the probability of the true "
+                f"class is {number(e.estimate)} higher than under {e.placebo} {_interval(e)}."
             )
         else:
             yield (
@@ -175,8 +175,8 @@ def _cleared(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         limit, value = number(largest.tolerance, 2), f"{number(largest.estimate)} ({largest.condition})"
         if verdict == "robust":
             yield (
-                f"Compared with its placebo, no edit of {cleared} changes the class probabilities by more than the limit of {limit}, averaged over "
-                f"all images; the largest effect is {value}."
+                f"No edit of {cleared} changes the class probabilities by more than the limit of {limit} compared with its placebo, averaged "
+                f"over all images; the largest effect is {value}."
             )
         else:
             yield (

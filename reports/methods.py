@@ -307,8 +307,8 @@ def _gates(facts: Facts) -> Iterator[str]:
         return
     applied = f"{counted(facts.n_rules, 'gate rule')} {'was' if facts.n_rules == 1 else 'were'} applied to the measured effects."
     yield {
-        "holm": f"{applied} A failure is based on an interval corrected for multiple comparisons: for judged effects the simultaneous one, for "
-        "other error-level results one widened by Holm's procedure.",
+        "holm": f"{applied} A failure is based on an interval corrected for multiple comparisons: for judged effects the simultaneous one, "
+        "for other error-level results one widened by Holm's procedure.",
         "none": f"{applied} Each is based on its own interval, without correction for multiple comparisons.",
     }[facts.correction]
 
@@ -323,8 +323,8 @@ def _relevance(facts: Facts) -> Iterator[str]:
         "every image" if made.n_maps == made.n_images else f"{made.n_maps} of {made.n_images} images, drawn at random"
     )
     yield (
-        f"Heatmaps were made for {whole}. Relevance inside text was compared with {counted(made.n_relocations, 'random relocation')} of each "
-        "image's text boxes along the border, and with the same place in heatmaps of images whose text was inpainted."
+        f"Heatmaps were made for {whole}. Relevance inside text was compared with {counted(made.n_relocations, 'random relocation')} of "
+        "each image's text boxes along the border, and with the same place in heatmaps of images whose text was inpainted."
     )
 
 

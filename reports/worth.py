@@ -28,7 +28,11 @@ def _beside_source(run: RunView) -> str:
     if accuracy is None or accuracy.estimate is None or over is None or over.estimate is None:
         return "Accuracy was not measured."
     one_source = len(run.plan["data"]["source_counts"]) < 2
-    what = "always predicting the most frequent class" if one_source else "always predicting each source's most frequent class"
+    what = (
+        "always predicting the most frequent class"
+        if one_source
+        else "always predicting each source's most frequent class"
+    )
     said = f"Accuracy is {estimate(accuracy)}; {what} gives {number(accuracy.estimate - over.estimate, 3)}"
     if not says_little(run):
         return f"{said}."
