@@ -52,7 +52,7 @@ class UnknownNameError(UsageError):
         folded = {known_name.casefold(): known_name for known_name in reversed(names)}
         near = [folded[n] for n in difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.5)]
         guess = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        choice = f" Known: {', '.join(names)}." if names else " None is known here."
+        choice = f" Known: {', '.join(names)}." if names else " None is available here."
         super().__init__(f"No {kind} is called {name!r}.{guess}{choice}{' ' + hint if hint else ''}")
 
 

@@ -33,9 +33,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StoreError(
-            f"Cannot write {path}: {error.strerror or error}. Choose a folder that can be written."
-        ) from error
+        raise StoreError(f"Cannot write {path}: {error.strerror or error}. Choose a writable folder.") from error
 
 
 def check_writable(folder: Path) -> None:
@@ -52,7 +50,7 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise StoreError(
-            f"Cannot write to the folder {folder}: {error.strerror or error}. Choose a folder that can be written."
+            f"Cannot write to the folder {folder}: {error.strerror or error}. Choose a writable folder."
         ) from error
 
 

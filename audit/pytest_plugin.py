@@ -24,9 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("audit", "audits of image classifiers")
     group.addoption(_OPTION, action="append", default=[], metavar="RUN", help="run folder whose gates become tests")
-    group.addoption(
-        "--audit-baseline", default=None, metavar="PATH", help="what max_increase and max_decrease compare with"
-    )
+    group.addoption("--audit-baseline", default=None, metavar="PATH", help="baseline for max_increase and max_decrease")
 
 
 @pytest.hookimpl(trylast=True)

@@ -33,7 +33,7 @@ class Registry(Generic[T]):
         def add(maker: Callable[..., T]) -> Callable[..., T]:
             if name in self._makers:
                 raise UsageError(
-                    f"The {self.kind} {name!r} is registered twice: by {self._makers[name]!r} and {maker!r}."
+                    f"The {self.kind} {name!r} is registered twice, by {self._makers[name]!r} and {maker!r}."
                 )
             self._makers[name] = maker
             return maker
@@ -63,7 +63,7 @@ class Registry(Generic[T]):
         owners = [repr(p.value) for p in points] + (["this package"] if name in self._makers else [])
         if len(owners) > 1:
             raise UsageError(
-                f"The {self.kind} {name!r} has several owners: {', '.join(owners)}. Uninstall all but one."
+                f"The {self.kind} {name!r} is provided by several packages: {', '.join(owners)}. Uninstall all but one."
             )
         if points:
             try:

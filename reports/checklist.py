@@ -11,7 +11,7 @@ from audit.reports.runfolder import RunView
 from audit.statistics.power import power_sentence
 
 State = Literal["filled", "partly", "needs a person"]
-_NOBODY = "no run can know it"
+_NOBODY = "not known to any run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +42,20 @@ def checklist(run: RunView) -> list[Item]:
 def _claim(run: RunView) -> list[Item]:
     told = bool(run.plan["model"].get("training", {}).get("provenance"))
     return [
-        _open("CLAIM 2024", "What the model is for, and how it would be used"),
+        _open("CLAIM 2024", "What the model is for, and how it is to be used"),
         _partly(
             "CLAIM 2024",
-            "Where images come from, and which were left out",
+            "Origin of the images, and exclusions",
             (("header", "Header"), ("limits", "Deviations")),
             "add dates and sites",
         ),
-        _open("CLAIM 2024", "How the reference standard was made", "labels are taken from the manifest as they are"),
+        _open(
+            "CLAIM 2024", "How the reference standard was obtained", "labels are taken from the manifest as they are"
+        ),
         _split(run),
         _filled("CLAIM 2024", "Model, its initial weights and its training", ("training", "Training"))
         if told
-        else _open("CLAIM 2024", "Model, its initial weights and its training", "the bundle does not tell"),
+        else _open("CLAIM 2024", "Model, its initial weights and its training", "the bundle has no training record"),
         _filled("CLAIM 2024", "Performance with its uncertainty", ("sources", "Sources"), ("groups", "Groups")),
         _filled("CLAIM 2024", "Robustness and failure cases", ("effects", "Effects"), ("examples", "Images")),
         _filled(
@@ -70,7 +72,10 @@ def _claim(run: RunView) -> list[Item]:
             "no relevance was measured",
         ),
         _partly(
-            "CLAIM 2024", "Test on data from elsewhere", (("groups", "Groups"),), "say which sources trained the model"
+            "CLAIM 2024",
+            "Test on data from elsewhere",
+            (("groups", "Groups"),),
+            "state which sources the model was trained on",
         )
         if "source" in _columns(run)
         else _open("CLAIM 2024", "Test on data from elsewhere", "the manifest names no source"),
@@ -87,13 +92,13 @@ def _tripod(run: RunView) -> list[Item]:
         else _open("TRIPOD+AI", "Who the participants are", absent),
         _filled(
             "TRIPOD+AI",
-            "Sample size and what it can show",
+            "Sample size and detectable effects",
             ("methods-images", "Methods, Images"),
             ("verdict", "Verdict, power"),
         )
         if power
-        else _open("TRIPOD+AI", "Sample size and what it can show", "no effect was judged"),
-        _partly("TRIPOD+AI", "Fairness: performance by group", (("groups", "Groups"),), "say which groups matter")
+        else _open("TRIPOD+AI", "Sample size and detectable effects", "no effect was judged"),
+        _partly("TRIPOD+AI", "Fairness: performance by group", (("groups", "Groups"),), "state which groups matter")
         if demographics
         else _open("TRIPOD+AI", "Fairness: performance by group", absent),
         _partly(
@@ -108,7 +113,7 @@ def _tripod(run: RunView) -> list[Item]:
             "TRIPOD+AI",
             "Availability of code, data and model",
             (("provenance", "Provenance"),),
-            "add where they can be had",
+            "add where they are available",
         ),
         _open("TRIPOD+AI", "Registration, protocol, funding, interests"),
     ]
@@ -138,7 +143,7 @@ def _annex(run: RunView) -> list[Item]:
         else _partly(
             "Annex IV", "Test logs and reports, dated and signed", (("provenance", "Provenance"),), "sign the review"
         ),
-        _open("Annex IV", "Human oversight", "measures around the model are not seen here"),
+        _open("Annex IV", "Human oversight", "this run contains no information on measures around the model"),
         _open("Annex IV", "Risk management and monitoring after release"),
     ]
 
@@ -149,8 +154,8 @@ def _split(run: RunView) -> Item:
     if facts.split_told_by == "manifest":
         return _filled("CLAIM 2024", topic, place)
     if facts.split_told_by != "nobody":
-        return _partly("CLAIM 2024", topic, (place,), "say whether the training kept patients apart")
-    return _partly("CLAIM 2024", topic, (place,), "no split is recorded: say which images trained the model")
+        return _partly("CLAIM 2024", topic, (place,), "state whether patients were separated in training")
+    return _partly("CLAIM 2024", topic, (place,), "no split is recorded: state which images the model was trained on")
 
 
 def _columns(run: RunView) -> set[str]:

@@ -69,28 +69,36 @@ def _warnings(names: Sequence[str], runs: Sequence[RunView]) -> list[str]:
     found = []
     same_images = len({run.plan["data"]["content_hash"] for run in runs}) == 1
     if not same_images:
-        found.append("The runs rest on different images: a difference between models may be one between data.")
+        found.append(
+            "The runs used different images: a difference between models may be a difference between data sets."
+        )
     if len({tuple(run.plan["model"]["classes"]) for run in runs}) > 1:
-        found.append("The models tell different classes: a class that one does not know is a gap.")
+        found.append("The models have different classes: where a model lacks a class, the figure has a gap.")
     evidence = [evidence_digest(run) for run in runs]
     twice = [name for name, digest in zip(names, evidence, strict=True) if evidence.count(digest) > 1]
     if twice:
-        found.append(f"One run stands here more than once: {', '.join(twice)}.")
+        found.append(f"The same run is listed more than once: {', '.join(twice)}.")
     if len({(run.plan["suite"]["name"], run.plan["suite"]["version"]) for run in runs}) > 1:
         found.append("The runs used different suites.")
     changed = [name for name, run in zip(names, runs, strict=True) if run.problems]
     if changed:
-        found.append(f"Run folders that were changed after their run: {', '.join(changed)}; their own reports say how.")
+        found.append(
+            f"Run folders that were changed after their run: {', '.join(changed)}; see their reports for details."
+        )
     found.append(
-        "Intervals are of each run alone"
-        + ("; two that overlap may still differ, as the images are the same." if same_images else ".")
+        "Each interval refers to one run"
+        + (
+            "; two models may differ significantly even if their intervals overlap, because the images are the same."
+            if same_images
+            else "."
+        )
     )
     return found
 
 
 def _tolerance_warnings(runs: Sequence[RunView]) -> list[str]:
     return [
-        f"The runs were held against different tolerances of {_words(measure)}: no limit is drawn for it."
+        f"The runs used different tolerances of {_words(measure)}, so no limit is drawn for it."
         for measure in HEADLINES.values()
         if len(_tolerances(runs, measure)) > 1
     ]
@@ -126,7 +134,7 @@ def _accuracy(names: Sequence[str], runs: Sequence[RunView]) -> Multiples:
     return multiples(
         "Accuracy",
         "Images",
-        "The share of unedited images that are told right: of all, and of each class.",
+        "The share of unedited images that are classified correctly: overall, and for each class.",
         "accuracy or recall",
         panels,
         holds=[0.0, 1.0],
@@ -137,10 +145,10 @@ def _accuracy(names: Sequence[str], runs: Sequence[RunView]) -> Multiples:
 def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multiples]:
     """Yield a figure for each judged measure."""
     notes = {
-        "shortcut_sensitivity": "How far each edit moves the class probabilities beyond its placebo. At the line of zero "
-        "the edit does no more than its placebo.",
-        "sufficiency": "How much probability the true class keeps where only a part is shown that must not matter, beyond "
-        "as much of the film from elsewhere.",
+        "shortcut_sensitivity": "How much more each edit changes the class probabilities than its placebo does. At the zero line "
+        "both change them equally.",
+        "sufficiency": "Probability of the true class when only a part that must not matter is kept, minus the same for an "
+        "equal area from elsewhere in the image.",
     }
     conditions = dict.fromkeys((str(c["name"]), HEADLINES[c["role"]]) for run in runs for c in run.judged())
     for measure in HEADLINES.values():
@@ -155,7 +163,7 @@ def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multip
                 _words(measure).capitalize(),
                 "Condition",
                 notes[measure],
-                f"{_words(measure)} beyond the placebo's",
+                f"{_words(measure)} minus the placebo's",
                 panels,
                 holds=[],
                 reference=0.0,
@@ -190,8 +198,8 @@ def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | Non
     return multiples(
         "Enrichment of relevance in text",
         "Images",
-        "Relevance inside text over the text's share of the area. At 1, the solid line, text gets no more than its area; "
-        "maps of unlike architectures are compared with care.",
+        "Share of relevance inside text divided by the text's share of the area. At 1, the solid line, text gets no more than its "
+        "area. Compare heatmaps of different architectures with care.",
         "enrichment",
         panels,
         holds=[0.0],

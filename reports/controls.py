@@ -1,4 +1,4 @@
-"""What the audit checked of itself in a run: each statement, whether it holds, fails or is undecided, and what was found."""
+"""What the audit checked of itself in a run: each statement, its outcome (passed, failed or undecided), and what was found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from audit.reports.words import number
 # Maps that stay as alike as this although every weight was shuffled show the images, not the network.
 MAX_SHUFFLED_SSIM = 0.6
 MAX_CONSERVATION_GAP = 1e-4
-Outcome = Literal["holds", "undecided", "fails", "not checked"]
+Outcome = Literal["passed", "undecided", "failed", "not checked"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +36,12 @@ def _own_crops(run: RunView) -> Iterator[Control]:
     for effect in run.effects:
         if effect.measure == "max_abs_probability_change":
             change = effect.estimate
-            outcome: Outcome = "not checked" if change is None else "holds" if change == 0 else "fails"
+            outcome: Outcome = "not checked" if change is None else "passed" if change == 0 else "failed"
             yield Control(
                 what=f"{effect.condition} changes no class probability",
                 found="not applied to any image"
                 if change is None
-                else f"largest change {change:g} in {effect.n_images} images, where 0 is required",
+                else f"largest change {change:g} in {effect.n_images} images; 0 is required",
                 outcome=outcome,
             )
 
@@ -54,31 +54,31 @@ def _planted(run: RunView) -> Iterator[Control]:
             found = check["verdict"] == "sensitive"
             yield Control(
                 what=f"a planted shift of {number(check['strength'], 2)} is called sensitive",
-                found=f"the outputs under {check['condition']} were moved by {number(check['strength'], 2)} on average, by twice "
+                found=f"the outputs under {check['condition']} were shifted by {number(check['strength'], 2)} on average, by twice "
                 f"that in half of the patients; estimate {interval} in {people}: {check['verdict']}"
-                + ("" if found else "; effects of this size go undetected in this run"),
-                outcome="holds" if found else "fails",
+                + ("" if found else "; this run does not detect effects of this size"),
+                outcome="passed" if found else "failed",
             )
         else:
             yield Control(
-                what="no effect is called sensitive where there is none",
-                found=f"{check['condition']} and its placebo were swapped in half of the patients, which leaves no effect; estimate "
+                what="a null effect is not called sensitive",
+                found=f"{check['condition']} and its placebo were swapped in half of the patients, which removes any effect; estimate "
                 f"{interval} in {people}: {check['verdict']}" + _null_in_words(check),
                 outcome=_null_outcome(check),
             )
 
 
 def _null_outcome(check: Mapping[str, Any]) -> Outcome:
-    """Return fails for a false alarm, holds where the null is shown to be small, undecided in between."""
-    return {"sensitive": "fails", "robust": "holds"}.get(check["verdict"], "undecided")  # type: ignore[return-value]
+    """Return failed for a false alarm, passed where the null is shown to be small, undecided in between."""
+    return {"sensitive": "failed", "robust": "passed"}.get(check["verdict"], "undecided")  # type: ignore[return-value]
 
 
 def _null_in_words(check: Mapping[str, Any]) -> str:
     outcome = _null_outcome(check)
-    if outcome == "fails":
-        return ", which is a false alarm"
+    if outcome == "failed":
+        return ", a false alarm"
     return (
-        "" if outcome == "holds" else "; no false alarm, but this sample is too small to show that the effect is small"
+        "" if outcome == "passed" else "; no false alarm, but this sample is too small to show that the effect is small"
     )
 
 
@@ -88,15 +88,15 @@ def _relevance(run: RunView) -> Iterator[Control]:
     if summary.get("logit_gap") is not None:
         gap, limit = float(summary["logit_gap"]), float(summary["logit_tolerance"])
         yield Control(
-            what="LRP: the attributed form of the network gives the network's own logits",
+            what="LRP: the canonical form of the network gives the same logits as the network",
             found=f"largest difference {gap:.1e} of the largest logit, on the first image; the limit is {limit:.0e}",
-            outcome="holds" if gap <= limit else "fails",
+            outcome="passed" if gap <= limit else "failed",
         )
     if gaps:
         yield Control(
             what="LRP: relevance is conserved from layer to layer",
-            found=f"largest conservation error {max(gaps):.1e} of the start; the limit is {MAX_CONSERVATION_GAP:.0e}",
-            outcome="holds" if max(gaps) < MAX_CONSERVATION_GAP else "fails",
+            found=f"largest conservation error {max(gaps):.1e} of the relevance at the output; the limit is {MAX_CONSERVATION_GAP:.0e}",
+            outcome="passed" if max(gaps) < MAX_CONSERVATION_GAP else "failed",
         )
     shuffled = summary.get("randomisation") or []
     if shuffled:
@@ -105,8 +105,8 @@ def _relevance(run: RunView) -> Iterator[Control]:
         # A map may rightly survive a shuffled output layer: what decides is a network of which nothing is left.
         others = ", ".join(f"{number(s['ssim'], 2)} with {s['layers']} shuffled" for s in partly)
         yield Control(
-            what=f"LRP: the map changes when {whole['layers']} are shuffled",
-            found=f"structural similarity to the true map {number(alike, 2)}, where 1 is no change; the limit is {MAX_SHUFFLED_SSIM}"
-            + (f" (for comparison, not limited: {others})" if others else ""),
-            outcome="holds" if alike < MAX_SHUFFLED_SSIM else "fails",
+            what=f"LRP: the heatmap changes when {whole['layers']} are shuffled",
+            found=f"structural similarity to the original heatmap {number(alike, 2)} (1 means no change); the limit is {MAX_SHUFFLED_SSIM}"
+            + (f" (for comparison, without a limit: {others})" if others else ""),
+            outcome="passed" if alike < MAX_SHUFFLED_SSIM else "failed",
         )

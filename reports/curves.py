@@ -117,8 +117,8 @@ def _read(folder: Path) -> Network:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"{folder} does not tell the test accuracy of every phase ({type(error).__name__}: {error}). A bundle that "
-            "`audit train A` to `E` wrote is expected."
+            f"{folder} does not contain the test accuracy of every phase ({type(error).__name__}: {error}). Expected a bundle "
+            "written by `audit train A` to `E`."
         ) from error
 
 

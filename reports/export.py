@@ -35,7 +35,7 @@ def model_card(run: RunView) -> str:
         f"- Architecture: {_inert(plan['model']['architecture'])}",
         f"- Digest: {plan['model']['digest']}",
         f"- Classes: {', '.join(_inert(c) for c in plan['model']['classes'])}",
-        "- Intended use: **to be filled by a person**. Research use; not for diagnosis.",
+        "- Intended use: **to be completed by a person**. Research use; not for diagnosis.",
         "",
         "## Training",
         "",
@@ -45,7 +45,7 @@ def model_card(run: RunView) -> str:
                 for k, v in sorted(told.items())
                 if isinstance(v, (str, int, float))
             ]
-            or ["Not told by the bundle."]
+            or ["The bundle has no training record."]
         ),
         "",
         "## Evaluation",

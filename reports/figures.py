@@ -127,9 +127,9 @@ def effect_forest(
     ]
     return dots(
         f"{measure.replace('_', ' ').capitalize()} of {where}, with its interval",
-        "sufficiency: probability of the true class beyond the placebo's"
+        "sufficiency: probability of the true class, minus the placebo's"
         if measure == "sufficiency"
-        else "shortcut sensitivity: total variation beyond the placebo's",
+        else "shortcut sensitivity: total variation, minus the placebo's",
         rows,
         [0.0, *limits],
         [(0.0, "zero", ""), *((limit, "limit", "limit" if limit > 0 else "") for limit in limits)],

@@ -36,7 +36,7 @@ def annotate(verdict: Verdict, places: Mapping[str, RuleLine]) -> list[str]:
         shown = told if len(told) <= most else told[: most - 1]
         found += [_command(kind, gate, places.get(gate.rule or gate.id)) for gate in shown]
         if len(shown) < len(told):
-            rest = f"{len(told) - len(shown)} further gates did not pass; the step's summary lists them all."
+            rest = f"{len(told) - len(shown)} further gates did not pass; the step's summary lists all of them."
             found.append(f"::{kind} title=audit::{_data(rest)}")
     waiting = next((g for g in verdict.gates if g.status == "not judged"), None)
     if waiting is not None:

@@ -96,7 +96,7 @@ def undecided(run: RunView) -> str:
     if not verdicts:
         return ""
     counts = ", ".join(f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts))
-    few = " Undecided groups hold too few images." if "inconclusive" in verdicts else ""
+    few = " The sample is too small to decide the inconclusive ones." if "inconclusive" in verdicts else ""
     return f"Verdicts of {len(verdicts)} judged effects of classes and words: {counts}.{few}"
 
 

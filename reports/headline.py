@@ -51,12 +51,12 @@ def _sensitive(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         seen.add(key)
         if e.measure == "sufficiency":
             yield (
-                f"{_capital(key[0])} alone gives the class away: under {e.condition}, which keeps nothing else, the true class has "
-                f"{number(e.estimate)} more probability than under {e.placebo} {_interval(e)}."
+                f"{_capital(key[0])} alone reveals the class: under {e.condition}, which keeps nothing else, the probability of the true "
+                f"class is {number(e.estimate)} higher than under {e.placebo} {_interval(e)}."
             )
         else:
             yield (
-                f"The network reads {key[0]}: {e.condition} moves the class probabilities by {number(e.estimate)} more than "
+                f"The network reads {key[0]}: {e.condition} changes the class probabilities by {number(e.estimate)} more than "
                 f"{e.placebo} {_interval(e)}."
             )
 
@@ -76,7 +76,7 @@ def _in_groups(run: RunView) -> dict[str, str]:
 def _grouped(run: RunView, suspect: str, found: Sequence[Effect]) -> str:
     first = found[0]
     said = (
-        f"The network reads {suspect} in {place(first.group)}: {first.condition} moves the class probabilities of these "
+        f"The network reads {suspect} in {place(first.group)}: {first.condition} changes the class probabilities of these "
         f"{first.n_images} images by {number(first.estimate)} more than {first.placebo} {_interval(first)}"
     )
     others = {e.group: e for e in reversed(found) if e.group != first.group}
@@ -121,8 +121,8 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
     blind = [e for e in undecided if e.blind and is_within(e)]
     if blind:
         yield (
-            f"Nothing can be concluded about {_suspects(run, blind)}: the network's probabilities are constant, so that no edit can "
-            "be seen to move them."
+            f"Nothing can be concluded about {_suspects(run, blind)}: the network's probabilities are constant, so no edit can "
+            "change them."
         )
     silent = [e for e in undecided if is_within(e) and not e.blind]  # only a class that could not be edited
     rest = [e for e in undecided if e not in silent and e not in blind]
@@ -160,7 +160,7 @@ def _reversed(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
             seen.add(suspect)
             yield (
                 f"{e.condition} does not show whether the network reads {suspect}: its placebo {e.placebo} disturbs the network more "
-                f"than the edit does ({estimate(e)}), which can hide an effect. Judge by an edit with another fill."
+                f"than the edit does ({estimate(e)}), which can hide an effect. Use an edit with another fill."
             )
 
 
@@ -176,12 +176,12 @@ def _cleared(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         limit, value = number(largest.tolerance, 2), f"{number(largest.estimate)} ({largest.condition})"
         if verdict == "robust":
             yield (
-                f"No edit of {cleared} moves the class probabilities by more than the limit of {limit} beyond its placebo, averaged over "
-                f"all images; the largest effect is {value}."
+                f"No edit of {cleared} changes the class probabilities by more than the limit of {limit} compared with its placebo, averaged "
+                f"over all images; the largest effect is {value}."
             )
         else:
             yield (
-                f"{_capital(cleared)} alone does not give the class away by more than the limit of {limit}, averaged over all images; the "
+                f"{_capital(cleared)} alone does not reveal the class by more than the limit of {limit}, averaged over all images; the "
                 f"largest effect is {value}."
             )
 

@@ -43,7 +43,7 @@ def _own(run: RunView) -> list[str]:
         e = undecided[0]
         more = f"; about {e.patients_to_decide} patients would decide it" if e.patients_to_decide else ""
         found.append(
-            f"{len(undecided)} of {len(run.headline())} judged effects {'is' if len(undecided) == 1 else 'are'} undecided, first "
+            f"{len(undecided)} of {len(run.headline())} judged effects {'is' if len(undecided) == 1 else 'are'} undecided; the first is "
             f"{e.condition} {estimate(e)}{more}."
         )
     sources = {e.group for e in run.effects if e.group.startswith("source=")}
@@ -61,10 +61,10 @@ def _own(run: RunView) -> list[str]:
         )
     few = {e.group for e in run.effects if e.condition == "clean" and "=" in e.group and e.n_patients < MIN_PATIENTS}
     if few:
-        hold = "1 group holds" if len(few) == 1 else f"{len(few)} groups hold"
+        hold = "1 group has" if len(few) == 1 else f"{len(few)} groups have"
         found.append(f"{hold} fewer than {MIN_PATIENTS} patients; their intervals are too wide to compare.")
     if says_little(run):
-        found.append(f"{worth(run)[0]} Effects on a network that has learnt little are small.")
+        found.append(f"{worth(run)[0]} A network that has learnt little shows only small effects.")
     return found
 
 
@@ -73,11 +73,11 @@ _PARTS = ("clean", "edit", "difference", "overlay")
 _MAPS = ("film", "overlay")
 _FIXED = (
     "Text that the finder misses is not edited, so the true effect of the text may be larger. Finders miss single letters first.",
-    "A black rectangle is itself an artefact: where black and inpainted masks disagree, the rectangle is part of the effect. "
-    "Blurred text stays bright; pasted letters bring no rectangle along.",
-    "The look of another source is taken from single images of any class. Where classes come from different sources, part of a look "
+    "A black rectangle is itself an artefact: if black and inpainted masks disagree, the rectangle is part of the effect. "
+    "Blurred text stays bright; pasted letters add no rectangle.",
+    "The look of another source is taken from single images of any class. If classes come from different sources, part of a look "
     "may be disease.",
-    "A tolerance is a choice, made before the run. Effects are of this model on these images; images of another hospital may carry "
-    "other text.",
-    "Relevance maps show where a network looks, not why; interventions decide.",
+    "A tolerance is a choice that was made before the run. The effects apply to this model on these images; images of another hospital may "
+    "carry other text.",
+    "Heatmaps show where a network looks, not why. Only edits show what changes the prediction.",
 )

@@ -21,16 +21,16 @@ _NOUNS = {
 }
 _INTERVALS = {
     "bootstrap": "the percentile bootstrap over patients ({resamples} resamples)",
-    "gaussian": "the Gaussian limit of that bootstrap, where patients are many",
+    "gaussian": "the Gaussian limit of that bootstrap, for many patients",
     "student": "Student's t over patients, corrected for skewness",
-    "score": "a score interval on effective counts, for shares and where few patients carry a change",
-    "range": "the whole range of the measure, where one patient is left",
+    "score": "a score interval on effective counts, for shares and for changes concentrated in few patients",
+    "range": "the whole range of the measure, if only one patient is left",
 }
 _TOLD_BY = {
     "manifest": "the manifest's split column",
     "bundle": "the split that the bundle recorded when it was trained",
-    "pixels": "the pixels of the training images, which the bundle remembers",
-    "names": "the names of the training images, which the bundle remembers",
+    "pixels": "the pixels of the training images, as recorded in the bundle",
+    "names": "the names of the training images, as recorded in the bundle",
 }
 _PREPROCESSING = ("size_px", "mean", "std")
 
@@ -183,9 +183,9 @@ def methods(facts: Facts) -> tuple[Paragraph, ...]:
 
 def relevance_sentence(made: Relevance) -> str:
     """Say how maps were made, where relevance started, and why another method than the one asked for was used."""
-    said = f"The maps were made by {made.about}, starting from {_start(made.signs)}."
+    said = f"The heatmaps were made by {made.about}, starting from {_start(made.signs)}."
     if made.about != made.asked:
-        said += f" Asked for was {made.asked}; it was not used: {made.why_other or 'the network has a step without a rule.'}"
+        said += f" The requested method, {made.asked}, was not used: {made.why_other or 'the network has a step without a rule.'}"
     return said
 
 
@@ -215,18 +215,18 @@ def _images(facts: Facts) -> Iterator[str]:
     )
     if facts.split_name == "all":
         yield "They are all labelled images of the manifest" + (
-            "; neither the manifest nor the bundle tells a split."
+            "; neither the manifest nor the bundle specifies a split."
             if facts.split_told_by == "nobody"
-            else f", whatever the split (told by {_TOLD_BY[facts.split_told_by]})."
+            else f", of every split (determined by {_TOLD_BY[facts.split_told_by]})."
         )
     elif facts.split_name == "unlearnt":
-        yield f"They are the labelled images that did not train the network, told by {_TOLD_BY[facts.split_told_by]}."
+        yield f"They are the labelled images that the network was not trained on, determined by {_TOLD_BY[facts.split_told_by]}."
     else:
-        yield f"They are the {facts.split_name} split, told by {_TOLD_BY[facts.split_told_by]}."
+        yield f"They are the {facts.split_name} split, determined by {_TOLD_BY[facts.split_told_by]}."
     if facts.split_told_by == "manifest":
         yield "No patient is in two splits of the manifest (checked before the run)."
     if facts.n_seen:
-        yield f"{counted(facts.n_seen, 'image')} of them trained the network."
+        yield f"{counted(facts.n_seen, 'image')} of them {'was' if facts.n_seen == 1 else 'were'} used to train the network."
 
 
 def _conditions(facts: Facts) -> Iterator[str]:
@@ -250,7 +250,7 @@ def _text(facts: Facts) -> Iterator[str]:
     if facts.recall:
         told = _listed([f"{found} of {boxes} boxes ({name})" for name, (found, boxes) in sorted(facts.recall.items())])
         yield (
-            f"On a labelled sample it found {told}; effects of removing text are also given as if it had found all "
+            f"On a labelled sample it found {told}; effects of removing text are also reported corrected for the text that it missed "
             "(shortcut_sensitivity_corrected)."
         )
 
@@ -260,7 +260,7 @@ def _preprocessing(facts: Facts) -> Iterator[str]:
     height, width = told["size_px"]
     means, deviations = (", ".join(compact(v) for v in told[key]) for key in ("mean", "std"))
     yield (
-        f"After each edit, an image was scaled to {width} × {height} px, whatever its aspect ratio, and normalised by channel (mean "
+        f"After each edit, an image was scaled to {width} × {height} px without keeping its aspect ratio and normalised by channel (mean "
         f"{means}; standard deviation {deviations})."
     )
     further = [f"{key.replace('_', ' ')} {value}" for key, value in sorted(told.items()) if key not in _PREPROCESSING]
@@ -275,7 +275,7 @@ def _intervals(facts: Facts) -> Iterator[str]:
             f"{counted(n, 'effect')} by {_INTERVALS[kind].format(resamples=f'{facts.resamples:,}')}"
             for kind, n in facts.intervals.items()
         ]
-        yield f"They were made for {_listed(kinds)}."
+        yield f"They were computed for {_listed(kinds)}."
 
 
 def _multiplicity(facts: Facts) -> Iterator[str]:
@@ -285,7 +285,7 @@ def _multiplicity(facts: Facts) -> Iterator[str]:
         yield {
             "westfall-young": f"Judged effects ({facts.n_declared}) form one family: p-values and simultaneous intervals are "
             "corrected for multiple comparisons by the step-down max-T procedure of Westfall and Young on "
-            f"{facts.declared_draws:,} multiplier draws over patients; Holm's p-value stands where it is smaller.",
+            f"{facts.declared_draws:,} multiplier draws over patients; Holm's p-value is used where it is smaller.",
         }[facts.declared]
     if facts.n_exploratory:
         yield {
@@ -308,9 +308,9 @@ def _gates(facts: Facts) -> Iterator[str]:
         return
     applied = f"{counted(facts.n_rules, 'gate rule')} {'was' if facts.n_rules == 1 else 'were'} applied to the measured effects."
     yield {
-        "holm": f"{applied} A failure rests on an interval corrected for multiple comparisons: of judged effects the simultaneous one, of "
-        "other error-level results one widened by Holm's procedure.",
-        "none": f"{applied} Each rests on its own interval, without correction for multiple comparisons.",
+        "holm": f"{applied} A failure is based on an interval corrected for multiple comparisons: for judged effects the simultaneous one, "
+        "for other error-level results one widened by Holm's procedure.",
+        "none": f"{applied} Each is based on its own interval, without correction for multiple comparisons.",
     }[facts.correction]
 
 
@@ -324,8 +324,8 @@ def _relevance(facts: Facts) -> Iterator[str]:
         "every image" if made.n_maps == made.n_images else f"{made.n_maps} of {made.n_images} images, drawn at random"
     )
     yield (
-        f"Maps were made for {whole}. Relevance inside text was compared with {counted(made.n_relocations, 'random relocation')} of each "
-        "image's text boxes along the border, and with the same place in maps of images whose text was inpainted."
+        f"Heatmaps were made for {whole}. Relevance inside text was compared with {counted(made.n_relocations, 'random relocation')} of "
+        "each image's text boxes along the border, and with the same place in heatmaps of images whose text was inpainted."
     )
 
 

@@ -94,7 +94,7 @@ def _panel(
 ) -> PlaceboPanel:
     tested = [r for r in rows if r["placebo_p"] is not None]
     beyond = sum(r["placebo_p"] <= _ALPHA for r in tested)
-    note = f"{beyond} of {len(tested)} images beyond both controls" if tested else "boxes could not be moved"
+    note = f"{beyond} of {len(tested)} images exceed both controls" if tested else "boxes could not be moved"
     middles = [r["placebo_median"] for r in rows if r["placebo_median"] is not None]
     spoken = f"{name}: {note}; median share of relevance inside text {number(median(r['mass_in_text'] for r in rows))}"
     if middles:

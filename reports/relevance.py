@@ -50,7 +50,7 @@ def group_dots(run: RunView) -> Dots | None:
         )
         if group["mass_gone"] is not None:
             gone = group["mass_gone"]
-            rows.append(("text painted over", interval(gone), gone["value"], gone["low"], gone["high"], "placebo"))
+            rows.append(("text inpainted", interval(gone), gone["value"], gone["low"], gone["high"], "placebo"))
         if group["beyond_placebo"] is not None:
             moved = mass["value"] - group["beyond_placebo"]["value"]
             rows.append(("moved along the border", number(moved), moved, None, None, "placebo"))

@@ -155,8 +155,8 @@ def understood(path: Path) -> Iterator[None]:
         yield
     except _NOT_UNDERSTOOD as error:
         raise StoreError(
-            f"The run {path} is not as this version of audit writes it ({type(error).__name__}: {error}): another version made "
-            "it, or it was edited. Run the audit again."
+            f"The run {path} does not have the format of this version of audit ({type(error).__name__}: {error}). Another version "
+            "wrote it, or it was edited. Run the audit again."
         ) from error
 
 
@@ -164,7 +164,7 @@ def _read(path: Path) -> RunView:
     folder = RunFolder(path)
     run = folder.read_json("run.json")
     if run.get("status") != "complete":
-        raise StoreError(f"The run {path} is not complete; repeat its command and it goes on where it stopped.")
+        raise StoreError(f"The run {path} is not complete. Repeat its command to continue it.")
     records = {
         row["record_id"]: row for row in folder.read_rows("records.parquet", ["record_id", "label", "n_regions"])
     }
@@ -212,7 +212,7 @@ def _signoff(folder: RunFolder) -> Mapping[str, Any] | None:
         rows = [error]
     if not all(isinstance(row, str) for row in rows):
         raise StoreError(
-            f"{folder.path / 'signoff.json'} is no review as `audit report --signoff` keeps it. Delete it, and give the review "
+            f"{folder.path / 'signoff.json'} is not a review written by `audit report --signoff`. Delete it, and pass the review "
             "that the page saved again."
         )
     return found

@@ -46,7 +46,7 @@ def findings(run: RunView) -> list[Finding]:
         )
         for e in told_effects(run)
     ]
-    controls = Finding(id="controls", text="The audit's own controls are enough to rest these findings on")
+    controls = Finding(id="controls", text="The audit's own controls support these findings")
     return [accuracy, *judged, controls]
 
 
@@ -73,7 +73,7 @@ def read_signoff(path: Path, file: Path) -> Path:
     try:
         if file.stat().st_size > _MAX_FILE_BYTES:
             raise UsageError(
-                f"{file} is larger than {_MAX_FILE_BYTES} bytes; a review that the report saved is expected."
+                f"{file} is larger than {_MAX_FILE_BYTES} bytes. Expected a review saved by the report's page."
             )
         document = read_json(file)
     except OSError as error:
@@ -88,29 +88,29 @@ def read_signoff(path: Path, file: Path) -> Path:
 
 def _checked(run: RunView, document: object, file: Path) -> dict[str, Any]:
     if not isinstance(document, Mapping) or document.get("kind") != "audit-signoff":
-        raise UsageError(f"{file} is not a review: the JSON that the report's page saves is expected.")
+        raise UsageError(f"{file} is not a review. Expected the JSON file that the report's page saves.")
     if document.get("evidence") != evidence_digest(run):
         raise UsageError(
-            f"{file} reviews other files than those of {run.path}: its evidence is {str(document.get('evidence'))[:12]!r}, the "
+            f"{file} is a review of other files than those of {run.path}: its evidence is {str(document.get('evidence'))[:12]!r}, the "
             f"run's is {evidence_digest(run)[:12]}. Review the report of this run."
         )
     name = _text(document.get("reviewer"), 300)
     if not name:
-        raise UsageError(f"{file} names no reviewer; fill in the name and save it again.")
+        raise UsageError(f"{file} names no reviewer. Enter the name on the page and save the review again.")
     answers = document.get("findings")
     known = [f.id for f in findings(run)]
     kept: dict[str, dict[str, str]] = {}
     for row in answers if isinstance(answers, list) else []:
         if not isinstance(row, Mapping) or row.get("id") not in known or row.get("answer") not in ANSWERS:
             raise UsageError(
-                f"{file} answers {row!r:.80}; a finding of this run with {', '.join(ANSWERS)} is expected."
+                f"{file} has the answer {row!r:.80}. Expected a finding of this run with {', '.join(ANSWERS)}."
             )
         finding, answer = str(row["id"]), str(row["answer"])
         if finding in kept:
-            raise UsageError(f"{file} answers {finding} twice; one answer a finding is expected.")
+            raise UsageError(f"{file} answers {finding} twice. Expected one answer per finding.")
         kept[finding] = {"id": finding, "answer": answer, "comment": _text(row.get("comment"), _MAX_COMMENT)}
     if not kept:
-        raise UsageError(f"{file} answers no finding; choose at least one answer and save it again.")
+        raise UsageError(f"{file} answers no finding. Choose at least one answer and save the review again.")
     return {
         "kind": "audit-signoff",
         "evidence": document["evidence"],

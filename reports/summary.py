@@ -17,10 +17,10 @@ from audit.store.numbers import counted
 from audit.store.results import Effect
 
 VIEWS = {
-    "features": "what the network extracts",
+    "features": "the network's features",
     "histogram": "the grey levels",
     "border": "the border",
-    "thumbnail": "the film at 32 px",
+    "thumbnail": "the image at 32 px",
     "text": "the text",
 }
 _SHOWN_STRINGS = 8
@@ -59,7 +59,7 @@ def source_lines(run: RunView) -> list[str]:
             for p in probe["probes"]
             if p["label"] == label
         )
-        lines.append(f"AUC of telling the source within class {shown_string(label)}, from {told}")
+        lines.append(f"AUC of predicting the source within class {shown_string(label)}, from {told}")
     return lines
 
 
@@ -69,13 +69,13 @@ def second_opinion(run: RunView) -> str:
     if isinstance(opinion, str):
         return opinion
     said = (
-        f"EasyOCR looked at {opinion['n_images']} of the images too: {opinion['n_covered']} of the {opinion['n_regions']} regions "
-        f"that it marks are covered by those of {run.plan['detector']['name']}."
+        f"EasyOCR also read {opinion['n_images']} of the images: {opinion['n_covered']} of the {opinion['n_regions']} regions "
+        f"that it found are covered by those of {run.plan['detector']['name']}."
     )
     read = [f"“{text}”" for text in opinion["missed"] if text][:_SHOWN_STRINGS]
     if not read:
         return said
-    return f"{said} In the others it read {', '.join(read)}: text that the finder missed, or its own false alarms."
+    return f"{said} In the other regions it read {', '.join(read)}: text that the text finder missed, or false alarms of EasyOCR."
 
 
 def not_applied(run: RunView) -> list[str]:
@@ -111,12 +111,12 @@ def relevance_lines(run: RunView) -> list[str]:
         f"({counted(whole['n_images'], 'image')})"
     )
     if whole["significant"] is not None:
-        line += f", beyond both controls in {number(100 * whole['significant'], 0)} % of them"
+        line += f", exceeding both controls in {number(100 * whole['significant'], 0)} % of them"
     agreement = next((a for a in summary["agreement"] if a["signed"] is not None), None)
     if agreement is not None and text_matters(run):
-        line += f"; its correlation with what the text really does is {number(agreement['signed']['value'], 2)}"
+        line += f"; its correlation with the measured effect of the text is {number(agreement['signed']['value'], 2)}"
     elif agreement is not None:
-        line += "; painted over, the text hardly moves the outputs"
+        line += "; inpainting the text hardly changes the outputs"
     return [line]
 
 

@@ -29,11 +29,15 @@ def _beside_source(run: RunView) -> str:
     if accuracy is None or accuracy.estimate is None or over is None or over.estimate is None:
         return "Accuracy was not measured."
     one_source = len(run.plan["data"]["source_counts"]) < 2
-    what = "always naming the most frequent class" if one_source else "always naming each source's most frequent class"
+    what = (
+        "always predicting the most frequent class"
+        if one_source
+        else "always predicting each source's most frequent class"
+    )
     said = f"Accuracy is {estimate(accuracy)}; {what} gives {number(accuracy.estimate - over.estimate, 3)}"
     if not says_little(run):
         return f"{said}."
-    return f"{said}. The network is not shown to do better than that, so its accuracy says little about the task."
+    return f"{said}. The network is not significantly better than that, so its accuracy says little about the task."
 
 
 def _by_source(run: RunView) -> list[str]:
@@ -61,6 +65,6 @@ def _in_features(run: RunView) -> list[str]:
         return []
     clearest = max(told, key=lambda p: p["auc"])
     return [
-        f"The network's features reveal the source: within class {shown_string(clearest['label'])} they tell it with an AUC of "
-        f"{number(clearest['auc'], 2)} (0.5 is chance). Whether the network uses this is what the look of another source tests."
+        f"The network's features reveal the source: within class {shown_string(clearest['label'])} they predict it with an AUC of "
+        f"{number(clearest['auc'], 2)} (0.5 is chance). The edit with another source's look tests whether the network uses this."
     ]

@@ -23,15 +23,15 @@ def view(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], t
 
 def test_every_control_of_the_run_is_shown(view: RunView) -> None:
     found = {c.what: c for c in controls(view)}
-    assert found["letters-own changes no class probability"].outcome == "holds"
-    assert any("the network's own logits" in what and c.outcome == "holds" for what, c in found.items())
-    assert any("conserved" in what and c.outcome == "holds" for what, c in found.items())
+    assert found["letters-own changes no class probability"].outcome == "passed"
+    assert any("the network's own logits" in what and c.outcome == "passed" for what, c in found.items())
+    assert any("conserved" in what and c.outcome == "passed" for what, c in found.items())
     assert any("all layers are shuffled" in what for what in found)
     document = json.loads((view.path / "controls.json").read_text())
     kinds = {row["kind"]: row for row in document["planted"]}
     assert set(kinds) == {"planted", "null"}
     planted = next(c for what, c in found.items() if what.startswith("a planted shift"))
-    assert (planted.outcome == "holds") == kinds["planted"]["as_expected"]
+    assert (planted.outcome == "passed") == kinds["planted"]["as_expected"]
     assert f"{kinds['planted']['n_images']} images" in planted.found
     text = render_html(view.path).read_text()
     cells = re.findall(r'<td><span class="status [a-z]+">(holds|undecided|fails|not checked)</span></td>', text)
@@ -51,17 +51,17 @@ def test_outcomes_follow_the_record(view: RunView) -> None:
     )
     by_what = {c.what: c for c in controls(worse)}
     planted = next(c for what, c in by_what.items() if what.startswith("a planted shift"))
-    assert planted.outcome == "fails"
+    assert planted.outcome == "failed"
     assert "go undetected" in planted.found
-    assert next(c for what, c in by_what.items() if "own logits" in what).outcome == "fails"
+    assert next(c for what, c in by_what.items() if "own logits" in what).outcome == "failed"
     shuffled = by_what["LRP: the map changes when all layers are shuffled"]
-    assert shuffled.outcome == "fails"
+    assert shuffled.outcome == "failed"
     assert "0.73 with the output layer shuffled" in shuffled.found
 
 
 @pytest.mark.parametrize(
     ("verdict", "outcome"),
-    [("sensitive", "fails"), ("inconclusive", "undecided"), ("reversed", "undecided"), ("robust", "holds")],
+    [("sensitive", "failed"), ("inconclusive", "undecided"), ("reversed", "undecided"), ("robust", "passed")],
 )
 def test_a_null_holds_only_where_it_is_shown_to_be_small(view: RunView, verdict: str, outcome: str) -> None:
     judged = dataclasses.replace(view, planted=tuple({**row, "verdict": verdict} for row in view.planted))
@@ -75,7 +75,7 @@ def test_a_control_that_moved_something_fails(view: RunView) -> None:
         dataclasses.replace(e, estimate=0.95) if e.measure == "max_abs_probability_change" else e for e in view.effects
     )
     own = next(c for c in controls(dataclasses.replace(view, effects=moved)) if "changes no class" in c.what)
-    assert (own.outcome, "0.95" in own.found) == ("fails", True)
+    assert (own.outcome, "0.95" in own.found) == ("failed", True)
 
 
 def test_what_was_not_recorded_is_not_claimed(view: RunView) -> None:

@@ -133,7 +133,7 @@ def train_network(
         checkpoint_batches=checkpoint_batches,
         tensorboard=tensorboard,
     )
-    Reporter("backbone", 0, on_progress).say(f"The backbone starts from {setting.start.statement}.")
+    Reporter("backbone", 0, on_progress).say(f"Starting weights of the backbone: {setting.start.statement}.")
     provenance: dict[str, Any] = {}
     if earlier is not None:
         setting = replace(setting, mean=earlier.preprocessing.mean, std=earlier.preprocessing.std)
@@ -264,14 +264,14 @@ def _earlier_bundle(folder: Path, architecture: str, plan: NetworkPlan) -> Bundl
     """Load the bundle that D and E start from, and check that it fits."""
     if not (folder / "model.json").is_file():
         raise ModelError(
-            f"This network starts from a CheXNet bundle, but {folder} holds none. Convert a checkpoint with `audit import "
-            f"FILE --as {architecture} --out {folder}`, or train one with `audit train chexnet`, or name one with --checkpoint."
+            f"This network starts from a CheXNet bundle, but {folder} contains none. Convert a checkpoint with `audit import "
+            f"FILE --as {architecture} --out {folder}`, train one with `audit train chexnet`, or name one with --checkpoint."
         )
     bundle = load_bundle(folder)
     if bundle.architecture != architecture:
         raise ModelError(
-            f"The checkpoint {folder} is a {bundle.architecture}, but {architecture} is to be trained. Use a checkpoint of "
-            "that architecture, or a recipe that names the checkpoint's."
+            f"The checkpoint {folder} has the architecture {bundle.architecture}, but {architecture} is required. Use a checkpoint of "
+            "that architecture, or a recipe with the checkpoint's architecture."
         )
     for finding in plan.kept:
         if finding not in bundle.classes:
@@ -286,8 +286,8 @@ def _started(bundle: Bundle, tested: Mapping[str, str]) -> StartingWeights:
     named = [] if bundle.seen else [name for name in tested if bundle.splits.get(name) == "train"]
     if named:
         raise CohortError(
-            f"The checkpoint {bundle.folder} was trained on {len(named)} images that are called like test images, first {named[0]!r}; "
-            "test accuracy would measure memory. Train it with the same manifest and seed, which keeps them apart."
+            f"The checkpoint {bundle.folder} was trained on {len(named)} images that have the names of test images, first {named[0]!r}, so "
+            "test accuracy would measure memory. Train it with the same manifest and seed, which separates them."
         )
     return StartingWeights(state=None, statement=f"the bundle {bundle.name}", digest=bundle.digest)
 
@@ -299,6 +299,4 @@ def _check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise StoreError(
-            f"Cannot write into {folder}: {error.strerror or error}. Choose a folder that can be written."
-        ) from error
+        raise StoreError(f"Cannot write into {folder}: {error.strerror or error}. Choose a writable folder.") from error

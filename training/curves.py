@@ -81,7 +81,7 @@ def tensorboard(folder: Path | None, step: str) -> Iterator[Callable[[EpochRow],
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise UsageError("TensorBoard is not installed: pip install 'imageaudit[tensorboard]'.") from error
+        raise UsageError("TensorBoard is not installed. Run `pip install 'imageaudit[tensorboard]'`.") from error
     writer: Any = SummaryWriter(str(folder / step))
 
     def write(row: EpochRow) -> None:

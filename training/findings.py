@@ -160,11 +160,11 @@ def _finished(folder: Path, digest: str, setting: Setting) -> TrainedStep | None
     try:
         bundle = load_bundle(folder)
     except ModelError as error:
-        reporter.say(f"The findings step is trained again, since its bundle cannot be used: {error}")
+        reporter.say(f"The findings step is trained again because its bundle cannot be used: {error}")
         return None
     if bundle.provenance.get("fingerprint") != digest:
-        reporter.say("The findings step is trained again, since its data, recipe, seed or versions changed.")
+        reporter.say("The findings step is trained again because its data, recipe, seed or versions changed.")
         return None
-    reporter.say(f"The findings step is taken from {folder}, trained before from the same inputs.")
+    reporter.say(f"The findings step of {folder}, trained with the same inputs, is reused.")
     network = bundle.network.requires_grad_(True)
     return TrainedStep(network=network, curves=bundle.metrics["curves"], seconds=bundle.metrics["seconds"], test={})

@@ -30,7 +30,7 @@ def check_unseen(tested: Mapping[str, str], seen: Iterable[str], where: str) -> 
     found = [name for name, pixels in tested.items() if pixels in known]
     if found:
         raise CohortError(
-            f"{len(found)} of the test images, first {found[0]!r}, have the pixels of training images of {where}; test accuracy would "
-            "measure memory. Leave them out of one of the two, or give both the same patients, manifest and seed, which keeps "
-            "them apart."
+            f"{len(found)} of the test images, first {found[0]!r}, have the pixels of training images of {where}, so test accuracy would "
+            "measure memory. Leave them out of one of the two, or use the same patients, manifest and seed for both, which "
+            "separates them."
         )

@@ -47,7 +47,7 @@ class Keeper:
             write_atomically(self.path, buffer.getvalue())
         except StoreError as error:
             raise StoreError(
-                f"{error} The last checkpoint is intact; make room, and the same command goes on from it."
+                f"{error} The last checkpoint is intact. Free some space and repeat the command to continue."
             ) from error
 
     def load(self) -> dict[str, Any] | None:

@@ -136,8 +136,8 @@ def split_findings(
     splits = {r.id: "validation" if p in validating else "train" for p, rs in by_patient.items() for r in rs}
     if len(set(splits.values())) < 2:
         raise CohortError(
-            f"The findings step has {len(records)} images with findings, of which {len(splits)} are left beside the "
-            f"{len(set(test_patients))} test patients: too few for training and validation. Give more records with "
+            f"The findings step has {len(records)} images with findings, of which {len(splits)} remain without those of the "
+            f"{len(set(test_patients))} test patients: too few for training and validation. Add records with "
             "findings."
         )
     check_disjoint(records, splits)
@@ -157,7 +157,7 @@ def check_disjoint(records: Sequence[Record], splits: Mapping[str, str]) -> None
         name = splits.get(record.id)
         if name is not None and seen.setdefault(record.patient, name) != name:
             raise CohortError(
-                f"Patient {record.patient!r} stands in the splits {seen[record.patient]} and {name}. Keep a patient's "
+                f"Patient {record.patient!r} is in the splits {seen[record.patient]} and {name}. Keep a patient's "
                 "images together, or test accuracy measures memory."
             )
 
@@ -188,7 +188,7 @@ def _draw_test(
     if first and (counts[first].sum(axis=0) > n).any():
         raise CohortError(
             f"The patients of the {len(asked)} images that must be tested have more than {n} images of a class. Use a "
-            "recipe with more test images, or name fewer."
+            "recipe with more test images, or name fewer images."
         )
     best = np.zeros(len(classes), dtype=np.int64)
     for _ in range(_ATTEMPTS):
@@ -224,7 +224,7 @@ def _draw_validation(
     for label in classes:
         if Counter(labels)[label] < n_folds:
             raise CohortError(
-                f"Class {label!r} has {Counter(labels)[label]} images beside the test; validating on 1 in {n_folds} "
+                f"Class {label!r} has {Counter(labels)[label]} images outside the test split; validation on 1 in {n_folds} "
                 f"needs at least {n_folds}. Add images, or use a recipe with a larger validation share."
             )
     folds = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=int(generator.integers(2**31)))

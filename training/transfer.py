@@ -103,7 +103,7 @@ def keep_output_neurons(
     if head.out_features != len(old_classes):
         raise ModelError(
             f"The head has {head.out_features} outputs but {len(old_classes)} classes are named "
-            f"({', '.join(old_classes)}). Name one class for each output, in order."
+            f"({', '.join(old_classes)}). Name one class per output, in order."
         )
     for old, new in kept.items():
         if old not in old_classes:
@@ -151,7 +151,7 @@ def start_network(architecture: str, n_outputs: int, start: StartingWeights, gen
         if wrong:
             raise ModelError(
                 f"The starting weights ({start.statement}) do not fit {architecture}: {len(wrong)} tensors are missing, "
-                f"left over or of another shape, first {wrong[0]}. Give the file of this architecture."
+                f"unexpected or of another shape, first {wrong[0]}. Use the file of this architecture."
             )
         network.load_state_dict(dict(start.state), strict=False)
     return network
@@ -189,7 +189,7 @@ def imagenet_weights(architecture: str, file: Path | None = None, *, timeout_s: 
     failure = ""
     if not _is_published(cached, url):
         if cached.is_file():
-            failure = f"the cached file {cached.name} is damaged (its SHA-256 is not the published one); "
+            failure = f"the cached file {cached.name} is damaged (its SHA-256 differs from the published one); "
         try:
             _download(url, cached, timeout_s)
         except (OSError, ValueError) as error:
@@ -224,7 +224,7 @@ def _download(url: str, target: Path, timeout_s: float) -> None:
             while piece := answer.read(1 << 20):
                 file.write(piece)
         if not _is_published(part, url):
-            raise ValueError("what arrived has another SHA-256 than the published file")
+            raise ValueError("the download has another SHA-256 than the published file")
         part.replace(target)
 
 
@@ -232,6 +232,6 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     """Read a state dictionary without running code from the file; the head is left out."""
     state = read_checkpoint(path)
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ModelError(f"The weights file {path} holds no state dictionary (names and tensors).")
+        raise ModelError(f"The weights file {path} contains no state dictionary (names and tensors).")
     renamed = {_OLD_KEY.sub(r"\1\2", str(key)): value for key, value in state.items()}
     return {key: value for key, value in renamed.items() if not key.startswith("classifier.")}

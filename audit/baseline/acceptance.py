@@ -62,7 +62,7 @@ def accept_run(
     rules : sequence of Rule
         Of the gate.
     allow_worse : bool
-        Accept although something became worse, is no longer held, or cannot be compared.
+        Accept although something became worse, is missing from the run, or cannot be compared.
     reason : str
         Why; required with `allow_worse`.
 
@@ -74,9 +74,7 @@ def accept_run(
         If something became worse and that was not allowed, a reason is missing or superfluous, or no rule matches.
     """
     if allow_worse != bool(reason.strip()):
-        raise UsageError(
-            "--allow-worse and --reason TEXT belong together: a looser baseline is accepted with a reason."
-        )
+        raise UsageError("Use --allow-worse and --reason TEXT together: a looser baseline needs a reason.")
     run = read_finished(run_path)
     effects = [effect_from_json(row) for row in RunFolder(run_path).read_json("effects.json")["effects"]]
     entries = _entries(effects, [rule for rule in rules if rule.against == "baseline"])
@@ -85,7 +83,7 @@ def accept_run(
     if (found.worse or found.dropped) and not allow_worse:
         raise UsageError(
             f"The run {run_path} would loosen the baseline {file}: {'; '.join([*found.worse, *found.dropped])}. Improve the "
-            "network; or accept the run with --allow-worse --reason TEXT, which the file keeps."
+            "network; or accept the run with --allow-worse --reason TEXT; the file records the reason."
         )
     model = run.plan["model"]
     change = Change(
@@ -134,7 +132,7 @@ def prune_baseline(file: Path, rules: Sequence[Rule]) -> tuple[str, ...]:
     if not asking:
         raise UsageError(
             "No rule of the configuration has max_increase or max_decrease, so pruning would empty the baseline. Remove the "
-            "file, or write the rules that it is for."
+            "file, or write the rules that use it."
         )
     present = read_baseline(file)
     kept = [entry for entry in present.entries if any(_asks(rule, entry) for rule in asking)]
@@ -195,7 +193,7 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
             )
     if not found:
         raise UsageError(
-            "The run has nothing that a baseline could hold: no rule with max_increase or max_decrease matches it, and no "
+            "The run has no figure that a baseline could store: no rule with max_increase or max_decrease matches it, and no "
             "judged effect has a number for each image."
         )
     return [found[place] for place in sorted(found)]
@@ -233,16 +231,16 @@ def _compare(run: FinishedRun, present: AcceptedBaseline, file: Path, entries: S
     for entry in present.entries:
         new = held.get(entry.place)
         if new is None:
-            found.dropped.append(f"{_name(entry)} is no longer held")
+            found.dropped.append(f"{_name(entry)} is missing from the run")
             continue
         if new.worse not in (entry.worse, "either"):
-            found.dropped.append(f"{_name(entry)} is no longer guarded against going {entry.worse}")
+            found.dropped.append(f"{_name(entry)} no longer has a rule against going {entry.worse}")
         change = baseline.change(entry.condition, entry.metric, entry.group)
         if isinstance(change, str) or change.estimate is None:
             why = change if isinstance(change, str) else change.method
             found.dropped.append(f"{_name(entry)} cannot be compared: {why}")
         elif new.n_images < entry.n_images:
-            found.dropped.append(f"{_name(entry)} rests on {new.n_images} images, not on {entry.n_images}")
+            found.dropped.append(f"{_name(entry)} is based on {new.n_images} images instead of {entry.n_images}")
         else:
             compared.append(entry)
             found.changes[entry.place] = change

@@ -20,9 +20,7 @@ from audit.statistics.populations import COUNTED, natural_unit
 from audit.store.results import Effect
 
 _STREAM = 0xC0DE
-_SAME_KEY = (
-    "images are matched by their names. Set AUDIT_KEY to the key of the baseline and run again, or accept a run anew"
-)
+_SAME_KEY = "images are matched by their pseudonyms. Set AUDIT_KEY to the key of the baseline and run again, or accept a new run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,24 +48,24 @@ def incomparable(plan: Mapping[str, Any], baseline: Mapping[str, Any], condition
     """
     mine, other = (document["privacy"]["key"] for document in (plan, baseline))
     if mine != other:
-        return f"the baseline's images were named {_by_key(other)}, this run's {_by_key(mine)}: {_SAME_KEY}"
+        return f"the baseline's pseudonyms were made {_by_key(other)}, this run's {_by_key(mine)}: {_SAME_KEY}"
     for key, what in (
         ("content_hash", "other data"),
         ("records_hash", "other images"),
         ("masks_hash", "other lung masks"),
     ):
         if plan["data"][key] != baseline["data"][key]:
-            return f"the baseline was audited on {what}"
+            return f"the baseline used {what}"
     if list(plan["model"]["classes"]) != list(baseline["model"]["classes"]):
         return "the baseline has other classes"
     if plan["detector"] != baseline["detector"]:
-        return "the baseline's text was found by another finder, or another version of it"
+        return "the baseline used another text finder, or another version of it"
     own, theirs = ({row["name"]: row for row in rows["suite"]["conditions"]} for rows in (plan, baseline))
     if condition not in theirs:
-        return f"the baseline was not put under {condition}"
+        return f"the baseline was not run under {condition}"
     for name in (condition, own[condition]["placebo"]):
         if name is not None and _edit(own[name]) != _edit(theirs.get(name)):
-            return f"{name} is another edit in the baseline: another version, other parameters, draws or placebo"
+            return f"{name} differs in the baseline: version, parameters, draws or placebo"
     return ""
 
 
@@ -156,7 +154,7 @@ def compare_images(
         spread=natural_unit(measure, images),
     )
     if sums is None:
-        return no_change(run, condition, measure, group, "no image has it in both runs", level=level)
+        return no_change(run, condition, measure, group, "no image has this figure in both runs", level=level)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
     interval = change_intervals([sums], bootstrap=PatientBootstrap(images.n_patients, resamples, rng), level=level)[0]
     return Effect(
@@ -191,7 +189,7 @@ def _values(
     """Return (n,) the measure of each image, and for which images it is told."""
     if measure not in COMPARED or (condition == "clean" and measure not in ("accuracy", "nll", "brier")):
         raise UsageError(
-            f"{measure} under {condition} cannot be compared image by image. What can: {', '.join(COMPARED)}; of clean "
+            f"{measure} under {condition} cannot be compared image by image. These can: {', '.join(COMPARED)}; for unedited "
             "images accuracy, nll, brier."
         )
     if condition == "clean":
@@ -214,7 +212,7 @@ def _values(
 
 
 def _by_key(fingerprint: str | None) -> str:
-    return "by their ids" if fingerprint is None else f"with the key {fingerprint}"
+    return "from plain ids" if fingerprint is None else f"with the key {fingerprint}"
 
 
 def _edit(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:

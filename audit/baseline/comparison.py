@@ -90,8 +90,8 @@ class Baseline:
         before = self._before(condition, metric, group)
         if before is None:
             return (
-                f"the baseline {self._path.name} does not hold {metric} under {condition}"
-                f"{'' if group == 'all' else f' for {shown_string(group)}'}; accept a run anew"
+                f"the baseline {self._path.name} has no value of {metric} under {condition}"
+                f"{'' if group == 'all' else f' for {shown_string(group)}'}; accept a new run"
             )
         if may_be_absent(group) and group not in self._groups:
             return no_change(self._run, condition, metric, group, why_absent(group))

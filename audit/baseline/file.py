@@ -149,7 +149,7 @@ def read_baseline(path: Path) -> AcceptedBaseline:
     StoreError
         If the file or its table is missing, damaged, of another version, or not as `audit baseline` left it.
     """
-    again = "Restore both files from version control, or accept a run anew with `audit baseline accept RUN`."
+    again = "Restore both files from version control, or accept a new run with `audit baseline accept RUN`."
     try:
         document = read_json(path)
     except OSError as error:
@@ -159,15 +159,15 @@ def read_baseline(path: Path) -> AcceptedBaseline:
     except ValueError as error:
         raise StoreError(f"The baseline {path} is not valid JSON: {error}. {again}") from error
     if not isinstance(document, dict) or document.get("format") != "audit-baseline":
-        raise StoreError(f"{path} is not a baseline: it does not say format audit-baseline. {again}")
+        raise StoreError(f"{path} is not a baseline: its format is not audit-baseline. {again}")
     if document.get("schema_version") != BASELINE_VERSION:
         raise StoreError(
-            f"The baseline {path} is of schema version {document.get('schema_version')!r}, this version of audit reads "
-            f"{BASELINE_VERSION}. Delete it and {images_path(path).name}, and accept a run anew with `audit baseline accept RUN`."
+            f"The baseline {path} has schema version {document.get('schema_version')!r}, but this version of audit reads "
+            f"{BASELINE_VERSION}. Delete it and {images_path(path).name}, and accept a new run with `audit baseline accept RUN`."
         )
     stated = document.pop("sha256", None)
     if stated != _digest(document):
-        raise StoreError(f"The baseline {path} was edited by hand: its hash does not fit what it says. {again}")
+        raise StoreError(f"The baseline {path} was edited by hand: its hash does not match its content. {again}")
     try:
         table = images_path(path).read_bytes()
     except OSError as error:

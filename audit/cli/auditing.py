@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from audit.run.settings import Settings
 
 ModelOption = Annotated[str | None, typer.Option(help="Bundle: NAME for models/NAME, or a folder.")]
-DataOption = Annotated[str | None, typer.Option(help="Manifest (CSV or Parquet); default: the one it was trained on.")]
-TaskOption = Annotated[
-    str | None, typer.Option(help="single-label, for a bundle that does not say what its outputs mean.")
+DataOption = Annotated[
+    str | None, typer.Option(help="Manifest (CSV or Parquet); default: the manifest that the bundle was trained on.")
 ]
+TaskOption = Annotated[str | None, typer.Option(help="single-label, for a bundle that does not state its task.")]
 SplitOption = Annotated[str | None, typer.Option(help="auto, test, train, validation or all.")]
 SuiteOption = Annotated[str | None, typer.Option(help="quick, standard, full, or a TOML file.")]
 FinderOption = Annotated[
     str | None, typer.Option(help="Text finder: cascade, rapidocr, markers, easyocr or annotated.")
 ]
 BoxesOption = Annotated[str | None, typer.Option(help=BOXES)]
-IgnoreOption = Annotated[list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")]
-BadImageOption = Annotated[str | None, typer.Option(help="fail, or skip and count.")]
+IgnoreOption = Annotated[list[str] | None, typer.Option(help="Label that is not part of the task; repeatable.")]
+BadImageOption = Annotated[str | None, typer.Option(help="fail, or skip and count unreadable images.")]
 SeedOption = Annotated[int | None, typer.Option(help="Seed of every draw and resample.")]
-MapsOption = Annotated[int | None, typer.Option(help="Images that get an LRP map; 0 for none.")]
+MapsOption = Annotated[int | None, typer.Option(help="Number of images with an LRP heatmap; 0 for none.")]
 PresetOption = Annotated[str | None, typer.Option(help="LRP preset, or gradient-x-input or occlusion.")]
 StartOption = Annotated[str | None, typer.Option(help="Where relevance starts: winner, a class, or a contrast A-B.")]
-NameOption = Annotated[str | None, typer.Option(help="What reports call the data; default: digits of its hash.")]
-PlainOption = Annotated[bool | None, typer.Option("--plain-ids", help="Name images and patients by their ids.")]
-ShowOption = Annotated[
-    bool | None, typer.Option("--show-text", help="Do not cover text that may tell who the patient is.")
+NameOption = Annotated[str | None, typer.Option(help="Name of the data in reports; default: first digits of its hash.")]
+PlainOption = Annotated[
+    bool | None, typer.Option("--plain-ids", help="Use ids instead of pseudonyms for images and patients.")
 ]
+ShowOption = Annotated[bool | None, typer.Option("--show-text", help="Do not cover text that may identify a patient.")]
 CacheOption = Annotated[str | None, typer.Option(help="Folder of the text cache.")]
 
 
@@ -55,18 +55,22 @@ def run_command(
     relevance_images: MapsOption = None,
     relevance_preset: PresetOption = None,
     relevance_start: StartOption = None,
-    judge_images: Annotated[int | None, typer.Option(help="Images that EasyOCR judges the finder on.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that find text and predict.")] = None,
+    judge_images: Annotated[
+        int | None, typer.Option(help="Number of images on which EasyOCR checks the text finder.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes that find text and predict.")] = None,
     runs: Annotated[str | None, typer.Option(help="Folder for run folders.")] = None,
     cache: CacheOption = None,
     data_name: NameOption = None,
     plain_ids: PlainOption = None,
     show_text: ShowOption = None,
-    gate: Annotated[bool, typer.Option("--gate", help="Judge, by the default rules if none are configured.")] = False,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Apply gates; the default rules if none are configured.")
+    ] = False,
     baseline: BaselineOption = None,
     as_json: Json = False,
 ) -> None:
-    """Audit a model: edit its test images, measure what moves, write the report."""
+    """Audit a model: edit its test images, measure the changes of its predictions, and write the report."""
     settings = _settings(
         model=model,
         data=data,
@@ -118,10 +122,12 @@ def plan_command(
     data_name: NameOption = None,
     plain_ids: PlainOption = None,
     show_text: ShowOption = None,
-    sheet: Annotated[Path | None, typer.Option(help="PNG to draw every condition on, on a film of each class.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="PNG file that shows every condition on an image of each class.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what audit run would do, and what it would cost, without doing it."""
+    """Show what `audit run` would do and how long it would take, without running it."""
     settings = _settings(
         model=model,
         data=data,
@@ -152,5 +158,5 @@ def _settings(*, ignore_label: list[str] | None, **given: Any) -> Settings:
 
     settings = load_settings({**given, "ignore_label": tuple(ignore_label) if ignore_label else None}, Path())
     if not settings.model:
-        raise typer.BadParameter("no model is named; give --model NAME, or set model in [run] of audit.toml")
+        raise typer.BadParameter("no model is named; use --model NAME, or set model in [run] of audit.toml")
     return settings

@@ -10,7 +10,7 @@ import typer
 from audit.cli.text import Json
 
 baseline_app = typer.Typer(
-    help="Pin the state that later runs are compared with.", no_args_is_help=True, rich_markup_mode=None
+    help="Manage the baseline that later runs are compared with.", no_args_is_help=True, rich_markup_mode=None
 )
 
 FileOption = Annotated[
@@ -23,11 +23,11 @@ def accept_command(
     run: Annotated[Path, typer.Argument(help="A finished run folder.", metavar="RUN")],
     file: FileOption = None,
     allow_worse: Annotated[
-        bool, typer.Option("--allow-worse", help="Accept although something became worse or is no longer held.")
+        bool, typer.Option("--allow-worse", help="Accept although a figure is worse or missing.")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Why, with --allow-worse; it is kept in the file.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason for --allow-worse; recorded in the file.")] = "",
 ) -> None:
-    """Accept a run as the baseline; what is shown to be worse needs --allow-worse --reason TEXT, equal values leave the pin."""
+    """Accept a run as the baseline. Figures that are significantly worse need --allow-worse --reason TEXT; equal ones keep their pin."""
     from audit.commands import baselines
 
     raise typer.Exit(baselines.accept(run, file, allow_worse=allow_worse, reason=reason))
@@ -35,7 +35,7 @@ def accept_command(
 
 @baseline_app.command("prune")
 def prune_command(file: FileOption = None) -> None:
-    """Remove from the baseline what no rule of audit.toml asks for any more."""
+    """Remove figures that no rule of audit.toml uses any more from the baseline."""
     from audit.commands import baselines
 
     raise typer.Exit(baselines.prune(file))
@@ -43,7 +43,7 @@ def prune_command(file: FileOption = None) -> None:
 
 @baseline_app.command("show")
 def show_command(file: FileOption = None, as_json: Json = False) -> None:
-    """Print what the baseline holds, and its history."""
+    """Print the figures of the baseline and its history."""
     from audit.commands import baselines
 
     raise typer.Exit(baselines.show(file, as_json=as_json))

@@ -13,13 +13,13 @@ from audit.cli.text import Json
 
 def case_command(
     run: RunArgument,
-    name: Annotated[str, typer.Argument(help="Name of an image in the run, or its first digits.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="Pseudonym of an image in the run, or its first digits.", metavar="NAME")],
     data: Annotated[
-        str | None, typer.Option(help="Manifest of the run; default: that of the settings or of the model.")
+        str | None, typer.Option(help="Manifest of the run; default: the manifest of the settings or of the model.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Find the image behind a name in a run: its id, its file, and every prediction. Needs the key and the manifest."""
+    """Resolve the pseudonym of an image: print its id, its file and every prediction. Needs the key and the manifest."""
     from audit.commands import case
     from audit.run.settings import load_settings
 

@@ -27,7 +27,7 @@ if os.environ.get("NO_COLOR"):
     os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
 
 app = typer.Typer(
-    help="Does the network read the picture, or the labels printed on it and the place where it was taken?",
+    help="Does the network rely on the image, or on the labels printed on it and the place where it was acquired?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -59,7 +59,7 @@ for name, group in (("data", data_app), ("text", text_app), ("baseline", baselin
 def list_command(
     kind: Annotated[str, typer.Argument(help="models, perturbations, suites, detectors, recipes or metrics.")],
 ) -> None:
-    """List what is known by name."""
+    """List the available models, perturbations, suites, text finders, recipes or metrics."""
     from audit.commands import looking
 
     raise typer.Exit(looking.list_names(kind))
@@ -67,7 +67,7 @@ def list_command(
 
 @app.command("doctor")
 def doctor_command() -> None:
-    """Say what is installed, and what an audit would lack."""
+    """Check the installation and list what is missing."""
     from audit.commands import looking
 
     raise typer.Exit(looking.doctor())
@@ -100,14 +100,14 @@ def _run() -> tuple[int, str, bool]:
     except AuditError as error:
         return error.exit_code, str(error), False
     except Interrupted as end:
-        kept = f"Interrupted by {end.name}. What was computed is kept; the same command goes on from there."
+        kept = f"Interrupted by {end.name}. The results so far are kept; repeat the command to continue."
         return end.exit_code, kept, False
     except Exception as error:  # an uncaught error must never read as "gate failed", which is exit code 1
         if os.environ.get("AUDIT_DEBUG"):
             traceback.print_exc()
         fault = (
-            f"The audit could not be completed: {type(error).__name__}: {error}. This is a fault of the program; with "
-            "AUDIT_DEBUG=1 it prints where. What was computed is kept."
+            f"The audit could not be completed: {type(error).__name__}: {error}. This is a bug in audit; set "
+            "AUDIT_DEBUG=1 to see where. The results so far are kept."
         )
         return 4, fault, False
     return 0, "", True
@@ -128,7 +128,7 @@ def _ended(end: SystemExit) -> tuple[int, str, bool]:
         return (end.code if isinstance(end.code, int) else 0), "", True
     if isinstance(told, Exception):
         raise told
-    raise AuditError(f"The audit could not be completed: something that it called ended the process (code {end.code}).")
+    raise AuditError(f"The audit could not be completed: a library ended the process (code {end.code}).")
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

@@ -11,7 +11,9 @@ from audit.cli.text import Json
 
 BaselineOption = Annotated[
     Path | None,
-    typer.Option(help="Run folder, or file of audit baseline accept, that max_increase and max_decrease compare with."),
+    typer.Option(
+        help="Baseline for max_increase and max_decrease: a run folder, or a file of `audit baseline accept`."
+    ),
 ]
 
 
@@ -21,8 +23,8 @@ def must_exist(baseline: Path | None) -> None:
         from audit.errors import StoreError
 
         raise StoreError(
-            f"--baseline {baseline} does not exist. Check the path; or, for a first run without a baseline, name the file as "
-            "baseline in [gate] of audit.toml and leave the option out."
+            f"--baseline {baseline} does not exist. Check the path. For a first run without a baseline, name the file as "
+            "baseline in [gate] of audit.toml and omit the option."
         )
 
 
@@ -31,23 +33,25 @@ RunArgument = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN"
 
 def report_command(
     run: Annotated[list[Path], typer.Argument(help="A run folder; several with --compare.", metavar="RUN...")],
-    compare: Annotated[bool, typer.Option("--compare", help="Put several runs side by side in one page.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare several runs in one page.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Page that --compare writes.", show_default="comparison.html")
+        Path | None, typer.Option(help="HTML file that --compare writes.", show_default="comparison.html")
     ] = None,
-    signoff: Annotated[Path | None, typer.Option(help="Review that the report's page saved, to keep in it.")] = None,
+    signoff: Annotated[
+        Path | None, typer.Option(help="Review saved by the report's page, to include in the report.")
+    ] = None,
 ) -> None:
-    """Write report.html, summary.md and junit.xml of a finished run again, with a review, or compare runs."""
+    """Render report.html, summary.md and junit.xml of a finished run again, optionally with a review, or compare runs."""
     from audit.commands import auditing
 
     if compare:
         if signoff is not None:
-            raise typer.BadParameter("--signoff belongs to one run; give it without --compare")
+            raise typer.BadParameter("--signoff applies to one run; omit --compare")
         raise typer.Exit(auditing.compare(run, out or Path("comparison.html")))
     if out is not None:
-        raise typer.BadParameter("--out belongs to --compare; the report of one run stands in its folder")
+        raise typer.BadParameter("--out requires --compare; the report of a single run is written to its folder")
     if len(run) != 1:
-        raise typer.BadParameter(f"one run folder is expected, found {len(run)}; add --compare for several")
+        raise typer.BadParameter(f"expected one run folder, found {len(run)}; use --compare for several")
     raise typer.Exit(auditing.report(run[0], signoff=signoff))
 
 
@@ -56,7 +60,7 @@ def export_command(
     run: RunArgument,
     out: Annotated[Path | None, typer.Option(help="File to write; default: standard output.")] = None,
 ) -> None:
-    """Write a finished run in the form of another tool."""
+    """Export a finished run for another tool."""
     from audit.commands import export
 
     raise typer.Exit(export.export(form, run, out))
@@ -68,7 +72,7 @@ def gate_command(
     junit: Annotated[Path | None, typer.Option(help="JUnit XML to write.")] = None,
     sarif: Annotated[Path | None, typer.Option(help="SARIF file to write, for code scanning.")] = None,
     code_quality: Annotated[Path | None, typer.Option(help="GitLab code quality report to write.")] = None,
-    github: Annotated[bool, typer.Option("--github", help="Print annotations, and fill the step summary.")] = False,
+    github: Annotated[bool, typer.Option("--github", help="Print annotations and write the step summary.")] = False,
     as_json: Json = False,
 ) -> None:
     """Judge a finished run by the gates of audit.toml."""
@@ -76,7 +80,7 @@ def gate_command(
     from audit.run.settings import load_settings
 
     if github and as_json:
-        raise typer.BadParameter("--json prints one object and nothing else; leave out --github, or --json")
+        raise typer.BadParameter("--json prints only one object; use either --github or --json")
     must_exist(baseline)
     outputs = auditing.GateOutputs(junit=junit, sarif=sarif, code_quality=code_quality, github=github)
     table = load_settings({}, Path()).gate
@@ -85,18 +89,18 @@ def gate_command(
 
 def diff_command(
     run: RunArgument,
-    other: Annotated[Path, typer.Argument(help="The run it is compared with.", metavar="BASELINE")],
+    other: Annotated[Path, typer.Argument(help="The run to compare with.", metavar="BASELINE")],
     as_json: Json = False,
     as_markdown: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
 ) -> None:
-    """Say how much larger every judged effect is than in another run of the same images, image by image."""
+    """Compare every judged effect with another run of the same images, paired by image."""
     from audit.commands import auditing
 
     raise typer.Exit(auditing.diff(run, other, as_json=as_json, as_markdown=as_markdown))
 
 
 def verify_command(run: RunArgument) -> None:
-    """Check that every file of a run is as it was left."""
+    """Check that no file of a run was changed since it finished."""
     from audit.commands import auditing
 
     raise typer.Exit(auditing.verify(run))

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-BOXES = "File of hand-made text boxes: all that annotated knows, and added to what another finder finds."
+BOXES = "File of hand-drawn text boxes: the only source of the finder annotated, and added to the regions of any other finder."
 DetectorOption = Annotated[str, typer.Option(help="cascade, rapidocr, markers, easyocr or annotated.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only a JSON object on standard output.")]
 
-text_app = typer.Typer(help="Find text, and score the finder.", no_args_is_help=True, rich_markup_mode=None)
+text_app = typer.Typer(help="Find text and score the text finder.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @text_app.command("find")
@@ -32,10 +32,10 @@ def text_find_command(
 def text_score_command(
     boxes: Annotated[Path, typer.Option(help="JSON file of hand-drawn boxes.")],
     detector: DetectorOption = "cascade",
-    out: Annotated[Path | None, typer.Option(help="JSON file to write the figures to.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the scores to.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Score a text finder against hand-drawn boxes: recall by class, source and kind, false regions."""
+    """Compare a text finder with hand-drawn boxes: recall by class, source and kind, and false regions."""
     from audit.commands import text
 
     raise typer.Exit(text.score(boxes, detector, out=out, as_json=as_json))
@@ -46,16 +46,18 @@ def text_atlas_command(
     data: Annotated[Path, typer.Option(help="Manifest with class labels.")],
     detector: DetectorOption = "cascade",
     boxes: Annotated[Path | None, typer.Option(help=BOXES)] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of the text cache; default: that of audit run.")] = None,
-    ignore_label: Annotated[
-        list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of the text cache; default: the cache of audit run.")
     ] = None,
-    on_bad_image: Annotated[str, typer.Option(help="fail, or skip and count.")] = "fail",
+    ignore_label: Annotated[
+        list[str] | None, typer.Option(help="Label that is not part of the task; repeatable.")
+    ] = None,
+    on_bad_image: Annotated[str, typer.Option(help="fail, or skip and count unreadable images.")] = "fail",
     seed: Annotated[int, typer.Option(help="Seed of permutations.")] = 0,
-    sheet: Annotated[Path | None, typer.Option(help="PNG to draw the glyph clusters on.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="PNG file that shows the glyph clusters.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show which text stands where in a cohort, and how far it tells the class, before any model."""
+    """Show the text of a cohort and how well it predicts the class. No model is needed."""
     from audit.commands import text
     from audit.data.manifests import check_on_bad_image
     from audit.run.settings import Settings

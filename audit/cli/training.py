@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-data_app = typer.Typer(help="Turn published data sets into manifests.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(help="Build manifests from published data sets.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def train_command(
@@ -18,18 +18,18 @@ def train_command(
     findings_data: Annotated[Path | None, typer.Option(help="Manifest of the findings step; default: --data.")] = None,
     out: Annotated[Path | None, typer.Option(help="Bundle folder; default models/NETWORK.")] = None,
     ignore_label: Annotated[
-        list[str] | None, typer.Option(help="A label that is not part of the task; repeatable.")
+        list[str] | None, typer.Option(help="Label that is not part of the task; repeatable.")
     ] = None,
-    on_bad_image: Annotated[str, typer.Option(help="fail, or skip and count.")] = "fail",
+    on_bad_image: Annotated[str, typer.Option(help="fail, or skip and count unreadable images.")] = "fail",
     backbone_weights: Annotated[Path | None, typer.Option(help="File of torchvision's ImageNet weights.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Bundle that D and E start from; default models/chexnet.")
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Batches between checkpoints to resume from.")] = 200,
-    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard files.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of splits, initial weights and augmentation.")] = 0,
 ) -> None:
-    """Train a network through its whole chain, and write its bundle; the same command resumes after a kill."""
+    """Train a network through all its steps and write its bundle. After an interruption, the same command resumes."""
     from audit.commands import training
 
     if on_bad_image not in ("fail", "skip"):
@@ -61,14 +61,14 @@ def import_command(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="single-label (softmax) or multi-label (sigmoids), where the file does not show it."),
+        typer.Option(help="single-label (softmax) or multi-label (sigmoids), if the file does not show it."),
     ] = None,
     input_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of the square input.")] = 224,
     admit: Annotated[
         list[str] | None, typer.Option(help="Package whose classes may be read as inert shells; repeatable.")
     ] = None,
 ) -> None:
-    """Convert a foreign checkpoint to a bundle, without running code from it."""
+    """Convert a foreign checkpoint to a bundle without running code from it."""
     from audit.commands import importing
 
     folder = out or Path("models") / file.name.split(".")[0]
@@ -86,21 +86,23 @@ def data_build_command(
     ],
     root: Annotated[Path, typer.Option(help="Folder into which the publisher's archive was unpacked.")],
     out: Annotated[Path | None, typer.Option(help="Manifest to write; default NAME.csv.")] = None,
-    exclude: Annotated[Path | None, typer.Option(help="Text file of images to leave out, one name a line.")] = None,
+    exclude: Annotated[Path | None, typer.Option(help="Text file of images to leave out, one name per line.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of draws and splits.")] = 0,
 ) -> None:
-    """Turn a published data set into a manifest; covid joins four as the paper did."""
+    """Build a manifest from a published data set; covid joins four data sets, as the paper did."""
     from audit.commands import data
 
     raise typer.Exit(data.build(name, root, out or Path(f"{name}.csv"), exclude=exclude, seed=seed))
 
 
 def demo_command(
-    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo"),
-    association: Annotated[float, typer.Option(min=0.0, max=1.0, help="How firmly words go with classes.")] = 0.9,
-    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for all output of the demo.")] = Path("demo"),
+    association: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Strength of the association between words and classes, 0 to 1.")
+    ] = 0.9,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
 ) -> None:
-    """Make synthetic radiographs with a planted shortcut, train a small C on them, audit it."""
+    """Make synthetic radiographs with a planted shortcut, train a small network C on them and audit it."""
     from audit.commands import training
 
     raise typer.Exit(training.demo(out, association=association, seed=seed, command=["audit", *sys.argv[1:]]))
@@ -108,9 +110,9 @@ def demo_command(
 
 def curves_command(
     models: Annotated[list[str], typer.Argument(help="Bundles: names in models/, or folders.", metavar="MODEL...")],
-    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("curves.html"),
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("curves.html"),
 ) -> None:
-    """Draw the test accuracy of several networks through their phases, with their confusion matrices."""
+    """Draw the test accuracy of several networks by training phase, and their confusion matrices."""
     from audit.commands import training
 
     raise typer.Exit(training.curves(models, out))

@@ -39,7 +39,7 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
             report = render(path)
         except AuditError as error:
             raise StoreError(
-                f"The audit is complete, with the verdict {verdict.status}, but its report could not be written: {error} Then "
+                f"The audit is complete, with the verdict {verdict.status}, but its report could not be written: {error} Afterwards, "
                 f"`{shlex.join(['audit', 'report', path.as_posix()])}` writes it."
             ) from error
         written()
@@ -100,7 +100,7 @@ def gate(
     for name in (outputs.junit, outputs.sarif, outputs.code_quality):
         if name is not None and name.name not in RENDERED and name.resolve().is_relative_to(path.resolve()):
             raise UsageError(
-                f"{name} lies in the run folder, which would no longer be as it was left. In there only {', '.join(sorted(RENDERED))} "
+                f"{name} is in the run folder and would change it. In a run folder, only {', '.join(sorted(RENDERED))} "
                 "may be written; choose such a name, or another folder."
             )
     verdict = rejudge(path, table, baseline)
@@ -134,7 +134,7 @@ def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
         if not places and any(g.status != "pass" for g in verdict.gates):
             sys.stderr.write(
                 f"{outputs.sarif}: there is no audit.toml or pyproject.toml in this folder, so the results have no file and line, "
-                "which GitHub's code scanning asks for. An audit.toml with a comment in it is enough.\n"
+                "which GitHub's code scanning requires. An audit.toml with one comment is enough.\n"
             )
         write_atomically(outputs.sarif, sarif_document(verdict, places, tool_version()))
     if outputs.code_quality is not None:
@@ -216,7 +216,7 @@ def _change_in_words(effect: Effect) -> str:
 def verify(path: Path) -> int:
     """Check that a finished run is as it was left."""
     check_run(path)
-    sys.stdout.write(f"{path}: every file is as it was left\n")
+    sys.stdout.write(f"{path}: no file was changed\n")
     return 0
 
 

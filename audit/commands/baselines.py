@@ -73,7 +73,7 @@ def _fate(entry: Accepted, run: str, change: Effect | None) -> str:
     if change is None or change.estimate is None:
         return ""
     limits = "" if change.low is None or change.high is None else f" [{change.low:+.3f}, {change.high:+.3f}]"
-    fate = "replaces the pinned value" if entry.run == run else "no change is shown, the pinned value stays"
+    fate = "replaces the pinned value" if entry.run == run else "no significant change; the pinned value stays"
     return f"; this run {change.estimate:+.3f}{limits}: {fate}"
 
 

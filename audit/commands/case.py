@@ -41,7 +41,7 @@ def case(path: Path, name: str, settings: Settings, *, as_json: bool) -> int:
     for what, value in facts.items():
         sys.stdout.write(f"{what:<9}{shown_string(str(value), _MOST_CHARACTERS)}\n")
     if not predictions:
-        sys.stdout.write(f"\n{path} has no predictions of it: it was left out, or is of another split.\n")
+        sys.stdout.write(f"\n{path} has no predictions of this image: it was left out, or belongs to another split.\n")
         return 0
     width = max(len(p["condition"]) for p in predictions) + 2
     sys.stdout.write(f"\n{'condition':<{width}}{'draw':>4}  {'predicted':<20}probability\n")
@@ -60,10 +60,10 @@ def _names(path: Path, fingerprint: str | None) -> Pseudonyms:
         return PLAIN
     names = find_pseudonyms()
     if names is None or names.fingerprint != fingerprint:
-        here = "no key is here" if names is None else f"the key here is {names.fingerprint}"
+        here = "no key was found" if names is None else f"the key in use is {names.fingerprint}"
         raise StoreError(
-            f"The names in {path} were made with the key {fingerprint}, and {here}: without that key they cannot be resolved. "
-            f"Give it in {KEY_VARIABLE}, or its file in {FILE_VARIABLE}."
+            f"The pseudonyms in {path} were made with the key {fingerprint}, but {here}. Without the first key they cannot be resolved. "
+            f"Set {KEY_VARIABLE} to that key, or {FILE_VARIABLE} to its file."
         )
     return names
 
@@ -77,9 +77,7 @@ def _manifest(plan: Mapping[str, Any], settings: Settings) -> Path:
         bundle = load_bundle(find_bundle(settings.model or str(plan["model"]["name"]), Path(settings.models)))
         return known_manifest(bundle, settings)[0]
     except UsageError as error:
-        raise UsageError(
-            f"The manifest of the run is not known here. Give it with --data MANIFEST. ({error})"
-        ) from error
+        raise UsageError(f"The manifest of the run is unknown. Use --data MANIFEST. ({error})") from error
 
 
 def _record(path: Path, manifest: Path, asked: str, names: Pseudonyms, *, known: Collection[str]) -> Record:
@@ -92,12 +90,12 @@ def _record(path: Path, manifest: Path, asked: str, names: Pseudonyms, *, known:
         return found[0]
     if asked in known:
         raise CohortError(
-            f"No record of {manifest} has the name {asked}, which is in the run: the run was made of another manifest, or ids have "
-            "changed since. Give that manifest with --data."
+            f"No record of {manifest} has the pseudonym {asked}, which is in the run: the run used another manifest, or ids have "
+            "changed since. Use --data with the manifest of the run."
         )
     said = "no image" if not found else f"{len(found)} images"
     raise UsageError(
-        f"{path} has {said} called {shown_string(asked)!r}. Names stand beside each picture of the report and in the column "
+        f"{path} has {said} called {shown_string(asked)!r}. Pseudonyms are next to each picture of the report and in the column "
         f"record_id of {_RECORDS}; give one, or at least its first {_MIN_DIGITS} digits."
     )
 

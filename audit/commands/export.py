@@ -30,9 +30,9 @@ def export(form: str, path: Path, out: Path | None) -> int:
     from audit.reports.runfolder import read_run, understood
 
     if form not in FORMS:
-        raise UsageError(f"A run is exported as one of {', '.join(FORMS)}; found {form!r}.")
+        raise UsageError(f"The format must be one of {', '.join(FORMS)}; found {form!r}.")
     if form == "mlflow" and out is not None:
-        raise UsageError("MLflow keeps a run where MLFLOW_TRACKING_URI says; --out belongs to the other forms.")
+        raise UsageError("MLflow writes to MLFLOW_TRACKING_URI; --out is only for the other formats.")
     run = read_run(path)
     with understood(path):
         if form == "mlflow":
@@ -58,7 +58,7 @@ def _log(path: Path, parameters: dict[str, str], metrics: dict[str, float]) -> i
     try:
         mlflow = importlib.import_module("mlflow")
     except ImportError as error:
-        raise UsageError("MLflow is not installed; `pip install mlflow`, and set MLFLOW_TRACKING_URI.") from error
+        raise UsageError("MLflow is not installed. Run `pip install mlflow`, and set MLFLOW_TRACKING_URI.") from error
     try:
         with mlflow.start_run(run_name=path.resolve().name) as logged:
             mlflow.log_params(parameters)
@@ -69,8 +69,8 @@ def _log(path: Path, parameters: dict[str, str], metrics: dict[str, float]) -> i
     except Exception as error:  # its stores raise what their servers, databases and file systems do
         reason = str(error).strip().splitlines() or [""]
         raise StoreError(
-            f"MLflow did not take the run ({type(error).__name__}: {reason[0][:300]}). Is MLFLOW_TRACKING_URI "
-            "a database, a server or a folder that can be reached?"
+            f"MLflow rejected the run ({type(error).__name__}: {reason[0][:300]}). Check that MLFLOW_TRACKING_URI is "
+            "a database, server or folder that can be reached."
         ) from error
     sys.stdout.write(
         f"logged {counted(len(parameters), 'parameter')}, {counted(len(metrics), 'metric')} and {counted(len(files), 'file')} to "

@@ -11,7 +11,7 @@ from audit.models.tasks import Task, check_task
 
 _MEANING: Mapping[Task, str] = {
     "single-label": "task: single-label (softmax: exactly one class applies to an image)",
-    "multi-label": "task: multi-label (a sigmoid for each finding); `audit train D` and E can start from it with --checkpoint, "
+    "multi-label": "task: multi-label (a sigmoid for each finding); `audit train D` and `E` can start from it with --checkpoint; "
     "`audit run` cannot audit it yet",
 }
 
@@ -37,6 +37,6 @@ def bring_in(
         input_px=input_px,
         admit=admit,
     )
-    assumed = "" if classes is not None else " (if that is not so, import again with --classes)"
+    assumed = "" if classes is not None else " (if this order is wrong, import again with --classes)"
     sys.stdout.write(f"outputs, in order: {', '.join(made.classes)}{assumed}\n{_MEANING[made.task]}\n{made.folder}\n")
     return 0

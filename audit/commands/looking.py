@@ -86,12 +86,12 @@ def doctor() -> int:
         except metadata.PackageNotFoundError:
             lines.append((False, f"{package} is missing: pip install imageaudit"))
     cv2 = util.find_spec("cv2") is not None
-    lines.append((cv2, "opencv is there" if cv2 else "opencv is missing: pip install opencv-python-headless"))
+    lines.append((cv2, "opencv is installed" if cv2 else "opencv is missing: pip install opencv-python-headless"))
     lines.append(_weights_line())
     lines += _decoder_lines()
     lines.append((True, describe_key()))
     lines.append(
-        (os.access(".", os.W_OK), f"the working folder can be written, {shutil.disk_usage('.').free / 1e9:.0f} GB free")
+        (os.access(".", os.W_OK), f"the working folder is writable, {shutil.disk_usage('.').free / 1e9:.0f} GB free")
     )
     models = _models()
     lines.append(
@@ -127,5 +127,8 @@ def _weights_line() -> tuple[bool, str]:
     from audit.text.easyocr_detector import weights_folder
 
     if weights_folder() is not None:
-        return True, "EasyOCR's weights are there"
-    return False, "EasyOCR's weights are missing: pip install 'imageaudit[weights]', or run EasyOCR once with a network"
+        return True, "EasyOCR's weights are installed"
+    return (
+        False,
+        "EasyOCR's weights are missing: pip install 'imageaudit[weights]', or run EasyOCR once with network access",
+    )

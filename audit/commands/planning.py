@@ -41,7 +41,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             on_step=step,
         )
         if sheet is not None:
-            drawn = stages("drawing the sheet", 1)
+            drawn = stages("drawing the contact sheet", 1)
             write_atomically(sheet, _sheet(prepared, settings))
             drawn()
     if as_json:
@@ -70,7 +70,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         if row["cohort_lacks"]:
             lacking.setdefault(row["cohort_lacks"], []).append(row["name"])
     for what, names in lacking.items():
-        console.print(Text(f"cannot be applied: the cohort has no {what}, which {', '.join(names)} need"))
+        console.print(Text(f"not applicable: the cohort has no {what}, needed by {', '.join(names)}"))
     console.print(
         Text(
             f"{counted(found.n_images, 'image')} × {counted(found.n_variants, 'prediction')} = at most "
@@ -79,7 +79,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     )
     console.print(
         Text(
-            f"about {found.minutes:.1f} minutes: text {found.text_minutes:.1f} ({found.cached_share:.0%} known already), "
+            f"about {found.minutes:.1f} minutes: text {found.text_minutes:.1f} ({found.cached_share:.0%} cached), "
             f"predicting {found.predicting_minutes:.1f}, relevance {found.relevance_minutes:.1f}"
         )
     )

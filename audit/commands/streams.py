@@ -95,7 +95,7 @@ def flush_streams(*, complained: bool) -> None:
     lost = lost_output()
     if lost is not None and not complained:
         sys.stderr.write(
-            f"audit: Standard output could not be written ({lost.strerror}), so it is not complete. The exit code holds.\n"
+            f"audit: Standard output could not be written ({lost.strerror}), so it is not complete. The exit code is still valid.\n"
         )
     sys.stderr.flush()
 

@@ -130,7 +130,9 @@ def _print_atlas(drawn: Atlas) -> None:
         )
     console.print(_table(("class", "source", "tokens"), ("images", "with text", "regions", "area"), rows))
     console.print(
-        Text("\nWhat tells the class (share of its entropy explained; p over permuted patients, adjusted for all):")
+        Text(
+            "\nWhat predicts the class (share of its entropy explained; p from permuted patients, corrected for multiple comparisons):"
+        )
     )
     tells = []
     for t in drawn.tells[:12]:
@@ -150,7 +152,7 @@ def _print(found: FinderScore) -> None:
         rows.append((r.group, str(r.n_boxes), str(r.n_found), _figure(r.recall), interval))
     console.print(_table(("boxes",), ("n", "found", "recall", "95 %"), rows))
     console.print(Text(f"images with all text covered: {_figure(found.fully_covered_share)}"))
-    console.print(Text(f"images without text left alone: {_figure(found.clean_share)}"))
+    console.print(Text(f"images without text and without false regions: {_figure(found.clean_share)}"))
     console.print(Text(f"false regions per image: {found.false_regions_per_image:.2f}"))
 
 

@@ -50,7 +50,7 @@ def check_images(records: Iterable[Record], on_bad_image: Literal["fail", "skip"
         except ImageError as error:
             if on_bad_image == "fail":
                 raise ImageError(
-                    f"{error} Or leave unreadable images out, counted, with --on-bad-image skip."
+                    f"{error} To leave out and count unreadable images, use --on-bad-image skip."
                 ) from error
             found.bad.append(record)
             continue
@@ -94,7 +94,7 @@ def duplicate_notes(records: Iterable[Record], hashes: dict[str, tuple[str, str]
         if len(splits) > 1:
             raise CohortError(
                 f"{group[0].id!r} and {group[1].id!r} are the same pixels in different splits ({', '.join(sorted(splits))}). "
-                "Remove one: a test image must not have been trained on."
+                "Remove one: a test image must not be a training image."
             )
         labels = {r.label for r in group if r.label is not None}
         if len(labels) > 1:

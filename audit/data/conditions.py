@@ -82,7 +82,7 @@ class Condition:
         return self.role in ("edit", "sufficiency") and self.dose is None
 
 
-CLEAN = Condition(name="clean", perturbation="clean", role="clean", parameters={}, question="The image as it is.")
+CLEAN = Condition(name="clean", perturbation="clean", role="clean", parameters={}, question="The unedited image.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

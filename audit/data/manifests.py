@@ -96,7 +96,7 @@ def load_cohort(
     hashes = checked.hashes
     records, masks_hash, bad_masks = check_masks(checked.records, checked.shapes)
     # Notes stand in every report: images by their names only, and no message of a decoder, which may quote the file.
-    notes = [f"{len(checked.bad)} images left out as unreadable: {_listed(checked.bad)}."] if checked.bad else []
+    notes = [f"{len(checked.bad)} unreadable images left out: {_listed(checked.bad)}."] if checked.bad else []
     notes += [*duplicate_notes(records, hashes), *checked.notes]
     notes += encoding_notes(records, checked.facts)
     if bad_masks:
@@ -107,7 +107,7 @@ def load_cohort(
             "the images is shown."
         )
     if not records:
-        raise CohortError(f"Manifest {manifest} leaves no record to work with.")
+        raise CohortError(f"Manifest {manifest} has no usable record.")
     vocabulary = (
         tuple(classes) if classes is not None else tuple(sorted({r.label for r in records if r.label is not None}))
     )
@@ -146,7 +146,7 @@ def _read_table(manifest: Path) -> pd.DataFrame:
     if not manifest.is_file():
         what = "is a folder" if manifest.is_dir() else "does not exist"
         raise CohortError(
-            f"Manifest {manifest} {what}. A CSV or Parquet table with the columns path and label is expected."
+            f"Manifest {manifest} {what}. Expected a CSV or Parquet table with the columns path and label."
         )
     try:
         if manifest.suffix.lower() in (".parquet", ".pq"):
@@ -156,7 +156,7 @@ def _read_table(manifest: Path) -> pd.DataFrame:
             table = pd.read_csv(manifest, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except Exception as error:  # pandas, pyarrow and codecs each have their own exceptions for "not a table"
         raise CohortError(
-            f"Manifest {manifest} cannot be read as a table: {error}. CSV or Parquet is expected."
+            f"Manifest {manifest} cannot be read as a table: {error}. Expected CSV or Parquet."
         ) from error
     table.columns = [str(c).strip() for c in table.columns]
     missing = {"path", "label"} - set(table.columns)
@@ -194,7 +194,7 @@ def _records(manifest: Path, table: pd.DataFrame) -> list[Record]:
         broken = [key for key, value in cell.items() if "\0" in value]
         if broken:
             raise CohortError(
-                f"Row {number} of {manifest} has a zero byte in column {broken[0]!r}: the table is damaged. Export it anew."
+                f"Row {number} of {manifest} has a zero byte in column {broken[0]!r}: the table is damaged. Export it again."
             )
         if not cell["path"]:
             raise CohortError(f"Row {number} of {manifest} has an empty path.")
@@ -203,7 +203,7 @@ def _records(manifest: Path, table: pd.DataFrame) -> list[Record]:
         split = cell.get("split", "").lower()
         if split and split not in _SPLIT_SPELLINGS:
             raise CohortError(
-                f"Row {number} of {manifest} has split {cell['split']!r}; allowed are {', '.join(SPLITS)} or nothing."
+                f"Row {number} of {manifest} has split {cell['split']!r}; allowed values are {', '.join(SPLITS)} or an empty cell."
             )
         records.append(
             Record(
@@ -229,7 +229,7 @@ def _check_ids(manifest: Path, records: Iterable[Record]) -> None:
     twice = [name for name, count in Counter(r.id for r in records).items() if count > 1]
     if twice:
         raise CohortError(
-            f"Manifest {manifest} has {counted(len(twice), 'id')} more than once, first {twice[0]!r}. Ids must be unique: "
+            f"Manifest {manifest} has {counted(len(twice), 'duplicate id')}, first {twice[0]!r}. Ids must be unique: "
             "remove the extra rows or add an id column."
         )
 

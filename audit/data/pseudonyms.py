@@ -87,7 +87,7 @@ def make_pseudonyms(*, plain: bool = False) -> Pseudonyms:
         found = find_pseudonyms()
     if found is None:
         raise StoreError(
-            f"The key {shown_path(key_path())} was written, but is gone again. Give a key in {KEY_VARIABLE}."
+            f"The key {shown_path(key_path())} was written, but no longer exists. Set {KEY_VARIABLE} to a key."
         )
     return found
 
@@ -127,7 +127,7 @@ def key_path(environment: Mapping[str, str] | None = None) -> Path:
         return Path.home() / ".config" / "audit" / "key"
     except RuntimeError as error:
         raise StoreError(
-            f"There is no home folder to keep the key of image names in ({error}). Give a key in {KEY_VARIABLE}, or a file in "
+            f"There is no home folder for the key of pseudonyms ({error}). Set {KEY_VARIABLE} to a key, or a key file in "
             f"{FILE_VARIABLE}."
         ) from error
 
@@ -135,8 +135,8 @@ def key_path(environment: Mapping[str, str] | None = None) -> Path:
 def _long_enough(key: bytes, where: str) -> bytes:
     if len(key) < MIN_KEY_BYTES:
         raise UsageError(
-            f"The key in {where} has {len(key)} bytes; at least {MIN_KEY_BYTES} are needed, or names can be found by trying. "
-            "Make one with `openssl rand -hex 32`."
+            f"The key in {where} has {len(key)} bytes; at least {MIN_KEY_BYTES} are needed, otherwise pseudonyms can be guessed. "
+            "Create one with `openssl rand -hex 32`."
         )
     return key
 
@@ -148,7 +148,7 @@ def _read(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise StoreError(
-            f"The key {shown_path(path)} cannot be read ({error.strerror}). Give it in {KEY_VARIABLE}, or another file in "
+            f"The key {shown_path(path)} cannot be read ({error.strerror}). Set {KEY_VARIABLE} to the key, or another key file in "
             f"{FILE_VARIABLE}."
         ) from error
 
@@ -168,8 +168,8 @@ def _make(path: Path) -> None:
             Path(temporary).unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(
-            f"The key that image names are made with cannot be written to {shown_path(path)} ({error.strerror}). Give a key in "
-            f"{KEY_VARIABLE}, or a file that can be written in {FILE_VARIABLE}; or name images by their ids with --plain-ids."
+            f"The key of pseudonyms cannot be written to {shown_path(path)} ({error.strerror}). Set "
+            f"{KEY_VARIABLE} to a key, or {FILE_VARIABLE} to a writable file, or use ids with --plain-ids."
         ) from error
 
 

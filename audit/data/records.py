@@ -126,9 +126,9 @@ class TextRegion:
 SplitTeller = Literal["manifest", "bundle", "pixels", "names", "nobody"]
 SPLIT_TOLD_BY: Mapping[SplitTeller, str] = {
     "manifest": "the manifest's split column",
-    "bundle": "the split that the bundle was trained with",
-    "pixels": "pixels that the bundle remembers",
-    "names": "the names that the bundle was trained with",
+    "bundle": "the split recorded in the bundle",
+    "pixels": "the pixels recorded in the bundle",
+    "names": "the names recorded in the bundle",
     "nobody": "nobody",
 }
 """Who tells the split of a record, in words."""
@@ -148,4 +148,4 @@ class AuditedSplit:
         """The choice in words."""
         if self.name == "all":
             return "every labelled record"
-        return f"{'not learnt from' if self.name == 'unlearnt' else self.name}, by {SPLIT_TOLD_BY[self.told_by]}"
+        return f"{'not used for training' if self.name == 'unlearnt' else self.name}, by {SPLIT_TOLD_BY[self.told_by]}"

@@ -68,8 +68,8 @@ def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, k
         return
     if condition not in told:
         raise UsageError(
-            f"Gate rule {rule_id!r} asks for {group} under {condition or 'any edit'}, but words are told under edits that take "
-            f"text away and have a placebo: in suite {suite.name} {', '.join(told) or 'there is none'}."
+            f"Gate rule {rule_id!r} names {group} under {condition or 'any edit'}, but words are judged only under edits that remove "
+            f"text and have a placebo: in suite {suite.name} {', '.join(told) or 'there are none'}."
         )
 
 
@@ -99,14 +99,12 @@ def why_absent(group: str) -> str:
     """Say why a run has no effect of a group that its rules name."""
     if is_pattern(group):
         kind = "class or word" if group == EVERY else group.partition("=")[0]
-        return (
-            f"no {kind} is told here: none is on the films of {MIN_GROUP_PATIENTS} patients, or it has no such figure"
-        )
+        return f"no {kind} can be judged here: none occurs on the images of {MIN_GROUP_PATIENTS} or more patients, or it has no such figure"
     if not group.startswith(_WORD):
         return f"too few patients of {group}: fewer than {MIN_GROUP_PATIENTS}"
     if may_be_personal(group):
-        return f"{group} holds a digit: dates and numbers of patients are not told"
+        return f"{group} has a digit: it may be a date or a patient number, so it is not reported"
     return (
-        f"films of fewer than {MIN_GROUP_PATIENTS} patients carry {group} (and could be edited), or {MAX_WORDS} other strings "
-        "are on those of more"
+        f"fewer than {MIN_GROUP_PATIENTS} patients have images that carry {group} and could be edited, or {MAX_WORDS} other strings "
+        "occur in more patients"
     )

@@ -93,14 +93,14 @@ def _incomplete(failed: Sequence[Effect]) -> Verdict:
             level="error",
             status="incomplete",
             rule=f"control-{e.condition}",
-            reason=f"A control must change nothing, but {e.condition} moved a class probability by {compact(e.estimate or 0.0, 3)}.",
+            reason=f"A control must change nothing, but {e.condition} changed a class probability by {compact(e.estimate or 0.0, 3)}.",
         )
         for e in failed
     )
     worst = max(failed, key=lambda e: e.estimate or 0.0)
     others = f" ({len(failed)} controls failed)" if len(failed) > 1 else ""
     summary = (
-        f"The audit could not be completed: the control {worst.condition}, which must change nothing, moved a class probability "
+        f"The audit could not be completed: the control {worst.condition}, which must change nothing, changed a class probability "
         f"by {compact(worst.estimate or 0.0, 3)}{others}. No effect of this run can be trusted. Check that the network is deterministic "
         "and that the control's perturbation leaves the image unchanged, then run the audit again."
     )
@@ -205,7 +205,7 @@ def _deciding(places: Sequence[GateResult]) -> GateResult:
     furthest = max(worst, key=beyond)
     return replace(
         furthest,
-        reason=f"{furthest.where}: {furthest.reason} The most extreme of {len(places)} places: {counts}.",
+        reason=f"{furthest.where}: {furthest.reason} The most extreme of {len(places)} effects: {counts}.",
     )
 
 
@@ -215,7 +215,7 @@ def _compare(
     if effect.estimate is None:
         return "inconclusive", f"There is nothing to judge ({effect.method})."
     if effect.n_images < min_images:
-        return "inconclusive", f"Only {counted(effect.n_images, 'image')}; the gate asks for at least {min_images}."
+        return "inconclusive", f"Only {counted(effect.n_images, 'image')}; the gate requires at least {min_images}."
     below = rule.operator == "<="
     limit, beyond = _limit_in_words(rule)
     if _is_exact(rule):
@@ -233,8 +233,8 @@ def _compare(
     counter = _counterpart(rule, effect)
     if within and counter is not None and ((high < counter) if below else (low > counter)):
         return "inconclusive", (
-            f"{found}: the placebo {effect.placebo} disturbs the network more than the edit, which can hide what the edit shows, so "
-            "this is no evidence that the limit is kept. Judge by an edit with another fill."
+            f"{found}: the placebo {effect.placebo} disturbs the network more than the edit, which can hide an effect, so "
+            "this is no evidence that the effect is within the limit. Use an edit with another fill."
         )
     if within and counter is not None and ((low < counter) if below else (high > counter)):
         return "inconclusive", (
@@ -243,7 +243,7 @@ def _compare(
         )
     if within and effect.blind:
         return "inconclusive", (
-            f"{found} is within {limit}, but the network's probabilities are constant over the clean images: an effect on them cannot be "
+            f"{found} is within {limit}, but the network's probabilities are constant over the unedited images, so an effect cannot be "
             "measured. Check what the outputs mean (`task` in model.json)."
         )
     if within and effect.classes_absent:
@@ -309,7 +309,7 @@ def _needed(rule: Rule, effect: Effect, sure: Limits, counter: float | None) -> 
         n_patients=effect.n_patients,
     )
     if needed is None:
-        return " The estimate lies on the limit: no number of patients would decide."
+        return " The estimate equals the limit: no number of patients would decide."
     return f" About {counted(needed, 'patient')} would decide ({effect.n_patients} now)."
 
 
@@ -337,13 +337,13 @@ def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effe
         parts.append(
             f"{len(incomparable)} of {len(errors)} could not be compared with the baseline ({', '.join(incomparable)})"
         )
-    fates = {"block": "", "fail": ", which counts as a failure", "pass": ", which is let through"}
+    fates = {"block": "", "fail": ", which counts as a failure", "pass": ", which the policy allows"}
     for policy, fate in fates.items():
         undecided = [g.id for g in errors if g.status == "inconclusive" and g.undecided == policy]
         if undecided:
             parts.append(f"{len(undecided)} of {len(errors)} could not be decided ({', '.join(undecided)}){fate}")
     if not parts:
-        held = f"all {len(errors)} rules hold" if len(errors) > 1 else "the only rule holds"
-        parts.append(f"{held}{', shown by the whole interval' if by_interval else ''}")
+        held = f"all {len(errors)} rules passed" if len(errors) > 1 else "the only rule passed"
+        parts.append(f"{held}{', by the whole interval' if by_interval else ''}")
     said = "; ".join(parts)
     return f"{said[:1].upper()}{said[1:]}. {power_sentence(effects)}".strip() + first

@@ -18,7 +18,7 @@ from audit.store.results import Effect
 
 Compare = Callable[[str, str, str], "Effect | str"]
 """(condition, metric, group) -> how much larger it is than in the baseline, or why the two are not comparable."""
-NO_BASELINE = "no baseline is named; give --baseline RUN or FILE, or set baseline in [gate]"
+NO_BASELINE = "no baseline is named; use --baseline RUN or FILE, or set baseline in [gate]"
 """Why a rule against the baseline is not comparable where none is named."""
 
 
@@ -35,7 +35,7 @@ class FirstRun:
     def words(self) -> str:
         """Say what is missing, and the command that makes it."""
         command = shlex.join(["audit", "baseline", "accept", self.run])
-        return f"The baseline {self.baseline} does not exist yet. `{command}` makes this run the baseline."
+        return f"The baseline {self.baseline} does not exist yet. `{command}` accepts this run as the baseline."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,7 +137,7 @@ def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
         raise UsageError(
             f"Gate rule {rule.id!r} matches no effect: {rule.metric} is not measured under {looked}. It is measured under: "
             f"{', '.join(places) or 'no condition of this run'}. "
-            'Say which with where = { condition = "..." }.'
+            'Name one with where = { condition = "..." }.'
         )
     return list(chosen.values())
 

@@ -184,7 +184,7 @@ def config_for(
     if not measured:
         raise UsageError(
             f"The default gate limits the shortcut sensitivity of edits that have a placebo, but suite {suite.name} has "
-            "none that this cohort can be put under. Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
+            "none that can be applied to this cohort. Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
         )
     rules = tuple(
         Rule(
@@ -193,9 +193,9 @@ def config_for(
             operator="<=",
             limit=tolerances[metric],
             condition=name,
-            reason="The truth must not be told better than by the matched control."
+            reason="This part alone must not predict the class better than its matched control."
             if metric == "sufficiency"
-            else "The prediction must not move more than under the matched control.",
+            else "The edit must not change the prediction more than its matched control.",
         )
         for name, metric in measured
     )
@@ -214,7 +214,7 @@ def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
         condition=EVERY,
         group=EVERY,
         inconclusive="pass",
-        reason="No class, and no word's films, may be shown to move more.",
+        reason="The predictions of no class, and of no images with a common word, may change significantly more.",
     )
     accuracy = Rule(
         id="accuracy-under-edits",
@@ -223,7 +223,7 @@ def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
         limit=-tolerances["accuracy"],
         condition=EVERY,
         inconclusive="pass",
-        reason="Accuracy must not be shown to fall further than under the matched control.",
+        reason="Accuracy must not fall significantly more than under the matched control.",
     )
     worth = Rule(
         id="accuracy-over-source",
@@ -233,7 +233,7 @@ def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
         condition="clean",
         # Where the source gives the class away, any network may do worse than the source: no fault of the network is shown.
         if_exceeded="inconclusive",
-        reason="Unless the network is right more often than a guess from the source alone, accuracy says little about the task.",
+        reason="If the network is not more accurate than guessing from the source alone, accuracy says little about the task.",
     )
     return groups, accuracy, worth
 
@@ -248,8 +248,8 @@ def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
     """
     if baseline and not any(rule.against == "baseline" for rule in rules):
         raise UsageError(
-            f"The baseline {baseline} would not be used: no rule has max_increase or max_decrease. Write one, or leave the "
-            "baseline out."
+            f"The baseline {baseline} would not be used: no rule has max_increase or max_decrease. Write one, or omit the "
+            "baseline."
         )
 
 
@@ -330,7 +330,7 @@ def _rule(row: Mapping[str, Any]) -> Rule:
     _check_keys(f"key of `where` in gate rule {name!r}", where, _WHERE_KEYS)
     if where.get("group") == "*" and metric != "shortcut_sensitivity":
         raise UsageError(
-            f'Gate rule {name!r}: group = "*" stands for the classes and words of which shortcut_sensitivity is judged; '
+            f'Gate rule {name!r}: group = "*" means the classes and words for which shortcut_sensitivity is judged; '
             f'for {metric} write group = "class=*", or another column.'
         )
     level = row.get("level", "error")

@@ -55,14 +55,12 @@ class Archive:
             case ("storage", Mention(dtype=torch.dtype() as dtype), str() as key, str(), int() as n):
                 name = f"data/{key}"
             case _:
-                raise RefusedError("its pickle refers to something that is no storage")
+                raise RefusedError("its pickle refers to something that is not a storage")
         if name not in self._members:
-            raise RefusedError(f"its pickle refers to the storage {shown(key)}, which the file does not hold")
+            raise RefusedError(f"its pickle refers to the storage {shown(key)}, which the file does not contain")
         found = self._members[name].file_size
         if n < 0 or n * dtype.itemsize != found:
-            raise RefusedError(
-                f"its pickle says another size of the storage {shown(key)} than the {found} bytes it has"
-            )
+            raise RefusedError(f"its pickle gives another size for the storage {shown(key)} than its {found} bytes")
         if name not in self._read:
             self._read[name] = self._bytes(name)
         data = self._read[name]
@@ -77,7 +75,7 @@ class Archive:
                 data[filled : filled + len(piece)] = piece
                 filled += len(piece)
         if filled != info.file_size:
-            raise RefusedError(f"its member {shown(info.filename)} is cut off")
+            raise RefusedError(f"its member {shown(info.filename)} is truncated")
         return data
 
     def check_order(self) -> None:
@@ -120,8 +118,8 @@ def _admit(infos: list[zipfile.ZipInfo], file_bytes: int) -> dict[str, zipfile.Z
     program = next((name for name in names if _PROGRAM.match(parts[name][1])), None)
     if program is not None:
         raise RefusedError(
-            f"it is a TorchScript program (it holds {shown(program)}), which runs code when it is opened, so audit never "
-            "opens one. Where you trust it, save its weights alone, "
+            f"it is a TorchScript program (it contains {shown(program)}), which runs code when it is opened, so audit never "
+            "opens one. If you trust it, save its weights alone, "
             "`torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')`, and import those"
         )
     folder = next((root for root, rest in parts.values() if rest == "data.pkl"), None)
@@ -130,18 +128,18 @@ def _admit(infos: list[zipfile.ZipInfo], file_bytes: int) -> dict[str, zipfile.Z
     for info, name in zip(infos, names, strict=True):
         root, rest = parts[name]
         if rest != "data.pkl" and rest not in _MARKS and not _STORAGE.fullmatch(rest):
-            raise RefusedError(f"it holds the member {shown(name)}, which weights do not need")
+            raise RefusedError(f"it contains the member {shown(name)}, which weights do not need")
         if root in ("", ".", "..") or "\\" in name or info.filename != name or root != folder:
-            raise RefusedError(f"its member {shown(name)} does not lie in the one folder that torch.save makes")
+            raise RefusedError(f"its member {shown(name)} is not in the single folder that torch.save creates")
         _check_kind(info, name)
         limit = MAX_PICKLE_BYTES if rest == "data.pkl" else _MAX_MARK_BYTES if rest in _MARKS else file_bytes
         if info.file_size > limit:
-            raise RefusedError(f"its member {shown(name)} takes {info.file_size} bytes, where {limit} are allowed")
+            raise RefusedError(f"its member {shown(name)} has {info.file_size} bytes; at most {limit} are allowed")
     twice = first_twice(names)
     if twice is not None:
-        raise RefusedError(f"it holds the member {shown(twice)} twice")
+        raise RefusedError(f"it contains the member {shown(twice)} twice")
     if sum(info.file_size for info in infos) > file_bytes:
-        raise RefusedError(f"its members claim more bytes than the {file_bytes} that the file has")
+        raise RefusedError(f"its members claim more than the file's {file_bytes} bytes")
     return {parts[name][1]: info for info, name in zip(infos, names, strict=True)}
 
 

@@ -120,7 +120,7 @@ def save_bundle(
     kinds = {str(p.dtype).removeprefix("torch.") for p in network.parameters() if p.dtype != torch.float32}
     if kinds:
         raise ModelError(
-            f"A bundle holds float32 weights, the network {name} has {', '.join(sorted(kinds))}. Convert it with network.float()."
+            f"A bundle stores float32 weights, but the network {name} has {', '.join(sorted(kinds))}. Convert it with network.float()."
         )
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     weights = safetensors.torch.save(state)
@@ -161,7 +161,7 @@ def find_bundle(model: str, models_folder: Path = Path("models")) -> Path:
     known = [p.parent.name for p in models_folder.glob("*/model.json")]
     hint = f"A bundle is a folder with model.json and weights.safetensors; `audit train {model}` writes one."
     if Path(model).is_dir():
-        raise ModelError(f"The folder {model} holds no model.json, so it is not a bundle. {hint}")
+        raise ModelError(f"The folder {model} has no model.json, so it is not a bundle. {hint}")
     raise UnknownNameError("model", model, known, hint)
 
 
@@ -194,7 +194,7 @@ def load_bundle(folder: Path) -> Bundle:
     bad = sorted(k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all()))
     if bad:
         raise ModelError(
-            f"Bundle {folder} holds weights that are NaN or infinite in {len(bad)} tensors, first {bad[0]}. "
+            f"Bundle {folder} has weights that are NaN or infinite in {len(bad)} tensors, first {bad[0]}. "
             "Training diverged; train it again with a smaller learning rate."
         )
     classes = tuple(str(c) for c in document["classes"])
@@ -236,7 +236,7 @@ def _read_document(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is not valid JSON: {error}.") from error
     missing = [key for key in _REQUIRED if not isinstance(document, dict) or key not in document]
     if missing:
-        raise ModelError(f"{path} lacks {', '.join(missing)}; without them a bundle cannot be used.")
+        raise ModelError(f"{path} lacks {', '.join(missing)}, which a bundle needs.")
     for key in ("provenance", "metrics"):
         if not isinstance(document.get(key, {}), dict):
             raise ModelError(f"{path}: {key} must be a table, found {type(document[key]).__name__}.")

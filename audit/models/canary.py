@@ -56,8 +56,8 @@ def check_canary(path: Path, network: nn.Module, preprocessing: Preprocessing) -
     now = _logits(network, image, preprocessing)
     if now.shape != before.shape or not torch.allclose(now, before.float(), rtol=TOLERANCE, atol=TOLERANCE):
         raise ModelError(
-            f"The bundle {path.parent} answers its canary with {_words(now)}, but answered {_words(before)} when it was "
-            "written. Its architecture or preprocessing was changed, or the installed versions compute otherwise; results "
+            f"The bundle {path.parent} gives {_words(now)} for its canary image, but gave {_words(before)} when it was "
+            "written. Its architecture or preprocessing was changed, or the installed versions compute differently; results "
             "would not be those of the network that was trained."
         )
 

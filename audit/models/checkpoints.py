@@ -190,7 +190,7 @@ def _find_state(file: Path, content: Any, depth: int = 0) -> tuple[dict[str, tor
             if key in content and depth < _MAX_WRAPPERS:
                 return _find_state(file, content[key], depth + 1)
     raise ModelError(
-        f"The checkpoint {file} holds no DenseNet: a state dictionary or module with {_STEM} is expected, alone or under "
+        f"The checkpoint {file} contains no DenseNet: a state dictionary or module with {_STEM} is expected, alone or under "
         f"{', '.join(_WRAPPERS)}; found {_describe(content)}."
     )
 
@@ -204,7 +204,7 @@ def _tensors(file: Path, module: Shell) -> Iterator[tuple[str, torch.Tensor]]:
         met += 1
         if met > _MAX_MODULES or len(prefix) > _MAX_NAME:
             raise ModelError(
-                f"The checkpoint {file} is refused: its modules hold each other more than {_MAX_MODULES} times, or a name "
+                f"The checkpoint {file} is refused: its modules contain each other more than {_MAX_MODULES} times, or a name "
                 f"of one is longer than {_MAX_NAME} characters."
             )
         for kind in ("_parameters", "_buffers"):
@@ -244,7 +244,7 @@ def _split_head(
     stem = next((k for k in state if k.endswith(_STEM)), None)
     if stem is None:
         raise ModelError(
-            f"The checkpoint {file} holds a module without {_STEM}, so it is no DenseNet of torchvision's form."
+            f"The checkpoint {file} contains a module without {_STEM}, so it is not a DenseNet of torchvision's form."
         )
     if state[stem].ndim != 4:
         raise ModelError(
@@ -283,14 +283,14 @@ def _task(file: Path, asked: Task | None, module: Shell | None, names: tuple[str
     shown_by_layers = None if module is None else _task_of_head(module)
     if asked is not None and shown_by_layers is not None and asked != shown_by_layers:
         raise UsageError(
-            f"The checkpoint {file} is {shown_by_layers} by its last layer, but --task {asked} was given. Leave --task out."
+            f"The checkpoint {file} is {shown_by_layers} by its last layer, but --task {asked} was given. Omit --task."
         )
     shown_by_names = next((task for order, task in _KNOWN_TASKS.items() if _follows(names, ORDERS[order])), None)
     task = shown_by_layers or asked or shown_by_names
     if task is None:
         raise UsageError(
-            f"What the outputs of {file} mean is not known. Give --task single-label if exactly one class applies to each image "
-            "(softmax), or --task multi-label if each output is a finding of its own (sigmoid)."
+            f"The meaning of the outputs of {file} is unknown. Use --task single-label if exactly one class applies to each image "
+            "(softmax), or --task multi-label if each output is a separate finding (sigmoid)."
         )
     return task
 
@@ -318,7 +318,7 @@ def _class_names(classes: Sequence[str] | None, said: tuple[str, ...], n_outputs
     names = tuple(classes) if classes is not None else said if len(said) == n_outputs else usual.get(n_outputs, ())
     if len(names) != n_outputs:
         raise UsageError(
-            f"The checkpoint has {n_outputs} outputs, but {len(names) or 'no'} classes are named. Name one for each output, "
+            f"The checkpoint has {n_outputs} outputs, but {len(names) or 'no'} classes are named. Name one per output, "
             f"in order, with --classes a,b,c or one of the orders {', '.join(ORDERS)}; an empty name drops its output."
         )
     given = [name for name in names if name]
@@ -359,5 +359,5 @@ def _load(file: Path, architecture: str, network: nn.Module, state: dict[str, to
 def _describe(content: Any) -> str:
     if isinstance(content, Mapping):
         first = [shown(key) if isinstance(key, str) else type(key).__name__ for key in itertools.islice(content, 6)]
-        return f"a mapping with {', '.join(first) or 'nothing in it'}"
+        return f"a mapping with {', '.join(first) or 'no entries'}"
     return shown(content.kind) if isinstance(content, Shell) else type(content).__name__

@@ -52,7 +52,7 @@ def read_legacy(path: Path, *, admit: Collection[str] = ()) -> Any:
             or set(map(str, keys)) != set(claims.elements)
             or len(keys) != len(claims.elements)
         ):
-            raise RefusedError("its list of storages is not the one that its pickle refers to")
+            raise RefusedError("its list of storages is not the list that its pickle refers to")
         file.seek(stream.tell())
         storages = {str(key): _read_storage(file, claims.elements[str(key)], size) for key in keys}
     stream.seek(begin)
@@ -68,11 +68,11 @@ def _check_preamble(stream: io.BytesIO) -> None:
 
 
 def _refuse(reference: object) -> Any:
-    raise RefusedError("its pickle refers to a storage where none can be")
+    raise RefusedError("its pickle refers to a storage in an invalid place")
 
 
 class _Claims:
-    """What the pickle says of its storages: type and number of elements, no more than the file can hold."""
+    """What the pickle says of its storages: type and number of elements, no more than the file can contain."""
 
     def __init__(self, file_bytes: int) -> None:
         self._file_bytes = file_bytes
@@ -86,11 +86,11 @@ class _Claims:
         dtype, key, n, view = _storage_reference(reference)
         if n > self._file_bytes // dtype.itemsize:
             raise RefusedError(
-                f"its pickle claims {n} elements in the storage {shown(key)}, more than the file can hold"
+                f"its pickle claims {n} elements in the storage {shown(key)}, more than the file can contain"
             )
         known = self.elements.setdefault(key, torch.empty(n, dtype=dtype, device="meta"))
         if known.dtype != dtype or known.numel() != n:
-            raise RefusedError(f"its pickle says two sizes of the storage {shown(key)}")
+            raise RefusedError(f"its pickle gives two sizes for the storage {shown(key)}")
         return _viewed(known, view)
 
 
@@ -125,7 +125,7 @@ def _storage_reference(reference: object) -> tuple[torch.dtype, str, int, object
         ):
             return dtype, str(key), n, view
         case _:
-            raise RefusedError("its pickle refers to something that is no storage")
+            raise RefusedError("its pickle refers to something that is not a storage")
 
 
 def _viewed(elements: torch.Tensor, view: object) -> Storage:
@@ -143,8 +143,8 @@ def _read_storage(file: io.BufferedReader, claimed: torch.Tensor, size: int) -> 
     n = int.from_bytes(file.read(8), "little", signed=True)
     n_bytes = n * claimed.dtype.itemsize
     if n != claimed.numel() or n_bytes > size - file.tell():
-        raise RefusedError("a storage of it is cut off, or of another size than its pickle says")
+        raise RefusedError("one of its storages is truncated, or has another size than its pickle states")
     data = bytearray(n_bytes)
     if file.readinto(data) != n_bytes:
-        raise RefusedError("a storage of it is cut off")
+        raise RefusedError("one of its storages is truncated")
     return torch.frombuffer(data, dtype=claimed.dtype) if data else torch.empty(0, dtype=claimed.dtype)

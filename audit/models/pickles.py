@@ -93,23 +93,23 @@ def as_tensor(storage: object, offset: object, size: object, stride: object) -> 
         If it reaches beyond its storage or names more elements than that holds.
     """
     if not isinstance(storage, Storage) or not isinstance(size, (tuple, list)) or not isinstance(stride, (tuple, list)):
-        raise RefusedError("it rebuilds a tensor from something that is no storage with size and stride")
+        raise RefusedError("it rebuilds a tensor from something that is not a storage with size and stride")
     if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
-        raise RefusedError(f"it holds a tensor with {len(size)} sizes and {len(stride)} strides")
+        raise RefusedError(f"it contains a tensor with {len(size)} sizes and {len(stride)} strides")
     sizes = [_count(value) for value in size]
     strides = [_count(value) for value in stride]
     begin, available = _count(offset), storage.elements.numel()
     n = math.prod(sizes)
     last = begin + sum((extent - 1) * step for extent, step in zip(sizes, strides, strict=True)) if n else begin - 1
     if n > available or last >= available or math.prod(max(v, 1) for v in (*sizes, *strides)) > _MAX_EXTENT:
-        raise RefusedError(f"it holds a tensor that reaches beyond its storage of {available} elements")
+        raise RefusedError(f"it contains a tensor that exceeds its storage of {available} elements")
     # torch counts from the beginning of the memory, of which the elements may be a part.
     return torch.as_strided(storage.elements, sizes, strides, storage.elements.storage_offset() + begin)
 
 
 def _count(value: object) -> int:
     if type(value) is not int or not 0 <= value <= _MAX_EXTENT:
-        raise RefusedError("it holds a tensor whose size, stride or offset is not a whole number in range")
+        raise RefusedError("it contains a tensor whose size, stride or offset is not a whole number in range")
     return value
 
 
@@ -120,7 +120,7 @@ def _rebuild(arguments: tuple[Any, ...]) -> torch.Tensor:
 
 def _parameter(arguments: tuple[Any, ...]) -> torch.Tensor:
     if not arguments or not isinstance(arguments[0], torch.Tensor):
-        raise RefusedError("it rebuilds a parameter from something that is no tensor")
+        raise RefusedError("it rebuilds a parameter from something that is not a tensor")
     return arguments[0]
 
 
@@ -132,7 +132,7 @@ def _pairs(arguments: tuple[Any, ...]) -> list[tuple[Any, Any]]:
 def _items(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     found = arguments[0] if arguments else ()
     if not isinstance(found, (list, tuple, set)):
-        raise RefusedError("it builds a set or a size from something that is no list")
+        raise RefusedError("it builds a set or a size from something that is not a list")
     return tuple(found)
 
 
@@ -220,13 +220,13 @@ class _Machine:
         stack = self._stack
         if opcode in _PUSHED:
             if type(argument) is int and argument.bit_length() > _MAX_INTEGER_BITS:
-                raise RefusedError(f"it holds a number of {argument.bit_length()} bits")
+                raise RefusedError(f"it contains a number of {argument.bit_length()} bits")
             stack.append(argument)
         elif opcode in ("BINGET", "LONG_BINGET"):
             stack.append(self._memo[argument])
         elif opcode in ("BINPUT", "LONG_BINPUT"):
             if argument > self._steps:  # numbered one by one; others could be chosen to collide
-                raise RefusedError(f"its pickle remembers a value under the number {argument}")
+                raise RefusedError(f"its pickle stores a value under the number {argument}")
             self._memo[argument] = stack[-1]
         elif opcode == "MEMOIZE":
             self._memo[len(self._memo)] = stack[-1]
@@ -311,7 +311,7 @@ class _Machine:
 
     def _find(self, module: object, name: object) -> Any:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise RefusedError("it names something by a value that is no name")
+            raise RefusedError("it names something by a value that is not a name")
         # What Python 2 called __builtin__ is what protocol 2 still writes.
         kind = f"{module.replace('__builtin__', 'builtins')}.{name}"
         if kind in _BUILDERS or kind in _CONTAINERS:
@@ -326,14 +326,14 @@ class _Machine:
         if inside or kind in _SHELLED_NAMES:
             return Mention(kind=kind)
         raise RefusedError(
-            f"it names {shown(kind)}, which rebuilding a network does not need and which could run code. If that is a class "
-            "of the network's own code, admit it with --admit and its package; it then becomes a shell without behaviour. "
+            f"it names {shown(kind)}, which rebuilding a network does not need and which could run code. If this is a class "
+            "of the network's own code, admit its package with --admit; the class then becomes a shell without behaviour. "
             "Otherwise do not trust the file"
         )
 
     def _call(self, called: object, arguments: object) -> Any:
         if not isinstance(called, Mention) or type(arguments) is not tuple or called.dtype is not None:
-            raise RefusedError("it calls something that is not on the list")
+            raise RefusedError("it calls something that is not allowed")
         if called.build is None:
             return Shell(kind=called.kind)
         # Builders may copy their argument, and a tensor costs more than its instruction.
@@ -373,7 +373,7 @@ class _Machine:
     def _spend(self, steps: int) -> None:
         self._steps += steps
         if self._steps > MAX_STEPS:
-            raise RefusedError(f"its pickle takes more than {MAX_STEPS} steps, far beyond what a network needs")
+            raise RefusedError(f"its pickle takes more than {MAX_STEPS} steps, far more than a network needs")
 
 
 def _instructions(stream: io.BytesIO) -> Iterator[tuple[str, Any, int | None]]:

@@ -73,18 +73,18 @@ def audited_task(model: str, known: Task | None, said: str) -> Task:
     asked = check_task(said) if said else None
     if asked is not None and known is not None and asked != known:
         raise UsageError(
-            f"The bundle {model} is {known}, but --task {asked} was given. The setting is for bundles that do not say their "
-            "task; leave it out."
+            f"The bundle {model} is {known}, but --task {asked} was given. The setting is only for bundles that do not state their "
+            "task; omit it."
         )
     task = known or asked
     if task is None:
         raise ModelError(
-            f"The bundle {model} does not say what its outputs mean: an earlier version wrote it. If exactly one class applies "
-            "to each image (softmax), give --task single-label; networks with independent findings (sigmoids) cannot be audited yet."
+            f"The bundle {model} does not state its task, because an earlier version wrote it. If exactly one class applies "
+            "to each image (softmax), use --task single-label; networks with independent findings (sigmoids) cannot be audited yet."
         )
     if task == "multi-label":
         raise ModelError(
             f"The bundle {model} is multi-label (a sigmoid for each output), and only single-label networks (softmax over the "
-            "classes) can be audited yet. It can start a training: `audit train D --checkpoint FOLDER`."
+            "classes) can be audited yet. Training can start from it: `audit train D --checkpoint FOLDER`."
         )
     return task

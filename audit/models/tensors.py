@@ -49,7 +49,7 @@ def _check_header(length: bytes, header: bytes, file_bytes: int) -> None:
     n = struct.unpack("<Q", length)[0]
     if n > min(MAX_HEADER_BYTES, file_bytes - 8):
         raise RefusedError(
-            f"it is not a safetensors file: its header claims {n} bytes, where the file allows "
+            f"it is not a safetensors file: its header claims {n} bytes, but the file allows at most "
             f"{min(MAX_HEADER_BYTES, file_bytes - 8)}"
         )
     try:

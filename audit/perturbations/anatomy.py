@@ -17,8 +17,8 @@ _FILLS = ("mean", "black", "blur")
 _PLACES = ("own", "elsewhere")
 _SUSPECTS = {
     "lungs": "the lungs",
-    "lungs-dilated": "the lungs and what adjoins them",
-    "lungs-box": "the box around the lungs",
+    "lungs-dilated": "the lungs and adjacent structures",
+    "lungs-box": "the bounding box of the lungs",
     "centre": "the centre",
     "border": "the border",
 }
@@ -41,7 +41,7 @@ class AnatomyDraw:
 
 @PERTURBATIONS.register("anatomy")
 class Anatomy:
-    """Keep one part of the film, or take it away.
+    """Keep one part of the image, or take it away.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Anatomy:
 
     def __init__(self, *, part: str = "lungs", keep: bool = True, fill: str = "mean", place: str = "own") -> None:
         for kind, value, allowed in (
-            ("part of the film", part, _PARTS),
+            ("part of the image", part, _PARTS),
             ("fill of anatomy", fill, _FILLS),
             ("place of anatomy", place, _PLACES),
         ):

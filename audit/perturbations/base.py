@@ -96,11 +96,11 @@ def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:
     except (
         Exception
     ) as error:  # it may be foreign code, or be given anything: whatever it raises, it does not take these
-        raise UsageError(f"The perturbation {name!r} cannot be made with {dict(parameters)}: {error}.") from error
+        raise UsageError(f"The perturbation {name!r} cannot be created with {dict(parameters)}: {error}.") from error
     lacking = [part for part in _PARTS if not hasattr(made, part)]
     if lacking:
         raise UsageError(
-            f"The perturbation {name!r} is incomplete: {made!r} has no {', '.join(lacking)}. docs/extend.md says what each is."
+            f"The perturbation {name!r} is incomplete: {made!r} has no {', '.join(lacking)}. See docs/extend.md."
         )
     if type(made.version) is not int or made.version < 1:
         raise UsageError(

@@ -59,7 +59,7 @@ class MarkerOnly:
         if not boxes:
             return NotApplicable("no text")
         if scene.background is None:
-            return NotApplicable("no mean film of the cohort")
+            return NotApplicable("no mean image of the cohort")
         if self._content == "elsewhere":
             boxes = relocate_all(scene.image, boxes, rng)
         if boxes is None:

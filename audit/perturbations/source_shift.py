@@ -69,10 +69,10 @@ class LookTransfer:
         """Choose a donor and measure its look."""
         donor = scene.donors.choose_film(scene.record, same_source=self._same, rng=rng)
         if donor is None:
-            return NotApplicable("no other film of its source" if self._same else "no film of another source")
+            return NotApplicable("no other image of its source" if self._same else "no image of another source")
         table = jpeg_table(donor.record.path)
         if table is None and self._factors == ("jpeg",):
-            return NotApplicable("the donor's file is no JPEG")
+            return NotApplicable("the donor's file is not a JPEG")
         look = measure_look(scene.donors.pixels(donor), table)
         record = donor.record
         return LookDraw(look=look, donor_id=record.id, donor_source=record.source, donor_label=record.label)

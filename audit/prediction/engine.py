@@ -108,7 +108,7 @@ def make_variant(scene: Scene, condition: Condition, perturbation: Perturbation,
         return Variant(condition=condition.name, draw=draw, image=scene.image, changed_share=0.0, why_not=why)
     if drawn is None:
         raise AuditError(
-            f"The perturbation of condition {condition.name} drew None. Where it does not apply, draw() must return "
+            f"The perturbation of condition {condition.name} returned None from draw(). If it does not apply, draw() must return "
             "NotApplicable with a reason."
         )
     edited = perturbation.apply(scene.image, drawn)

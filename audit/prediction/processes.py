@@ -131,7 +131,7 @@ def _spread(
                     on_image()
         except BrokenProcessPool as error:
             raise AuditError(
-                f"One of {workers} processes died, as when memory runs out. What was computed is kept; repeat the command with "
+                f"One of {workers} processes died, possibly because memory ran out. The results so far are kept; repeat the command with "
                 "fewer --workers."
             ) from error
 

@@ -65,14 +65,14 @@ def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedR
     plan = run.read_json("plan.json")
     if "privacy" not in plan:
         raise StoreError(
-            f"The run {path} was made by an earlier version, which named images by their ids. Run the audit again."
+            f"The run {path} was made by an earlier version, which used ids instead of pseudonyms. Run the audit again."
         )
     try:
         conditions = tuple(_condition(row) for row in plan["suite"]["conditions"])
     except (KeyError, TypeError) as error:
         raise StoreError(
-            f"{path / 'plan.json'} is not as this version of audit writes it ({type(error).__name__}: {error}): the run was made by "
-            "another version. Run the audit again."
+            f"{path / 'plan.json'} does not have the format of this version of audit ({type(error).__name__}: {error}): another version "
+            "wrote the run. Run the audit again."
         ) from error
     suite = Suite(name=plan["suite"]["name"], version=plan["suite"]["version"], description="", conditions=conditions)
     texts = ["label", "patient", "source", "site", "view", "sex"]

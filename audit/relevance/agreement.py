@@ -68,7 +68,7 @@ def measure_agreement(
     if len(known) >= MIN_IMAGES:
         patients = np.unique([who[row.record_id] for row in known], return_inverse=True)[1]
         fall = np.array([row.fall_when_gone for row in known], dtype=np.float64)
-        found.append(_agreement("text painted over", known, fall, patients, rng, level, removes=True))
+        found.append(_agreement("text inpainted", known, fall, patients, rng, level, removes=True))
     place = {str(record): i for i, record in enumerate(table.record_ids)}
     with_text = [row for row in rows if row.enrichment is not None and row.record_id in place]
     for condition in suite.conditions:

@@ -188,7 +188,7 @@ class _Rewriting:
                 self._steps[node] = Gate()
                 node.args = (signal, factor)
                 return
-        raise RelevanceError("LRP has no rule for a product of two signals of this network (attention, for one).")
+        raise RelevanceError("LRP has no rule for a product of two signals of this network (for example attention).")
 
     def _constant(self, value: Any) -> torch.Tensor | None:
         """Return the parameter or buffer that a node stands for, if it does."""

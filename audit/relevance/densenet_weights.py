@@ -193,7 +193,7 @@ def read_weights(network: DenseNet, preset: Preset) -> Weights:
     others = {name for name in parts if not name.startswith(("denseblock", "transition"))}
     head = network.classifier
     if others != expected or len(transitions) != len(blocks) - 1 or not isinstance(head, nn.Linear):
-        raise RelevanceError("This DenseNet does not have the parts of torchvision's, or not one linear layer as head.")
+        raise RelevanceError("This DenseNet differs from torchvision's, or its head is not a single linear layer.")
     norm5_scale, norm5_shift = scale_and_shift(parts["norm5"])
     return Weights(
         stem=_stem(parts["conv0"], parts["norm0"], preset),

@@ -59,7 +59,9 @@ def read_heatmaps(paths: Sequence[Path]) -> Iterator[Heatmaps]:
             shard = {name: tensor.numpy() for name, tensor in read_tensors(path).items()}
             stored, scale, all_signs = shard["maps"], shard["scale"], shard["signs"]
         except (OSError, KeyError, TypeError, RefusedError) as error:
-            raise StoreError(f"The heatmaps {path} cannot be read ({error}); delete the file and run again.") from error
+            raise StoreError(
+                f"The heatmaps {path} cannot be read ({error}); delete the file and run the audit again."
+            ) from error
         for maps, scales, signs in zip(stored, scale, all_signs, strict=True):
             outputs = maps.astype(np.float32) * scales[:, None, None]
             yield Heatmaps(outputs=outputs[:-1], chosen=np.tensordot(signs, outputs[:-1], axes=1), bare=outputs[-1])

@@ -136,7 +136,7 @@ class Attributor:
                 # Traced steps may meet shapes for the first time here.
                 self._fall_back(network, f"The canonical form failed: {error}")
         found = self._mended(self._method.attribute(inputs, start), inputs, start)
-        for what, values in (("network's outputs", found.logits), ("maps of relevance", found.maps)):
+        for what, values in (("network's outputs", found.logits), ("heatmaps", found.maps)):
             if not np.isfinite(values).all():
                 raise RelevanceError(f"The {what} are not finite for an image; the network's weights are too extreme.")
         return found
@@ -182,7 +182,7 @@ class Attributor:
         self.logit_gap = relative
 
     def _fall_back(self, network: nn.Module, why: str) -> None:
-        self.note = f"{why} Relevance is gradient times input instead, which conserves nothing."
+        self.note = f"{why} Gradient times input is used instead, which does not conserve relevance."
         self.preset = "gradient-x-input"
         self._method = _Surrogate(network, self.preset)
 

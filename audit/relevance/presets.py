@@ -41,7 +41,7 @@ _ALL = (
         first="flat",
         epsilon=1e-6,
         merged=True,
-        about="alpha1-beta0 on convolutions, an epsilon on dense layers that takes nothing from small logits, flat on the first layer.",
+        about="alpha1-beta0 on convolutions, an epsilon on dense layers that absorbs no relevance of small logits, flat on the first layer.",
     ),
     Preset(
         # iNNvestigate's LRP-PresetAFlat, which the paper used, with the z-rule for every BatchNorm (its version 1.0.8).
@@ -50,7 +50,7 @@ _ALL = (
         first="flat",
         epsilon=0.1,
         merged=False,
-        about="The paper's: as iNNvestigate's LRP-PresetAFlat, an epsilon of 0.1 on dense layers and BatchNorm by its z-rule.",
+        about="The paper's preset, as in iNNvestigate's LRP-PresetAFlat: epsilon 0.1 on dense layers, and the z-rule for BatchNorm.",
     ),
     Preset(
         name="epsilon-alpha2-beta1-flat",
@@ -58,7 +58,7 @@ _ALL = (
         first="flat",
         epsilon=1e-6,
         merged=True,
-        about="alpha2-beta1 on convolutions: what speaks against an output shows as negative relevance.",
+        about="alpha2-beta1 on convolutions: evidence against an output has negative relevance.",
     ),
     Preset(
         name="epsilon",
@@ -66,7 +66,7 @@ _ALL = (
         first="epsilon",
         epsilon=1e-6,
         merged=True,
-        about="Epsilon on every layer, nearly gradient times input.",
+        about="Epsilon on every layer; nearly the same as gradient times input.",
     ),
 )
 PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _ALL})

@@ -80,7 +80,7 @@ def audit_relevance(
         Why there is no relevance, or why it is not LRP; None if it is as it was asked for.
     """
     if options["max_images"] == 0:
-        return "Relevance was switched off (relevance_images = 0)."
+        return "Relevance is disabled (relevance_images = 0)."
     if run.has("relevance.json"):  # written last
         return run.read_json("relevance.json")["relevance"]["note"] or None
     try:

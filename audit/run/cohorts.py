@@ -71,7 +71,7 @@ def audited_cohort(
     chosen, how, n_seen, notes = _choose(cohort, bundle, settings)
     if not chosen:
         raise CohortError(
-            f"No labelled record of {manifest} is left to audit ({how.words}). Give --split all, or correct the manifest."
+            f"No labelled record of {manifest} is left to audit ({how.words}). Use --split all, or correct the manifest."
         )
     left_out = dict(cohort.left_out)
     # Not by id: whoever can list the ids could tell from an image's place in the run's files which it is.
@@ -117,7 +117,7 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
         return Path(settings.data), settings.ignore_label
     recorded = bundle.provenance.get("manifest")
     if not isinstance(recorded, str) or not recorded:
-        raise UsageError(f"Bundle {bundle.folder} does not say what it was trained on. Give --data MANIFEST.")
+        raise UsageError(f"Bundle {bundle.folder} does not state what it was trained on. Use --data MANIFEST.")
     ignored = settings.ignore_label or tuple(bundle.provenance.get("ignore_labels", ()))
     return bundle.folder / recorded, ignored
 
@@ -139,11 +139,11 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
         wanted = "test" if "test" in known.splits.values() else "all"
         if wanted == "all" and known.splits:
             notes.append(
-                f"No labelled image is of the test split by {SPLIT_TOLD_BY[known.told_by]}: every labelled image was audited."
+                f"No labelled image is in the test split according to {SPLIT_TOLD_BY[known.told_by]}, so every labelled image was audited."
             )
     if known.by_name:
         notes.append(
-            "Which images trained the network was told by their names alone: the bundle does not hold their pixels."
+            "The network's training images were recognised by their names only, because the bundle does not contain their pixel hashes."
         )
     if wanted == "all":
         return (
@@ -162,7 +162,7 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
 
 def _no_split(wanted: str) -> UsageError:
     return UsageError(
-        f"The split {wanted!r} was asked for, but neither the manifest nor the bundle knows splits. Give --split all."
+        f"The split {wanted!r} was requested, but neither the manifest nor the bundle has splits. Use --split all."
     )
 
 
@@ -201,8 +201,8 @@ def _known_splits(cohort: Cohort, bundle: Bundle, labelled: Sequence[Record]) ->
     if len(named) == len(labelled) and named and "cohort_hash" not in bundle.provenance:
         return _Known(splits=named, told_by="names", by_name=True)
     doubt = (
-        f"{len(named)} of {len(labelled)} images have names that bundle {bundle.name} holds in its splits, but the bundle has "
-        "neither their pixels nor the hash of this data, so whether it learnt from them is not known. Give --split all to "
+        f"{len(named)} of {len(labelled)} images have names that occur in the splits of bundle {bundle.name}, but the bundle has "
+        "neither their pixels nor the hash of this data, so it is unknown whether it was trained on them. Use --split all to "
         "audit every image, or add a split column to the manifest."
     )
     return _Known(splits=named, told_by="names", by_name=True, doubt=doubt) if named else _Known(splits={})

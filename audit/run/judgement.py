@@ -111,8 +111,8 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
         config = replace(config, rules=last.rules)
     if not config.rules:
         raise UsageError(
-            f"No gate is configured: audit.toml has no rule, and {path} was not judged by one. Write [[gate.rule]] tables, or "
-            "repeat its `audit run` with --gate: nothing is predicted again."
+            f"No gate is configured: audit.toml has no rule, and {path} was not judged by any. Write [[gate.rule]] tables, or "
+            "repeat its `audit run` with --gate; it reuses the predictions."
         )
     _check_sites(run, config)
     earlier = baseline or (Path(config.baseline) if config.baseline else None)

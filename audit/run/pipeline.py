@@ -178,7 +178,7 @@ def _check_key(run: RunFolder, plan: Mapping[str, Any]) -> None:
     begun, now = run.read_json("plan.json")["privacy"]["key"], plan["privacy"]["key"]
     if begun != now:
         raise StoreError(
-            f"The run {run.path} was begun with the key {begun}, and the key is {now} now, so its images have other names. Set "
+            f"The run {run.path} was started with the key {begun}, but the key is now {now}, so its images have other pseudonyms. Set "
             "AUDIT_KEY or AUDIT_KEY_FILE to that key, or choose another folder with --runs."
         )
 
@@ -190,7 +190,7 @@ def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
     begun = [row["record_id"] for row in run.read_rows("records.parquet", ["record_id"])]
     if begun != [r.name for r in records]:
         raise TextError(
-            f"The text finder failed on other images than when the run {run.path} began, so it cannot be resumed. Remove the "
+            f"The text finder failed on other images than at the start of the run {run.path}, so the run cannot be resumed. Remove the "
             "folder and start again, or use another finder."
         )
 
@@ -243,11 +243,11 @@ def _second_opinion(
     """Return what EasyOCR says of the finder, or why it was not asked."""
     n_images = min(len(records), settings.judge_images)
     if n_images == 0:
-        return "No second engine was asked (judge_images = 0)."
+        return "No second text finder was used (judge_images = 0)."
     if finder.name in ("annotated", "easyocr"):
-        return f"No second engine was asked: the finder is {finder.name}."
+        return f"No second text finder was used, because the text finder is {finder.name}."
     if weights_folder() is None:
-        return "EasyOCR was not asked for a second opinion: its weights are not installed (the extra `weights`)."
+        return "EasyOCR did not check the text finder: its weights are not installed (the extra `weights`)."
     judge = RegionCache(Path(settings.cache), make_detector("easyocr"))
     with clock.stage("asking EasyOCR", n_images) as step:
         try:
@@ -255,7 +255,7 @@ def _second_opinion(
                 records, regions, judge, policy=policy, n_images=n_images, seed=settings.seed, on_image=step
             )
         except TextError as error:
-            return f"EasyOCR could not be asked for a second opinion: {without_paths(str(error))}"
+            return f"EasyOCR could not check the text finder: {without_paths(str(error))}"
 
 
 class _Clock:

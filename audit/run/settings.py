@@ -21,7 +21,7 @@ _IN_WORDS: Mapping[type, str] = {
     int: "an integer",
     float: "a number",
     str: "a text",
-    tuple: "a list of texts",
+    tuple: "a list of strings",
     bool: "true or false",
 }
 

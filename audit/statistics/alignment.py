@@ -92,9 +92,9 @@ def align_images(table: PredictionTable) -> AlignedImages:
     """
     k, ids = len(table.classes), table.record_ids
     if len(ids) == 0:
-        raise CohortError("The table of predictions holds no image. Check the manifest and its labels.")
+        raise CohortError("The table of predictions is empty. Check the manifest and its labels.")
     if len(np.unique(ids)) < len(ids):
-        raise CohortError("Two rows of the predictions carry the same record id. Ids must be unique in a cohort.")
+        raise CohortError("Two rows of the predictions have the same record id. Ids must be unique in a cohort.")
     if k < 2:
         raise ModelError(f"Effects need at least two classes, found {k}: {', '.join(table.classes)}.")
     low, high = int(table.labels.min()), int(table.labels.max())
@@ -151,7 +151,7 @@ def apply_condition(name: str, table: PredictionTable, images: AlignedImages) ->
     applied = table.applied.get(name)
     if applied is None or applied.shape != logits.shape[:2]:
         raise AuditError(
-            f"The predictions do not say to which images {name!r} was applied, draw by draw. Run it again."
+            f"The predictions do not record which images {name!r} was applied to in each draw. Run the audit again."
         )
     donors = table.donors.get(name)
     return AppliedChanges(
@@ -176,8 +176,8 @@ def _values(column: str, cells: NDArray[np.str_], patients: NDArray[np.intp]) ->
 def _logits(name: str, table: PredictionTable, order: NDArray[np.intp]) -> NDArray[np.float32]:
     if name not in table.logits:
         raise AuditError(
-            f"The suite declares condition {name!r}, but the predictions hold only {', '.join(sorted(table.logits))}. "
-            "Finish the run, or judge it with the suite that it was made with."
+            f"The suite declares condition {name!r}, but the predictions have only {', '.join(sorted(table.logits))}. "
+            "Finish the run, or use the suite of the run."
         )
     logits = table.logits[name]
     shape = (len(order), len(table.classes))

@@ -90,8 +90,8 @@ def find_blindness(
                 kind="saturated",
                 classes=(),
                 total=False,
-                sentence=f"On all {n} images the network gives one class more than {100 * SATURATED_ABOVE:g} %: its "
-                "probabilities are saturated, and edits that move its logits need not move them.",
+                sentence=f"For all {n} images the network gives one class more than {100 * SATURATED_ABOVE:g} %: its "
+                "probabilities are saturated, so edits that change its logits may not change them.",
             )
         )
     return tuple(found)

@@ -83,6 +83,6 @@ def ece_change(
         n_patients=g,
         fewest=len(who),
         bounds=(0.0, 1.0) if len(conditions) == 1 else (-1.0, 1.0),
-        kind=f"leaving out one patient at a time, {N_BINS} bins, longer by what chance can add to gaps of bins",
+        kind=f"leaving out one patient at a time, {N_BINS} bins, widened by the maximum chance bias of the bins",
         bias=(-taken, added),
     )

@@ -39,30 +39,30 @@ METRICS: Mapping[str, Metric] = {
         words="sum over classes of the squared distance of probabilities from the truth", unit="0 to 2", better="lower"
     ),
     "ece": Metric(
-        words="calibration error: how far the winner's probability lies from the share that is right, over 15 bins",
+        words="calibration error: mean distance between the predicted class's probability and the share of correct predictions, 15 bins",
         unit=_SHARE,
         better="lower",
     ),
     "margin": Metric(words="logit of the true class minus the largest other logit", unit="logits", better="higher"),
     "margin_sd": Metric(
-        words="the same margin in standard deviations of the clean images' margins",
+        words="the same margin in standard deviations of the unedited images' margins",
         unit="standard deviations",
         better="higher",
     ),
     "flip_rate": Metric(words="share of images whose predicted class changes", unit=_SHARE, better="lower"),
     "flip_rate_to_donor": Metric(
-        words="share of images whose predicted class becomes that of the image that the edit was taken from",
+        words="share of images whose predicted class becomes the class of the edit's donor image",
         unit=_SHARE,
         better="lower",
     ),
     "pull_to_donor": Metric(
-        words="probability that the class of the image gains that the edit was taken from",
+        words="increase of the probability of the donor image's class",
         unit=_PROBABILITY,
         better="near 0",
     ),
-    "harm": Metric(words="probability of the true class that is lost", unit=_PROBABILITY, better="lower"),
+    "harm": Metric(words="loss of probability of the true class", unit=_PROBABILITY, better="lower"),
     "total_variation": Metric(
-        words="how far the class probabilities move: half the sum of their absolute changes, from 0 to 1",
+        words="change of the class probabilities: half the sum of their absolute changes, from 0 to 1",
         unit="probability, 0 to 1",
         better="lower",
     ),
@@ -72,18 +72,18 @@ METRICS: Mapping[str, Metric] = {
         better="lower",
     ),
     "shortcut_sensitivity_corrected": Metric(
-        words="shortcut sensitivity under masking, as if the finder had missed no text",
+        words="shortcut sensitivity under masking, corrected for text that the text finder missed",
         unit=_PROBABILITY,
         better="lower",
     ),
     "sufficiency": Metric(
-        words="probability of the true class when only what is suspected is kept, minus the same for as much of the film "
-        "from elsewhere, from −1 to 1",
+        words="probability of the true class when only the suspected part is kept, minus the same for an equal area from "
+        "elsewhere in the image, from −1 to 1",
         unit=_PROBABILITY,
         better="lower",
     ),
     "accuracy_over_source": Metric(
-        words="accuracy minus the accuracy of always naming the most frequent class of the image's source",
+        words="accuracy minus the accuracy of always predicting the most frequent class of the image's source",
         unit="share, −1 to 1",
         better="higher",
     ),

@@ -35,7 +35,7 @@ class FinderRecall:
     def note(self) -> str:
         """What a reader must know beside the method of the interval."""
         said = ", ".join(f"{name} {found} of {boxes}" for name, (found, boxes) in sorted(self.found.items()))
-        return f"; divided by the finder's recall ({said}), whose uncertainty is inside the interval"
+        return f"; divided by the finder's recall ({said}), whose uncertainty the interval includes"
 
 
 def read_recall(table: Mapping[str, object], classes: tuple[str, ...]) -> FinderRecall | None:
@@ -64,13 +64,13 @@ def read_recall(table: Mapping[str, object], classes: tuple[str, ...]) -> Finder
         if not 0 < found <= boxes:
             raise UsageError(
                 f"[recall] {name} must be [found, boxes] with 0 < found <= boxes, as `audit text score` prints them; found "
-                f"{value!r}. A finder that finds nothing cannot be corrected for."
+                f"{value!r}. The misses of a finder that finds nothing cannot be corrected."
             )
         read[name] = (int(found), int(boxes))
     missing = [name for name in classes if name not in read]
     if missing and "all" not in read:
         raise UsageError(
-            f"[recall] says nothing of class {', '.join(missing)}. Give it, or `all`, which stands for the rest."
+            f"[recall] has no entry for class {', '.join(missing)}. Add it, or add `all`, which applies to all other classes."
         )
     return FinderRecall(found=read)
 

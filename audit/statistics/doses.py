@@ -105,7 +105,7 @@ def _sign_flip(sums: NDArray[np.float64], seed: int, resamples: int) -> tuple[fl
     carried = sums[sums != 0]
     observed, g = float(carried.sum()), len(carried)
     if g == 0:
-        return 1.0, "no patient's answers move along the doses"
+        return 1.0, "no patient's predictions change with the dose"
     if g >= GAUSSIAN_FROM:
         statistic = observed / float(np.sqrt(np.square(carried).sum()))
         return round(float(ndtr(-statistic)), 10), f"Gaussian limit of sign flips of {g} patients"
@@ -116,7 +116,9 @@ def _sign_flip(sums: NDArray[np.float64], seed: int, resamples: int) -> tuple[fl
         signs = rng.integers(0, 2, size=(rows, g)) * 2.0 - 1.0
         # The margin keeps sums that are equal but for rounding from counting as smaller.
         reached += int((signs @ carried >= observed - 1e-12).sum())
-    return (1 + reached) / (1 + resamples), f"{resamples} sign flips of {counted(g, 'patient')} whose predictions move"
+    return (1 + reached) / (
+        1 + resamples
+    ), f"{resamples} sign flips of {counted(g, 'patient')} whose predictions change"
 
 
 def _first_dose(doses: Sequence[float], falls: Sequence[float]) -> float | None:

@@ -236,7 +236,7 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
         empty,
         estimate=float(applied.changes.largest[population].max()),
         interval_kind="exact",
-        method="exact: the largest change over images, draws and classes, which must be 0; nothing is inferred from it",
+        method="exact: the largest change over images, draws and classes, which must be 0; no inference",
         n_images=int(population.sum()),
         n_patients=len(np.unique(images.patients[population])),
         discordant=int(applied.changes.flipped[population].sum()),

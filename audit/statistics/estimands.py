@@ -87,7 +87,7 @@ def _over_source(images: AlignedImages, correct: NDArray[np.float64], everyone: 
     sums = Population(images=images, chosen=everyone).sums(
         ACCURACY_OVER_SOURCE, correct - guess.astype(np.float64), "difference"
     )
-    note = f"; always naming each source's most frequent class is right for {guess.mean():.3f}"
+    note = f"; always predicting each source's most frequent class has accuracy {guess.mean():.3f}"
     return Estimand(condition="clean", placebo=None, measure=ACCURACY_OVER_SOURCE, group="all", data=sums, note=note)
 
 
@@ -283,7 +283,7 @@ def _missing_classes(measure: str, sums: PatientSums | None, images: AlignedImag
     present = 0 if sums is None else len(sums.totals)
     if measure != "balanced_accuracy" or sums is None or present == len(images.classes):
         return ""
-    return f"; over the {present} of {len(images.classes)} classes that have images"
+    return f"; over the {present} of {len(images.classes)} classes with images"
 
 
 def _classes_absent(population: NDArray[np.bool_], images: AlignedImages) -> tuple[str, ...]:

@@ -161,7 +161,7 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
             p=1.0,
             minimum_detectable=None,
             kind="range" if known else "none",
-            method="no information: one patient says nothing of others" + (", the whole range" if known else ""),
+            method="no information: only one patient" + (", the whole range" if known else ""),
         )
     if sums.scale not in BOUNDED:
         return _without_bounds(sums, level)
@@ -176,7 +176,7 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
             p=_t_p(sums.estimate / error, g),
             minimum_detectable=detectable_shift(error, critical),
             kind="gaussian",
-            method=f"Gaussian limit of the patient bootstrap: {g} patients are too many for resampling to add anything",
+            method=f"Gaussian limit of the patient bootstrap: {g} patients are so many that resampling adds nothing",
             reach=_reach(sums),
         )
     return None
@@ -235,10 +235,10 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
     of_all = critical_value(level, g)  # that few make the variance does not make fewer patients that may yet move
     if sums.scale == "contrast" and not sums.counted:
         unseen = _unseen(sums, of_all, UNSEEN_MOVE)
-        why = ", no shorter than the score bound on images that move and were not seen"
+        why = ", not shorter than the score bound on changed images that the sample does not contain"
     elif carried < FEW_CARRIERS or error <= 1e-15:
         unseen = _unseen(sums, of_all, sums.spread, together=1.0)
-        why = f", but no shorter than the score bound on unmoved images times the measure's natural unit: {_few_words(sums, carried)}"
+        why = f", but not shorter than the score bound on unchanged images times the measure's natural unit: {_few_words(sums, carried)}"
     below, above = error * with_skewness(critical, skewness), error * with_skewness(-critical, skewness)
     statistic = without_skewness(sums.estimate / error, skewness) if error > 0 else 0.0
     return Interval(
@@ -269,7 +269,9 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
     tail = float(ndtr(-critical * math.sqrt(g / (g - 1))))
     low, high = np.quantile(replicates[np.isfinite(replicates)], [tail, 1 - tail]).tolist()
     arm = 0.0 if sums.counted else _unseen(sums, critical, UNSEEN_MOVE)
-    noted = "" if sums.counted else ", no shorter than the score bound on images that move and were not seen"
+    noted = (
+        "" if sums.counted else ", not shorter than the score bound on changed images that the sample does not contain"
+    )
     bottom, top = _reach(sums)
     return Interval(
         low=max(bottom, min(low, sums.estimate - arm)),

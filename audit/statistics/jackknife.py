@@ -98,21 +98,21 @@ def jackknife_interval(sample: PatientInfluence, level: float) -> Interval:
             p=1.0,
             minimum_detectable=None,
             kind="range" if math.isfinite(low_end) and math.isfinite(high_end) else "none",
-            method="no information: one patient says nothing of others, the whole range",
+            method="no information: only one patient, the whole range",
         )
     critical = float(stdtrit(freedom, (1 + level) / 2))
     unseen, why = 0.0, ""
     if sample.carriers < sample.enough:
         over_all = float(stdtrit(g - 1, (1 + level) / 2))
         unseen = over_all**2 / (sample.fewest + over_all**2) * sample.unit
-        why = f", but no shorter than the score bound: {sample.carriers:.1f} effective patients carry it"
+        why = f", but not shorter than the score bound: {sample.carriers:.1f} effective patients carry it"
     below, above = (error * with_skewness(t, sample.skewness) for t in (critical, -critical))
     statistic = without_skewness(sample.estimate / error, sample.skewness) if error > 0 else 0.0
     low, high = sample.estimate - max(below, unseen), sample.estimate + max(-above, unseen)
     if sample.on_log_odds and 0 < sample.estimate < 1:
         middle, arm = logit(sample.estimate), critical * error / (sample.estimate * (1 - sample.estimate))
         low, high = min(low, float(expit(middle - arm))), max(high, float(expit(middle + arm)))
-        why = f" or, where that is longer, on log odds{why}"
+        why = f" or, if that is wider, on log odds{why}"
     return Interval(
         low=max(low_end, low - sample.bias[1]),
         high=min(high_end, high - sample.bias[0]),

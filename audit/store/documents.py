@@ -63,7 +63,7 @@ def strict_json(text: str) -> Any:
     """
 
     def refuse(constant: str) -> float:
-        raise ValueError(f"{constant} is no number")
+        raise ValueError(f"{constant} is not a number")
 
     def finite(digits: str) -> float:
         value = float(digits)
@@ -79,5 +79,5 @@ def _text(path: Path, limit: int) -> str:
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise ValueError(f"it is larger than the {limit / 2**20:g} MiB that are read")
+        raise ValueError(f"it is larger than the limit of {limit / 2**20:g} MiB")
     return data.decode("utf-8")

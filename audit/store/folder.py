@@ -133,12 +133,14 @@ class RunFolder:
             document = read_json(path)
         except OSError as error:
             raise StoreError(
-                f"{path} cannot be read ({error.strerror}). Is {self.path} a run folder, and finished?"
+                f"{path} cannot be read ({error.strerror}). Check that {self.path} is a finished run folder."
             ) from error
         except ValueError as error:
             raise StoreError(f"{path} is not valid JSON: {error}.") from error
         if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
-            raise StoreError(f"{path} is not of schema version {SCHEMA_VERSION}, which this version of audit reads.")
+            raise StoreError(
+                f"{path} does not have schema version {SCHEMA_VERSION}, which this version of audit reads."
+            )
         return document
 
     def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
@@ -230,9 +232,9 @@ def check_run(path: Path, *, but: frozenset[str] = frozenset()) -> None:
         If the run is not complete; or a file is missing, was changed or was added, and the message names each.
     """
     if RunFolder(path).read_json("run.json").get("status") != "complete":
-        raise StoreError(f"The run {path} is not complete; repeat its command and it goes on where it stopped.")
+        raise StoreError(f"The run {path} is not complete. Repeat its command to continue it.")
     problems = verify_run(path, but=but)
     if problems:
         raise StoreError(
-            f"The run {path} is not as it was left: {'; '.join(problems)}. Remove the folder, and run the audit again."
+            f"The run {path} was changed since it was finished: {'; '.join(problems)}. Remove the folder, and run the audit again."
         )

@@ -282,7 +282,7 @@ class GateResult:
         """The judgement in words: its status, and whether it is let through."""
         if self.weight != "note" or self.status == "not judged":
             return self.status
-        return f"{self.status} ({'warning only' if self.level == 'warn' else 'let through'})"
+        return f"{self.status} ({'warning only' if self.level == 'warn' else 'allowed by the policy'})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -63,7 +63,7 @@ def read_flat_table(source: Path | BinaryIO) -> pa.Table:
     Raises
     ------
     ValueError
-        If it is too large, or a column holds lists or records.
+        If it is too large, or a column contains lists or records.
     OSError, pyarrow.ArrowException
         If it cannot be read.
     """
@@ -72,7 +72,7 @@ def read_flat_table(source: Path | BinaryIO) -> pa.Table:
         schema = file.schema_arrow
         nested = next((field.name for field in schema if pa.types.is_nested(field.type)), None)
         if nested is not None:
-            raise ValueError(f"its column {nested!r} holds lists or records")
+            raise ValueError(f"its column {nested!r} contains lists or records")
         texts = [field.name for field in schema if _is_text(field.type)]
     if not isinstance(source, Path):
         source.seek(0)
@@ -81,7 +81,7 @@ def read_flat_table(source: Path | BinaryIO) -> pa.Table:
         for batch in file.iter_batches(batch_size=_BATCH):
             total += sum(_expanded_bytes(column) for column in batch.columns)
             if total > MAX_TABLE_BYTES:
-                raise ValueError(f"its rows take more than {MAX_TABLE_BYTES} bytes once they are expanded")
+                raise ValueError(f"its rows take more than {MAX_TABLE_BYTES} bytes when expanded")
             batches.append(batch)
         table = pa.Table.from_batches(batches, schema=file.schema_arrow if not batches else batches[0].schema)
     plain = [

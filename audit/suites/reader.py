@@ -64,7 +64,7 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
     if type(version) is not int:
         raise UsageError(f"The version of suite {name} must be an integer, found {version!r}.")
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-        raise UsageError(f"The conditions of suite {name} are written as [[condition]] tables, one for each condition.")
+        raise UsageError(f"The conditions of suite {name} must be [[condition]] tables, one for each condition.")
     conditions = [CLEAN]
     for row in rows:
         extra = set(row) - _KEYS
@@ -77,7 +77,7 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
             raise UnknownNameError(f"role in suite {name}", str(row["role"]), _ROLES)
         for key in set(row) & _TEXTS:
             if not isinstance(row[key], str) or not row[key]:
-                raise UsageError(f"In a condition of suite {name} {key} must be a text, found {row[key]!r}.")
+                raise UsageError(f"In a condition of suite {name} {key} must be a string, found {row[key]!r}.")
         if type(row.get("draws", 1)) is not int or row.get("draws", 1) < 1:
             raise UsageError(
                 f"Condition {row['name']} of suite {name}: draws must be a whole number from 1, found {row['draws']!r}."
@@ -90,7 +90,7 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
     names = [c.name for c in conditions]
     if len(names) != len(set(names)):
         twice = sorted({n for n in names if names.count(n) > 1})
-        raise UsageError(f"Suite {name} names a condition twice: {', '.join(twice)}. Names must be unique.")
+        raise UsageError(f"Suite {name} has a duplicate condition: {', '.join(twice)}. Names must be unique.")
     for condition in conditions:
         if condition.placebo is not None and condition.placebo not in names:
             raise UnknownNameError(f"placebo of {condition.name}", condition.placebo, names)
@@ -141,7 +141,7 @@ def _expand(suite: str, row: dict[str, Any]) -> Iterator[Condition]:
     values, parameter = ladder["values"], str(ladder["parameter"])
     numbers = isinstance(values, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     if not numbers or len(values) < 2 or sorted(set(values)) != values:
-        raise UsageError(f"The {where} needs at least two numbers, each larger than the one before, found {values!r}.")
+        raise UsageError(f"The {where} needs at least two increasing numbers, found {values!r}.")
     for value in values:
         rung = f"-{value:g}"
         yield Condition(

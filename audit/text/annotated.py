@@ -47,7 +47,7 @@ class AnnotatedDetector:
         if key not in self._regions:
             raise TextError(
                 f"The file of boxes has no entry for an image of {image.shape[1]} x {image.shape[0]} pixels. Every image needs "
-                "one (an empty list says that it has no text); add it, or use another finder, such as --detector cascade."
+                "one (an empty list means no text); add it, or use another finder, such as --detector cascade."
             )
         return self._regions[key]
 
@@ -63,7 +63,7 @@ def load_annotated(boxes: Path | None) -> AnnotatedDetector:
         If it names an image that cannot be read.
     """
     if boxes is None:
-        raise TextError("The detector annotated needs a file of boxes: give --boxes FILE.")
+        raise TextError("The text finder annotated needs a file of boxes: use --boxes FILE.")
     images = read_boxes(boxes)
     regions = {pixel_hash(read_gray(image.path)): image.regions for image in images}
     return AnnotatedDetector(regions, hashlib.sha256(boxes.read_bytes()).hexdigest()[:16])

@@ -132,7 +132,9 @@ def draw_atlas(
     """
     labels = sorted({str(r.label) for r in records})
     if len(labels) < 2:
-        raise CohortError(f"An atlas compares classes; the cohort has {labels or 'none'}. Give one with two or more.")
+        raise CohortError(
+            f"An atlas compares classes; the cohort has {labels or 'none'}. Use a cohort with two or more."
+        )
     features: defaultdict[str, set[int]] = defaultdict(set)
     crops: list[tuple[int, str, NDArray[np.float32]]] = []
     places: list[list[str]] = []

@@ -57,7 +57,7 @@ def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
     missing = next((image.path for image in found if not image.path.is_file()), None)
     if missing is not None:
         raise TextError(
-            f"The file of boxes {file} lists an image that is not there: {missing}. Its paths are relative to its own folder; "
+            f"The file of boxes {file} lists an image that does not exist: {missing}. Paths are relative to the file's folder; "
             "correct them, or move the file."
         )
     return found

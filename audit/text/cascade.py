@@ -37,7 +37,7 @@ class CascadeDetector:
     """
 
     name = "cascade"
-    about = "PP-OCR in four views, joined by shapes of a letter's size that its reader can read"
+    about = "PP-OCR in four views, and shapes of a letter's size that its reader can read"
 
     def __init__(self) -> None:
         self._networks = PpOcr()

@@ -100,7 +100,7 @@ def check_detector(name: str, boxes: Path | None) -> None:
     if name not in DETECTORS:
         raise UnknownNameError("text detector", name, DETECTORS)
     if boxes is None and name == "annotated":
-        raise TextError("The detector annotated needs a file of boxes: give --boxes FILE.")
+        raise TextError("The text finder annotated needs a file of boxes: use --boxes FILE.")
     if boxes is not None:
         from audit.text.boxes import read_boxes
 

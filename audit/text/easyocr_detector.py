@@ -137,8 +137,8 @@ def _open_reader(folder: Path | None) -> Any:
             reader = easyocr.Reader(["en"], gpu=False, verbose=False, download_enabled=folder is None, **storage)
     except Exception as error:  # URLError, FileNotFoundError, a damaged file: each means that there are no weights
         raise TextError(
-            f"EasyOCR has no weights: {error}. Install them with `pip install 'imageaudit[weights]'`, or let EasyOCR download "
-            "them once where there is a network, or give hand-made boxes with --detector annotated --boxes FILE."
+            f"EasyOCR's weights are missing: {error}. Install them with `pip install 'imageaudit[weights]'`, or let EasyOCR download "
+            "them once with network access, or use hand-drawn boxes with --detector annotated --boxes FILE."
         ) from error
     # The same function in another order of the weights in memory: a fifth less time on a CPU.
     reader.detector.to(memory_format=torch.channels_last)

@@ -80,7 +80,7 @@ def find_in(path: Path, cache: RegionCache) -> tuple[TextRegion, ...]:
     except Exception as error:  # an engine is foreign code; whatever it raises, this image's text is not known
         raise TextError(
             f"The text finder {cache.detector_name} failed on {path}: {type(error).__name__}: {error}. Use another finder, "
-            "or leave such images out, counted, with --on-bad-image skip."
+            "or leave out and count such images with --on-bad-image skip."
         ) from error
     inside = (region.padded(0, (height, width)) for region in seen)
     return tuple(r for r in inside if r.x1 > r.x0 and r.y1 > r.y0)

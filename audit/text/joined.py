@@ -29,7 +29,7 @@ class JoinedDetector:
         self._finder = finder
         self._boxes = boxes
         self.name = finder.name
-        self.about = f"{finder.about}, joined by hand-made boxes"
+        self.about = f"{finder.about}, and hand-drawn boxes"
         self.parts = (*finder.parts, *boxes.parts)
         self.version = f"{finder.version}, joined by boxes {boxes.version}"
 

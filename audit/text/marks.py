@@ -109,7 +109,7 @@ class MarksDetector:
     """The finder of last resort: no weights, nothing read; it takes clips and wires for letters now and then."""
 
     name = "markers"
-    about = "shapes of a letter's size, which are not read"
+    about = "shapes of a letter's size, without reading them"
 
     def __init__(self) -> None:
         # The algorithm's own, raised with every change of what it finds.

@@ -113,7 +113,7 @@ def _networks() -> tuple[Path, Path]:
     if importlib.util.find_spec("onnxruntime") is None or not all(files):
         raise TextError(
             "The networks of the package rapidocr (3.10 or newer), or ONNX Runtime, are missing. Install them with "
-            "`pip install 'rapidocr>=3.10' onnxruntime`, or name another finder: --detector easyocr, or markers."
+            "`pip install 'rapidocr>=3.10' onnxruntime`, or use another finder: --detector easyocr or --detector markers."
         )
     return files[0][-1], files[1][-1]
 

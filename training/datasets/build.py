@@ -73,7 +73,7 @@ def _names(path: Path | None) -> frozenset[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CohortError(
-            f"The list of excluded files {path} cannot be read: {error}. One name a line is expected."
+            f"The list of excluded files {path} cannot be read: {error}. Expected one name per line."
         ) from error
     return frozenset(name for line in lines if (name := line.split("#", 1)[0].strip()))
 

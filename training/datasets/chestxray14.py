@@ -88,8 +88,7 @@ def _list(path: Path) -> frozenset[str]:
         return frozenset(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     except OSError as error:
         raise CohortError(
-            f"{path} cannot be read ({error.strerror}). It is the official test list; it stands beside the table on the "
-            "publisher's page."
+            f"{path} cannot be read ({error.strerror}). It is the official test list; download it from the page of the table."
         ) from error
 
 

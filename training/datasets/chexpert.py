@@ -43,7 +43,9 @@ def chexpert(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int = 0
     left_out: Counter[str] = Counter()
     pool = _positive(folder, "train.csv", exclude, left_out)
     if not pool:
-        raise CohortError(f"{folder} leaves no adult frontal film with pneumonia: {dict(left_out)}. Are they unpacked?")
+        raise CohortError(
+            f"{folder} has no usable adult frontal image with pneumonia: {dict(left_out)}. Check that the images are unpacked."
+        )
     images = Counter(r.patient for r in pool)
     patients = sorted(images)
     chosen: set[str] = set()

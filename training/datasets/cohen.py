@@ -68,7 +68,9 @@ def cohen(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int = 0) -
             age=years(row.get("age", "")),
         )
     if not records:
-        raise CohortError(f"{folder} leaves no frontal COVID-19 film: {dict(left_out)}. Are the images unpacked?")
+        raise CohortError(
+            f"{folder} has no usable frontal COVID-19 image: {dict(left_out)}. Check that the images are unpacked."
+        )
     return Selection(records=tuple(records.values()), left_out=dict(left_out))
 
 

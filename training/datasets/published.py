@@ -40,7 +40,7 @@ def find_folder(root: Path, what: str, *layouts: str) -> Path:
         If the root or the layout is not there.
     """
     if not root.is_dir():
-        raise CohortError(f"The folder {root} does not exist. Give the folder into which {what} was unpacked.")
+        raise CohortError(f"The folder {root} does not exist. Use the folder into which {what} was unpacked.")
     candidates = [root, *_subfolders(root, depth=2)]
     for layout in layouts:
         for folder in candidates:
@@ -48,7 +48,7 @@ def find_folder(root: Path, what: str, *layouts: str) -> Path:
                 return folder
     raise CohortError(
         f"{root} does not look like {what}: {' or '.join(layouts)} is expected in it, or at most two folders below. "
-        f"It holds {', '.join(sorted(p.name for p in root.iterdir())[:6]) or 'nothing'}."
+        f"It contains {', '.join(sorted(p.name for p in root.iterdir())[:6]) or 'nothing'}."
     )
 
 
@@ -81,7 +81,7 @@ def read_table(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
     if missing:
         raise CohortError(
             f"{path} has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, table.columns[:8]))}, ... "
-            "Was another file or version downloaded?"
+            "Check that the right file and version were downloaded."
         )
     return [{str(k): str(v).strip() for k, v in row.items()} for row in table.to_dict("records")]
 

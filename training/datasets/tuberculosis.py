@@ -63,7 +63,9 @@ def _adult_normals(root: Path, exclude: frozenset[str], *, prefix: str, source: 
                 )
             )
     if not records:
-        raise CohortError(f"{folder} leaves no adult normal film: {dict(left_out)}. Are ClinicalReadings/ unpacked?")
+        raise CohortError(
+            f"{folder} has no usable normal image of an adult: {dict(left_out)}. Check that ClinicalReadings/ is unpacked."
+        )
     return Selection(records=tuple(records), left_out=dict(left_out))
 
 

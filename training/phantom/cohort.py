@@ -188,17 +188,17 @@ def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
     try:
         path.write_bytes(data.tobytes())
     except OSError as error:
-        raise StoreError(f"Cannot write {path}: {error.strerror}. Choose a folder that can be written.") from error
+        raise StoreError(f"Cannot write {path}: {error.strerror}. Choose a writable folder.") from error
 
 
 def _check(n_images: int, size_px: int, word: float, source: float, severity: float, electrode: float) -> None:
     if n_images < 1:
-        raise UsageError(f"The number of films must be at least 1, found {n_images}.")
+        raise UsageError(f"The number of images must be at least 1, found {n_images}.")
     if not 64 <= size_px <= 2048:
-        raise UsageError(f"The side of a film must lie in 64..2048 px, found {size_px}.")
+        raise UsageError(f"The side of an image must be 64 to 2048 px, found {size_px}.")
     shares = (("word_association", word), ("source_association", source), ("electrode_share", electrode))
     for name, value in shares:
         if not 0 <= value <= 1:
-            raise UsageError(f"{name} must lie in 0..1, found {value}.")
+            raise UsageError(f"{name} must be between 0 and 1, found {value}.")
     if not 0 <= severity <= 2:
-        raise UsageError(f"severity must lie in 0..2, found {severity}.")
+        raise UsageError(f"severity must be between 0 and 2, found {severity}.")

@@ -75,7 +75,7 @@ class Step:
         _check("a step", "phases", self.phases, len(self.phases) >= 1, "at least one phase")
         _check("a step", "copies", dict(self.copies), all(n >= 1 for n in self.copies.values()), "whole numbers from 1")
         if self.optimiser == "adamw" and self.momentum:
-            raise UsageError("Momentum belongs to sgd; a step with the optimiser adamw must not set it. Remove it.")
+            raise UsageError("Momentum applies only to sgd, but this step uses the optimiser adamw. Remove it.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +127,7 @@ def load_recipe(name: str) -> Recipe:
             document = read_toml(Path(name))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
-                f"The recipe file {name} cannot be read ({error}). Give a TOML file or one of {', '.join(recipe_names())}."
+                f"The recipe file {name} cannot be read ({error}). Use a TOML file or one of {', '.join(recipe_names())}."
             ) from error
         except ValueError as error:
             raise UsageError(f"Recipe {name} is not valid TOML: {error}.") from error
@@ -187,5 +187,5 @@ def _parse_table(kind: Any, value: object, where: str) -> Any:
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in value
     ]
     if needed:
-        raise UsageError(f"{where} lacks {', '.join(needed)}. Add what is missing.")
+        raise UsageError(f"{where} lacks {', '.join(needed)}. Add the missing keys.")
     return kind(**{key: _parse(hints[key], item, f"{where}.{key}") for key, item in value.items()})

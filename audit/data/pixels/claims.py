@@ -48,9 +48,7 @@ def check_claims(stream: bytes, uid: str, wanted: tuple[int, int, int], allocate
         if header.missing and uid in WALKED:
             raise jpeg.cut()
         if header.precision > allocated:
-            raise RefusedError(
-                f"is a DICOM file whose JPEG has {header.precision} bits, more than are allocated", CONVERT
-            )
+            raise RefusedError(f"is a DICOM file whose JPEG has {header.precision} bits, more than allocated", CONVERT)
         found = Claims(header=header, precision=header.precision)
         claimed = (header.width, header.height, len(header.sampling))
     elif _CODESTREAM in stream[:1024]:
@@ -59,13 +57,13 @@ def check_claims(stream: bytes, uid: str, wanted: tuple[int, int, int], allocate
         claimed = (right - left, bottom - top, int.from_bytes(stream[at + 32 : at + 34], "big"))
         found = Claims(header=None, precision=(stream[at + 34] & 0x7F) + 1 if len(stream) > at + 34 else 0)
     elif uid.startswith(_JPEGS):
-        raise RefusedError("is a DICOM file whose pixels are not packed as its transfer syntax says", CONVERT)
+        raise RefusedError("is a DICOM file whose pixels are not packed as its transfer syntax states", CONVERT)
     else:
         return Claims(header=None, precision=allocated)
     if claimed != wanted:
         raise RefusedError(
             f"is a DICOM file whose packed pixels are {claimed[0]} x {claimed[1]} with {claimed[2]} samples, but its header "
-            f"says {wanted[0]} x {wanted[1]} with {wanted[2]}",
+            f"states {wanted[0]} x {wanted[1]} with {wanted[2]}",
             CONVERT,
         )
     return found

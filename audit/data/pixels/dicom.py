@@ -153,7 +153,7 @@ def check_header(dataset: Any, max_pixels: int) -> None:
     frames = number(dataset, "NumberOfFrames", 1) or 1
     if frames != 1:
         raise RefusedError(
-            f"is a DICOM file of {frames} frames; one image a file is expected", "Save one frame as a file of its own"
+            f"is a DICOM file with {frames} frames; expected one image per file", "Save one frame as a separate file"
         )
     check_size(number(dataset, "Columns"), number(dataset, "Rows"), max_pixels)
     samples, allocated = number(dataset, "SamplesPerPixel", 1), number(dataset, "BitsAllocated")
@@ -163,7 +163,7 @@ def check_header(dataset: Any, max_pixels: int) -> None:
     high = number(dataset, "HighBit", stored - 1)
     if "PixelData" in dataset and not (1 <= stored <= high + 1 <= allocated):
         raise RefusedError(
-            f"is a DICOM file of {stored} bits up to bit {high} in {allocated}, which contradict one another", CONVERT
+            f"is a DICOM file of {stored} bits up to bit {high} in {allocated}, which is contradictory", CONVERT
         )
 
 
@@ -207,7 +207,7 @@ def stored_values(dataset: Any, max_pixels: int) -> Stored:
     samples = number(dataset, "SamplesPerPixel", 1)
     shape = (number(dataset, "Rows"), number(dataset, "Columns"), 3)[: 2 if samples == 1 else 3]
     if values.shape != shape:
-        raise RefusedError("is a DICOM file whose pixels are not of the size that its header says", CONVERT)
+        raise RefusedError("is a DICOM file whose pixels do not have the size that its header states", CONVERT)
     packed = plugin is not None and plugin != "pydicom"
     raw = None
     if values.dtype.kind in "iu" and allocated > 1:

@@ -20,9 +20,9 @@ from audit.data.pixels.raster import CONSTANT
 from audit.data.pixels.tables import read_table
 from audit.data.strings import shown_string
 
-PADDED = "Padding outside the image was left out of the range of grey levels and reads as black."
-SHUTTER = "A display shutter is declared; it was not applied, and what it would cover is in the picture."
-NARROW_PALETTE = "The palette declares 16 bits but holds values of 8; they were read as 8."
+PADDED = "Padding outside the image was excluded from the range of grey levels and is read as black."
+SHUTTER = "A display shutter is declared; it was not applied, so the picture includes the area that it would cover."
+NARROW_PALETTE = "The palette declares 16-bit values but contains 8-bit values; they were read as 8-bit."
 _COLOURS = ("Red", "Green", "Blue")
 
 
@@ -37,7 +37,7 @@ def look_dicom(data: bytes, max_pixels: int) -> SeenImage:
     dataset = open_dataset(data, pixels=True)
     try:
         if word(dataset, "PixelPresentation") in ("MIXED", "COLOR"):
-            raise RefusedError("is a DICOM file of grey levels and colours mixed, which is not read", CONVERT)
+            raise RefusedError("is a DICOM file with mixed grey levels and colours, which is not read", CONVERT)
         stored = stored_values(dataset, max_pixels)
         facts = replace(_facts(dataset), depth=stored.bits, decoder=stored.plugin)
         if stored.photometric in ("MONOCHROME1", "MONOCHROME2"):
@@ -141,7 +141,7 @@ def _padding(
     for band in bands(values.shape):
         padding[band] = (values[band] >= low) & (values[band] <= high)
     if padding.all():
-        raise RefusedError("holds nothing but padding", "Remove it from the manifest")
+        raise RefusedError("contains only padding", "Remove it from the manifest")
     return padding, (low, high)
 
 

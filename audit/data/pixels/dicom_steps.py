@@ -109,7 +109,7 @@ def interest_step(dataset: Any, *, signed: bool) -> Step:
     if not centers and not widths:
         return Step(rule=_same)
     if not centers or not widths:
-        raise RefusedError("is a DICOM file with half a window: a centre or a width is missing", CONVERT)
+        raise RefusedError("is a DICOM file with an incomplete window: the centre or the width is missing", CONVERT)
     function = str(_lookup(dataset, "VOILUTFunction") or "LINEAR").strip().upper()
     rule = _window(centers[0], widths[0], function)
     says = f"centre {centers[0]:g}, width {widths[0]:g}, {function}"
@@ -127,7 +127,7 @@ def _window(center: float, width: float, function: str) -> Callable[[Values], Va
     if function == "SIGMOID" and width > 0:
         return lambda v: 255 / (1 + np.exp(np.clip(-4 * (v - center) / width, -700, 700)))
     raise RefusedError(
-        f"is a DICOM file with a window of width {width:g} and function {shown_string(function)!r}, which is not defined",
+        f"is a DICOM file with a window of width {width:g} and function {shown_string(function)!r}, which is undefined",
         CONVERT,
     )
 
@@ -140,7 +140,7 @@ def presentation_step(dataset: Any, photometric: str) -> tuple[Step, bool]:
     if table is not None:
         if negative:
             raise RefusedError(
-                "is a DICOM file of MONOCHROME1 with a presentation look-up table, whose polarity is not known", CONVERT
+                "is a DICOM file of MONOCHROME1 with a presentation look-up table, so its polarity is unknown", CONVERT
             )
         lut = table
         last = len(lut.entries) - 1
@@ -156,7 +156,7 @@ def presentation_step(dataset: Any, photometric: str) -> tuple[Step, bool]:
         return Step(rule=_same, says=shape, notes=() if negative else (CONTRADICTING_PRESENTATION,)), True
     if shape == "IDENTITY" and negative:
         raise RefusedError(
-            "is a DICOM file of MONOCHROME1 whose presentation shape is IDENTITY, which contradict one another", CONVERT
+            "is a DICOM file of MONOCHROME1 whose presentation shape is IDENTITY, which is contradictory", CONVERT
         )
     if shape not in ("", "IDENTITY"):
         raise RefusedError(f"is a DICOM file of presentation shape {shape!r}, which is not read", CONVERT)

@@ -49,10 +49,10 @@ def value_range(
         # A rule may change the order of values, so that it is asked about each that occurs, once.
         values = rule((np.unique(part) if part.dtype.itemsize <= 2 else part.ravel()).astype(np.float64))
         if not np.isfinite(values).all():
-            raise RefusedError("holds values that are not finite", "Export it again")
+            raise RefusedError("contains values that are not finite", "Export it again")
         low, high = min(low, float(values.min())), max(high, float(values.max()))
     if high < low:
-        raise RefusedError("holds nothing but padding", "Remove it from the manifest")
+        raise RefusedError("contains only padding", "Remove it from the manifest")
     return low, high
 
 
@@ -78,7 +78,7 @@ def stretch(low: float, high: float) -> Callable[[Values], Values]:
         return np.zeros_like
     width = high - low
     if not 1e-290 < width < 1e290:
-        raise RefusedError("holds values whose range cannot be scaled", "Export it again")
+        raise RefusedError("contains values whose range cannot be scaled", "Export it again")
     factor = 255.0 / width
     return lambda values: (values - low) * factor
 

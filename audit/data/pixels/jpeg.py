@@ -71,7 +71,7 @@ class JpegHeader:
 
 def cut() -> RefusedError:
     """Return the error for a stream that ends early."""
-    return RefusedError("is damaged: its JPEG data end before the picture does", "Copy the file again")
+    return RefusedError("is damaged: its JPEG data are incomplete", "Copy the file again")
 
 
 def read_header(data: bytes) -> JpegHeader:

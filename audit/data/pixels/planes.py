@@ -17,11 +17,9 @@ _DATA, _BIT, _ALLOCATED, _ORIGIN, _LABEL, _ROWS, _COLUMNS = 0x3000, 0x0102, 0x01
 OWN_DATA = "its own data"
 WITHIN_PIXELS = "unused bits of the pixels"
 NOWHERE = "not in the file"
-WITHOUT_DATA = "An overlay is declared whose bits are not in the file; what it would print was not looked for."
-UNREADABLE_BITS = (
-    "An overlay lies in unused bits of packed pixels, where it cannot be read; what it prints was not looked for."
-)
-DAMAGED = "An overlay plane is damaged; the search for text refuses this image."
+WITHOUT_DATA = "An overlay is declared, but its bits are not in the file; its text was not searched."
+UNREADABLE_BITS = "An overlay lies in unused bits of packed pixels, where it cannot be read; its text was not searched."
+DAMAGED = "An overlay plane is damaged; the text finder rejects this image."
 UNDECLARED = "Bits of the pixels that no grey level uses are set, and no overlay declares them; they were ignored."
 
 

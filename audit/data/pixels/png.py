@@ -69,7 +69,7 @@ def read_header(data: bytes) -> PngHeader:
 
 
 def _cut() -> RefusedError:
-    return RefusedError("is damaged: its PNG data end before the picture does", "Copy the file again")
+    return RefusedError("is damaged: its PNG data are incomplete", "Copy the file again")
 
 
 def check_whole(data: bytes, header: PngHeader) -> None:

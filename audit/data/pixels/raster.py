@@ -26,10 +26,10 @@ _ORIENTATION = 0x0112
 _BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I": 32, "F": 32}
 _PILLOW = f"Pillow {__version__}"
 
-TRANSPARENT = "Some pixels are fully transparent; they read as black."
-TURNED = "The orientation tag was applied: the image is turned or mirrored against its stored rows."
-UNKNOWN_ORIENTATION = "The EXIF data are damaged, so that an orientation could not be read; the image is as stored."
-THUMBNAILS = "The file holds smaller copies beside the image; they were ignored."
+TRANSPARENT = "Some pixels are fully transparent; they are read as black."
+TURNED = "The orientation tag was applied: the image is rotated or mirrored relative to its stored rows."
+UNKNOWN_ORIENTATION = "The EXIF data are damaged, so the orientation could not be read; the image was left as stored."
+THUMBNAILS = "The file also contains smaller copies of the image; they were ignored."
 CMYK = "The colours are inks (CMYK); they were converted without a colour profile."
 EXTRA = "An extra channel of unknown meaning was ignored."
 CONSTANT = "All pixels have the same value."
@@ -60,7 +60,7 @@ def _refusing(max_pixels: int) -> Iterator[None]:
         raise
     except UnidentifiedImageError:
         raise RefusedError(
-            f"is not an image ({_ALLOWED} expected, its content is none of them)",
+            f"is not an image (expected {_ALLOWED}; its content is none of these)",
             "Remove it from the manifest or convert it",
         ) from None
     except Image.DecompressionBombError:
@@ -121,7 +121,7 @@ def _jpeg(data: bytes, image: Image.Image) -> SeenImage:
     facts = replace(_facts(data, image), frames=int(getattr(image, "n_frames", 1)))
     if image.mode == "CMYK" and not header.adobe:
         raise RefusedError(
-            "is a JPEG of four colours without Adobe's marker, so that nobody can tell whether it is a negative",
+            "is a JPEG of four colours without Adobe's marker, so it is unknown whether it is a negative",
             "Convert it to 8-bit grey",
         )
     if header.missing:
@@ -193,7 +193,7 @@ def _one_frame(image: Image.Image) -> None:
     frames = int(getattr(image, "n_frames", 1))
     if frames != 1:
         raise RefusedError(
-            f"is animated, with {frames} frames; one image a file is expected", "Save one frame as a file of its own"
+            f"is animated, with {frames} frames; expected one image per file", "Save one frame as a separate file"
         )
 
 
@@ -257,7 +257,7 @@ def _deep(
     notes: list[str] = []
     if alpha is not None:
         if alpha.dtype.kind != "u":
-            raise RefusedError("has transparency of a kind that is not understood", "Convert it to 8-bit grey")
+            raise RefusedError("has an unknown kind of transparency", "Convert it to 8-bit grey")
         share = _share(int(np.count_nonzero(alpha == 0)), alpha.size)
         facts = replace(facts, transparent_share=share)
         notes += [TRANSPARENT] if share else []

@@ -77,7 +77,7 @@ def read_table(item: Any, descriptor: str, data: str, *, signed: bool, little: b
         entries = _expand(entries.tolist(), n)
     if len(entries) < n:
         raise RefusedError(
-            f"is a DICOM file with a look-up table of {len(entries)} entries where {n} are declared", CONVERT
+            f"is a DICOM file with a look-up table of {len(entries)} entries, but {n} are declared", CONVERT
         )
     entries = entries[:n]
     if bits <= 8 and entries.max() > 255:
@@ -102,7 +102,7 @@ def _expand(words: list[int], most: int) -> NDArray[np.int64]:
                 found.extend(np.rint(np.linspace(found[-1], words[at + 2], length + 1)[1:]).astype(int).tolist())
                 at += 3
             else:
-                raise RefusedError("is a DICOM file with a palette whose segments are not understood", CONVERT)
+                raise RefusedError("is a DICOM file with a palette with invalid segments", CONVERT)
     except IndexError as error:
-        raise RefusedError("is a DICOM file with a palette whose segments are not understood", CONVERT) from error
+        raise RefusedError("is a DICOM file with a palette with invalid segments", CONVERT) from error
     return np.asarray(found, dtype=np.int64)

@@ -94,8 +94,8 @@ def open_page(data: bytes, max_pixels: int) -> TiffPage:
         raise RefusedError(f"is damaged: {told(error)}", "Copy the file again") from error
     if len(full) != 1:
         raise RefusedError(
-            f"is a TIFF of {len(full) or len(pages)} pages; one image a file is expected",
-            "Save the page that is the image as a file of its own",
+            f"is a TIFF of {len(full) or len(pages)} pages; expected one image per file",
+            "Save the page with the image as a separate file",
         )
     try:
         found = _describe(full[0], len(pages), pages[full[0]])
@@ -145,7 +145,7 @@ def _check_data(data: bytes, found: TiffPage) -> None:
     if there and found.compression == 1:
         there = sum(counts) >= found.width * found.height * found.samples * found.depth // 8
     if not there:
-        raise RefusedError("is damaged: its TIFF data end before the picture does", "Copy the file again")
+        raise RefusedError("is damaged: its TIFF data are incomplete", "Copy the file again")
     if found.compression == _JPEG:
         _check_jpeg(data, found, offsets, counts)
 
