@@ -218,7 +218,7 @@ def test_files_that_are_no_checkpoints(tiny: Any, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=name.replace(".", r"\.")):
             read_checkpoint(tmp_path / name)
     torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(ModelError, match="holds no DenseNet"):
+    with pytest.raises(ModelError, match="contains no DenseNet"):
         imported(tmp_path / "other.pth", tmp_path)
     torch.save(nn.Linear(2, 2), tmp_path / "linear.pth")
     with pytest.raises(ModelError, match="no DenseNet"):
@@ -268,7 +268,7 @@ def test_canary_notices_a_change(tiny: Any, tmp_path: Path) -> None:
     _, _, bundle = imported(tmp_path / "m.pth", tmp_path)
     model = bundle.folder / "model.json"
     model.write_text(model.read_text().replace("0.485", "0.585"))
-    with pytest.raises(ModelError, match="answers its canary"):
+    with pytest.raises(ModelError, match="for its canary image"):
         load_bundle(bundle.folder)
     model.write_text(model.read_text().replace("0.585", "0.485"))
     load_bundle(bundle.folder)

@@ -164,7 +164,7 @@ def test_no_text_is_said_not_praised(
     text = render_html(path).read_text()
     assert "Nothing can be concluded about the text: no image could be edited this way." in text
     assert "no text: 9" in text, "counted where the conditions are listed"
-    assert "No gate was asked for" in text
+    assert "No gate was requested" in text
     assert "no problems found" not in text.lower()
 
 

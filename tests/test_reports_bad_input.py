@@ -42,18 +42,18 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "older": (lambda run: edit(run / "verdict.json", lambda d: d.update(schema_version=0)), "not of schema version 1"),
     "no number": (
         lambda run: edit(run / "run.json", lambda d: d["timings"].update(predicting=float("nan"))),
-        "run.json is not valid JSON: NaN is no number",
+        "run.json is not valid JSON: NaN is not a number",
     ),
     "infinite": (
         lambda run: (run / "effects.json").write_text(
             re.sub(r'"estimate": [\d.]+', '"estimate": 1e400', (run / "effects.json").read_text(), count=1)
         ),
-        "effects.json is not valid JSON: 1e400 is no number",
+        "effects.json is not valid JSON: 1e400 is not a number",
     ),
     "endless": (lambda run: (run / "verdict.json").write_text("[" * 100_000), "nested too deeply"),
     "words for numbers": (
         lambda run: edit(run / "effects.json", lambda d: [e.update(estimate="much") for e in of_text(d)]),
-        "not as this version of audit writes it",
+        "not have the format of this version of audit",
     ),
     "a review that is none": (
         lambda run: (run / "signoff.json").write_text('{"schema_version": 1}'),
@@ -87,7 +87,7 @@ def test_damaged_folder_is_one_sentence(audit: Audit, kept: Path, damage: str) -
 def test_gate_of_words_is_one_sentence(audit: Audit, kept: Path) -> None:
     edit(kept / "verdict.json", lambda d: d["gates"][0].update(actual="high"))
     code, _, err = audit("report", kept)
-    assert (code, "not as this version of audit writes it" in one_paragraph(err)) == (4, True)
+    assert (code, "not have the format of this version of audit" in one_paragraph(err)) == (4, True)
 
 
 @pytest.mark.parametrize("change", ["huge numbers", "unknown role", "no effects", "no cases", "hostile name"])
@@ -132,7 +132,7 @@ def answering(**more: object) -> dict[str, object]:
 
 
 REFUSED: dict[str, tuple[dict[str, object], str]] = {
-    "another run's": ({"evidence": "0" * 64}, "reviews other files"),
+    "another run's": ({"evidence": "0" * 64}, "is a review of other files"),
     "codes of a terminal": ({"evidence": "\x1b[2J"}, r"its evidence is '\x1b[2J'"),
     "nobody's": ({"reviewer": " \n"}, "names no reviewer"),
     "a number's": ({"reviewer": 5}, "names no reviewer"),
@@ -142,7 +142,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "of an unknown finding": (answering(id="</td>"), "a finding of this run"),
     "with another answer": (answering(answer="splendid"), "agree, disagree, cannot judge is expected"),
     "twice": ({"findings": 2 * [{"id": "accuracy", "answer": "agree"}]}, "answers accuracy twice"),
-    "with no number": ({"saved": float("nan")}, "NaN is no number"),
+    "with no number": ({"saved": float("nan")}, "NaN is not a number"),
     "too long": ({"reviewer": "W" * 1_100_000}, "is larger than 1000000 bytes"),
 }
 

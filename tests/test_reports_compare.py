@@ -75,15 +75,15 @@ def test_panels_of_a_measure_share_axis_and_limit(runs: list[Path], tmp_path: Pa
 
 def test_what_may_not_be_compared_is_said(kept: Path, tmp_path: Path) -> None:
     page = render_comparison([kept, RUN], tmp_path / "c.html").read_text()
-    assert "One run stands here more than once: A (1), A (2)." in page
+    assert "The same run is listed more than once: A (1), A (2)." in page
     assert "different classes" not in page
-    assert "as the images are the same" in page
+    assert "because the images are the same" in page
     edit(kept / "plan.json", lambda d: d["model"].update(name="B", classes=["normal", "other"]))
     edit(kept / "plan.json", lambda d: d["data"].update(content_hash="0" * 64))
     page = render_comparison([kept, RUN], tmp_path / "c.html").read_text()
-    assert "The models tell different classes" in page
-    assert "The runs rest on different images" in page
-    assert "as the images are the same" not in page
+    assert "The models have different classes" in page
+    assert "The runs used different images" in page
+    assert "because the images are the same" not in page
     assert "changed after their run: B; their own" in page
 
 
