@@ -49,7 +49,7 @@ def test_near_miss() -> None:
         ("colour = 1\n", "key of suite"),
         ("version = 'x'\n", "must be an integer"),
         ("condition = 3\n", r"\[\[condition\]\] tables"),
-        ("[[condition]]\nname=1\nperturbation='x'\nrole='edit'\n", "name must be a text"),
+        ("[[condition]]\nname=1\nperturbation='x'\nrole='edit'\n", "name must be a string"),
         ("[[condition]]\nname='a'\nperturbation='x'\nrole='edit'\nparameters=3\n", "must be a table"),
         ("[[condition]]\nname='a'\nperturbation='x'\nrole='edit'\ndraws=true\n", "whole number from 1"),
         ("[[condition]]\nname='a'\nperturbation='text-mas'\nrole='edit'\n", "Condition a: No perturbation"),

@@ -316,7 +316,7 @@ def test_what_is_let_through_is_a_note_everywhere() -> None:
         "minor",
     ]
     assert [line.split(" ")[0] for line in annotate(let_through, PLACES)] == ["::error", "::warning", "::notice"]
-    assert "inconclusive (let through)" in step_summary(let_through, "C", "r")
+    assert "inconclusive (allowed by the policy)" in step_summary(let_through, "C", "r")
 
 
 CONFIG = '''[run]

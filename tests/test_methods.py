@@ -78,7 +78,7 @@ START = {
     "contrast": ({"covid-19": 1.0, "no-finding": -1.0}, "the output of class covid-19 minus that of class no-finding"),
 }
 CORRECTION = {
-    "holm": "11 gate rules were applied to the measured effects. A failure rests on an interval corrected for multiple comparisons: of "
+    "holm": "11 gate rules were applied to the measured effects. A failure is based on an interval corrected for multiple comparisons: of "
     "judged effects the simultaneous one, for other error-level results one widened by Holm's procedure.",
     "none": "11 gate rules were applied to the measured effects. Each is based on its own interval, without correction for multiple "
     "comparisons.",
@@ -99,7 +99,7 @@ SPLIT = {
     (
         "all",
         "bundle",
-    ): "They are all labelled images of the manifest of every split (determined by the split that the bundle recorded "
+    ): "They are all labelled images of the manifest, of every split (determined by the split that the bundle recorded "
     "when it was trained).",
     (
         "all",
@@ -172,7 +172,7 @@ def test_methods_in_full() -> None:
         "Burnt-in text was found by the finder cascade (PP-OCR and shapes). Versions: cascade 1 and rapidocr 2."
     )
     assert found["network"] == (
-        "After each edit, an image was scaled to 256 × 224 px, without keeping its aspect ratio and normalised by channel (mean 0.5, 0.4, 0.3; "
+        "After each edit, an image was scaled to 256 × 224 px without keeping its aspect ratio and normalised by channel (mean 0.5, 0.4, 0.3; "
         "standard deviation 0.2, 0.2, 0.2)."
     )
     assert found["intervals"] == (
@@ -207,7 +207,7 @@ def test_another_method_than_the_one_asked_for_is_named() -> None:
     )
     assert relevance_sentence(made) == (
         "The heatmaps were made by the gradient times the input, which is not LRP, starting from the output of the predicted class. Asked for "
-        "was layer-wise relevance propagation (LRP, preset epsilon-plus-flat); it was not used: There is no rule for LSTM."
+        "was layer-wise relevance propagation (LRP, preset epsilon-plus-flat), was not used: There is no rule for LSTM."
     )
 
 

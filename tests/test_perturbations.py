@@ -145,7 +145,7 @@ def test_every_registered_perturbation_is_used_by_a_suite() -> None:
 def test_unknown_names_and_parameters() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'text-mask'"):
         make_perturbation("text-mas", {})
-    with pytest.raises(UsageError, match="cannot be made"):
+    with pytest.raises(UsageError, match="cannot be created"):
         make_perturbation("text-mask", {"colour": "red"})
     with pytest.raises(UnknownNameError, match="black"):
         make_perturbation("text-mask", {"fill": "blak"})

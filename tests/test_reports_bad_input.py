@@ -39,7 +39,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no plan": (lambda run: (run / "plan.json").unlink(), "plan.json cannot be read"),
     "not finished": (lambda run: edit(run / "run.json", lambda d: d.update(status="running")), "is not complete"),
-    "older": (lambda run: edit(run / "verdict.json", lambda d: d.update(schema_version=0)), "not of schema version 1"),
+    "older": (lambda run: edit(run / "verdict.json", lambda d: d.update(schema_version=0)), "not have schema version 1"),
     "no number": (
         lambda run: edit(run / "run.json", lambda d: d["timings"].update(predicting=float("nan"))),
         "run.json is not valid JSON: NaN is not a number",
@@ -57,13 +57,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a review that is none": (
         lambda run: (run / "signoff.json").write_text('{"schema_version": 1}'),
-        "signoff.json is no review as `audit report --signoff` keeps it. Delete it",
+        "signoff.json is not a review written by `audit report --signoff`. Delete it",
     ),
     "a review of no shape": (
         lambda run: (run / "signoff.json").write_text(
             '{"schema_version": 1, "reviewer": "R", "evidence": "", "saved": "", "findings": 5}'
         ),
-        "signoff.json is no review",
+        "signoff.json is not a review",
     ),
     "a picture of another kind": (
         lambda run: edit(
@@ -137,10 +137,10 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "nobody's": ({"reviewer": " \n"}, "names no reviewer"),
     "a number's": ({"reviewer": 5}, "names no reviewer"),
     "without answers": ({"findings": {"a": 1}}, "answers no finding"),
-    "of a string": ({"findings": ["\x1b[2J"]}, r"answers '\x1b[2J'; a finding of this run"),
+    "of a string": ({"findings": ["\x1b[2J"]}, r"answers '\x1b[2J'. Expected a finding of this run"),
     "of a list": (answering(id=["accuracy"]), "a finding of this run"),
     "of an unknown finding": (answering(id="</td>"), "a finding of this run"),
-    "with another answer": (answering(answer="splendid"), "agree, disagree, cannot judge is expected"),
+    "with another answer": (answering(answer="splendid"), "with agree, disagree, cannot judge."),
     "twice": ({"findings": 2 * [{"id": "accuracy", "answer": "agree"}]}, "answers accuracy twice"),
     "with no number": ({"saved": float("nan")}, "NaN is not a number"),
     "too long": ({"reviewer": "W" * 1_100_000}, "is larger than 1000000 bytes"),

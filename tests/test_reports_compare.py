@@ -69,7 +69,7 @@ def test_panels_of_a_measure_share_axis_and_limit(runs: list[Path], tmp_path: Pa
         lambda d: [e.update(tolerance=0.3) for e in d["effects"] if e["tolerance"] is not None],
     )
     text = render_comparison(runs, tmp_path / "c.html").read_text()
-    assert "held against different tolerances of shortcut sensitivity" in text
+    assert "used different tolerances of shortcut sensitivity" in text
     assert 'class="limit"' not in text
 
 
@@ -84,7 +84,7 @@ def test_what_may_not_be_compared_is_said(kept: Path, tmp_path: Path) -> None:
     assert "The models have different classes" in page
     assert "The runs used different images" in page
     assert "because the images are the same" not in page
-    assert "changed after their run: B; their own" in page
+    assert "changed after their run: B; see their" in page
 
 
 def test_names_that_figures_cut_alike_are_numbered(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_names_that_figures_cut_alike_are_numbered(tmp_path: Path) -> None:
 def test_error_names_the_run_that_is_not_understood(kept: Path, tmp_path: Path) -> None:
     wrong = {"value": "much", "low": 0, "high": 1}
     edit(kept / "relevance.json", lambda d: [g.update(enrichment=wrong) for g in d["relevance"]["groups"]])
-    with pytest.raises(StoreError, match=f"The run {kept} is not as"):
+    with pytest.raises(StoreError, match=f"The run {kept} does not have"):
         render_comparison([RUN, kept], tmp_path / "c.html")
 
 

@@ -272,7 +272,7 @@ def test_export_that_fails_is_one_sentence(audit: Audit, kept: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "mlflow", Recorder(fails=True))
     code, out, err = audit("export", "mlflow", kept)
     assert (code, out) == (4, "")
-    assert "MLflow did not take the run (OSError: no server). Is MLFLOW_TRACKING_URI" in one_paragraph(err)
+    assert "MLflow rejected the run (OSError: no server). Check that MLFLOW_TRACKING_URI" in one_paragraph(err)
     monkeypatch.setitem(sys.modules, "mlflow", None)
     code, _, err = audit("export", "mlflow", kept)
     assert (code, "not installed" in one_paragraph(err)) == (2, True)

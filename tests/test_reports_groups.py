@@ -117,7 +117,7 @@ def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: Ru
 def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
     view = judged(kept, {"class=covid": "sensitive", "word=<COVID>": "sensitive"}, others="inconclusive")
     said = headline(view)
-    assert said.startswith("The network reads the text in images that carry “<COVID>”: text-mask-black moves")
+    assert said.startswith("The network reads the text in images that carry “<COVID>”: text-mask-black changes")
     assert "likewise in images of class covid (0.400)" in said
     assert "Averaged over all images it is" in said
     assert "too small" not in said, "a word that is read is no open question"
@@ -154,7 +154,7 @@ def test_what_is_robust_over_all_films_stays_so_while_groups_are_open(kept: RunV
 
 def test_groups_of_what_all_films_show_do_not_drown_it(kept: RunView) -> None:
     view = judged(kept, {"all": "sensitive", "word=<COVID>": "sensitive"})
-    assert headline(view).startswith("The network reads the text: text-mask-black moves")
+    assert headline(view).startswith("The network reads the text: text-mask-black changes")
     assert "images that carry" not in headline(view)
     assert sensitive_groups(view) == []
     assert "1 sensitive" in undecided(view), "but the section of groups tells them all"

@@ -98,7 +98,7 @@ def test_folder_of_another_version_is_one_clear_error(kept: Path) -> None:
                 render_html(kept)
         (kept / name).write_text(before)
     edit(kept / "effects.json", lambda d: d["effects"][0].pop("method"))
-    with pytest.raises(StoreError, match="another version"):
+    with pytest.raises(StoreError, match="Another version"):
         render_html(kept)
 
 
