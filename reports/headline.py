@@ -176,8 +176,8 @@ def _cleared(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         limit, value = number(largest.tolerance, 2), f"{number(largest.estimate)} ({largest.condition})"
         if verdict == "robust":
             yield (
-                f"No edit of {cleared} changes the class probabilities by more than the limit of {limit} compared with its placebo, averaged "
-                f"over all images; the largest effect is {value}."
+                f"No edit of {cleared} changes the class probabilities by more than the limit of {limit} compared with its placebo, "
+                f"averaged over all images; the largest effect is {value}."
             )
         else:
             yield (

@@ -150,7 +150,7 @@ def test_planted_words_are_told_and_others_not(audit: Audit, tmp_path: Path, ass
     code, out, _ = audit("text", "atlas", "--data", manifest, "--detector", "annotated", "--boxes",
                          manifest.parent / "boxes.json")  # fmt: skip
     assert code == 0
-    assert "What tells the class" in out
+    assert "What predicts the class" in out
 
 
 def test_atlas_mistakes(audit: Audit, write_cohort: Callable[..., Path]) -> None:

@@ -123,7 +123,7 @@ def test_accepting_tightening_and_loosening(audit: Audit, make_run: Any, tmp_pat
     assert "shortcut_sensitivity under text-mask-black went higher by" in one_paragraph(err)
     code, _, err = audit("baseline", "accept", strong, "--allow-worse")
     assert code == 2
-    assert "belong together" in one_paragraph(err)
+    assert "needs a reason" in one_paragraph(err)
     code, _, err = audit("baseline", "accept", mild, "--reason", "none needed")
     assert code == 2, "a reason without --allow-worse is a mistake too"
     assert audit("baseline", "accept", strong, "--allow-worse", "--reason", "new scanner")[0] == 0
@@ -311,7 +311,7 @@ def test_an_equal_run_leaves_the_pin_and_a_better_one_replaces_it(audit: Audit, 
     first, table = json.loads(file.read_text()), file.with_suffix(".parquet").read_bytes()
     code, out, _ = audit("baseline", "accept", again)
     assert code == 0
-    assert "no change is shown, the pinned value stays" in out
+    assert "no significant change; the pinned value stays" in out
     then = json.loads(file.read_text())
     assert then["entries"] == first["entries"], "what was pinned, and by which run"
     assert file.with_suffix(".parquet").read_bytes() == table
@@ -364,7 +364,7 @@ def test_the_first_run_is_judged_without_its_baseline_and_says_how_to_make_it(
     assert code == 0, out
     run = Path(out.splitlines()[-1]).parent
     command = f"audit baseline accept {run}"
-    assert f"does not exist yet. `{command}` makes this run the baseline." in " ".join(out.split())
+    assert f"does not exist yet. `{command}` accepts this run as the baseline." in " ".join(out.split())
     assert command in (run / "summary.md").read_text().replace("\\", "")
     skipped = ET.parse(run / "junit.xml").getroot().find("testcase[@name='text']/skipped")
     assert skipped is not None

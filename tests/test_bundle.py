@@ -142,7 +142,7 @@ def test_find_by_name_or_path_or_near_miss(write_bundle: Callable[..., Path], tm
     assert find_bundle(str(folder)) == folder
     with pytest.raises(UnknownNameError, match=r"Did you mean 'net-C'.*audit train net-c"):
         find_bundle("net-c", folder.parent)
-    with pytest.raises(ModelError, match=r"holds no model\.json"):
+    with pytest.raises(ModelError, match=r"has no model\.json"):
         find_bundle(str(tmp_path))
 
 
@@ -232,7 +232,7 @@ def test_task_is_kept_checked_and_told_of_older_bundles(write_bundle: Callable[.
     ("known", "said", "says"),
     [
         ("multi-label", "", "can be audited yet.*audit train D --checkpoint"),
-        (None, "", "give --task single-label"),
+        (None, "", "use --task single-label"),
         (None, "multi-label", "only single-label networks"),
         ("multi-label", "single-label", "is multi-label, but --task single-label was given"),
         ("single-label", "multi-label", "is single-label, but --task multi-label was given"),

@@ -286,7 +286,7 @@ def test_a_fault_of_ours_is_not_a_failed_gate(
     monkeypatch.setattr("audit.run.pipeline.measure_effects", interrupt)
     code, _, err = audit(*asked)
     assert code == 130
-    assert "goes on from there" in one_paragraph(err)
+    assert "repeat the command to continue" in one_paragraph(err)
 
 
 def test_list_and_doctor(audit: Audit, asked: list[object]) -> None:

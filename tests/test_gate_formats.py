@@ -75,7 +75,7 @@ NO_BASELINE = (
 )
 WAITING = Verdict(
     status="pass",
-    summary=f"Pass: the only rule holds. 1 rule against the baseline was not judged. {NO_BASELINE}",
+    summary=f"Pass: the only rule passed. 1 rule against the baseline was not judged. {NO_BASELINE}",
     gates=(
         GATES[3],
         replace(
@@ -322,7 +322,7 @@ def test_what_is_let_through_is_a_note_everywhere() -> None:
         "minor",
     ]
     assert [line.split(" ")[0] for line in annotate(let_through, PLACES)] == ["::error", "::warning", "::notice"]
-    assert "inconclusive (let through)" in step_summary(let_through, "C", "r")
+    assert "inconclusive (allowed by the policy)" in step_summary(let_through, "C", "r")
 
 
 CONFIG = '''[run]
@@ -408,7 +408,7 @@ def test_the_command_writes_all_of_them(
     assert code == 2
     code, _, err = audit("gate", run, "--junit", run / "gates.xml")
     assert code == 2
-    assert "lies in the run folder" in one_paragraph(err)
+    assert "is in the run folder" in one_paragraph(err)
     assert audit("gate", run, "--junit", run / "junit.xml")[0] == 1
     assert audit("verify", run)[0] == 0
     toml = (tmp_path / "audit.toml").read_text().replace("a limit that fails", "ok\\n::stop-commands::token")

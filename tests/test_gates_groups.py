@@ -45,7 +45,7 @@ def test_one_group_that_is_shown_to_lie_beyond_fails_the_run() -> None:
     assert (verdict.status, gate.status) == ("fail", "fail")
     assert gate.where == "mask beyond elsewhere, word=SEDUTO"
     assert (gate.actual, gate.low, gate.high) == (BEYOND.estimate, 0.06, 0.2)
-    assert "The most extreme of 3 places: 1 fail, 1 inconclusive, 1 pass." in gate.reason
+    assert "The most extreme of 3 effects: 1 fail, 1 inconclusive, 1 pass." in gate.reason
     further = told("class=a", 0.1, 0.3, condition="paste")
     assert judged(ALL, BEYOND, further)[1].where == "paste beyond elsewhere, class=a"
 
@@ -55,7 +55,7 @@ def test_what_is_undecided_is_told_and_does_what_the_rule_says() -> None:
         verdict, gate = judged(ALL, WITHIN, UNDECIDED, inconclusive=policy)
         assert (verdict.status, gate.status) == (status, "inconclusive"), policy
         assert gate.where == "mask beyond elsewhere, class=b"
-    assert "could not be decided (r), which is let through" in judged(ALL, UNDECIDED)[0].summary
+    assert "could not be decided (r), which the policy allows" in judged(ALL, UNDECIDED)[0].summary
     assert judged(ALL, WITHIN)[1].status == "pass"
 
 
@@ -87,7 +87,7 @@ def test_star_is_about_what_is_judged_and_columns_about_what_is_told() -> None:
     assert judged(ALL, BEYOND, paste, group="word=*")[1].where.startswith("mask")
     verdict, gate = judged(ALL, paste)
     assert (verdict.status, gate.status, gate.n_images) == ("pass", "inconclusive", 0)
-    assert "no class or word is told here" in gate.reason
+    assert "no class or word can be judged here" in gate.reason
 
 
 def test_every_judged_edit_makes_one_gate() -> None:
@@ -98,7 +98,7 @@ def test_every_judged_edit_makes_one_gate() -> None:
     asked = rule(metric="accuracy", operator=">=", limit=-0.05, condition="*")
     (gate,) = judge([falls, hardly, merely_measured], GateConfig(rules=(asked,))).gates
     assert (gate.id, gate.status, gate.where) == ("r", "fail", "mask beyond elsewhere, all")
-    assert "of 2 places: 1 fail, 1 pass" in gate.reason
+    assert "of 2 effects: 1 fail, 1 pass" in gate.reason
     each = judge([falls, hardly], GateConfig(rules=(replace(asked, condition=None),))).gates
     assert [(g.id, g.status) for g in each] == [("r-mask", "fail"), ("r-paste", "pass")]
     with pytest.raises(UsageError, match="any judged edit"):

@@ -41,7 +41,7 @@ perturbation = "text-mask"
 role = "control"
 parameters = { fill = "black" }
 """
-FIRST = "The audit could not be completed: the control must-do-nothing, which must change nothing, moved a class probability by"
+FIRST = "The audit could not be completed: the control must-do-nothing, which must change nothing, changed a class probability by"
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_every_rendering_begins_with_it(run: Path, capsys: pytest.CaptureFixture
         assert "PASS" not in text
     junit = render_junit(run).read_text()
     assert 'tests="1"' in junit
-    assert "moved a class probability" in junit
+    assert "changed a class probability" in junit
 
     assert show(run, verdict, run / "report.html", as_json=True) == 4
     printed = json.loads(capsys.readouterr().out)

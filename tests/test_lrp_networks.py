@@ -227,7 +227,7 @@ def test_what_cannot_be_right_is_refused() -> None:
         Attributor(frozen)
     broken = tiny()
     broken.features.conv0.weight.data[0, 0, 0, 0] = torch.nan
-    with pytest.raises(RelevanceError, match=r"features\.conv0\.weight holds values that are not finite"):
+    with pytest.raises(RelevanceError, match=r"features\.conv0\.weight contains values that are not finite"):
         Attributor(broken)
     extreme = tiny()
     extreme.classifier.weight.data.fill_(3e38)

@@ -71,7 +71,7 @@ def test_misspelt_ignored_label_suggests(write_cohort: Callable[..., Path]) -> N
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda rows: rows[1].update(path=rows[0]["path"]), "more than once"),
+        (lambda rows: rows[1].update(path=rows[0]["path"]), "duplicate id"),
         (lambda rows: rows[0].update(path=""), "Row 2 .* empty path"),
         (lambda rows: rows[0].update(path="a\0.png"), "Row 2 .* zero byte in column .path."),
         (lambda rows: [r.pop("label") for r in rows], "no column label"),

@@ -78,33 +78,39 @@ START = {
     "contrast": ({"covid-19": 1.0, "no-finding": -1.0}, "the output of class covid-19 minus that of class no-finding"),
 }
 CORRECTION = {
-    "holm": "11 gate rules were applied to the measured effects. A failure rests on an interval corrected for multiple comparisons: of "
-    "judged effects the simultaneous one, of other error-level results one widened by Holm's procedure.",
-    "none": "11 gate rules were applied to the measured effects. Each rests on its own interval, without correction for multiple "
+    "holm": "11 gate rules were applied to the measured effects. A failure is based on an interval corrected for multiple comparisons: of "
+    "judged effects the simultaneous one, for other error-level results one widened by Holm's procedure.",
+    "none": "11 gate rules were applied to the measured effects. Each is based on its own interval, without correction for multiple "
     "comparisons.",
 }
 SPLIT = {
     (
         "test",
         "manifest",
-    ): "They are the test split, told by the manifest's split column. No patient is in two splits of the manifest "
+    ): "They are the test split, determined by the manifest's split column. No patient is in two splits of the manifest "
     "(checked before the run).",
-    ("train", "bundle"): "They are the train split, told by the split that the bundle recorded when it was trained.",
+    (
+        "train",
+        "bundle",
+    ): "They are the train split, determined by the split that the bundle recorded when it was trained.",
     (
         "unlearnt",
         "pixels",
-    ): "They are the labelled images that did not train the network, told by the pixels of the training images, "
-    "which the bundle remembers.",
-    ("test", "names"): "They are the test split, told by the names of the training images, which the bundle remembers.",
+    ): "They are the labelled images that the network was not trained on, determined by the pixels of the training images, "
+    "as recorded in the bundle.",
+    (
+        "test",
+        "names",
+    ): "They are the test split, determined by the names of the training images, as recorded in the bundle.",
     (
         "all",
         "bundle",
-    ): "They are all labelled images of the manifest, whatever the split (told by the split that the bundle recorded "
+    ): "They are all labelled images of the manifest, of every split (determined by the split that the bundle recorded "
     "when it was trained).",
     (
         "all",
         "nobody",
-    ): "They are all labelled images of the manifest; neither the manifest nor the bundle tells a split.",
+    ): "They are all labelled images of the manifest; neither the manifest nor the bundle specifies a split.",
 }
 
 
@@ -130,15 +136,15 @@ def test_every_preset_and_start_is_known_here() -> None:
 def test_methods_say_what_was_asked_for(preset: str, start: str, correction: str) -> None:
     signs, from_what = START[start]
     assert isinstance(FACTS.relevance, Relevance)
-    made: Relevance | str = "Relevance was switched off (relevance_images = 0)."
+    made: Relevance | str = "Relevance is disabled (relevance_images = 0)."
     expected = made
     if preset != "none":
         about = about_method(preset)
         made = dataclasses.replace(FACTS.relevance, about=about, asked=about, signs=signs, n_maps=40)
         expected = (
-            f"The maps were made by {METHOD[preset]}, starting from {from_what}. Maps were made for 40 of 90 images, drawn at random. "
+            f"The heatmaps were made by {METHOD[preset]}, starting from {from_what}. Heatmaps were made for 40 of 90 images, drawn at random. "
             "Relevance inside text was compared with 200 random relocations of each image's text boxes along the border, and with the "
-            "same place in maps of images whose text was inpainted."
+            "same place in heatmaps of images whose text was inpainted."
         )
     for name, about, parts in finders():
         found = said(
@@ -158,7 +164,7 @@ def test_methods_say_who_split_the_data(name: str, told_by: str) -> None:
     found = said(dataclasses.replace(FACTS, split_name=name, split_told_by=told_by))["images"]
     assert found == f"90 images of 61 patients were audited. {SPLIT[name, told_by]}"
     seen = said(dataclasses.replace(FACTS, split_name=name, split_told_by=told_by, n_seen=1))["images"]
-    assert seen == f"{found} 1 image of them trained the network."
+    assert seen == f"{found} 1 image of them was used to train the network."
 
 
 def test_methods_in_full() -> None:
@@ -172,7 +178,7 @@ def test_methods_in_full() -> None:
         "Burnt-in text was found by the finder cascade (PP-OCR and shapes). Versions: cascade 1 and rapidocr 2."
     )
     assert found["network"] == (
-        "After each edit, an image was scaled to 256 × 224 px, whatever its aspect ratio, and normalised by channel (mean 0.5, 0.4, 0.3; "
+        "After each edit, an image was scaled to 256 × 224 px without keeping its aspect ratio and normalised by channel (mean 0.5, 0.4, 0.3; "
         "standard deviation 0.2, 0.2, 0.2)."
     )
     assert found["intervals"] == (
@@ -182,7 +188,7 @@ def test_methods_in_full() -> None:
     assert found["multiplicity"] == (
         "Tolerances, fixed before the run: accuracy 0.02 and shortcut sensitivity 0.05. Judged effects (40) form one family: p-values and "
         "simultaneous intervals are corrected for multiple comparisons by the step-down max-T procedure of Westfall and Young on 20,000 "
-        "multiplier draws over patients; Holm's p-value stands where it is smaller. P-values of exploratory effects (12) are adjusted for "
+        "multiplier draws over patients; Holm's p-value is used where it is smaller. P-values of exploratory effects (12) are adjusted for "
         "the false discovery rate (Benjamini and Hochberg); nothing is concluded from them."
     )
     assert "trends" not in found, "what was not done is not told"
@@ -191,7 +197,7 @@ def test_methods_in_full() -> None:
     assert said(dataclasses.replace(FACTS, n_rules=1))["gates"].startswith("1 gate rule was applied")
     corrected = said(dataclasses.replace(FACTS, recall={"all": (9, 10)}))["text"]
     assert corrected.endswith(
-        "On a labelled sample it found 9 of 10 boxes (all); effects of removing text are also given as if it had found all "
+        "On a labelled sample it found 9 of 10 boxes (all); effects of removing text are also reported corrected for the text that it missed "
         "(shortcut_sensitivity_corrected)."
     )
     further = {**FACTS.preprocessing, "crop_px": 5}
@@ -206,8 +212,8 @@ def test_another_method_than_the_one_asked_for_is_named() -> None:
         FACTS.relevance, about=about_method("gradient-x-input"), why_other="There is no rule for LSTM."
     )
     assert relevance_sentence(made) == (
-        "The maps were made by the gradient times the input, which is not LRP, starting from the output of the predicted class. Asked for "
-        "was layer-wise relevance propagation (LRP, preset epsilon-plus-flat); it was not used: There is no rule for LSTM."
+        "The heatmaps were made by the gradient times the input, which is not LRP, starting from the output of the predicted class. Asked for "
+        "was layer-wise relevance propagation (LRP, preset epsilon-plus-flat), was not used: There is no rule for LSTM."
     )
 
 

@@ -135,7 +135,7 @@ def test_what_d_cannot_start_from(small: Recipe, write_cohort: Callable[..., Pat
     train_network("D", manifest, small, tmp_path / "D", seed=8)
     table = tmp_path / "chexnet" / "splits.csv"
     table.write_text("".join(f"{line.rsplit(',', 1)[0]}\n" for line in table.read_text().splitlines()))
-    with pytest.raises(CohortError, match="images that are called like test images"):
+    with pytest.raises(CohortError, match="images that have the names of test images"):
         train_network("D", manifest, small, tmp_path / "D", seed=8)
 
 

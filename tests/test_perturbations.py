@@ -145,7 +145,7 @@ def test_every_registered_perturbation_is_used_by_a_suite() -> None:
 def test_unknown_names_and_parameters() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'text-mask'"):
         make_perturbation("text-mas", {})
-    with pytest.raises(UsageError, match="cannot be made"):
+    with pytest.raises(UsageError, match="cannot be created"):
         make_perturbation("text-mask", {"colour": "red"})
     with pytest.raises(UnknownNameError, match="black"):
         make_perturbation("text-mask", {"fill": "blak"})
@@ -461,8 +461,8 @@ def test_films_lend_their_look_by_source(scene: Scene) -> None:
     ("name", "parameters", "says"),
     [
         ("text-mask", {"fill": 3}, "No fill is called 3"),
-        ("text-mask", {"fill": ["black"]}, "cannot be made with"),
-        ("paste-letters", {"count": "two"}, "cannot be made with"),
+        ("text-mask", {"fill": ["black"]}, "cannot be created with"),
+        ("paste-letters", {"count": "two"}, "cannot be created with"),
         ("corruption", {"kind": "blurr"}, "Did you mean 'blur'"),
         ("corruption", {"severity": 6}, "0, 1, 2, 3, 4, 5"),
         ("anatomy", {"part": "lung"}, "Did you mean 'lungs'"),

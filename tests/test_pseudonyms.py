@@ -146,7 +146,7 @@ def test_another_key_does_not_go_on_with_a_run(
 ) -> None:
     manifest, bundle = tmp_path / "data/manifest.csv", tmp_path / "models/C"
     again = {"suite": "quick", "relevance_images": 0, "judge_images": 0}
-    with pytest.raises(StoreError, match="begun with the key"):
+    with pytest.raises(StoreError, match="started with the key"):
         finished_run(manifest, bundle, tmp_path / "first", **again)
     plain = finished_run(manifest, bundle, tmp_path / "first", plain_ids=True, **again)
     assert plain != runs["first"]
@@ -219,7 +219,7 @@ def test_a_case_is_found_with_key_and_manifest(
     (tmp_path / "data/more.csv").write_text("\n".join([*lines, lines[1].replace("normal-0", "left-out")]))
     left_out = Pseudonyms(key=b"first key of the test").image("images/left-out.png")
     code, out, _ = audit("case", run, left_out, "--data", tmp_path / "data/more.csv")
-    assert (code, "left-out.png" in out, "has no predictions of it" in out) == (0, True, True)
+    assert (code, "left-out.png" in out, "has no predictions of this image" in out) == (0, True, True)
     (tmp_path / "data/less.csv").write_text("\n".join(line for line in lines if "covid-3" not in line))
     code, _, err = audit("case", run, name, "--data", tmp_path / "data/less.csv")
     assert (code, "No record of" in one_paragraph(err)) == (4, True)
@@ -231,12 +231,12 @@ def test_without_the_key_no_case_is_found(
     asked = ("case", runs["first"], names(runs["first"])[0], "--data", tmp_path / "data/manifest.csv")
     code, out, err = audit(*asked)
     assert (code, out) == (4, "")
-    assert "no key is here" in one_paragraph(err)
+    assert "no key was found" in one_paragraph(err)
     assert not home.exists(), "a key made now would be of no use"
     monkeypatch.setenv("AUDIT_KEY", "other key of the test")
     code, out, err = audit(*asked)
     assert (code, out) == (4, "")
-    assert "the key here is" in one_paragraph(err)
+    assert "the key in use is" in one_paragraph(err)
 
 
 def test_the_first_run_says_that_it_made_a_key(
@@ -245,8 +245,8 @@ def test_the_first_run_says_that_it_made_a_key(
     manifest = write_cohort(3)
     code, _, err = audit(*quick_audit(manifest))
     assert code == 0
-    made = next(line for line in err.splitlines() if "made the key" in line)
+    made = next(line for line in err.splitlines() if "created the key" in line)
     assert "~/.config/audit/key" in made
     assert str(home) not in err
-    assert "made the key" not in audit(*quick_audit(manifest))[2]
+    assert "created the key" not in audit(*quick_audit(manifest))[2]
     assert os.environ.get("AUDIT_KEY") is None

@@ -89,7 +89,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         ("{ normal = 30, covid = 24 }", "3", r"copies must be a table, found 3"),
         ("phases = [{", "phases = [] #", r"phases must be at least one phase"),
         ("phases = [{", "phases = 3 #", r"phases must be a list"),
-        ("optimiser = \"adamw\"", "optimiser = \"adamw\"\nmomentum = 0.5", r"Momentum belongs to sgd"),
+        ("optimiser = \"adamw\"", "optimiser = \"adamw\"\nmomentum = 0.5", r"Momentum applies only to sgd"),
         ("[findings]", "[findings", r"not valid TOML"),
     ],
 )  # fmt: skip

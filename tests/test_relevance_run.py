@@ -141,7 +141,7 @@ def test_other_methods_are_named_as_such(make: Callable[..., Settings], preset: 
     assert (found["preset"], found["method"], found["note"]) == (preset, preset.replace("-x-", " x "), "")
     assert {r["conservation_gap"] for r in pq.read_table(run / "relevance.parquet").to_pylist()} == {None}
     text = " ".join(render_html(run).read_text().split())
-    assert f"The maps were made by {about_method(preset)}, starting from the output of the predicted class." in text
+    assert f"The heatmaps were made by {about_method(preset)}, starting from the output of the predicted class." in text
     assert "layer-wise relevance propagation" not in text
     assert "every layer's relevance is accounted for" not in text.replace("&#39;", "'")
 
@@ -160,7 +160,7 @@ def test_a_network_without_rules_falls_back_and_the_report_says_so(
     assert summary(run)["preset"] == "gradient-x-input"
     text = render_html(run).read_text().replace("&#39;", "'")
     assert "no rule for the step 'softmax'" in text
-    assert "gradient times input instead" in text
+    assert "Gradient times input is used instead" in text
 
 
 def test_shuffled_weights_change_the_map(make: Callable[..., Settings]) -> None:

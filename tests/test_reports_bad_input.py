@@ -38,31 +38,34 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no plan": (lambda run: (run / "plan.json").unlink(), "plan.json cannot be read"),
     "not finished": (lambda run: edit(run / "run.json", lambda d: d.update(status="running")), "is not complete"),
-    "older": (lambda run: edit(run / "verdict.json", lambda d: d.update(schema_version=0)), "not of schema version 1"),
+    "older": (
+        lambda run: edit(run / "verdict.json", lambda d: d.update(schema_version=0)),
+        "not have schema version 1",
+    ),
     "no number": (
         lambda run: edit(run / "run.json", lambda d: d["timings"].update(predicting=float("nan"))),
-        "run.json is not valid JSON: NaN is no number",
+        "run.json is not valid JSON: NaN is not a number",
     ),
     "infinite": (
         lambda run: (run / "effects.json").write_text(
             re.sub(r'"estimate": [\d.]+', '"estimate": 1e400', (run / "effects.json").read_text(), count=1)
         ),
-        "effects.json is not valid JSON: 1e400 is no number",
+        "effects.json is not valid JSON: 1e400 is not a number",
     ),
     "endless": (lambda run: (run / "verdict.json").write_text("[" * 100_000), "nested too deeply"),
     "words for numbers": (
         lambda run: edit(run / "effects.json", lambda d: [e.update(estimate="much") for e in of_text(d)]),
-        "not as this version of audit writes it",
+        "not have the format of this version of audit",
     ),
     "a review that is none": (
         lambda run: (run / "signoff.json").write_text('{"schema_version": 1}'),
-        "signoff.json is no review as `audit report --signoff` keeps it. Delete it",
+        "signoff.json is not a review written by `audit report --signoff`. Delete it",
     ),
     "a review of no shape": (
         lambda run: (run / "signoff.json").write_text(
             '{"schema_version": 1, "reviewer": "R", "evidence": "", "saved": "", "findings": 5}'
         ),
-        "signoff.json is no review",
+        "signoff.json is not a review",
     ),
     "a picture of another kind": (
         lambda run: edit(
@@ -86,7 +89,7 @@ def test_damaged_folder_is_one_sentence(audit: Audit, kept: Path, damage: str) -
 def test_gate_of_words_is_one_sentence(audit: Audit, kept: Path) -> None:
     edit(kept / "verdict.json", lambda d: d["gates"][0].update(actual="high"))
     code, _, err = audit("report", kept)
-    assert (code, "not as this version of audit writes it" in one_paragraph(err)) == (4, True)
+    assert (code, "not have the format of this version of audit" in one_paragraph(err)) == (4, True)
 
 
 @pytest.mark.parametrize("change", ["huge numbers", "unknown role", "no effects", "no cases", "hostile name"])
@@ -131,17 +134,17 @@ def answering(**more: object) -> dict[str, object]:
 
 
 REFUSED: dict[str, tuple[dict[str, object], str]] = {
-    "another run's": ({"evidence": "0" * 64}, "reviews other files"),
+    "another run's": ({"evidence": "0" * 64}, "is a review of other files"),
     "codes of a terminal": ({"evidence": "\x1b[2J"}, r"its evidence is '\x1b[2J'"),
     "nobody's": ({"reviewer": " \n"}, "names no reviewer"),
     "a number's": ({"reviewer": 5}, "names no reviewer"),
     "without answers": ({"findings": {"a": 1}}, "answers no finding"),
-    "of a string": ({"findings": ["\x1b[2J"]}, r"answers '\x1b[2J'; a finding of this run"),
+    "of a string": ({"findings": ["\x1b[2J"]}, r"answers '\x1b[2J'. Expected a finding of this run"),
     "of a list": (answering(id=["accuracy"]), "a finding of this run"),
     "of an unknown finding": (answering(id="</td>"), "a finding of this run"),
-    "with another answer": (answering(answer="splendid"), "agree, disagree, cannot judge is expected"),
+    "with another answer": (answering(answer="splendid"), "with agree, disagree, cannot judge."),
     "twice": ({"findings": 2 * [{"id": "accuracy", "answer": "agree"}]}, "answers accuracy twice"),
-    "with no number": ({"saved": float("nan")}, "NaN is no number"),
+    "with no number": ({"saved": float("nan")}, "NaN is not a number"),
     "too long": ({"reviewer": "W" * 1_100_000}, "is larger than 1000000 bytes"),
 }
 

@@ -69,22 +69,22 @@ def test_panels_of_a_measure_share_axis_and_limit(runs: list[Path], tmp_path: Pa
         lambda d: [e.update(tolerance=0.3) for e in d["effects"] if e["tolerance"] is not None],
     )
     text = render_comparison(runs, tmp_path / "c.html").read_text()
-    assert "held against different tolerances of shortcut sensitivity" in text
+    assert "used different tolerances of shortcut sensitivity" in text
     assert 'class="limit"' not in text
 
 
 def test_what_may_not_be_compared_is_said(kept: Path, tmp_path: Path) -> None:
     page = render_comparison([kept, RUN], tmp_path / "c.html").read_text()
-    assert "One run stands here more than once: A (1), A (2)." in page
+    assert "The same run is listed more than once: A (1), A (2)." in page
     assert "different classes" not in page
-    assert "as the images are the same" in page
+    assert "because the images are the same" in page
     edit(kept / "plan.json", lambda d: d["model"].update(name="B", classes=["normal", "other"]))
     edit(kept / "plan.json", lambda d: d["data"].update(content_hash="0" * 64))
     page = render_comparison([kept, RUN], tmp_path / "c.html").read_text()
-    assert "The models tell different classes" in page
-    assert "The runs rest on different images" in page
-    assert "as the images are the same" not in page
-    assert "changed after their run: B; their own" in page
+    assert "The models have different classes" in page
+    assert "The runs used different images" in page
+    assert "because the images are the same" not in page
+    assert "changed after their run: B; see their" in page
 
 
 def test_names_that_figures_cut_alike_are_numbered(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_names_that_figures_cut_alike_are_numbered(tmp_path: Path) -> None:
 def test_error_names_the_run_that_is_not_understood(kept: Path, tmp_path: Path) -> None:
     wrong = {"value": "much", "low": 0, "high": 1}
     edit(kept / "relevance.json", lambda d: [g.update(enrichment=wrong) for g in d["relevance"]["groups"]])
-    with pytest.raises(StoreError, match=f"The run {kept} is not as"):
+    with pytest.raises(StoreError, match=f"The run {kept} does not have"):
         render_comparison([RUN, kept], tmp_path / "c.html")
 
 

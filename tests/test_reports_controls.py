@@ -24,7 +24,7 @@ def view(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], t
 def test_every_control_of_the_run_is_shown(view: RunView) -> None:
     found = {c.what: c for c in controls(view)}
     assert found["letters-own changes no class probability"].outcome == "passed"
-    assert any("the network's own logits" in what and c.outcome == "passed" for what, c in found.items())
+    assert any("the same logits as the network" in what and c.outcome == "passed" for what, c in found.items())
     assert any("conserved" in what and c.outcome == "passed" for what, c in found.items())
     assert any("all layers are shuffled" in what for what in found)
     document = json.loads((view.path / "controls.json").read_text())
@@ -52,9 +52,9 @@ def test_outcomes_follow_the_record(view: RunView) -> None:
     by_what = {c.what: c for c in controls(worse)}
     planted = next(c for what, c in by_what.items() if what.startswith("a planted shift"))
     assert planted.outcome == "failed"
-    assert "go undetected" in planted.found
-    assert next(c for what, c in by_what.items() if "own logits" in what).outcome == "failed"
-    shuffled = by_what["LRP: the map changes when all layers are shuffled"]
+    assert "does not detect" in planted.found
+    assert next(c for what, c in by_what.items() if "same logits" in what).outcome == "failed"
+    shuffled = by_what["LRP: the heatmap changes when all layers are shuffled"]
     assert shuffled.outcome == "failed"
     assert "0.73 with the output layer shuffled" in shuffled.found
 
@@ -65,7 +65,7 @@ def test_outcomes_follow_the_record(view: RunView) -> None:
 )
 def test_a_null_holds_only_where_it_is_shown_to_be_small(view: RunView, verdict: str, outcome: str) -> None:
     judged = dataclasses.replace(view, planted=tuple({**row, "verdict": verdict} for row in view.planted))
-    null = next(c for c in controls(judged) if c.what == "no effect is called sensitive where there is none")
+    null = next(c for c in controls(judged) if c.what == "a null effect is not called sensitive")
     assert null.outcome == outcome
     assert verdict in null.found
 

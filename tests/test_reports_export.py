@@ -191,7 +191,7 @@ def test_cards_header_is_yaml_and_holds_the_runs_numbers(view: RunView) -> None:
     assert [m["type"] for m in result["metrics"]] == [e.measure for e in expected]
     assert [m["value"] for m in result["metrics"]] == [pytest.approx(e.estimate, abs=1e-6) for e in expected]
     assert all(e.condition in card for e in view.headline())
-    assert "to be filled by a person" in card
+    assert "to be completed by a person" in card
     assert "\u202e" not in card, "nothing turns the text round"
 
 
@@ -271,7 +271,7 @@ def test_export_that_fails_is_one_sentence(audit: Audit, kept: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "mlflow", Recorder(fails=True))
     code, out, err = audit("export", "mlflow", kept)
     assert (code, out) == (4, "")
-    assert "MLflow did not take the run (OSError: no server). Is MLFLOW_TRACKING_URI" in one_paragraph(err)
+    assert "MLflow rejected the run (OSError: no server). Check that MLFLOW_TRACKING_URI" in one_paragraph(err)
     monkeypatch.setitem(sys.modules, "mlflow", None)
     code, _, err = audit("export", "mlflow", kept)
     assert (code, "not installed" in one_paragraph(err)) == (2, True)

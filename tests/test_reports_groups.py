@@ -117,7 +117,7 @@ def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: Ru
 def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
     view = judged(kept, {"class=covid": "sensitive", "word=<COVID>": "sensitive"}, others="inconclusive")
     said = headline(view)
-    assert said.startswith("The network reads the text in images that carry “<COVID>”: text-mask-black moves")
+    assert said.startswith("The network reads the text in images that carry “<COVID>”: text-mask-black changes")
     assert "likewise in images of class covid (0.400)" in said
     assert "Averaged over all images it is" in said
     assert "too small" not in said, "a word that is read is no open question"
@@ -145,16 +145,18 @@ def test_a_reviewer_and_a_model_card_are_told_of_the_groups(kept: RunView) -> No
 
 def test_what_is_robust_over_all_films_stays_so_while_groups_are_open(kept: RunView) -> None:
     view = judged(kept, {"all": "robust"}, others="inconclusive")
-    assert headline(view).startswith("No edit of the text moves the class probabilities by more than the limit of 0.05")
+    assert headline(view).startswith(
+        "No edit of the text changes the class probabilities by more than the limit of 0.05"
+    )
     assert "averaged over all images" in headline(view)
-    assert "hold too few images" in undecided(view)
+    assert "is too small to decide" in undecided(view)
     assert undecided(view) in page(view).replace("&#39;", "'")
     assert sensitive_groups(view) == []
 
 
 def test_groups_of_what_all_films_show_do_not_drown_it(kept: RunView) -> None:
     view = judged(kept, {"all": "sensitive", "word=<COVID>": "sensitive"})
-    assert headline(view).startswith("The network reads the text: text-mask-black moves")
+    assert headline(view).startswith("The network reads the text: text-mask-black changes")
     assert "images that carry" not in headline(view)
     assert sensitive_groups(view) == []
     assert "1 sensitive" in undecided(view), "but the section of groups tells them all"
@@ -178,7 +180,7 @@ def test_many_sites_are_drawn_in_part_and_told_in_full(kept: RunView) -> None:
     shown = [e.group for e in drawn(group_accuracy(view)) if e.group.startswith("site=")]
     assert shown == [f"site=s{i}" for i in range(130, 150)]
     text = page(view)
-    assert "in each column those of most patients" in text
+    assert "in each column those with the most patients" in text
     assert "site: s0<" in text
 
 

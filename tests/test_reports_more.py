@@ -39,11 +39,11 @@ def test_run_obeys_the_schemas_and_docs_hold_them(run: Path) -> None:
 
 def test_budget_drops_pictures_and_says_so(kept: Path) -> None:
     whole = render_html(kept).read_text()
-    assert "leaves out the pictures" not in whole
+    assert "are left out; they are in the run folder" not in whole
     budget = len(whole) - 5_000
     small = render_html(kept, max_bytes=budget).read_text()
     assert len(small) <= budget
-    assert "leaves out the pictures of the last" in small
+    assert "the pictures of the last" in small
     assert "deleted from the run folder" not in small, "what is left out is not gone"
     assert small.count('class="case"') == whole.count('class="case"'), "scores of every case stay"
 
@@ -98,7 +98,7 @@ def test_folder_of_another_version_is_one_clear_error(kept: Path) -> None:
                 render_html(kept)
         (kept / name).write_text(before)
     edit(kept / "effects.json", lambda d: d["effects"][0].pop("method"))
-    with pytest.raises(StoreError, match="another version"):
+    with pytest.raises(StoreError, match="Another version"):
         render_html(kept)
 
 

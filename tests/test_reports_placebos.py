@@ -54,7 +54,7 @@ def test_places_and_marks() -> None:
     assert figure is not None
     (panel,) = figure.panels
     assert [i.beyond for i in panel.images] == [False, False, True], "from the smallest share to the largest"
-    assert panel.note == "1 of 2 images beyond both controls"
+    assert panel.note == "1 of 2 images exceed both controls"
     heights = [i.y for i in panel.images]
     assert heights == sorted(heights, reverse=True)
     first = panel.images[0]
@@ -70,7 +70,7 @@ def test_of_many_images_evenly_spaced_ones_are_drawn_and_that_is_said() -> None:
     figure = placebo_figure(seen(rows))
     assert figure is not None
     assert figure.drawn_of == (MOST_IMAGES, 1000)
-    assert figure.panels[0].note == "1000 of 1000 images beyond both controls"
+    assert figure.panels[0].note == "1000 of 1000 images exceed both controls"
 
 
 def test_nothing_to_draw() -> None:

@@ -299,7 +299,7 @@ def test_bundle_remembers_its_data_and_split(
     chosen = settings(manifest=manifest, model=model)
     data = json.loads((audit(replace(chosen, data="")) / "plan.json").read_text())["data"]
     assert data["n_images"] == 6
-    assert "the bundle was trained with" in data["split"]
+    assert "recorded in the bundle" in data["split"]
     data = json.loads((audit(replace(chosen, split="all")) / "plan.json").read_text())["data"]
     assert data["n_seen_in_training"] > 0
 
@@ -363,10 +363,10 @@ def test_a_bundle_that_holds_splits_but_not_of_which_data(
         return {r.id for r in found.records}, how.words, found.n_seen, " ".join(found.notes)
 
     by_pixels = write_bundle("pixels", splits=splits, pixels=cohort.pixels)
-    assert audited(by_pixels)[:3] == (test, "not learnt from, by pixels that the bundle remembers", 0)
+    assert audited(by_pixels)[:3] == (test, "not used for training, by the pixels recorded in the bundle", 0)
     assert audited(by_pixels, split="train")[0] == set(names[:3])
     by_name = write_bundle("names", splits=splits)
-    assert audited(by_name)[:3] == (test, "test, by the names that the bundle was trained with", 0)
+    assert audited(by_name)[:3] == (test, "test, by the names recorded in the bundle", 0)
     assert "by their names alone" in audited(by_name)[3]
     assert audited(by_name, split="all")[:3] == (set(names), "every labelled record", 5)
     # An image that the bundle does not know is as good as a test image, if the others are told by pixels, not by names.
@@ -396,7 +396,7 @@ def test_the_task_is_planned_and_decides_who_is_audited(
     document = json.loads((old / "model.json").read_text())
     del document["task"]
     (old / "model.json").write_text(json.dumps(document))
-    with pytest.raises(ModelError, match="give --task single-label"):
+    with pytest.raises(ModelError, match="use --task single-label"):
         prepare(settings(manifest=manifest, model=old), judge_gates=False)
     said = replace(settings(manifest=manifest, model=old), task="single-label")
     plans = [
@@ -419,7 +419,7 @@ def test_the_task_is_planned_and_decides_who_is_audited(
         ({"detector": "easy"}, UnknownNameError, "Did you mean 'easyocr'"),
         ({"boxes": "/nowhere.json"}, TextError, "cannot be read"),
         ({"ignore_label": ("covd",)}, UnknownNameError, "Did you mean 'covid'"),
-        ({"split": "test"}, UsageError, "knows splits"),
+        ({"split": "test"}, UsageError, "has splits"),
         ({"runs": "/proc/nowhere"}, StoreError, "Cannot write"),
         ({"cache": "/proc/nowhere"}, StoreError, "Cannot write"),
         ({"seed": -1}, UsageError, "from 0 to"),
@@ -434,7 +434,7 @@ def test_the_task_is_planned_and_decides_who_is_audited(
         ({"relevance_preset": "epsilom"}, UnknownNameError, "Did you mean 'epsilon'"),
         ({"relevance_start": "covid-cat"}, UsageError, "contrast `A-B`"),
         ({"on_bad_image": "drop"}, UsageError, "fail or skip"),
-        ({"detector": "annotated", "boxes": ""}, TextError, "give --boxes FILE"),
+        ({"detector": "annotated", "boxes": ""}, TextError, "use --boxes FILE"),
         ({"gate": {"rule": [{"id": "a", "metric": "acuracy", "max": 1}]}}, UnknownNameError, "Did you mean 'accuracy'"),
         ({"gate": {"rule": [{**RULE, "where": {"condition": "text-mask-blak"}}]}}, UnknownNameError, "text-mask-black"),
         ({"gate": {"rule": [{**RULE, "where": {"group": "class=covd"}}]}}, UnknownNameError, "'class=covid'"),

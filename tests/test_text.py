@@ -130,5 +130,5 @@ def test_missing_weights_are_one_clear_error(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("EASYOCR_MODULE_PATH", str(tmp_path / "empty"))
     monkeypatch.setattr("easyocr.Reader", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
     detector = make_detector("easyocr")
-    with pytest.raises(TextError, match=r"no weights: no network.*imageaudit\[weights\].*annotated"):
+    with pytest.raises(TextError, match=r"weights are missing: no network.*imageaudit\[weights\].*annotated"):
         detector.detect(np.zeros((40, 40), np.uint8))

@@ -41,7 +41,7 @@ _ALL = (
         first="flat",
         epsilon=1e-6,
         merged=True,
-        about="alpha1-beta0 on convolutions, an epsilon on dense layers that absorbs no relevance of small logits, flat on the first layer.",
+        about="alpha1-beta0 on convolutions, an epsilon on dense layers that absorbs nothing of small logits, flat on the first layer.",
     ),
     Preset(
         # iNNvestigate's LRP-PresetAFlat, which the paper used, with the z-rule for every BatchNorm (its version 1.0.8).

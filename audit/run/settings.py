@@ -20,7 +20,7 @@ _LARGEST_SEED = 2**63 - 1
 _IN_WORDS: Mapping[type, str] = {
     int: "an integer",
     float: "a number",
-    str: "a text",
+    str: "a string",
     tuple: "a list of strings",
     bool: "true or false",
 }
