@@ -176,7 +176,7 @@ def test_what_cannot_be_compared_is_never_a_pass() -> None:
         (other(data={"content_hash": "d", "records_hash": "r240", "masks_hash": "x"}), "other lung masks"),
         (other(privacy={"key": None}), "made from plain ids, this run's with the key 0badc0de"),
         (other(model={"classes": ["b", "a", "c"]}), "other classes"),
-        (other(detector={"name": "cascade", "version": 1, "config": {}}), "another finder"),
+        (other(detector={"name": "cascade", "version": 1, "config": {}}), "another text finder"),
         (other(suite={"conditions": rows[:1]}), "not put under mask"),
         (other(suite={"conditions": newer}), "elsewhere is another edit"),
     ):

@@ -154,7 +154,7 @@ def test_members_that_weights_do_not_need(tmp_path: Path, name: str, match: str)
 
 @pytest.mark.parametrize("root", ["..", ".", "", "a\\b"])
 def test_a_folder_that_torch_does_not_make(tmp_path: Path, root: str) -> None:
-    refused(zipped(tmp_path / "m.pt", {"data.pkl": pickled(b"}")}, root=f"{root}"), "one folder|without data.pkl")
+    refused(zipped(tmp_path / "m.pt", {"data.pkl": pickled(b"}")}, root=f"{root}"), "single folder|without data.pkl")
 
 
 def test_duplicates_links_and_secrets(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_nothing_inflates(tmp_path: Path) -> None:
         "is compressed",
     )
     big = with_pickle(tmp_path / "big.pt", pickled(text("0" * MAX_PICKLE_BYTES)))
-    refused(big, f"where {MAX_PICKLE_BYTES} are allowed")
+    refused(big, f"at most {MAX_PICKLE_BYTES} are allowed")
 
 
 def test_members_that_share_their_bytes(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ START = {
     "contrast": ({"covid-19": 1.0, "no-finding": -1.0}, "the output of class covid-19 minus that of class no-finding"),
 }
 CORRECTION = {
-    "holm": "11 gate rules were applied to the measured effects. A failure is based on an interval corrected for multiple comparisons: of "
+    "holm": "11 gate rules were applied to the measured effects. A failure is based on an interval corrected for multiple comparisons: for "
     "judged effects the simultaneous one, for other error-level results one widened by Holm's procedure.",
     "none": "11 gate rules were applied to the measured effects. Each is based on its own interval, without correction for multiple "
     "comparisons.",
@@ -182,7 +182,7 @@ def test_methods_in_full() -> None:
         "standard deviation 0.2, 0.2, 0.2)."
     )
     assert found["intervals"] == (
-        "Intervals have a nominal coverage of 95 % and treat the patient, not the image, as the unit. They were made for 30 effects by the "
+        "Intervals have a nominal coverage of 95 % and treat the patient, not the image, as the unit. They were computed for 30 effects by the "
         "percentile bootstrap over patients (10,000 resamples) and 1 effect by Student's t over patients, corrected for skewness."
     )
     assert found["multiplicity"] == (
@@ -212,8 +212,8 @@ def test_another_method_than_the_one_asked_for_is_named() -> None:
         FACTS.relevance, about=about_method("gradient-x-input"), why_other="There is no rule for LSTM."
     )
     assert relevance_sentence(made) == (
-        "The heatmaps were made by the gradient times the input, which is not LRP, starting from the output of the predicted class. Asked for "
-        "was layer-wise relevance propagation (LRP, preset epsilon-plus-flat), was not used: There is no rule for LSTM."
+        "The heatmaps were made by the gradient times the input, which is not LRP, starting from the output of the predicted class. The "
+        "requested method, layer-wise relevance propagation (LRP, preset epsilon-plus-flat), was not used: There is no rule for LSTM."
     )
 
 

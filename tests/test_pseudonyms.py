@@ -131,7 +131,7 @@ def test_the_key_decides_names_and_no_result(
     for file in ("effects.json", "controls.json", "conditions.json", "source_probe.json"):
         assert (first / file).read_bytes() == (other / file).read_bytes()
     changes = json.loads(audit("diff", first, other, "--json")[1])["changes"]
-    assert all("were named with the key" in c["why_not"] and "AUDIT_KEY" in c["why_not"] for c in changes)
+    assert all("pseudonyms were made with the key" in c["why_not"] and "AUDIT_KEY" in c["why_not"] for c in changes)
     assert audit("baseline", "accept", first)[0] == 0
     held = json.loads(audit("gate", other, "--baseline", "audit-baseline.json", "--json")[1])
     risen = {g["status"] for g in held["gates"] if "rise" in g["id"]}

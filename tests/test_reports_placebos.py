@@ -38,7 +38,7 @@ def test_report_draws_every_image_of_the_run(view: RunView) -> None:
     assert sum(len(p.images) for p in figure.panels) == len(rows)
     assert sum(i.beyond for p in figure.panels for i in p.images) == sum((r["placebo_p"] or 1) <= 0.05 for r in rows)
     text = render_html(view.path).read_text()
-    section = re.search(r"Every image against its own placebos.*?axis-note", text, re.S)
+    section = re.search(r"Each image compared with its own placebos.*?axis-note", text, re.S)
     assert section is not None
     assert section.group().count("<figure>") == len(figure.panels)
 
