@@ -142,7 +142,8 @@ def test_methods_say_what_was_asked_for(preset: str, start: str, correction: str
         about = about_method(preset)
         made = dataclasses.replace(FACTS.relevance, about=about, asked=about, signs=signs, n_maps=40)
         expected = (
-            f"The heatmaps were made by {METHOD[preset]}, starting from {from_what}. Heatmaps were made for 40 of 90 images, drawn at random. "
+            f"The heatmaps were made by {METHOD[preset]}, starting from {from_what}. Heatmaps were made for 40 of "
+            "90 images, drawn at random. "
             "Relevance inside text was compared with 200 random relocations of each image's text boxes along the border, and with the "
             "same place in heatmaps of images whose text was inpainted."
         )
@@ -178,11 +179,13 @@ def test_methods_in_full() -> None:
         "Burnt-in text was found by the finder cascade (PP-OCR and shapes). Versions: cascade 1 and rapidocr 2."
     )
     assert found["network"] == (
-        "After each edit, an image was scaled to 256 × 224 px without keeping its aspect ratio and normalised by channel (mean 0.5, 0.4, 0.3; "
+        "After each edit, an image was scaled to 256 × 224 px without keeping its aspect ratio and "
+        "normalised by channel (mean 0.5, 0.4, 0.3; "
         "standard deviation 0.2, 0.2, 0.2)."
     )
     assert found["intervals"] == (
-        "Intervals have a nominal coverage of 95 % and treat the patient, not the image, as the unit. They were computed for 30 effects by the "
+        "Intervals have a nominal coverage of 95 % and treat the patient, not the image, as the unit. They "
+        "were computed for 30 effects by the "
         "percentile bootstrap over patients (10,000 resamples) and 1 effect by Student's t over patients, corrected for skewness."
     )
     assert found["multiplicity"] == (
@@ -197,7 +200,8 @@ def test_methods_in_full() -> None:
     assert said(dataclasses.replace(FACTS, n_rules=1))["gates"].startswith("1 gate rule was applied")
     corrected = said(dataclasses.replace(FACTS, recall={"all": (9, 10)}))["text"]
     assert corrected.endswith(
-        "On a labelled sample it found 9 of 10 boxes (all); effects of removing text are also reported corrected for the text that it missed "
+        "On a labelled sample it found 9 of 10 boxes (all); effects of removing text are also reported "
+        "corrected for the text that it missed "
         "(shortcut_sensitivity_corrected)."
     )
     further = {**FACTS.preprocessing, "crop_px": 5}
