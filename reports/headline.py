@@ -120,7 +120,7 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
     blind = [e for e in undecided if e.blind and is_within(e)]
     if blind:
         yield (
-            f"Nothing can be concluded about {_suspects(run, blind)}: the network's probabilities are constant, so that no edit can "
+            f"Nothing can be concluded about {_suspects(run, blind)}: the network's probabilities hardly vary, so that no edit can "
             "be seen to move them."
         )
     silent = [e for e in undecided if is_within(e) and not e.blind]  # only a class that could not be edited

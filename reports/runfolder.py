@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import UndefinedError
 
 from audit.errors import StoreError
+from audit.files import read_regular
 from audit.results import (
     ConditionUse,
     DoseTrend,
@@ -291,7 +292,7 @@ def _data_uri(folder: Path, name: str) -> str | None:
     if kind is None:
         raise StoreError(f"The picture {path} is neither .jpg nor .png.")
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:
