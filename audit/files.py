@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -13,12 +15,20 @@ from audit.errors import StoreError
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` by way of a temporary file beside it, synced, then renamed.
 
+    A pipe or a device (`/dev/stdout`, `/dev/null`) is written into: a rename would put a file in its place, for every program.
+
     Raises
     ------
     StoreError
         If the folder cannot be written or the disk is full; nothing of the old file is lost.
     """
     try:
+        if _is_stream(path):
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb", buffering=0) as stream:
+                left = memoryview(data)
+                while left:
+                    left = left[stream.write(left) :]
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         try:
@@ -34,6 +44,38 @@ def write_atomically(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise StoreError(f"Cannot write {path}: {error.strerror or error}. Choose a writable folder.") from error
+
+
+def _is_stream(path: Path) -> bool:
+    """Say whether a path is a pipe or a device, or stands for an open file, as `/dev/stdout` does."""
+    if path.is_symlink() and path.readlink().is_relative_to("/proc"):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def read_regular(path: Path, limit: int = -1) -> bytes:
+    """Read a file of a folder that somebody else may have packed.
+
+    A pipe would be waited for for ever, and a device such as `/dev/zero` has no end: neither is opened.
+
+    Parameters
+    ----------
+    path : Path
+        The file; links are followed.
+    limit : int
+        Bytes to read at most; -1 for all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is something else than a regular file.
+    """
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind):
+        number = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
+        raise OSError(number, os.strerror(number) if number == errno.EISDIR else "it is a pipe or a device", str(path))
+    with path.open("rb") as file:
+        return file.read(limit)
 
 
 def check_writable(folder: Path) -> None:

@@ -14,6 +14,7 @@ from jinja2 import UndefinedError
 
 from audit.data.strings import normal_string
 from audit.errors import StoreError
+from audit.files import read_regular
 from audit.store.folder import RunFolder, verify_run
 from audit.store.results import (
     ConditionUse,
@@ -291,7 +292,7 @@ def _data_uri(folder: Path, name: str) -> str | None:
     if kind is None:
         raise StoreError(f"The picture {path} is neither .jpg nor .png.")
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from audit.statistics.blindness import CONSTANT_RANGE, SATURATED_ABOVE, find_blindness
 
+TOLERANCE = 0.05
 CLASSES = ("normal", "pneumonia", "covid")
 
 
@@ -24,28 +25,28 @@ def logits(n: int = 60, scale: float = 1.0) -> tuple[np.ndarray, list[str]]:
 
 
 def kinds(values: np.ndarray, labels: list[str], classes: tuple[str, ...] = CLASSES) -> dict[str, tuple[str, ...]]:
-    return {found.kind: found.classes for found in find_blindness(values, labels, classes)}
+    return {found.kind: found.classes for found in find_blindness(values, labels, classes, tolerance=TOLERANCE)}
 
 
 def test_a_network_that_answers_is_not_blind() -> None:
     values, labels = logits()
-    assert find_blindness(softmax(values), labels, CLASSES) == ()
+    assert find_blindness(softmax(values), labels, CLASSES, tolerance=TOLERANCE) == ()
 
 
 def test_a_fourth_constant_output_hides_the_others() -> None:
     """The known case: read as sigmoids the three move, read as a softmax nothing does."""
     values, labels = logits()
     four = np.column_stack([values, np.full(len(values), 12.0)])
-    found = find_blindness(softmax(four), labels, (*CLASSES, "other"))
+    found = find_blindness(softmax(four), labels, (*CLASSES, "other"), tolerance=TOLERANCE)
     assert {f.kind for f in found} >= {"one winner"}
     assert next(f for f in found if f.kind == "one winner").classes == ("other",)
     assert "all 60 images, although they carry 3 labels" in next(f.sentence for f in found if f.kind == "one winner")
     hidden = np.column_stack([values, np.full(len(values), 20.0)])
-    found = find_blindness(softmax(hidden), labels, (*CLASSES, "other"))
+    found = find_blindness(softmax(hidden), labels, (*CLASSES, "other"), tolerance=TOLERANCE)
     assert [(f.kind, f.total) for f in found] == [("constant", True), ("one winner", False), ("saturated", False)]
     # An output that never counts leaves the others free.
     silent = np.column_stack([values, np.full(len(values), -20.0)])
-    (found_one,) = find_blindness(softmax(silent), labels, (*CLASSES, "other"))
+    (found_one,) = find_blindness(softmax(silent), labels, (*CLASSES, "other"), tolerance=TOLERANCE)
     assert (found_one.kind, found_one.classes, found_one.total) == ("constant", ("other",), False)
 
 
@@ -59,15 +60,26 @@ def test_constant_saturated_and_one_sided_networks() -> None:
     assert "one winner" not in kinds(softmax(values + np.array([0, 0, 8])), ["covid"] * 60)
 
 
+def test_predictions_that_are_all_alike_show_nothing_whatever_their_accuracy() -> None:
+    """A network with a high temperature names the right class, and no edit can move it by the limit."""
+    values, labels = logits(scale=0.01)
+    (narrow,) = find_blindness(softmax(values), labels, CLASSES, tolerance=TOLERANCE)
+    assert (narrow.kind, narrow.total) == ("narrow", True)
+    assert "limit of 0.05" in narrow.sentence
+    assert find_blindness(softmax(values), labels, CLASSES, tolerance=0.001) == ()
+    # Of one label alone, predictions may well be alike.
+    assert find_blindness(softmax(values), ["covid"] * len(labels), CLASSES, tolerance=TOLERANCE) == ()
+
+
 def test_few_or_unusable_predictions_say_nothing() -> None:
-    assert find_blindness(np.zeros((0, 3)), [], CLASSES) == ()
-    assert find_blindness(np.ones((1, 3)) / 3, ["covid"], CLASSES) == ()
+    assert find_blindness(np.zeros((0, 3)), [], CLASSES, tolerance=TOLERANCE) == ()
+    assert find_blindness(np.ones((1, 3)) / 3, ["covid"], CLASSES, tolerance=TOLERANCE) == ()
     values, labels = logits()
     spoilt = softmax(values)
     spoilt[::2] = np.nan
-    assert find_blindness(spoilt, labels, CLASSES) == ()
+    assert find_blindness(spoilt, labels, CLASSES, tolerance=TOLERANCE) == ()
     with pytest.raises(ValueError, match="argument"):
-        find_blindness(spoilt, labels[:-1], CLASSES)
+        find_blindness(spoilt, labels[:-1], CLASSES, tolerance=TOLERANCE)
 
 
 @settings(max_examples=200, deadline=None)
@@ -77,11 +89,17 @@ def test_each_kind_is_told_by_its_definition(n: int, k: int, seed: int, scale: f
     classes = tuple(f"c{i}" for i in range(k))
     values = softmax(rng.normal(size=(n, k)) * scale + rng.normal(size=k) * 5)
     labels = [classes[i] for i in rng.integers(k, size=n)]
-    found = {f.kind: f for f in find_blindness(values, labels, classes)}
+    found = {f.kind: f for f in find_blindness(values, labels, classes, tolerance=TOLERANCE)}
     constant = tuple(c for j, c in enumerate(classes) if max(values[:, j]) - min(values[:, j]) < CONSTANT_RANGE)
     assert (found["constant"].classes if "constant" in found else ()) == constant
+    apart = sum(max(values[:, j]) - min(values[:, j]) for j in range(k)) / 2
+    assert ("narrow" in found) == (apart < TOLERANCE and len(set(labels)) > 1 and len(constant) < k)
+    if "narrow" in found:
+        assert max(np.abs(a - b).sum() / 2 for a in values for b in values) < TOLERANCE
     winners = {max(range(k), key=lambda j, row=row: row[j]) for row in values}
     assert ("one winner" in found) == (len(winners) == 1 and len(set(labels)) > 1)
     assert ("saturated" in found) == all(max(row) > SATURATED_ABOVE for row in values)
     order = rng.permutation(n)
-    assert find_blindness(values[order], [labels[i] for i in order], classes) == tuple(found.values())
+    assert find_blindness(values[order], [labels[i] for i in order], classes, tolerance=TOLERANCE) == tuple(
+        found.values()
+    )

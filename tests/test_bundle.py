@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +135,19 @@ def test_missing_parts(write_bundle: Callable[..., Path], tmp_path: Path) -> Non
     (folder / "model.json").write_text("{}")
     with pytest.raises(ModelError, match="lacks schema_version"):
         load_bundle(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("device", [None, "/dev/zero"])
+def test_weights_that_are_no_file_are_not_opened(write_bundle: Callable[..., Path], device: str | None) -> None:
+    weights = write_bundle() / "weights.safetensors"
+    weights.unlink()
+    if device is None:
+        os.mkfifo(weights)
+    else:
+        weights.symlink_to(device)
+    with pytest.raises(ModelError, match=r"no readable weights\.safetensors \(it is a pipe or a device\)"):
+        load_bundle(weights.parent)
 
 
 def test_find_by_name_or_path_or_near_miss(write_bundle: Callable[..., Path], tmp_path: Path) -> None:

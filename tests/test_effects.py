@@ -478,6 +478,10 @@ def test_a_network_whose_probabilities_are_constant_is_never_robust() -> None:
     assert entry.high < 0.05
     assert (entry.verdict, entry.blind) == ("inconclusive", True)
     assert judge([entry], GateConfig(rules=(RULE,))).status == "inconclusive"
+    # A high temperature: classes are told apart as before, but no two images differ by the limit.
+    soft = replace(t, logits={name: v * 0.005 for name, v in t.logits.items()})
+    entry = pick(measure(soft), "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert (entry.verdict, entry.blind) == ("inconclusive", True)
     seen = pick(measure(table(n=600, n_patients=600)), "mask", "shortcut_sensitivity", placebo="elsewhere")
     assert (seen.verdict, seen.blind) == ("robust", False)
     assert judge([seen], GateConfig(rules=(RULE,))).status == "pass"

@@ -406,6 +406,11 @@ def test_the_command_writes_all_of_them(
     assert "## audit of C: FAIL" in summary.read_text()
     code, _, err = audit("gate", run, "--github", "--json")
     assert code == 2
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere/summary.md"))
+    code, _, err = audit("gate", run, "--github")
+    assert code == 4
+    assert "Cannot write the step summary" in one_paragraph(err)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     code, _, err = audit("gate", run, "--junit", run / "gates.xml")
     assert code == 2
     assert "is in the run folder" in one_paragraph(err)

@@ -17,7 +17,11 @@ from audit.reports.sarif import sarif_document
 from audit.reports.terminal import render_terminal
 from rich.console import Console
 
-from audit.commands.auditing import GateOutputs, gate, show
+from audit.baseline.acceptance import accept_run
+from audit.baseline.comparison import Baseline
+from audit.commands.auditing import GateOutputs, diff, gate, show
+from audit.errors import UsageError
+from audit.prediction.table import read_finished
 from audit.run.judgement import rejudge
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
@@ -103,3 +107,17 @@ def test_sarif_holds_the_control_alone(run: Path) -> None:
     log = json.loads(sarif_document(verdict, find_rule_lines([g.rule for g in verdict.gates], Path()), "0"))
     results = log["runs"][0]["results"]
     assert [(r["level"], "control-must-do-nothing" in r["message"]["text"]) for r in results] == [("error", True)]
+
+
+def test_no_baseline_and_no_comparison_rests_on_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for allow_worse, reason in ((False, ""), (True, "whatever")):
+        with pytest.raises(UsageError, match="is incomplete: its control must-do-nothing"):
+            accept_run(run, tmp_path / "audit-baseline.json", (), allow_worse=allow_worse, reason=reason)
+    assert not (tmp_path / "audit-baseline.json").exists()
+    change = Baseline(read_finished(run), run).change("text-mask-inpaint", "shortcut_sensitivity")
+    assert isinstance(change, str)
+    assert "control must-do-nothing" in change
+    assert diff(run, run, as_json=False, as_markdown=False) == 5
+    assert "not comparable" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from audit.errors import StoreError
-from audit.files import write_atomically
+from audit.files import read_regular, write_atomically
 from audit.store.folder import REGIONS_SCHEMA, RunFolder, verify_run
 
 
@@ -92,3 +92,46 @@ def test_a_table_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
     run.write_rows("old.parquet", [{"record_id": "a"}], pa.schema([("record_id", pa.string())]))
     with pytest.raises(StoreError, match="no column patient: the run was made by an earlier version"):
         list(run.read_rows("old.parquet", ["record_id", "patient"]))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(pipe, b"<junit/>")
+        assert os.read(reader, 100) == b"<junit/>"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc here")
+def test_a_link_to_an_open_file_is_written_through_and_stays_one(tmp_path: Path) -> None:
+    with (tmp_path / "out.txt").open("w+b", buffering=0) as out:
+        out.write(b"before\n")
+        link = tmp_path / "stdout"
+        link.symlink_to(f"/proc/self/fd/{out.fileno()}")
+        write_atomically(link, b"after\n")
+        out.write(b"end\n")
+    assert link.is_symlink()
+    assert (tmp_path / "out.txt").read_bytes().startswith(b"before\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "file").write_bytes(b"abc")
+    (tmp_path / "link").symlink_to("file")
+    for name in ("pipe", "zero"):
+        with pytest.raises(OSError, match="pipe or a device"):
+            read_regular(tmp_path / name)
+        with pytest.raises(StoreError, match="pipe or a device"):
+            RunFolder(tmp_path).read_json(name)
+    with pytest.raises(IsADirectoryError):
+        read_regular(tmp_path)
+    assert read_regular(tmp_path / "link") == b"abc"
+    assert read_regular(tmp_path / "link", 2) == b"ab"

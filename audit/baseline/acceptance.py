@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.baseline.changes import measure_images
-from audit.baseline.comparison import Baseline
+from audit.baseline.comparison import Baseline, failed_controls
 from audit.baseline.file import Accepted, AcceptedBaseline, Change, keep_needed, read_baseline, write_baseline
 from audit.baseline.ratchet import Held, weigh_changes
 from audit.errors import UsageError
@@ -71,11 +71,18 @@ def accept_run(
     StoreError
         If the run or the present baseline cannot be read, or was edited.
     UsageError
-        If something became worse and that was not allowed, a reason is missing or superfluous, or no rule matches.
+        If something became worse and that was not allowed, a control of the run failed, a reason is missing or superfluous, or no
+        rule matches.
     """
     if allow_worse != bool(reason.strip()):
         raise UsageError("Use --allow-worse and --reason TEXT together: a looser baseline needs a reason.")
     run = read_finished(run_path)
+    failed = failed_controls(run_path)
+    if failed:
+        raise UsageError(
+            f"The run {run_path} is incomplete: its control {failed[0]}, which must change nothing, failed, so no effect of it can be a "
+            "baseline. Correct the network or the suite, and run the audit again."
+        )
     effects = [effect_from_json(row) for row in RunFolder(run_path).read_json("effects.json")["effects"]]
     entries = _entries(effects, [rule for rule in rules if rule.against == "baseline"])
     present = read_baseline(file) if file.exists() else None

@@ -15,8 +15,9 @@ from audit.files import file_sha256
 from audit.gates.groups import may_be_absent, why_absent
 from audit.prediction.table import FinishedRun, read_finished
 from audit.statistics.alignment import align_images
-from audit.store.folder import check_run
-from audit.store.results import Effect
+from audit.statistics.verdicts import control_failures
+from audit.store.folder import RunFolder, check_run
+from audit.store.results import Effect, effect_from_json
 
 
 def check_baseline(path: Path) -> None:
@@ -40,6 +41,18 @@ def is_first_run(named: str) -> bool:
     """
     path = Path(named)
     return path.suffix == ".json" and not os.path.lexists(path) and not os.path.lexists(images_path(path))
+
+
+def failed_controls(run_path: Path) -> tuple[str, ...]:
+    """Return the names of the controls of a finished run that changed something: no effect of such a run can be trusted.
+
+    Raises
+    ------
+    StoreError
+        If the run's effects cannot be read.
+    """
+    effects = [effect_from_json(row) for row in RunFolder(run_path).read_json("effects.json")["effects"]]
+    return tuple(dict.fromkeys(effect.condition for effect in control_failures(effects)))
 
 
 class Baseline:
@@ -70,6 +83,16 @@ class Baseline:
     def _groups(self) -> frozenset[str]:
         return frozenset(align_images(self._run.table).members())
 
+    @cached_property
+    def _broken(self) -> str:
+        """Say which of the runs cannot be trusted; empty for none. A file holds none: such a run is not accepted."""
+        both = (self._run, self._earlier)
+        for path in (run.path for run in both if isinstance(run, FinishedRun)):
+            failed = failed_controls(path)
+            if failed:
+                return f"the run {path.name} is incomplete: its control {failed[0]}, which must change nothing, failed"
+        return ""
+
     @property
     def _plan(self) -> Mapping[str, Any]:
         return self._earlier.plan if isinstance(self._earlier, FinishedRun) else self._earlier.identity
@@ -84,7 +107,7 @@ class Baseline:
         UsageError
             If the metric has no number for each image, or the group does not exist.
         """
-        why_not = incomparable(self._run.plan, self._plan, condition)
+        why_not = self._broken or incomparable(self._run.plan, self._plan, condition)
         if why_not:
             return why_not
         before = self._before(condition, metric, group)

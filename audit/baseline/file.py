@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from audit.baseline.changes import ImageValues
 from audit.errors import StoreError
-from audit.files import write_atomically
+from audit.files import read_regular, write_atomically
 from audit.store.documents import read_json
 from audit.store.results import plain, to_json
 from audit.store.tables import read_flat_table
@@ -169,7 +169,7 @@ def read_baseline(path: Path) -> AcceptedBaseline:
     if stated != _digest(document):
         raise StoreError(f"The baseline {path} was edited by hand: its hash does not match its content. {again}")
     try:
-        table = images_path(path).read_bytes()
+        table = read_regular(images_path(path))
     except OSError as error:
         raise StoreError(
             f"The baseline's table {images_path(path)} cannot be read ({error.strerror}). {again}"

@@ -146,8 +146,14 @@ def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
         sys.stdout.writelines(f"{line}\n" for line in annotate(verdict, places))
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary:
-            with Path(summary).open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(step_summary(verdict, run.model, run.report))
+            try:
+                with Path(summary).open("a", encoding="utf-8", errors="backslashreplace") as file:
+                    file.write(step_summary(verdict, run.model, run.report))
+            except OSError as error:
+                raise StoreError(
+                    f"Cannot write the step summary {summary}: {error.strerror or error}. Set GITHUB_STEP_SUMMARY to a file that "
+                    "can be written, or leave --github out."
+                ) from error
 
 
 def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:

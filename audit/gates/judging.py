@@ -243,7 +243,7 @@ def _compare(
         )
     if within and effect.blind:
         return "inconclusive", (
-            f"{found} is within {limit}, but the network's probabilities are constant over the unedited images, so an effect cannot be "
+            f"{found} is within {limit}, but the network's probabilities hardly vary over the unedited images, so an effect cannot be "
             "measured. Check what the outputs mean (`task` in model.json)."
         )
     if within and effect.classes_absent:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from audit.errors import ModelError, UnknownNameError
-from audit.files import write_atomically
+from audit.files import read_regular, write_atomically
 from audit.models.canary import check_canary, make_canary
 from audit.models.foreign import RefusedError
 from audit.models.networks import build_network, last_layer
@@ -178,7 +178,7 @@ def load_bundle(folder: Path) -> Bundle:
     document = _read_document(folder)
     weights_path = folder / "weights.safetensors"
     try:
-        data = weights_path.read_bytes()
+        data = read_regular(weights_path)
     except OSError as error:
         raise ModelError(f"Bundle {folder} has no readable weights.safetensors ({error.strerror}).") from error
     found = hashlib.sha256(data).hexdigest()

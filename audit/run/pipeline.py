@@ -125,7 +125,10 @@ def run_audit(
             run.write_json("effects.json", {"effects": effects, "trends": trends})
         if not run.has("controls.json"):
             blindness = find_blindness(
-                softmax(table.logits["clean"][0]), [bundle.classes[k] for k in table.labels.tolist()], bundle.classes
+                softmax(table.logits["clean"][0]),
+                [bundle.classes[k] for k in table.labels.tolist()],
+                bundle.classes,
+                tolerance=prepared.tolerances["shortcut_sensitivity"],
             )
             run.write_json("controls.json", {"planted": check_planted(table, suite, **how), "blindness": blindness})
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:

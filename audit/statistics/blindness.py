@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.store.numbers import compact
+
 CONSTANT_RANGE = 1e-3
 """A probability that varies less than this over all images counts as constant."""
 SATURATED_ABOVE = 0.999
@@ -19,18 +21,19 @@ SATURATED_ABOVE = 0.999
 class Blindness:
     """One reason why effects could be there and not be measured."""
 
-    kind: Literal["constant", "one winner", "saturated"]
-    """A probability never varies; one class wins on every image; every image's winner is all but certain."""
+    kind: Literal["constant", "narrow", "one winner", "saturated"]
+    """A probability never varies; no two predictions differ by the limit; one class wins on every image; every image's winner is
+    all but certain."""
     classes: tuple[str, ...]
-    """The classes concerned; empty for saturated."""
+    """The classes concerned; empty for narrow and saturated."""
     total: bool
-    """Are the probabilities of all classes blind, so that nothing can be concluded from them?"""
+    """Do the probabilities of all classes hardly vary, so that nothing can be concluded from them?"""
     sentence: str
     """The same for a reader."""
 
 
 def find_blindness(
-    probabilities: NDArray[np.floating], labels: Sequence[str], classes: Sequence[str]
+    probabilities: NDArray[np.floating], labels: Sequence[str], classes: Sequence[str], *, tolerance: float
 ) -> tuple[Blindness, ...]:
     """Look at the clean predictions for what makes the measures blind.
 
@@ -45,6 +48,9 @@ def find_blindness(
         Label of each image (n).
     classes : sequence of str
         Class of each column (k).
+    tolerance : float
+        Of the shortcut sensitivity. Where images of several labels differ from each other by less, even an edit that put
+        another image in place of an image would be within it.
 
     Returns
     -------
@@ -59,7 +65,8 @@ def find_blindness(
         return ()
     n_labels = len({label for label, good in zip(labels, usable.tolist(), strict=True) if good})
     found = []
-    still: NDArray[np.bool_] = values.max(axis=0) - values.min(axis=0) < CONSTANT_RANGE
+    ranges = values.max(axis=0) - values.min(axis=0)
+    still: NDArray[np.bool_] = ranges < CONSTANT_RANGE
     if still.any():
         names = tuple(name for name, constant in zip(classes, still.tolist(), strict=True) if constant)
         what = "every class" if still.all() else _listed(names)
@@ -70,6 +77,17 @@ def find_blindness(
                 total=bool(still.all()),
                 sentence=f"The probability of {what} varies by less than {100 * CONSTANT_RANGE:g} percentage points over "
                 f"{n} images: an effect on it cannot be measured.",
+            )
+        )
+    furthest = float(ranges.sum()) / 2  # no total variation between two images is larger
+    if not still.all() and n_labels > 1 and furthest < tolerance:
+        found.append(
+            Blindness(
+                kind="narrow",
+                classes=(),
+                total=True,
+                sentence=f"No two of the {n} images, although they carry {n_labels} labels, have predictions that differ by as much as "
+                f"the limit of {compact(tolerance)}: no edit can be expected to exceed it, whatever the network relies on.",
             )
         )
     winners = set(values.argmax(axis=1).tolist())

@@ -135,7 +135,7 @@ def measure_effects(
         # They share one matrix product where patients are resampled; else none has to wait for the others in memory.
         batches = [estimands] if images.n_patients < GAUSSIAN_FROM else ([e] for e in estimands)
         made += [one for batch in batches for one in _estimate(list(batch), bootstrap, level, limits)]
-    effects = _adjust(made, level, seed, blind=_is_blind(images))
+    effects = _adjust(made, level, seed, blind=_is_blind(images, limits["shortcut_sensitivity"]))
     if not control_failures(effects):
         return effects
     return [e if e.verdict == "descriptive" else replace(e, verdict="void", patients_to_decide=None) for e in effects]
@@ -244,10 +244,11 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
     return _Estimate(estimand=estimand, interval=None, effect=largest)
 
 
-def _is_blind(images: AlignedImages) -> bool:
-    """Say whether no clean probability varies, so that an edit that moves none shows nothing."""
+def _is_blind(images: AlignedImages, tolerance: float) -> bool:
+    """Say whether the clean probabilities hardly vary, so that an edit that moves none shows nothing."""
     labels = [images.classes[k] for k in images.labels.tolist()]
-    return any(b.total for b in find_blindness(images.clean.probabilities, labels, images.classes))
+    found = find_blindness(images.clean.probabilities, labels, images.classes, tolerance=tolerance)
+    return any(b.total for b in found)
 
 
 def _adjust(made: Sequence[_Estimate], level: float, seed: int, *, blind: bool) -> list[Effect]:

@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from audit.files import read_regular
+
 MAX_TOML_BYTES = 512 * 1024
 """Settings, suites and recipes take a few kilobytes."""
 MAX_JSON_BYTES = 256 * 1024 * 1024
@@ -76,8 +78,7 @@ def strict_json(text: str) -> Any:
 
 
 def _text(path: Path, limit: int) -> str:
-    with path.open("rb") as file:
-        data = file.read(limit + 1)
+    data = read_regular(path, limit + 1)
     if len(data) > limit:
         raise ValueError(f"it is larger than the limit of {limit / 2**20:g} MiB")
     return data.decode("utf-8")

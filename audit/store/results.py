@@ -129,7 +129,7 @@ class Effect:
     classes_absent: tuple[str, ...] = ()
     """Classes that have images, but none that the condition could be applied to: an entry over all images is silent on them."""
     blind: bool = False
-    """Whether the clean probabilities are constant, so that a small effect on them shows nothing."""
+    """Whether the clean probabilities hardly vary, so that a small effect on them shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
