@@ -146,7 +146,7 @@ def test_a_baseline_cannot_be_loosened_by_a_detour(audit: Audit, make_run: Any, 
     toml.write_text(other_way)
     code, _, err = audit("baseline", "accept", mild)
     assert code == 2
-    assert "no longer guarded against going higher" in one_paragraph(err)
+    assert "no longer has a rule against going higher" in one_paragraph(err)
     toml.write_text(RULES + other_way.replace('"text"', '"back"'))
     assert audit("baseline", "accept", mild)[0] == 0, "guarded both ways is tighter"
     code, _, err = audit("baseline", "accept", strong)
@@ -196,7 +196,7 @@ def test_pruning_only_removes(audit: Audit, make_run: Any, tmp_path: Path) -> No
     toml.write_text(RULES)
     code, _, err = audit("baseline", "accept", run)
     assert code == 2, "holding less is loosening"
-    assert "no longer held" in one_paragraph(err)
+    assert "is missing from the run" in one_paragraph(err)
     code, out, _ = audit("baseline", "prune")
     assert (code, "removed: accuracy under clean" in out) == (0, True)
     after = json.loads(file.read_text())
@@ -262,7 +262,7 @@ def test_a_baseline_of_other_images_is_never_a_pass(audit: Audit, make_run: Any,
     assert audit("gate", changed, "--baseline", "audit-baseline.json")[0] == 5, "no policy lets it through"
     code, out, _ = audit("diff", changed, run)
     assert code == 5
-    assert "the baseline was audited on other data" in out
+    assert "the baseline used other data" in out
     code, out, _ = audit("diff", changed, run, "--json")
     assert (code, json.loads(out)["exit_code"]) == (5, 5)
 

@@ -348,7 +348,7 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     text = " ".join(out.split())
     assert "12 images × 137 predictions = at most 1,644 forward passes" in text
     assert "minutes: text" in text
-    assert "cannot be applied: the cohort has no lung masks" in text
+    assert "not applicable: the cohort has no lung masks" in text
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (8 * 220, 3 * 13 * 254), "a block of 102 conditions for each class"
     assert not (tmp_path / "runs").exists(), "nothing is run"

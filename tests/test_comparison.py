@@ -177,8 +177,8 @@ def test_what_cannot_be_compared_is_never_a_pass() -> None:
         (other(privacy={"key": None}), "made from plain ids, this run's with the key 0badc0de"),
         (other(model={"classes": ["b", "a", "c"]}), "other classes"),
         (other(detector={"name": "cascade", "version": 1, "config": {}}), "another text finder"),
-        (other(suite={"conditions": rows[:1]}), "not put under mask"),
-        (other(suite={"conditions": newer}), "elsewhere is another edit"),
+        (other(suite={"conditions": rows[:1]}), "not run under mask"),
+        (other(suite={"conditions": newer}), "elsewhere differs in the baseline"),
     ):
         status, reason = gate(run, changed, max_increase=1.0)
         assert status == "not comparable"

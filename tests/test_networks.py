@@ -121,7 +121,7 @@ def test_what_d_cannot_start_from(small: Recipe, write_cohort: Callable[..., Pat
     with pytest.raises(ModelError, match=r"audit import FILE --as tiny .*audit train chexnet.*--checkpoint"):
         train_network("D", manifest, small, tmp_path / "D")
     train_network("chexnet", manifest, small, tmp_path / "chexnet")
-    with pytest.raises(ModelError, match="is a tiny, but densenet121 is to be trained"):
+    with pytest.raises(ModelError, match="has the architecture tiny, but densenet121 is required"):
         train_network("D", manifest, dataclasses.replace(small, architecture=None), tmp_path / "D")
     with pytest.raises(UnknownNameError, match="'Pneumonia'"):
         train_network("A", manifest, small, tmp_path / "A")

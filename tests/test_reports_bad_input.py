@@ -139,7 +139,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "nobody's": ({"reviewer": " \n"}, "names no reviewer"),
     "a number's": ({"reviewer": 5}, "names no reviewer"),
     "without answers": ({"findings": {"a": 1}}, "answers no finding"),
-    "of a string": ({"findings": ["\x1b[2J"]}, r"answers '\x1b[2J'. Expected a finding of this run"),
+    "of a string": ({"findings": ["\x1b[2J"]}, r"has the answer '\x1b[2J'. Expected a finding of this run"),
     "of a list": (answering(id=["accuracy"]), "a finding of this run"),
     "of an unknown finding": (answering(id="</td>"), "a finding of this run"),
     "with another answer": (answering(answer="splendid"), "with agree, disagree, cannot judge."),

@@ -279,4 +279,4 @@ def test_export_that_fails_is_one_sentence(audit: Audit, kept: Path, monkeypatch
     edit(kept / "plan.json", lambda d: d.update(model={}))
     for form in ("mlflow", "model-card", "cyclonedx"):
         code, _, err = audit("export", form, kept)
-        assert (code, "another version" in one_paragraph(err)) == (4, True), form
+        assert (code, "Another version" in one_paragraph(err)) == (4, True), form

@@ -93,7 +93,7 @@ def test_partial_or_leaking_manifest_is_refused() -> None:
     with pytest.raises(CohortError, match="2 of 3 labelled records"):
         split_by_patient(records, CLASSES, test_per_class=1, validation_share=0.5, seed=0)
     leaking = make([*CLASSES] * 3, ["a"] * 9, [s for s in ("train", "validation", "test") for _ in range(3)])
-    with pytest.raises(CohortError, match="'a' stands in"):
+    with pytest.raises(CohortError, match="'a' is in"):
         split_by_patient(leaking, CLASSES, test_per_class=1, validation_share=0.5, seed=0)
     lacking = make(["normal"] * 3, ["a", "b", "c"], ["train", "validation", "test"])
     with pytest.raises(CohortError, match="'pneumonia'"):
@@ -104,7 +104,7 @@ def test_splits_that_cannot_be_made() -> None:
     few = make([*["normal"] * 30, *["pneumonia"] * 30, *["covid"] * 5], [f"p{i}" for i in range(65)])
     with pytest.raises(CohortError, match="'covid' has 5 labelled images"):
         split_by_patient(few, CLASSES, test_per_class=5, validation_share=0.2, seed=0)
-    with pytest.raises(CohortError, match="'covid' has 3 images beside the test"):
+    with pytest.raises(CohortError, match="'covid' has 3 images outside the test"):
         split_by_patient(few, CLASSES, test_per_class=2, validation_share=0.1, seed=0)
     pairs = make([c for c in CLASSES for _ in range(20)], [f"p{i // 2}" for i in range(60)])
     with pytest.raises(CohortError, match=r"exactly 5 test images .*\(4 came nearest\)"):
@@ -152,5 +152,5 @@ def test_disjointness_is_checked() -> None:
     records = make(["normal", "covid"], ["a", "a"])
     check_disjoint(records, {"r0": "train"})
     check_disjoint([records[0], replace(records[1], patient="b")], {"r0": "train", "r1": "test"})
-    with pytest.raises(CohortError, match="'a' stands in the splits train and test"):
+    with pytest.raises(CohortError, match="'a' is in the splits train and test"):
         check_disjoint(records, {"r0": "train", "r1": "test"})

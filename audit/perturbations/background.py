@@ -22,7 +22,7 @@ SIDE_PX = 256
 
 
 class MeanFilm:
-    """The mean of the classes' mean films, text painted over; made when it is first asked for.
+    """The mean of the classes' mean films, text inpainted; made when it is first asked for.
 
     Every class weighs the same, so that the background says nothing of the class whose text is laid on it.
 

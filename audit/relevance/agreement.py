@@ -27,7 +27,7 @@ class Agreement:
     """How well relevance inside text foretells what an edit of text does."""
 
     condition: str
-    """The edit; `text painted over` is what every image with text was put under for its second map."""
+    """The edit; `text inpainted` is what every image with text was put under for its second map."""
     n_images: int
     """Images with text that it was applied to."""
     n_patients: int

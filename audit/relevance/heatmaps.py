@@ -25,7 +25,7 @@ class Heatmaps:
     chosen: NDArray[np.float32]
     """(h, w) of the start that the run asked for."""
     bare: NDArray[np.float32]
-    """(h, w) the same after the image's text was painted over."""
+    """(h, w) the same after the image's text was inpainted."""
 
 
 def write_heatmaps(

@@ -196,7 +196,7 @@ def _checked(network: nn.Module) -> nn.Module:
             )
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise RelevanceError(f"The network's {name} holds values that are not finite; train or export it again.")
+            raise RelevanceError(f"The network's {name} contains values that are not finite; train or export it again.")
     if any(p.dtype in (torch.float16, torch.bfloat16) for p in network.parameters()):
         return copy.deepcopy(network).float()
     return network

@@ -65,7 +65,7 @@ def measure_relevance(
     """Write `relevance.parquet`, one row for each of at most `max_images` clean images, and their heatmaps.
 
     Which images are taken is drawn once from the run's seed. An image with text is attributed twice: as it is, and with
-    its text painted over.
+    its text inpainted.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class _Maps:
     signs: NDArray[np.float32]
     """(n, k) how the map of the start is put together from those of the outputs."""
     bare: NDArray[np.float32]
-    """(n, h, w) the map of the start after the text was painted over."""
+    """(n, h, w) the map of the start after the text was inpainted."""
     bare_start: NDArray[np.float64]
     """(n,) what the output that was explained is then."""
     sizes: Sequence[tuple[int, ...]]

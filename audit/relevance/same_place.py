@@ -1,7 +1,7 @@
 """Is it the text, or its place? Relevance inside text against the same place in maps of images whose text is gone.
 
 A network that watches a corner for words gives the corner relevance even where no word stands. Relocation along the border
-would take that for relevance of text; the same place in other images, their text painted over, shows it for what it is.
+would take that for relevance of text; the same place in other images, their text inpainted, shows it for what it is.
 """
 
 from __future__ import annotations

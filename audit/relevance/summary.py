@@ -52,7 +52,7 @@ class RelevanceGroup:
     significant: float | None
     """Share of the images whose relocations reach the observed mass in at most 5 % of cases."""
     mass_gone: Estimate | None
-    """Mean mass at the same places after the text was painted over; None for words."""
+    """Mean mass at the same places after the text was inpainted; None for words."""
     signed_share: Estimate | None
     """Share of the outputs' sum that the maps credit to text; None for words, and where outputs of both signs cancel."""
     rank_accuracy: Estimate | None

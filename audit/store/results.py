@@ -193,13 +193,13 @@ class RelevanceRow:
     relocation_p: float | None
     """(1 + relocations with at least this mass) / (1 + relocations)."""
     same_place_p: float | None
-    """The same against this place in other images' maps, made after their text was painted over."""
+    """The same against this place in other images' maps, made after their text was inpainted."""
     placebo_p: float | None
     """The larger of the two: small only if neither the border nor the place explains the mass."""
     mass_gone: float | None
-    """mass_in_text of the same regions after the text was painted over (inpainted); None without text."""
+    """mass_in_text of the same regions after the text was inpainted; None without text."""
     fall_when_gone: float | None
-    """How far the output that was explained fell when the text was painted over; None without text."""
+    """How far the output that was explained fell when the text was inpainted; None without text."""
     map_boxes: tuple[tuple[int, int, int, int], ...]
     """The regions in pixels of the map: x0, y0, x1, y1, half-open."""
     region_masses: tuple[float, ...]
