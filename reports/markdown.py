@@ -10,7 +10,13 @@ from audit.reports.summary import summary_lines
 
 from audit.files import write_atomically
 
-SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "})
+# Whoever prints the file to a terminal must not be steered by a name in it, nor read it backwards.
+_STEERING = (*range(32), *range(127, 160), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+SPECIAL = str.maketrans(
+    dict.fromkeys(_STEERING, "\N{REPLACEMENT CHARACTER}")
+    | {ord(c): f"\\{c}" for c in "\\`*_[]|#~"}
+    | {ord("<"): "&lt;", ord(">"): "&gt;", ord("\n"): " ", ord("\r"): " "}
+)
 """Makes what Markdown would read as markup plain."""
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
 from audit.store.results import Effect
 
@@ -23,40 +24,40 @@ _MOST_GROUPS = 8
 def render_terminal(run: RunView, console: Console) -> None:
     """Print the headline, the table of judged effects, and where relevance lies.
 
-    Every string is printed as it is: class and file names are not markup.
+    Every string is printed as it is: class and file names are not markup, and codes in them do not reach the terminal.
     """
     lines = summary_lines(run)
-    console.print(Text(lines[0], style="bold"))
+    console.print(_text(lines[0], style="bold"))
     if run.verdict.status == "incomplete":  # no other figure counts, so none is printed
-        console.print(Text(lines[1]))
+        console.print(_text(lines[1]))
         return
-    console.print(Text(f"Accuracy {estimate(run.find('clean', 'accuracy'))}, by source:"))
+    console.print(_text(f"Accuracy {estimate(run.find('clean', 'accuracy'))}, by source:"))
     sources = Table(box=None, pad_edge=False, show_header=False)
     for effect in run.effects:
         if effect.condition == "clean" and effect.measure == "accuracy" and effect.group.startswith("source="):
             sources.add_row(
-                Text("  " + effect.group.removeprefix("source=")),
-                Text(estimate(effect)),
-                Text(f"n = {effect.n_images}"),
+                _text("  " + effect.group.removeprefix("source=")),
+                _text(estimate(effect)),
+                _text(f"n = {effect.n_images}"),
             )
     console.print(sources)
     _print_headline(run, "edit", "edit − placebo", console)
     _print_groups(run, console)
     _print_headline(run, "sufficiency", "kept alone − placebo", console)
     for line in not_applied(run):
-        console.print(Text(f"not applied: {line}"))
+        console.print(_text(f"not applied: {line}"))
     for line in source_lines(run):
-        console.print(Text(line))
+        console.print(_text(line))
     for line in relevance_lines(run):
-        console.print(Text(line))
-    console.print(Text(headline(run)))
-    console.print(Text(reach(run)))
-    console.print(Text(scope_sentence(run.verdict)))
+        console.print(_text(line))
+    console.print(_text(headline(run)))
+    console.print(_text(reach(run)))
+    console.print(_text(scope_sentence(run.verdict)))
     for caveat in run.verdict.caveats:
-        console.print(Text(caveat, style="bold yellow"))
+        console.print(_text(caveat, style="bold yellow"))
     for gate in run.verdict.gates:
-        console.print(Text(f"gate {gate.id}: {gate.outcome}"))
-    console.print(Text(f"{run.verdict.status.upper()}", style="bold"))
+        console.print(_text(f"gate {gate.id}: {gate.outcome}"))
+    console.print(_text(f"{run.verdict.status.upper()}", style="bold"))
 
 
 def _print_groups(run: RunView, console: Console) -> None:
@@ -69,14 +70,14 @@ def _print_groups(run: RunView, console: Console) -> None:
         table.add_column(column, justify="right" if column == "n" else "left", overflow="fold")
     for effect in found[:_MOST_GROUPS]:
         table.add_row(
-            Text(f"{effect.condition}, {place(effect.group)}"),
-            Text(str(effect.n_images)),
-            Text(estimate(effect)),
-            Text(effect.verdict, style=_STYLE.get(effect.verdict, "")),
+            _text(f"{effect.condition}, {place(effect.group)}"),
+            _text(str(effect.n_images)),
+            _text(estimate(effect)),
+            _text(effect.verdict, style=_STYLE.get(effect.verdict, "")),
         )
     console.print(table)
     if len(found) > _MOST_GROUPS:
-        console.print(Text(f"and {len(found) - _MOST_GROUPS} more, in the report"))
+        console.print(_text(f"and {len(found) - _MOST_GROUPS} more, in the report"))
 
 
 def _print_headline(run: RunView, role: str, title: str, console: Console) -> None:
@@ -92,15 +93,19 @@ def _print_headline(run: RunView, role: str, title: str, console: Console) -> No
         # Every column under "edit − placebo" is a difference; the edit's own flips stand in the report.
         flips = run.find(effect.condition, "flip_rate", controlled=True)
         table.add_row(
-            Text(effect.condition),
-            Text(str(effect.n_images)),
-            Text(estimate(effect)),
-            Text(_change(accuracy)),
-            Text(_change(flips)),
-            Text(effect.verdict, style=_STYLE.get(effect.verdict, "")),
+            _text(effect.condition),
+            _text(str(effect.n_images)),
+            _text(estimate(effect)),
+            _text(_change(accuracy)),
+            _text(_change(flips)),
+            _text(effect.verdict, style=_STYLE.get(effect.verdict, "")),
         )
     console.print(table)
 
 
 def _change(effect: Effect | None) -> str:
     return "" if effect is None or effect.estimate is None else signed(effect.estimate)
+
+
+def _text(string: str, style: str = "") -> Text:
+    return Text("\n".join(shown_string(line, len(line)) for line in string.split("\n")), style=style)

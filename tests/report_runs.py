@@ -26,6 +26,7 @@ EMPTY_ELEMENTS = ("meta", "img", "br", "input", "rect", "line", "circle", "image
 
 KINDS: dict[str, Any] = {
     "string": str,
+    "boolean": bool,
     "integer": int,
     "number": (int, float),
     "null": type(None),

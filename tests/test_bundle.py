@@ -112,6 +112,9 @@ def test_damage_is_told_by_the_checksum(write_bundle: Callable[..., Path]) -> No
     [
         ({"classes": ["a"]}, "2 to 4096 different names"),
         ({"classes": ["a", "a", "b"]}, "different names"),
+        ({"classes": ["a", "\x1b[2Jb", "c"]}, r"without control characters, found '\\x1b\[2Jb'"),
+        ({"name": "C\x9b2J"}, r"without control characters, found 'C\\x9b2J'"),
+        ({"name": {"a": 1}}, "must be text without control characters"),
         ({"schema_version": 99}, "schema version 99"),
         ({"preprocessing": {"size_px": [2, 2], "mean": [0, 0, 0], "std": [1, 1, 1]}}, "32..4096"),
         ({"preprocessing": None}, "cannot be used"),

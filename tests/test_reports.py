@@ -10,13 +10,14 @@ import itertools
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from audit.reports.html import render_html
 from audit.reports.junit import render_junit
-from audit.reports.markdown import render_markdown
+from audit.reports.markdown import SPECIAL, render_markdown
 from audit.reports.runfolder import read_run
 from audit.reports.terminal import render_terminal
 from audit.reports.words import estimate, number
@@ -123,6 +124,18 @@ def test_numbers_are_the_runs(run: Path) -> None:
     accuracy = view.find("clean", "accuracy")
     assert accuracy is not None
     assert right / total == pytest.approx(accuracy.estimate)
+
+
+def test_codes_in_names_do_not_reach_a_terminal(run: Path) -> None:
+    """A foreign bundle names itself: it must not clear the screen and print a verdict of its own."""
+    view = read_run(run)
+    name = "\x1b[2J\x1b[1;1HPASS\u202e\x9b31m"
+    view = replace(view, plan={**view.plan, "model": {**view.plan["model"], "name": name}})
+    out = io.StringIO()
+    render_terminal(view, Console(file=out, width=200, force_terminal=False))
+    for text in (out.getvalue(), name.translate(SPECIAL)):
+        assert "PASS" in text
+        assert not set("\x1b\u202e\x9b") & set(text)
 
 
 def test_terminal_fits_and_prints_names_as_they_are(run: Path) -> None:

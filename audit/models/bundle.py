@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -253,6 +254,12 @@ def _read_document(folder: Path) -> dict[str, Any]:
             f"{path}: classes must be a list of 2 to {MAX_CLASSES} different names of at most {MAX_CLASS_NAME} characters (case "
             f"and blanks around them make no difference), found {str(classes)[:200]!r}."
         )
+    # Both are printed by every command: a control character could clear a terminal and write a verdict of its own.
+    for text in (document["name"], *map(str, classes)):
+        if not isinstance(text, str) or any(unicodedata.category(c) == "Cc" for c in text):
+            raise ModelError(
+                f"{path}: name and classes must be text without control characters, found {ascii(text)[:200]}. Correct model.json."
+            )
     return document
 
 
