@@ -415,7 +415,7 @@ def test_masking_is_corrected_for_what_the_finder_missed() -> None:
         ({"all": [3, 2]}, UsageError, "0 < found <= boxes"),
         ({"all": [0, 2]}, UsageError, "finds nothing"),
         ({"all": 0.9}, UsageError, r"\[found, boxes\]"),
-        ({"covid": [1, 2]}, UsageError, "says nothing of class normal, pneumonia"),
+        ({"covid": [1, 2]}, UsageError, "has no entry for class normal, pneumonia"),
     ],
 )
 def test_recalls_that_cannot_be_used(table_: dict[str, object], kind: type[AuditError], says: str) -> None:

@@ -367,7 +367,7 @@ def test_a_bundle_that_holds_splits_but_not_of_which_data(
     assert audited(by_pixels, split="train")[0] == set(names[:3])
     by_name = write_bundle("names", splits=splits)
     assert audited(by_name)[:3] == (test, "test, by the names recorded in the bundle", 0)
-    assert "by their names alone" in audited(by_name)[3]
+    assert "by their names only" in audited(by_name)[3]
     assert audited(by_name, split="all")[:3] == (set(names), "every labelled record", 5)
     # An image that the bundle does not know is as good as a test image, if the others are told by pixels, not by names.
     known = dict(list(splits.items())[:-1])
@@ -378,13 +378,13 @@ def test_a_bundle_that_holds_splits_but_not_of_which_data(
             with pytest.raises(UsageError, match=r"11 of 12 images have names .* --split all"):
                 audited(doubtful, split=split)
         ids, _, n_seen, notes = audited(doubtful, split="all")
-        assert (ids, n_seen) == (set(names), 5) and "by their names alone" in notes
+        assert (ids, n_seen) == (set(names), 5) and "by their names only" in notes
     with pytest.raises(UsageError, match="12 of 12 images have names"):
         audited(write_bundle("changed", splits=splits, provenance={"cohort_hash": "of other data"}))
     elsewhere = write_bundle("elsewhere", splits={f"other-{i}": "train" for i in range(9)})
     assert audited(elsewhere) == (set(names), "every labelled record", 0, audited(write_bundle("none"))[3])
     everything = write_bundle("everything", splits=dict.fromkeys(names, "train"), pixels=cohort.pixels)
-    with pytest.raises(CohortError, match="not learnt from, by pixels"):
+    with pytest.raises(CohortError, match="not used for training, by the pixels"):
         audited(everything)
 
 
@@ -490,7 +490,9 @@ def test_a_finished_run_is_judged_again_and_nothing_else(
     assert changed == {"verdict.json", "run.json"}
     assert sorted(p for p in run.rglob("*") if p.is_file()) == list(before), "nothing was added"
     assert verify_run(run) == []
-    ruled = replace(chosen, gate={"rule": [{**RULE, "max": 1.0}]})
+    ruled = replace(
+        chosen, gate={"rule": [{"id": "r", "metric": "accuracy", "min": 0.0, "where": {"condition": "clean"}}]}
+    )
     assert run_audit(ruled, judge_gates=False, command=[], on_stage=nothing)[1].status == "pass"
     kept = json.loads((run / "verdict.json").read_text())
     assert [rule["id"] for rule in kept["rules"]] == ["r"]
