@@ -40,7 +40,7 @@ def test_merge_joins_parts_in_order(tmp_path: Path) -> None:
 
 def test_damage_is_one_clear_error(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    with pytest.raises(StoreError, match=r"Is .* a run folder"):
+    with pytest.raises(StoreError, match=r"Check that .* is a run folder"):
         run.read_json("plan.json")
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(StoreError, match="not valid JSON"):
@@ -83,7 +83,7 @@ def test_atomic_write_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypa
 
 def test_unwritable_place(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"Cannot write .*Choose a folder"):
+    with pytest.raises(StoreError, match=r"Cannot write .*Choose a writable folder"):
         write_atomically(tmp_path / "file" / "x", b"")
 
 
