@@ -40,7 +40,7 @@ def test_merge_joins_parts_in_order(tmp_path: Path) -> None:
 
 def test_damage_is_one_clear_error(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    with pytest.raises(StoreError, match=r"Check that .* is a run folder"):
+    with pytest.raises(StoreError, match=r"Check that .* is a finished run folder"):
         run.read_json("plan.json")
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(StoreError, match="not valid JSON"):
