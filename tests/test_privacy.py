@@ -246,7 +246,7 @@ def test_planted_identifiers_are_in_no_file_of_a_run(
     groups = {e["group"] for e in json.loads((run / "effects.json").read_text())["effects"]}
     assert {g for g in groups if g.startswith("word=")} == {f"word={SHOWN}"}
     notes = " ".join(json.loads((run / "plan.json").read_text())["data"]["notes"])
-    assert "1 images left out as unreadable" in notes
+    assert "1 unreadable image left out" in notes
     assert "1 lung masks cannot be used" in notes
 
 

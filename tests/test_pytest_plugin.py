@@ -19,6 +19,7 @@ id = "holds"
 metric = "shortcut_sensitivity"
 where = {{ condition = "text-mask-black" }}
 max = 0.9
+evidence = "point"
 
 [[gate.rule]]
 id = "breaks"

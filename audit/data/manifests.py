@@ -96,7 +96,9 @@ def load_cohort(
     hashes = checked.hashes
     records, masks_hash, bad_masks = check_masks(checked.records, checked.shapes)
     # Notes stand in every report: images by their names only, and no message of a decoder, which may quote the file.
-    notes = [f"{len(checked.bad)} unreadable images left out: {_listed(checked.bad)}."] if checked.bad else []
+    notes = (
+        [f"{counted(len(checked.bad), 'unreadable image')} left out: {_listed(checked.bad)}."] if checked.bad else []
+    )
     notes += [*duplicate_notes(records, hashes), *checked.notes]
     notes += encoding_notes(records, checked.facts)
     if bad_masks:
