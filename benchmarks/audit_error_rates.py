@@ -18,9 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from audit.training.chain import train_network
-from audit.training.phantom.cohort import CLASSES, make_phantoms
-from audit.training.recipes import load_recipe
 from painted_word import paint_word
 
 from audit.data.images import read_gray
@@ -29,6 +26,9 @@ from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
 from audit.statistics.score_limits import wilson_limits
 from audit.store.folder import RunFolder
+from audit.training.chain import train_network
+from audit.training.phantom.cohort import CLASSES, make_phantoms
+from audit.training.recipes import load_recipe
 
 FAINT = 0.4
 """Severity of findings where a word is planted: a network must have a reason to learn it."""

@@ -27,11 +27,11 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     import easyocr
     import torch
-    from audit.training.phantom.cohort import make_phantoms
 
     from audit.data.images import read_gray
     from audit.text.detectors import DEFAULT_DETECTOR, make_detector
     from audit.text.easyocr_detector import weights_folder
+    from audit.training.phantom.cohort import make_phantoms
 
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as temporary:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import torch
+
 from audit.training.phantom.cohort import make_phantoms
 
 

@@ -16,10 +16,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from audit.training.chain import train_network
-from audit.training.phantom.cohort import film_specs, make_phantoms
-from audit.training.phantom.film import render
-from audit.training.recipes import load_recipe
 
 from audit.data.records import TextRegion
 from audit.models.bundle import load_bundle
@@ -27,6 +23,10 @@ from audit.relevance.clusters import find_clusters, grid_maps
 from audit.relevance.lrp import Attributor
 from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance
+from audit.training.chain import train_network
+from audit.training.phantom.cohort import film_specs, make_phantoms
+from audit.training.phantom.film import render
+from audit.training.recipes import load_recipe
 
 FILM_PX, SHOWN_PX = 256, 200
 SEVERITY = 0.5

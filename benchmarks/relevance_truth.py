@@ -20,10 +20,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from audit.training.chain import train_network
-from audit.training.phantom.cohort import film_specs, make_phantoms
-from audit.training.phantom.film import Film, render
-from audit.training.recipes import load_recipe
 from scipy.stats import pearsonr, spearmanr
 from zennit.composites import EpsilonPlusFlat
 
@@ -33,6 +29,10 @@ from audit.relevance.lrp import SURROGATES, Attributor
 from audit.relevance.presets import DEFAULT_PRESET, PRESETS
 from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance
+from audit.training.chain import train_network
+from audit.training.phantom.cohort import film_specs, make_phantoms
+from audit.training.phantom.film import Film, render
+from audit.training.recipes import load_recipe
 
 SIDE_PX = 256
 STOCK = "zennit as it comes"

@@ -16,18 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from audit.training.augmentation import Augmentation, augment
-from audit.training.loop import train
-from audit.training.recipes import Phase, Step
-from audit.training.samples import Samples, resize_all
-from audit.training.scores import balanced_accuracy
-from audit.training.transfer import StartingWeights, start_network, torch_generator
 from PIL import Image
 from torch.nn import functional
 
 from audit.data.images import read_gray
 from audit.data.records import Record
 from audit.models.preprocessing import Preprocessing
+from audit.training.augmentation import Augmentation, augment
+from audit.training.loop import train
+from audit.training.recipes import Phase, Step
+from audit.training.samples import Samples, resize_all
+from audit.training.scores import balanced_accuracy
+from audit.training.transfer import StartingWeights, start_network, torch_generator
 
 SIZE = Preprocessing(size_px=(128, 128))
 NO_START = StartingWeights(state=None, statement="random", digest="random")

@@ -7,7 +7,6 @@ from typing import Literal
 
 from audit.reports.methods import read_facts
 from audit.reports.runfolder import RunView
-
 from audit.statistics.power import power_sentence
 
 State = Literal["filled", "partly", "needs a person"]

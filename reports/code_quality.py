@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.reports.sarif import fingerprint
-
 from audit.gates.rule_lines import RuleLine
+from audit.reports.sarif import fingerprint
 from audit.store.results import Verdict, to_json
 
 _SEVERITIES = {"error": "critical", "warning": "major", "note": "info"}

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from audit.errors import UsageError
+from audit.files import write_atomically
 from audit.reports.groups import sensitive_groups
 from audit.reports.html import environment, frame
 from audit.reports.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
@@ -13,9 +15,6 @@ from audit.reports.relevance import interval
 from audit.reports.runfolder import HEADLINES, RunView, read_run, understood
 from audit.reports.signoff import evidence_digest
 from audit.reports.words import estimate, number, where
-
-from audit.errors import UsageError
-from audit.files import write_atomically
 from audit.store.results import Effect
 
 

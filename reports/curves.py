@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audit.errors import ModelError
+from audit.files import write_atomically
 from audit.reports.html import environment, frame
 from audit.reports.paper import PaperNetwork, paper_network
 from audit.reports.phases import read_phases
 from audit.reports.training import Matrix, own_matrix, paper_matrix
 from audit.reports.words import number
-
-from audit.errors import ModelError
-from audit.files import write_atomically
 from audit.store.documents import read_json
 
 WIDTH_PX, HEIGHT_PX = 760, 380

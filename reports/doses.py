@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from audit.reports.runfolder import HEADLINES, RunView
 from audit.reports.words import number
-
 from audit.statistics.catalogue import figure_in_words
 from audit.store.numbers import compact
 from audit.store.results import Effect

@@ -15,7 +15,6 @@ from audit.reports.limits import limitations
 from audit.reports.runfolder import RunView
 from audit.reports.summary import reach
 from audit.reports.words import estimate, where, without_folders
-
 from audit.store.numbers import counted
 from audit.store.results import Effect, to_json
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from audit.reports.words import estimate, number
-
 from audit.statistics.measures import ONE_SIDED
 from audit.store.numbers import compact
 from audit.store.results import Effect

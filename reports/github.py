@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.reports.gate_words import figures, worst_first
-
 from audit.gates.rule_lines import RuleLine
 from audit.gates.scope import scope_sentence
+from audit.reports.gate_words import figures, worst_first
 from audit.store.results import GateResult, Verdict
 
 MAX_ANNOTATIONS = 10

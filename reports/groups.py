@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audit.reports.runfolder import HEADLINES, RunView
-
 from audit.data.strings import shown_string
+from audit.reports.runfolder import HEADLINES, RunView
 from audit.store.results import Effect
 
 JUDGED_COLUMNS = ("class", "word")

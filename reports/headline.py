@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from audit.data.strings import shown_string
 from audit.reports.groups import place, sensitive_groups
 from audit.reports.runfolder import RunView
 from audit.reports.words import estimate, number
 from audit.reports.worth import says_little, worth
-
-from audit.data.strings import shown_string
 from audit.statistics.verdicts import is_within
 from audit.store.results import Effect
 

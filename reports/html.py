@@ -9,6 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from audit.data.strings import MIN_PATIENTS as MIN_SHOWN
+from audit.data.strings import shown_string
+from audit.files import write_atomically
+from audit.gates.scope import scope_sentence
 from audit.reports import doses, groups, relevance, summary, training, words
 from audit.reports.cases import scored_classes
 from audit.reports.checklist import checklist
@@ -23,14 +30,7 @@ from audit.reports.placebos import placebo_figure
 from audit.reports.runfolder import RunView, read_run, understood
 from audit.reports.signoff import ANSWERS, evidence_digest, findings
 from audit.reports.training import training_story
-from audit.reports.worth import worth
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from audit.data.strings import MIN_PATIENTS as MIN_SHOWN
-from audit.data.strings import shown_string
-from audit.files import write_atomically
-from audit.gates.scope import scope_sentence
+from audit.reports.worth import further_worth, worth
 from audit.statistics.catalogue import figure_in_words
 from audit.store.numbers import bracketed, compact, counted
 
@@ -127,6 +127,7 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             words=words,
             headline=headline(run),
             worth=worth(run),
+            further_worth=further_worth(run),
             scope=scope_sentence(run.verdict),
             run_lines=summary,
             width=WIDTH_PX,

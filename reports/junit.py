@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from audit.reports.gate_words import result_words
-from audit.reports.runfolder import read_run
-
 from audit.files import write_atomically
 from audit.gates.scope import scope_sentence
+from audit.reports.gate_words import result_words
+from audit.reports.runfolder import read_run
 from audit.store.results import GateResult, Verdict
 
 _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

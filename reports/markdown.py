@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from audit.files import write_atomically
 from audit.reports.gate_words import figures, worst_first
 from audit.reports.runfolder import read_run
 from audit.reports.summary import summary_lines
-
-from audit.files import write_atomically
 
 # Whoever prints the file to a terminal must not be steered by a name in it, nor read it backwards.
 _STEERING = (*range(32), *range(127, 160), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.reports.runfolder import RunView
-
 from audit.store.numbers import compact, counted, number
 from audit.store.results import Effect
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from audit.reports.headline import headline
-from audit.reports.runfolder import RunView
-from audit.reports.summary import telling_effects
-from audit.reports.words import MARKS, estimate, where
 from markupsafe import Markup
 
 from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
+from audit.reports.headline import headline
+from audit.reports.runfolder import RunView
+from audit.reports.summary import telling_effects
+from audit.reports.words import MARKS, estimate, where
 
 _ROW = Markup("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>")
 

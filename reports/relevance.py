@@ -10,7 +10,6 @@ from typing import Any
 from audit.reports.figures import Dots, dots, tick_values
 from audit.reports.runfolder import HEADLINES, RunView
 from audit.reports.words import number
-
 from audit.store.numbers import bracketed
 
 WIDTH_PX, HEIGHT_PX = 460, 330

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 from unicodedata import category
 
+from audit.errors import StoreError, UsageError
+from audit.files import write_atomically
 from audit.reports.groups import told_effects
 from audit.reports.runfolder import RunView, read_run
 from audit.reports.words import estimate, where
-
-from audit.errors import StoreError, UsageError
-from audit.files import write_atomically
 from audit.store.documents import read_json
 from audit.store.results import SCHEMA_VERSION, to_json
 

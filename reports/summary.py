@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from statistics import pstdev
 
+from audit.data.strings import shown_string
+from audit.gates.scope import scope_sentence
 from audit.reports.groups import sensitive_groups
 from audit.reports.headline import headline
 from audit.reports.runfolder import RunView
 from audit.reports.words import estimate, number, where
-from audit.reports.worth import worth
-
-from audit.data.strings import shown_string
-from audit.gates.scope import scope_sentence
+from audit.reports.worth import further_worth
 from audit.statistics.power import power_sentence
 from audit.store.numbers import counted
 from audit.store.results import Effect
@@ -36,7 +35,7 @@ def summary_lines(run: RunView) -> list[str]:
         f"{plan['model']['name']} ({plan['model']['architecture']}) on {plan['data']['name']}: "
         f"{counted(plan['data']['n_images'], 'image')} of {counted(plan['data']['n_patients'], 'patient')} ({counts})",
         " ".join([f"Verdict: {run.verdict.status.upper()}.", *run.verdict.caveats, headline(run)]),
-        *worth(run)[:2],
+        *further_worth(run)[:2],
     ]
     told = telling_effects(run, 2)[:4]
     lines += [f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in told]
@@ -52,7 +51,7 @@ def telling_effects(run: RunView, most_groups: int = 3) -> list[Effect]:
 def source_lines(run: RunView) -> list[str]:
     """Say what accuracy is worth beside the source, and how well the source can itself be told."""
     probe = run.probe
-    lines = worth(run)
+    lines = further_worth(run)
     for label in dict.fromkeys(p["label"] for p in probe["probes"]):
         told = ", ".join(
             f"{VIEWS[p['view']]} {number(p['auc'], 2)} (p {number(p['p'])})"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from audit.reports.groups import place, sensitive_groups
-from audit.reports.headline import headline
-from audit.reports.runfolder import RunView
-from audit.reports.summary import not_applied, reach, relevance_lines, source_lines, summary_lines
-from audit.reports.words import estimate, signed
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
+from audit.reports.groups import place, sensitive_groups
+from audit.reports.headline import headline
+from audit.reports.runfolder import RunView
+from audit.reports.summary import not_applied, reach, relevance_lines, source_lines, summary_lines
+from audit.reports.words import estimate, signed
 from audit.store.results import Effect
 
 _STYLE = {

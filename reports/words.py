@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from audit.reports.groups import place
-
 from audit.statistics.catalogue import METRICS
 from audit.store.numbers import bracketed
 from audit.store.numbers import number as number

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from audit.data.strings import shown_string
 from audit.reports.runfolder import RunView
 from audit.reports.words import estimate, number
-
-from audit.data.strings import shown_string
 from audit.statistics.measures import ACCURACY_OVER_SOURCE
 from audit.store.results import Effect
 
@@ -16,6 +15,11 @@ _TOLD = 0.05
 def worth(run: RunView) -> list[str]:
     """Say what the accuracy is worth, in one to three sentences; the first screen of every rendering holds them."""
     return [_beside_source(run), *_by_source(run), *_in_features(run)]
+
+
+def further_worth(run: RunView) -> list[str]:
+    """Return those of the sentences that the headline does not hold, for renderings that print it beside them."""
+    return worth(run)[1:] if says_little(run) else worth(run)
 
 
 def says_little(run: RunView) -> bool:

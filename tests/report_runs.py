@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from audit.reports.runfolder import MOST_CASES, RunView
 from PIL import Image
 
+from audit.reports.runfolder import MOST_CASES, RunView
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from audit.training.phantom.cohort import make_phantoms
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,6 +18,7 @@ from sklearn.metrics import mutual_info_score
 from audit.data.records import Record, TextRegion
 from audit.errors import CohortError
 from audit.text.atlas import draw_atlas, explained_share, tokens_of
+from audit.training.phantom.cohort import make_phantoms
 
 from .conftest import Audit
 

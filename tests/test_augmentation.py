@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from audit.training.augmentation import Augmentation, Movement, augment, draw, move
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.errors import UsageError
 from audit.randomness import generator_for
+from audit.training.augmentation import Augmentation, Movement, augment, draw, move
 
 PAPER = Augmentation(rotation_deg=40, shift_share=28 / 224, flip_share=0.5)
 STILL = {"angle_deg": 0.0, "right_px": 0, "down_px": 0, "flip": False}

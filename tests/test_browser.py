@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from audit.errors import UsageError
 from audit.reports.compare import render_comparison
 from audit.reports.curves import render_curves
 from audit.reports.html import MAX_BYTES, render_html, within_budget
 from audit.reports.runfolder import MOST_CASES, read_run
 from audit.reports.signoff import read_signoff
-
-from audit.errors import UsageError
 
 from .golden.make_report import RUN
 from .report_runs import finished_run, kept_run, with_cases

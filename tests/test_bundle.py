@@ -116,6 +116,8 @@ def test_damage_is_told_by_the_checksum(write_bundle: Callable[..., Path]) -> No
         ({"name": "C\x9b2J"}, r"without control characters, found 'C\\x9b2J'"),
         ({"name": {"a": 1}}, "must be text without control characters"),
         ({"schema_version": 99}, "schema version 99"),
+        ({"schema_version": True}, "schema version True"),
+        ({"preprocessing": {"size_px": ["128", 128], "mean": [0.5] * 3, "std": [0.2] * 3}}, "two whole numbers"),
         ({"preprocessing": {"size_px": [2, 2], "mean": [0, 0, 0], "std": [1, 1, 1]}}, "32..4096"),
         ({"preprocessing": None}, "cannot be used"),
         ({"architecture": "densenet-smal"}, "Did you mean 'densenet-small'"),

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from audit.training import chain, findings
-from audit.training.augmentation import Augmentation
-from audit.training.chain import CLASSES, FINDINGS, NETWORKS, Progress, train_network
-from audit.training.recipes import Phase, Recipe, Step
-from audit.training.steps import weights_sha256
-from audit.training.transfer import torch_generator
 from PIL import Image
 
 from audit.data.images import read_gray
 from audit.errors import CohortError, ImageError, ModelError, StoreError, UnknownNameError
 from audit.models.bundle import Bundle, load_bundle
 from audit.models.checkpoints import CHEXNET
+from audit.training import chain, findings
+from audit.training.augmentation import Augmentation
+from audit.training.chain import CLASSES, FINDINGS, NETWORKS, Progress, train_network
+from audit.training.recipes import Phase, Recipe, Step
+from audit.training.steps import weights_sha256
+from audit.training.transfer import torch_generator
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
+
+from audit.errors import ModelError
 from audit.reports import curves
 from audit.reports.curves import render_curves
 from audit.reports.runfolder import read_run
 from audit.reports.training import training_story
-
-from audit.errors import ModelError
 
 from .report_runs import Page, edit
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audit.training.datasets import BUILDERS, build_manifest
-from audit.training.datasets.covid import PAPER, summarise
-from audit.training.datasets.published import years
 from PIL import Image
 
 from audit.data.manifests import load_cohort
 from audit.data.records import Record
 from audit.errors import AuditError, CohortError, UnknownNameError
+from audit.training.datasets import BUILDERS, build_manifest
+from audit.training.datasets.covid import PAPER, summarise
+from audit.training.datasets.published import years
 
 NIH_2020 = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"

@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from audit.training.phantom.cohort import make_phantoms
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from audit.text.marks import find_marks
 from audit.text.merging import covered_share, merge_regions
 from audit.text.ppocr import PpOcr
 from audit.text.scoring import score_detector
+from audit.training.phantom.cohort import make_phantoms
 
 from .conftest import Audit, one_paragraph
 

@@ -12,16 +12,16 @@ from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree as ET
 
 import pytest
-from audit.reports.code_quality import code_quality_document
-from audit.reports.github import MAX_ANNOTATIONS, annotate, step_summary
-from audit.reports.junit import AuditedRun, describe_run, junit_document
-from audit.reports.sarif import sarif_document
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as SarifLog
 from rfc3986_validator import validate_rfc3986
 
 from audit.gates.rule_lines import RuleLine, find_rule_lines
+from audit.reports.code_quality import code_quality_document
+from audit.reports.github import MAX_ANNOTATIONS, annotate, step_summary
+from audit.reports.junit import AuditedRun, describe_run, junit_document
+from audit.reports.sarif import sarif_document
 from audit.store.results import GateResult, Verdict
 
 from .conftest import Audit, one_paragraph, quick_audit

@@ -12,8 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from audit.training.recipes import load_recipe
-from audit.training.resume import Keeper
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +25,8 @@ from audit.store.tables import MAX_COLUMNS, read_flat_table
 from audit.suites.reader import load_suite
 from audit.text import ppocr
 from audit.text.boxes import read_boxes
+from audit.training.recipes import load_recipe
+from audit.training.resume import Keeper
 
 BAD_TOML = {
     "nested": "a = " + "[" * 100_000,

@@ -3,6 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
+
+from audit.errors import ModelError
+from audit.models.preprocessing import Preprocessing
 from audit.training.augmentation import Augmentation
 from audit.training.curves import EpochRow
 from audit.training.loop import train
@@ -12,11 +17,6 @@ from audit.training.recipes import Phase, Step
 from audit.training.samples import Samples
 from audit.training.scores import balanced_accuracy, mean_auc
 from audit.training.transfer import StartingWeights, start_network, torch_generator
-from torch import nn
-from torch.nn import functional
-
-from audit.errors import ModelError
-from audit.models.preprocessing import Preprocessing
 
 NO_START = StartingWeights(state=None, statement="random", digest="random")
 SIZE = Preprocessing(size_px=(64, 64))

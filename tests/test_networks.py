@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from audit.training.chain import NETWORKS, train_network
-from audit.training.recipes import Recipe, Step, load_recipe
 from PIL import Image
 
 from audit.data.images import read_gray
 from audit.errors import CohortError, ModelError, UnknownNameError
 from audit.models.bundle import load_bundle
+from audit.training.chain import NETWORKS, train_network
+from audit.training.recipes import Recipe, Step, load_recipe
 
 
 def shortened(step: Step) -> Step:

@@ -8,12 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audit.training.phantom.cohort import CLASSES, film_specs, make_phantoms
-from audit.training.phantom.film import FilmSpec, render
-from audit.training.phantom.lettering import CLASS_WORDS
-from audit.training.phantom.pathology import FIFTEEN, FINDINGS
-from audit.training.phantom.projection import Ellipsoid, add_shadow, axis, project
-from audit.training.phantom.scanners import SOURCES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,6 +16,12 @@ from scipy.stats import chi2_contingency
 from audit.data.manifests import load_cohort
 from audit.errors import UsageError
 from audit.randomness import generator_for
+from audit.training.phantom.cohort import CLASSES, film_specs, make_phantoms
+from audit.training.phantom.film import FilmSpec, render
+from audit.training.phantom.lettering import CLASS_WORDS
+from audit.training.phantom.pathology import FIFTEEN, FINDINGS
+from audit.training.phantom.projection import Ellipsoid, add_shadow, axis, project
+from audit.training.phantom.scanners import SOURCES
 
 
 @settings(max_examples=25, deadline=None)

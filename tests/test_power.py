@@ -9,27 +9,10 @@ import pytest
 from scipy.stats import t as student
 
 from audit.statistics.power import detectable_beyond, power_sentence, weakest_power
-from audit.store.results import Effect
 
-EFFECT = Effect(
-    condition="mask",
-    placebo="elsewhere",
-    measure="shortcut_sensitivity",
-    group="all",
-    estimate=0.02,
-    low=0.01,
-    high=0.03,
-    level=0.95,
-    method="",
-    n_images=90,
-    n_patients=90,
-    discordant=3,
-    p=0.1,
-    p_adjusted=0.2,
-    tolerance=0.05,
-    verdict="robust",
-    minimum_detectable=0.1,
-)
+from .test_gates import EFFECT as GATE_EFFECT
+
+EFFECT = replace(GATE_EFFECT, minimum_detectable=0.1)
 
 
 @pytest.mark.parametrize("n", [60, 120, 400])

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from audit.training.recipes import Phase, Recipe, Step, load_recipe, recipe_names
 
 from audit.errors import UnknownNameError, UsageError
+from audit.training.recipes import Phase, Recipe, Step, load_recipe, recipe_names
 
 GOOD = """
 name = "mine"

@@ -15,15 +15,15 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from rich.console import Console
+
+from audit.errors import StoreError
 from audit.reports.html import render_html
 from audit.reports.junit import render_junit
 from audit.reports.markdown import SPECIAL, render_markdown
 from audit.reports.runfolder import read_run
 from audit.reports.terminal import render_terminal
 from audit.reports.words import estimate, number
-from rich.console import Console
-
-from audit.errors import StoreError
 
 from .report_runs import Page, finished_run
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from audit.reports.figures import nice_step
 from audit.reports.runfolder import read_run
 from audit.reports.signoff import evidence_digest

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from audit.errors import StoreError, UsageError
 from audit.reports.compare import render_comparison
 from audit.reports.multiples import Cell, multiples
 from audit.reports.runfolder import read_run
 from audit.reports.words import estimate
-
-from audit.errors import StoreError, UsageError
 
 from .golden.make_report import RUN
 from .report_runs import Page, edit, finished_run

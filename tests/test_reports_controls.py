@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from audit.reports.controls import controls
 from audit.reports.html import render_html
 from audit.reports.runfolder import RunView, read_run

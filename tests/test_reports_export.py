@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from audit.reports.export import cyclonedx, mlflow_numbers, model_card
 from audit.reports.runfolder import RunView, read_run
 

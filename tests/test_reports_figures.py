@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from audit.reports.cases import MOST_SCORES, scored_classes
 from audit.reports.figures import Dots, effect_forest, shortened, text_px, tick_digits, tick_values
 from audit.reports.runfolder import read_run
 from audit.reports.words import number, signed
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .golden.make_report import RUN
 

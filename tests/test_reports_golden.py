@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 
 from audit.reports.runfolder import read_run
-
 from audit.store.folder import verify_run
 
 from .golden.make_report import PAGE, RUN, rendered

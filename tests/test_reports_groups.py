@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
+
 from audit.reports.checklist import checklist
 from audit.reports.export import model_card
 from audit.reports.groups import drawn, group_accuracy, judged_groups, place, sensitive_groups, undecided
@@ -17,8 +19,6 @@ from audit.reports.runfolder import RunView, read_run
 from audit.reports.signoff import findings
 from audit.reports.summary import summary_lines
 from audit.reports.terminal import render_terminal
-from rich.console import Console
-
 from audit.store.results import Effect, EffectVerdict
 
 from .golden.make_report import RUN
@@ -75,7 +75,7 @@ def test_the_kept_run_judges_classes_and_words(kept: RunView) -> None:
 def test_a_class_that_could_not_be_edited_is_named(kept: RunView) -> None:
     evil = "\u202ecovid</script>"
     changed = tuple(
-        replace(e, verdict="inconclusive", low=-0.04, high=0.04, classes_absent=(evil,))
+        replace(e, verdict="inconclusive", low=-0.04, high=0.04, classes_absent=(evil,), blind=False)
         if e.tolerance is not None and e.group == "all"
         else e
         for e in kept.effects
@@ -127,7 +127,7 @@ def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
     assert any(
         line.startswith("text-mask-black, images that carry “<COVID>”: shortcut sensitivity 0.410") for line in lines
     )
-    assert lines.index(next(line for line in lines if "images that carry" in line and "Verdict" not in line)) == 4
+    assert lines.index(next(line for line in lines if "images that carry" in line and "Verdict" not in line)) == 3
     for told in (page(view), on_terminal(view)):
         assert "images that carry" in told
         assert "0.410" in told

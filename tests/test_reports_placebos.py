@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from audit.reports.html import render_html
 from audit.reports.placebos import BOTTOM_PX, HEIGHT_PX, MOST_IMAGES, placebo_figure
 from audit.reports.runfolder import RunView, read_run

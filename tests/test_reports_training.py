@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from audit.reports import paper
 from audit.reports.curves import render_curves
 from audit.reports.html import render_html

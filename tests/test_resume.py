@@ -16,6 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
+
+from audit.errors import StoreError
+from audit.models.bundle import load_bundle
 from audit.training.augmentation import Augmentation
 from audit.training.chain import train_network
 from audit.training.features import FrozenFeatures
@@ -25,10 +29,6 @@ from audit.training.resume import Keeper
 from audit.training.scores import mean_auc
 from audit.training.team import Team
 from audit.training.transfer import StartingWeights, start_network, torch_generator
-from torch.nn import functional
-
-from audit.errors import StoreError
-from audit.models.bundle import load_bundle
 
 from .test_loop import films
 

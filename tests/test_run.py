@@ -20,10 +20,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from audit.reports.html import render_html
-from audit.reports.markdown import render_markdown
-from audit.reports.runfolder import read_run
-from audit.reports.terminal import render_terminal
 from PIL import Image
 from rich.console import Console
 
@@ -31,6 +27,10 @@ from audit.data.images import read_gray
 from audit.data.manifests import load_cohort
 from audit.errors import AuditError, CohortError, ModelError, StoreError, TextError, UnknownNameError, UsageError
 from audit.models.bundle import load_bundle
+from audit.reports.html import render_html
+from audit.reports.markdown import render_markdown
+from audit.reports.runfolder import read_run
+from audit.reports.terminal import render_terminal
 from audit.run.cohorts import audited_cohort
 from audit.run.pipeline import run_audit
 from audit.run.preparation import prepare

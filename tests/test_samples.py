@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from audit.training import samples as module
-from audit.training.augmentation import Augmentation, augment
-from audit.training.samples import Samples, resize_all
 from PIL import Image
 
 from audit.data.records import Record
 from audit.errors import ImageError
 from audit.models.preprocessing import Preprocessing
+from audit.training import samples as module
+from audit.training.augmentation import Augmentation, augment
+from audit.training.samples import Samples, resize_all
 
 SIZE = Preprocessing(size_px=(64, 64))
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from audit.training.scores import balanced_accuracy, confusion, mean_auc
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audit.training.splits import check_disjoint, split_by_patient, split_findings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.data.records import Record
 from audit.errors import CohortError
+from audit.training.splits import check_disjoint, split_by_patient, split_findings
 
 CLASSES = ("normal", "pneumonia", "covid")
 

@@ -8,6 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from audit.errors import ModelError, UnknownNameError, UsageError
+from audit.models import networks
 from audit.training import transfer
 from audit.training.transfer import (
     StartingWeights,
@@ -18,12 +24,6 @@ from audit.training.transfer import (
     start_network,
     torch_generator,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import nn
-
-from audit.errors import ModelError, UnknownNameError, UsageError
-from audit.models import networks
 
 NO_START = StartingWeights(state=None, statement="random", digest="random")
 

@@ -10,6 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+
+from audit.data.manifests import load_cohort
+from audit.data.records import Cohort, Record
+from audit.errors import CohortError, ModelError, StoreError, UnknownNameError
+from audit.files import write_atomically
+from audit.models.bundle import Bundle, load_bundle, save_bundle
+from audit.provenance import git_commit
+from audit.store.results import plain
 from audit.training.curves import Curves, curves_csv
 from audit.training.findings import train_findings
 from audit.training.leaks import check_unseen
@@ -21,14 +29,6 @@ from audit.training.splits import SPLITS, split_by_patient
 from audit.training.steps import Setting, run_step, versions, weights_sha256
 from audit.training.team import Team
 from audit.training.transfer import StartingWeights, head_of, imagenet_weights, keep_output_neurons, start_network
-
-from audit.data.manifests import load_cohort
-from audit.data.records import Cohort, Record
-from audit.errors import CohortError, ModelError, StoreError, UnknownNameError
-from audit.files import write_atomically
-from audit.models.bundle import Bundle, load_bundle, save_bundle
-from audit.provenance import git_commit
-from audit.store.results import plain
 
 __all__ = ["CLASSES", "FINDINGS", "NETWORKS", "Progress", "train_network"]
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from audit.training.samples import Samples
-from audit.training.team import Team
 from numpy.typing import NDArray
 from torch import nn
+
+from audit.training.samples import Samples
+from audit.training.team import Team
 
 
 class FrozenFeatures:

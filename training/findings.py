@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from audit.data.records import Cohort, Record
+from audit.errors import CohortError, ModelError
+from audit.models.bundle import load_bundle, save_bundle
+from audit.store.results import plain
 from audit.training.leaks import check_unseen
 from audit.training.networks import FINDINGS
 from audit.training.progress import Reporter
@@ -15,11 +20,6 @@ from audit.training.scores import mean_auc
 from audit.training.splits import split_findings
 from audit.training.steps import Setting, TrainedStep, fingerprint, run_step
 from audit.training.transfer import start_network, torch_generator
-
-from audit.data.records import Cohort, Record
-from audit.errors import CohortError, ModelError
-from audit.models.bundle import load_bundle, save_bundle
-from audit.store.results import plain
 
 
 def train_findings(

@@ -14,6 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from audit.errors import ModelError
 from audit.training.augmentation import Augmentation
 from audit.training.curves import Curves, EpochRow, PhaseEnd
 from audit.training.features import FrozenFeatures
@@ -23,11 +28,6 @@ from audit.training.recipes import Phase, Step
 from audit.training.resume import Keeper
 from audit.training.samples import Samples
 from audit.training.team import Team
-from numpy.typing import NDArray
-from torch import nn
-from torch.nn import functional
-
-from audit.errors import ModelError
 
 Loss = Literal["cross entropy", "binary cross entropy"]
 

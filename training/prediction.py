@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
+
 from audit.training.samples import Samples
 from audit.training.team import Team
 from audit.training.transfer import head_of
-from numpy.typing import NDArray
-from torch import nn
 
 
 def predict(

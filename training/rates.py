@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 import torch
-from audit.training.recipes import Phase, Step
 from torch import nn
+
+from audit.training.recipes import Phase, Step
 
 _BLOCK = re.compile(r"^features\.(?:denseblock|transition)(\d+)\.")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from audit.training.augmentation import Augmentation, augment, draw_for
 from numpy.typing import NDArray
 
 from audit.data.images import read_gray
 from audit.data.records import Record
 from audit.models.preprocessing import Preprocessing
 from audit.randomness import generator_for
+from audit.training.augmentation import Augmentation, augment, draw_for
 
 # Beyond this the resized images go to a file: 2,000 images of 224 px are 100 MB, ChestX-ray14 is 5.6 GB.
 MEMORY_LIMIT_BYTES = 1 << 30

@@ -15,6 +15,13 @@ import numpy as np
 import sklearn
 import torch
 import torchvision
+from numpy.typing import NDArray
+from torch import nn
+
+from audit.data.records import Record
+from audit.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from audit.randomness import generator_for
+from audit.store.results import to_json
 from audit.training.curves import Curves, EpochRow, tensorboard
 from audit.training.loop import Loss, train
 from audit.training.prediction import predict
@@ -24,13 +31,6 @@ from audit.training.resume import Keeper
 from audit.training.samples import Samples, resize_all
 from audit.training.team import Team
 from audit.training.transfer import StartingWeights, torch_generator
-from numpy.typing import NDArray
-from torch import nn
-
-from audit.data.records import Record
-from audit.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from audit.randomness import generator_for
-from audit.store.results import to_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,6 +102,9 @@ def _run() -> tuple[int, str, bool]:
     except Interrupted as end:
         kept = f"Interrupted by {end.name}. The results so far are kept; repeat the command to continue."
         return end.exit_code, kept, False
+    except MemoryError:
+        said = "The memory of this machine does not suffice. Use smaller files or fewer --workers. The results so far are kept."
+        return 4, said, False
     except Exception as error:  # an uncaught error must never read as "gate failed", which is exit code 1
         if os.environ.get("AUDIT_DEBUG"):
             traceback.print_exc()

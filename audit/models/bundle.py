@@ -241,7 +241,7 @@ def _read_document(folder: Path) -> dict[str, Any]:
     for key in ("provenance", "metrics"):
         if not isinstance(document.get(key, {}), dict):
             raise ModelError(f"{path}: {key} must be a table, found {type(document[key]).__name__}.")
-    if document["schema_version"] != SCHEMA_VERSION:
+    if type(document["schema_version"]) is not int or document["schema_version"] != SCHEMA_VERSION:
         raise ModelError(
             f"{path} has schema version {document['schema_version']!r}; this version of audit reads {SCHEMA_VERSION}."
         )
@@ -286,7 +286,9 @@ def _network(
 def _preprocessing(folder: Path, document: Mapping[str, Any]) -> Preprocessing:
     try:
         fields = dict(document["preprocessing"])
-        height, width = (int(v) for v in fields["size_px"])
+        height, width = fields["size_px"]
+        if type(height) is not int or type(width) is not int:
+            raise ValueError(f"size_px must be two whole numbers, found {fields['size_px']!r}")
         mean = tuple(float(v) for v in fields["mean"])
         std = tuple(float(v) for v in fields["std"])
         if min(height, width) < 32 or max(height, width) > 4096 or len(mean) != 3 or len(std) != 3 or min(std) <= 0:

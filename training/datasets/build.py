@@ -9,16 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from audit.data.records import Record
+from audit.errors import CohortError, UnknownNameError
+from audit.files import write_atomically
 from audit.training.datasets.chestxray14 import chestxray14
 from audit.training.datasets.chexpert import chexpert
 from audit.training.datasets.cohen import cohen
 from audit.training.datasets.covid import covid
 from audit.training.datasets.published import Selection
 from audit.training.datasets.tuberculosis import montgomery, shenzhen
-
-from audit.data.records import Record
-from audit.errors import CohortError, UnknownNameError
-from audit.files import write_atomically
 
 BUILDERS: Mapping[str, Callable[..., Selection]] = MappingProxyType(
     {

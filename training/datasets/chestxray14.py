@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from audit.training.datasets.published import Selection, files_by_name, find_folder, read_table, sex, years
-from audit.training.splits import check_disjoint
-
 from audit.data.records import Record
 from audit.errors import CohortError
 from audit.randomness import generator_for
+from audit.training.datasets.published import Selection, files_by_name, find_folder, read_table, sex, years
+from audit.training.splits import check_disjoint
 
 SOURCE = "NIH"
 VALIDATION_SHARE = 0.2

@@ -6,11 +6,10 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from audit.training.datasets.published import Selection, find_folder, read_table, sex, years
-
 from audit.data.records import Record
 from audit.errors import CohortError
 from audit.randomness import generator_for
+from audit.training.datasets.published import Selection, find_folder, read_table, sex, years
 
 SOURCE = "CheXpert"
 # What the paper took. No rule on labels gives its 1,247 images of the training file, so whole patients are drawn.

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlparse
 
-from audit.training.datasets.published import Selection, find_folder, read_table, sex, years
-
 from audit.data.records import Record
 from audit.errors import CohortError
+from audit.training.datasets.published import Selection, find_folder, read_table, sex, years
 
 SOURCE = "covid-chestxray-dataset"
 # Semi-erect and erect were told apart only in the last versions of the metadata.

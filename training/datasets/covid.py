@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
+from audit.data.records import Record
 from audit.training.datasets.chexpert import chexpert
 from audit.training.datasets.cohen import cohen
 from audit.training.datasets.published import Selection
 from audit.training.datasets.tuberculosis import montgomery, shenzhen
 from audit.training.networks import CLASSES
 from audit.training.splits import split_by_patient
-
-from audit.data.records import Record
 
 TEST_PER_CLASS = 50
 VALIDATION_SHARE = 0.1

@@ -6,10 +6,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from audit.training.datasets.published import Selection, find_folder
-
 from audit.data.records import Record
 from audit.errors import CohortError
+from audit.training.datasets.published import Selection, find_folder
 
 ADULT_YEARS = 18
 _SEX = re.compile(r"\b(female?|male|f|m|o)\b", re.IGNORECASE)

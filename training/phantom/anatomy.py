@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from audit.training.phantom.projection import Ellipsoid
 
 N_RIBS = 9

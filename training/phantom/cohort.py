@@ -11,16 +11,16 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from audit.training.phantom.film import Film, FilmSpec, render
-from audit.training.phantom.lettering import CLASS_WORDS, draw_letterings
-from audit.training.phantom.pathology import CLASS_FINDINGS, FIFTEEN
-from audit.training.phantom.scanners import SOURCES
 from numpy.typing import NDArray
 
 from audit.errors import StoreError, UsageError
 from audit.files import write_atomically
 from audit.randomness import generator_for
 from audit.store.results import SCHEMA_VERSION, to_json
+from audit.training.phantom.film import Film, FilmSpec, render
+from audit.training.phantom.lettering import CLASS_WORDS, draw_letterings
+from audit.training.phantom.pathology import CLASS_FINDINGS, FIFTEEN
+from audit.training.phantom.scanners import SOURCES
 
 Task = Literal["classes", "findings"]
 CLASSES = tuple(CLASS_FINDINGS)

@@ -7,15 +7,15 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
+from audit.randomness import generator_for
 from audit.training.phantom.anatomy import Patient, draw_patient
 from audit.training.phantom.artefacts import stick_electrode
 from audit.training.phantom.lettering import Lettering, TextBox, burn
 from audit.training.phantom.pathology import FINDINGS, HEART_SCALE, LUNG_DROP, Lungs
 from audit.training.phantom.projection import Field, axis, project
 from audit.training.phantom.scanners import SOURCES, expose
-from numpy.typing import NDArray
-
-from audit.randomness import generator_for
 
 # Inflated lung holds this share of the water that solid tissue of its size would.
 _LUNG_DENSITY = np.float32(0.25)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
+
 from audit.training.phantom.projection import Field, axis
 
 CLASS_FINDINGS: Mapping[str, str] = MappingProxyType(

@@ -9,8 +9,9 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
-from audit.training.phantom.projection import Field, axis
 from numpy.typing import NDArray
+
+from audit.training.phantom.projection import Field, axis
 
 
 @dataclass(frozen=True, kw_only=True)

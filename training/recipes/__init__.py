@@ -10,11 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from audit.training.augmentation import Augmentation
-
 from audit.errors import UnknownNameError, UsageError
 from audit.models import networks
 from audit.store.documents import parse_toml, read_toml
+from audit.training.augmentation import Augmentation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
