@@ -42,7 +42,7 @@ def shell(script: str, folder: Path, **variables: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode("utf-8", "replace")
 
 
-def write_rule(kept: Path, folder: Path, code: int) -> None:
+def write_rule(folder: Path, code: int) -> None:
     limit, _, table = LIMITS[code].partition("\n")
     (folder / "audit.toml").write_text(f"{table}\n{RULE.format(limit=limit)}")
 
@@ -65,7 +65,7 @@ def write_rule(kept: Path, folder: Path, code: int) -> None:
 def test_a_verdict_is_its_exit_code_whatever_becomes_of_the_streams(
     kept: Path, tmp_path: Path, code: int, streams: str
 ) -> None:
-    write_rule(kept, tmp_path, code)
+    write_rule(tmp_path, code)
     for options in ("", "--json"):
         script = f"{AUDIT} gate {kept} {options} {streams}; exit ${{PIPESTATUS[0]}}"
         found, _, err = shell(script, tmp_path)
@@ -100,7 +100,7 @@ def test_a_lost_export_is_no_success(kept: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_into_files_that_take_a_closed_streams_number(kept: Path, tmp_path: Path) -> None:
-    write_rule(kept, tmp_path, 0)
+    write_rule(tmp_path, 0)
     script = f"{AUDIT} gate {kept} --junit j.xml --sarif s.sarif --github >&- 2>&-"
     assert shell(script, tmp_path)[0] == 0
     assert json.loads((tmp_path / "s.sarif").read_text())["version"] == "2.1.0"
@@ -115,7 +115,7 @@ COMMANDS = (
 
 
 def test_a_locale_without_our_letters_prints_every_command(kept: Path, tmp_path: Path) -> None:
-    write_rule(kept, tmp_path, 0)
+    write_rule(tmp_path, 0)
     for command in COMMANDS:
         plain = shell(f"{AUDIT} {command.format(run=kept)}", tmp_path)
         code, out, err = shell(f"{AUDIT} {command.format(run=kept)}", tmp_path, **ASCII)
@@ -147,7 +147,7 @@ def test_an_audit_ends_well_in_an_ascii_locale_and_a_folder_that_is_no_text(
 
 
 def test_a_terminal_is_still_a_terminal(kept: Path, tmp_path: Path) -> None:
-    write_rule(kept, tmp_path, 0)
+    write_rule(tmp_path, 0)
     leader, follower = pty.openpty()
     done = subprocess.Popen([*AUDIT.split(), "gate", kept], cwd=tmp_path, stdout=follower, stderr=follower)
     os.close(follower)
