@@ -175,7 +175,7 @@ def test_any_number_of_cases_opens_in_time_within_the_budget(
     assert page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") < 1000 * LOAD_S
     assert page.locator(".case").count() == min(n_cases, MOST_CASES)
     if n_cases > MOST_CASES:
-        assert "The run folder holds 20000 cases" in page.locator("#examples").inner_text()
+        assert "The run folder contains 20000 cases" in page.locator("#examples").inner_text()
 
 
 @pytest.mark.parametrize("which", ["comparison", "curves"])

@@ -213,7 +213,7 @@ def test_finished_step_is_used_again(
 
     told: list[Progress] = []
     train_network("C", manifest, recipe, out, on_progress=told.append)
-    assert not trained and any("is taken from" in p.message for p in told)
+    assert not trained and any("is reused" in p.message for p in told)
     resumed = document(out)["weights_sha256"]
     assert document(train_network("C", manifest, recipe, tmp_path / "whole" / "C"))["weights_sha256"] == resumed
     assert trained == ["findings"]

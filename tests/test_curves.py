@@ -69,14 +69,14 @@ def test_lines_and_matrices_are_the_bundles(tmp_path: Path) -> None:
 
 
 def test_bundles_that_do_not_tell(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="does not tell"):
+    with pytest.raises(ModelError, match="does not contain the test accuracy of every phase"):
         render_curves([tmp_path], tmp_path / "c.html")
     folder = bundle(tmp_path / "A", "A", [0.6, 0.8, 0.9, 1.0])
     edit(folder / "model.json", lambda d: d["metrics"]["curves"]["phases"][1].pop("best_epoch"))
     with pytest.raises(ModelError, match="no best epoch and test accuracy for each phase"):
         render_curves([folder], tmp_path / "c.html")
     (folder / "model.json").write_text("{}")
-    with pytest.raises(ModelError, match="does not tell"):
+    with pytest.raises(ModelError, match="does not contain the test accuracy of every phase"):
         render_curves([folder], tmp_path / "c.html")
 
 

@@ -226,7 +226,7 @@ def test_what_would_be_found_follows_the_interval() -> None:
     assert found.high - shift.estimate == pytest.approx(arm, rel=1e-6)
     assert shift.estimate - found.low == pytest.approx(arm, rel=1e-6)
     assert found.minimum_detectable == pytest.approx(arm * (critical + 0.8416) / critical, rel=1e-3)
-    assert "not seen" in found.method
+    assert "that the sample does not contain" in found.method
 
 
 def aucs(scores: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> dict[int, PatientInfluence]:
@@ -285,7 +285,7 @@ def test_two_networks_that_agree_here_may_differ_elsewhere() -> None:
     arm = 0.5 * critical**2 / (60 / 1.5 + critical**2)
     assert found.high - values.mean() == pytest.approx(arm)
     assert values.mean() - found.low == pytest.approx(arm)
-    assert "not seen" in found.method
+    assert "that the sample does not contain" in found.method
     far = one(sums(np.r_[values[:-3], 1.8, 1.7, 1.9], scale="contrast", counted=False))
     assert far.high > far.low + 2 * arm, "what the sample shows still counts"
 

@@ -247,8 +247,8 @@ def test_a_gate_on_a_word() -> None:
 @pytest.mark.parametrize(
     ("group", "says"),
     [
-        ("word=ABSENT", "fewer than 10 patients carry word=ABSENT"),
-        ("word=ID 7", "holds a digit"),
+        ("word=ABSENT", "fewer than 10 patients have images that carry word=ABSENT"),
+        ("word=ID 7", "has a digit"),
         ("site=somewhere", "too few patients of site=somewhere"),
     ],
 )
@@ -272,7 +272,7 @@ def test_rules_on_words_are_checked_for_all_but_the_word() -> None:
     assert read(group="word= any  thing").rules[0].group == "word=ANY THING"
     masks = [c.name for c in suite.conditions if c.perturbation == "text-mask"]
     assert read(group="word=L", condition=masks[0]) is not None
-    with pytest.raises(UsageError, match="words are told under edits that take text away"):
+    with pytest.raises(UsageError, match="words are judged only under edits that remove text"):
         read(group="word=L", condition="letters-other-class")
     for group in ("class=covdi", "site=y", "words=L"):
         with pytest.raises(UnknownNameError, match="group"):
@@ -327,5 +327,5 @@ def test_a_run_tells_its_words_and_a_later_one_is_held_against_them(
     )
     code, out, _ = audit("gate", second, "--baseline", first)
     assert code == 3
-    assert [line.split()[0] for line in out.splitlines()[:3]] == ["pass", "pass", "inconclusive"]
-    assert "fewer than 10 patients carry word=X" in out
+    assert [line.split()[0] for line in out.splitlines()[:3]] == ["inconclusive", "pass", "inconclusive"]
+    assert "fewer than 10 patients have images that carry word=X" in out
