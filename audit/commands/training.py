@@ -23,7 +23,7 @@ from audit.training.recipes import load_recipe
 from audit.training.team import join_team
 
 # Enough for a verdict within minutes; the parameters of the planted shortcut are the demo's subject, not its size.
-DEMO_FILMS_PER_CLASS = 130
+DEMO_FILMS_PER_CLASS = 150
 DEMO_FINDINGS_FILMS = 240
 
 
