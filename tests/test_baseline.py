@@ -407,6 +407,12 @@ def test_a_first_run_with_nothing_else_to_judge_is_not_gated(audit: Audit, make_
         code, _, err = audit("gate", run, "--baseline", missing)
         assert code == 4, "what was named by hand must exist"
         assert f"--baseline {missing} does not exist" in one_paragraph(err)
+    for misspelt in ("audit-baseline.json", "audit-basline.json"):
+        (tmp_path / "audit.toml").write_text(f'[gate]\nbaseline = "{misspelt}"\nfirst_run = "refuse"\n' + RULES)
+        code, _, err = audit("gate", run)
+        assert (code, f"{misspelt} cannot be read" in one_paragraph(err)) == (4, True), "CI may demand the baseline"
+    (tmp_path / "audit.toml").write_text('[gate]\nbaseline = "audit-baseline.json"\nfirst_run = "never"\n' + RULES)
+    assert audit("gate", run)[0] == 2
     (tmp_path / "audit.toml").write_text('[gate]\nbaseline = "runs/nothing"\n' + RULES)
     assert audit("gate", run)[0] == 4, "a run folder is never yet to come"
     (tmp_path / "audit.toml").write_text(RULES)

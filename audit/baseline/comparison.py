@@ -13,6 +13,7 @@ from audit.baseline.file import AcceptedBaseline, images_path, read_baseline
 from audit.data.strings import shown_string
 from audit.files import file_sha256
 from audit.gates.groups import may_be_absent, why_absent
+from audit.gates.rules import GateConfig
 from audit.prediction.table import FinishedRun, read_finished
 from audit.statistics.alignment import align_images
 from audit.statistics.verdicts import control_failures
@@ -34,13 +35,18 @@ def check_baseline(path: Path) -> None:
         check_run(path)
 
 
-def is_first_run(named: str) -> bool:
-    """Say whether a configuration names a baseline file that nobody has accepted yet.
+def is_first_run(config: GateConfig) -> bool:
+    """Say whether a configuration names a baseline file that nobody has accepted yet, and lets such a run be judged without.
 
     That is so where neither the file nor its table exists: one without the other was lost, and a run folder was there once.
     """
-    path = Path(named)
-    return path.suffix == ".json" and not os.path.lexists(path) and not os.path.lexists(images_path(path))
+    path = Path(config.baseline)
+    return (
+        config.first_run == "skip"
+        and path.suffix == ".json"
+        and not os.path.lexists(path)
+        and not os.path.lexists(images_path(path))
+    )
 
 
 def failed_controls(run_path: Path) -> tuple[str, ...]:

@@ -18,9 +18,10 @@ DEFAULT_METRICS = ("shortcut_sensitivity", "sufficiency")
 """What the default rules limit."""
 Operator = Literal["<=", ">="]
 Against = Literal["limit", "baseline"]
+FirstRunPolicy = Literal["skip", "refuse"]
 Correction = Literal["holm", "none"]
 Evidence = Literal["interval", "point"]
-_GATE_KEYS = ("inconclusive", "min_images", "baseline", "correction", "rule")
+_GATE_KEYS = ("inconclusive", "min_images", "baseline", "first_run", "correction", "rule")
 _LIMITS: Mapping[str, tuple[Operator, Against]] = {
     "max": ("<=", "limit"),
     "min": (">=", "limit"),
@@ -33,6 +34,7 @@ _LARGEST_LIMIT = 1e6
 _POLICIES = ("block", "fail", "pass")
 _LEVELS = ("error", "warn")
 _CORRECTIONS = ("holm", "none")
+_FIRST_RUN = ("skip", "refuse")
 _EVIDENCE = ("interval", "point")
 _IF_EXCEEDED = ("fail", "inconclusive")
 
@@ -80,6 +82,8 @@ class GateConfig:
     baseline: str = ""
     """What `max_increase` and `max_decrease` compare with: a run folder, or a file of `audit baseline accept`; empty where
     none is named."""
+    first_run: FirstRunPolicy = "skip"
+    """Where the baseline file does not exist yet: skip the rules that need it, or refuse to run."""
     correction: Correction = "holm"
     """holm: that any error-level rule fails without reason is rarer than 1 - level; none: each stands for itself."""
 
@@ -90,7 +94,7 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     Parameters
     ----------
     table : mapping
-        `inconclusive`, `min_images`, `baseline`, `correction` and `rule`, a list of tables with `id`, `metric`, one of `max`,
+        `inconclusive`, `min_images`, `baseline`, `first_run`, `correction` and `rule`, a list of tables with `id`, `metric`, one of `max`,
         `min`, `max_increase`, `max_decrease`, and optionally `where = {condition, group}`, `level`, `evidence`, `reason`.
 
     Raises
@@ -114,6 +118,9 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     baseline = table.get("baseline", "")
     if not isinstance(baseline, str):
         raise UsageError(f"[gate] baseline must be the path of a run folder or of a baseline file, found {baseline!r}.")
+    first_run = table.get("first_run", "skip")
+    if first_run not in _FIRST_RUN:
+        raise UnknownNameError("policy for a first run ([gate] first_run)", str(first_run), _FIRST_RUN)
     correction = table.get("correction", "holm")
     if correction not in _CORRECTIONS:
         raise UnknownNameError("correction of gates", str(correction), _CORRECTIONS)
@@ -122,7 +129,14 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     twice = sorted({name for name in ids if ids.count(name) > 1})
     if twice:
         raise UsageError(f"Two gate rules are called {twice[0]!r}. Ids must be unique.")
-    return GateConfig(rules=rules, inconclusive=policy, min_images=min_images, baseline=baseline, correction=correction)
+    return GateConfig(
+        rules=rules,
+        inconclusive=policy,
+        min_images=min_images,
+        baseline=baseline,
+        first_run=first_run,
+        correction=correction,
+    )
 
 
 def config_for(
@@ -269,6 +283,7 @@ def config_to_document(config: GateConfig) -> dict[str, Any]:
         "inconclusive": config.inconclusive,
         "min_images": config.min_images,
         "baseline": config.baseline if portable_path(config.baseline) == config.baseline else "",
+        "first_run": config.first_run,
         "correction": config.correction,
     }
     return {"rules": config.rules, "policy": policy}

@@ -47,7 +47,7 @@ def judge_results(
         The judgement, and which baseline it rests on.
     """
     config = config or GateConfig(rules=())
-    first = is_first_run(config.baseline)
+    first = is_first_run(config)
     baseline = Baseline(predicted(), Path(config.baseline)) if config.baseline and not first else None
     compare = None if baseline is None else baseline.change
     effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
@@ -119,7 +119,7 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     if earlier is not None:
         config = _using_baseline(config, earlier, written=config.rules is not last.rules)
     compare: Compare | FirstRun | None = None
-    if baseline is None and is_first_run(config.baseline):
+    if baseline is None and is_first_run(config):
         compare = FirstRun(baseline=config.baseline, run=for_commands(path))
     elif earlier is not None:
         compare = Baseline(read_finished(path), earlier).change

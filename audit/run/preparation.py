@@ -74,7 +74,7 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
     check_detector(settings.detector, boxes)
     tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
     rules = config_for(settings.gate, suite, tolerances, asked=judge_gates)
-    if rules is not None and rules.baseline and not is_first_run(rules.baseline):
+    if rules is not None and rules.baseline and not is_first_run(rules):
         check_baseline(Path(rules.baseline))
     bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
     task = audited_task(bundle.name, bundle.task, settings.task)
