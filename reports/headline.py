@@ -141,7 +141,7 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
                 first.simultaneous_high,
                 ", corrected for multiple comparisons",
             )
-        decide = f"; about {first.patients_to_decide} patients would decide" if first.patients_to_decide else ""
+        decide = f"; about {first.patients_to_decide:,} patients would decide" if first.patients_to_decide else ""
         limit = number(first.tolerance, 2)
         yield (
             f"This sample is too small to decide whether the network reads {_suspects(run, rest)}: the effect of {first.condition} is "
@@ -186,10 +186,10 @@ def _cleared(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
 
 
 def _suspects(run: RunView, effects: Sequence[Effect], besides: Sequence[Effect] = ()) -> str:
-    """Name what effects look at, in their order, without what `besides` looks at too: "the text and the border"."""
+    """Name what effects look at, in their order, without what `besides` looks at too: "the text or the border"."""
     taken = {run.suspect(e.condition) for e in besides}
     names = [name for name in dict.fromkeys(run.suspect(e.condition) for e in effects) if name not in taken]
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 def _capital(text: str) -> str:

@@ -41,7 +41,7 @@ def _own(run: RunView) -> list[str]:
     undecided = [e for e in run.headline() if e.verdict == "inconclusive"]
     if undecided:
         e = undecided[0]
-        more = f"; about {e.patients_to_decide} patients would decide it" if e.patients_to_decide else ""
+        more = f"; about {e.patients_to_decide:,} patients would decide it" if e.patients_to_decide else ""
         found.append(
             f"{len(undecided)} of {len(run.headline())} judged effects {'is' if len(undecided) == 1 else 'are'} undecided; the first is "
             f"{e.condition} {estimate(e)}{more}."
