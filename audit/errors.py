@@ -16,7 +16,19 @@ A message says what went wrong, what is allowed, what was found, and what to do.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+
+def shown_string(text: str, most: int = 40) -> str:
+    """Return a string fit for a terminal or a sentence: what does not print, or turns text round, replaced; long ones cut."""
+    safe = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text[: most + 1])
+    return safe if len(safe) <= most else f"{safe[: most - 1]}…"
+
+
+def shown_value(value: object, most: int = 60) -> str:
+    """Return any value that somebody else wrote as a message echoes it: on one line, printable and cut."""
+    return shown_string(repr(value), most)
 
 
 class AuditError(Exception):
@@ -53,7 +65,7 @@ class UnknownNameError(UsageError):
         near = [folded[n] for n in difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.5)]
         guess = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         choice = f" Known: {', '.join(names)}." if names else " None is available here."
-        super().__init__(f"No {kind} is called {name!r}.{guess}{choice}{' ' + hint if hint else ''}")
+        super().__init__(f"No {kind} is called {shown_value(name)}.{guess}{choice}{' ' + hint if hint else ''}")
 
 
 class CohortError(AuditError):

@@ -13,13 +13,13 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from msgspec.structs import asdict, replace
 from PIL import Image
 from rich.console import Console
 
@@ -181,7 +181,7 @@ def test_kill_and_resume_gives_the_same_bytes(
             predict.predict_scene = slowly
             from audit.run.settings import Settings
             from audit.run.pipeline import run_audit
-            run_audit(Settings(**{ {f: getattr(chosen, f) for f in chosen.__dataclass_fields__}!r}),
+            run_audit(Settings(**{asdict(chosen)!r}),
                       judge_gates=False, command=[], on_stage=lambda n, k: (lambda: None))
             """
         )
@@ -426,14 +426,14 @@ def test_the_task_is_planned_and_decides_who_is_audited(
         ({"seed": 2**63}, UsageError, "from 0 to"),
         ({"level": 1.0}, UsageError, "at least 0.5 and below 1"),
         ({"resamples": 10}, UsageError, "at least 100"),
-        ({"workers": 0}, UsageError, "1 or more"),
+        ({"workers": 0}, UsageError, "at least 1"),
         ({"tolerance": {"acuracy": 0.1}}, UnknownNameError, "Did you mean 'accuracy'"),
         ({"tolerance": {"accuracy": 1}}, UsageError, "both excluded"),
         ({"recall": {"covd": [1, 2]}}, UnknownNameError, "Did you mean 'covid'"),
         ({"recall": {"all": [3, 2]}}, UsageError, "0 < found <= boxes"),
         ({"relevance_preset": "epsilom"}, UnknownNameError, "Did you mean 'epsilon'"),
         ({"relevance_start": "covid-cat"}, UsageError, "contrast `A-B`"),
-        ({"on_bad_image": "drop"}, UsageError, "fail or skip"),
+        ({"on_bad_image": "drop"}, UsageError, "fail, skip"),
         ({"detector": "annotated", "boxes": ""}, TextError, "use --boxes FILE"),
         ({"gate": {"rule": [{"id": "a", "metric": "acuracy", "max": 1}]}}, UnknownNameError, "Did you mean 'accuracy'"),
         ({"gate": {"rule": [{**RULE, "where": {"condition": "text-mask-blak"}}]}}, UnknownNameError, "text-mask-black"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-BOXES = "File of hand-drawn text boxes: the only source of the finder annotated, and added to the regions of any other finder."
-DetectorOption = Annotated[str, typer.Option(help="cascade, rapidocr, markers, easyocr or annotated.")]
+from audit.cli.settings import setting_help
+
+DetectorOption = Annotated[str, typer.Option(help=setting_help("detector"))]
+BadImage = Annotated[Literal["fail", "skip"], typer.Option(help=setting_help("on_bad_image"))]
 Json = Annotated[bool, typer.Option("--json", help="Print only a JSON object on standard output.")]
 
 text_app = typer.Typer(help="Find text and score the text finder.", no_args_is_help=True, rich_markup_mode=None)
@@ -18,7 +20,7 @@ text_app = typer.Typer(help="Find text and score the text finder.", no_args_is_h
 def text_find_command(
     images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...")],
     detector: DetectorOption = "cascade",
-    boxes: Annotated[Path | None, typer.Option(help=BOXES)] = None,
+    boxes: Annotated[Path | None, typer.Option(help=setting_help("boxes"))] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of the text cache; default: none.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -45,21 +47,18 @@ def text_score_command(
 def text_atlas_command(
     data: Annotated[Path, typer.Option(help="Manifest with class labels.")],
     detector: DetectorOption = "cascade",
-    boxes: Annotated[Path | None, typer.Option(help=BOXES)] = None,
+    boxes: Annotated[Path | None, typer.Option(help=setting_help("boxes"))] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of the text cache; default: the cache of audit run.")
     ] = None,
-    ignore_label: Annotated[
-        list[str] | None, typer.Option(help="Label that is not part of the task; repeatable.")
-    ] = None,
-    on_bad_image: Annotated[str, typer.Option(help="fail, or skip and count unreadable images.")] = "fail",
+    ignore_label: Annotated[list[str] | None, typer.Option(help=setting_help("ignore_label"))] = None,
+    on_bad_image: BadImage = "fail",
     seed: Annotated[int, typer.Option(help="Seed of permutations.")] = 0,
     sheet: Annotated[Path | None, typer.Option(help="PNG file that shows the glyph clusters.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show the text of a cohort and how well it predicts the class. No model is needed."""
     from audit.commands import text
-    from audit.data.manifests import check_on_bad_image
     from audit.run.settings import Settings
 
     raise typer.Exit(
@@ -69,7 +68,7 @@ def text_atlas_command(
             boxes=boxes,
             cache=cache or Path(Settings().cache),
             ignore_labels=tuple(ignore_label or ()),
-            on_bad_image=check_on_bad_image(on_bad_image),
+            on_bad_image=on_bad_image,
             seed=seed,
             sheet=sheet,
             as_json=as_json,

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from audit.cli.settings import setting_help
+from audit.cli.text import BadImage
+
 data_app = typer.Typer(help="Build manifests from published data sets.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -17,10 +20,8 @@ def train_command(
     recipe: Annotated[str, typer.Option(help="paper, real-small, demo, or a TOML file.")] = "real-small",
     findings_data: Annotated[Path | None, typer.Option(help="Manifest of the findings step; default: --data.")] = None,
     out: Annotated[Path | None, typer.Option(help="Bundle folder; default models/NETWORK.")] = None,
-    ignore_label: Annotated[
-        list[str] | None, typer.Option(help="Label that is not part of the task; repeatable.")
-    ] = None,
-    on_bad_image: Annotated[str, typer.Option(help="fail, or skip and count unreadable images.")] = "fail",
+    ignore_label: Annotated[list[str] | None, typer.Option(help=setting_help("ignore_label"))] = None,
+    on_bad_image: BadImage = "fail",
     backbone_weights: Annotated[Path | None, typer.Option(help="File of torchvision's ImageNet weights.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Bundle that D and E start from; default models/chexnet.")
@@ -32,8 +33,6 @@ def train_command(
     """Train a network through all its steps and write its bundle. After an interruption, the same command resumes."""
     from audit.commands import training
 
-    if on_bad_image not in ("fail", "skip"):
-        raise typer.BadParameter(f"--on-bad-image must be fail or skip, found {on_bad_image!r}")
     raise typer.Exit(
         training.train(
             network,
@@ -42,7 +41,7 @@ def train_command(
             findings_data=findings_data,
             out=out or Path("models") / network,
             ignore_labels=tuple(ignore_label or ()),
-            on_bad_image="skip" if on_bad_image == "skip" else "fail",
+            on_bad_image=on_bad_image,
             backbone_weights=backbone_weights,
             checkpoint=checkpoint,
             checkpoint_batches=checkpoint_every,

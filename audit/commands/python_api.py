@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audit.errors import UnknownNameError
-from audit.run.settings import Settings, check_settings
+from audit.run.settings import declared_settings, make_settings
 from audit.store.folder import RunFolder, check_run
 from audit.store.results import Verdict, effect_from_json, verdict_from_json
 
@@ -50,7 +50,12 @@ class AuditResult:
 
 
 def run_audit(
-    *, model: str | Path, data: str | Path = "", gate: bool = True, progress: Progress | None = None, **settings: Any
+    *,
+    model: str | Path,
+    data: str | Path = "",
+    gate: bool | Mapping[str, Any] = True,
+    progress: Progress | None = None,
+    **settings: Any,
 ) -> AuditResult:
     """Audit a classifier, and write its report.
 
@@ -60,12 +65,12 @@ def run_audit(
         A bundle: the name of a folder in `models/`, or a path.
     data : str or Path
         Manifest of the images; omitted, the one that the bundle was trained on.
-    gate : bool
-        Judge by the default rules where the settings have none.
+    gate : bool or mapping
+        A `[gate]` table as in `audit.toml`; True for the default rules, False for no judgement.
     progress : callable, optional
         Called with the name of each stage and its number of steps; returns what is called after each step.
     **settings
-        Any other field of `Settings`. Files and environment variables are not read.
+        Any other field of `Settings`; a path may stand for a string. Files and environment variables are not read.
 
     Raises
     ------
@@ -75,17 +80,31 @@ def run_audit(
     from audit.commands.auditing import render
     from audit.run.pipeline import run_audit as run_pipeline
 
-    known = {f.name for f in fields(Settings)}
-    for name in settings:
-        if name not in known:
-            raise UnknownNameError("setting", name, known)
-    chosen = Settings(model=str(model), data=str(data), **settings)
-    check_settings(chosen)
+    table = None if isinstance(gate, bool) else gate
+    chosen = make_settings({"model": model, "data": data, "gate": table, **settings})
     path, verdict = run_pipeline(
-        chosen, judge_gates=gate, command=["audit.run_audit"], on_stage=progress or (lambda *_: lambda: None)
+        chosen,
+        judge_gates=gate is not False,
+        command=["audit.run_audit"],
+        on_stage=progress or (lambda *_: lambda: None),
     )
     render(path)
     return AuditResult(path=path, verdict=verdict)
+
+
+def _with_settings(door: Callable[..., AuditResult]) -> inspect.Signature:
+    """Return the signature of a function with every setting in place of `**settings`, as `help` and notebooks show it."""
+    own = dict(inspect.signature(door).parameters)
+    del own["settings"]
+    added = [
+        inspect.Parameter(s.name, inspect.Parameter.KEYWORD_ONLY, default=s.default, annotation=s.type)
+        for s in declared_settings().values()
+        if s.name not in own
+    ]
+    return inspect.Signature([*own.values(), *added], return_annotation=AuditResult)
+
+
+run_audit.__signature__ = _with_settings(run_audit)  # type: ignore[attr-defined]
 
 
 def read_run(path: str | Path) -> AuditResult:

@@ -15,7 +15,7 @@ from audit.data.checks import check_images, check_masks, duplicate_notes
 from audit.data.encodings import encoding_notes
 from audit.data.pseudonyms import PLAIN, Pseudonyms, name_records
 from audit.data.records import Cohort, Record
-from audit.errors import CohortError, UnknownNameError, UsageError
+from audit.errors import CohortError, UnknownNameError
 from audit.store.numbers import counted
 from audit.store.tables import check_size, read_flat_table
 
@@ -288,12 +288,3 @@ def _content_hash(records: Iterable[Record], hashes: dict[str, tuple[str, str]])
         )
         digest.update("\x1f".join(fields).encode("utf-8", "surrogateescape") + b"\x1e")
     return digest.hexdigest()
-
-
-def check_on_bad_image(value: str) -> Literal["fail", "skip"]:
-    """Narrow the command line's string."""
-    if value == "fail":
-        return "fail"
-    if value == "skip":
-        return "skip"
-    raise UsageError(f"--on-bad-image must be fail or skip, found {value!r}.")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from audit.data.manifests import check_on_bad_image, load_cohort
+from audit.data.manifests import load_cohort
 from audit.data.pseudonyms import PLAIN, Pseudonyms
 from audit.data.records import SPLIT_TOLD_BY, AuditedSplit, Cohort, Record, SplitTeller
 from audit.errors import CohortError, UsageError
@@ -64,7 +64,7 @@ def audited_cohort(
         manifest,
         classes=bundle.classes,
         ignore_labels=ignored,
-        on_bad_image=check_on_bad_image(settings.on_bad_image),
+        on_bad_image=settings.on_bad_image,
         before_images=check,
         names=names,
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from audit.data.groups import shown_sites
-from audit.data.manifests import check_on_bad_image
 from audit.data.records import Record, TextRegion
 from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
@@ -94,7 +93,7 @@ def run_audit(
             prepared.cohort.records,
             RegionCache(Path(settings.cache), prepared.detector),
             step,
-            on_bad_image=check_on_bad_image(settings.on_bad_image),
+            on_bad_image=settings.on_bad_image,
         )
         records = tuple(r for r in prepared.cohort.records if r.id not in found.failures)
         if not records:

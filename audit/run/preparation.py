@@ -10,7 +10,6 @@ from typing import Any
 from audit.baseline.comparison import check_baseline, is_first_run
 from audit.data.conditions import Suite
 from audit.data.groups import group_names
-from audit.data.manifests import check_on_bad_image
 from audit.data.pseudonyms import make_pseudonyms
 from audit.data.records import Cohort, Record
 from audit.files import check_writable
@@ -68,7 +67,6 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
         If anything is missing, damaged or contradictory.
     """
     check_settings(settings)
-    check_on_bad_image(settings.on_bad_image)
     suite = load_suite(settings.suite)
     boxes = Path(settings.boxes) if settings.boxes else None
     check_detector(settings.detector, boxes)

@@ -1,95 +1,170 @@
-"""Settings of an audit: command line over environment over `audit.toml` over `[tool.audit]` in pyproject.toml."""
+"""Settings of an audit, each declared once: command line over environment over `audit.toml` over `[tool.audit]` in pyproject.toml.
+
+A field of `Settings` is the declaration: its type with the range, its default and its help. Its option, environment variable and
+TOML key follow from its name, and so do the checks, the signatures of the front doors, and the table in the documentation.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from audit.errors import UnknownNameError, UsageError
-from audit.models.tasks import check_task
-from audit.statistics.measures import DEFAULT_TOLERANCES
-from audit.store.documents import read_toml
+from msgspec import Meta, Struct, ValidationError, convert, field
+from msgspec.structs import asdict, fields
 
-SPLITS = ("auto", "test", "train", "validation", "all")
-_FEWEST_RESAMPLES = 100
+from audit.errors import UnknownNameError, UsageError, shown_value
+from audit.models.tasks import Task
+
 # A generator's seed is kept in 64 bits with a sign.
 _LARGEST_SEED = 2**63 - 1
-_IN_WORDS: Mapping[type, str] = {
-    int: "an integer",
-    float: "a number",
-    str: "a string",
-    tuple: "a list of strings",
-    bool: "true or false",
-}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that a user may set for `audit run`."""
 
-    model: str = ""
-    """Bundle, by name (models/NAME) or by path."""
-    data: str = ""
-    """Manifest; empty for the one that the bundle was trained on."""
-    task: str = ""
-    """single-label, for a bundle that does not say what its outputs mean; empty for what the bundle says."""
-    split: str = "auto"
-    """test, train, validation, all; auto takes the test split where there is one."""
-    suite: str = "standard"
-    """Name of a suite, or path of a TOML file."""
-    detector: str = "cascade"
-    """Name of the text finder."""
-    boxes: str = ""
-    """File of hand-made boxes, for the detector `annotated`."""
-    judge_images: int = 5
-    """How many images EasyOCR looks at too, to judge the finder; 0 for none. Without its weights none, and it is said."""
-    ignore_label: tuple[str, ...] = ()
-    """Labels that do not belong to the task."""
-    on_bad_image: str = "fail"
-    """fail, or skip and count."""
-    seed: int = 0
-    """Seed of every draw and resample."""
-    resamples: int = 10_000
-    """Bootstrap resamples of patients."""
-    level: float = 0.95
-    """Nominal coverage of intervals."""
-    relevance_images: int = 500
-    """How many images get an LRP map, drawn at random; 0 for none."""
-    relevance_preset: str = "epsilon-plus-flat"
-    """LRP preset of the maps; or gradient-x-input or occlusion."""
-    relevance_start: str = "winner"
-    """Where relevance starts: winner, a class, or a contrast A-B."""
-    workers: int = 1
-    """Processes that find text and predict, with a thread each; their number changes no result."""
-    runs: str = "runs"
-    """Folder for run folders."""
-    models: str = "models"
-    """Folder of bundles."""
-    cache: str = ".audit-cache"
-    """Folder for text regions already found."""
-    tolerance: Mapping[str, float] = field(default_factory=dict)
-    """Measure -> the largest effect that counts as small."""
-    recall: Mapping[str, Any] = field(default_factory=dict)
-    """Class, or `all`, -> [text boxes found, text boxes] of the finder on a labelled sample."""
-    data_name: str = ""
-    """What reports call the data; empty for the first digits of their hash, as a folder may bear a patient's name."""
-    plain_ids: bool = False
-    """Name images and patients by their ids in every file of the run, in place of names made with the key."""
-    show_text: bool = False
-    """Show text in pictures that fewer than ten patients' images carry, or that holds digits, in place of covering it."""
-    gate: Mapping[str, Any] | None = None
-    """The `[gate]` table; None if there is none."""
+    model: Annotated[str, Meta(description="Bundle: NAME for models/NAME, or a folder.")] = ""
+    data: Annotated[
+        str, Meta(description="Manifest (CSV or Parquet); default: the manifest that the bundle was trained on.")
+    ] = ""
+    task: Annotated[Task | Literal[""], Meta(description="Task of a bundle that does not state its own.")] = ""
+    split: Annotated[
+        Literal["auto", "test", "train", "validation", "all"],
+        Meta(description="Split to audit; auto is the test split where there is one."),
+    ] = "auto"
+    suite: Annotated[str, Meta(description="Suite of conditions: quick, standard, full, or a TOML file.")] = "standard"
+    detector: Annotated[str, Meta(description="Text finder: cascade, rapidocr, markers, easyocr or annotated.")] = (
+        "cascade"
+    )
+    boxes: Annotated[
+        str,
+        Meta(
+            description="File of hand-drawn text boxes: the only source of the finder annotated, and added to the regions of "
+            "any other finder."
+        ),
+    ] = ""
+    ignore_label: Annotated[tuple[str, ...], Meta(description="Label that is not part of the task; repeatable.")] = ()
+    on_bad_image: Annotated[
+        Literal["fail", "skip"], Meta(description="Fail at an unreadable image, or skip and count it.")
+    ] = "fail"
+    seed: Annotated[int, Meta(description="Seed of every draw and resample.", ge=0, le=_LARGEST_SEED)] = 0
+    resamples: Annotated[int, Meta(description="Bootstrap resamples of patients.", ge=100)] = 10_000
+    level: Annotated[float, Meta(description="Nominal coverage of confidence intervals.", ge=0.5, lt=1)] = 0.95
+    relevance_images: Annotated[
+        int, Meta(description="Number of images with an LRP heatmap, drawn at random; 0 for none.", ge=0)
+    ] = 500
+    relevance_preset: Annotated[str, Meta(description="LRP preset, or gradient-x-input or occlusion.")] = (
+        "epsilon-plus-flat"
+    )
+    relevance_start: Annotated[str, Meta(description="Where relevance starts: winner, a class, or a contrast A-B.")] = (
+        "winner"
+    )
+    judge_images: Annotated[
+        int, Meta(description="Number of images on which EasyOCR checks the text finder; 0 for none.", ge=0)
+    ] = 5
+    workers: Annotated[
+        int, Meta(description="Number of processes that find text and predict; it changes no result.", ge=1)
+    ] = 1
+    runs: Annotated[str, Meta(description="Folder for run folders.")] = "runs"
+    models: Annotated[str, Meta(description="Folder of bundles.")] = "models"
+    cache: Annotated[str, Meta(description="Folder of the text cache.")] = ".audit-cache"
+    data_name: Annotated[str, Meta(description="Name of the data in reports; default: first digits of its hash.")] = ""
+    plain_ids: Annotated[bool, Meta(description="Use ids instead of pseudonyms for images and patients.")] = False
+    show_text: Annotated[bool, Meta(description="Do not cover text that may identify a patient.")] = False
+    tolerance: Annotated[
+        Mapping[str, Annotated[float, Meta(gt=0, lt=1)]],
+        Meta(description="Measure -> the largest effect that counts as small."),
+    ] = field(default_factory=dict)
+    recall: Annotated[
+        Mapping[str, tuple[int, int]],
+        Meta(description="Class, or all -> [text boxes found, text boxes] of the finder on a labelled sample."),
+    ] = field(default_factory=dict)
+    gate: Annotated[Mapping[str, Any] | None, Meta(description="Rules that the effects are judged by.")] = None
 
 
-_KINDS: Mapping[str, type] = {
-    f.name: type(f.default) for f in fields(Settings) if f.name not in ("tolerance", "recall", "gate")
+_PLURALS: Mapping[type, str] = {str: "strings", int: "integers", float: "numbers"}
+_SINGULARS: Mapping[type, str] = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    Mapping: "a table",
 }
 
 
-_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """One setting, as its field of `Settings` declares it."""
+
+    name: str
+    """Name of the field, and of the argument in Python."""
+    help: str
+    """What it is, in one line."""
+    type: Any
+    """Its type, without the range."""
+    checked: Any
+    """Its type with the range, which a value is held against."""
+    default: Any
+    """Its default."""
+    limits: Meta
+    """Its range."""
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table of its own in a configuration file, which neither an option nor a variable sets."""
+        return any(get_origin(kind) is Mapping for kind in (self.type, *get_args(self.type)))
+
+    @property
+    def flag(self) -> str:
+        """Its option on the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"AUDIT_{self.name.upper()}"
+
+    @property
+    def key(self) -> str:
+        """Its place in a configuration file."""
+        return f"[{self.name}]" if self.is_table else f"[run] {self.name}"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The only values that it takes; empty where there are others."""
+        return tuple(choice for choice in _literals(self.type) if choice)
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words."""
+        if self.is_table:
+            return "a table"
+        if self.choices:
+            return " or ".join((", ".join(self.choices[:-1]), self.choices[-1]))
+        if get_origin(self.type) is tuple:
+            return f"a list of {_PLURALS[get_args(self.type)[0]]}"
+        return f"{_SINGULARS[self.type]}{_range_in_words(self.limits)}"
+
+
+@cache
+def declared_settings() -> Mapping[str, Setting]:
+    """Return every setting by its name, in the order of the declaration."""
+    found = {}
+    for declared in fields(Settings):
+        kind, *about = get_args(declared.type)
+        default = declared.default_factory() if callable(declared.default_factory) else declared.default
+        found[declared.name] = Setting(
+            name=declared.name,
+            help=about[0].description,
+            type=kind,
+            checked=declared.type,
+            default=default,
+            limits=about[0],
+        )
+    return found
 
 
 def load_settings(given: Mapping[str, Any], folder: Path, environment: Mapping[str, str] | None = None) -> Settings:
@@ -109,87 +184,38 @@ def load_settings(given: Mapping[str, Any], folder: Path, environment: Mapping[s
     UnknownNameError
         If a file has a key that no setting has.
     UsageError
-        If a value is of the wrong kind or outside its range.
+        If a value is of the wrong kind or outside its range; the message says where it was set.
     """
-    merged: dict[str, Any] = dict(_from_files(folder))
+    merged = dict(_from_files(folder))
     variables = os.environ if environment is None else environment
-    for name, kind in _KINDS.items():
-        text = variables.get(f"AUDIT_{name.upper()}")
-        if text is not None and text != "":
-            merged[name] = _from_text(name, text, kind)
-    merged.update({name: value for name, value in given.items() if value is not None})
+    for setting in declared_settings().values():
+        text = "" if setting.is_table else variables.get(setting.variable, "")
+        if text != "":
+            merged[setting.name] = setting.variable, _from_text(setting, text)
+        if given.get(setting.name) is not None:
+            merged[setting.name] = setting.flag, given[setting.name]
     return _checked(merged)
 
 
-def _from_files(folder: Path) -> dict[str, Any]:
-    own = folder / "audit.toml"
-    shared = folder / "pyproject.toml"
-    if own.is_file():
-        return _table(own, _read_toml(own))
-    if shared.is_file():
-        table = _read_toml(shared).get("tool", {}).get("audit", {})
-        return _table(shared, table)
-    return {}
+def make_settings(given: Mapping[str, Any]) -> Settings:
+    """Make settings of a caller's arguments alone: no file and no variable is read; a path may stand for a string.
 
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return read_toml(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as TOML: {error}.") from error
-
-
-def _table(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
-    """Read `[run]`, `[tolerance]`, `[recall]` and `[gate]` of one file."""
-    sections = ("run", "tolerance", "recall", "gate")
-    for key in table:
-        if key not in sections:
-            raise UnknownNameError(f"section of {path}", key, sections)
-    for key in table:
-        if not isinstance(table[key], Mapping):
-            raise UsageError(
-                f"[{key}] in {path} must be a table, found {type(table[key]).__name__}; rules are [[gate.rule]]."
-            )
-    for key in table.get("run", {}):
-        if key not in _KINDS:
-            raise UnknownNameError(f"key of [run] in {path}", key, _KINDS)
-    merged: dict[str, Any] = dict(table.get("run", {}))
-    if "tolerance" in table:
-        merged["tolerance"] = table["tolerance"]
-    if "recall" in table:
-        merged["recall"] = table["recall"]
-    if "gate" in table:
-        merged["gate"] = table["gate"]
-    return merged
-
-
-def _from_text(name: str, text: str, kind: type) -> Any:
-    if kind is bool:
-        if text.lower() not in _BOOLEANS:
-            raise UsageError(f"AUDIT_{name.upper()} must be true or false, found {text!r}.")
-        return _BOOLEANS[text.lower()]
-    if kind is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise UsageError(f"AUDIT_{name.upper()} must be {_IN_WORDS[kind]}, found {text!r}.") from error
-
-
-def _checked(values: dict[str, Any]) -> Settings:
-    for name, kind in _KINDS.items():
-        if name not in values:
-            continue
-        value = values[name]
-        if kind is tuple and isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
-            values[name] = tuple(value)
-        elif kind is float and isinstance(value, int) and not isinstance(value, bool):
-            values[name] = float(value)
-        elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise UsageError(f"The setting {name} must be {_IN_WORDS[kind]}, found {value!r}.")
-    settings = Settings(**values)
-    check_settings(settings)
-    return settings
+    Raises
+    ------
+    UnknownNameError
+        If an argument is no setting.
+    UsageError
+        If a value is of the wrong kind or outside its range.
+    """
+    for name in given:
+        if name not in declared_settings():
+            raise UnknownNameError("setting", name, declared_settings())
+    return _checked(
+        {
+            name: (f"the setting {name}", os.fspath(value) if isinstance(value, os.PathLike) else value)
+            for name, value in given.items()
+        }
+    )
 
 
 def check_settings(settings: Settings) -> None:
@@ -200,32 +226,120 @@ def check_settings(settings: Settings) -> None:
     Raises
     ------
     UnknownNameError
-        If a split or a tolerance has an unknown name.
+        If a choice or a tolerance has an unknown name.
     UsageError
-        If a value is outside its range.
+        If a value is of the wrong kind or outside its range.
     """
-    if not 0 <= settings.seed <= _LARGEST_SEED:
-        raise UsageError(f"The setting seed must be an integer from 0 to {_LARGEST_SEED}, found {settings.seed}.")
-    if settings.resamples < _FEWEST_RESAMPLES:
-        raise UsageError(
-            f"The setting resamples must be at least {_FEWEST_RESAMPLES}, found {settings.resamples}; "
-            f"{Settings.resamples} is the default."
-        )
-    if not 0.5 <= settings.level < 1:
-        raise UsageError(
-            f"The setting level must be at least 0.5 and below 1, found {settings.level:g}; {Settings.level:g} is the default."
-        )
-    for name, least in (("relevance_images", 0), ("judge_images", 0), ("workers", 1)):
-        if getattr(settings, name) < least:
-            raise UsageError(f"The setting {name} must be {least} or more, found {getattr(settings, name)}.")
-    if settings.task:
-        check_task(settings.task)
-    if settings.split not in SPLITS:
-        raise UnknownNameError("split", settings.split, SPLITS)
-    for measure, value in settings.tolerance.items():
+    make_settings(asdict(settings))
+
+
+def _from_files(folder: Path) -> Iterator[tuple[str, tuple[str, Any]]]:
+    """Yield each setting of the first configuration file: its name, and where it stands and its value."""
+    from audit.store.documents import read_toml  # not needed for --help
+
+    own, shared = folder / "audit.toml", folder / "pyproject.toml"
+    path = own if own.is_file() else shared
+    if not path.is_file():
+        return
+    try:
+        document = read_toml(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as TOML: {error}.") from error
+    table: Any = document
+    for name in () if path is own else ("tool", "audit"):
+        table = table.get(name, {}) if isinstance(table, Mapping) else table
+    if not isinstance(table, Mapping):
+        raise UsageError(f"[tool.audit] in {path} must be a table, found {shown_value(table)}.")
+    settings = declared_settings()
+    sections = ["run", *(s.name for s in settings.values() if s.is_table)]
+    for section, content in table.items():
+        if section not in sections:
+            raise UnknownNameError(f"section of {path}", section, sections)
+        if not isinstance(content, Mapping):
+            raise UsageError(
+                f"[{section}] in {path} must be a table, found {type(content).__name__}; rules are [[gate.rule]]."
+            )
+        if section != "run":
+            yield section, (f"{settings[section].key} in {path.name}", content)
+            continue
+        known = [s.name for s in settings.values() if not s.is_table]
+        for name, value in content.items():
+            if name not in known:
+                raise UnknownNameError(f"key of [run] in {path}", name, known)
+            yield name, (f"{settings[name].key} in {path.name}", value)
+
+
+def _from_text(setting: Setting, text: str) -> Any:
+    """Return what the text of an environment variable means; a text that means nothing stays, and is refused as such."""
+    if get_origin(setting.type) is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    plain = {"yes": "true", "no": "false"}.get(text.lower(), text) if setting.type is bool else text.strip()
+    try:
+        return convert(plain, setting.type, strict=False)
+    except ValidationError:
+        return text
+
+
+def _checked(merged: Mapping[str, tuple[str, Any]]) -> Settings:
+    """Check values against the declaration, each with the words for where it was set."""
+    values = {name: _checked_value(declared_settings()[name], *found) for name, found in merged.items()}
+    return Settings(**values)
+
+
+def _checked_value(setting: Setting, where: str, value: Any) -> Any:
+    if setting.name == "tolerance":
+        return _checked_tolerances(where, value)
+    try:
+        return convert(value, setting.checked)
+    except ValidationError as error:
+        subject = where[0].upper() + where[1:]
+        if setting.choices and isinstance(value, str):
+            raise UnknownNameError(f"value of {where}", value, setting.choices) from error
+        if setting.name == "recall" and isinstance(value, Mapping):
+            raise UsageError(
+                f"{subject} must hold [found, boxes] for each class, two integers as `audit text score` prints them; found "
+                f"{shown_value(value)}."
+            ) from error
+        usual = f" The default is {setting.default}." if setting.default not in ("", (), None) else ""
+        raise UsageError(f"{subject} must be {setting.expected}, found {shown_value(value)}.{usual}") from error
+
+
+def _checked_tolerances(where: str, value: Any) -> dict[str, float]:
+    from audit.statistics.measures import DEFAULT_TOLERANCES
+
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where[0].upper()}{where[1:]} must be a table of measures, found {shown_value(value)}.")
+    one = get_args(declared_settings()["tolerance"].type)[1]
+    checked: dict[str, float] = {}
+    for measure, limit in value.items():
         if measure not in DEFAULT_TOLERANCES:
             raise UnknownNameError("judged measure in [tolerance]", measure, DEFAULT_TOLERANCES)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-            raise UsageError(
-                f"The tolerance of {measure} must be a number between 0 and 1, both excluded; found {value!r}."
-            )
+        try:
+            checked[measure] = convert(limit, one)
+        except ValidationError as error:
+            expected = f"{_SINGULARS[float]}{_range_in_words(get_args(one)[1])}"
+            raise UsageError(f"The tolerance of {measure} must be {expected}; found {shown_value(limit)}.") from error
+    return checked
+
+
+def _range_in_words(limits: Meta) -> str:
+    match (limits.ge, limits.gt, limits.le, limits.lt):
+        case (None, None, None, None):
+            return ""
+        case (least, None, None, None):
+            return f" of at least {least}"
+        case (least, None, most, None):
+            return f" from {least} to {most}"
+        case (least, None, None, below):
+            return f" of at least {least} and below {below}"
+        case (None, above, None, below):
+            return f" between {above} and {below}, both excluded"
+    raise TypeError(f"No words are known for the range {limits!r}.")
+
+
+def _literals(kind: Any) -> tuple[str, ...]:
+    """Return the values of a Literal, or of a union of them."""
+    if get_origin(kind) is Literal:
+        return tuple(get_args(kind))
+    parts = [_literals(part) for part in get_args(kind)]
+    return tuple(value for part in parts for value in part) if parts and all(parts) else ()

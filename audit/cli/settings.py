@@ -1,0 +1,65 @@
+"""Settings on the command line: an option for each, made from its declaration."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, get_origin
+
+import typer
+
+from audit.run.settings import Setting, declared_settings, load_settings
+
+
+def setting_help(name: str) -> str:
+    """Return the help of a setting, for a command that takes this one alone."""
+    return declared_settings()[name].help
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each setting, in front of its own, in place of its first parameter `settings`.
+
+    Parameters
+    ----------
+    command : callable
+        It gets the settings of all sources, checked; a model is named.
+
+    Returns
+    -------
+    callable
+        What typer reads its options from.
+    """
+    offered = [setting for setting in declared_settings().values() if not setting.is_table]
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    parameters = [_parameter(setting) for setting in offered] + [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own
+    ]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        named = {setting.name: given.pop(setting.name) for setting in offered}
+        # typer gives an empty list for an option that is repeatable and was not given.
+        settings = load_settings({name: value for name, value in named.items() if value != []}, Path())
+        if not settings.model:
+            raise typer.BadParameter("no model is named; use --model NAME, or set model in [run] of audit.toml")
+        command(settings, **given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _parameter(setting: Setting) -> inspect.Parameter:
+    is_silent = setting.default in ("", ()) or setting.type is bool
+    shown = setting.help if is_silent else f"{setting.help} [default: {setting.default}]"
+    choices = f"<{'|'.join(setting.choices)}>" if setting.choices else None
+    kind = list[str] if get_origin(setting.type) is tuple else str if setting.choices else setting.type
+    option = typer.Option(help=shown, metavar=choices, show_default=False)
+    return inspect.Parameter(
+        setting.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )
