@@ -26,6 +26,7 @@ from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
 from audit.statistics.score_limits import wilson_limits
 from audit.store.folder import RunFolder
+from audit.store.results import EffectsDocument
 from audit.training.chain import train_network
 from audit.training.phantom.cohort import CLASSES, make_phantoms
 from audit.training.recipes import load_recipe
@@ -91,12 +92,12 @@ def audited(
         cache=str(folder / "cache"),
     )
     run, _ = run_audit(settings, judge_gates=False, command=["benchmark"], on_stage=lambda _name, _steps: lambda: None)
-    effects = RunFolder(run).read_json("effects.json")["effects"]
-    sensitive = [f"{e['condition']} {e['measure']} {e['group']}" for e in effects if e["verdict"] == "sensitive"]
-    moved = [e for e in effects if e["measure"] == "shortcut_sensitivity" and e["p_adjusted"] is not None]
+    effects = RunFolder(run).read(EffectsDocument).effects
+    sensitive = [f"{e.condition} {e.measure} {e.group}" for e in effects if e.verdict == "sensitive"]
+    moved = [e for e in effects if e.measure == "shortcut_sensitivity" and e.p_adjusted is not None]
     # Of a word on a part of one class the mean over all films shows little; its class and the films that carry it show it.
-    moved = [e for e in moved if e["family"] == "declared"]
-    return sensitive, [f"{e['condition']} {e['group']}" for e in moved if e["estimate"] > 0 and e["p_adjusted"] < 0.05]
+    moved = [e for e in moved if e.family == "declared"]
+    return sensitive, [f"{e.condition} {e.group}" for e in moved if e.estimate > 0 and e.p_adjusted < 0.05]
 
 
 def main() -> None:

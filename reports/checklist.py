@@ -39,7 +39,7 @@ def checklist(run: RunView) -> list[Item]:
 
 
 def _claim(run: RunView) -> list[Item]:
-    told = bool(run.plan["model"].get("training", {}).get("provenance"))
+    told = bool(run.plan.model.training.provenance)
     return [
         _open("CLAIM 2024", "What the model is for, and how it is to be used"),
         _partly(

@@ -54,7 +54,7 @@ def render_comparison(paths: Sequence[Path], out: Path) -> Path:
 
 def _names(runs: Sequence[RunView]) -> list[str]:
     """Name runs by their models; numbered where two have the same, or look the same once figures have cut them."""
-    models = [str(run.plan["model"]["name"]) for run in runs]
+    models = [run.plan.model.name for run in runs]
     names = [
         name if models.count(name) == 1 else f"{name} ({models[: i + 1].count(name)})" for i, name in enumerate(models)
     ]
@@ -66,18 +66,18 @@ def _names(runs: Sequence[RunView]) -> list[str]:
 def _warnings(names: Sequence[str], runs: Sequence[RunView]) -> list[str]:
     """Say why runs may not be compared as they stand."""
     found = []
-    same_images = len({run.plan["data"]["content_hash"] for run in runs}) == 1
+    same_images = len({run.plan.data.content_hash for run in runs}) == 1
     if not same_images:
         found.append(
             "The runs used different images: a difference between models may be a difference between data sets."
         )
-    if len({tuple(run.plan["model"]["classes"]) for run in runs}) > 1:
+    if len({tuple(run.plan.model.classes) for run in runs}) > 1:
         found.append("The models have different classes: where a model lacks a class, the figure has a gap.")
     evidence = [evidence_digest(run) for run in runs]
     twice = [name for name, digest in zip(names, evidence, strict=True) if evidence.count(digest) > 1]
     if twice:
         found.append(f"The same run is listed more than once: {', '.join(twice)}.")
-    if len({(run.plan["suite"]["name"], run.plan["suite"]["version"]) for run in runs}) > 1:
+    if len({(run.plan.suite.name, run.plan.suite.version) for run in runs}) > 1:
         found.append("The runs used different suites.")
     changed = [name for name, run in zip(names, runs, strict=True) if run.problems]
     if changed:
@@ -125,7 +125,7 @@ def _figures(names: Sequence[str], runs: Sequence[RunView]) -> list[Multiples]:
 
 
 def _accuracy(names: Sequence[str], runs: Sequence[RunView]) -> Multiples:
-    classes = dict.fromkeys(str(name) for run in runs for name in run.plan["model"]["classes"])
+    classes = dict.fromkeys(str(name) for run in runs for name in run.plan.model.classes)
     panels = [("all images", [_cell(n, r.find("clean", "accuracy")) for n, r in zip(names, runs, strict=True)])]
     for name in classes:
         row = [_cell(n, r.find("clean", "recall", f"class={name}")) for n, r in zip(names, runs, strict=True)]
@@ -149,7 +149,7 @@ def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multip
         "sufficiency": "Probability of the true class when only a part that must not matter is kept, minus the same for an "
         "equal area from elsewhere in the image.",
     }
-    conditions = dict.fromkeys((str(c["name"]), HEADLINES[c["role"]]) for run in runs for c in run.judged())
+    conditions = dict.fromkeys((c.name, HEADLINES[c.role]) for run in runs for c in run.judged())
     for measure in HEADLINES.values():
         mine = [name for name, m in conditions if m == measure]
         tolerances = _tolerances(runs, measure)
@@ -172,7 +172,7 @@ def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multip
 
 def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | None:
     measured = {str(g["group"]) for run in runs if run.relevance_summary for g in run.relevance_summary["groups"]}
-    classes = dict.fromkeys(f"class={name}" for run in runs for name in run.plan["model"]["classes"])
+    classes = dict.fromkeys(f"class={name}" for run in runs for name in run.plan.model.classes)
     groups = [name for name in ("all", *classes) if name in measured]
     if not groups:
         return None

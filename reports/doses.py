@@ -54,15 +54,15 @@ def dose_curves(run: RunView) -> list[DoseCurve]:
     ladders: dict[str, list[tuple[float, Effect]]] = {}
     parameters: dict[str, str] = {}
     for condition in run.measured():
-        dose = condition["dose"]
+        dose = condition.dose
         if dose is None:
             continue
-        controlled = condition["placebo"] is not None
-        measure = _measure(condition["role"], controlled=controlled)
-        effect = run.find(condition["name"], measure, controlled=controlled)
+        controlled = condition.placebo is not None
+        measure = _measure(condition.role, controlled=controlled)
+        effect = run.find(condition.name, measure, controlled=controlled)
         if effect is not None and effect.estimate is not None and effect.low is not None and effect.high is not None:
-            ladders.setdefault(dose["ladder"], []).append((float(dose["value"]), effect))
-            parameters[dose["ladder"]] = str(dose["parameter"])
+            ladders.setdefault(dose.ladder, []).append((dose.value, effect))
+            parameters[dose.ladder] = dose.parameter
     return [_curve(name, parameters[name], rungs) for name, rungs in ladders.items() if len(rungs) > 1]
 
 

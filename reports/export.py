@@ -25,15 +25,15 @@ _MOST_METRIC, _MOST_PARAMETER = 150, 500
 def model_card(run: RunView) -> str:
     """Return a model card with a YAML header that model hubs read; what only a person knows is left open and marked so."""
     plan = run.plan
-    told = plan["model"].get("training", {}).get("provenance") or {}
+    told = plan.model.training.provenance
     lines = [
         *_header(run),
         "",
-        f"# Model card: {_inert(plan['model']['name'])}",
+        f"# Model card: {_inert(plan.model.name)}",
         "",
-        f"- Architecture: {_inert(plan['model']['architecture'])}",
-        f"- Digest: {plan['model']['digest']}",
-        f"- Classes: {', '.join(_inert(c) for c in plan['model']['classes'])}",
+        f"- Architecture: {_inert(plan.model.architecture)}",
+        f"- Digest: {plan.model.digest}",
+        f"- Classes: {', '.join(_inert(c) for c in plan.model.classes)}",
         "- Intended use: **to be completed by a person**. Research use; not for diagnosis.",
         "",
         "## Training",
@@ -49,8 +49,8 @@ def model_card(run: RunView) -> str:
         "",
         "## Evaluation",
         "",
-        f"{counted(plan['data']['n_images'], 'image')} of {counted(plan['data']['n_patients'], 'patient')} of "
-        f"{_inert(plan['data']['name'])} ({plan['data']['content_hash'][:12]}). Accuracy {estimate(run.find('clean', 'accuracy'))}.",
+        f"{counted(plan.data.n_images, 'image')} of {counted(plan.data.n_patients, 'patient')} of "
+        f"{_inert(plan.data.name)} ({plan.data.content_hash[:12]}). Accuracy {estimate(run.find('clean', 'accuracy'))}.",
         "",
         f"{_inert(headline(run))} {_inert(reach(run))}",
         "",
@@ -75,12 +75,12 @@ def _header(run: RunView) -> list[str]:
         'pipeline_tag: "image-classification"',
         'tags: ["audit", "shortcut-learning"]',
         "model-index:",
-        f"- name: {_yaml(run.plan['model']['name'])}",
+        f"- name: {_yaml(run.plan.model.name)}",
         "  results:",
         '  - task: {type: "image-classification"}',
         "    dataset:",
-        f"      name: {_yaml(run.plan['data']['name'])}",
-        f"      type: {_yaml('sha256:' + run.plan['data']['content_hash'])}",
+        f"      name: {_yaml(run.plan.data.name)}",
+        f"      type: {_yaml('sha256:' + run.plan.data.content_hash)}",
         "    metrics:",
     ]
     for e in _measured(run):
@@ -113,24 +113,24 @@ def cyclonedx(run: RunView) -> str:
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, str(run.run['plan_hash']))}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, run.run.plan_hash)}",
         "version": 1,
         "metadata": {
-            "timestamp": run.run["finished"],
+            "timestamp": run.run.finished,
             "properties": [{"name": "audit:verdict", "value": run.verdict.status}],
         },
         "components": [
             {
                 "type": "machine-learning-model",
                 "bom-ref": "model",
-                "name": plan["model"]["name"],
-                "version": plan["model"]["digest"][:12],
-                "hashes": [{"alg": "SHA-256", "content": plan["model"]["digest"]}],
+                "name": plan.model.name,
+                "version": plan.model.digest[:12],
+                "hashes": [{"alg": "SHA-256", "content": plan.model.digest}],
                 "modelCard": {
                     "modelParameters": {
                         "task": "classification",
-                        "modelArchitecture": plan["model"]["architecture"],
-                        "datasets": [{"type": "dataset", "name": plan["data"]["name"]}],
+                        "modelArchitecture": plan.model.architecture,
+                        "datasets": [{"type": "dataset", "name": plan.data.name}],
                     },
                     "quantitativeAnalysis": {"performanceMetrics": metrics},
                     "considerations": {"technicalLimitations": limitations(run)},
@@ -144,11 +144,11 @@ def cyclonedx(run: RunView) -> str:
 def mlflow_numbers(run: RunView) -> tuple[dict[str, str], dict[str, float]]:
     """Return parameters and metrics under names that every store of MLflow admits."""
     parameters = {
-        "model": str(run.plan["model"]["name"]),
-        "model_digest": str(run.plan["model"]["digest"]),
-        "data_hash": str(run.plan["data"]["content_hash"]),
-        "suite": f"{run.plan['suite']['name']} {run.plan['suite']['version']}",
-        "plan_hash": str(run.run["plan_hash"]),
+        "model": run.plan.model.name,
+        "model_digest": run.plan.model.digest,
+        "data_hash": run.plan.data.content_hash,
+        "suite": f"{run.plan.suite.name} {run.plan.suite.version}",
+        "plan_hash": run.run.plan_hash,
         "verdict": run.verdict.status,
     }
     metrics = {}

@@ -58,7 +58,7 @@ def judged_groups(run: RunView, column: str) -> list[GroupRow]:
 
 def explored_groups(run: RunView) -> list[Effect]:
     """Return the headline effects of the other groups, which are not judged."""
-    judged = {c["name"] for c in run.judged()}
+    judged = {c.name for c in run.judged()}
     return [
         e
         for e in run.effects

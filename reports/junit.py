@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
+from audit.data.plan import Plan
 from audit.files import write_atomically
 from audit.gates.scope import scope_sentence
 from audit.reports.gate_words import result_words
 from audit.reports.runfolder import read_run
 from audit.store.results import GateResult, Verdict
+from audit.store.run_record import RunRecord
 
 _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -32,14 +32,14 @@ class AuditedRun:
     """How long it took, over all stages."""
 
 
-def describe_run(path: Path, plan: Mapping[str, Any], run: Mapping[str, Any]) -> AuditedRun:
+def describe_run(path: Path, plan: Plan, run: RunRecord) -> AuditedRun:
     """Read from `plan.json` and `run.json` what JUnit's XML says of a run."""
     folder = Path(path.name) if path.is_absolute() else path  # a file that travels holds no path of this machine
     return AuditedRun(
-        model=str(plan["model"]["name"]),
+        model=str(plan.model.name),
         report=(folder / "report.html").as_posix(),
-        started=str(run["started"]),
-        seconds=float(sum(run["timings"].values())),
+        started=run.started,
+        seconds=float(sum(run.timings.values())),
     )
 
 

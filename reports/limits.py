@@ -13,10 +13,10 @@ MIN_PATIENTS = 10
 
 def deviations(run: RunView) -> list[str]:
     """Report where less was done than planned."""
-    found = [f"Left out: {n} {what}." for what, n in sorted(run.run.get("skipped", {}).items())]
+    found = [f"Left out: {n} {what}." for what, n in sorted(run.run.skipped.items())]
     found += [f"Not applied: {line}." for line in not_applied(run)]
-    if run.run.get("relevance_note"):
-        found.append(str(run.run["relevance_note"]))
+    if run.run.relevance_note:
+        found.append(run.run.relevance_note)
     pictures = [e[part] for e in run.examples for part in _PARTS if e[part] is not None]
     pictures += [c["mean"] for c in run.clusters] + [e[p] for c in run.clusters for e in c["exemplars"] for p in _MAPS]
     gone = sum(picture["uri"] is None and not picture.get("left_out") for picture in [*pictures, *run.markers])
@@ -24,8 +24,8 @@ def deviations(run: RunView) -> list[str]:
         found.append(
             f"{gone} picture{'s have' if gone > 1 else ' has'} been deleted from the run folder since it was finished."
         )
-    if run.plan["relevance"].get("max_images"):
-        n, wanted = len(run.relevance), run.plan["data"]["n_images"]
+    if run.plan.relevance.max_images:
+        n, wanted = len(run.relevance), run.plan.data.n_images
         if n < wanted:
             found.append(f"Relevance was computed for {n} of {wanted} images.")
     return found

@@ -27,7 +27,7 @@ class MarkerRow:
 
 def marker_rows(run: RunView) -> list[MarkerRow]:
     """Return the commonest strings, those on most films first."""
-    classes = [str(name) for name in run.plan["model"]["classes"]]
+    classes = [str(name) for name in run.plan.model.classes]
     summary = run.relevance_summary
     maps = {} if summary is None else {g["group"]: g["enrichment"] for g in summary["groups"]}
     rows = []

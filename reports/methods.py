@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import asdict
+
 from audit.reports.runfolder import RunView
 from audit.store.numbers import compact, counted, number
 from audit.store.results import Effect
@@ -129,35 +131,35 @@ class Relevance:
 def read_facts(run: RunView) -> Facts:
     """Gather what Methods rests on."""
     plan = run.plan
-    data, suite, statistics = plan["data"], plan["suite"], plan["statistics"]
-    shown = [c for c in suite["conditions"] if c["role"] != "clean"]
+    data, suite, statistics = plan.data, plan.suite, plan.statistics
+    shown = [c for c in suite.conditions if c.role != "clean"]
     families = Counter(e.family for e in run.effects)
     return Facts(
-        n_images=data["n_images"],
-        n_patients=data["n_patients"],
-        split_name=data["split_name"],
-        split_told_by=data["split_told_by"],
-        n_seen=data["n_seen_in_training"],
-        suite=f"{suite['name']} (version {suite['version']})",
-        roles=Counter(str(c["role"]) for c in shown),
-        has_placebo=any(c["placebo"] for c in shown),
-        seed=plan["seed"],
-        finder=plan["detector"]["name"],
-        finder_about=plan["finder"]["about"],
-        finder_parts=tuple((str(name), str(version)) for name, version in plan["finder"]["parts"]),
-        recall={name: (found, boxes) for name, (found, boxes) in plan["recall"].items()},
-        preprocessing=plan["model"]["preprocessing"],
-        level=statistics["level"],
-        resamples=statistics["resamples"],
+        n_images=data.n_images,
+        n_patients=data.n_patients,
+        split_name=data.split_name,
+        split_told_by=data.split_told_by,
+        n_seen=data.n_seen_in_training,
+        suite=f"{suite.name} (version {suite.version})",
+        roles=Counter(c.role for c in shown),
+        has_placebo=any(c.placebo for c in shown),
+        seed=plan.seed,
+        finder=plan.detector.name,
+        finder_about=plan.finder.about,
+        finder_parts=plan.finder.parts,
+        recall=plan.recall,
+        preprocessing=asdict(plan.model.preprocessing),
+        level=statistics.level,
+        resamples=statistics.resamples,
         intervals=_interval_kinds(run.effects),
-        declared=statistics["declared"],
-        declared_draws=statistics["declared_draws"],
-        exploratory=statistics["exploratory"],
+        declared=statistics.declared,
+        declared_draws=statistics.declared_draws,
+        exploratory=statistics.exploratory,
         n_declared=families["declared"],
         n_exploratory=families["exploratory"],
-        tolerances=plan["tolerances"],
-        n_rules=len(run.judged_by["rules"]),
-        correction=run.judged_by["policy"]["correction"],
+        tolerances=plan.tolerances,
+        n_rules=len(run.judged_by.rules),
+        correction=run.judged_by.correction,
         n_trends=len(run.trends),
         relevance=_relevance_facts(run),
     )
@@ -194,17 +196,17 @@ def _interval_kinds(effects: Sequence[Effect]) -> dict[str, int]:
 
 
 def _relevance_facts(run: RunView) -> Relevance | str:
-    asked, summary = run.plan["relevance"], run.relevance_summary
+    asked, summary = run.plan.relevance, run.relevance_summary
     if summary is None:
-        return str(run.run.get("relevance_note") or "No relevance was measured.")
+        return run.run.relevance_note or "No relevance was measured."
     return Relevance(
         about=summary["about"],
-        asked=asked["about"],
+        asked=asked.about,
         why_other=summary["note"],
-        signs=asked["start_signs"],
+        signs=asked.start_signs,
         n_maps=len(run.relevance),
-        n_images=run.plan["data"]["n_images"],
-        n_relocations=asked["n_placebo"],
+        n_images=run.plan.data.n_images,
+        n_relocations=asked.n_placebo,
     )
 
 

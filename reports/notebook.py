@@ -16,7 +16,7 @@ _ROW = Markup("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>")
 
 def notebook_html(run: RunView) -> str:
     """Return a fragment of HTML; names of classes and strings of images are escaped."""
-    title = Markup("<p><strong>{}: {}</strong></p>").format(run.plan["model"]["name"], run.verdict.status)
+    title = Markup("<p><strong>{}: {}</strong></p>").format(run.plan.model.name, run.verdict.status)
     said = Markup("<p>{}</p>").format(headline(run))
     if run.verdict.status == "incomplete":
         return title + said

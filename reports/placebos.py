@@ -70,7 +70,7 @@ def placebo_figure(run: RunView) -> PlaceboFigure | None:
     rows = [r for r in run.relevance if r["mass_in_text"] is not None]
     by_class = {
         str(name): sorted((r for r in rows if r["label"] == name), key=lambda r: (r["mass_in_text"], r["record_id"]))
-        for name in run.plan["model"]["classes"]
+        for name in run.plan.model.classes
     }
     by_class = {name: found for name, found in by_class.items() if found}
     if not by_class:

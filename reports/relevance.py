@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from audit.data.plan import PlannedCondition
 from audit.reports.figures import Dots, dots, tick_values
 from audit.reports.runfolder import HEADLINES, RunView
 from audit.reports.words import number
@@ -81,16 +82,16 @@ def group_rows(run: RunView, kinds: Sequence[str]) -> list[dict[str, Any]]:
 
 def text_edits(run: RunView) -> list[str]:
     """Return the judged edits that remove or add text; of each perturbation one, as the fills of a mask tell the same."""
-    chosen: dict[str, Mapping[str, Any]] = {}
+    chosen: dict[str, PlannedCondition] = {}
     for c in run.judged():
-        declared = c["declared"]
-        if c["role"] != "edit" or "text" not in (*declared["removes"], *declared["adds"]):
+        declared = c.declared
+        if c.role != "edit" or "text" not in (*declared.removes, *declared.adds):
             continue
         # One without an artefact of its own; else the first that the suite has.
-        before = chosen.get(c["perturbation"])
-        if before is None or (declared["seamless"] and not before["declared"]["seamless"]):
-            chosen[c["perturbation"]] = c
-    return [str(c["name"]) for c in chosen.values()]
+        before = chosen.get(c.perturbation)
+        if before is None or (declared.seamless and not before.declared.seamless):
+            chosen[c.perturbation] = c
+    return [c.name for c in chosen.values()]
 
 
 def validity_scatter(run: RunView) -> Scatter | None:

@@ -12,20 +12,15 @@ from typing import Any
 
 from jinja2 import UndefinedError
 
+from audit.data.plan import Plan, PlannedCondition
 from audit.data.strings import normal_string
 from audit.errors import StoreError
 from audit.files import read_regular
+from audit.gates.document import VerdictDocument
+from audit.gates.rules import GateConfig
 from audit.store.folder import RunFolder, verify_run
-from audit.store.results import (
-    ConditionUse,
-    DoseTrend,
-    Effect,
-    Verdict,
-    effect_from_json,
-    trend_from_json,
-    use_from_json,
-    verdict_from_json,
-)
+from audit.store.results import ConditionsDocument, ConditionUse, DoseTrend, Effect, EffectsDocument, Verdict
+from audit.store.run_record import RunRecord
 
 _TOP_WORDS = 8
 MOST_CASES = 150
@@ -58,14 +53,14 @@ class RunView:
 
     path: Path
     """The run folder."""
-    plan: Mapping[str, Any]
+    plan: Plan
     """plan.json."""
-    run: Mapping[str, Any]
+    run: RunRecord
     """run.json."""
     verdict: Verdict
     """verdict.json."""
-    judged_by: Mapping[str, Any]
-    """verdict.json's `rules` and `policy`: what the run was last judged by."""
+    judged_by: GateConfig
+    """What the run was last judged by."""
     effects: tuple[Effect, ...]
     """effects.json."""
     trends: tuple[DoseTrend, ...]
@@ -107,18 +102,18 @@ class RunView:
                 return effect
         return None
 
-    def judged(self) -> list[Mapping[str, Any]]:
+    def judged(self) -> list[PlannedCondition]:
         """Return the suite's edits and sufficiency conditions that are held against a tolerance."""
-        return [c for c in self.plan["suite"]["conditions"] if c["role"] in HEADLINES and c["dose"] is None]
+        return [c for c in self.plan.suite.conditions if c.judged]
 
-    def measured(self) -> list[Mapping[str, Any]]:
+    def measured(self) -> list[PlannedCondition]:
         """Return the conditions that are measured, not judged: stresses and the rungs of ladders."""
-        conditions = self.plan["suite"]["conditions"]
-        return [c for c in conditions if c["role"] == "stress" or (c["role"] in HEADLINES and c["dose"] is not None)]
+        conditions = self.plan.suite.conditions
+        return [c for c in conditions if c.role == "stress" or (c.role in HEADLINES and c.dose is not None)]
 
     def headline(self, role: str = "") -> list[Effect]:
         """Return the headline effect of every judged condition (of one role, if asked for), the largest first."""
-        wanted = {c["name"]: HEADLINES[c["role"]] for c in self.judged() if role in ("", c["role"])}
+        wanted = {c.name: HEADLINES[c.role] for c in self.judged() if role in ("", c.role)}
         found = [
             e
             for e in self.effects
@@ -128,7 +123,7 @@ class RunView:
 
     def suspect(self, condition: str) -> str:
         """Return what the network would be reading if this condition gave it away."""
-        return next(str(c["suspect"]) for c in self.plan["suite"]["conditions"] if c["name"] == condition)
+        return next(c.suspect for c in self.plan.suite.conditions if c.name == condition)
 
 
 def read_run(path: Path) -> RunView:
@@ -163,8 +158,8 @@ def understood(path: Path) -> Iterator[None]:
 
 def _read(path: Path) -> RunView:
     folder = RunFolder(path)
-    run = folder.read_json("run.json")
-    if run.get("status") != "complete":
+    run = folder.read(RunRecord)
+    if run.status != "complete":
         raise StoreError(f"The run {path} is not complete. Repeat its command to continue it.")
     records = {
         row["record_id"]: row for row in folder.read_rows("records.parquet", ["record_id", "label", "n_regions"])
@@ -173,18 +168,18 @@ def _read(path: Path) -> RunView:
         Counter(r["label"] for r in records.values()),
         Counter(r["label"] for r in records.values() if r["n_regions"]),
     )
-    effects = folder.read_json("effects.json")
+    effects = folder.read(EffectsDocument)
     examples = folder.read_json("examples/examples.json")["examples"]
-    verdict = folder.read_json("verdict.json")
+    judged = folder.read(VerdictDocument)
     return RunView(
         path=path,
-        plan=folder.read_json("plan.json"),
+        plan=folder.read(Plan),
         run=run,
-        verdict=verdict_from_json(verdict),
-        judged_by={key: verdict[key] for key in ("rules", "policy")},
-        effects=tuple(effect_from_json(row) for row in effects["effects"]),
-        trends=tuple(trend_from_json(row) for row in effects.get("trends", ())),
-        uses={row["condition"]: use_from_json(row) for row in folder.read_json("conditions.json")["conditions"]},
+        verdict=judged.verdict,
+        judged_by=judged.config,
+        effects=effects.effects,
+        trends=effects.trends,
+        uses={use.condition: use for use in folder.read(ConditionsDocument).conditions},
         probe=folder.read_json("source_probe.json")["probe"],
         confusion=_confusion(folder),
         words=_words(folder, {key: row["label"] for key, row in records.items()}),

@@ -55,7 +55,7 @@ def _digest(group: str) -> str:
 
 def evidence_digest(run: RunView) -> str:
     """Return one SHA-256 over the run's file hashes: a review holds for these files alone."""
-    return hashlib.sha256(json.dumps(run.run.get("files", {}), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(run.run.files, sort_keys=True).encode()).hexdigest()
 
 
 def read_signoff(path: Path, file: Path) -> Path:

@@ -29,11 +29,11 @@ def summary_lines(run: RunView) -> list[str]:
     """Return the run in at most ten lines."""
     plan = run.plan
     if run.verdict.status == "incomplete":
-        return [headline(run), f"{plan['model']['name']} on {plan['data']['name']}: incomplete, no verdict"]
-    counts = ", ".join(f"{n} {name}" for name, n in plan["data"]["class_counts"].items())
+        return [headline(run), f"{plan.model.name} on {plan.data.name}: incomplete, no verdict"]
+    counts = ", ".join(f"{n} {name}" for name, n in plan.data.class_counts.items())
     lines = [
-        f"{plan['model']['name']} ({plan['model']['architecture']}) on {plan['data']['name']}: "
-        f"{counted(plan['data']['n_images'], 'image')} of {counted(plan['data']['n_patients'], 'patient')} ({counts})",
+        f"{plan.model.name} ({plan.model.architecture}) on {plan.data.name}: "
+        f"{counted(plan.data.n_images, 'image')} of {counted(plan.data.n_patients, 'patient')} ({counts})",
         " ".join([f"Verdict: {run.verdict.status.upper()}.", *run.verdict.caveats, headline(run)]),
         *further_worth(run)[:2],
     ]
@@ -64,14 +64,14 @@ def source_lines(run: RunView) -> list[str]:
 
 def second_opinion(run: RunView) -> str:
     """Say what EasyOCR thinks of the finder, or why it was not asked."""
-    opinion = run.run["second_opinion"]
+    opinion = run.run.second_opinion
     if isinstance(opinion, str):
         return opinion
     said = (
-        f"EasyOCR also read {opinion['n_images']} of the images: {opinion['n_covered']} of the {opinion['n_regions']} regions "
-        f"that it found are covered by those of {run.plan['detector']['name']}."
+        f"EasyOCR also read {opinion.n_images} of the images: {opinion.n_covered} of the {opinion.n_regions} regions "
+        f"that it found are covered by those of {run.plan.detector.name}."
     )
-    read = [f"“{text}”" for text in opinion["missed"] if text][:_SHOWN_STRINGS]
+    read = [f"“{text}”" for text in opinion.missed if text][:_SHOWN_STRINGS]
     if not read:
         return said
     return f"{said} In the other regions it read {', '.join(read)}: text that the text finder missed, or false alarms of EasyOCR."
@@ -83,7 +83,7 @@ def not_applied(run: RunView) -> list[str]:
     for use in run.uses.values():
         for reason, count in use.not_applied.items():
             found.setdefault(reason, {})[use.condition] = count
-    total = run.plan["data"]["n_images"]
+    total = run.plan.data.n_images
     lines = []
     for reason, counts in sorted(found.items(), key=lambda item: (-max(item[1].values()), item[0])):
         most = max(counts.values())
@@ -104,7 +104,7 @@ def relevance_lines(run: RunView) -> list[str]:
     summary = run.relevance_summary
     whole = next((g for g in summary["groups"] if g["group"] == "all"), None) if summary else None
     if summary is None or whole is None:
-        return [str(run.run["relevance_note"])] if run.run.get("relevance_note") else []
+        return [run.run.relevance_note] if run.run.relevance_note else []
     line = (
         f"Relevance inside text: {number(whole['enrichment']['value'], 1)} times its share of the area "
         f"({counted(whole['n_images'], 'image')})"

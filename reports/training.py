@@ -91,14 +91,14 @@ class Story:
 
 def training_story(run: RunView) -> Story:
     """Return what the bundle of a run told; what it did not tell, or told in another shape, is left out."""
-    told = run.plan["model"].get("training") or {}
-    provenance, metrics = mapping(told.get("provenance")), mapping(told.get("metrics"))
+    told = run.plan.model.training
+    provenance, metrics = told.provenance, told.metrics
     curves = mapping(metrics.get("curves"))
     epochs = tuple(row for row in _rows(curves.get("epochs")) if is_number(row.get("epoch")))
     phases = read_phases(metrics)
-    own = own_matrix(metrics, f"{run.plan['model']['name']}: its own test images")
+    own = own_matrix(metrics, f"{run.plan.model.name}: its own test images")
     # A foreign model that happens to be called C is not the paper's: only the chain's bundles say which network they are.
-    paper = paper_network(provenance.get("network"), own.classes if own else run.plan["model"]["classes"])
+    paper = paper_network(provenance.get("network"), own.classes if own else run.plan.model.classes)
     return Story(
         facts=tuple(
             (key.replace("_", " "), str(value))

@@ -32,7 +32,7 @@ def _beside_source(run: RunView) -> str:
     accuracy, over = run.find("clean", "accuracy"), run.find("clean", ACCURACY_OVER_SOURCE)
     if accuracy is None or accuracy.estimate is None or over is None or over.estimate is None:
         return "Accuracy was not measured."
-    one_source = len(run.plan["data"]["source_counts"]) < 2
+    one_source = len(run.plan.data.source_counts) < 2
     what = (
         "always predicting the most frequent class"
         if one_source

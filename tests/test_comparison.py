@@ -21,9 +21,10 @@ from audit.prediction.table import FinishedRun
 from audit.statistics.effects import measure_effects
 from audit.statistics.measures import COMPARED
 from audit.store.folder import RunFolder
-from audit.store.results import Effect, PredictionTable
+from audit.store.results import Effect, PredictionTable, plain
 
 from .conftest import Audit, one_paragraph
+from .documents import plan_with, planned
 from .tables import in_order
 
 SUITE = Suite(
@@ -58,25 +59,16 @@ def run_of(*, pull: float = 0.0, n: int = 240, draws: int = 0, model: int = 0) -
         applied={k: np.ones(v.shape[:2], bool) for k, v in logits.items()},
     )
     rows = [
-        {
-            "name": c.name,
-            "perturbation": c.perturbation,
-            "perturbation_version": 1,
-            "parameters": {},
-            "draws": c.draws,
-            "placebo": c.placebo,
-        }
-        for c in SUITE.conditions
+        plain(planned(c.name, perturbation=c.perturbation, draws=c.draws, placebo=c.placebo)) for c in SUITE.conditions
     ]
-    plan: dict[str, Any] = {
-        "privacy": {"key": "0badc0de"},
-        "data": {"content_hash": "d", "records_hash": f"r{n}", "masks_hash": "m"},
-        "model": {"classes": ["a", "b", "c"]},
-        "detector": {"name": "annotated", "version": 1, "config": {}},
-        "suite": {"conditions": rows},
-        "statistics": {"level": 0.95, "resamples": 500},
-        "seed": draws,
-    }
+    plan = plan_with(
+        privacy={"key": "0badc0de"},
+        data={"content_hash": "d", "records_hash": f"r{n}", "masks_hash": "m"},
+        model={"classes": ["a", "b", "c"]},
+        suite={"conditions": rows},
+        statistics={"level": 0.95, "resamples": 500},
+        seed=draws,
+    )
     return FinishedRun(path=Path("run"), plan=plan, suite=SUITE, table=table)
 
 
@@ -166,17 +158,17 @@ def test_what_cannot_be_compared_is_never_a_pass() -> None:
     assert gate(run, None, max_increase=1.0)[0] == "not comparable"
 
     def other(**changes: Any) -> FinishedRun:
-        return replace(run, plan=json.loads(json.dumps(run.plan)) | changes)
+        return replace(run, plan=plan_with(run.plan, **changes))
 
-    rows = json.loads(json.dumps(run.plan["suite"]["conditions"]))
-    newer = [row | {"perturbation_version": 2} if row["name"] == "elsewhere" else row for row in rows]
+    rows = [plain(c) for c in run.plan.suite.conditions]
+    newer = [row | {"perturbation_version": 7} if row["name"] == "elsewhere" else row for row in rows]
     for changed, says in (
         (other(data={"content_hash": "x", "records_hash": "r240", "masks_hash": "m"}), "other data"),
         (other(data={"content_hash": "d", "records_hash": "x", "masks_hash": "m"}), "other images"),
         (other(data={"content_hash": "d", "records_hash": "r240", "masks_hash": "x"}), "other lung masks"),
         (other(privacy={"key": None}), "made from plain ids, this run's with the key 0badc0de"),
         (other(model={"classes": ["b", "a", "c"]}), "other classes"),
-        (other(detector={"name": "cascade", "version": 1, "config": {}}), "another text finder"),
+        (other(detector={"name": "cascade"}), "another text finder"),
         (other(suite={"conditions": rows[:1]}), "not run under mask"),
         (other(suite={"conditions": newer}), "elsewhere differs in the baseline"),
     ):

@@ -14,14 +14,16 @@ from scipy.stats import norm, t
 
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.correction import Claim, widen_by_holm
+from audit.gates.document import VerdictDocument, verdict_document
 from audit.gates.judging import exit_code, judge
 from audit.gates.rule_lines import RuleLine
-from audit.gates.rules import GateConfig, Rule, config_for, config_from_document, config_to_document, rules_from_config
+from audit.gates.rules import GateConfig, Rule, config_for, rules_from_config
 from audit.reports.github import step_summary
 from audit.reports.junit import AuditedRun, junit_document
 from audit.reports.sarif import sarif_document
 from audit.statistics.verdicts import judge_effect
-from audit.store.results import Effect, plain
+from audit.store.results import Effect, Verdict, to_json
+from audit.store.typed import typed
 from audit.suites.reader import load_suite
 
 EFFECT = Effect(
@@ -382,7 +384,8 @@ def test_a_verdict_remembers_its_rules() -> None:
     )
 
     def kept(config: GateConfig) -> GateConfig:
-        return config_from_document(json.loads(json.dumps(plain(config_to_document(config)))))
+        document = verdict_document(Verdict(status="pass", summary="", gates=()), config)
+        return typed(json.loads(to_json(document)), VerdictDocument).config
 
     assert kept(config) == config
     elsewhere = replace(config, baseline="/home/somebody/b.json")

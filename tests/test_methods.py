@@ -231,7 +231,7 @@ def test_counts_agree_with_their_nouns(n: int, roles: dict[str, int]) -> None:
 def test_facts_are_those_of_the_run() -> None:
     run = read_run(RUN)
     facts = read_facts(run)
-    assert facts.n_images == run.plan["data"]["n_images"]
+    assert facts.n_images == run.plan.data.n_images
     assert sum(facts.intervals.values()) == sum(e.low is not None and e.interval_kind != "exact" for e in run.effects)
     assert facts.n_declared == sum(e.tolerance is not None for e in run.effects)
     assert facts.n_rules == len({g.rule for g in run.verdict.gates})

@@ -25,6 +25,7 @@ from audit.reports.runfolder import read_run
 from audit.reports.terminal import render_terminal
 from audit.reports.words import estimate, number
 
+from .documents import plan_with
 from .report_runs import Page, finished_run
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}[bold]\"'&"
@@ -119,7 +120,7 @@ def test_numbers_are_the_runs(run: Path) -> None:
     for gate in view.verdict.gates:
         assert gate.id in text
     total = sum(sum(cells.values()) for cells in view.confusion.values())
-    assert total == view.plan["data"]["n_images"]
+    assert total == view.plan.data.n_images
     right = sum(cells.get(name, 0) for name, cells in view.confusion.items())
     accuracy = view.find("clean", "accuracy")
     assert accuracy is not None
@@ -130,7 +131,7 @@ def test_codes_in_names_do_not_reach_a_terminal(run: Path) -> None:
     """A foreign bundle names itself: it must not clear the screen and print a verdict of its own."""
     view = read_run(run)
     name = "\x1b[2J\x1b[1;1HPASS\u202e\x9b31m"
-    view = replace(view, plan={**view.plan, "model": {**view.plan["model"], "name": name}})
+    view = replace(view, plan=plan_with(view.plan, model={"name": name}))
     out = io.StringIO()
     render_terminal(view, Console(file=out, width=200, force_terminal=False))
     for text in (out.getvalue(), name.translate(SPECIAL)):

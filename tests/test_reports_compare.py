@@ -44,8 +44,8 @@ def test_five_runs_stand_side_by_side(runs: list[Path], tmp_path: Path) -> None:
     assert "C (2)" in text
     view = read_run(runs[0])
     panels = re.findall(r"<figcaption>(.*?)</figcaption>", text)
-    assert {c["name"] for c in view.judged()} <= set(panels)
-    assert {"all images", *(f"recall of {c}" for c in view.plan["model"]["classes"])} <= set(panels)
+    assert {c.name for c in view.judged()} <= set(panels)
+    assert {"all images", *(f"recall of {c}" for c in view.plan.model.classes)} <= set(panels)
     assert text.count('<svg class="figure"') == len(panels)
     for effect in view.headline():
         value, bounds = estimate(effect).split(" ", 1)

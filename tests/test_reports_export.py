@@ -19,6 +19,7 @@ from audit.reports.export import cyclonedx, mlflow_numbers, model_card
 from audit.reports.runfolder import RunView, read_run
 
 from .conftest import Audit, one_paragraph
+from .documents import plan_with
 from .golden.make_report import RUN
 from .report_runs import check, edit
 
@@ -141,11 +142,7 @@ def view(request: pytest.FixtureRequest) -> RunView:
     run = read_run(RUN)
     if request.param == "as it is":
         return run
-    plan = {
-        **run.plan,
-        "model": {**run.plan["model"], "name": HOSTILE, "architecture": HOSTILE},
-        "data": {**run.plan["data"], "name": HOSTILE},
-    }
+    plan = plan_with(run.plan, model={"name": HOSTILE, "architecture": HOSTILE}, data={"name": HOSTILE})
     return dataclasses.replace(run, plan=plan)
 
 
@@ -184,7 +181,7 @@ def test_cards_header_is_yaml_and_holds_the_runs_numbers(view: RunView) -> None:
     card = model_card(view)
     found = header(card)
     (model,) = found["model-index"]
-    assert model["name"] == " ".join(str(view.plan["model"]["name"]).split())
+    assert model["name"] == " ".join(str(view.plan.model.name).split())
     (result,) = model["results"]
     assert result["task"]["type"] == found["pipeline_tag"] == "image-classification"
     assert set(result["dataset"]) == {"name", "type"}

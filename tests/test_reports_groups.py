@@ -64,7 +64,7 @@ def on_terminal(view: RunView) -> str:
 
 
 def test_the_kept_run_judges_classes_and_words(kept: RunView) -> None:
-    assert [r.name for r in judged_groups(kept, "class")] == kept.plan["model"]["classes"]
+    assert [r.name for r in judged_groups(kept, "class")] == list(kept.plan.model.classes)
     assert {r.name for r in judged_groups(kept, "word")} == {"“<NORMAL>”", "“<PNEUMONIA>”", "“<COVID>”"}
     text = page(kept)
     assert "Judged by class" in text

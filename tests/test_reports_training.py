@@ -16,6 +16,7 @@ from audit.reports.html import render_html
 from audit.reports.runfolder import read_run
 from audit.reports.training import training_story
 
+from .documents import plan_with
 from .report_runs import Page, kept_run
 from .test_curves import bundle
 
@@ -115,7 +116,6 @@ def test_foreign_models_have_no_paper_beside_them(run: Path) -> None:
     "training",
     [
         {},
-        {"provenance": None, "metrics": None},
         {"provenance": {}, "metrics": {"curves": {"epochs": [1, {"epoch": "x"}, {"epoch": 1}], "phases": "none"}}},
         {"provenance": {}, "metrics": {"curves": [], "test": {"confusion": {"classes": ["a"], "counts": [[1, 2]]}}}},
         {"provenance": {}, "metrics": {"test": {"confusion": {"classes": ["a"], "counts": [["1"]]}}}},
@@ -123,7 +123,7 @@ def test_foreign_models_have_no_paper_beside_them(run: Path) -> None:
 )
 def test_what_is_not_told_is_left_out(run: Path, training: Any) -> None:
     view = read_run(run)
-    plan = {**view.plan, "model": {**view.plan["model"], "training": training}}
+    plan = plan_with(view.plan, model={"training": training})
     story = training_story(dataclasses.replace(view, plan=plan))
     assert story.charts == ()
     assert story.matrices == ()

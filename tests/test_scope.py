@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
+from audit.data.plan import PlannedCondition, PlannedData
 from audit.gates.scope import find_caveats, find_scope
 
+from .documents import plan_with, planned
 from .test_power import EFFECT
 
 
-def condition(name: str, *, lacks: str = "", **declared: list[str]) -> dict[str, Any]:
-    return {"name": name, "cohort_lacks": lacks, "declared": {"removes": [], "adds": [], "keeps": [], **declared}}
+def condition(name: str, *, lacks: str = "", **declared: list[str]) -> PlannedCondition:
+    return planned(name, cohort_lacks=lacks, declared=declared)
+
+
+def data(n_seen: int) -> PlannedData:
+    return plan_with(data={"n_seen_in_training": n_seen, "n_images": 9}).data
 
 
 @pytest.mark.parametrize("how", ["removes", "adds", "keeps"])
@@ -45,7 +50,7 @@ def test_the_reason_stands_beside_what_the_cohort_lacks() -> None:
 
 
 def test_images_that_trained_the_network_are_a_caveat() -> None:
-    assert find_caveats({"n_seen_in_training": 0, "n_images": 9}, []) == ()
-    assert find_caveats({"n_seen_in_training": 9, "n_images": 9}, [])[0].startswith("All audited images")
-    assert find_caveats({"n_seen_in_training": 2, "n_images": 9}, [])[0].startswith("2 of the 9 audited images")
-    assert find_caveats({"n_seen_in_training": 0, "n_images": 9}, [{"sentence": "It is blind."}]) == ("It is blind.",)
+    assert find_caveats(data(0), []) == ()
+    assert find_caveats(data(9), [])[0].startswith("All audited images")
+    assert find_caveats(data(2), [])[0].startswith("2 of the 9 audited images")
+    assert find_caveats(data(0), [{"sentence": "It is blind."}]) == ("It is blind.",)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from msgspec import structs
 
 from audit.errors import StoreError
 from audit.files import read_regular, write_atomically
 from audit.store.folder import REGIONS_SCHEMA, RunFolder, verify_run
+
+from .documents import RECORD
 
 
 def test_json_and_rows_come_back(tmp_path: Path) -> None:
@@ -57,7 +60,7 @@ def test_verify_sees_change_loss_and_addition(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     for name in ("a.json", "b.json", "c.json"):
         run.write_json(name, {})
-    run.write_json("run.json", {"files": run.hashes()})
+    run.write(structs.replace(RECORD, files=run.hashes()))
     assert verify_run(tmp_path) == []
     (tmp_path / "report.html").write_text("a rendering may come later")
     assert verify_run(tmp_path) == []

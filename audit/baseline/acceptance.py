@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from msgspec import convert
 
 from audit.baseline.changes import measure_images
 from audit.baseline.comparison import Baseline, failed_controls
 from audit.baseline.file import Accepted, AcceptedBaseline, Change, keep_needed, read_baseline, write_baseline
 from audit.baseline.ratchet import Held, weigh_changes
+from audit.data.plan import Identity, plan_hash
 from audit.errors import UsageError
 from audit.gates.groups import EVERY, covers, may_be_absent
 from audit.gates.rules import Rule
@@ -20,16 +22,7 @@ from audit.provenance import git_commit
 from audit.statistics.catalogue import METRICS
 from audit.statistics.measures import COMPARED
 from audit.store.folder import RunFolder
-from audit.store.plan_hash import plan_hash
-from audit.store.results import Effect, effect_from_json
-
-_IDENTITY = {
-    "data": ("content_hash", "records_hash", "masks_hash"),
-    "model": ("name", "digest", "classes"),
-    "detector": ("name", "version", "config"),
-    "privacy": ("key",),
-}
-_EDIT = ("name", "perturbation", "perturbation_version", "parameters", "draws", "placebo")
+from audit.store.results import Effect, EffectsDocument
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +76,7 @@ def accept_run(
             f"The run {run_path} is incomplete: its control {failed[0]}, which must change nothing, failed, so no effect of it can be a "
             "baseline. Correct the network or the suite, and run the audit again."
         )
-    effects = [effect_from_json(row) for row in RunFolder(run_path).read_json("effects.json")["effects"]]
+    effects = RunFolder(run_path).read(EffectsDocument).effects
     entries = _entries(effects, [rule for rule in rules if rule.against == "baseline"])
     present = read_baseline(file) if file.exists() else None
     found = _Comparison() if present is None else _compare(run, present, file, entries)
@@ -92,11 +85,11 @@ def accept_run(
             f"The run {run_path} would loosen the baseline {file}: {'; '.join([*found.worse, *found.dropped])}. Improve the "
             "network; or accept the run with --allow-worse --reason TEXT; the file records the reason."
         )
-    model = run.plan["model"]
+    model = run.plan.model
     change = Change(
         date=_today(),
         action="accept",
-        model=f"{model['name']} {model['digest']}",
+        model=f"{model.name} {model.digest}",
         plan_hash=plan_hash(run.plan),
         git_commit=git_commit(),
         reason=reason.strip(),
@@ -111,7 +104,7 @@ def accept_run(
     values = {} if present is None else dict(present.values)
     values |= {e.pin: measure_images(run, e.condition, e.metric) for e in pinned if e.run == change.plan_hash}
     accepted = AcceptedBaseline(
-        identity=_identity(run.plan),
+        identity=convert(run.plan, Identity, from_attributes=True),
         entries=tuple(pinned),
         history=(*(() if present is None else present.history), change),
         values=keep_needed(values, pinned),
@@ -270,13 +263,6 @@ def _moved(change: Effect) -> str:
 def _name(entry: Accepted) -> str:
     group = "" if entry.group == "all" else f" ({entry.group})"
     return f"{entry.metric} under {entry.condition}{group}"
-
-
-def _identity(plan: Any) -> dict[str, Any]:
-    rows = [{key: row[key] for key in _EDIT} for row in plan["suite"]["conditions"]]
-    return {part: {key: plan[part][key] for key in keys} for part, keys in _IDENTITY.items()} | {
-        "suite": {"name": plan["suite"]["name"], "version": plan["suite"]["version"], "conditions": rows}
-    }
 
 
 def _today() -> str:

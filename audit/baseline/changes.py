@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.plan import Edit, Identity
 from audit.errors import UsageError
 from audit.prediction.table import FinishedRun
 from audit.statistics.alignment import AlignedImages, align_images, apply_condition
@@ -33,7 +33,7 @@ class ImageValues:
     """(n,) the measure, beyond the placebo where the condition has one."""
 
 
-def incomparable(plan: Mapping[str, Any], baseline: Mapping[str, Any], condition: str) -> str:
+def incomparable(plan: Identity, baseline: Identity, condition: str) -> str:
     """Say why a condition of two runs must not be compared; an empty string where it may be.
 
     The images, classes, text finder, and the edit with its placebo must be the same. Another seed of draws is not a reason:
@@ -41,12 +41,12 @@ def incomparable(plan: Mapping[str, Any], baseline: Mapping[str, Any], condition
 
     Parameters
     ----------
-    plan, baseline : mapping
-        The runs' plans; of them data, model classes, detector and conditions are read.
+    plan, baseline : Identity
+        The runs' plans, or of the baseline what it keeps of it.
     condition : str
         An edit of the first.
     """
-    mine, other = (document["privacy"]["key"] for document in (plan, baseline))
+    mine, other = (identity.privacy.key for identity in (plan, baseline))
     if mine != other:
         return f"the baseline's pseudonyms were made {_by_key(other)}, this run's {_by_key(mine)}: {_SAME_KEY}"
     for key, what in (
@@ -54,16 +54,16 @@ def incomparable(plan: Mapping[str, Any], baseline: Mapping[str, Any], condition
         ("records_hash", "other images"),
         ("masks_hash", "other lung masks"),
     ):
-        if plan["data"][key] != baseline["data"][key]:
+        if getattr(plan.data, key) != getattr(baseline.data, key):
             return f"the baseline used {what}"
-    if list(plan["model"]["classes"]) != list(baseline["model"]["classes"]):
+    if plan.model.classes != baseline.model.classes:
         return "the baseline has other classes"
-    if plan["detector"] != baseline["detector"]:
+    if plan.detector != baseline.detector:
         return "the baseline used another text finder, or another version of it"
-    own, theirs = ({row["name"]: row for row in rows["suite"]["conditions"]} for rows in (plan, baseline))
+    own, theirs = ({edit.name: edit for edit in identity.suite.conditions} for identity in (plan, baseline))
     if condition not in theirs:
         return f"the baseline was not run under {condition}"
-    for name in (condition, own[condition]["placebo"]):
+    for name in (condition, own[condition].placebo):
         if name is not None and _edit(own[name]) != _edit(theirs.get(name)):
             return f"{name} differs in the baseline: version, parameters, draws or placebo"
     return ""
@@ -215,6 +215,5 @@ def _by_key(fingerprint: str | None) -> str:
     return "from plain ids" if fingerprint is None else f"with the key {fingerprint}"
 
 
-def _edit(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
-    keys = ("perturbation", "perturbation_version", "parameters", "draws", "placebo")
-    return None if row is None else tuple(row[key] for key in keys)
+def _edit(edit: Edit | None) -> tuple[Any, ...] | None:
+    return None if edit is None else tuple(getattr(edit, name) for name in Edit.__struct_fields__)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from audit.baseline.changes import ImageValues, compare_images, incomparable, measure_images, no_change
 from audit.baseline.file import AcceptedBaseline, images_path, read_baseline
+from audit.data.plan import Identity
 from audit.data.strings import shown_string
 from audit.files import file_sha256
 from audit.gates.groups import may_be_absent, why_absent
@@ -18,7 +17,7 @@ from audit.prediction.table import FinishedRun, read_finished
 from audit.statistics.alignment import align_images
 from audit.statistics.verdicts import control_failures
 from audit.store.folder import RunFolder, check_run
-from audit.store.results import Effect, effect_from_json
+from audit.store.results import Effect, EffectsDocument
 
 
 def check_baseline(path: Path) -> None:
@@ -57,7 +56,7 @@ def failed_controls(run_path: Path) -> tuple[str, ...]:
     StoreError
         If the run's effects cannot be read.
     """
-    effects = [effect_from_json(row) for row in RunFolder(run_path).read_json("effects.json")["effects"]]
+    effects = RunFolder(run_path).read(EffectsDocument).effects
     return tuple(dict.fromkeys(effect.condition for effect in control_failures(effects)))
 
 
@@ -100,7 +99,7 @@ class Baseline:
         return ""
 
     @property
-    def _plan(self) -> Mapping[str, Any]:
+    def _plan(self) -> Identity:
         return self._earlier.plan if isinstance(self._earlier, FinishedRun) else self._earlier.identity
 
     def change(self, condition: str, metric: str, group: str = "all") -> Effect | str:
@@ -124,16 +123,16 @@ class Baseline:
             )
         if may_be_absent(group) and group not in self._groups:
             return no_change(self._run, condition, metric, group, why_absent(group))
-        statistics = self._run.plan["statistics"]
+        statistics = self._run.plan.statistics
         return compare_images(
             self._run,
             before,
             condition,
             metric,
             group=group,
-            level=statistics["level"],
-            resamples=statistics["resamples"],
-            seed=self._run.plan["seed"],
+            level=statistics.level,
+            resamples=statistics.resamples,
+            seed=self._run.plan.seed,
         )
 
     def _before(self, condition: str, metric: str, group: str) -> ImageValues | None:

@@ -15,11 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit.baseline.changes import ImageValues
+from audit.data.plan import Identity
 from audit.errors import StoreError
 from audit.files import read_regular, write_atomically
 from audit.store.documents import read_json
 from audit.store.results import plain, to_json
+from audit.store.run_record import Sha256
 from audit.store.tables import read_flat_table
+from audit.store.typed import Document, FormatError, typed
 
 BASELINE_NAME = "audit-baseline.json"
 """Its usual name, at the root of a repository."""
@@ -98,7 +101,7 @@ class Change:
 class AcceptedBaseline:
     """What `audit-baseline.json` holds, with the values of each image."""
 
-    identity: Mapping[str, Any]
+    identity: Identity
     """Of the accepted run's plan: data, model, detector and suite, which a later run must share to be compared."""
     entries: tuple[Accepted, ...]
     """Sorted by condition, metric and group."""
@@ -112,6 +115,17 @@ class AcceptedBaseline:
         held = {entry.place: entry for entry in self.entries}
         entry = held.get((condition, metric, group)) or held.get((condition, metric, "all"))
         return None if entry is None else self.values[entry.pin]
+
+
+class _BaselineDocument(Document, frozen=True, kw_only=True):
+    """The file, but for its own hash."""
+
+    format: Literal["audit-baseline"] = "audit-baseline"
+    schema_version: int = BASELINE_VERSION
+    identity: Identity
+    entries: tuple[Accepted, ...]
+    history: tuple[Change, ...]
+    images_sha256: Sha256
 
 
 def images_path(path: Path) -> Path:
@@ -128,14 +142,14 @@ def write_baseline(path: Path, baseline: AcceptedBaseline) -> None:
         If the folder cannot be written.
     """
     table = _to_parquet(baseline.values)
-    document = {
-        "format": "audit-baseline",
-        "schema_version": BASELINE_VERSION,
-        "identity": baseline.identity,
-        "entries": sorted(baseline.entries, key=lambda entry: entry.place),
-        "history": baseline.history,
-        "images_sha256": hashlib.sha256(table).hexdigest(),
-    }
+    document = plain(
+        _BaselineDocument(
+            identity=baseline.identity,
+            entries=tuple(sorted(baseline.entries, key=lambda entry: entry.place)),
+            history=baseline.history,
+            images_sha256=hashlib.sha256(table).hexdigest(),
+        )
+    )
     # The table first: a kill between the two leaves a mismatch that is refused, never a pair that is believed.
     write_atomically(images_path(path), table)
     write_atomically(path, to_json({**document, "sha256": _digest(document)}).encode())
@@ -169,19 +183,21 @@ def read_baseline(path: Path) -> AcceptedBaseline:
     if stated != _digest(document):
         raise StoreError(f"The baseline {path} was edited by hand: its hash does not match its content. {again}")
     try:
+        found = typed(document, _BaselineDocument)
+    except FormatError as error:
+        raise StoreError(
+            f"The baseline {path} does not have the format of this version of audit: {error}. {again}"
+        ) from error
+    try:
         table = read_regular(images_path(path))
     except OSError as error:
         raise StoreError(
             f"The baseline's table {images_path(path)} cannot be read ({error.strerror}). {again}"
         ) from error
-    if hashlib.sha256(table).hexdigest() != document["images_sha256"]:
+    if hashlib.sha256(table).hexdigest() != found.images_sha256:
         raise StoreError(f"The table {images_path(path)} is not the one that {path} was written with. {again}")
-    history = [{**row, "worse": tuple(row["worse"]), "dropped": tuple(row["dropped"])} for row in document["history"]]
     return AcceptedBaseline(
-        identity=document["identity"],
-        entries=tuple(Accepted(**row) for row in document["entries"]),
-        history=tuple(Change(**row) for row in history),
-        values=_from_parquet(table),
+        identity=found.identity, entries=found.entries, history=found.history, values=_from_parquet(table)
     )
 
 
@@ -191,7 +207,7 @@ def keep_needed(values: Mapping[Pin, ImageValues], entries: Iterable[Accepted]) 
 
 
 def _digest(document: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(plain(document), sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(document, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _to_parquet(values: Mapping[Pin, ImageValues]) -> bytes:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from audit.commands.keys import announce_key
 from audit.commands.progress import Stages
+from audit.data.plan import Plan
 from audit.data.strings import shown_string
 from audit.errors import AuditError, StoreError, UsageError
 from audit.files import write_atomically
@@ -24,7 +25,8 @@ from audit.run.settings import Settings
 from audit.statistics.catalogue import figure_in_words
 from audit.store.folder import RENDERED, RunFolder, check_run
 from audit.store.numbers import counted, signed_bracketed
-from audit.store.results import Effect, Verdict, effect_from_json, plain
+from audit.store.results import Effect, EffectsDocument, Verdict, plain
+from audit.store.run_record import RunRecord
 
 
 def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]) -> int:
@@ -124,7 +126,7 @@ def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
     from audit.reports.junit import describe_run, junit_document
     from audit.reports.sarif import sarif_document
 
-    run = describe_run(path, RunFolder(path).read_json("plan.json"), RunFolder(path).read_json("run.json"))
+    run = describe_run(path, RunFolder(path).read(Plan), RunFolder(path).read(RunRecord))
     if outputs.junit is not None:
         write_atomically(outputs.junit, junit_document(verdict, run))
     if outputs.sarif is None and outputs.code_quality is None and not outputs.github:
@@ -168,7 +170,9 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
     from audit.statistics.measures import COMPARED
 
     baseline = Baseline(read_finished(path), other)
-    judged = [e for e in _effects(RunFolder(path)) if e.tolerance is not None and e.measure in COMPARED]
+    judged = [
+        e for e in RunFolder(path).read(EffectsDocument).effects if e.tolerance is not None and e.measure in COMPARED
+    ]
     asked = [("clean", "accuracy", "all"), *((e.condition, e.measure, e.group) for e in judged)]
     found = [(*place, baseline.change(*place)) for place in asked]
     code = EXIT_CODES["not comparable"] if any(isinstance(change, str) for *_, change in found) else 0
@@ -244,12 +248,8 @@ def compare(paths: Sequence[Path], out: Path) -> int:
     return 0
 
 
-def _effects(run_folder: RunFolder) -> list[Effect]:
-    return [effect_from_json(row) for row in run_folder.read_json("effects.json")["effects"]]
-
-
 def _print_json(path: Path, verdict: Verdict, report_path: Path, code: int) -> None:
-    judged = [e for e in _effects(RunFolder(path)) if e.verdict != "descriptive"]
+    judged = [e for e in RunFolder(path).read(EffectsDocument).effects if e.verdict != "descriptive"]
     document = {
         "run": path,
         "report": report_path,

@@ -48,8 +48,8 @@ def show(file: Path | None, *, as_json: bool) -> int:
         document = {"entries": baseline.entries, "history": baseline.history, "identity": baseline.identity}
         sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")
         return 0
-    model = baseline.identity["model"]
-    sys.stdout.write(f"{target}: last accepted model {model['name']}, digest {model['digest'][:16]}\n")
+    model = baseline.identity.model
+    sys.stdout.write(f"{target}: last accepted model {model.name}, digest {model.digest[:16]}\n")
     pinned = {change.plan_hash: change.date for change in baseline.history if change.action == "accept"}
     for entry in baseline.entries:
         sys.stdout.write(f"{_in_words(entry)}; pinned {pinned.get(entry.run, 'earlier')}\n")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from audit.data.manifests import read_records
+from audit.data.plan import Plan
 from audit.data.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms, name_records
 from audit.data.records import Record
 from audit.data.strings import shown_string
@@ -26,13 +27,13 @@ def case(path: Path, name: str, settings: Settings, *, as_json: bool) -> int:
     """Print the record behind a name, with its predictions under every condition."""
     check_run(path)
     run = RunFolder(path)
-    plan = run.read_json("plan.json")
-    names = _names(path, plan["privacy"]["key"])
+    plan = run.read(Plan)
+    names = _names(path, plan.privacy.key)
     manifest = _manifest(plan, settings)
     record = _record(
         path, manifest, name, names, known={row["record_id"] for row in run.read_rows(_RECORDS, ["record_id"])}
     )
-    predictions = _predictions(run, record.name, plan["model"]["classes"])
+    predictions = _predictions(run, record.name, plan.model.classes)
     facts = {"image": record.name, "id": record.id, "patient": record.patient, "path": record.path}
     facts |= {"label": record.label, "source": record.source}
     if as_json:
@@ -68,13 +69,13 @@ def _names(path: Path, fingerprint: str | None) -> Pseudonyms:
     return names
 
 
-def _manifest(plan: Mapping[str, Any], settings: Settings) -> Path:
+def _manifest(plan: Plan, settings: Settings) -> Path:
     if settings.data:
         return Path(settings.data)
     from audit.models.bundle import find_bundle, load_bundle
 
     try:
-        bundle = load_bundle(find_bundle(settings.model or str(plan["model"]["name"]), Path(settings.models)))
+        bundle = load_bundle(find_bundle(settings.model or plan.model.name, Path(settings.models)))
         return known_manifest(bundle, settings)[0]
     except UsageError as error:
         raise UsageError(f"The manifest of the run is unknown. Use --data MANIFEST. ({error})") from error
@@ -100,7 +101,7 @@ def _record(path: Path, manifest: Path, asked: str, names: Pseudonyms, *, known:
     )
 
 
-def _predictions(run: RunFolder, name: str, classes: list[str]) -> list[dict[str, Any]]:
+def _predictions(run: RunFolder, name: str, classes: Sequence[str]) -> list[dict[str, Any]]:
     every = sorted((run.path / "predictions").glob("part-*.parquet"))
     columns = ["record_id", "condition", "draw", "applied", "why_not", "predicted", "probabilities"]
     rows = (row for part in every for row in run.read_rows(f"predictions/{part.name}", columns))

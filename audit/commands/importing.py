@@ -6,8 +6,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from audit.data.tasks import Task
 from audit.models.checkpoints import ORDERS, import_checkpoint
-from audit.models.tasks import Task, check_task
+from audit.models.tasks import check_task
 
 _MEANING: Mapping[Task, str] = {
     "single-label": "task: single-label (softmax: exactly one class applies to an image)",

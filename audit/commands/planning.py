@@ -49,10 +49,10 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         sys.stdout.write(to_json(document))
         return 0
     console = Console()
-    data = prepared.plan["data"]
+    data = prepared.plan.data
     console.print(
         Text(
-            f"{prepared.bundle.name} on {data['name']}: {counted(found.n_images, 'image')} ({data['split']})",
+            f"{prepared.bundle.name} on {data.name}: {counted(found.n_images, 'image')} ({data.split})",
             style="bold",
         )
     )
@@ -66,9 +66,9 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         table.add_row(Text(c.name), Text(c.role), Text(str(c.draws)), Text(c.placebo or ""))
     console.print(table)
     lacking: dict[str, list[str]] = {}
-    for row in prepared.plan["suite"]["conditions"]:
-        if row["cohort_lacks"]:
-            lacking.setdefault(row["cohort_lacks"], []).append(row["name"])
+    for row in prepared.plan.suite.conditions:
+        if row.cohort_lacks:
+            lacking.setdefault(row.cohort_lacks, []).append(row.name)
     for what, names in lacking.items():
         console.print(Text(f"not applicable: the cohort has no {what}, needed by {', '.join(names)}"))
     console.print(

@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audit.gates.document import VerdictDocument
 from audit.run.settings import declared_settings, make_settings
 from audit.store.folder import RunFolder, check_run
-from audit.store.results import Verdict, effect_from_json, verdict_from_json
+from audit.store.results import EffectsDocument, Verdict
 
 if TYPE_CHECKING:  # pandas takes half a second to import
     import pandas as pd
@@ -39,8 +40,7 @@ class AuditResult:
         """Every estimate, one row each; columns as in `effects.json`."""
         import pandas as pd
 
-        rows = [asdict(effect_from_json(row)) for row in RunFolder(self.path).read_json("effects.json")["effects"]]
-        return pd.DataFrame(rows)
+        return pd.DataFrame([asdict(effect) for effect in RunFolder(self.path).read(EffectsDocument).effects])
 
     def _repr_html_(self) -> str:
         from audit.reports.notebook import notebook_html
@@ -116,7 +116,7 @@ def read_run(path: str | Path) -> AuditResult:
         If it is not finished, or was changed since.
     """
     check_run(Path(path))
-    return AuditResult(path=Path(path), verdict=verdict_from_json(RunFolder(Path(path)).read_json("verdict.json")))
+    return AuditResult(path=Path(path), verdict=RunFolder(Path(path)).read(VerdictDocument).verdict)
 
 
 def judge(path: str | Path, gate: Mapping[str, Any] | None = None, *, baseline: str | Path | None = None) -> Verdict:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from audit.data.conditions import Suite
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.groups import EVERY, check_group, normal_group
-from audit.provenance import portable_path
 from audit.statistics.measures import ACCURACY_OVER_SOURCE, COMPARED, MEASURES
 from audit.store.results import Policy
 
@@ -275,29 +274,6 @@ def with_rises(config: GateConfig) -> GateConfig:
         if rule.against == "limit" and rule.operator == "<=" and rule.metric in DEFAULT_METRICS and rule.group == "all"
     )
     return replace(config, rules=config.rules + rises)
-
-
-def config_to_document(config: GateConfig) -> dict[str, Any]:
-    """Return what `verdict.json` keeps of the rules that it was judged by; a path that leaves the working folder is left out."""
-    policy = {
-        "inconclusive": config.inconclusive,
-        "min_images": config.min_images,
-        "baseline": config.baseline if portable_path(config.baseline) == config.baseline else "",
-        "first_run": config.first_run,
-        "correction": config.correction,
-    }
-    return {"rules": config.rules, "policy": policy}
-
-
-def config_from_document(document: Mapping[str, Any]) -> GateConfig:
-    """Return the rules that a run was last judged by.
-
-    Parameters
-    ----------
-    document : mapping
-        The content of its `verdict.json`.
-    """
-    return GateConfig(rules=tuple(Rule(**row) for row in document["rules"]), **document["policy"])
 
 
 def _policy(table: Mapping[str, Any], what: str) -> Policy | None:

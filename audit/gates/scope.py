@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from audit.data.plan import Plan, PlannedCondition, PlannedData
 from audit.statistics.measures import HEADLINES
 from audit.store.results import Effect, Verdict
 
@@ -34,12 +35,12 @@ class Scope:
     """Shortcuts of which nothing is known, with the reason where the run gives one."""
 
 
-def find_scope(conditions: Sequence[Mapping[str, Any]], effects: Sequence[Effect]) -> Scope:
+def find_scope(conditions: Sequence[PlannedCondition], effects: Sequence[Effect]) -> Scope:
     """Find what was tested: contents that a judged condition removes, adds or keeps, and that have an estimate.
 
     Parameters
     ----------
-    conditions : sequence of mapping
+    conditions : sequence of PlannedCondition
         Of the plan's suite.
     effects : sequence of Effect
         Of the run; where a control failed nothing counts as tested.
@@ -52,27 +53,27 @@ def find_scope(conditions: Sequence[Mapping[str, Any]], effects: Sequence[Effect
     }
     tested, not_tested = [], []
     for content, words in _CONTENTS.items():
-        concerned = [c for c in conditions if content in _contents(c["declared"])]
-        if any(c["name"] in estimated for c in concerned):
+        concerned = [c for c in conditions if c.declared.concerns(content)]
+        if any(c.name in estimated for c in concerned):
             tested.append(words)
             continue
-        lacks = {str(c["cohort_lacks"]) for c in concerned if c["cohort_lacks"]}
+        lacks = {c.cohort_lacks for c in concerned if c.cohort_lacks}
         why = f" (the cohort has no {' and no '.join(sorted(lacks))})" if lacks else ""
         not_tested.append(words + why)
     return Scope(tested=tuple(tested), not_tested=(*not_tested, *_NEVER))
 
 
-def find_caveats(data: Mapping[str, Any], blindness: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def find_caveats(data: PlannedData, blindness: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Return what makes every figure of a run doubtful, in sentences.
 
     Parameters
     ----------
-    data : mapping
+    data : PlannedData
         Of the plan.
     blindness : sequence of mapping
         Of `controls.json`: why effects could be there and not be measured (`audit.statistics.blindness`).
     """
-    seen, n = data["n_seen_in_training"], data["n_images"]
+    seen, n = data.n_seen_in_training, data.n_images
     which = "All" if seen == n else f"{seen} of the {n}"
     trained = f"{which} audited images were used to train the network: its accuracy is overstated, and effects on new images may differ."
     return (*((trained,) if seen else ()), *(str(found["sentence"]) for found in blindness))
@@ -80,12 +81,12 @@ def find_caveats(data: Mapping[str, Any], blindness: Sequence[Mapping[str, Any]]
 
 def with_reach(
     verdict: Verdict,
-    plan: Mapping[str, Any],
+    plan: Plan,
     effects: Sequence[Effect],
     blindness: Sequence[Mapping[str, Any]],
 ) -> Verdict:
     """Add to a verdict what it speaks of and what it does not, and repeat the caveats in its summary."""
-    scope, caveats = find_scope(plan["suite"]["conditions"], effects), find_caveats(plan["data"], blindness)
+    scope, caveats = find_scope(plan.suite.conditions, effects), find_caveats(plan.data, blindness)
     return replace(
         verdict,
         summary=" ".join([verdict.summary, *caveats]),
@@ -98,7 +99,3 @@ def with_reach(
 def scope_sentence(verdict: Verdict) -> str:
     """Say in words what was tested and what was not."""
     return f"Tested: {'; '.join(verdict.tested) or 'nothing'}. Not tested: {'; '.join(verdict.not_tested)}."
-
-
-def _contents(declared: Mapping[str, Any]) -> set[str]:
-    return {*declared["removes"], *declared["adds"], *declared["keeps"]}

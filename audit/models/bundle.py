@@ -15,13 +15,14 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from audit.data.tasks import Task
 from audit.errors import ModelError, UnknownNameError
 from audit.files import read_regular, write_atomically
 from audit.models.canary import check_canary, make_canary
 from audit.models.foreign import RefusedError
 from audit.models.networks import build_network, last_layer
 from audit.models.preprocessing import Preprocessing
-from audit.models.tasks import Task, read_task
+from audit.models.tasks import read_task
 from audit.models.tensors import read_tensors
 from audit.store.documents import read_json
 from audit.store.results import SCHEMA_VERSION, to_json

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from audit.data.tasks import Task
 from audit.errors import ModelError, UnknownNameError, UsageError
 from audit.files import file_sha256
 from audit.models import networks
 from audit.models.bundle import MAX_CLASS_NAME, MAX_CLASSES, save_bundle
 from audit.models.foreign import shown
 from audit.models.preprocessing import Preprocessing
-from audit.models.tasks import Task
 from audit.models.unpickling import Shell, read_checkpoint
 
 CHEXNET = (

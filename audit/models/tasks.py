@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
+from audit.data.tasks import TASKS, Task
 from audit.errors import ModelError, UnknownNameError, UsageError
-
-Task = Literal["single-label", "multi-label"]
-"""single-label: exactly one class applies to an image; multi-label: any number of findings does, each with a sigmoid."""
-TASKS: tuple[Task, ...] = get_args(Task)
 
 
 def read_task(where: str, document: Mapping[str, Any]) -> Task | None:

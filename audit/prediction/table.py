@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from audit.data.conditions import Condition, Declared, Dose, Suite
+from audit.data.conditions import Condition, Suite
 from audit.data.groups import WITHHELD, Audited, group_columns
+from audit.data.plan import Plan, PlannedCondition
 from audit.data.strings import common_words
-from audit.errors import StoreError
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.store.folder import RunFolder, check_run
 from audit.store.results import ConditionUse, PredictionTable
@@ -37,7 +36,7 @@ class FinishedRun:
 
     path: Path
     """Its folder."""
-    plan: Mapping[str, Any]
+    plan: Plan
     """The content of `plan.json`."""
     suite: Suite
     """Its conditions."""
@@ -62,19 +61,13 @@ def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedR
     """
     check_run(path, but=but)
     run = RunFolder(path)
-    plan = run.read_json("plan.json")
-    if "privacy" not in plan:
-        raise StoreError(
-            f"The run {path} was made by an earlier version, which used ids instead of pseudonyms. Run the audit again."
-        )
-    try:
-        conditions = tuple(_condition(row) for row in plan["suite"]["conditions"])
-    except (KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path / 'plan.json'} does not have the format of this version of audit ({type(error).__name__}: {error}): another version "
-            "wrote the run. Run the audit again."
-        ) from error
-    suite = Suite(name=plan["suite"]["name"], version=plan["suite"]["version"], description="", conditions=conditions)
+    plan = run.read(Plan)
+    suite = Suite(
+        name=plan.suite.name,
+        version=plan.suite.version,
+        description=plan.suite.description,
+        conditions=tuple(_condition(planned) for planned in plan.suite.conditions),
+    )
     texts = ["label", "patient", "source", "site", "view", "sex"]
     records = [
         _Row(
@@ -85,19 +78,24 @@ def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedR
         for row in run.read_rows("records.parquet", ["record_id", "age", *texts])
     ]
     parts = [f"predictions/{part.name}" for part in sorted((path / "predictions").glob("part-*.parquet"))]
-    table = read_predictions(run, parts, suite, records, tuple(plan["model"]["classes"]))
+    table = read_predictions(run, parts, suite, records, plan.model.classes)
     return FinishedRun(path=path, plan=plan, suite=suite, table=table)
 
 
-def _condition(row: Mapping[str, Any]) -> Condition:
-    known = ("name", "perturbation", "role", "draws", "placebo", "parameters", "suspect", "question")
-    dose = None if row["dose"] is None else Dose(**row["dose"])
-    told = row["declared"]
-    declared = Declared(
-        removes=tuple(told["removes"]), adds=tuple(told["adds"]), keeps=tuple(told["keeps"]), seamless=told["seamless"]
+def _condition(planned: PlannedCondition) -> Condition:
+    known = (
+        "name",
+        "perturbation",
+        "role",
+        "draws",
+        "placebo",
+        "parameters",
+        "suspect",
+        "question",
+        "declared",
+        "dose",
     )
-    version = row["perturbation_version"]
-    return Condition(**{key: row[key] for key in known}, declared=declared, version=version, dose=dose)
+    return Condition(**{key: getattr(planned, key) for key in known}, version=planned.perturbation_version)
 
 
 def read_predictions(

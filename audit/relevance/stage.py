@@ -8,6 +8,7 @@ from typing import Any
 
 from audit.data.conditions import Suite
 from audit.data.images import read_gray
+from audit.data.plan import PlannedRelevance
 from audit.data.records import Record, TextRegion
 from audit.errors import RelevanceError, UnknownNameError
 from audit.models.bundle import Bundle
@@ -55,7 +56,7 @@ def audit_relevance(
     regions: Mapping[str, tuple[TextRegion, ...]],
     covered: Covered,
     table: PredictionTable,
-    options: Mapping[str, Any],
+    options: PlannedRelevance,
     *,
     level: float,
     seed: int,
@@ -71,7 +72,7 @@ def audit_relevance(
         What pictures and maps do not show.
     table : PredictionTable
         What the edits did, to hold the maps against.
-    options : mapping
+    options : PlannedRelevance
         The `relevance` part of the plan.
 
     Returns
@@ -79,7 +80,7 @@ def audit_relevance(
     str or None
         Why there is no relevance, or why it is not LRP; None if it is as it was asked for.
     """
-    if options["max_images"] == 0:
+    if options.max_images == 0:
         return "Relevance is disabled (relevance_images = 0)."
     if run.has("relevance.json"):  # written last
         return run.read_json("relevance.json")["relevance"]["note"] or None
@@ -90,10 +91,10 @@ def audit_relevance(
             records,
             regions,
             covered,
-            preset=options["preset"],
-            start=options["start"],
-            max_images=options["max_images"],
-            n_placebo=options["n_placebo"],
+            preset=options.preset,
+            start=options.start,
+            max_images=options.max_images,
+            n_placebo=options.n_placebo,
             seed=seed,
             on_image=on_image,
         )
@@ -113,7 +114,7 @@ def _summary(
     rows: Sequence[RelevanceRow],
     regions: Mapping[str, tuple[TextRegion, ...]],
     table: PredictionTable,
-    options: Mapping[str, Any],
+    options: PlannedRelevance,
     level: float,
     seed: int,
 ) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def _summary(
     return {
         "preset": preset,
         "about": about_method(preset),
-        "start": options["start"],
+        "start": options.start,
         "method": measured.method,
         "note": measured.note,
         "logit_gap": measured.logit_gap,
@@ -137,6 +138,6 @@ def _summary(
         "groups": summarise_groups(
             rows, {r.name: r for r in measured.records}, {r.name: regions[r.id] for r in measured.records}, level
         ),
-        "agreement": measure_agreement(rows, table, suite, start=options["start"], level=level, rng=rng),
+        "agreement": measure_agreement(rows, table, suite, start=options.start, level=level, rng=rng),
         "randomisation": randomise_weights(bundle, shown, preset=preset, seed=seed),
     }

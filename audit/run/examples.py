@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.conditions import Suite
+from audit.data.plan import PlannedRelevance
 from audit.data.records import Record, TextRegion
 from audit.data.strings import normal_string
 from audit.errors import RelevanceError
@@ -48,7 +49,7 @@ def write_examples(
     covered: Covered,
     table: PredictionTable,
     seed: int,
-    relevance: Mapping[str, Any],
+    relevance: PlannedRelevance,
     on_example: Callable[[], None],
 ) -> None:
     """Write `examples/`: pictures of the images that each edit moved most, and `examples.json`.
@@ -66,7 +67,7 @@ def write_examples(
         What pictures do not show.
     table : PredictionTable
         Says which images moved.
-    relevance : mapping
+    relevance : PlannedRelevance
         The `relevance` part of the plan: preset and start of the overlays.
     on_example : callable
         Called after each of at most `N_EXAMPLES`.
@@ -76,7 +77,7 @@ def write_examples(
     perturbations = make_perturbations(suite)
     pictures = covered_stage(stage, records, covered)
     entries = []
-    overlays = _Overlays(bundle, relevance["preset"], relevance["start"])
+    overlays = _Overlays(bundle, relevance.preset, relevance.start)
     for case, choice in enumerate(_choose(suite, table), start=1):
         record = records[choice.record]
         scene = read_scene(record, pictures)

@@ -96,7 +96,7 @@ def forecast(
         cached_share=share,
         text_minutes=text_s * n * (1 - share) / 60,
         predicting_minutes=_seconds(timed, predict) * n / 60,
-        relevance_minutes=_relevance_s(prepared.bundle, timed, prepared.plan["relevance"]["preset"]) * n_maps / 60
+        relevance_minutes=_relevance_s(prepared.bundle, timed, prepared.plan.relevance.preset) * n_maps / 60
         if n_maps
         else 0.0,
     )

@@ -7,24 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from audit.baseline.comparison import Baseline, is_first_run
 from audit.data.groups import WITHHELD
+from audit.data.plan import Plan
 from audit.errors import UnknownNameError, UsageError
+from audit.gates.document import VerdictDocument, verdict_document
 from audit.gates.groups import is_pattern
 from audit.gates.judging import judge
 from audit.gates.matching import Compare, FirstRun
 from audit.gates.rules import (
     GateConfig,
     check_baseline_is_used,
-    config_from_document,
-    config_to_document,
     rules_from_config,
     with_rises,
 )
 from audit.gates.scope import with_reach
 from audit.prediction.table import FinishedRun, read_finished
 from audit.store.folder import RunFolder, check_run
-from audit.store.results import Effect, Verdict, effect_from_json, plain
+from audit.store.results import Effect, EffectsDocument, Verdict
+from audit.store.run_record import RunRecord
 
 
 def judge_results(
@@ -50,11 +53,11 @@ def judge_results(
     first = is_first_run(config)
     baseline = Baseline(predicted(), Path(config.baseline)) if config.baseline and not first else None
     compare = None if baseline is None else baseline.change
-    effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
+    effects = run.read(EffectsDocument).effects
     waiting = FirstRun(baseline=config.baseline, run=for_commands(run.path))
     verdict = judge(effects, config, waiting if first else compare)
     verdict = _reaching(run, verdict, effects)
-    run.write_json("verdict.json", {**plain(verdict), **config_to_document(config)})
+    run.write(verdict_document(verdict, config))
     return verdict, None if baseline is None else baseline.stamp()
 
 
@@ -73,8 +76,7 @@ def judge_again(run: RunFolder, config: GateConfig | None) -> Verdict:
     """
     check_run(run.path, but=frozenset({"verdict.json"}))
     verdict, stamp = judge_results(run, config, lambda: read_finished(run.path, but=frozenset({"verdict.json"})))
-    provenance = run.read_json("run.json")
-    run.write_json("run.json", {**provenance, "baseline": stamp, "files": run.hashes()})
+    run.write(structs.replace(run.read(RunRecord), baseline=stamp, files=run.hashes()))
     return verdict
 
 
@@ -105,7 +107,7 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     """
     check_run(path)  # what was edited is not judged
     run = RunFolder(path)
-    last = config_from_document(run.read_json("verdict.json"))
+    last = run.read(VerdictDocument).config
     config = last if table is None else rules_from_config(table)
     if not config.rules:
         config = replace(config, rules=last.rules)
@@ -123,12 +125,12 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
         compare = FirstRun(baseline=config.baseline, run=for_commands(path))
     elif earlier is not None:
         compare = Baseline(read_finished(path), earlier).change
-    effects = [effect_from_json(row) for row in run.read_json("effects.json")["effects"]]
+    effects = run.read(EffectsDocument).effects
     return _reaching(run, judge(effects, config, compare), effects)
 
 
 def _reaching(run: RunFolder, verdict: Verdict, effects: Sequence[Effect]) -> Verdict:
-    return with_reach(verdict, run.read_json("plan.json"), effects, run.read_json("controls.json")["blindness"])
+    return with_reach(verdict, run.read(Plan), effects, run.read_json("controls.json")["blindness"])
 
 
 def _check_sites(run: RunFolder, config: GateConfig) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.data.groups import shown_sites
+from audit.data.plan import Plan, plan_hash
 from audit.data.records import Record, TextRegion
 from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
@@ -32,13 +33,13 @@ from audit.statistics.doses import measure_trends
 from audit.statistics.effects import measure_effects
 from audit.statistics.planted import check_planted
 from audit.store.folder import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
-from audit.store.plan_hash import plan_hash
-from audit.store.results import Verdict, plain
+from audit.store.results import ConditionsDocument, EffectsDocument, Verdict
+from audit.store.run_record import RunRecord, SecondOpinion
 from audit.text.cache import RegionCache
 from audit.text.detectors import TextDetector, make_detector
 from audit.text.easyocr_detector import weights_folder
 from audit.text.find import FoundText, find_regions
-from audit.text.second_opinion import SecondOpinion, ask_second_opinion
+from audit.text.second_opinion import ask_second_opinion
 
 OnStage = Callable[[str, int], Callable[[], None]]
 """Called with a stage's name and its number of steps; returns what to call after each step."""
@@ -76,11 +77,11 @@ def run_audit(
     bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
     run = RunFolder(run_path(Path(settings.runs), plan))
     _check_key(run, plan)
-    if run.has("run.json"):  # written last: whatever the rules are now, all that they are about is there
+    if run.has(RunRecord.FILE):  # written last: whatever the rules are now, all that they are about is there
         with clock.stage("judging"):
             return run.path, judge_again(run, prepared.gate)
-    if not run.has("plan.json"):
-        run.write_json("plan.json", plan)
+    if not run.has(Plan.FILE):
+        run.write(plan)
 
     with clock.stage("finding text", len(prepared.cohort.records)) as step:
         if settings.workers > 1:
@@ -109,7 +110,7 @@ def run_audit(
     stage = set_stage(records, regions, settings.seed)
     with clock.stage("predicting", len(records)) as step:
         parts = predict_all(run, bundle, suite, records, stage, settings.seed, step, workers=settings.workers)
-        run.write_json("conditions.json", {"conditions": read_uses(run, parts, suite)})
+        run.write(ConditionsDocument(conditions=tuple(read_uses(run, parts, suite))))
     with clock.stage("measuring effects"):
         table = read_predictions(run, parts, suite, records, bundle.classes)
         how: dict[str, Any] = {
@@ -118,10 +119,10 @@ def run_audit(
             "level": settings.level,
             "tolerances": prepared.tolerances,
         }
-        if not run.has("effects.json"):
+        if not run.has(EffectsDocument.FILE):
             effects = measure_effects(table, suite, **how, recall=prepared.recall)
             trends = measure_trends(table, suite, seed=settings.seed, resamples=settings.resamples)
-            run.write_json("effects.json", {"effects": effects, "trends": trends})
+            run.write(EffectsDocument(effects=tuple(effects), trends=tuple(trends)))
         if not run.has("controls.json"):
             blindness = find_blindness(
                 softmax(table.logits["clean"][0]),
@@ -143,7 +144,7 @@ def run_audit(
             shown,
             covered,
             table,
-            plan["relevance"],
+            plan.relevance,
             level=settings.level,
             seed=settings.seed,
             on_image=step,
@@ -159,13 +160,12 @@ def run_audit(
             covered,
             table,
             settings.seed,
-            plan["relevance"],
+            plan.relevance,
             step,
         )
-    here = FinishedRun(path=run.path, plan=plain(plan), suite=suite, table=table)
+    here = FinishedRun(path=run.path, plan=plan, suite=suite, table=table)
     verdict, baseline = judge_results(run, prepared.gate, lambda: here)
-    provenance = _provenance(run, plan, command, clock, relevance_note, opinion, found)
-    run.write_json("run.json", {**provenance, "baseline": baseline})
+    run.write(_record(run, plan, command, clock, relevance_note, opinion, found, baseline))
     return run.path, verdict
 
 
@@ -173,11 +173,11 @@ def _already_told() -> None:
     """Stand in for a step that the listener was told of."""
 
 
-def _check_key(run: RunFolder, plan: Mapping[str, Any]) -> None:
+def _check_key(run: RunFolder, plan: Plan) -> None:
     """Refuse to go on with another key than the run began with: its files hold images by their names."""
-    if not run.has("plan.json"):
+    if not run.has(Plan.FILE):
         return
-    begun, now = run.read_json("plan.json")["privacy"]["key"], plan["privacy"]["key"]
+    begun, now = run.read(Plan).privacy.key, plan.privacy.key
     if begun != now:
         raise StoreError(
             f"The run {run.path} was started with the key {begun}, but the key is now {now}, so its images have other pseudonyms. Set "
@@ -278,32 +278,34 @@ class _Clock:
             step()
 
 
-def _provenance(
+def _record(
     run: RunFolder,
-    plan: Mapping[str, Any],
+    plan: Plan,
     command: Sequence[str],
     clock: _Clock,
     relevance_note: str | None,
     opinion: SecondOpinion | str,
     found: FoundText,
-) -> dict[str, Any]:
-    return {
-        "status": "complete",
-        "command": portable_command(command),
-        "plan_hash": plan_hash(plan),
-        "git_commit": git_commit(),
-        "packages": package_versions(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "started": clock.started.isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "timings": clock.timings,
-        "relevance_note": relevance_note,
-        "second_opinion": opinion,
-        "skipped": {
-            **plan["data"]["left_out"],
+    baseline: Mapping[str, str] | None,
+) -> RunRecord:
+    return RunRecord(
+        status="complete",
+        command=tuple(portable_command(command)),
+        plan_hash=plan_hash(plan),
+        git_commit=git_commit(),
+        packages=package_versions(),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu_count=os.cpu_count(),
+        started=clock.started.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        timings=clock.timings,
+        relevance_note=relevance_note,
+        second_opinion=opinion,
+        skipped={
+            **plan.data.left_out,
             **({"text finder failed": len(found.failures)} if found.failures else {}),
         },
-        "files": run.hashes(),
-    }
+        files=run.hashes(),
+        baseline=baseline,
+    )

@@ -9,20 +9,21 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from audit.data.conditions import Suite
+from audit.data.plan import Plan, plan_hash
 from audit.data.records import AuditedSplit, Cohort
+from audit.data.tasks import Task
 from audit.provenance import tool_version, without_paths
 from audit.relevance.presets import about_method
 from audit.run.settings import Settings
 from audit.statistics.measures import DECLARED, DRAWS, EXPLORATORY
-from audit.store.plan_hash import plan_hash
 from audit.store.results import plain, to_json
+from audit.store.typed import typed
 
 if TYPE_CHECKING:  # a plan's hash is asked for where nothing is predicted: torch takes seconds to import
     from audit.models.bundle import Bundle
-    from audit.models.tasks import Task
     from audit.text.detectors import TextDetector
 
 N_RELEVANCE_PLACEBOS = 200
@@ -65,7 +66,7 @@ def make_plan(
     impossible: Mapping[str, str],
     start_signs: Mapping[str, float],
     key: str | None,
-) -> dict[str, Any]:
+) -> Plan:
     """Write down everything that decides the results.
 
     Parameters
@@ -79,11 +80,11 @@ def make_plan(
 
     Returns
     -------
-    dict
+    Plan
         The content of `plan.json`; no path of this machine and no clock stands in it, nor how the results are judged: a finished
         run is judged by other rules without predicting again.
     """
-    return {
+    document = {
         "tool_version": tool_version(),
         "model": {
             "name": bundle.name,
@@ -160,12 +161,14 @@ def make_plan(
         "packages": package_versions(),
         "python": platform.python_version(),
     }
+    # What a reader will get: the hash of a plan is the same before it is written and after it was read.
+    return typed(plain(document), Plan)
 
 
-def run_path(runs: Path, plan: Mapping[str, Any]) -> Path:
+def run_path(runs: Path, plan: Plan) -> Path:
     """Return the folder of a plan: the one that an earlier start of it made, else a new one of today."""
     digest = plan_hash(plan)[:8]
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in str(plan["model"]["name"]))[:40]
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in plan.model.name)[:40]
     earlier = sorted(runs.glob(f"*-{digest}")) if runs.is_dir() else []
     if earlier:
         return earlier[0]

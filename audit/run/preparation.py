@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from audit.baseline.comparison import check_baseline, is_first_run
 from audit.data.conditions import Suite
 from audit.data.groups import group_names
+from audit.data.plan import Plan
 from audit.data.pseudonyms import make_pseudonyms
 from audit.data.records import Cohort, Record
 from audit.files import check_writable
@@ -45,7 +45,7 @@ class Preparation:
     """How much of the text the finder finds; None where it was not said."""
     gate: GateConfig | None
     """The rules; None where nothing is judged."""
-    plan: Mapping[str, Any]
+    plan: Plan
     """The content of `plan.json`."""
 
 

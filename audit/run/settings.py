@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from msgspec import Meta, Struct, ValidationError, convert, field
 from msgspec.structs import asdict, fields
 
+from audit.data.tasks import Task
 from audit.errors import UnknownNameError, UsageError, shown_value
-from audit.models.tasks import Task
 
 # A generator's seed is kept in 64 bits with a sign.
 _LARGEST_SEED = 2**63 - 1

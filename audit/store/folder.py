@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,8 +13,12 @@ import pyarrow.parquet as pq
 from audit.errors import StoreError
 from audit.files import file_sha256, write_atomically
 from audit.store.documents import read_json
-from audit.store.results import SCHEMA_VERSION, to_json
+from audit.store.results import SCHEMA_VERSION, plain, to_json
+from audit.store.run_record import RunRecord
 from audit.store.tables import check_parquet
+from audit.store.typed import FormatError, RunDocument, typed
+
+_D = TypeVar("_D", bound=RunDocument)
 
 REGIONS_SCHEMA = pa.schema(
     [
@@ -143,6 +147,28 @@ class RunFolder:
             )
         return document
 
+    def write(self, document: RunDocument) -> None:
+        """Write a document under its own name."""
+        self.write_json(document.FILE, plain(document))
+
+    def read(self, kind: type[_D]) -> _D:
+        """Read a document back as its type.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, damaged, of another schema version, or not of its type: the message names the place.
+        """
+        document = self.read_json(kind.FILE)
+        del document["schema_version"]
+        try:
+            return typed(document, kind)
+        except FormatError as error:
+            raise StoreError(
+                f"{self.path / kind.FILE} does not have the format of this version of audit: {error}. Another version wrote it, or "
+                "it was edited. Run the audit again."
+            ) from error
+
     def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
         """Write a Parquet table."""
         buffer = io.BytesIO()
@@ -208,7 +234,7 @@ def verify_run(path: Path, *, but: frozenset[str] = frozenset()) -> list[str]:
         If the folder holds no readable run.json.
     """
     run = RunFolder(path)
-    expected: dict[str, str] = run.read_json("run.json").get("files", {})
+    expected = run.read(RunRecord).files
     found = run.hashes()
     problems = {name: "is missing" for name in expected if name not in found}
     problems |= {name: "was changed" for name, digest in expected.items() if found.get(name, digest) != digest}
@@ -231,7 +257,7 @@ def check_run(path: Path, *, but: frozenset[str] = frozenset()) -> None:
     StoreError
         If the run is not complete; or a file is missing, was changed or was added, and the message names each.
     """
-    if RunFolder(path).read_json("run.json").get("status") != "complete":
+    if RunFolder(path).read(RunRecord).status != "complete":
         raise StoreError(f"The run {path} is not complete. Repeat its command to continue it.")
     problems = verify_run(path, but=but)
     if problems:

@@ -9,12 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from audit.store.numbers import compact
+from audit.store.typed import RunDocument
 
 SCHEMA_VERSION = 1
 
@@ -303,8 +305,30 @@ class Verdict:
     """What makes every figure of the run doubtful, such as images that trained the network."""
 
 
+class EffectsDocument(RunDocument, frozen=True, kw_only=True):
+    """Every estimate of a run."""
+
+    FILE: ClassVar[str] = "effects.json"
+
+    effects: tuple[Effect, ...]
+    """One entry for each estimand."""
+    trends: tuple[DoseTrend, ...] = ()
+    """One entry for each ladder of doses."""
+
+
+class ConditionsDocument(RunDocument, frozen=True, kw_only=True):
+    """What was applied to how many images."""
+
+    FILE: ClassVar[str] = "conditions.json"
+
+    conditions: tuple[ConditionUse, ...]
+    """One entry for each condition of the suite."""
+
+
 def plain(value: Any) -> Any:
     """Turn records, arrays and paths into JSON's own types; a number that is not finite becomes None."""
+    if isinstance(value, Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -327,29 +351,3 @@ def to_json(value: Any) -> str:
     text = json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
     # A byte of a file name that is no text is a lone surrogate, which UTF-8 cannot hold; JSON can, by number.
     return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def effect_from_json(row: Mapping[str, Any]) -> Effect:
-    """Read one entry of `effects.json` back."""
-    return Effect(**{**row, "classes_absent": tuple(row.get("classes_absent", ()))})
-
-
-def trend_from_json(row: Mapping[str, Any]) -> DoseTrend:
-    """Read one dose trend of `effects.json` back."""
-    lists = {"doses": tuple(row["doses"]), "estimates": tuple(row["estimates"])}
-    return DoseTrend(**{**row, **lists})
-
-
-def use_from_json(row: Mapping[str, Any]) -> ConditionUse:
-    """Read one entry of `conditions.json` back."""
-    return ConditionUse(**row)
-
-
-def verdict_from_json(document: Mapping[str, Any]) -> Verdict:
-    """Read `verdict.json` back."""
-    return Verdict(
-        status=document["status"],
-        summary=document["summary"],
-        gates=tuple(GateResult(**gate) for gate in document["gates"]),
-        **{name: tuple(document[name]) for name in ("tested", "not_tested", "caveats")},
-    )

@@ -6,34 +6,18 @@ Two engines that miss the same letter agree, so this bounds the finder's misses 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from audit.data.records import Record, TextRegion
 from audit.data.strings import StringPolicy
 from audit.errors import TextError
 from audit.randomness import generator_for
+from audit.store.run_record import SecondOpinion
 from audit.text.cache import RegionCache
 from audit.text.find import find_in
 from audit.text.merging import covered_share
 
 COVERED_SHARE = 0.7
 """Share of a region inside the finder's from which on it counts as covered."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SecondOpinion:
-    """What the second engine says of the first."""
-
-    judge: str
-    """Name of the second engine."""
-    n_images: int
-    """Images that it looked at, drawn from the run's seed."""
-    n_regions: int
-    """Regions that it marks."""
-    n_covered: int
-    """Of them covered by the finder's regions."""
-    missed: tuple[str, ...]
-    """What it read in the others, where it may be shown: text that the finder missed, or the judge's own false alarms."""
 
 
 def ask_second_opinion(

@@ -1,0 +1,284 @@
+"""The plan of a run, as `plan.json` holds it: everything that decides the results, and nothing of this machine or of the clock."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from msgspec import field
+
+from audit.data.conditions import Declared, Dose, Role
+from audit.data.records import SplitTeller
+from audit.data.tasks import Task
+from audit.store.results import plain, to_json
+from audit.store.typed import Document, RunDocument
+
+
+class ModelIdentity(Document, frozen=True, kw_only=True):
+    """Which network was audited."""
+
+    name: str
+    """The bundle's name."""
+    digest: str
+    """SHA-256 of its weights and of what decides its outputs."""
+    classes: tuple[str, ...]
+    """Classes, in the order of its outputs."""
+
+
+class InputSteps(Document, frozen=True, kw_only=True):
+    """What happens to an image before the network sees it."""
+
+    size_px: tuple[int, int]
+    """Height and width of the input."""
+    mean: tuple[float, float, float]
+    """Mean of each channel, on a scale of 0 to 1."""
+    std: tuple[float, float, float]
+    """Standard deviation of each channel, on a scale of 0 to 1."""
+
+
+class TrainingStory(Document, frozen=True, kw_only=True):
+    """How the network came about, as its bundle tells it: free in form, as any tool may have written it."""
+
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Recipe, data and starting weights."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Curves of training, and figures on its own test images."""
+
+
+class PlannedModel(ModelIdentity, frozen=True, kw_only=True):
+    """The network."""
+
+    architecture: str
+    """Its architecture, by name."""
+    task: Task
+    """What its outputs mean."""
+    preprocessing: InputSteps
+    """What happens to an image before the network sees it."""
+    training: TrainingStory = TrainingStory()
+    """How it came about."""
+
+
+class DataIdentity(Document, frozen=True, kw_only=True):
+    """Which images were audited."""
+
+    content_hash: str
+    """Of the manifest's rows and every image's pixels."""
+    masks_hash: str
+    """Of the lung masks."""
+    records_hash: str
+    """Of the audited records, with their pixels."""
+
+
+class PlannedData(DataIdentity, frozen=True, kw_only=True):
+    """The images."""
+
+    name: str
+    """What reports call them; not the folder's name by itself, which may be a patient's."""
+    split: str
+    """Which records are audited, in words."""
+    split_name: str
+    """The same in one word."""
+    split_told_by: SplitTeller
+    """Who tells the split of a record."""
+    n_images: int
+    """Images to audit."""
+    n_seen_in_training: int
+    """Images among them that trained the network."""
+    n_patients: int
+    """Patients among them."""
+    class_counts: Mapping[str, int]
+    """Class -> images."""
+    source_counts: Mapping[str, int]
+    """Source -> images."""
+    left_out: Mapping[str, int]
+    """Reason -> records of the manifest that were left out."""
+    notes: tuple[str, ...]
+    """What a reader must know about the data, in sentences."""
+
+
+class Edit(Document, frozen=True, kw_only=True):
+    """What decides the pixels of a condition."""
+
+    name: str
+    """Name of the condition; `clean` for the unedited image."""
+    perturbation: str
+    """Registered name of the perturbation."""
+    perturbation_version: int
+    """Its version."""
+    parameters: Mapping[str, Any]
+    """Its keyword arguments."""
+    draws: int
+    """Independent draws of them for each record."""
+    placebo: str | None
+    """Condition whose effect is subtracted from this one's."""
+
+
+class PlannedCondition(Edit, frozen=True, kw_only=True):
+    """One condition of the suite."""
+
+    role: Role
+    """What it is for."""
+    declared: Declared
+    """What its perturbation declares to do with these parameters."""
+    suspect: str
+    """What the network would be reading if this condition gave it away, in words."""
+    dose: Dose | None
+    """Its place on a ladder; null where it stands alone."""
+    cohort_lacks: str
+    """What the cohort has not, and the condition needs; empty where it can be applied."""
+    question: str
+    """What a drop under this condition means, in words."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether its effects are held against a tolerance."""
+        return self.role in ("edit", "sufficiency") and self.dose is None
+
+
+class SuiteIdentity(Document, frozen=True, kw_only=True):
+    """What the images are put under."""
+
+    name: str
+    """Name of the suite."""
+    version: int
+    """Its version."""
+    conditions: tuple[Edit, ...]
+    """`clean`, then the rest in the order of the suite."""
+
+
+class PlannedSuite(SuiteIdentity, frozen=True, kw_only=True):
+    """The suite."""
+
+    description: str
+    """What it is for."""
+    conditions: tuple[PlannedCondition, ...]
+    """`clean`, then the rest in the order of the suite."""
+
+
+class FinderIdentity(Document, frozen=True, kw_only=True):
+    """Which text finder, and all that changes its regions."""
+
+    name: str
+    """Its name."""
+    version: str
+    """Library and weights."""
+    config: Mapping[str, Any]
+    """Everything else that changes its regions."""
+
+
+class FinderStory(Document, frozen=True, kw_only=True):
+    """The text finder in words, for the report."""
+
+    about: str
+    """What it is."""
+    parts: tuple[tuple[str, str], ...]
+    """(name, version) of what it is made of, itself first."""
+
+
+class PlannedRelevance(Document, frozen=True, kw_only=True):
+    """How heatmaps are made."""
+
+    preset: str
+    """LRP preset, or the method that stands in for LRP."""
+    about: str
+    """The same in words."""
+    start: str
+    """Where relevance starts: winner, a class, or a contrast A-B."""
+    start_signs: Mapping[str, float]
+    """Class -> sign of its output at the start; empty for the winning output."""
+    n_placebo: int
+    """Relocations of the text regions for each image."""
+    max_images: int
+    """Images that get a heatmap, at most; 0 for none."""
+
+
+class KeyIdentity(Document, frozen=True, kw_only=True):
+    """Which key names the images."""
+
+    key: str | None
+    """The key's fingerprint; null where ids are plain."""
+
+
+class Privacy(KeyIdentity, frozen=True, kw_only=True):
+    """What the run's files may show."""
+
+    plain_ids: bool
+    """Whether images and patients are named by their ids."""
+    show_text: bool
+    """Whether pictures show text that may identify a patient."""
+
+
+class PlannedStatistics(Document, frozen=True, kw_only=True):
+    """How effects are measured."""
+
+    resamples: int
+    """Bootstrap resamples of patients."""
+    level: float
+    """Nominal coverage of intervals."""
+    declared: str
+    """How the p values of declared effects are adjusted."""
+    declared_draws: int
+    """Draws behind it."""
+    exploratory: str
+    """How those of exploratory effects are adjusted."""
+
+
+class Identity(Document, frozen=True, kw_only=True):
+    """What two runs must share to be compared, image by image; a baseline keeps it of its run."""
+
+    data: DataIdentity
+    """The images."""
+    detector: FinderIdentity
+    """The text finder."""
+    model: ModelIdentity
+    """The network; of it the classes must be the same."""
+    privacy: KeyIdentity
+    """The key, which the images' names are made with."""
+    suite: SuiteIdentity
+    """The conditions."""
+
+
+class Plan(Identity, RunDocument, frozen=True, kw_only=True):
+    """Everything that decides the results, written before anything runs; how they are judged is no part of it."""
+
+    FILE: ClassVar[str] = "plan.json"
+
+    data: PlannedData
+    """The images."""
+    model: PlannedModel
+    """The network."""
+    privacy: Privacy
+    """What the run's files may show."""
+    suite: PlannedSuite
+    """The conditions."""
+    finder: FinderStory
+    """The text finder in words."""
+    relevance: PlannedRelevance
+    """How heatmaps are made."""
+    seed: int
+    """Seed of every draw and resample."""
+    statistics: PlannedStatistics
+    """How effects are measured."""
+    tolerances: Mapping[str, float]
+    """Measure -> the largest effect that counts as small."""
+    recall: Mapping[str, tuple[int, int]]
+    """Class, or all -> [text boxes found, text boxes] of the finder on a labelled sample."""
+    packages: Mapping[str, str]
+    """Package that results depend on -> its version."""
+    python: str
+    """Version of Python."""
+    tool_version: str
+    """Version of audit."""
+
+
+def plan_hash(plan: Plan) -> str:
+    """Return the SHA-256 of a plan, which names its run.
+
+    How the model came about is in its digest, not in its story. Which key names the images decides no result, so neither the
+    key's fingerprint nor notes that name images are part of it.
+    """
+    document = plain(plan)
+    for part, left_out in (("model", "training"), ("data", "notes"), ("privacy", "key")):
+        del document[part][left_out]
+    return hashlib.sha256(to_json(document).encode()).hexdigest()

@@ -1,0 +1,68 @@
+"""The judgement of a run as `verdict.json` holds it: the verdict, and the rules that it was reached by."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msgspec import convert
+
+from audit.gates.rules import Correction, FirstRunPolicy, GateConfig, Rule
+from audit.provenance import portable_path
+from audit.store.results import GateResult, Policy, Status, Verdict, plain
+from audit.store.typed import Document, RunDocument
+
+
+class GatePolicy(Document, frozen=True, kw_only=True):
+    """What holds for all rules of a gate."""
+
+    inconclusive: Policy = "block"
+    """What an undecided error-level rule does: block (exit 3), fail (exit 1) or pass (exit 0)."""
+    min_images: int = 0
+    """With fewer images a rule is inconclusive."""
+    baseline: str = ""
+    """What rules against the baseline compare with; empty for none, and for a path that leaves the working folder."""
+    first_run: FirstRunPolicy = "skip"
+    """Where the baseline file does not exist yet: skip the rules that need it, or refuse to run."""
+    correction: Correction = "holm"
+    """How rules that are judged together are corrected for it."""
+
+
+class VerdictDocument(RunDocument, frozen=True, kw_only=True):
+    """The verdict of a run, with its rules."""
+
+    FILE: ClassVar[str] = "verdict.json"
+
+    status: Status
+    """Over all error-level gates."""
+    summary: str
+    """What the rules gave, in words."""
+    gates: tuple[GateResult, ...]
+    """Every gate; of an incomplete run the controls that failed."""
+    tested: tuple[str, ...]
+    """Shortcuts of which an effect was judged."""
+    not_tested: tuple[str, ...]
+    """Shortcuts of which nothing is known: a pass does not speak of them."""
+    caveats: tuple[str, ...]
+    """What makes every figure of the run doubtful."""
+    rules: tuple[Rule, ...]
+    """The rules that the run was judged by."""
+    policy: GatePolicy
+    """What holds for all of them."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict alone."""
+        return convert(self, Verdict, from_attributes=True)
+
+    @property
+    def config(self) -> GateConfig:
+        """The rules alone."""
+        return GateConfig(rules=self.rules, **plain(self.policy))
+
+
+def verdict_document(verdict: Verdict, config: GateConfig) -> VerdictDocument:
+    """Join a verdict with the rules that it was reached by; a path that leaves the working folder is left out."""
+    policy = {name: getattr(config, name) for name in GatePolicy.__struct_fields__}
+    policy["baseline"] = config.baseline if portable_path(config.baseline) == config.baseline else ""
+    told = {name: getattr(verdict, name) for name in VerdictDocument.__struct_fields__ if hasattr(verdict, name)}
+    return VerdictDocument(**told, rules=config.rules, policy=GatePolicy(**policy))

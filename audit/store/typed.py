@@ -1,0 +1,88 @@
+"""Documents as types: a file's content is a frozen record, and reading another content says what differs, and where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from msgspec import Struct, ValidationError, convert
+
+from audit.errors import shown_string, shown_value
+
+_T = TypeVar("_T")
+_KINDS: Mapping[str, str] = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "a string",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+_MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<place>.*)`)?", re.DOTALL)
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+
+
+class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record that is written as a JSON object; a field without a default is always there, and no other field is."""
+
+
+class RunDocument(Document, frozen=True, kw_only=True):
+    """A file of a run folder."""
+
+    FILE: ClassVar[str]
+    """Its path in the run folder."""
+
+
+class FormatError(ValueError):
+    """A document is not of its type; the message says where, what was expected and what was found."""
+
+
+def typed(value: Any, kind: type[_T]) -> _T:
+    """Return plain JSON as a record.
+
+    Raises
+    ------
+    FormatError
+        If it is not one.
+    """
+    try:
+        return convert(value, kind)
+    except ValidationError as error:
+        raise FormatError(_in_words(str(error), value)) from None
+
+
+def _in_words(message: str, document: Any) -> str:
+    """Turn msgspec's message into the house's words: the place, what was expected there, and what was found."""
+    found = _MESSAGE.fullmatch(message)
+    assert found is not None
+    what, path = found["what"], found["place"] or ""
+    place = shown_string(path.lstrip("."), 120) or "the document"
+    if (field := re.fullmatch(r"Object missing required field `(.*)`", what, re.DOTALL)) is not None:
+        return f"{place} has no {shown_string(field[1])}"
+    if (field := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL)) is not None:
+        return f"{place} has a field {shown_string(field[1])}, which is not known"
+    value = _value_at(document, path)
+    echoed = f", found {shown_value(value[0])}" if value else ""
+    if what.startswith("Invalid enum value"):
+        return f"{place} has a value that is not allowed{echoed}"
+    expected = re.sub(r", got `.*", "", what, flags=re.DOTALL).removeprefix("Expected ")
+    kinds = re.sub(
+        r"`([a-z |]+)`", lambda names: " or ".join(_KINDS.get(n, n) for n in names[1].split(" | ")), expected
+    )
+    return f"{place} must be {kinds}{echoed}"
+
+
+def _value_at(document: Any, path: str) -> tuple[Any] | None:
+    """Return what stands at a path such as `.groups[0].value`; None where the path names no single value."""
+    value = document
+    for step in _STEP.finditer(path):
+        name, index = step[1], step[2]
+        if index is not None and index.isdecimal() and isinstance(value, Sequence) and int(index) < len(value):
+            value = value[int(index)]
+        elif name is not None and isinstance(value, Mapping) and name in value:
+            value = value[name]
+        else:
+            return None
+    return (value,)
