@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from audit.errors import UsageError
 from audit.files import write_atomically
@@ -15,6 +14,7 @@ from audit.reports.relevance import interval
 from audit.reports.runfolder import HEADLINES, RunView, read_run, understood
 from audit.reports.signoff import evidence_digest
 from audit.reports.words import estimate, number, where
+from audit.store.relevance import RelevanceGroup
 from audit.store.results import Effect
 
 
@@ -115,7 +115,7 @@ def _summary(run: RunView) -> tuple[str, str, str]:
     return (
         estimate(run.find("clean", "accuracy")),
         "not measured" if largest is None else f"{number(largest.estimate)} ({where(largest)})",
-        "–" if whole is None or whole["enrichment"] is None else number(whole["enrichment"]["value"], 1),
+        "–" if whole is None else number(whole.enrichment.value, 1),
     )
 
 
@@ -171,7 +171,7 @@ def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multip
 
 
 def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | None:
-    measured = {str(g["group"]) for run in runs if run.relevance_summary for g in run.relevance_summary["groups"]}
+    measured = {g.group for run in runs if run.relevance_summary for g in run.relevance_summary.groups}
     classes = dict.fromkeys(f"class={name}" for run in runs for name in run.plan.model.classes)
     groups = [name for name in ("all", *classes) if name in measured]
     if not groups:
@@ -180,17 +180,17 @@ def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | Non
     for group in groups:
         row = []
         for name, run in zip(names, runs, strict=True):
-            found = _enrichment(run, group) or {"enrichment": None, "n_images": None}
-            e = found["enrichment"] or {"value": None, "low": None, "high": None}
+            found = _enrichment(run, group)
+            e = None if found is None else found.enrichment
             row.append(
                 Cell(
                     run=name,
-                    value=e["value"],
-                    low=e["low"],
-                    high=e["high"],
+                    value=None if e is None else e.value,
+                    low=None if e is None else e.low,
+                    high=None if e is None else e.high,
                     kind="plain",
-                    text="not measured" if e["value"] is None else interval(e, 1),
-                    n_images=found["n_images"],
+                    text="not measured" if e is None else interval(e, 1),
+                    n_images=None if found is None else found.n_images,
                 )
             )
         panels.append(("all images" if group == "all" else group.removeprefix("class="), row))
@@ -206,9 +206,9 @@ def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | Non
     )
 
 
-def _enrichment(run: RunView, group: str) -> Mapping[str, Any] | None:
-    groups = run.relevance_summary["groups"] if run.relevance_summary else []
-    return next((g for g in groups if g["group"] == group), None)
+def _enrichment(run: RunView, group: str) -> RelevanceGroup | None:
+    groups = run.relevance_summary.groups if run.relevance_summary else ()
+    return next((g for g in groups if g.group == group), None)
 
 
 def _cell(name: str, e: Effect | None) -> Cell:

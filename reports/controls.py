@@ -84,9 +84,9 @@ def _null_in_words(check: Mapping[str, Any]) -> str:
 
 def _relevance(run: RunView) -> Iterator[Control]:
     gaps = [r["conservation_gap"] for r in run.relevance if r["conservation_gap"] is not None]
-    summary = run.relevance_summary or {}
-    if summary.get("logit_gap") is not None:
-        gap, limit = float(summary["logit_gap"]), float(summary["logit_tolerance"])
+    summary = run.relevance_summary
+    if summary is not None and summary.logit_gap is not None:
+        gap, limit = summary.logit_gap, summary.logit_tolerance
         yield Control(
             what="LRP: the canonical form of the network gives the same logits as the network",
             found=f"largest difference {gap:.1e} of the largest logit, on the first image; the limit is {limit:.0e}",
@@ -98,14 +98,14 @@ def _relevance(run: RunView) -> Iterator[Control]:
             found=f"largest conservation error {max(gaps):.1e} of the relevance at the output; the limit is {MAX_CONSERVATION_GAP:.0e}",
             outcome="passed" if max(gaps) < MAX_CONSERVATION_GAP else "failed",
         )
-    shuffled = summary.get("randomisation") or []
+    shuffled = () if summary is None else summary.randomisation
     if shuffled:
         *partly, whole = shuffled
-        alike = float(whole["ssim"])
+        alike = whole.ssim
         # A map may rightly survive a shuffled output layer: what decides is a network of which nothing is left.
-        others = ", ".join(f"{number(s['ssim'], 2)} with {s['layers']} shuffled" for s in partly)
+        others = ", ".join(f"{number(s.ssim, 2)} with {s.layers} shuffled" for s in partly)
         yield Control(
-            what=f"LRP: the heatmap changes when {whole['layers']} are shuffled",
+            what=f"LRP: the heatmap changes when {whole.layers} are shuffled",
             found=f"structural similarity to the original heatmap {number(alike, 2)} (1 means no change); the limit is {MAX_SHUFFLED_SSIM}"
             + (f" (for comparison, without a limit: {others})" if others else ""),
             outcome="passed" if alike < MAX_SHUFFLED_SSIM else "failed",

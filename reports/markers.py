@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.reports.runfolder import RunView
+from audit.store.relevance import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class MarkerRow:
     """Crops for each class of the model; empty where none was kept."""
     told: str
     """The class that most films with it belong to, with its share."""
-    enrichment: Mapping[str, Any] | None
+    enrichment: Estimate | None
     """Relevance inside it over its share of the area, with its interval; None where it has no map."""
 
 
@@ -29,7 +30,7 @@ def marker_rows(run: RunView) -> list[MarkerRow]:
     """Return the commonest strings, those on most films first."""
     classes = [str(name) for name in run.plan.model.classes]
     summary = run.relevance_summary
-    maps = {} if summary is None else {g["group"]: g["enrichment"] for g in summary["groups"]}
+    maps = {} if summary is None else {g.group: g.enrichment for g in summary.groups}
     rows = []
     for word in run.words:
         total = sum(word.by_class.values())

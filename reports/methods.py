@@ -200,9 +200,9 @@ def _relevance_facts(run: RunView) -> Relevance | str:
     if summary is None:
         return run.run.relevance_note or "No relevance was measured."
     return Relevance(
-        about=summary["about"],
+        about=summary.about,
         asked=asked.about,
-        why_other=summary["note"],
+        why_other=summary.note,
         signs=asked.start_signs,
         n_maps=len(run.relevance),
         n_images=run.plan.data.n_images,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -12,6 +12,8 @@ from audit.reports.figures import Dots, dots, tick_values
 from audit.reports.runfolder import HEADLINES, RunView
 from audit.reports.words import number
 from audit.store.numbers import bracketed
+from audit.store.relevance import Estimate, RelevanceGroup
+from audit.store.results import Effect
 
 WIDTH_PX, HEIGHT_PX = 460, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 10, 46
@@ -40,19 +42,17 @@ def group_dots(run: RunView) -> Dots | None:
     if run.relevance_summary is None:
         return None
     rows = []
-    for group in run.relevance_summary["groups"]:
-        if not group["group"].startswith("class="):
+    for group in run.relevance_summary.groups:
+        if not group.group.startswith("class="):
             continue
-        name = group["group"].removeprefix("class=")
-        mass = group["mass"]
-        rows.append(
-            (f"{name} (n = {group['n_images']})", interval(mass), mass["value"], mass["low"], mass["high"], "plain")
-        )
-        if group["mass_gone"] is not None:
-            gone = group["mass_gone"]
-            rows.append(("text inpainted", interval(gone), gone["value"], gone["low"], gone["high"], "placebo"))
-        if group["beyond_placebo"] is not None:
-            moved = mass["value"] - group["beyond_placebo"]["value"]
+        name = group.group.removeprefix("class=")
+        mass = group.mass
+        rows.append((f"{name} (n = {group.n_images})", interval(mass), mass.value, mass.low, mass.high, "plain"))
+        if group.mass_gone is not None:
+            gone = group.mass_gone
+            rows.append(("text inpainted", interval(gone), gone.value, gone.low, gone.high, "placebo"))
+        if group.beyond_placebo is not None:
+            moved = mass.value - group.beyond_placebo.value
             rows.append(("moved along the border", number(moved), moved, None, None, "placebo"))
     if not rows:
         return None
@@ -60,23 +60,23 @@ def group_dots(run: RunView) -> Dots | None:
     return dots(title, "share of positive relevance", rows, [0.0], [(0.0, "zero", "")], None)
 
 
-def interval(estimate: Mapping[str, Any] | None, digits: int = 3) -> str:
+def interval(estimate: Estimate | None, digits: int = 3) -> str:
     """Write an estimate with its interval."""
     if estimate is None:
         return "–"
-    return bracketed(estimate["value"], estimate["low"], estimate["high"], digits)
+    return bracketed(estimate.value, estimate.low, estimate.high, digits)
 
 
-def group_rows(run: RunView, kinds: Sequence[str]) -> list[dict[str, Any]]:
+def group_rows(run: RunView, kinds: Sequence[str]) -> list[tuple[RelevanceGroup, list[Effect | None]]]:
     """Return groups of some kinds, each with what masking and pasting did to the same images' predictions."""
     if run.relevance_summary is None:
         return []
     edits = text_edits(run)
     rows = []
-    for group in run.relevance_summary["groups"]:
-        if group["group"].split("=")[0] in kinds:
-            effects = [run.find(name, HEADLINES["edit"], group["group"], controlled=True) for name in edits]
-            rows.append({**group, "name": group["group"].replace("=", ": "), "effects": effects})
+    for group in run.relevance_summary.groups:
+        if group.group.split("=")[0] in kinds:
+            effects = [run.find(name, HEADLINES["edit"], group.group, controlled=True) for name in edits]
+            rows.append((group, effects))
     return rows
 
 

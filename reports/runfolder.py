@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import UndefinedError
+from msgspec.structs import asdict
 
 from audit.data.plan import Plan, PlannedCondition
 from audit.data.strings import normal_string
@@ -19,6 +20,8 @@ from audit.files import read_regular
 from audit.gates.document import VerdictDocument
 from audit.gates.rules import GateConfig
 from audit.store.folder import RunFolder, verify_run
+from audit.store.pictures import ClustersDocument, Example, ExamplesDocument, MarkersDocument, Picture
+from audit.store.relevance import RelevanceDocument, RelevanceSummary
 from audit.store.results import ConditionsDocument, ConditionUse, DoseTrend, Effect, EffectsDocument, Verdict
 from audit.store.run_record import RunRecord
 
@@ -77,7 +80,7 @@ class RunView:
     """Class -> (films with text, films)."""
     relevance: tuple[Mapping[str, Any], ...]
     """Rows of relevance.parquet, with the label of each image; empty where there is none."""
-    relevance_summary: Mapping[str, Any] | None
+    relevance_summary: RelevanceSummary | None
     """relevance.json; None where there is none."""
     planted: tuple[Mapping[str, Any], ...]
     """controls.json: what the audit said of effects that it made itself; empty in runs that made none."""
@@ -169,7 +172,7 @@ def _read(path: Path) -> RunView:
         Counter(r["label"] for r in records.values() if r["n_regions"]),
     )
     effects = folder.read(EffectsDocument)
-    examples = folder.read_json("examples/examples.json")["examples"]
+    examples = folder.read(ExamplesDocument).examples
     judged = folder.read(VerdictDocument)
     return RunView(
         path=path,
@@ -185,7 +188,7 @@ def _read(path: Path) -> RunView:
         words=_words(folder, {key: row["label"] for key, row in records.items()}),
         films_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},
         relevance=_relevance(folder, records),
-        relevance_summary=folder.read_json("relevance.json")["relevance"] if folder.has("relevance.json") else None,
+        relevance_summary=folder.read(RelevanceDocument).relevance if folder.has(RelevanceDocument.FILE) else None,
         planted=tuple(folder.read_json("controls.json")["planted"]) if folder.has("controls.json") else (),
         clusters=_clusters(folder),
         examples=tuple(_with_pictures(folder, e) for e in examples[:MOST_CASES]),
@@ -215,11 +218,11 @@ def _signoff(folder: RunFolder) -> Mapping[str, Any] | None:
 
 
 def _markers(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
-    if not folder.has("examples/markers.json"):
+    if not folder.has(MarkersDocument.FILE):
         return ()
     return tuple(
-        {**crop, "uri": _data_uri(folder.path / "examples", str(crop["file"]))}
-        for crop in folder.read_json("examples/markers.json")["markers"]
+        {**asdict(crop), "uri": _data_uri(folder.path / "examples", crop.file)}
+        for crop in folder.read(MarkersDocument).markers
     )
 
 
@@ -252,31 +255,28 @@ def _relevance(folder: RunFolder, records: Mapping[str, Mapping[str, Any]]) -> t
 
 
 def _clusters(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
-    if not folder.has("clusters/clusters.json"):
+    if not folder.has(ClustersDocument.FILE):
         return ()
     place = folder.path / "clusters"
 
-    def shown(picture: Mapping[str, Any]) -> dict[str, Any]:
-        return {**picture, "uri": _data_uri(place, str(picture["file"]))}
+    def shown(picture: Picture) -> dict[str, Any]:
+        return {**asdict(picture), "uri": _data_uri(place, picture.file)}
 
-    found = folder.read_json("clusters/clusters.json")["clusters"]
     return tuple(
         {
-            **cluster,
-            "mean": shown(cluster["mean"]),
-            "exemplars": [
-                {**e, "film": shown(e["film"]), "overlay": shown(e["overlay"])} for e in cluster["exemplars"]
-            ],
+            **asdict(cluster),
+            "mean": shown(cluster.mean),
+            "exemplars": [{**asdict(e), "film": shown(e.film), "overlay": shown(e.overlay)} for e in cluster.exemplars],
         }
-        for cluster in found
+        for cluster in folder.read(ClustersDocument).clusters
     )
 
 
-def _with_pictures(folder: RunFolder, example: Mapping[str, Any]) -> dict[str, Any]:
-    shown = dict(example)
+def _with_pictures(folder: RunFolder, example: Example) -> dict[str, Any]:
+    shown = asdict(example)
     for part in ("clean", "edit", "difference", "overlay"):
-        if shown.get(part) is not None:
-            shown[part] = {**shown[part], "uri": _data_uri(folder.path / "examples", str(shown[part]["file"]))}
+        if (picture := getattr(example, part)) is not None:
+            shown[part] = {**asdict(picture), "uri": _data_uri(folder.path / "examples", picture.file)}
     return shown
 
 

@@ -102,18 +102,18 @@ def reach(run: RunView) -> str:
 def relevance_lines(run: RunView) -> list[str]:
     """Say where relevance lies, against both controls, and how well it foretells what text does."""
     summary = run.relevance_summary
-    whole = next((g for g in summary["groups"] if g["group"] == "all"), None) if summary else None
+    whole = next((g for g in summary.groups if g.group == "all"), None) if summary else None
     if summary is None or whole is None:
         return [run.run.relevance_note] if run.run.relevance_note else []
     line = (
-        f"Relevance inside text: {number(whole['enrichment']['value'], 1)} times its share of the area "
-        f"({counted(whole['n_images'], 'image')})"
+        f"Relevance inside text: {number(whole.enrichment.value, 1)} times its share of the area "
+        f"({counted(whole.n_images, 'image')})"
     )
-    if whole["significant"] is not None:
-        line += f", exceeding both controls in {number(100 * whole['significant'], 0)} % of them"
-    agreement = next((a for a in summary["agreement"] if a["signed"] is not None), None)
+    if whole.significant is not None:
+        line += f", exceeding both controls in {number(100 * whole.significant, 0)} % of them"
+    agreement = next((a.signed for a in summary.agreement if a.signed is not None), None)
     if agreement is not None and text_matters(run):
-        line += f"; its correlation with the measured effect of the text is {number(agreement['signed']['value'], 2)}"
+        line += f"; its correlation with the measured effect of the text is {number(agreement.value, 2)}"
     elif agreement is not None:
         line += "; inpainting the text hardly changes the outputs"
     return [line]

@@ -93,9 +93,14 @@ def check(value: Any, schema: dict[str, Any], where: str) -> None:
         for name, inner in known.items():
             if name in value:
                 check(value[name], inner, f"{where}.{name}")
+        if isinstance(rest := schema.get("additionalProperties"), dict):
+            for name in set(value) - set(known):
+                check(value[name], rest, f"{where}.{name}")
     if isinstance(value, list):
-        for item in value:
-            check(item, schema.get("items", {}), f"{where}[]")
+        assert schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)), where
+        for i, item in enumerate(value):
+            inner = schema["prefixItems"][i] if "prefixItems" in schema else schema.get("items", {})
+            check(item, inner, f"{where}[]")
 
 
 def kept_run(folder: Path) -> Path:

@@ -100,7 +100,10 @@ def test_names_that_figures_cut_alike_are_numbered(tmp_path: Path) -> None:
 def test_error_names_the_run_that_is_not_understood(kept: Path, tmp_path: Path) -> None:
     wrong = {"value": "much", "low": 0, "high": 1}
     edit(kept / "relevance.json", lambda d: [g.update(enrichment=wrong) for g in d["relevance"]["groups"]])
-    with pytest.raises(StoreError, match=f"The run {kept} does not have"):
+    with pytest.raises(
+        StoreError,
+        match=rf"{kept}/relevance\.json does not have the format .*relevance.groups\[0\].enrichment.value must be a number",
+    ):
         render_comparison([RUN, kept], tmp_path / "c.html")
 
 

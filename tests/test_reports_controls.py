@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from audit.reports.controls import controls
 from audit.reports.html import render_html
 from audit.reports.runfolder import RunView, read_run
+from audit.store.relevance import Randomisation
 
 from .report_runs import finished_run
 
@@ -40,15 +42,16 @@ def test_every_control_of_the_run_is_shown(view: RunView) -> None:
 
 
 def test_outcomes_follow_the_record(view: RunView) -> None:
-    summary = dict(view.relevance_summary or {})
+    assert view.relevance_summary is not None
+    shuffles = (("the output layer", 0.73), ("all layers", 0.61))
     worse = dataclasses.replace(
         view,
         planted=tuple({**row, "verdict": "inconclusive"} for row in view.planted),
-        relevance_summary={
-            **summary,
-            "logit_gap": 1e-3,
-            "randomisation": [{"layers": "the output layer", "ssim": 0.73}, {"layers": "all layers", "ssim": 0.61}],
-        },
+        relevance_summary=structs.replace(
+            view.relevance_summary,
+            logit_gap=1e-3,
+            randomisation=tuple(Randomisation(layers=what, ssim=ssim, n_images=4) for what, ssim in shuffles),
+        ),
     )
     by_what = {c.what: c for c in controls(worse)}
     planted = next(c for what, c in by_what.items() if what.startswith("a planted shift"))
@@ -80,6 +83,7 @@ def test_a_control_that_moved_something_fails(view: RunView) -> None:
 
 
 def test_what_was_not_recorded_is_not_claimed(view: RunView) -> None:
-    earlier = {k: v for k, v in (view.relevance_summary or {}).items() if not k.startswith("logit")}
+    assert view.relevance_summary is not None
+    earlier = structs.replace(view.relevance_summary, logit_gap=None)
     silent = dataclasses.replace(view, planted=(), relevance_summary=earlier, relevance=())
     assert not any("planted" in c.what or "logits" in c.what or "accounted" in c.what for c in controls(silent))

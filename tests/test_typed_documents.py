@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from audit.data.plan import Identity, Plan, plan_hash
 from audit.errors import StoreError
-from audit.gates.document import VerdictDocument
+from audit.run.schemas import DOCUMENTS
 from audit.store.folder import RunFolder
-from audit.store.results import ConditionsDocument, EffectsDocument, plain, to_json
-from audit.store.run_record import RunRecord
+from audit.store.pictures import ExamplesDocument
+from audit.store.results import EffectsDocument, plain, to_json
 from audit.store.typed import FormatError, RunDocument, typed
 
 from .documents import PLAN, RECORD, plan_with
 from .golden.make_report import RUN
 
-KINDS: tuple[type[RunDocument], ...] = (Plan, RunRecord, EffectsDocument, ConditionsDocument, VerdictDocument)
+KINDS = DOCUMENTS
 
 
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -49,7 +49,10 @@ def stored(kind: type[RunDocument]) -> dict[str, Any]:
 def test_what_is_read_is_written_back_to_the_same_bytes(kind: type[RunDocument], tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write(RunFolder(RUN).read(kind))
-    assert (tmp_path / kind.FILE).read_bytes() == (RUN / kind.FILE).read_bytes()
+    stored_text = (RUN / kind.FILE).read_text(encoding="utf-8")
+    if kind is ExamplesDocument:  # of the kept run's cases only the first were kept, on one line
+        stored_text = to_json(json.loads(stored_text))
+    assert (tmp_path / kind.FILE).read_text(encoding="utf-8") == stored_text
 
 
 def test_a_plan_has_one_hash_before_it_is_written_and_after_it_was_read() -> None:

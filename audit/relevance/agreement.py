@@ -7,7 +7,6 @@ the very output that was explained when the text is masked, image by image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +14,11 @@ from scipy.stats import rankdata
 
 from audit.data.conditions import Suite
 from audit.relevance.start import WINNER, parse_start
-from audit.relevance.summary import Estimate
+from audit.store.relevance import Agreement, Estimate
 from audit.store.results import PredictionTable, RelevanceRow
 
 MIN_IMAGES = 10
 RESAMPLES = 2_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Agreement:
-    """How well relevance inside text foretells what an edit of text does."""
-
-    condition: str
-    """The edit; `text inpainted` is what every image with text was put under for its second map."""
-    n_images: int
-    """Images with text that it was applied to."""
-    n_patients: int
-    """Patients behind them."""
-    signed: Estimate | None
-    """Pearson correlation of the signed relevance inside text (a logit) with the fall of the output that was explained; None
-    for edits that leave the text where it is, and where nothing varies."""
-    enrichment: Estimate | None
-    """Spearman correlation of enrichment with the size of the change, up or down; None where nothing varies."""
 
 
 def measure_agreement(

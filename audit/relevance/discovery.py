@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from audit.relevance.clusters import Cluster, find_clusters, grid_maps
 from audit.relevance.heatmaps import read_heatmaps
 from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
 from audit.store.folder import RunFolder
+from audit.store.pictures import ClustersDocument, Exemplar, HeatmapGroup, Picture, Spot
 from audit.store.results import RelevanceRow
 
 N_EXEMPLARS = 3
@@ -47,43 +48,49 @@ def discover_groups(
     seed : int
         Of the clustering.
     """
-    if run.has(f"{_FOLDER}/clusters.json"):
+    if run.has(ClustersDocument.FILE):
         return
     pairs = zip(read_heatmaps(heatmaps), rows, strict=True)
     grids = grid_maps((maps.chosen, row.map_boxes) for maps, row in pairs)
     outputs = [row.target_class for row in rows]
-    entries: list[dict[str, Any]] = []
+    groups: list[_Group] = []
     owner: dict[int, int] = {}
     for output, clusters in find_clusters(grids, outputs, seed).items():
         for cluster in clusters:
-            number = len(entries)
-            owner.update(dict.fromkeys(cluster.members, number))
-            entries.append(_entry(number, output, outputs.count(output), cluster, records))
-    sums = _draw(run, records, heatmaps, owner, entries, covered)
+            owner.update(dict.fromkeys(cluster.members, len(groups)))
+            groups.append(_Group(output=output, n_of_output=outputs.count(output), cluster=cluster))
+    sums, exemplars = _draw(run, records, heatmaps, owner, groups, covered)
     for number, total in enumerate(sums):
         write_atomically(run.path / _FOLDER / f"{number:02d}-mean.png", relevance_png(total))
-    for entry in entries:
-        del entry["members"]
-    run.write_json(f"{_FOLDER}/clusters.json", {"clusters": entries})
+    entries = tuple(_entry(n, group, exemplars[n], records) for n, group in enumerate(groups))
+    run.write(ClustersDocument(clusters=entries))
 
 
-def _entry(number: int, output: str, n_output: int, cluster: Cluster, records: Sequence[Record]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Group:
+    output: str
+    n_of_output: int
+    cluster: Cluster
+
+
+def _entry(number: int, group: _Group, exemplars: Sequence[Exemplar], records: Sequence[Record]) -> HeatmapGroup:
+    cluster = group.cluster
     members = [records[i] for i in cluster.members]
-    return {
-        "output": output,
-        "n_images": len(members),
-        "n_of_output": n_output,
-        "spot": dict(zip(("x0", "y0", "x1", "y1"), cluster.spot, strict=True)),
-        "spot_mass": cluster.spot_mass,
-        "spot_mass_elsewhere": cluster.spot_mass_elsewhere,
-        "spot_text": cluster.spot_text,
-        "text_mass": cluster.text_mass,
-        "labels": dict(Counter(r.label for r in members).most_common()),
-        "sources": dict(Counter(r.source for r in members).most_common()),
-        "mean": {"file": f"{number:02d}-mean.png"},
-        "exemplars": [],
-        "members": cluster.members[:N_EXEMPLARS],
-    }
+    x0, y0, x1, y1 = cluster.spot
+    return HeatmapGroup(
+        output=group.output,
+        n_images=len(members),
+        n_of_output=group.n_of_output,
+        spot=Spot(x0=x0, y0=y0, x1=x1, y1=y1),
+        spot_mass=cluster.spot_mass,
+        spot_mass_elsewhere=cluster.spot_mass_elsewhere,
+        spot_text=cluster.spot_text,
+        text_mass=cluster.text_mass,
+        labels=dict(Counter(str(r.label) for r in members).most_common()),
+        sources=dict(Counter(r.source for r in members).most_common()),
+        mean=Picture(file=f"{number:02d}-mean.png"),
+        exemplars=tuple(exemplars),
+    )
 
 
 def _draw(
@@ -91,33 +98,35 @@ def _draw(
     records: Sequence[Record],
     heatmaps: Sequence[Path],
     owner: dict[int, int],
-    entries: Sequence[dict[str, Any]],
+    groups: Sequence[_Group],
     covered: Covered,
-) -> list[NDArray[np.float64]]:
-    """Draw the exemplars, and return the sum of each group's maps, each map scaled to its absolute relevance."""
-    sums: list[NDArray[np.float64]] = [np.zeros(0)] * len(entries)
+) -> tuple[list[NDArray[np.float64]], list[list[Exemplar]]]:
+    """Draw the exemplars; return the sum of each group's maps, each map scaled to its absolute relevance, and its exemplars."""
+    sums: list[NDArray[np.float64]] = [np.zeros(0)] * len(groups)
+    exemplars: list[list[Exemplar]] = [[] for _ in groups]
     for i, maps in enumerate(read_heatmaps(heatmaps)):
         if i not in owner:
             continue
         number = owner[i]
         scaled = maps.chosen / (np.abs(maps.chosen).sum(dtype=np.float64) or 1.0)
         sums[number] = scaled if sums[number].size == 0 else sums[number] + scaled
-        if i in entries[number]["members"]:
-            stem = f"{number:02d}-{entries[number]['members'].index(i)}"
+        typical = groups[number].cluster.members[:N_EXEMPLARS]
+        if i in typical:
+            stem = f"{number:02d}-{typical.index(i)}"
             image = cover_text(read_gray(records[i].path), covered[records[i].id])
             size = shown_size(image.shape, EXEMPLAR_PX)
             write_atomically(run.path / _FOLDER / f"{stem}.jpg", film_jpeg(image, size))
             write_atomically(run.path / _FOLDER / f"{stem}.png", relevance_png(maps.chosen))
-            entries[number]["exemplars"].append(
-                {
-                    "record": records[i].name,
-                    "label": records[i].label,
-                    "source": records[i].source,
-                    "n_covered": len(covered[records[i].id]),
-                    "film": {"file": f"{stem}.jpg"},
-                    "overlay": {"file": f"{stem}.png"},
-                    "width": size[0],
-                    "height": size[1],
-                }
+            exemplars[number].append(
+                Exemplar(
+                    record=records[i].name,
+                    label=records[i].label,
+                    source=records[i].source,
+                    n_covered=len(covered[records[i].id]),
+                    film=Picture(file=f"{stem}.jpg"),
+                    overlay=Picture(file=f"{stem}.png"),
+                    width=size[0],
+                    height=size[1],
+                )
             )
-    return sums
+    return sums, exemplars

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,20 +15,9 @@ from audit.models.bundle import Bundle
 from audit.randomness import generator_for
 from audit.relevance.lrp import Attributor
 from audit.relevance.start import start_each
+from audit.store.relevance import Randomisation
 
 _LAYERS = (nn.Conv2d, nn.Linear)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Randomisation:
-    """How alike maps stay when layers are shuffled, from the output down."""
-
-    layers: str
-    """Which: the output layer, the upper half, or all."""
-    ssim: float
-    """Mean structural similarity to the network's own maps; 1 is no change."""
-    n_images: int
-    """Images behind it."""
 
 
 def randomise_weights(

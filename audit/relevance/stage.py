@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any
 
 from audit.data.conditions import Suite
 from audit.data.images import read_gray
@@ -23,6 +22,7 @@ from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import WINNER, parse_start
 from audit.relevance.summary import summarise_groups
 from audit.store.folder import RunFolder
+from audit.store.relevance import RelevanceDocument, RelevanceSummary
 from audit.store.results import PredictionTable, RelevanceRow
 
 N_SHUFFLED_IMAGES = 4
@@ -82,8 +82,8 @@ def audit_relevance(
     """
     if options.max_images == 0:
         return "Relevance is disabled (relevance_images = 0)."
-    if run.has("relevance.json"):  # written last
-        return run.read_json("relevance.json")["relevance"]["note"] or None
+    if run.has(RelevanceDocument.FILE):  # written last
+        return run.read(RelevanceDocument).relevance.note or None
     try:
         measured = measure_relevance(
             run,
@@ -101,7 +101,7 @@ def audit_relevance(
         rows = [RelevanceRow(**row) for row in run.read_rows("relevance.parquet")]
         discover_groups(run, measured.records, rows, measured.heatmaps, covered, seed=seed)
         summary = _summary(bundle, suite, measured, rows, regions, table, options, level, seed)
-        run.write_json("relevance.json", {"relevance": summary})
+        run.write(RelevanceDocument(relevance=summary))
     except RelevanceError as error:
         return f"No relevance was measured: {error}"
     return measured.note or None
@@ -117,27 +117,27 @@ def _summary(
     options: PlannedRelevance,
     level: float,
     seed: int,
-) -> dict[str, Any]:
+) -> RelevanceSummary:
     cosines = [row.class_cosine for row in rows if row.class_cosine is not None]
     preset = rows[0].preset
     rng = generator_for(seed, "relevance agreement")
     shown = [read_gray(record.path) for record in measured.records[:N_SHUFFLED_IMAGES]]
-    return {
-        "preset": preset,
-        "about": about_method(preset),
-        "start": options.start,
-        "method": measured.method,
-        "note": measured.note,
-        "logit_gap": measured.logit_gap,
-        "logit_tolerance": LOGIT_TOLERANCE,
-        "level": level,
-        "n_images": len(rows),
-        "n_with_text": sum(row.area_share > 0 for row in rows),
-        "n_without_relevance": sum(row.area_share > 0 and row.mass_in_text is None for row in rows),
-        "class_cosine": median(cosines) if cosines else None,
-        "groups": summarise_groups(
+    return RelevanceSummary(
+        preset=preset,
+        about=about_method(preset),
+        start=options.start,
+        method=measured.method,
+        note=measured.note,
+        logit_gap=measured.logit_gap,
+        logit_tolerance=LOGIT_TOLERANCE,
+        level=level,
+        n_images=len(rows),
+        n_with_text=sum(row.area_share > 0 for row in rows),
+        n_without_relevance=sum(row.area_share > 0 and row.mass_in_text is None for row in rows),
+        class_cosine=median(cosines) if cosines else None,
+        groups=summarise_groups(
             rows, {r.name: r for r in measured.records}, {r.name: regions[r.id] for r in measured.records}, level
         ),
-        "agreement": measure_agreement(rows, table, suite, start=options.start, level=level, rng=rng),
-        "randomisation": randomise_weights(bundle, shown, preset=preset, seed=seed),
-    }
+        agreement=measure_agreement(rows, table, suite, start=options.start, level=level, rng=rng),
+        randomisation=randomise_weights(bundle, shown, preset=preset, seed=seed),
+    )

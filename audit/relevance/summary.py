@@ -13,50 +13,11 @@ from scipy.special import stdtrit
 
 from audit.data.records import Record, TextRegion
 from audit.data.strings import normal_string
+from audit.store.relevance import Estimate, RelevanceGroup
 from audit.store.results import RelevanceRow
 
 MIN_WORD_IMAGES = 3
 MAX_WORDS = 12
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
-    """A figure with its interval."""
-
-    value: float
-    """The estimate."""
-    low: float | None
-    """Lower end; None from fewer than two patients."""
-    high: float | None
-    """Upper end."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RelevanceGroup:
-    """Relevance inside the text of one group of images that have text."""
-
-    group: str
-    """all, or `class=`, `source=` or `word=` with a value; a word counts its own regions alone."""
-    n_images: int
-    """Images with text, and with positive relevance."""
-    n_patients: int
-    """Patients behind them."""
-    mass: Estimate
-    """Mean share of the positive relevance that lies inside text."""
-    area_share: float
-    """Mean share of the area."""
-    enrichment: Estimate
-    """Mean mass over mean area; 1 is chance."""
-    beyond_placebo: Estimate | None
-    """Mean of mass minus the mean mass of the relocated regions; None for words, and where nothing could be relocated."""
-    significant: float | None
-    """Share of the images whose relocations reach the observed mass in at most 5 % of cases."""
-    mass_gone: Estimate | None
-    """Mean mass at the same places after the text was inpainted; None for words."""
-    signed_share: Estimate | None
-    """Share of the outputs' sum that the maps credit to text; None for words, and where outputs of both signs cancel."""
-    rank_accuracy: Estimate | None
-    """Mean rank accuracy; None for words."""
 
 
 @dataclass(frozen=True, kw_only=True)

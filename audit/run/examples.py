@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,15 @@ from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
 from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance
 from audit.store.folder import RunFolder
+from audit.store.pictures import (
+    Example,
+    ExamplesDocument,
+    MarkerCrop,
+    MarkersDocument,
+    Picture,
+    ScoredPicture,
+    ShownRegion,
+)
 from audit.store.results import PredictionTable
 
 N_EXAMPLES = 24
@@ -72,7 +80,7 @@ def write_examples(
     on_example : callable
         Called after each of at most `N_EXAMPLES`.
     """
-    if run.has("examples/examples.json"):
+    if run.has(ExamplesDocument.FILE):
         return
     perturbations = make_perturbations(suite)
     pictures = covered_stage(stage, records, covered)
@@ -87,7 +95,7 @@ def write_examples(
         entries.append(_example(run, suite, scene, edit, choice, case, table, overlay, shown[record.id], covered))
         on_example()
     _write_markers(run, records, pictures, shown)
-    run.write_json("examples/examples.json", {"examples": entries})
+    run.write(ExamplesDocument(examples=tuple(entries)))
 
 
 def _write_markers(
@@ -100,7 +108,7 @@ def _write_markers(
             if region.text:
                 found.setdefault(normal_string(region.text), {}).setdefault(i, region)
     common = sorted(found, key=lambda t: (-len(found[t]), t))[:N_MARKERS]
-    entries: list[dict[str, Any]] = []
+    entries: list[MarkerCrop] = []
     for index, text in enumerate(common):
         shown: dict[str, int] = {}
         for i, region in found[text].items():
@@ -120,16 +128,9 @@ def _write_markers(
             name = f"marker-{index:02d}-{len(entries):03d}.jpg"
             write_atomically(run.path / "examples" / name, film_jpeg(crop, (width, height)))
             entries.append(
-                {
-                    "text": text,
-                    "label": label,
-                    "record": record.name,
-                    "file": name,
-                    "width": width,
-                    "height": height,
-                }
+                MarkerCrop(text=text, label=label, record=record.name, file=name, width=width, height=height)
             )
-    run.write_json("examples/markers.json", {"markers": entries})
+    run.write(MarkersDocument(markers=tuple(entries)))
 
 
 def _choose(suite: Suite, table: PredictionTable) -> list[_Choice]:
@@ -165,7 +166,7 @@ def _example(
     overlay: bytes | None,
     shown: Sequence[TextRegion],
     covered: Covered,
-) -> dict[str, Any]:
+) -> Example:
     difference = np.abs(edit.astype(np.int16) - scene.image.astype(np.int16)).astype(np.uint8)
     width, height = shown_size(scene.image.shape)
     scale = width / scene.image.shape[1]
@@ -175,39 +176,34 @@ def _example(
     if overlay is not None:
         write_atomically(run.path / f"{stem}-relevance.png", overlay)
 
-    def scores(condition: str, draw: int) -> dict[str, Any]:
+    def scored(name: str, condition: str, draw: int) -> ScoredPicture:
         values = softmax(table.logits[condition][draw, choice.record])
-        return {
-            "predicted": table.classes[int(values.argmax())],
-            "probabilities": {name: round(float(v), 4) for name, v in zip(table.classes, values, strict=True)},
-        }
+        return ScoredPicture(
+            file=f"{case:03d}-{name}.jpg",
+            predicted=table.classes[int(values.argmax())],
+            probabilities={c: round(float(v), 4) for c, v in zip(table.classes, values, strict=True)},
+        )
 
-    return {
-        "case": case,
-        "record": scene.record.name,
-        "label": scene.record.label,
-        "source": scene.record.source,
-        "condition": choice.condition,
-        "question": suite[choice.condition].question,
-        "clean": {"file": f"{case:03d}-clean.jpg", **scores("clean", 0)},
-        "edit": {"file": f"{case:03d}-edit.jpg", **scores(choice.condition, choice.draw)},
-        "difference": {"file": f"{case:03d}-difference.jpg"},
-        "overlay": None if overlay is None else {"file": f"{case:03d}-relevance.png"},
-        "width": width,
-        "height": height,
-        "regions": [
-            {
-                "x0": round(r.x0 * scale, 1),
-                "y0": round(r.y0 * scale, 1),
-                "x1": round(r.x1 * scale, 1),
-                "y1": round(r.y1 * scale, 1),
-                "text": r.text,
-            }
+    return Example(
+        case=case,
+        record=scene.record.name,
+        label=scene.record.label,
+        source=scene.record.source,
+        condition=choice.condition,
+        question=suite[choice.condition].question,
+        clean=scored("clean", "clean", 0),
+        edit=scored("edit", choice.condition, choice.draw),
+        difference=Picture(file=f"{case:03d}-difference.jpg"),
+        overlay=None if overlay is None else Picture(file=f"{case:03d}-relevance.png"),
+        width=width,
+        height=height,
+        regions=tuple(
+            ShownRegion(**{edge: round(getattr(r, edge) * scale, 1) for edge in ("x0", "y0", "x1", "y1")}, text=r.text)
             for r in shown
-        ],
-        "n_covered": len(covered[scene.record.id]),
-        "total_variation": round(choice.total_variation, 4),
-    }
+        ),
+        n_covered=len(covered[scene.record.id]),
+        total_variation=round(choice.total_variation, 4),
+    )
 
 
 class _Overlays:

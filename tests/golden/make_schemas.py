@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from audit.reports.schema import schemas
+from audit.run.schemas import DOCUMENTS, schema_of
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schema"
 
 
+def files() -> dict[Path, str]:
+    """Return the text of every schema, by its file."""
+    return {
+        FOLDER / f"{Path(kind.FILE).stem}.schema.json": json.dumps(schema_of(kind), indent=2, sort_keys=True) + "\n"
+        for kind in DOCUMENTS
+    }
+
+
 def main() -> None:
-    for name, schema in schemas().items():
-        text = json.dumps(schema, indent=2, sort_keys=True) + "\n"
-        (FOLDER / f"{name}.schema.json").write_text(text, encoding="utf-8")
+    for file, text in files().items():
+        file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,181 @@
+"""What stands beside the pictures of a run: cases that edits moved most, crops of strings, and groups of similar heatmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from audit.store.typed import Document, RunDocument
+
+
+class Picture(Document, frozen=True, kw_only=True):
+    """A picture in the same folder."""
+
+    file: str
+    """Its name."""
+
+
+class ScoredPicture(Picture, frozen=True, kw_only=True):
+    """A picture with what the network answered."""
+
+    predicted: str
+    """The winning class."""
+    probabilities: Mapping[str, float]
+    """Class -> probability."""
+
+
+class ShownRegion(Document, frozen=True, kw_only=True):
+    """A text region, in pixels of the picture."""
+
+    x0: float
+    """Left edge."""
+    y0: float
+    """Upper edge."""
+    x1: float
+    """Right edge."""
+    y1: float
+    """Lower edge."""
+    text: str
+    """What was read; empty where it may not be shown."""
+
+
+class Example(Document, frozen=True, kw_only=True):
+    """One image under one edit."""
+
+    case: int
+    """Its number, from 1."""
+    record: str
+    """Name of the image."""
+    label: str | None
+    """Its true class."""
+    source: str
+    """Its source."""
+    condition: str
+    """The edit."""
+    question: str
+    """What a drop under the edit means, in words."""
+    clean: ScoredPicture
+    """The unedited image."""
+    edit: ScoredPicture
+    """The edited image."""
+    difference: Picture
+    """What the edit changed."""
+    overlay: Picture | None
+    """Relevance of the unedited image; null for a network without relevance."""
+    width: int
+    """Of the pictures, in pixels."""
+    height: int
+    """Of the same."""
+    regions: tuple[ShownRegion, ...]
+    """The text that was found."""
+    n_covered: int
+    """Regions that the pictures do not show."""
+    total_variation: float
+    """How far the edit moved the class probabilities."""
+
+
+class ExamplesDocument(RunDocument, frozen=True, kw_only=True):
+    """The images that each edit moved most."""
+
+    FILE: ClassVar[str] = "examples/examples.json"
+
+    examples: tuple[Example, ...]
+    """In turn from each edit."""
+
+
+class MarkerCrop(Document, frozen=True, kw_only=True):
+    """A string as it stands on an image."""
+
+    text: str
+    """What was read, normal."""
+    label: str
+    """Class of the image."""
+    record: str
+    """Name of the image."""
+    file: str
+    """Name of the picture, in the same folder."""
+    width: int
+    """Of the picture, in pixels."""
+    height: int
+    """Of the same."""
+
+
+class MarkersDocument(RunDocument, frozen=True, kw_only=True):
+    """Crops of the commonest strings, at most two of each class."""
+
+    FILE: ClassVar[str] = "examples/markers.json"
+
+    markers: tuple[MarkerCrop, ...]
+    """By string, the commonest first."""
+
+
+class Spot(Document, frozen=True, kw_only=True):
+    """A rectangle, in shares of the image's width and height."""
+
+    x0: float
+    """Left edge."""
+    y0: float
+    """Upper edge."""
+    x1: float
+    """Right edge."""
+    y1: float
+    """Lower edge."""
+
+
+class Exemplar(Document, frozen=True, kw_only=True):
+    """A typical image of a group."""
+
+    record: str
+    """Name of the image."""
+    label: str | None
+    """Its true class."""
+    source: str
+    """Its source."""
+    n_covered: int
+    """Regions that the pictures do not show."""
+    film: Picture
+    """The image."""
+    overlay: Picture
+    """Its heatmap."""
+    width: int
+    """Of the pictures, in pixels."""
+    height: int
+    """Of the same."""
+
+
+class HeatmapGroup(Document, frozen=True, kw_only=True):
+    """Images whose heatmaps of one output are alike."""
+
+    output: str
+    """The output that the heatmaps explain."""
+    n_images: int
+    """Images in the group."""
+    n_of_output: int
+    """Images whose heatmaps explain the same output."""
+    spot: Spot
+    """Where the group's relevance differs most from that of all other images."""
+    spot_mass: float
+    """Mean share of its relevance in the spot."""
+    spot_mass_elsewhere: float | None
+    """The same of all other images; null where there are none."""
+    spot_text: float | None
+    """How much of the spot's relevance lies in text."""
+    text_mass: float | None
+    """Mean share of its relevance that lies in text, anywhere."""
+    labels: Mapping[str, int]
+    """True class -> images, the commonest first."""
+    sources: Mapping[str, int]
+    """Source -> images, the commonest first."""
+    mean: Picture
+    """The mean heatmap."""
+    exemplars: tuple[Exemplar, ...]
+    """Its most typical images."""
+
+
+class ClustersDocument(RunDocument, frozen=True, kw_only=True):
+    """The groups that the heatmaps form."""
+
+    FILE: ClassVar[str] = "clusters/clusters.json"
+
+    clusters: tuple[HeatmapGroup, ...]
+    """By output."""
