@@ -28,7 +28,7 @@ from audit.models.bundle import Bundle, load_bundle, save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 from audit.perturbations import NotApplicable, Scene, make_perturbation
-from audit.prediction.engine import Stage, predict_all, set_stage
+from audit.prediction.engine import Experiment, Stage, predict_all, set_stage
 from audit.prediction.table import read_predictions
 from audit.randomness import generator_for
 from audit.store.folder import RunFolder
@@ -138,7 +138,9 @@ def main() -> None:
         found = time.perf_counter()
         run = RunFolder(folder / "run")
         stage = set_stage(records, regions, SEED)
-        parts = predict_all(run, bundle, suite, records, stage, SEED, lambda: None)
+        parts = predict_all(
+            Experiment(run=run, bundle=bundle, suite=suite, records=records, stage=stage, seed=SEED), lambda: None
+        )
         engine_s = time.perf_counter() - start
         table = read_predictions(run, parts, suite, records, CLASSES)
         print(f"engine: {engine_s:.1f} s, of which text {found - start:.1f} s")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,18 @@ if TYPE_CHECKING:  # a picture is covered where nothing is predicted, too: torch
 GreyImage = NDArray[np.uint8]
 Covered = Mapping[str, tuple[TextRegion, ...]]
 """Record id -> the regions that its pictures cover (`audit.data.strings.StringPolicy.covered`); empty where they are shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disclosure:
+    """What the files of a run may show of the text on its images."""
+
+    text: Mapping[str, tuple[TextRegion, ...]]
+    """Record id -> its regions, with the strings that may be shown."""
+    covered: Covered
+    """Record id -> the regions that pictures and maps do not show."""
+
+
 # Stripes, as no edit makes them: a covered region must not be taken for a masked one.
 _STRIPES_PER_HEIGHT, _MIN_STRIPE_PX = 4, 2
 _DARK, _LIGHT = 90, 150

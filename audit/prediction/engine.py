@@ -63,6 +63,24 @@ class Stage:
     """Reads a record's image; pictures that go out are drawn on covered ones (`audit.prediction.covering`)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Which network is put to the test, under which conditions, on which images, and where the results go."""
+
+    run: RunFolder
+    """The run's files."""
+    bundle: Bundle
+    """The network."""
+    suite: Suite
+    """The conditions."""
+    records: Sequence[Record]
+    """The images, in an order that never changes for the same plan."""
+    stage: Stage
+    """Text regions, donors and mean film of the same images."""
+    seed: int
+    """Run seed."""
+
+
 def set_stage(records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], seed: int) -> Stage:
     """Gather what perturbations may look at beside the image itself."""
     return Stage(
@@ -151,27 +169,13 @@ def predict_scene(bundle: Bundle, shown: Iterable[Variant]) -> tuple[list[Varian
     return seen, np.asarray(torch.cat(batches).numpy(), dtype=np.float32)[index]
 
 
-def predict_all(
-    run: RunFolder,
-    bundle: Bundle,
-    suite: Suite,
-    records: Sequence[Record],
-    stage: Stage,
-    seed: int,
-    on_image: Callable[[], None],
-    *,
-    workers: int = 1,
-) -> list[str]:
+def predict_all(experiment: Experiment, on_image: Callable[[], None], *, workers: int = 1) -> list[str]:
     """Write `predictions/part-*.parquet`, one a shard; shards that are there are kept.
 
     Parameters
     ----------
-    records : sequence of Record
-        What to predict, in an order that never changes for the same plan.
-    stage : Stage
-        Text regions, donors and mean film of the same records.
-    seed : int
-        Run seed.
+    experiment : Experiment
+        What to predict, and where to write it.
     on_image : callable
         Called once for every image that is done.
     workers : int
@@ -182,23 +186,28 @@ def predict_all(
     list of str
         Names of the parts, inside the run folder.
     """
-    numbers = range(-(-len(records) // SHARD_RECORDS))
+    numbers = range(-(-len(experiment.records) // SHARD_RECORDS))
     missing = []
     for number in numbers:
-        if not run.has(part_name(number)):
+        if not experiment.run.has(part_name(number)):
             missing.append(number)
             continue
-        for _ in _shard(records, number):
+        for _ in _shard(experiment.records, number):
             on_image()
     if workers > 1:
         job = PredictionJob(
-            run=run.path, bundle=bundle.folder, suite=suite, records=records, regions=stage.regions, seed=seed
+            run=experiment.run.path,
+            bundle=experiment.bundle.folder,
+            suite=experiment.suite,
+            records=experiment.records,
+            regions=experiment.stage.regions,
+            seed=experiment.seed,
         )
         predict_side_by_side(job, missing, workers, on_image)
     else:
-        perturbations = make_perturbations(suite)
+        perturbations = make_perturbations(experiment.suite)
         for number in missing:
-            predict_shard(number, run, bundle, suite, perturbations, records, stage, seed, on_image)
+            predict_shard(number, experiment, perturbations, on_image)
     return [part_name(number) for number in numbers]
 
 
@@ -209,25 +218,21 @@ def part_name(number: int) -> str:
 
 def predict_shard(
     number: int,
-    run: RunFolder,
-    bundle: Bundle,
-    suite: Suite,
+    experiment: Experiment,
     perturbations: Mapping[str, Perturbation],
-    records: Sequence[Record],
-    stage: Stage,
-    seed: int,
     on_image: Callable[[], None] = lambda: None,
 ) -> int:
     """Predict one shard of the records and write it; return how many images it holds."""
-    shard = _shard(records, number)
+    bundle, shard = experiment.bundle, _shard(experiment.records, number)
     rows: list[dict[str, Any]] = []
     with one_thread():
         for record in shard:
-            scene = read_scene(record, stage)
-            shown, logits = predict_scene(bundle, variants(scene, suite, perturbations, seed))
+            scene = read_scene(record, experiment.stage)
+            edited = variants(scene, experiment.suite, perturbations, experiment.seed)
+            shown, logits = predict_scene(bundle, edited)
             rows += _rows(record, bundle.classes, shown, logits)
             on_image()
-    run.write_rows(part_name(number), rows, PREDICTIONS_SCHEMA)
+    experiment.run.write_rows(part_name(number), rows, PREDICTIONS_SCHEMA)
     return len(shard)
 
 

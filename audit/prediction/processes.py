@@ -208,17 +208,19 @@ def _find_text(start: int) -> int:
 
 def _start_prediction(job: PredictionJob) -> None:
     from audit.models.bundle import load_bundle
-    from audit.prediction.engine import make_perturbations, set_stage
+    from audit.prediction.engine import Experiment, make_perturbations, set_stage
     from audit.store.folder import RunFolder
 
     _state["prediction"] = {
-        "run": RunFolder(job.run),
-        "bundle": load_bundle(job.bundle),
-        "suite": job.suite,
+        "experiment": Experiment(
+            run=RunFolder(job.run),
+            bundle=load_bundle(job.bundle),
+            suite=job.suite,
+            records=job.records,
+            stage=set_stage(job.records, job.regions, job.seed),
+            seed=job.seed,
+        ),
         "perturbations": make_perturbations(job.suite),
-        "records": job.records,
-        "stage": set_stage(job.records, job.regions, job.seed),
-        "seed": job.seed,
     }
 
 

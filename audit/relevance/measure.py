@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,18 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from audit.data.images import read_gray
+from audit.data.plan import PlannedRelevance
 from audit.data.records import Record, TextRegion
 from audit.models.bundle import Bundle
 from audit.perturbations.masking import MaskDraw, TextMask
 from audit.perturbations.places import text_boxes
-from audit.prediction.covering import Covered, flatten_relevance
+from audit.prediction.covering import Disclosure, flatten_relevance
+from audit.prediction.engine import Experiment
 from audit.randomness import generator_for
 from audit.relevance.heatmaps import write_heatmaps
 from audit.relevance.lrp import Attributor, Relevance
 from audit.relevance.regions import map_boxes, mass_inside, summarise_relevance
 from audit.relevance.same_place import with_same_place
 from audit.relevance.start import WINNER, start_each, start_relevance, start_signs
-from audit.store.folder import RELEVANCE_SCHEMA, RunFolder
+from audit.store.folder import RELEVANCE_SCHEMA
 from audit.store.results import RelevanceRow, plain
 
 # The unit of resume, and the batch: four maps at once cost no more memory than a dozen predictions.
@@ -49,17 +51,10 @@ class Measured:
 
 
 def measure_relevance(
-    run: RunFolder,
-    bundle: Bundle,
-    records: Sequence[Record],
-    regions: Mapping[str, tuple[TextRegion, ...]],
-    covered: Covered,
+    experiment: Experiment,
+    disclosure: Disclosure,
+    options: PlannedRelevance,
     *,
-    preset: str,
-    start: str,
-    max_images: int,
-    n_placebo: int,
-    seed: int,
     on_image: Callable[[], None],
 ) -> Measured:
     """Write `relevance.parquet`, one row for each of at most `max_images` clean images, and their heatmaps.
@@ -69,22 +64,22 @@ def measure_relevance(
 
     Parameters
     ----------
-    covered : mapping
-        Regions inside which the kept maps hold their mean; rows are measured on the maps as they are.
-    preset : str
-        Name of the LRP preset, or of another method.
-    start : str
-        Where relevance starts, see `audit.relevance.start`; the maps of all outputs are kept whatever it is.
-    n_placebo : int
-        Relocations of each image's regions that make the null distribution.
+    experiment : Experiment
+        The network and the images.
+    disclosure : Disclosure
+        Inside what is covered the kept maps hold their mean; rows are measured on the maps as they are.
+    options : PlannedRelevance
+        Preset, start (see `audit.relevance.start`; the maps of all outputs are kept whatever it is), and the number of relocations
+        of each image's regions that make the null distribution.
 
     Raises
     ------
     RelevanceError
         If the network's maps cannot be right.
     """
-    chosen = _sample(records, max_images, seed)
-    attributor = Attributor(bundle.network, preset)
+    run, bundle, regions = experiment.run, experiment.bundle, disclosure.text
+    chosen = _sample(experiment.records, options.max_images, experiment.seed)
+    attributor = Attributor(bundle.network, options.preset)
     parts, heatmaps = [], []
     for number, first in enumerate(range(0, len(chosen), SHARD_RECORDS)):
         shard = chosen[first : first + SHARD_RECORDS]
@@ -92,10 +87,12 @@ def measure_relevance(
         # The first even on a resumed run, so that the method and its note are known.
         if not run.has(part) or number == 0:
             images = [read_gray(record.path) for record in shard]
-            made = _attribute(attributor, bundle, images, [regions[record.id] for record in shard], start)
-            write_heatmaps(maps, _kept(made, [covered[record.id] for record in shard]), made.signs, made.bare)
+            made = _attribute(attributor, bundle, images, [regions[record.id] for record in shard], options.start)
+            write_heatmaps(
+                maps, _kept(made, [disclosure.covered[record.id] for record in shard]), made.signs, made.bare
+            )
             rows = [
-                _row(made, i, attributor.preset, bundle.classes, start, record, regions[record.id], n_placebo, seed)
+                _row(made, i, attributor.preset, bundle.classes, options, record, regions[record.id], experiment.seed)
                 for i, record in enumerate(shard)
             ]
             run.write_rows(part, [plain(row) for row in rows], RELEVANCE_SCHEMA)
@@ -180,10 +177,9 @@ def _row(
     i: int,
     preset: str,
     classes: Sequence[str],
-    start: str,
+    options: PlannedRelevance,
     record: Record,
     regions: tuple[TextRegion, ...],
-    n_placebo: int,
     seed: int,
 ) -> RelevanceRow:
     signs, outputs = made.signs[i], np.asarray(made.found.maps[i], dtype=np.float64)
@@ -191,12 +187,13 @@ def _row(
     begun = float(signs @ made.found.start[i])
     per_start = (1.0 / begun) if begun else 0.0
     boxes = map_boxes(regions, made.sizes[i], relevance.shape)
-    summary = summarise_relevance(relevance, boxes, generator_for(seed, record.id, "relevance placebo"), n_placebo)
+    rng = generator_for(seed, record.id, "relevance placebo")
+    summary = summarise_relevance(relevance, boxes, rng, options.n_placebo)
     kept = {account: float(signs @ values[i]) * per_start for account, values in made.found.kept.items()}
     gap = float(made.found.gap[i].max())
     return RelevanceRow(
         record_id=record.name,
-        target_class=classes[int(made.found.logits[i].argmax())] if start == WINNER else start,
+        target_class=classes[int(made.found.logits[i].argmax())] if options.start == WINNER else options.start,
         preset=preset,
         start=begun,
         mass_in_text=summary.mass_in_text,

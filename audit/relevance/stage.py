@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
-from audit.data.conditions import Suite
 from audit.data.images import read_gray
 from audit.data.plan import PlannedRelevance
-from audit.data.records import Record, TextRegion
 from audit.errors import RelevanceError, UnknownNameError
-from audit.models.bundle import Bundle
-from audit.prediction.covering import Covered
+from audit.prediction.covering import Disclosure
+from audit.prediction.engine import Experiment
 from audit.randomness import generator_for
 from audit.relevance.agreement import measure_agreement
 from audit.relevance.discovery import discover_groups
@@ -21,7 +19,6 @@ from audit.relevance.presets import PRESETS, about_method
 from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import WINNER, parse_start
 from audit.relevance.summary import summarise_groups
-from audit.store.folder import RunFolder
 from audit.store.relevance import RelevanceDocument, RelevanceSummary
 from audit.store.results import PredictionTable, RelevanceRow
 
@@ -49,27 +46,22 @@ def check_relevance(preset: str, start: str, classes: Sequence[str]) -> dict[str
 
 
 def audit_relevance(
-    run: RunFolder,
-    bundle: Bundle,
-    suite: Suite,
-    records: Sequence[Record],
-    regions: Mapping[str, tuple[TextRegion, ...]],
-    covered: Covered,
+    experiment: Experiment,
+    disclosure: Disclosure,
     table: PredictionTable,
     options: PlannedRelevance,
     *,
     level: float,
-    seed: int,
     on_image: Callable[[], None],
 ) -> str | None:
     """Write `relevance.parquet`, the heatmaps, `relevance.json` and `clusters/`.
 
     Parameters
     ----------
-    regions : mapping
-        Record id -> its text, with the strings that may be shown.
-    covered : mapping
-        What pictures and maps do not show.
+    experiment : Experiment
+        The network and the images.
+    disclosure : Disclosure
+        What strings and pictures may show.
     table : PredictionTable
         What the edits did, to hold the maps against.
     options : PlannedRelevance
@@ -80,27 +72,16 @@ def audit_relevance(
     str or None
         Why there is no relevance, or why it is not LRP; None if it is as it was asked for.
     """
+    run = experiment.run
     if options.max_images == 0:
         return "Relevance is disabled (relevance_images = 0)."
     if run.has(RelevanceDocument.FILE):  # written last
         return run.read(RelevanceDocument).relevance.note or None
     try:
-        measured = measure_relevance(
-            run,
-            bundle,
-            records,
-            regions,
-            covered,
-            preset=options.preset,
-            start=options.start,
-            max_images=options.max_images,
-            n_placebo=options.n_placebo,
-            seed=seed,
-            on_image=on_image,
-        )
+        measured = measure_relevance(experiment, disclosure, options, on_image=on_image)
         rows = [RelevanceRow(**row) for row in run.read_rows("relevance.parquet")]
-        discover_groups(run, measured.records, rows, measured.heatmaps, covered, seed=seed)
-        summary = _summary(bundle, suite, measured, rows, regions, table, options, level, seed)
+        discover_groups(run, measured.records, rows, measured.heatmaps, disclosure.covered, seed=experiment.seed)
+        summary = _summary(experiment, disclosure, measured, rows, table, options, level)
         run.write(RelevanceDocument(relevance=summary))
     except RelevanceError as error:
         return f"No relevance was measured: {error}"
@@ -108,19 +89,17 @@ def audit_relevance(
 
 
 def _summary(
-    bundle: Bundle,
-    suite: Suite,
+    experiment: Experiment,
+    disclosure: Disclosure,
     measured: Measured,
     rows: Sequence[RelevanceRow],
-    regions: Mapping[str, tuple[TextRegion, ...]],
     table: PredictionTable,
     options: PlannedRelevance,
     level: float,
-    seed: int,
 ) -> RelevanceSummary:
     cosines = [row.class_cosine for row in rows if row.class_cosine is not None]
     preset = rows[0].preset
-    rng = generator_for(seed, "relevance agreement")
+    rng = generator_for(experiment.seed, "relevance agreement")
     shown = [read_gray(record.path) for record in measured.records[:N_SHUFFLED_IMAGES]]
     return RelevanceSummary(
         preset=preset,
@@ -136,8 +115,11 @@ def _summary(
         n_without_relevance=sum(row.area_share > 0 and row.mass_in_text is None for row in rows),
         class_cosine=median(cosines) if cosines else None,
         groups=summarise_groups(
-            rows, {r.name: r for r in measured.records}, {r.name: regions[r.id] for r in measured.records}, level
+            rows,
+            {r.name: r for r in measured.records},
+            {r.name: disclosure.text[r.id] for r in measured.records},
+            level,
         ),
-        agreement=measure_agreement(rows, table, suite, start=options.start, level=level, rng=rng),
-        randomisation=randomise_weights(bundle, shown, preset=preset, seed=seed),
+        agreement=measure_agreement(rows, table, experiment.suite, start=options.start, level=level, rng=rng),
+        randomisation=randomise_weights(experiment.bundle, shown, preset=preset, seed=experiment.seed),
     )

@@ -17,8 +17,8 @@ from audit.errors import RelevanceError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle
 from audit.perturbations import Scene
-from audit.prediction.covering import Covered, covered_stage, flatten_relevance
-from audit.prediction.engine import Stage, make_perturbations, make_variant, read_scene, softmax
+from audit.prediction.covering import Disclosure, covered_stage, flatten_relevance
+from audit.prediction.engine import Experiment, Stage, make_perturbations, make_variant, read_scene, softmax
 from audit.relevance.lrp import Attributor
 from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
 from audit.relevance.regions import map_boxes
@@ -48,15 +48,9 @@ class _Choice:
 
 
 def write_examples(
-    run: RunFolder,
-    bundle: Bundle,
-    suite: Suite,
-    records: Sequence[Record],
-    stage: Stage,
-    shown: Mapping[str, tuple[TextRegion, ...]],
-    covered: Covered,
+    experiment: Experiment,
+    disclosure: Disclosure,
     table: PredictionTable,
-    seed: int,
     relevance: PlannedRelevance,
     on_example: Callable[[], None],
 ) -> None:
@@ -67,12 +61,10 @@ def write_examples(
 
     Parameters
     ----------
-    stage : Stage
-        The run's own.
-    shown : mapping
-        Record id -> its text, with the strings that may be shown.
-    covered : mapping
-        What pictures do not show.
+    experiment : Experiment
+        The network, the conditions and the images.
+    disclosure : Disclosure
+        What strings and pictures may show.
     table : PredictionTable
         Says which images moved.
     relevance : PlannedRelevance
@@ -80,21 +72,22 @@ def write_examples(
     on_example : callable
         Called after each of at most `N_EXAMPLES`.
     """
+    run, suite, records = experiment.run, experiment.suite, experiment.records
     if run.has(ExamplesDocument.FILE):
         return
     perturbations = make_perturbations(suite)
-    pictures = covered_stage(stage, records, covered)
+    pictures = covered_stage(experiment.stage, records, disclosure.covered)
     entries = []
-    overlays = _Overlays(bundle, relevance.preset, relevance.start)
+    overlays = _Overlays(experiment.bundle, relevance.preset, relevance.start)
     for case, choice in enumerate(_choose(suite, table), start=1):
         record = records[choice.record]
         scene = read_scene(record, pictures)
         condition = suite[choice.condition]
-        edit = make_variant(scene, condition, perturbations[condition.name], choice.draw, seed).image
-        overlay = overlays.of(record, stage.read(record), covered[record.id])
-        entries.append(_example(run, suite, scene, edit, choice, case, table, overlay, shown[record.id], covered))
+        edit = make_variant(scene, condition, perturbations[condition.name], choice.draw, experiment.seed).image
+        overlay = overlays.of(record, experiment.stage.read(record), disclosure.covered[record.id])
+        entries.append(_example(experiment, disclosure, scene, edit, choice, case, table, overlay))
         on_example()
-    _write_markers(run, records, pictures, shown)
+    _write_markers(run, records, pictures, disclosure.text)
     run.write(ExamplesDocument(examples=tuple(entries)))
 
 
@@ -156,25 +149,24 @@ def _choose(suite: Suite, table: PredictionTable) -> list[_Choice]:
 
 
 def _example(
-    run: RunFolder,
-    suite: Suite,
+    experiment: Experiment,
+    disclosure: Disclosure,
     scene: Scene,
     edit: NDArray[np.uint8],
     choice: _Choice,
     case: int,
     table: PredictionTable,
     overlay: bytes | None,
-    shown: Sequence[TextRegion],
-    covered: Covered,
 ) -> Example:
+    folder, image_id = experiment.run.path, scene.record.id
     difference = np.abs(edit.astype(np.int16) - scene.image.astype(np.int16)).astype(np.uint8)
     width, height = shown_size(scene.image.shape)
     scale = width / scene.image.shape[1]
     stem = f"examples/{case:03d}"
     for name, image in (("clean", scene.image), ("edit", edit), ("difference", difference)):
-        write_atomically(run.path / f"{stem}-{name}.jpg", film_jpeg(image, (width, height)))
+        write_atomically(folder / f"{stem}-{name}.jpg", film_jpeg(image, (width, height)))
     if overlay is not None:
-        write_atomically(run.path / f"{stem}-relevance.png", overlay)
+        write_atomically(folder / f"{stem}-relevance.png", overlay)
 
     def scored(name: str, condition: str, draw: int) -> ScoredPicture:
         values = softmax(table.logits[condition][draw, choice.record])
@@ -190,7 +182,7 @@ def _example(
         label=scene.record.label,
         source=scene.record.source,
         condition=choice.condition,
-        question=suite[choice.condition].question,
+        question=experiment.suite[choice.condition].question,
         clean=scored("clean", "clean", 0),
         edit=scored("edit", choice.condition, choice.draw),
         difference=Picture(file=f"{case:03d}-difference.jpg"),
@@ -199,9 +191,9 @@ def _example(
         height=height,
         regions=tuple(
             ShownRegion(**{edge: round(getattr(r, edge) * scale, 1) for edge in ("x0", "y0", "x1", "y1")}, text=r.text)
-            for r in shown
+            for r in disclosure.text[image_id]
         ),
-        n_covered=len(covered[scene.record.id]),
+        n_covered=len(disclosure.covered[image_id]),
         total_variation=round(choice.total_variation, 4),
     )
 

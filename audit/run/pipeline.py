@@ -16,7 +16,8 @@ from audit.data.plan import Plan, plan_hash
 from audit.data.records import Record, TextRegion
 from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
-from audit.prediction.engine import predict_all, set_stage, softmax
+from audit.prediction.covering import Disclosure
+from audit.prediction.engine import Experiment, predict_all, set_stage, softmax
 from audit.prediction.processes import TextJob, find_text_side_by_side
 from audit.prediction.table import FinishedRun, read_predictions, read_uses
 from audit.provenance import git_commit, portable_command, without_paths
@@ -108,8 +109,10 @@ def run_audit(
         _write_regions(run, records, regions, policy)
     opinion = _second_opinion(prepared.detector, records, regions, policy, settings, clock)
     stage = set_stage(records, regions, settings.seed)
+    experiment = Experiment(run=run, bundle=bundle, suite=suite, records=records, stage=stage, seed=settings.seed)
+    disclosure = Disclosure(text=shown, covered=covered)
     with clock.stage("predicting", len(records)) as step:
-        parts = predict_all(run, bundle, suite, records, stage, settings.seed, step, workers=settings.workers)
+        parts = predict_all(experiment, step, workers=settings.workers)
         run.write(ConditionsDocument(conditions=tuple(read_uses(run, parts, suite))))
     with clock.stage("measuring effects"):
         table = read_predictions(run, parts, suite, records, bundle.classes)
@@ -137,32 +140,10 @@ def run_audit(
             run.write_json("source_probe.json", {"probe": probe})
     with clock.stage("attributing relevance", min(len(records), settings.relevance_images)) as step:
         relevance_note = audit_relevance(
-            run,
-            bundle,
-            suite,
-            records,
-            shown,
-            covered,
-            table,
-            plan.relevance,
-            level=settings.level,
-            seed=settings.seed,
-            on_image=step,
+            experiment, disclosure, table, plan.relevance, level=settings.level, on_image=step
         )
     with clock.stage("drawing examples", N_EXAMPLES) as step:
-        write_examples(
-            run,
-            bundle,
-            suite,
-            records,
-            stage,
-            shown,
-            covered,
-            table,
-            settings.seed,
-            plan.relevance,
-            step,
-        )
+        write_examples(experiment, disclosure, table, plan.relevance, step)
     here = FinishedRun(path=run.path, plan=plan, suite=suite, table=table)
     verdict, baseline = judge_results(run, prepared.gate, lambda: here)
     run.write(_record(run, plan, command, clock, relevance_note, opinion, found, baseline))
