@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from audit.data.manifests import load_cohort
-from audit.data.records import Cohort, Record
+from audit.data.records import SPLITS, Cohort, Record
 from audit.errors import CohortError, ModelError, StoreError, UnknownNameError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle, load_bundle, save_bundle
@@ -25,7 +25,7 @@ from audit.training.networks import CLASSES, FINDINGS, NETWORKS, NetworkPlan
 from audit.training.progress import OnProgress, Progress, Reporter
 from audit.training.recipes import Recipe
 from audit.training.scores import balanced_accuracy, confusion
-from audit.training.splits import SPLITS, split_by_patient
+from audit.training.splits import split_by_patient
 from audit.training.steps import Setting, run_step, versions, weights_sha256
 from audit.training.team import Team
 from audit.training.transfer import StartingWeights, head_of, imagenet_weights, keep_output_neurons, start_network

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from audit.data.records import Record
+from audit.data.records import SPLITS, Record
 from audit.errors import CohortError
 from audit.randomness import generator_for
 
-SPLITS = ("train", "validation", "test")
 _ATTEMPTS = 50
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -25,7 +24,7 @@ from audit.run.settings import Settings
 from audit.statistics.catalogue import figure_in_words
 from audit.store.folder import RENDERED, RunFolder, check_run
 from audit.store.numbers import counted, signed_bracketed
-from audit.store.results import Effect, EffectsDocument, Verdict, plain
+from audit.store.results import Effect, EffectsDocument, Verdict, printed_json
 from audit.store.run_record import RunRecord
 
 
@@ -188,7 +187,7 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
             for c, m, g, e in found
         ]
         document = {"run": path, "baseline": other, "exit_code": code, "changes": rows}
-        sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")
+        sys.stdout.write(printed_json(document))
         return code
     lines = [
         (
@@ -262,4 +261,4 @@ def _print_json(path: Path, verdict: Verdict, report_path: Path, code: int) -> N
         "caveats": verdict.caveats,
         "effects": judged,
     }
-    sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")
+    sys.stdout.write(printed_json(document))

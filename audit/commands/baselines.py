@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from audit.data.strings import shown_string
 from audit.gates.rules import GateConfig, rules_from_config
 from audit.run.settings import load_settings
 from audit.store.numbers import bracketed, counted
-from audit.store.results import Effect, plain
+from audit.store.results import Effect, printed_json
 
 
 def accept(run: Path, file: Path | None, *, allow_worse: bool, reason: str) -> int:
@@ -46,7 +45,7 @@ def show(file: Path | None, *, as_json: bool) -> int:
     baseline = read_baseline(target)
     if as_json:
         document = {"entries": baseline.entries, "history": baseline.history, "identity": baseline.identity}
-        sys.stdout.write(json.dumps(plain(document), indent=2, sort_keys=True, allow_nan=False) + "\n")
+        sys.stdout.write(printed_json(document))
         return 0
     model = baseline.identity.model
     sys.stdout.write(f"{target}: last accepted model {model.name}, digest {model.digest[:16]}\n")

@@ -16,7 +16,7 @@ from audit.errors import CohortError, StoreError, UsageError
 from audit.run.cohorts import known_manifest
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
-from audit.store.results import to_json
+from audit.store.results import printed_json
 
 _RECORDS = "records.parquet"
 _MIN_DIGITS = 4
@@ -37,7 +37,7 @@ def case(path: Path, name: str, settings: Settings, *, as_json: bool) -> int:
     facts = {"image": record.name, "id": record.id, "patient": record.patient, "path": record.path}
     facts |= {"label": record.label, "source": record.source}
     if as_json:
-        sys.stdout.write(to_json({**facts, "predictions": predictions}))
+        sys.stdout.write(printed_json({**facts, "predictions": predictions}))
         return 0
     for what, value in facts.items():
         sys.stdout.write(f"{what:<9}{shown_string(str(value), _MOST_CHARACTERS)}\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from audit.data.images import GreyImage, ImageFacts
 from audit.data.pixels.limits import named
 from audit.errors import ImageError
 from audit.files import write_atomically
-from audit.store.results import plain
+from audit.store.results import plain, printed_json
 
 _REFUSED = 4
 _LONGEST_NAME = 80
@@ -55,7 +54,7 @@ def look(images: Sequence[Path], *, out: Path | None, as_json: bool) -> int:
             _print(path, seen)
     if as_json:
         # ASCII, so that no name of a file reaches a terminal as anything but its escapes.
-        sys.stdout.write(json.dumps(plain(found), indent=2, allow_nan=False, ensure_ascii=True) + "\n")
+        sys.stdout.write(printed_json(found))
     return _REFUSED if any(seen.error is not None for seen in found) else 0
 
 

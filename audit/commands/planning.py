@@ -17,7 +17,7 @@ from audit.files import write_atomically
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
 from audit.store.numbers import counted
-from audit.store.results import plain, to_json
+from audit.store.results import plain, printed_json
 
 # Films on a contact sheet: one of each class, as far as they have text.
 _SHEET_LOOKED_AT = 12
@@ -46,7 +46,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             drawn()
     if as_json:
         document = {"plan": prepared.plan, "forecast": {**plain(found), "minutes": found.minutes}, "sheet": sheet}
-        sys.stdout.write(to_json(document))
+        sys.stdout.write(printed_json(document))
         return 0
     console = Console()
     data = prepared.plan.data

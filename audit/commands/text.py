@@ -18,7 +18,7 @@ from audit.data.manifests import load_cohort
 from audit.errors import StoreError
 from audit.files import write_atomically
 from audit.store.numbers import counted
-from audit.store.results import plain, to_json
+from audit.store.results import plain, printed_json, to_json
 from audit.text.boxes import read_boxes
 from audit.text.cache import RegionCache
 from audit.text.detectors import make_detector
@@ -39,7 +39,7 @@ def find(images: Sequence[Path], detector: str, *, boxes: Path | None, cache: Pa
             found.append((image, find_in(image, finder)))
             step()
     if as_json:
-        sys.stdout.write(to_json([{"path": str(image), "regions": list(regions)} for image, regions in found]))
+        sys.stdout.write(printed_json([{"path": str(image), "regions": list(regions)} for image, regions in found]))
         return 0
     console = Console()
     for image, regions in found:
@@ -60,7 +60,7 @@ def score(boxes: Path, detector: str, *, out: Path | None, as_json: bool) -> int
     if out is not None:
         write_atomically(out, to_json(found).encode())
     if as_json:
-        sys.stdout.write(to_json(found))
+        sys.stdout.write(printed_json(found))
     else:
         _print(found)
         if out is not None:
@@ -95,7 +95,7 @@ def atlas(
         document = plain(drawn)
         for glyph in document["glyphs"]:
             del glyph["picture"]
-        sys.stdout.write(to_json(document))
+        sys.stdout.write(printed_json(document))
     else:
         _print_atlas(drawn)
         if sheet is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from audit.models.bundle import find_bundle
 from audit.reports.curves import render_curves
 from audit.reports.phases import read_phases
 from audit.run.settings import Settings
+from audit.store.documents import read_json
 from audit.store.numbers import number
 from audit.training.chain import Progress, train_network
 from audit.training.phantom.cohort import make_phantoms
@@ -61,7 +61,7 @@ def train(
             on_progress=_listener(on_stage) if team.leads else None,
         )
     if team.leads:
-        document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        document = read_json(folder / "model.json")
         sys.stdout.write(f"Starting weights: {document['provenance']['starting_weights']}\n")
         for end in read_phases(document["metrics"]):
             if end.accuracy is not None:

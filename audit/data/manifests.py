@@ -14,12 +14,11 @@ import pandas as pd
 from audit.data.checks import check_images, check_masks, duplicate_notes
 from audit.data.encodings import encoding_notes
 from audit.data.pseudonyms import PLAIN, Pseudonyms, name_records
-from audit.data.records import Cohort, Record
+from audit.data.records import SPLITS, Cohort, Record
 from audit.errors import CohortError, UnknownNameError
 from audit.store.numbers import counted
 from audit.store.tables import check_size, read_flat_table
 
-SPLITS = ("train", "validation", "test")
 _PIXEL_DIGITS = 32
 """Hexadecimal digits that tell images apart; two of a billion would agree by chance once in 10^20 cohorts."""
 _SPLIT_SPELLINGS = {

@@ -123,6 +123,8 @@ class TextRegion:
         )
 
 
+SPLITS = ("train", "validation", "test")
+"""Splits of a record."""
 SplitTeller = Literal["manifest", "bundle", "pixels", "names", "nobody"]
 SPLIT_TOLD_BY: Mapping[SplitTeller, str] = {
     "manifest": "the manifest's split column",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.records import KINDS, Record, TextRegion
+from audit.errors import shown_string as shown_string
 
 MIN_PATIENTS = 10
 """Patients whose images must carry a string before it is shown anywhere."""
@@ -27,12 +27,6 @@ def normal_string(text: str) -> str:
 def may_be_personal(text: str) -> bool:
     """Say whether a string may be a date of birth or a number of somebody: whether it holds a digit, of any script."""
     return any(c.isnumeric() for c in text)
-
-
-def shown_string(text: str, most: int = 40) -> str:
-    """Return a string fit for a terminal or a sentence: what does not print, or turns text round, replaced; long ones cut."""
-    safe = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text)
-    return safe if len(safe) <= most else f"{safe[: most - 1]}…"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from audit.data.records import SPLITS
 from audit.data.tasks import Task
 from audit.errors import ModelError, UnknownNameError
 from audit.files import read_regular, write_atomically
@@ -31,8 +32,6 @@ MAX_CLASSES = 4096
 """Outputs of a network."""
 MAX_CLASS_NAME = 300
 """Characters of a class's name."""
-SPLITS = ("train", "validation", "test")
-"""What an image was for."""
 _REQUIRED = ("schema_version", "name", "architecture", "classes", "preprocessing", "weights_sha256")
 
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.pixels.facts import GreyImage
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 
-GreyImage = NDArray[np.uint8]
 _PARTS = ("lungs", "lungs-dilated", "lungs-box", "centre", "border")
 _FILLS = ("mean", "black", "blur")
 _PLACES = ("own", "elsewhere")

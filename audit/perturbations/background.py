@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from audit.data.images import read_gray
+from audit.data.pixels.facts import GreyImage
 from audit.data.records import Record, TextRegion
 from audit.perturbations.fills import inpaint
 from audit.perturbations.places import cover, text_boxes
 from audit.randomness import generator_for
 
-GreyImage = NDArray[np.uint8]
 # Films that make a class's mean, and the side on which it is made: a mean has no detail to lose.
 FILMS_PER_CLASS = 32
 SIDE_PX = 256

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from audit.data.pixels.facts import GreyImage
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, Scene
 
-GreyImage = NDArray[np.uint8]
 SEVERITIES = (0, 1, 2, 3, 4, 5)
 
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.pixels.facts import GreyImage
 from audit.perturbations.places import Box
 
-GreyImage = NDArray[np.uint8]
 Covered = NDArray[np.bool_]
 
 # Pixels around a box that an inpainting or a local median may look at.

@@ -12,7 +12,8 @@ import scipy.fft
 from numpy.typing import NDArray
 from PIL import Image
 
-GreyImage = NDArray[np.uint8]
+from audit.data.pixels.facts import GreyImage
+
 Field = NDArray[np.float64]
 
 # Side of the square on which the low frequencies of a donor are measured.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from audit.data.pixels.facts import GreyImage
 from audit.errors import UnknownNameError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.places import Box, relocate_all, text_boxes
 
-GreyImage = NDArray[np.uint8]
 _CONTENTS = ("text", "elsewhere")
 
 

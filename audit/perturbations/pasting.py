@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.pixels.facts import GreyImage
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
 from audit.perturbations.fills import inpaint
 from audit.perturbations.places import Box, cover, free_corner, in_lungs, overlap, text_boxes
 
-GreyImage = NDArray[np.uint8]
 Field = NDArray[np.float32]
 _SOURCES = ("other-class", "same-class", "own")
 # Contrast with the film behind it from which on a pixel begins to belong to a letter, and does wholly: in grey levels at

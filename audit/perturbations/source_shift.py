@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audit.data.images import jpeg_table
+from audit.data.pixels.facts import GreyImage
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.looks import FACTORS, Look, measure_look
 
-GreyImage = NDArray[np.uint8]
 _SOURCES = ("other", "same")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.pixels.facts import GreyImage
 from audit.data.records import Record, TextRegion
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.places import Box, text_boxes
@@ -16,7 +17,6 @@ from audit.perturbations.places import Box, text_boxes
 if TYPE_CHECKING:  # a picture is covered where nothing is predicted, too: torch takes seconds to import
     from audit.prediction.engine import Stage
 
-GreyImage = NDArray[np.uint8]
 Covered = Mapping[str, tuple[TextRegion, ...]]
 """Record id -> the regions that its pictures cover (`audit.data.strings.StringPolicy.covered`); empty where they are shown."""
 

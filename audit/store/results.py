@@ -346,6 +346,11 @@ def plain(value: Any) -> Any:
     return value
 
 
+def printed_json(value: Any) -> str:
+    """Serialise as `to_json` does, in ASCII: standard output may be of any encoding, and JSON has an escape for every character."""
+    return json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
 def to_json(value: Any) -> str:
     """Serialise to strict, sorted, indented JSON: the same value always gives the same bytes."""
     text = json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
