@@ -60,7 +60,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "unknown role": (
         lambda run: edit(run / "plan.json", lambda d: d["suite"]["conditions"][1].update(role="king")),
-        "suite.conditions[1].role has a value that is not allowed, found 'king'",
+        "suite.conditions[1].role must be clean or control or edit or placebo or stress or sufficiency, found 'king'",
     ),
     "a field too many": (
         lambda run: edit(run / "run.json", lambda d: d.update(hostname="H")),

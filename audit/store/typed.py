@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, ValidationError, convert, inspect
 
 from audit.errors import shown_string, shown_value
 
@@ -50,10 +50,10 @@ def typed(value: Any, kind: type[_T]) -> _T:
     try:
         return convert(value, kind)
     except ValidationError as error:
-        raise FormatError(_in_words(str(error), value)) from None
+        raise FormatError(_in_words(str(error), value, kind)) from None
 
 
-def _in_words(message: str, document: Any) -> str:
+def _in_words(message: str, document: Any, kind: type) -> str:
     """Turn msgspec's message into the house's words: the place, what was expected there, and what was found."""
     found = _MESSAGE.fullmatch(message)
     assert found is not None
@@ -66,12 +66,36 @@ def _in_words(message: str, document: Any) -> str:
     value = _value_at(document, path)
     echoed = f", found {shown_value(value[0])}" if value else ""
     if what.startswith("Invalid enum value"):
-        return f"{place} has a value that is not allowed{echoed}"
+        return f"{place} must be {' or '.join(_choices(kind, path))}{echoed}"
     expected = re.sub(r", got `.*", "", what, flags=re.DOTALL).removeprefix("Expected ")
     kinds = re.sub(
         r"`([a-z |]+)`", lambda names: " or ".join(_KINDS.get(n, n) for n in names[1].split(" | ")), expected
     )
     return f"{place} must be {kinds}{echoed}"
+
+
+def _choices(kind: type, path: str) -> list[str]:
+    """Return the values that a document of a type may have at a path, where they are listed."""
+    found: list[Any] = [inspect.type_info(kind)]
+    for step in _STEP.finditer(path):
+        found = [inner for info in _alternatives(found) for inner in _inside(info, step[1])]
+    return [str(value) for info in _alternatives(found) for value in getattr(info, "values", ())]
+
+
+def _alternatives(found: Sequence[Any]) -> list[Any]:
+    return [one for info in found for one in (info.types if isinstance(info, inspect.UnionType) else (info,))]
+
+
+def _inside(info: Any, name: str | None) -> Sequence[Any]:
+    """Return the types of a field of a record, or of the items of a list or table."""
+    match info:
+        case inspect.StructType() | inspect.DataclassType():
+            return [field.type for field in info.fields if field.name == name]
+        case inspect.VarTupleType():
+            return [info.item_type]
+        case inspect.DictType():
+            return [info.value_type]
+    return []
 
 
 def _value_at(document: Any, path: str) -> tuple[Any] | None:
