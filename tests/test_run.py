@@ -404,7 +404,7 @@ def test_the_task_is_planned_and_decides_who_is_audited(
         for chosen in (said, settings(manifest=manifest, model=write_bundle("new")))
     ]
     assert [plan.model.task for plan in plans] == ["single-label"] * 2
-    assert plans[0]["model"]["digest"] == plans[1]["model"]["digest"]
+    assert plans[0].model.digest == plans[1].model.digest
     with pytest.raises(ModelError, match="only single-label networks"):
         prepare(settings(manifest=manifest, model=write_bundle("many", task="multi-label")), judge_gates=False)
 
