@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from audit.errors import UsageError
-from audit.reports.compare import render_comparison
-from audit.reports.curves import render_curves
-from audit.reports.html import MAX_BYTES, render_html, within_budget
-from audit.reports.runfolder import MOST_CASES, read_run
-from audit.reports.signoff import read_signoff
+from audit.reports.comparison.curves import render_curves
+from audit.reports.comparison.runs import render_comparison
+from audit.reports.findings.signoff import read_signoff
+from audit.reports.page.html import MAX_BYTES, render_html, within_budget
+from audit.reports.reading.folder import MOST_CASES, read_run
 
 from .golden.make_report import RUN
 from .report_runs import finished_run, kept_run, with_cases

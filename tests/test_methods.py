@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from audit.errors import UnknownNameError
 from audit.relevance.lrp import SURROGATES
 from audit.relevance.presets import PRESETS, about_method
-from audit.reports.checklist import checklist
-from audit.reports.html import MAX_BYTES, within_budget
-from audit.reports.methods import Facts, Relevance, methods, read_facts, relevance_sentence
-from audit.reports.runfolder import RunView, read_run
+from audit.reports.findings.methods import Facts, Relevance, methods, read_facts, relevance_sentence
+from audit.reports.page.html import MAX_BYTES, within_budget
+from audit.reports.reading.folder import RunView, read_run
+from audit.reports.sections.checklist import checklist
 from audit.statistics.measures import DECLARED, DRAWS, EXPLORATORY
 from audit.text.annotated import AnnotatedDetector
 from audit.text.detectors import DETECTORS

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from audit.reports.controls import controls
-from audit.reports.html import render_html
-from audit.reports.runfolder import RunView, read_run
+from audit.reports.page.html import render_html
+from audit.reports.reading.folder import RunView, read_run
+from audit.reports.sections.controls import controls
 
 from .report_runs import finished_run
 

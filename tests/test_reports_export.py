@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from audit.reports.export import cyclonedx, mlflow_numbers, model_card
-from audit.reports.runfolder import RunView, read_run
+from audit.reports.export.model_card import cyclonedx, mlflow_numbers, model_card
+from audit.reports.reading.folder import RunView, read_run
 
 from .conftest import Audit, one_paragraph
 from .golden.make_report import RUN

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from audit.errors import StoreError
-from audit.reports.html import MAX_BYTES, render_html, within_budget
-from audit.reports.runfolder import read_run
+from audit.reports.findings.effect_words import without_folders
+from audit.reports.page.html import MAX_BYTES, render_html, within_budget
+from audit.reports.reading.folder import read_run
 from audit.reports.schema import schemas
-from audit.reports.words import without_folders
 
 from .golden.make_schemas import FOLDER
 from .report_runs import check, edit, finished_run

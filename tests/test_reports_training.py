@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from audit.reports import paper
-from audit.reports.curves import render_curves
-from audit.reports.html import render_html
-from audit.reports.runfolder import read_run
-from audit.reports.training import training_story
+from audit.reports.comparison.curves import render_curves
+from audit.reports.findings import paper
+from audit.reports.findings.training import training_story
+from audit.reports.page.html import render_html
+from audit.reports.reading.folder import read_run
 
 from .report_runs import Page, kept_run
 from .test_curves import bundle
