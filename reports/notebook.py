@@ -9,7 +9,7 @@ from audit.gates.scope import scope_sentence
 from audit.reports.findings.effect_words import MARKS, estimate, where
 from audit.reports.findings.headline import headline
 from audit.reports.findings.summary import telling_effects
-from audit.reports.reading.folder import RunView
+from audit.reports.reading.view import RunView
 
 _ROW = Markup("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>")
 

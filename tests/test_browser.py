@@ -18,7 +18,8 @@ from audit.reports.comparison.curves import render_curves
 from audit.reports.comparison.runs import render_comparison
 from audit.reports.findings.signoff import read_signoff
 from audit.reports.page.html import MAX_BYTES, render_html, within_budget
-from audit.reports.reading.folder import MOST_CASES, read_run
+from audit.reports.reading.folder import read_run
+from audit.reports.reading.view import MOST_CASES
 
 from .golden.make_report import RUN
 from .report_runs import finished_run, kept_run, with_cases

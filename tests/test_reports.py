@@ -20,10 +20,11 @@ from rich.console import Console
 from audit.errors import StoreError
 from audit.reports.ci.junit import render_junit
 from audit.reports.ci.markdown import SPECIAL, render_markdown
-from audit.reports.findings.effect_words import estimate, number
+from audit.reports.findings.effect_words import estimate
 from audit.reports.page.html import render_html
 from audit.reports.reading.folder import read_run
 from audit.reports.terminal import render_terminal
+from audit.store.numbers import number
 
 from .report_runs import Page, finished_run
 

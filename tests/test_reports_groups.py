@@ -16,7 +16,8 @@ from audit.reports.findings.limits import limitations
 from audit.reports.findings.signoff import findings
 from audit.reports.findings.summary import summary_lines
 from audit.reports.page.html import MAX_BYTES, within_budget
-from audit.reports.reading.folder import RunView, read_run
+from audit.reports.reading.folder import read_run
+from audit.reports.reading.view import RunView
 from audit.reports.sections.checklist import checklist
 from audit.reports.terminal import render_terminal
 from audit.store.results import Effect, EffectVerdict

@@ -9,12 +9,12 @@ from typing import Any
 
 from audit.errors import ModelError
 from audit.files import write_atomically
-from audit.reports.findings.effect_words import number
 from audit.reports.findings.paper import PaperNetwork, paper_network
 from audit.reports.findings.phases import read_phases
 from audit.reports.findings.training import Matrix, own_matrix, paper_matrix
-from audit.reports.page.html import environment, frame
+from audit.reports.page.templates import environment, frame
 from audit.store.documents import read_json
+from audit.store.numbers import number
 
 WIDTH_PX, HEIGHT_PX = 760, 380
 _LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 60, 90, 16, 48

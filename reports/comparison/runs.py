@@ -9,12 +9,14 @@ from typing import Any
 from audit.errors import UsageError
 from audit.files import write_atomically
 from audit.reports.figures.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
-from audit.reports.findings.effect_words import estimate, number, where
+from audit.reports.findings.effect_words import estimate, where
 from audit.reports.findings.groups import sensitive_groups
 from audit.reports.findings.relevance import interval
 from audit.reports.findings.signoff import evidence_digest
-from audit.reports.page.html import environment, frame
-from audit.reports.reading.folder import HEADLINES, RunView, read_run, understood
+from audit.reports.page.templates import environment, frame
+from audit.reports.reading.folder import read_run, understood
+from audit.reports.reading.view import HEADLINES, RunView
+from audit.store.numbers import number
 from audit.store.results import Effect
 
 

@@ -1,25 +1,18 @@
-"""A finished run in other tools' forms: a model card in Markdown, a CycloneDX document, numbers for MLflow."""
+"""A model card in Markdown, with a YAML header that model hubs read."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import unicodedata
-import uuid
-from typing import Any
 
 from audit.reports.findings.effect_words import estimate, where, without_folders
 from audit.reports.findings.groups import told_effects
 from audit.reports.findings.headline import headline
 from audit.reports.findings.limits import limitations
 from audit.reports.findings.summary import reach
-from audit.reports.reading.folder import RunView
+from audit.reports.reading.view import RunView
 from audit.store.numbers import counted
-from audit.store.results import Effect, to_json
-
-# MLflow admits 250 characters, of which the measure needs some; and 500 in the parameters of its older versions.
-_MOST_METRIC, _MOST_PARAMETER = 150, 500
 
 
 def model_card(run: RunView) -> str:
@@ -83,7 +76,7 @@ def _header(run: RunView) -> list[str]:
         f"      type: {_yaml('sha256:' + run.plan['data']['content_hash'])}",
         "    metrics:",
     ]
-    for e in _measured(run):
+    for e in run.measured_headline():
         name = f"{e.measure.replace('_', ' ')}, {e.condition}"
         lines.append(f"    - {{type: {_yaml(e.measure)}, name: {_yaml(name)}, value: {e.estimate:.6f}}}")
     if lines[-1] == "    metrics:":
@@ -91,81 +84,10 @@ def _header(run: RunView) -> list[str]:
     return [*lines, "---"]
 
 
-def _measured(run: RunView) -> list[Effect]:
-    return [e for e in (run.find("clean", "accuracy"), *run.headline()) if e is not None and e.estimate is not None]
-
-
 def _yaml(value: object) -> str:
     """Quote a string for YAML: one line, and every character that does not print, or turns text round, as an escape."""
     quoted = json.dumps(" ".join(str(value).split()), ensure_ascii=False)
     return "".join(f"\\U{ord(c):08x}" if unicodedata.category(c)[0] == "C" else c for c in quoted)
-
-
-def cyclonedx(run: RunView) -> str:
-    """Return a CycloneDX 1.6 document with one machine-learning model and its model card; the same run gives the same bytes."""
-    plan = run.plan
-    metrics = []
-    for e in _measured(run):
-        metric: dict[str, Any] = {"type": e.measure, "value": f"{e.estimate:g}", "slice": f"{e.condition}, {e.group}"}
-        if e.low is not None and e.high is not None:
-            metric["confidenceInterval"] = {"lowerBound": f"{e.low:g}", "upperBound": f"{e.high:g}"}
-        metrics.append(metric)
-    document = {
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, str(run.run['plan_hash']))}",
-        "version": 1,
-        "metadata": {
-            "timestamp": run.run["finished"],
-            "properties": [{"name": "audit:verdict", "value": run.verdict.status}],
-        },
-        "components": [
-            {
-                "type": "machine-learning-model",
-                "bom-ref": "model",
-                "name": plan["model"]["name"],
-                "version": plan["model"]["digest"][:12],
-                "hashes": [{"alg": "SHA-256", "content": plan["model"]["digest"]}],
-                "modelCard": {
-                    "modelParameters": {
-                        "task": "classification",
-                        "modelArchitecture": plan["model"]["architecture"],
-                        "datasets": [{"type": "dataset", "name": plan["data"]["name"]}],
-                    },
-                    "quantitativeAnalysis": {"performanceMetrics": metrics},
-                    "considerations": {"technicalLimitations": limitations(run)},
-                },
-            }
-        ],
-    }
-    return to_json(document)
-
-
-def mlflow_numbers(run: RunView) -> tuple[dict[str, str], dict[str, float]]:
-    """Return parameters and metrics under names that every store of MLflow admits."""
-    parameters = {
-        "model": str(run.plan["model"]["name"]),
-        "model_digest": str(run.plan["model"]["digest"]),
-        "data_hash": str(run.plan["data"]["content_hash"]),
-        "suite": f"{run.plan['suite']['name']} {run.plan['suite']['version']}",
-        "plan_hash": str(run.run["plan_hash"]),
-        "verdict": run.verdict.status,
-    }
-    metrics = {}
-    for e in [run.find("clean", "accuracy"), *run.headline()]:
-        if e is None:
-            continue
-        name = f"{_metric_name(e.condition)}/{e.measure}"
-        # Its store of files makes a folder of what stands before a slash: the bounds may not lie under the estimate.
-        ends = {"": e.estimate, "_low": e.low, "_high": e.high}
-        metrics.update({name + end: value for end, value in ends.items() if value is not None})
-    return {key: value[:_MOST_PARAMETER] for key, value in parameters.items()}, metrics
-
-
-def _metric_name(condition: str) -> str:
-    """Return a condition's name as MLflow admits it: one part of a path; what had to be changed is told apart by a digest."""
-    plain = re.sub(r"[^\w .-]", "_", condition).strip(". ")[:_MOST_METRIC]
-    return plain if plain == condition else f"{plain}-{hashlib.sha256(condition.encode()).hexdigest()[:6]}"
 
 
 def _inert(value: object) -> str:

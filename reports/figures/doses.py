@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audit.reports.findings.effect_words import number
-from audit.reports.reading.folder import HEADLINES, RunView
+from audit.reports.reading.view import HEADLINES, RunView
 from audit.statistics.catalogue import figure_in_words
-from audit.store.numbers import compact
+from audit.store.numbers import compact, number
 from audit.store.results import Effect
 
 WIDTH_PX, HEIGHT_PX = 240, 170

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audit.reports.figures.dots import shortened, text_px, tick_text, tick_values
-from audit.reports.findings.effect_words import number
+from audit.reports.figures.axis import shortened, text_px, tick_text, tick_values
+from audit.store.numbers import number
 
 WIDTH_PX = 330
 _RIGHT_PX, _TOP_PX, _ROW_PX, _BOTTOM_PX = 58, 8, 22, 24

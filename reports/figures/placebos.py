@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from audit.reports.figures.dots import tick_text, tick_values
-from audit.reports.findings.effect_words import number
-from audit.reports.reading.folder import RunView
+from audit.reports.figures.axis import tick_text, tick_values
+from audit.reports.reading.view import RunView
+from audit.store.numbers import number
 
 WIDTH_PX, HEIGHT_PX = 330, 190
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 40, 8, 8, 26

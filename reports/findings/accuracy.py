@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from audit.data.strings import shown_string
-from audit.reports.findings.effect_words import estimate, number
-from audit.reports.reading.folder import RunView
+from audit.reports.findings.effect_words import estimate
+from audit.reports.reading.view import RunView
 from audit.statistics.measures import ACCURACY_OVER_SOURCE
+from audit.store.numbers import number
 from audit.store.results import Effect
 
 _TOLD = 0.05

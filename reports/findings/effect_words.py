@@ -1,12 +1,10 @@
-"""Numbers and names in words: every rendering says the same."""
+"""Effects, measures and verdicts in words: every rendering says the same."""
 
 from __future__ import annotations
 
 from audit.reports.findings.groups import place
 from audit.statistics.catalogue import METRICS
 from audit.store.numbers import bracketed
-from audit.store.numbers import number as number
-from audit.store.numbers import signed as signed
 from audit.store.results import Effect
 
 MEASURES = {name: metric.words for name, metric in METRICS.items()}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audit.data.strings import shown_string
-from audit.reports.reading.folder import HEADLINES, RunView
+from audit.reports.reading.view import HEADLINES, RunView
 from audit.store.results import Effect
 
 JUDGED_COLUMNS = ("class", "word")

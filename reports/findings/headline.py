@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from audit.data.strings import shown_string
 from audit.reports.findings.accuracy import says_little, worth
-from audit.reports.findings.effect_words import estimate, number
+from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.groups import place, sensitive_groups
-from audit.reports.reading.folder import RunView
+from audit.reports.reading.view import RunView
 from audit.statistics.verdicts import is_within
+from audit.store.numbers import number
 from audit.store.results import Effect
 
 _SHOWN_GROUPS = 3

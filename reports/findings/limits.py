@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit.reports.findings.accuracy import says_little, worth
 from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.summary import not_applied
-from audit.reports.reading.folder import RunView
+from audit.reports.reading.view import RunView
 
 MIN_PATIENTS = 10
 """Groups of fewer patients are grey in the figure and the table: their intervals are too wide to compare."""

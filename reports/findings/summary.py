@@ -7,12 +7,12 @@ from statistics import pstdev
 from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
 from audit.reports.findings.accuracy import further_worth
-from audit.reports.findings.effect_words import estimate, number, where
+from audit.reports.findings.effect_words import estimate, where
 from audit.reports.findings.groups import sensitive_groups
 from audit.reports.findings.headline import headline
-from audit.reports.reading.folder import RunView
+from audit.reports.reading.view import RunView
 from audit.statistics.power import power_sentence
-from audit.store.numbers import counted
+from audit.store.numbers import counted, number
 from audit.store.results import Effect
 
 VIEWS = {

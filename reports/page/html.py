@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from audit.data.strings import MIN_PATIENTS as MIN_SHOWN
-from audit.data.strings import shown_string
 from audit.files import write_atomically
 from audit.gates.scope import scope_sentence
-from audit.reports.figures import doses
+from audit.reports.figures import doses, training_charts
+from audit.reports.figures import relevance as relevance_figures
 from audit.reports.figures.dots import WIDTH_PX, Dots, accuracy_dots, effect_forest
 from audit.reports.figures.placebos import placebo_figure
 from audit.reports.findings import effect_words as words
-from audit.reports.findings import groups, relevance, summary, training
+from audit.reports.findings import groups, relevance, summary
 from audit.reports.findings.accuracy import further_worth, worth
 from audit.reports.findings.groups import JUDGED_COLUMNS, drawn, group_accuracy, judged_groups
 from audit.reports.findings.headline import headline
 from audit.reports.findings.limits import MIN_PATIENTS, deviations, limitations
-from audit.reports.findings.methods import Relevance, methods, read_facts, relevance_sentence
+from audit.reports.findings.methods import methods, relevance_sentence
+from audit.reports.findings.methods_facts import Relevance, read_facts
 from audit.reports.findings.signoff import ANSWERS, evidence_digest, findings
 from audit.reports.findings.training import training_story
-from audit.reports.reading.folder import RunView, read_run, understood
+from audit.reports.page.templates import environment, frame
+from audit.reports.reading.folder import read_run, understood
+from audit.reports.reading.view import RunView
 from audit.reports.sections.atlas import marker_rows
 from audit.reports.sections.checklist import checklist
 from audit.reports.sections.controls import controls
 from audit.reports.sections.examples import scored_classes
-from audit.statistics.catalogue import figure_in_words
-from audit.store.numbers import bracketed, compact, counted
 
 OPEN_EXAMPLES = 12
 MOST_PRINTED = 120
@@ -92,32 +87,6 @@ def _without_pictures(example: Any) -> dict[str, Any]:
     }
 
 
-def environment() -> Environment:
-    """Return the templates, escaping everything, failing on names that are not given."""
-    found = Environment(
-        loader=PackageLoader("audit.templates", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters.update(
-        number=words.number, signed=words.signed, bracketed=bracketed, compact=compact, counted=counted, figure=figure_in_words,
-        estimate=words.estimate, shown=shown_string,
-    )  # fmt: skip
-    return found
-
-
-def frame(*, script: bool = True) -> dict[str, Any]:
-    """Return what every page is framed by: style, script, and the policy that admits these two alone."""
-    style, ours = _asset("report.css"), _asset("report.js") if script else ""
-    return {
-        "policy": _policy(style, ours),
-        "style": Markup(style),  # noqa: S704  # our own file, and its hash is in the policy
-        "script": Markup(ours),  # noqa: S704
-    }
-
-
 def _page(run: RunView, *, dropped: int) -> bytes:
     facts = read_facts(run)
     page = (
@@ -145,14 +114,17 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             strings=judged_groups(run, "word"),
             by_group=groups,
             maps=relevance,
-            relevance_figure=relevance.group_dots(run),
+            relevance_figure=relevance_figures.group_dots(run),
             placebos=placebo_figure(run),
-            scatter=relevance.validity_scatter(run),
+            scatter=relevance_figures.validity_scatter(run),
             subgroups=groups.explored_groups(run),
             controls=controls(run),
             story=training_story(run),
-            chart_width=training.WIDTH_PX,
-            chart_height=training.HEIGHT_PX,
+            charts=training_charts.training_charts(training_story(run).epochs, training_story(run).phases),
+            maps_width=relevance_figures.WIDTH_PX,
+            maps_height=relevance_figures.HEIGHT_PX,
+            chart_width=training_charts.WIDTH_PX,
+            chart_height=training_charts.HEIGHT_PX,
             open_examples=OPEN_EXAMPLES,
             scored=scored_classes,
             most_printed=MOST_PRINTED,
@@ -173,23 +145,6 @@ def _page(run: RunView, *, dropped: int) -> bytes:
         )
     )
     return page.encode("utf-8", "xmlcharrefreplace")
-
-
-def _asset(name: str) -> str:
-    return (resources.files("audit.templates") / name).read_text(encoding="utf-8").strip()
-
-
-def _policy(style: str, script: str) -> str:
-    """Return a content policy that admits these two blocks, pictures in the file, and nothing else."""
-
-    def digest(text: str) -> str:
-        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-    runs = f"script-src 'sha256-{digest(script)}'; " if script else ""
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest(style)}'; {runs}"
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def _group_forest(run: RunView) -> Dots | None:

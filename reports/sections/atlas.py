@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from audit.reports.reading.folder import RunView
+from audit.reports.reading.view import RunView
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from audit.reports.findings.methods import read_facts
-from audit.reports.reading.folder import RunView
+from audit.reports.findings.methods_facts import read_facts
+from audit.reports.reading.view import RunView
 from audit.statistics.power import power_sentence
 
 State = Literal["filled", "partly", "needs a person"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from audit.reports.findings.effect_words import number
-from audit.reports.reading.folder import RunView
+from audit.reports.reading.view import RunView
+from audit.store.numbers import number
 
 # Maps that stay as alike as this although every weight was shuffled show the images, not the network.
 MAX_SHUFFLED_SSIM = 0.6
