@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from audit.gates.rule_lines import RuleLine
 from audit.gates.scope import scope_sentence
-from audit.reports.ci.gate_results import figures, worst_first
+from audit.reports.findings.gate_results import figures, worst_first
 from audit.store.results import GateResult, Verdict
 
 MAX_ANNOTATIONS = 10

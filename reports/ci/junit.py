@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from audit.files import write_atomically
 from audit.gates.scope import scope_sentence
-from audit.reports.ci.gate_results import result_words
+from audit.reports.findings.gate_results import result_words
 from audit.reports.reading.folder import read_run
 from audit.store.results import GateResult, Verdict
 

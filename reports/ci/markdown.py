@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from audit.files import write_atomically
-from audit.reports.ci.gate_results import figures, worst_first
+from audit.reports.findings.gate_results import figures, worst_first
 from audit.reports.findings.summary import summary_lines
 from audit.reports.reading.folder import read_run
 
