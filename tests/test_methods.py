@@ -258,7 +258,7 @@ def test_finders_name_their_parts(name: str) -> None:
 
 
 def page_of(run: RunView) -> tuple[Page, str]:
-    text = within_budget(run, MAX_BYTES).decode()
+    text = within_budget(run, MAX_BYTES).html.decode()
     return Page(text), text
 
 

@@ -228,8 +228,8 @@ def test_a_perturbation_that_breaks_the_contract_is_said(monkeypatch: pytest.Mon
         needs = ()
         version = 0
 
-    makers = {**PERTURBATIONS._makers, "half": Half, "greedy": Greedy, "odd": Odd, "unversioned": Unversioned}
-    monkeypatch.setattr(PERTURBATIONS, "_makers", makers)
+    makers = {**PERTURBATIONS._own, "half": Half, "greedy": Greedy, "odd": Odd, "unversioned": Unversioned}
+    monkeypatch.setattr(PERTURBATIONS, "_own", makers)
     with pytest.raises(UsageError, match="has no needs, removes, adds, keeps, seamless, suspect, draw, apply"):
         make_perturbation("half", {})
     with pytest.raises(UsageError, match="several sources"):

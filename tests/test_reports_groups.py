@@ -55,7 +55,7 @@ def renamed(view: RunView, group: str, name: str) -> RunView:
 
 
 def page(view: RunView) -> str:
-    return within_budget(view, MAX_BYTES).decode()
+    return within_budget(view, MAX_BYTES).html.decode()
 
 
 def on_terminal(view: RunView) -> str:

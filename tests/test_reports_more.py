@@ -71,10 +71,10 @@ def test_deleted_picture_of_a_group_is_said(kept: Path) -> None:
 
     here = "data:image/png;base64,AA=="
     for pictures, gone in (((here, here, here), 0), ((None, here, here), 1), ((here, None, here), 1)):
-        page = within_budget(dataclasses.replace(view, clusters=(cluster(*pictures),)), MAX_BYTES).decode()
+        page = within_budget(dataclasses.replace(view, clusters=(cluster(*pictures),)), MAX_BYTES).html.decode()
         assert page.count("This picture was deleted from the run folder.") == gone
         assert ("1 picture has been deleted" in page) == bool(gone)
-    page = within_budget(dataclasses.replace(view, clusters=(cluster(here, here, None),)), MAX_BYTES).decode()
+    page = within_budget(dataclasses.replace(view, clusters=(cluster(here, here, None),)), MAX_BYTES).html.decode()
     assert "its relevance was deleted from the run folder" in page
 
 

@@ -56,7 +56,7 @@ def render(path: Path) -> Path:
     with understood(path):
         render_markdown(path)
         render_junit(path)
-        return render_html(path)
+        return render_html(path, complain=lambda problem: sys.stderr.write(f"audit: {problem}\n"))
 
 
 def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit.reports.findings.accuracy import says_little, worth
 from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.summary import not_applied
-from audit.reports.reading.view import RunView
+from audit.reports.reading.view import PICTURES, RunView
 
 MIN_PATIENTS = 10
 """Groups of fewer patients are grey in the figure and the table: their intervals are too wide to compare."""
@@ -17,7 +17,7 @@ def deviations(run: RunView) -> list[str]:
     found += [f"Not applied: {line}." for line in not_applied(run)]
     if run.run.get("relevance_note"):
         found.append(str(run.run["relevance_note"]))
-    pictures = [e[part] for e in run.examples for part in _PARTS if e[part] is not None]
+    pictures = [e[part] for e in run.examples for part in PICTURES if e[part] is not None]
     pictures += [c["mean"] for c in run.clusters] + [e[p] for c in run.clusters for e in c["exemplars"] for p in _MAPS]
     gone = sum(picture["uri"] is None and not picture.get("left_out") for picture in [*pictures, *run.markers])
     if gone:
@@ -69,7 +69,6 @@ def _own(run: RunView) -> list[str]:
 
 
 _UNKNOWN = {"sex=unknown", "age=unknown", "view=unknown"}
-_PARTS = ("clean", "edit", "difference", "overlay")
 _MAPS = ("film", "overlay")
 _FIXED = (
     "Text that the finder misses is not edited, so the true effect of the text may be larger. Finders miss single letters first.",

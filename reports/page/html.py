@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.data.strings import MIN_PATIENTS as MIN_SHOWN
 from audit.files import write_atomically
-from audit.gates.scope import scope_sentence
-from audit.reports.figures import doses, training_charts
-from audit.reports.figures import relevance as relevance_figures
-from audit.reports.figures.dots import WIDTH_PX, Dots, accuracy_dots, effect_forest
-from audit.reports.figures.placebos import placebo_figure
-from audit.reports.findings import effect_words as words
-from audit.reports.findings import groups, relevance, summary
-from audit.reports.findings.accuracy import further_worth, worth
-from audit.reports.findings.groups import JUDGED_COLUMNS, drawn, group_accuracy, judged_groups
-from audit.reports.findings.headline import headline
-from audit.reports.findings.limits import MIN_PATIENTS, deviations, limitations
-from audit.reports.findings.methods import methods, relevance_sentence
-from audit.reports.findings.methods_facts import Relevance, read_facts
-from audit.reports.findings.signoff import ANSWERS, evidence_digest, findings
-from audit.reports.findings.training import training_story
+from audit.reports.page.parts import write_sections
 from audit.reports.page.templates import environment, frame
 from audit.reports.reading.folder import read_run, understood
-from audit.reports.reading.view import RunView
-from audit.reports.sections.atlas import marker_rows
-from audit.reports.sections.checklist import checklist
-from audit.reports.sections.controls import controls
-from audit.reports.sections.examples import scored_classes
+from audit.reports.reading.view import PICTURES, RunView
 
-OPEN_EXAMPLES = 12
-MOST_PRINTED = 120
-"""Rows of a folded table that paper gets too: what holds more would take a page after a page."""
 # Larger files stall browsers and mail servers.
 MAX_BYTES = 10_000_000
-_PICTURES = ("clean", "edit", "difference", "overlay")
 
 
-def render_html(path: Path, *, max_bytes: int = MAX_BYTES) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """report.html."""
+
+    html: bytes
+    """The file."""
+    problems: tuple[str, ...]
+    """Why sections of other packages are not in it, a sentence each."""
+
+
+def render_html(path: Path, *, max_bytes: int = MAX_BYTES, complain: Callable[[str], object] | None = None) -> Path:
     """Write `report.html` of a finished run; the same run gives the same bytes.
 
     A page beyond the budget loses pictures, the folded cases' first and from the last, and says how many.
@@ -50,6 +39,8 @@ def render_html(path: Path, *, max_bytes: int = MAX_BYTES) -> Path:
         The run folder.
     max_bytes : int
         Most that the page may weigh.
+    complain : callable, optional
+        Called with a sentence for each section of another package that could not be shown; the page names it, too.
 
     Raises
     ------
@@ -60,21 +51,23 @@ def render_html(path: Path, *, max_bytes: int = MAX_BYTES) -> Path:
     with understood(path):
         page = within_budget(run, max_bytes)
     target = path / "report.html"
-    write_atomically(target, page)
+    write_atomically(target, page.html)
+    for problem in page.problems if complain else ():
+        complain(problem)
     return target
 
 
-def within_budget(run: RunView, max_bytes: int) -> bytes:
+def within_budget(run: RunView, max_bytes: int) -> Page:
     """Return the page, without as many of the last cases' pictures as it takes to stay within the budget."""
-    page = _page(run, dropped=0)
+    page = _page(run)
     shown = len(run.examples)
-    while len(page) > max_bytes and shown:
-        excess = len(page) - max_bytes
+    while len(page.html) > max_bytes and shown:
+        excess = len(page.html) - max_bytes
         while shown and excess > -4096:
             shown -= 1
-            excess -= sum(len((run.examples[shown][part] or {}).get("uri") or "") for part in _PICTURES)
+            excess -= sum(len((run.examples[shown][part] or {}).get("uri") or "") for part in PICTURES)
         few = (*run.examples[:shown], *(_without_pictures(e) for e in run.examples[shown:]))
-        page = _page(dataclasses.replace(run, examples=few), dropped=len(run.examples) - shown)
+        page = _page(dataclasses.replace(run, examples=few))
     return page
 
 
@@ -83,74 +76,22 @@ def _without_pictures(example: Any) -> dict[str, Any]:
     left_out = {"uri": None, "left_out": True}
     return {
         **example,
-        **{part: {**example[part], **left_out} for part in _PICTURES if example[part] and example[part]["uri"]},
+        **{part: {**example[part], **left_out} for part in PICTURES if example[part] and example[part]["uri"]},
     }
 
 
-def _page(run: RunView, *, dropped: int) -> bytes:
-    facts = read_facts(run)
+def _page(run: RunView) -> Page:
+    written = write_sections(run)
     page = (
         environment()
         .get_template("report.html.j2")
         .render(
-            run=run,
             plan=run.plan,
-            words=words,
-            headline=headline(run),
-            worth=worth(run),
-            further_worth=further_worth(run),
-            scope=scope_sentence(run.verdict),
-            run_lines=summary,
-            width=WIDTH_PX,
-            forest=effect_forest(run.headline("edit")),
-            alone=effect_forest(run.headline("sufficiency")),
-            ladders=doses.dose_curves(run),
-            dose_width=doses.WIDTH_PX,
-            dose_height=doses.HEIGHT_PX,
-            groups=accuracy_dots(drawn(group_accuracy(run)), MIN_PATIENTS),
-            group_effects=group_accuracy(run),
-            group_forest=_group_forest(run),
-            classes=judged_groups(run, "class"),
-            strings=judged_groups(run, "word"),
-            by_group=groups,
-            maps=relevance,
-            relevance_figure=relevance_figures.group_dots(run),
-            placebos=placebo_figure(run),
-            scatter=relevance_figures.validity_scatter(run),
-            subgroups=groups.explored_groups(run),
-            controls=controls(run),
-            story=training_story(run),
-            charts=training_charts.training_charts(training_story(run).epochs, training_story(run).phases),
-            maps_width=relevance_figures.WIDTH_PX,
-            maps_height=relevance_figures.HEIGHT_PX,
-            chart_width=training_charts.WIDTH_PX,
-            chart_height=training_charts.HEIGHT_PX,
-            open_examples=OPEN_EXAMPLES,
-            scored=scored_classes,
-            most_printed=MOST_PRINTED,
-            dropped=dropped,
-            n_covered=sum(e["n_covered"] for e in {e["record"]: e for e in run.examples}.values()),
-            min_shown=MIN_SHOWN,
-            markers=marker_rows(run),
-            min_patients=MIN_PATIENTS,
-            deviations=deviations(run),
-            limitations=limitations(run),
-            methods=methods(facts),
-            made=relevance_sentence(facts.relevance) if isinstance(facts.relevance, Relevance) else "",
-            checklist=checklist(run),
-            findings=findings(run),
-            answers=ANSWERS,
-            evidence=evidence_digest(run),
+            finished=run.run["finished"],
+            parts=written.parts,
+            not_shown=[problem.told for problem in written.problems],
             **frame(),
         )
     )
-    return page.encode("utf-8", "xmlcharrefreplace")
-
-
-def _group_forest(run: RunView) -> Dots | None:
-    """Draw the judged groups under the edit of text that leaves no artefact of its own; None where no word is judged."""
-    for edit in relevance.text_edits(run):
-        rows = [r for kind in JUDGED_COLUMNS for r in judged_groups(run, kind) if r.effect.condition == edit]
-        if any(r.effect.group.startswith("word=") for r in rows):
-            return effect_forest([r.effect for r in rows], f"{edit}, by class and word", [r.name for r in rows])
-    return None
+    problems = tuple(problem.reason for problem in written.problems)
+    return Page(html=page.encode("utf-8", "xmlcharrefreplace"), problems=problems)

@@ -7,11 +7,13 @@ import hashlib
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from audit.data.strings import shown_string
-from audit.reports.findings.effect_words import estimate
+from audit.reports.findings.effect_words import MARKS, VERDICTS, estimate
+from audit.reports.findings.groups import place
+from audit.reports.findings.relevance import interval
 from audit.statistics.catalogue import figure_in_words
 from audit.store.numbers import bracketed, compact, counted, number, signed
 
@@ -19,7 +21,7 @@ from audit.store.numbers import bracketed, compact, counted, number, signed
 def environment() -> Environment:
     """Return the templates, escaping everything, failing on names that are not given."""
     found = Environment(
-        loader=PackageLoader("audit.templates", ""),
+        loader=FunctionLoader(_source),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -27,7 +29,8 @@ def environment() -> Environment:
     )
     found.filters.update(
         number=number, signed=signed, bracketed=bracketed, compact=compact, counted=counted, figure=figure_in_words,
-        estimate=estimate, shown=shown_string,
+        estimate=estimate, shown=shown_string, interval=interval, place=place, meaning=VERDICTS.__getitem__,
+        sign=lambda verdict: MARKS.get(verdict, ""),
     )  # fmt: skip
     return found
 
@@ -40,6 +43,15 @@ def frame(*, script: bool = True) -> dict[str, Any]:
         "style": Markup(style),  # noqa: S704  # our own file, and its hash is in the policy
         "script": Markup(ours),  # noqa: S704
     }
+
+
+def _source(name: str) -> str | None:
+    """Return a template of this package, or of another as `package:path`; None where there is none."""
+    package, _, path = name.rpartition(":")
+    try:
+        return resources.files(package or "audit.templates").joinpath(path).read_text(encoding="utf-8")
+    except (ImportError, OSError):
+        return None
 
 
 def _asset(name: str) -> str:

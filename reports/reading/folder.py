@@ -14,7 +14,7 @@ from jinja2 import UndefinedError
 from audit.data.strings import normal_string
 from audit.errors import StoreError
 from audit.files import read_regular
-from audit.reports.reading.view import MOST_CASES, RunView, WordCount
+from audit.reports.reading.view import MOST_CASES, PICTURES, RunView, WordCount
 from audit.store.folder import RunFolder, verify_run
 from audit.store.results import (
     effect_from_json,
@@ -182,7 +182,7 @@ def _clusters(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
 
 def _with_pictures(folder: RunFolder, example: Mapping[str, Any]) -> dict[str, Any]:
     shown = dict(example)
-    for part in ("clean", "edit", "difference", "overlay"):
+    for part in PICTURES:
         if shown.get(part) is not None:
             shown[part] = {**shown[part], "uri": _data_uri(folder.path / "examples", str(shown[part]["file"]))}
     return shown

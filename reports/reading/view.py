@@ -9,6 +9,8 @@ from typing import Any
 
 from audit.store.results import ConditionUse, DoseTrend, Effect, Verdict
 
+PICTURES = ("clean", "edit", "difference", "overlay")
+"""Of a case; `overlay` is its relevance, which not every case has."""
 MOST_CASES = 150
 """Cases that a report holds: more would not be looked at, and a page of thousands does not open."""
 HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from audit.data.strings import MIN_PATIENTS
 from audit.reports.reading.view import RunView
+from audit.reports.sections.base import Section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,3 +50,22 @@ def marker_rows(run: RunView) -> list[MarkerRow]:
             )
         )
     return rows
+
+
+def view(run: RunView) -> Mapping[str, object]:
+    """Return the strings that may be shown."""
+    return {
+        "classes": run.plan["model"]["classes"],
+        "markers": marker_rows(run),
+        "has_crops": bool(run.markers),
+        "min_patients": MIN_PATIENTS,
+    }
+
+
+SECTION = Section(
+    name="atlas",
+    title="Marker atlas",
+    template="sections/atlas.html.j2",
+    view=view,
+    comes_from="regions.parquet, examples/markers.json, relevance.json: strings by class, with crops",
+)

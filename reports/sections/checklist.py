@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from audit.reports.findings.methods_facts import read_facts
 from audit.reports.reading.view import RunView
+from audit.reports.sections.base import Section
 from audit.statistics.power import power_sentence
 
 State = Literal["filled", "partly", "needs a person"]
@@ -171,3 +173,17 @@ def _partly(guideline: str, topic: str, places: tuple[tuple[str, str], ...], lef
 
 def _open(guideline: str, topic: str, left: str = _NOBODY) -> Item:
     return Item(guideline=guideline, topic=topic, state="needs a person", left=left)
+
+
+def view(run: RunView) -> Mapping[str, object]:
+    """Return the items."""
+    return {"items": checklist(run)}
+
+
+SECTION = Section(
+    name="checklist",
+    title="Checklist",
+    template="sections/checklist.html.j2",
+    view=view,
+    comes_from="all of these: what CLAIM 2024, TRIPOD+AI and Annex IV ask for, in our words",
+)

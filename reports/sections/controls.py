@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from audit.reports.findings.summary import second_opinion
 from audit.reports.reading.view import RunView
+from audit.reports.sections.base import Section
 from audit.store.numbers import number
 
 # Maps that stay as alike as this although every weight was shuffled show the images, not the network.
@@ -110,3 +112,18 @@ def _relevance(run: RunView) -> Iterator[Control]:
             + (f" (for comparison, without a limit: {others})" if others else ""),
             outcome="passed" if alike < MAX_SHUFFLED_SSIM else "failed",
         )
+
+
+def view(run: RunView) -> Mapping[str, object]:
+    """Return the controls, and what the second finder of text says."""
+    return {"controls": controls(run), "second_opinion": second_opinion(run), "planted": bool(run.planted)}
+
+
+SECTION = Section(
+    name="controls",
+    title="Controls",
+    template="sections/controls.html.j2",
+    view=view,
+    comes_from="controls.json (a planted effect and a null), relevance.json (equality of logits, shuffled weights), relevance.parquet "
+    "(conservation), effects.json (own crops), run.json (a second text finder)",
+)

@@ -75,7 +75,7 @@ def rendered() -> str:
     from audit.reports.page.html import MAX_BYTES, within_budget
     from audit.reports.reading.folder import read_run
 
-    return normalised(within_budget(read_run(RUN), MAX_BYTES).decode())
+    return normalised(within_budget(read_run(RUN), MAX_BYTES).html.decode())
 
 
 def audited(folder: Path) -> Path:
