@@ -28,7 +28,11 @@ class Page:
     """Why sections of other packages are not in it, a sentence each."""
 
 
-def render_html(path: Path, *, max_bytes: int = MAX_BYTES, complain: Callable[[str], object] | None = None) -> Path:
+def _say_nothing(problem: str) -> None:
+    """Leave a problem to the page, which names every section that is not shown."""
+
+
+def render_html(path: Path, *, max_bytes: int = MAX_BYTES, complain: Callable[[str], object] = _say_nothing) -> Path:
     """Write `report.html` of a finished run; the same run gives the same bytes.
 
     A page beyond the budget loses pictures, the folded cases' first and from the last, and says how many.
@@ -39,7 +43,7 @@ def render_html(path: Path, *, max_bytes: int = MAX_BYTES, complain: Callable[[s
         The run folder.
     max_bytes : int
         Most that the page may weigh.
-    complain : callable, optional
+    complain : callable
         Called with a sentence for each section of another package that could not be shown; the page names it, too.
 
     Raises
@@ -52,7 +56,7 @@ def render_html(path: Path, *, max_bytes: int = MAX_BYTES, complain: Callable[[s
         page = within_budget(run, max_bytes)
     target = path / "report.html"
     write_atomically(target, page.html)
-    for problem in page.problems if complain else ():
+    for problem in page.problems:
         complain(problem)
     return target
 

@@ -22,7 +22,7 @@ from audit.reports.sections import OWN, SECTIONS, Section, checked_section
 _ID = re.compile(r"""\sid\s*=\s*["']?([^\s"'>]+)""")
 _FRAME_IDS = ("main", "header", "not-shown-h")
 """Ids of the page outside its sections."""
-_MOST_REASON = 300
+_MOST_REASON = 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,5 +115,5 @@ def _problem(name: str, where: str, error: BaseException) -> Problem:
         reason = f"The section {name!r} is not shown: {type(error).__name__} ({error}). Update or uninstall the package of {where}."
     return Problem(
         told=f"The section {shown} of {shown_string(where, 80)} could not be written ({kind}). `audit report RUN` prints the reason.",
-        reason=shown_string(reason, _MOST_REASON),
+        reason=shown_string(" ".join(reason.split()), _MOST_REASON),
     )

@@ -73,7 +73,5 @@ def checked_section(name: str, found: object, where: str, own: Iterable[str]) ->
     if not callable(found.view):
         raise UsageError(f"The view of the section {name!r} must be a function, found {found.view!r}. {hint}")
     if found.after not in (known := list(own)):
-        raise UnknownNameError(
-            f"section of this package, which the section {name!r} could follow,", found.after, known, hint
-        )
+        raise UnknownNameError(f"section that {name!r} could follow", found.after, known, hint)
     return found
