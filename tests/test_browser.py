@@ -16,7 +16,7 @@ import pytest
 from audit.errors import UsageError
 from audit.reports.comparison.curves import render_curves
 from audit.reports.comparison.runs import render_comparison
-from audit.reports.findings.signoff import read_signoff
+from audit.reports.findings.review import read_signoff
 from audit.reports.page.html import MAX_BYTES, render_html, within_budget
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import MOST_CASES

@@ -11,7 +11,7 @@ import pytest
 from audit.errors import ModelError
 from audit.reports.comparison import curves
 from audit.reports.comparison.curves import render_curves
-from audit.reports.findings.training import training_story
+from audit.reports.findings.training_story import training_story
 from audit.reports.reading.folder import read_run
 
 from .report_runs import Page, edit

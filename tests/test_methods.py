@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from audit.errors import UnknownNameError
 from audit.relevance.lrp import SURROGATES
 from audit.relevance.presets import PRESETS, about_method
-from audit.reports.findings.methods import methods, relevance_sentence
 from audit.reports.findings.methods_facts import Facts, Relevance, read_facts
+from audit.reports.findings.methods_sentences import methods, relevance_sentence
 from audit.reports.page.html import MAX_BYTES, within_budget
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView

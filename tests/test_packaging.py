@@ -63,6 +63,8 @@ def test_the_wheel_claims_one_name(wheel: Path) -> None:
         "audit/py.typed",
     ):
         assert needed in names
+    listed = subprocess.run(["git", "ls-files", "templates"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {f"audit/{name}" for name in listed.stdout.split()} <= set(names)
 
 
 def test_it_works_beside_packages_of_the_same_names(wheel: Path, tmp_path: Path) -> None:

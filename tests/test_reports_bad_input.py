@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from audit.reports.figures.axis import nice_step
-from audit.reports.findings.signoff import evidence_digest
+from audit.reports.findings.review import evidence_digest
 from audit.reports.reading.folder import read_run
 
 from .conftest import Audit, one_paragraph

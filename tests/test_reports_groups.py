@@ -10,10 +10,17 @@ import pytest
 from rich.console import Console
 
 from audit.reports.export.model_card import model_card
-from audit.reports.findings.groups import drawn, group_accuracy, judged_groups, place, sensitive_groups, undecided
+from audit.reports.findings.group_effects import (
+    drawn,
+    group_accuracy,
+    judged_groups,
+    place,
+    sensitive_groups,
+    undecided,
+)
 from audit.reports.findings.headline import headline
-from audit.reports.findings.limits import limitations
-from audit.reports.findings.signoff import findings
+from audit.reports.findings.limitations import limitations
+from audit.reports.findings.review import findings
 from audit.reports.findings.summary import summary_lines
 from audit.reports.page.html import MAX_BYTES, within_budget
 from audit.reports.reading.folder import read_run

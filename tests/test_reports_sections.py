@@ -204,8 +204,8 @@ REASONS = {
     "raises": "is not shown: ZeroDivisionError (in /home/somebody/secret.py). Update or uninstall",
     "leaves": "SystemExit (0)",
     "lists": "its view returned list; expected a mapping or None",
-    "missing": "TemplateNotFound (broken_sections:none.html.j2)",
-    "nowhere": "TemplateNotFound (no_such_package:none.html.j2)",
+    "missing": "template not found (broken_sections:none.html.j2)",
+    "nowhere": "template not found (no_such_package:none.html.j2)",
     "undefined": "UndefinedError ('name' is undefined)",
     "verdict": "is provided by several packages",
     "lost": "Did you mean 'effects'?",
@@ -252,7 +252,7 @@ def test_a_broken_section_gives_one_sentence_and_the_report_is_whole(broken: Pat
         assert repr(name) in told
         assert "\n" not in told
         assert "broken_sections" in told or "no_such_module" in told
-        assert f"<li>The section {name} of " in text
+        assert f"<li>The section “{name}” (" in text
     assert text.count("could not be written") == len(REASONS)
     assert "/home/somebody" not in text, "what foreign code says in an error stays with whoever renders the page"
     shown = [(s.name, s.title) for s in OWN if s.view(read_run(run)) is not None]

@@ -229,7 +229,7 @@ def verify(path: Path) -> int:
 def report(path: Path, *, signoff: Path | None = None) -> int:
     """Write the renderings of a finished run again, with a review if one is given."""
     if signoff is not None:
-        from audit.reports.findings.signoff import read_signoff
+        from audit.reports.findings.review import read_signoff
 
         read_signoff(path, signoff)
     sys.stdout.write(f"{render(path)}\n")

@@ -14,7 +14,7 @@ from audit.commands.progress import Stages
 from audit.errors import UsageError
 from audit.models.bundle import find_bundle
 from audit.reports.comparison.curves import render_curves
-from audit.reports.findings.phases import read_phases
+from audit.reports.findings.training_phases import read_phases
 from audit.run.settings import Settings
 from audit.store.numbers import number
 from audit.training.chain import Progress, train_network

@@ -9,9 +9,9 @@ from typing import Any
 
 from audit.errors import ModelError
 from audit.files import write_atomically
-from audit.reports.findings.paper import PaperNetwork, paper_network
-from audit.reports.findings.phases import read_phases
-from audit.reports.findings.training import Matrix, own_matrix, paper_matrix
+from audit.reports.findings.paper_networks import PaperNetwork, paper_network
+from audit.reports.findings.training_phases import read_phases
+from audit.reports.findings.training_story import Matrix, own_matrix, paper_matrix
 from audit.reports.page.templates import environment, frame
 from audit.store.documents import read_json
 from audit.store.numbers import number

@@ -10,9 +10,9 @@ from audit.errors import UsageError
 from audit.files import write_atomically
 from audit.reports.figures.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
 from audit.reports.findings.effect_words import estimate, where
-from audit.reports.findings.groups import sensitive_groups
-from audit.reports.findings.relevance import interval
-from audit.reports.findings.signoff import evidence_digest
+from audit.reports.findings.group_effects import sensitive_groups
+from audit.reports.findings.relevance_by_group import interval
+from audit.reports.findings.review import evidence_digest
 from audit.reports.page.templates import environment, frame
 from audit.reports.reading.folder import read_run, understood
 from audit.reports.reading.view import HEADLINES, RunView

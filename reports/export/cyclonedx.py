@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from audit.reports.findings.limits import limitations
+from audit.reports.findings.limitations import limitations
 from audit.reports.reading.view import RunView
 from audit.store.results import to_json
 

@@ -7,9 +7,9 @@ import re
 import unicodedata
 
 from audit.reports.findings.effect_words import estimate, where, without_folders
-from audit.reports.findings.groups import told_effects
+from audit.reports.findings.group_effects import told_effects
 from audit.reports.findings.headline import headline
-from audit.reports.findings.limits import limitations
+from audit.reports.findings.limitations import limitations
 from audit.reports.findings.summary import reach
 from audit.reports.reading.view import RunView
 from audit.store.numbers import counted

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.reports.figures.axis import nice_step, tick_text, tick_values
-from audit.reports.findings.phases import PhaseEnd, is_number
+from audit.reports.findings.training_phases import PhaseEnd, is_number
 from audit.store.numbers import number
 
 WIDTH_PX, HEIGHT_PX = 480, 250

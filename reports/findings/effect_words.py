@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.reports.findings.groups import place
+from audit.reports.findings.group_effects import place
 from audit.statistics.catalogue import METRICS
 from audit.store.numbers import bracketed
 from audit.store.results import Effect

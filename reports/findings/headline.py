@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from audit.data.strings import shown_string
-from audit.reports.findings.accuracy import says_little, worth
+from audit.reports.findings.accuracy_worth import says_little, worth
 from audit.reports.findings.effect_words import estimate
-from audit.reports.findings.groups import place, sensitive_groups
+from audit.reports.findings.group_effects import place, sensitive_groups
 from audit.reports.reading.view import RunView
 from audit.statistics.verdicts import is_within
 from audit.store.numbers import number

@@ -6,9 +6,9 @@ from statistics import pstdev
 
 from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
-from audit.reports.findings.accuracy import further_worth
+from audit.reports.findings.accuracy_worth import further_worth
 from audit.reports.findings.effect_words import estimate, where
-from audit.reports.findings.groups import sensitive_groups
+from audit.reports.findings.group_effects import sensitive_groups
 from audit.reports.findings.headline import headline
 from audit.reports.reading.view import RunView
 from audit.statistics.power import power_sentence

@@ -95,25 +95,27 @@ def _own_ids(part: Part, taken: Iterable[str], where: str) -> set[str]:
     if part.name not in ids:
         raise UsageError(
             f"The template of the section {part.name!r} has no element with id={part.name!r}, to which the navigation links. Correct "
-            f"it in the package of {where}, see docs/extend.md."
+            f"it in the package that provides {where}, see docs/extend.md."
         )
     twice = sorted(ids & set(taken) - {part.name})
     if twice or part.name in taken:
         raise UsageError(
             f"The section {part.name!r} uses the id {(twice or [part.name])[0]!r}, which another element of the page has. Correct it in "
-            f"the package of {where}."
+            f"the package that provides {where}."
         )
     return ids
 
 
 def _problem(name: str, where: str, error: BaseException) -> Problem:
-    shown = shown_string(name, 80)
-    kind = "template not found" if isinstance(error, TemplateNotFound) else type(error).__name__
+    kind = type(error).__name__
     if isinstance(error, AuditError):
-        kind, reason = "not a usable section", str(error)
+        kind, reason = "it cannot be used", str(error)
     else:
-        reason = f"The section {name!r} is not shown: {type(error).__name__} ({error}). Update or uninstall the package of {where}."
+        if isinstance(error, TemplateNotFound):
+            kind = "template not found"
+        reason = f"The section {name!r} is not shown: {kind} ({error}). Update or uninstall the package that provides {where}."
+    named = f"The section “{shown_string(name)}” ({shown_string(where, 80)})"
     return Problem(
-        told=f"The section {shown} of {shown_string(where, 80)} could not be written ({kind}). `audit report RUN` prints the reason.",
+        told=f"{named} could not be written: {kind}. `audit report` prints the reason.",
         reason=shown_string(" ".join(reason.split()), _MOST_REASON),
     )

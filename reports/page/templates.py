@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from audit.data.strings import shown_string
 from audit.reports.findings.effect_words import MARKS, VERDICTS, estimate
-from audit.reports.findings.groups import place
-from audit.reports.findings.relevance import interval
+from audit.reports.findings.group_effects import place
+from audit.reports.findings.relevance_by_group import interval
 from audit.statistics.catalogue import figure_in_words
 from audit.store.numbers import bracketed, compact, counted, number, signed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from audit.reports.figures.dots import WIDTH_PX, Dots, accuracy_dots, effect_forest
-from audit.reports.findings.groups import (
+from audit.reports.findings.group_effects import (
     JUDGED_COLUMNS,
     drawn,
     explored_groups,
@@ -13,8 +13,8 @@ from audit.reports.findings.groups import (
     judged_groups,
     undecided,
 )
-from audit.reports.findings.limits import MIN_PATIENTS
-from audit.reports.findings.relevance import text_edits
+from audit.reports.findings.limitations import MIN_PATIENTS
+from audit.reports.findings.relevance_by_group import text_edits
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import MOST_PRINTED, Section
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.reports.findings.limits import deviations, limitations
+from audit.reports.findings.limitations import deviations, limitations
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.reports.findings.methods import methods
 from audit.reports.findings.methods_facts import read_facts
+from audit.reports.findings.methods_sentences import methods
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.reports.figures import relevance as figures
+from audit.reports.figures import relevance_figures as figures
 from audit.reports.figures.dots import WIDTH_PX
 from audit.reports.figures.placebos import placebo_figure
-from audit.reports.findings.methods import relevance_sentence
 from audit.reports.findings.methods_facts import Relevance, read_facts
-from audit.reports.findings.relevance import group_rows, text_edits, where_it_went
+from audit.reports.findings.methods_sentences import relevance_sentence
+from audit.reports.findings.relevance_by_group import group_rows, text_edits, where_it_went
 from audit.reports.findings.summary import text_matters
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section

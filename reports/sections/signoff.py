@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.reports.findings.signoff import ANSWERS, evidence_digest, findings
+from audit.reports.findings.review import ANSWERS, evidence_digest, findings
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 

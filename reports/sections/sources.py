@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.reports.findings.accuracy import worth
+from audit.reports.findings.accuracy_worth import worth
 from audit.reports.findings.summary import VIEWS
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section

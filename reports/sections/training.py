@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from audit.reports.figures.training_charts import HEIGHT_PX, WIDTH_PX, training_charts
 from audit.reports.findings.effect_words import without_folders
-from audit.reports.findings.training import training_story
+from audit.reports.findings.training_story import training_story
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import MOST_PRINTED, Section
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from audit.gates.scope import scope_sentence
-from audit.reports.findings.accuracy import further_worth
+from audit.reports.findings.accuracy_worth import further_worth
 from audit.reports.findings.headline import headline
 from audit.reports.findings.summary import reach, telling_effects
 from audit.reports.reading.view import RunView

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.reports.findings.accuracy import says_little, worth
+from audit.reports.findings.accuracy_worth import says_little, worth
 from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.summary import not_applied
 from audit.reports.reading.view import PICTURES, RunView

@@ -13,7 +13,7 @@ from unicodedata import category
 from audit.errors import StoreError, UsageError
 from audit.files import write_atomically
 from audit.reports.findings.effect_words import estimate, where
-from audit.reports.findings.groups import told_effects
+from audit.reports.findings.group_effects import told_effects
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
 from audit.store.documents import read_json

@@ -8,7 +8,7 @@ from typing import Any
 
 from audit.reports.figures.axis import tick_values
 from audit.reports.figures.dots import Dots, dots
-from audit.reports.findings.relevance import interval
+from audit.reports.findings.relevance_by_group import interval
 from audit.reports.reading.view import RunView
 from audit.store.numbers import number
 

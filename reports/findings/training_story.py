@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from audit.reports.findings.paper import PaperNetwork, counts_in_order, paper_network
-from audit.reports.findings.phases import PhaseEnd, is_number, mapping, read_phases
+from audit.reports.findings.paper_networks import PaperNetwork, counts_in_order, paper_network
+from audit.reports.findings.training_phases import PhaseEnd, is_number, mapping, read_phases
 from audit.reports.reading.view import RunView
 
 
