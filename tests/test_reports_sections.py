@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from jinja2 import meta
+from markupsafe import escape
 
 from audit.errors import UsageError
 from audit.reports.findings.effect_words import estimate
+from audit.reports.findings.gate_results import figures
 from audit.reports.page.html import MAX_BYTES, render_html, within_budget
 from audit.reports.page.templates import environment
 from audit.reports.reading.folder import read_run
@@ -91,6 +93,22 @@ def test_the_documentation_lists_the_sections() -> None:
     text = (ROOT / "docs/report.md").read_text(encoding="utf-8")
     found = text.split("| Section | Comes from |\n|---|---|\n")[1].split("\n\n")[0].split("\n")
     assert found == rows, "docs/report.md should have\n" + "\n".join(rows)
+
+
+def test_gates_have_the_figures_of_every_other_rendering() -> None:
+    run = variants()["kept"]
+    first = dataclasses.replace(run.verdict.gates[0], actual=0.125, low=0.1, high=0.15)
+    gates = [
+        first,
+        dataclasses.replace(first, id="change", against="baseline"),
+        dataclasses.replace(first, id="none", actual=None, low=None, high=None),
+        dataclasses.replace(first, id="control", actual=0.00001, low=None, high=None),
+    ]
+    page = page_of(dataclasses.replace(run, verdict=dataclasses.replace(run.verdict, gates=gates)))
+    table = page[page.index('id="gates"') :]
+    cells = re.findall(r'<td class="num">([^<]*)</td><td class="num">\d+</td><td class="reason">', table)
+    assert cells == [figures(gate) for gate in gates]
+    assert cells[1].startswith("+")
 
 
 def documented() -> dict[str, str]:
@@ -170,7 +188,7 @@ UNDEFINED = section("undefined", view=lambda run: {})
 VERDICT = section("verdict", view=made("verdict"))
 LOST = section("lost", view=made("lost"), after="efects")
 OTHER = section("another", view=made("another"))
-CAPITAL = section("Bad Name", view=made("Bad Name"))
+CAPITAL = section("<b>Bad", view=made("<b>Bad"))
 UNTITLED = section("untitled", view=made("untitled"), title=" ")
 NO_ID = section("no-id", view=made("other-id"))
 TAKEN = section("taken", template="broken_sections:taken.html.j2", view=made("taken"))
@@ -190,7 +208,7 @@ undefined = broken_sections:UNDEFINED
 verdict = broken_sections:VERDICT
 lost = broken_sections:LOST
 renamed = broken_sections:OTHER
-Bad Name = broken_sections:CAPITAL
+<b>Bad = broken_sections:CAPITAL
 untitled = broken_sections:UNTITLED
 no-id = broken_sections:NO_ID
 taken = broken_sections:TAKEN
@@ -210,7 +228,7 @@ REASONS = {
     "verdict": "is provided by several packages",
     "lost": "Did you mean 'effects'?",
     "renamed": "that is registered as 'renamed' has the name 'another'",
-    "Bad Name": "small letters, digits and hyphens, found 'Bad Name'",
+    "<b>Bad": "small letters, digits and hyphens, found '<b>Bad'",
     "untitled": "The title of the section 'untitled' must be text, found ' '",
     "no-id": "has no element with id='no-id'",
     "taken": "uses the id 'save'",
@@ -252,7 +270,7 @@ def test_a_broken_section_gives_one_sentence_and_the_report_is_whole(broken: Pat
         assert repr(name) in told
         assert "\n" not in told
         assert "broken_sections" in told or "no_such_module" in told
-        assert f"<li>The section “{name}” (" in text
+        assert f"<li>The section “{escape(name)}” (" in text
     assert text.count("could not be written") == len(REASONS)
     assert "/home/somebody" not in text, "what foreign code says in an error stays with whoever renders the page"
     shown = [(s.name, s.title) for s in OWN if s.view(read_run(run)) is not None]
