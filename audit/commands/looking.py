@@ -11,6 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from audit.commands.keys import describe_key
+from audit.data.strings import shown_string
 from audit.errors import UnknownNameError
 
 
@@ -52,7 +53,7 @@ def _sections() -> list[str]:
     from audit.reports.sections import OWN, SECTIONS
 
     own = [f"{section.name:<16}{section.title}: {section.comes_from}" for section in OWN]
-    return [*own, *(f"{name:<16}from {where}" for name, where in SECTIONS.foreign().items())]
+    return [*own, *(f"{shown_string(name):<16}from {where}" for name, where in SECTIONS.foreign().items())]
 
 
 KINDS: Mapping[str, Callable[[], list[str]]] = {
