@@ -18,9 +18,9 @@ from audit.gates.document import VerdictDocument, verdict_document
 from audit.gates.judging import exit_code, judge
 from audit.gates.rule_lines import RuleLine
 from audit.gates.rules import GateConfig, Rule, config_for, rules_from_config
-from audit.reports.github import step_summary
-from audit.reports.junit import AuditedRun, junit_document
-from audit.reports.sarif import sarif_document
+from audit.reports.ci.github import step_summary
+from audit.reports.ci.junit import AuditedRun, junit_document
+from audit.reports.ci.sarif import sarif_document
 from audit.statistics.verdicts import judge_effect
 from audit.store.results import Effect, Verdict, to_json
 from audit.store.typed import typed

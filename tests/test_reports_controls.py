@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from audit.reports.controls import controls
-from audit.reports.html import render_html
-from audit.reports.runfolder import RunView, read_run
+from audit.reports.page.html import render_html
+from audit.reports.reading.folder import read_run
+from audit.reports.reading.view import RunView
+from audit.reports.sections.controls import controls
 from audit.store.relevance import Randomisation
 
 from .report_runs import finished_run
