@@ -22,7 +22,9 @@ from audit.reports.page.templates import environment
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
 from audit.reports.sections import OWN, SECTIONS, Section
+from audit.store.results import plain
 
+from .documents import plan_with
 from .plugin_wheels import install_plugin
 from .report_runs import Page, kept_run
 
@@ -32,16 +34,12 @@ ROOT = Path(__file__).parents[1]
 def variants() -> dict[str, RunView]:
     """Return the kept run, and what it lacks or has besides."""
     run = read_run(ROOT / "tests/golden/tiny-run")
-    conditions = [
-        {**c, "role": "stress" if c["role"] == "edit" else c["role"]} for c in run.plan["suite"]["conditions"]
-    ]
+    conditions = [{**plain(c), "role": "stress" if c.role == "edit" else c.role} for c in run.plan.suite.conditions]
     return {
         "kept": run,
         "edited": dataclasses.replace(run, problems=("<b> is gone",)),
         "without heatmaps": dataclasses.replace(run, relevance=(), relevance_summary=None, clusters=(), markers=()),
-        "stresses": dataclasses.replace(
-            run, plan={**run.plan, "suite": {**run.plan["suite"], "conditions": conditions}}
-        ),
+        "stresses": dataclasses.replace(run, plan=plan_with(run.plan, suite={"conditions": conditions})),
         "no case": dataclasses.replace(run, examples=(), words=()),
     }
 
