@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as SarifLog
 from rfc3986_validator import validate_rfc3986
 
@@ -25,6 +26,7 @@ from audit.reports.ci.sarif import sarif_document
 from audit.store.results import GateResult, Verdict
 
 from .conftest import Audit, one_paragraph, quick_audit
+from .documents import PLAN, RECORD
 
 GATE = GateResult(
     id="text-mask",
@@ -196,7 +198,7 @@ def test_a_test_case_says_what_was_found_how_long_it_took_and_where_the_report_i
     failure = suite.find("testcase[@name='text-mask']/failure")
     assert failure is not None
     assert failure.get("message") == "fail: shortcut sensitivity 0.200 [0.100, 0.300] (mask beyond elsewhere, all)"
-    plan, run = {"model": {"name": "C"}}, {"started": "2026-11-27T09:30:00+00:00", "timings": {"a": 1.25, "b": 2.0}}
+    plan, run = PLAN, structs.replace(RECORD, timings={"a": 1.25, "b": 2.0})
     assert describe_run(Path("runs/r"), plan, run).seconds == 3.25
     assert describe_run(Path("/home/somebody/runs/r"), plan, run).report == "r/report.html", "no path of a machine"
 

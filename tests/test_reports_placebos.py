@@ -15,6 +15,7 @@ from audit.reports.page.html import render_html
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
 
+from .documents import plan_with
 from .report_runs import finished_run
 
 
@@ -30,7 +31,7 @@ def row(index: int, mass: float | None, p: float | None, label: str = "covid", *
 
 def seen(rows: tuple[dict[str, Any], ...]) -> Any:
     """Return as much of a run as the figure reads."""
-    return SimpleNamespace(relevance=rows, plan={"model": {"classes": ["normal", "covid"]}})
+    return SimpleNamespace(relevance=rows, plan=plan_with(model={"classes": ["normal", "covid"]}))
 
 
 def test_report_draws_every_image_of_the_run(view: RunView) -> None:

@@ -36,7 +36,7 @@ def describe_run(path: Path, plan: Plan, run: RunRecord) -> AuditedRun:
     """Read from `plan.json` and `run.json` what JUnit's XML says of a run."""
     folder = Path(path.name) if path.is_absolute() else path  # a file that travels holds no path of this machine
     return AuditedRun(
-        model=str(plan.model.name),
+        model=plan.model.name,
         report=(folder / "report.html").as_posix(),
         started=run.started,
         seconds=float(sum(run.timings.values())),
