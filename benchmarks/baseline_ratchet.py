@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from audit.baseline.ratchet import TIGHTEN_LEVEL, Held, weigh_changes
-from audit.statistics.clusters import PatientBootstrap, sum_by_patient
 from audit.statistics.intervals import change_intervals
+from audit.statistics.patient_bootstrap import PatientBootstrap
+from audit.statistics.patient_sums import sum_by_patient
 from audit.store.results import Effect
 
 N_FIGURES = 9

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from audit.data.conditions import CLEAN, Condition, Suite
-from audit.statistics.clusters import PatientBootstrap, sum_by_patient
 from audit.statistics.effects import measure_effects
 from audit.statistics.intervals import change_intervals
+from audit.statistics.patient_bootstrap import PatientBootstrap
+from audit.statistics.patient_sums import sum_by_patient
 from audit.store.results import Effect, PredictionTable
 
 IMAGES = (50, 150, 500)

@@ -12,9 +12,10 @@ from audit.reports.groups import sensitive_groups
 from audit.reports.html import environment, frame
 from audit.reports.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
 from audit.reports.relevance import interval
-from audit.reports.runfolder import HEADLINES, RunView, read_run, understood
+from audit.reports.runfolder import RunView, read_run, understood
 from audit.reports.signoff import evidence_digest
 from audit.reports.words import estimate, number, where
+from audit.statistics.catalogue import ACCURACY, MEASURES, headlines
 from audit.store.results import Effect
 
 
@@ -97,8 +98,8 @@ def _warnings(names: Sequence[str], runs: Sequence[RunView]) -> list[str]:
 
 def _tolerance_warnings(runs: Sequence[RunView]) -> list[str]:
     return [
-        f"The runs used different tolerances of {_words(measure)}, so no limit is drawn for it."
-        for measure in HEADLINES.values()
+        f"The runs used different tolerances of {MEASURES[measure].title}, so no limit is drawn for it."
+        for measure in headlines().values()
         if len(_tolerances(runs, measure)) > 1
     ]
 
@@ -113,7 +114,7 @@ def _summary(run: RunView) -> tuple[str, str, str]:
     largest = max(found, key=lambda e: e.estimate or 0.0, default=None)
     whole = _enrichment(run, "all")
     return (
-        estimate(run.find("clean", "accuracy")),
+        estimate(run.find("clean", ACCURACY)),
         "not measured" if largest is None else f"{number(largest.estimate)} ({where(largest)})",
         "–" if whole is None or whole["enrichment"] is None else number(whole["enrichment"]["value"], 1),
     )
@@ -126,7 +127,7 @@ def _figures(names: Sequence[str], runs: Sequence[RunView]) -> list[Multiples]:
 
 def _accuracy(names: Sequence[str], runs: Sequence[RunView]) -> Multiples:
     classes = dict.fromkeys(str(name) for run in runs for name in run.plan["model"]["classes"])
-    panels = [("all images", [_cell(n, r.find("clean", "accuracy")) for n, r in zip(names, runs, strict=True)])]
+    panels = [("all images", [_cell(n, r.find("clean", ACCURACY)) for n, r in zip(names, runs, strict=True)])]
     for name in classes:
         row = [_cell(n, r.find("clean", "recall", f"class={name}")) for n, r in zip(names, runs, strict=True)]
         panels.append((f"recall of {name}", row))
@@ -143,14 +144,8 @@ def _accuracy(names: Sequence[str], runs: Sequence[RunView]) -> Multiples:
 
 def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multiples]:
     """Yield a figure for each judged measure."""
-    notes = {
-        "shortcut_sensitivity": "How much more each edit changes the class probabilities than its placebo does. At the zero line "
-        "both change them equally.",
-        "sufficiency": "Probability of the true class when only a part that must not matter is kept, minus the same for an "
-        "equal area from elsewhere in the image.",
-    }
-    conditions = dict.fromkeys((str(c["name"]), HEADLINES[c["role"]]) for run in runs for c in run.judged())
-    for measure in HEADLINES.values():
+    conditions = dict.fromkeys((str(c["name"]), headlines()[c["role"]]) for run in runs for c in run.judged())
+    for measure in headlines().values():
         mine = [name for name, m in conditions if m == measure]
         tolerances = _tolerances(runs, measure)
         panels = [
@@ -159,10 +154,10 @@ def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multip
         ]
         if panels:
             yield multiples(
-                _words(measure).capitalize(),
+                MEASURES[measure].title.capitalize(),
                 "Condition",
-                notes[measure],
-                f"{_words(measure)} minus the placebo's",
+                MEASURES[measure].explained,
+                f"{MEASURES[measure].title} minus the placebo's",
                 panels,
                 holds=[],
                 reference=0.0,
@@ -225,7 +220,3 @@ def _cell(name: str, e: Effect | None) -> Cell:
         n_images=None if e is None or e.estimate is None else e.n_images,
         outer=outer,
     )
-
-
-def _words(measure: str) -> str:
-    return measure.replace("_", " ")

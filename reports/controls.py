@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from audit.reports.runfolder import RunView
 from audit.reports.words import number
+from audit.statistics.catalogue import CONTROL_MEASURE
 
 # Maps that stay as alike as this although every weight was shuffled show the images, not the network.
 MAX_SHUFFLED_SSIM = 0.6
@@ -34,7 +35,7 @@ def controls(run: RunView) -> list[Control]:
 
 def _own_crops(run: RunView) -> Iterator[Control]:
     for effect in run.effects:
-        if effect.measure == "max_abs_probability_change":
+        if effect.measure == CONTROL_MEASURE:
             change = effect.estimate
             outcome: Outcome = "not checked" if change is None else "passed" if change == 0 else "failed"
             yield Control(

@@ -15,6 +15,7 @@ from audit.reports.limits import limitations
 from audit.reports.runfolder import RunView
 from audit.reports.summary import reach
 from audit.reports.words import estimate, where, without_folders
+from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.store.numbers import counted
 from audit.store.results import Effect, to_json
 
@@ -50,7 +51,7 @@ def model_card(run: RunView) -> str:
         "## Evaluation",
         "",
         f"{counted(plan['data']['n_images'], 'image')} of {counted(plan['data']['n_patients'], 'patient')} of "
-        f"{_inert(plan['data']['name'])} ({plan['data']['content_hash'][:12]}). Accuracy {estimate(run.find('clean', 'accuracy'))}.",
+        f"{_inert(plan['data']['name'])} ({plan['data']['content_hash'][:12]}). Accuracy {estimate(run.find('clean', ACCURACY))}.",
         "",
         f"{_inert(headline(run))} {_inert(reach(run))}",
         "",
@@ -84,7 +85,7 @@ def _header(run: RunView) -> list[str]:
         "    metrics:",
     ]
     for e in _measured(run):
-        name = f"{e.measure.replace('_', ' ')}, {e.condition}"
+        name = f"{MEASURES[e.measure].title}, {e.condition}"
         lines.append(f"    - {{type: {_yaml(e.measure)}, name: {_yaml(name)}, value: {e.estimate:.6f}}}")
     if lines[-1] == "    metrics:":
         lines[-1] = "    metrics: []"
@@ -92,7 +93,7 @@ def _header(run: RunView) -> list[str]:
 
 
 def _measured(run: RunView) -> list[Effect]:
-    return [e for e in (run.find("clean", "accuracy"), *run.headline()) if e is not None and e.estimate is not None]
+    return [e for e in (run.find("clean", ACCURACY), *run.headline()) if e is not None and e.estimate is not None]
 
 
 def _yaml(value: object) -> str:
@@ -152,7 +153,7 @@ def mlflow_numbers(run: RunView) -> tuple[dict[str, str], dict[str, float]]:
         "verdict": run.verdict.status,
     }
     metrics = {}
-    for e in [run.find("clean", "accuracy"), *run.headline()]:
+    for e in [run.find("clean", ACCURACY), *run.headline()]:
         if e is None:
             continue
         name = f"{_metric_name(e.condition)}/{e.measure}"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audit.data.strings import shown_string
-from audit.reports.runfolder import HEADLINES, RunView
+from audit.reports.runfolder import RunView
+from audit.statistics.catalogue import MEASURES, headlines
 from audit.store.results import Effect
 
 JUDGED_COLUMNS = ("class", "word")
@@ -63,7 +64,7 @@ def explored_groups(run: RunView) -> list[Effect]:
         e
         for e in run.effects
         if e.condition in judged
-        and e.measure in HEADLINES.values()
+        and e.measure in headlines().values()
         and e.group != "all"
         and e.placebo is not None
         and e.tolerance is None
@@ -72,9 +73,7 @@ def explored_groups(run: RunView) -> list[Effect]:
 
 def group_accuracy(run: RunView) -> list[Effect]:
     """Return accuracy and recall on the unedited images by group."""
-    found = [
-        e for e in run.effects if e.condition == "clean" and e.group != "all" and e.measure in ("accuracy", "recall")
-    ]
+    found = [e for e in run.effects if e.condition == "clean" and e.group != "all" and MEASURES[e.measure].by_group]
     # A column of one value says nothing that the whole does not.
     columns = [e.group.split("=")[0] for e in found]
     return [e for e in found if columns.count(e.group.split("=")[0]) > 1]

@@ -31,7 +31,7 @@ from audit.reports.runfolder import RunView, read_run, understood
 from audit.reports.signoff import ANSWERS, evidence_digest, findings
 from audit.reports.training import training_story
 from audit.reports.worth import further_worth, worth
-from audit.statistics.catalogue import figure_in_words
+from audit.statistics.catalogue import MEASURES, figure_in_words, rows_of
 from audit.store.numbers import bracketed, compact, counted
 
 OPEN_EXAMPLES = 12
@@ -125,6 +125,8 @@ def _page(run: RunView, *, dropped: int) -> bytes:
             run=run,
             plan=run.plan,
             words=words,
+            measures=MEASURES.values(),
+            measures_of=rows_of,
             headline=headline(run),
             worth=worth(run),
             further_worth=further_worth(run),

@@ -8,8 +8,9 @@ from statistics import median
 from typing import Any
 
 from audit.reports.figures import Dots, dots, tick_values
-from audit.reports.runfolder import HEADLINES, RunView
+from audit.reports.runfolder import RunView
 from audit.reports.words import number
+from audit.statistics.catalogue import headlines
 from audit.store.numbers import bracketed
 
 WIDTH_PX, HEIGHT_PX = 460, 330
@@ -74,7 +75,7 @@ def group_rows(run: RunView, kinds: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
     for group in run.relevance_summary["groups"]:
         if group["group"].split("=")[0] in kinds:
-            effects = [run.find(name, HEADLINES["edit"], group["group"], controlled=True) for name in edits]
+            effects = [run.find(name, headlines()["edit"], group["group"], controlled=True) for name in edits]
             rows.append({**group, "name": group["group"].replace("=", ": "), "effects": effects})
     return rows
 

@@ -15,6 +15,7 @@ from jinja2 import UndefinedError
 from audit.data.strings import normal_string
 from audit.errors import StoreError
 from audit.files import read_regular
+from audit.statistics.catalogue import headlines
 from audit.store.folder import RunFolder, verify_run
 from audit.store.results import (
     ConditionUse,
@@ -38,8 +39,6 @@ _RELEVANCE_COLUMNS = (
     "record_id", "start", "mass_in_text", "signed_share", "placebo_low", "placebo_median", "placebo_high", "placebo_p",
     "fall_when_gone", "at_pixels", "kept_bias", "kept_shift", "kept_stabiliser", "conservation_gap",
 )  # fmt: skip
-HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
-"""Role that is judged -> the measure that sums it up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,16 +108,16 @@ class RunView:
 
     def judged(self) -> list[Mapping[str, Any]]:
         """Return the suite's edits and sufficiency conditions that are held against a tolerance."""
-        return [c for c in self.plan["suite"]["conditions"] if c["role"] in HEADLINES and c["dose"] is None]
+        return [c for c in self.plan["suite"]["conditions"] if c["role"] in headlines() and c["dose"] is None]
 
     def measured(self) -> list[Mapping[str, Any]]:
         """Return the conditions that are measured, not judged: stresses and the rungs of ladders."""
         conditions = self.plan["suite"]["conditions"]
-        return [c for c in conditions if c["role"] == "stress" or (c["role"] in HEADLINES and c["dose"] is not None)]
+        return [c for c in conditions if c["role"] == "stress" or (c["role"] in headlines() and c["dose"] is not None)]
 
     def headline(self, role: str = "") -> list[Effect]:
         """Return the headline effect of every judged condition (of one role, if asked for), the largest first."""
-        wanted = {c["name"]: HEADLINES[c["role"]] for c in self.judged() if role in ("", c["role"])}
+        wanted = {c["name"]: headlines()[c["role"]] for c in self.judged() if role in ("", c["role"])}
         found = [
             e
             for e in self.effects

@@ -15,6 +15,7 @@ from audit.files import write_atomically
 from audit.reports.groups import told_effects
 from audit.reports.runfolder import RunView, read_run
 from audit.reports.words import estimate, where
+from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.store.documents import read_json
 from audit.store.results import SCHEMA_VERSION, to_json
 
@@ -35,13 +36,13 @@ class Finding:
 def findings(run: RunView) -> list[Finding]:
     """Return what a reviewer is asked about: the accuracy, each judged effect, and the controls."""
     accuracy = Finding(
-        id="accuracy", text=f"Accuracy on the unedited images is {estimate(run.find('clean', 'accuracy'))}"
+        id="accuracy", text=f"Accuracy on the unedited images is {estimate(run.find('clean', ACCURACY))}"
     )
     judged = [
         Finding(
             # A digest stands for a group: a string of a film may hold characters that do not come back from a page.
             id=f"{e.condition}/{e.measure}" + ("" if e.group == "all" else f"/{_digest(e.group)}"),
-            text=f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}",
+            text=f"{where(e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}",
         )
         for e in told_effects(run)
     ]

@@ -11,6 +11,7 @@ from audit.reports.headline import headline
 from audit.reports.runfolder import RunView
 from audit.reports.words import estimate, number, where
 from audit.reports.worth import further_worth
+from audit.statistics.catalogue import MEASURES
 from audit.statistics.power import power_sentence
 from audit.store.numbers import counted
 from audit.store.results import Effect
@@ -38,7 +39,7 @@ def summary_lines(run: RunView) -> list[str]:
         *further_worth(run)[:2],
     ]
     told = telling_effects(run, 2)[:4]
-    lines += [f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in told]
+    lines += [f"{where(e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}" for e in told]
     lines += relevance_lines(run)
     return [*lines[:8], reach(run), scope_sentence(run.verdict)]
 

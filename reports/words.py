@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from audit.reports.groups import place
-from audit.statistics.catalogue import METRICS
 from audit.store.numbers import bracketed
 from audit.store.numbers import number as number
 from audit.store.numbers import signed as signed
 from audit.store.results import Effect
 
-MEASURES = {name: metric.words for name, metric in METRICS.items()}
 VERDICTS = {
     "sensitive": "significantly larger than the limit, corrected for multiple comparisons",
     "robust": "within plus and minus the limit",

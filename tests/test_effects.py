@@ -20,7 +20,7 @@ from audit.store.results import Effect, PredictionTable
 
 from .tables import in_order
 
-RULE = Rule(id="r", metric="shortcut_sensitivity", operator="<=", limit=0.05, condition="mask")
+RULE = Rule(id="r", measure="shortcut_sensitivity", operator="<=", limit=0.05, condition="mask")
 CLASSES = ("normal", "pneumonia", "covid")
 REMOVES_TEXT = Declared(removes=("text",))
 SUITE = Suite(

@@ -95,22 +95,22 @@ def test_every_judged_edit_makes_one_gate() -> None:
     falls = replace(falls, simultaneous_low=-0.35, simultaneous_high=-0.06)
     hardly = replace(falls, condition="paste", estimate=-0.01, low=-0.04, high=0.02, simultaneous_high=0.04)
     merely_measured = replace(falls, condition="blur", family="exploratory", estimate=-0.9, low=-0.95, high=-0.8)
-    asked = rule(metric="accuracy", operator=">=", limit=-0.05, condition="*")
+    asked = rule(measure="accuracy", operator=">=", limit=-0.05, condition="*")
     (gate,) = judge([falls, hardly, merely_measured], GateConfig(rules=(asked,))).gates
     assert (gate.id, gate.status, gate.where) == ("r", "fail", "mask beyond elsewhere, all")
     assert "of 2 effects: 1 fail, 1 pass" in gate.reason
     each = judge([falls, hardly], GateConfig(rules=(replace(asked, condition=None),))).gates
     assert [(g.id, g.status) for g in each] == [("r-mask", "fail"), ("r-paste", "pass")]
     with pytest.raises(UsageError, match="any judged edit"):
-        judge([falls, merely_measured], GateConfig(rules=(replace(asked, metric="brier"),)))
-    row = {"id": "a", "metric": "accuracy", "min": -0.05, "where": {"condition": "*"}}
+        judge([falls, merely_measured], GateConfig(rules=(replace(asked, measure="brier"),)))
+    row = {"id": "a", "measure": "accuracy", "min": -0.05, "where": {"condition": "*"}}
     config = config_for({"rule": [row]}, load_suite("quick"), {}, asked=False)
     assert config is not None
     assert config.rules[0].condition == "*"
 
 
 def test_patterns_are_checked_before_anything_is_computed() -> None:
-    row = {"id": "a", "metric": "accuracy", "min": -0.05, "where": {"group": "*"}}
+    row = {"id": "a", "measure": "accuracy", "min": -0.05, "where": {"group": "*"}}
     with pytest.raises(UsageError, match=r'write group = "class=\*"'):
         rules_from_config({"rule": [row]})
     with pytest.raises(UnknownNameError, match="inconclusive gate rule 'a'"):
@@ -133,7 +133,7 @@ def test_every_class_and_word_of_a_run_is_held_against_a_baseline(
     manifest = write_cohort(20)
     first, second = (Path(audit(*quick_audit(manifest, "--seed", seed))[1].splitlines()[-1]).parent for seed in (0, 1))
     Path("audit.toml").write_text(
-        '[[gate.rule]]\nid = "groups"\nmetric = "shortcut_sensitivity"\nmax_increase = 0.9\nwhere = { group = "*" }\n'
+        '[[gate.rule]]\nid = "groups"\nmeasure = "shortcut_sensitivity"\nmax_increase = 0.9\nwhere = { group = "*" }\n'
     )
     assert audit("baseline", "accept", first)[0] == 0
     held = json.loads(audit("baseline", "show", "--json")[1])["entries"]

@@ -18,7 +18,7 @@ from audit.reports.checklist import checklist
 from audit.reports.html import MAX_BYTES, within_budget
 from audit.reports.methods import Facts, Relevance, methods, read_facts, relevance_sentence
 from audit.reports.runfolder import RunView, read_run
-from audit.statistics.measures import DECLARED, DRAWS, EXPLORATORY
+from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
 from audit.text.annotated import AnnotatedDetector
 from audit.text.detectors import DETECTORS
 from audit.text.joined import JoinedDetector

@@ -222,7 +222,7 @@ def test_hundreds_of_sites_are_told_where_enough_patients_are() -> None:
 
 
 def rule(group: str, **changes: object) -> GateConfig:
-    row = {"id": "text", "metric": "shortcut_sensitivity", "max": 0.05, "where": {"group": group}, **changes}
+    row = {"id": "text", "measure": "shortcut_sensitivity", "max": 0.05, "where": {"group": group}, **changes}
     return rules_from_config({"rule": [row]})
 
 
@@ -266,7 +266,7 @@ def test_rules_on_words_are_checked_for_all_but_the_word() -> None:
     suite, known = load_suite("quick"), {"all", "class=covid", "site=x"}
 
     def read(**where: str) -> GateConfig | None:
-        row = {"id": "text", "metric": "shortcut_sensitivity", "max": 0.05, "where": where}
+        row = {"id": "text", "measure": "shortcut_sensitivity", "max": 0.05, "where": where}
         return config_for({"rule": [row]}, suite, {}, asked=False, groups=known)
 
     assert read(group="word= any  thing").rules[0].group == "word=ANY THING"
@@ -320,7 +320,7 @@ def test_a_run_tells_its_words_and_a_later_one_is_held_against_them(
     ]
     Path("audit.toml").write_text(
         "".join(
-            f'[[gate.rule]]\nid = "{name}"\nmetric = "shortcut_sensitivity"\n{limit}\n'
+            f'[[gate.rule]]\nid = "{name}"\nmeasure = "shortcut_sensitivity"\n{limit}\n'
             f'where = {{ condition = "text-mask-black", group = "{group}" }}\n'
             for name, limit, group in rules
         )

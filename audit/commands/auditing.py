@@ -21,7 +21,7 @@ from audit.files import write_atomically
 from audit.gates.scope import scope_sentence
 from audit.provenance import tool_version
 from audit.run.settings import Settings
-from audit.statistics.catalogue import figure_in_words
+from audit.statistics.catalogue import ACCURACY, comparable, figure_in_words
 from audit.store.folder import RENDERED, RunFolder, check_run
 from audit.store.numbers import counted, signed_bracketed
 from audit.store.results import Effect, Verdict, effect_from_json, plain
@@ -165,11 +165,10 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
     from audit.gates.judging import EXIT_CODES
     from audit.prediction.table import read_finished
     from audit.reports.markdown import SPECIAL
-    from audit.statistics.measures import COMPARED
 
     baseline = Baseline(read_finished(path), other)
-    judged = [e for e in _effects(RunFolder(path)) if e.tolerance is not None and e.measure in COMPARED]
-    asked = [("clean", "accuracy", "all"), *((e.condition, e.measure, e.group) for e in judged)]
+    judged = [e for e in _effects(RunFolder(path)) if e.tolerance is not None and e.measure in comparable()]
+    asked = [("clean", ACCURACY, "all"), *((e.condition, e.measure, e.group) for e in judged)]
     found = [(*place, baseline.change(*place)) for place in asked]
     code = EXIT_CODES["not comparable"] if any(isinstance(change, str) for *_, change in found) else 0
     if as_json:

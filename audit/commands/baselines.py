@@ -65,7 +65,7 @@ def _in_words(entry: Accepted) -> str:
     place = entry.condition if entry.group == "all" else f"{entry.condition} ({shown_string(entry.group)})"
     way = "rise" if entry.worse == "higher" else "fall"
     found = bracketed(entry.estimate, entry.low, entry.high)
-    return f"{place:<34} {entry.metric:<22} {found}, {counted(entry.n_images, 'image')}; must not {way}"
+    return f"{place:<34} {entry.measure:<22} {found}, {counted(entry.n_images, 'image')}; must not {way}"
 
 
 def _fate(entry: Accepted, run: str, change: Effect | None) -> str:

@@ -42,10 +42,10 @@ def _recipes() -> list[str]:
     return recipe_names()
 
 
-def _metrics() -> list[str]:
-    from audit.statistics.catalogue import METRICS
+def _measures() -> list[str]:
+    from audit.statistics.catalogue import MEASURES
 
-    return [f"{name:<32}{m.better:<8}{m.words} ({m.unit})" for name, m in METRICS.items()]
+    return [f"{name:<32}{m.better:<8}{m.words} ({m.unit})" for name, m in MEASURES.items()]
 
 
 KINDS: Mapping[str, Callable[[], list[str]]] = {
@@ -54,7 +54,7 @@ KINDS: Mapping[str, Callable[[], list[str]]] = {
     "suites": _suites,
     "detectors": _detectors,
     "recipes": _recipes,
-    "metrics": _metrics,
+    "measures": _measures,
 }
 
 

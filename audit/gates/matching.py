@@ -17,7 +17,7 @@ from audit.gates.rules import Rule
 from audit.store.results import Effect
 
 Compare = Callable[[str, str, str], "Effect | str"]
-"""(condition, metric, group) -> how much larger it is than in the baseline, or why the two are not comparable."""
+"""(condition, measure, group) -> how much larger it is than in the baseline, or why the two are not comparable."""
 NO_BASELINE = "no baseline is named; use --baseline RUN or FILE, or set baseline in [gate]"
 """Why a rule against the baseline is not comparable where none is named."""
 
@@ -96,7 +96,7 @@ def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | FirstRun 
             if isinstance(compare, FirstRun):
                 changed = compare.words
             else:
-                changed = compare(effect.condition, rule.metric, effect.group) if compare else NO_BASELINE
+                changed = compare(effect.condition, rule.measure, effect.group) if compare else NO_BASELINE
             if isinstance(changed, str):
                 why_not, changed = changed, replace(effect, estimate=None, low=None, high=None, method=changed)
             held = replace(changed, classes_absent=effect.classes_absent)
@@ -114,7 +114,7 @@ def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
         if not candidates:
             raise UnknownNameError(f"condition (gate rule {rule.id!r})", rule.condition, {e.condition for e in effects})
     judged_only = rule.condition == EVERY
-    candidates = [e for e in candidates if e.measure == rule.metric and (e.family == "declared" or not judged_only)]
+    candidates = [e for e in candidates if e.measure == rule.measure and (e.family == "declared" or not judged_only)]
     groups = {e.group for e in effects}
     known = any(covers(rule.group, group) for group in groups)
     if not known and not may_be_absent(rule.group):
@@ -132,10 +132,10 @@ def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
             if effect.condition not in told | excused:
                 chosen.setdefault((effect.condition, rule.group), _too_few(effect, rule.group))
     if not chosen:
-        places = sorted({e.condition for e in effects if e.measure == rule.metric})
+        places = sorted({e.condition for e in effects if e.measure == rule.measure})
         looked = "any judged edit" if judged_only else rule.condition or "any edit"
         raise UsageError(
-            f"Gate rule {rule.id!r} matches no effect: {rule.metric} is not measured under {looked}. It is measured under: "
+            f"Gate rule {rule.id!r} matches no effect: {rule.measure} is not measured under {looked}. It is measured under: "
             f"{', '.join(places) or 'no condition of this run'}. "
             'Name one with where = { condition = "..." }.'
         )

@@ -29,6 +29,7 @@ from audit.run.settings import Settings
 from audit.run.source_probe import MAX_IMAGES, probe_sources
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.blindness import find_blindness
+from audit.statistics.catalogue import headline_of
 from audit.statistics.doses import measure_trends
 from audit.statistics.effects import measure_effects
 from audit.statistics.planted import check_planted
@@ -128,7 +129,7 @@ def run_audit(
                 softmax(table.logits["clean"][0]),
                 [bundle.classes[k] for k in table.labels.tolist()],
                 bundle.classes,
-                tolerance=prepared.tolerances["shortcut_sensitivity"],
+                tolerance=prepared.tolerances[headline_of("edit").name],
             )
             run.write_json("controls.json", {"planted": check_planted(table, suite, **how), "blindness": blindness})
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:

@@ -16,7 +16,7 @@ from audit.data.records import AuditedSplit, Cohort
 from audit.provenance import tool_version, without_paths
 from audit.relevance.presets import about_method
 from audit.run.settings import Settings
-from audit.statistics.measures import DECLARED, DRAWS, EXPLORATORY
+from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
 from audit.store.plan_hash import plan_hash
 from audit.store.results import plain, to_json
 

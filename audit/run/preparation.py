@@ -22,8 +22,8 @@ from audit.relevance.stage import check_relevance
 from audit.run.cohorts import audited_cohort, out_of_reach
 from audit.run.plan import make_plan
 from audit.run.settings import Settings, check_settings
+from audit.statistics.catalogue import default_tolerances
 from audit.statistics.detector_misses import FinderRecall, read_recall
-from audit.statistics.measures import DEFAULT_TOLERANCES
 from audit.suites.reader import load_suite
 from audit.text.detectors import TextDetector, check_detector, make_detector
 
@@ -72,7 +72,7 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
     suite = load_suite(settings.suite)
     boxes = Path(settings.boxes) if settings.boxes else None
     check_detector(settings.detector, boxes)
-    tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
+    tolerances = {**default_tolerances(), **settings.tolerance}
     rules = config_for(settings.gate, suite, tolerances, asked=judge_gates)
     if rules is not None and rules.baseline and not is_first_run(rules):
         check_baseline(Path(rules.baseline))

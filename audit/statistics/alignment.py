@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import AuditError, CohortError, ModelError
-from audit.statistics.measures import ImageChanges, Outputs, image_changes, read_outputs
+from audit.statistics.image_changes import ImageChanges, image_changes
+from audit.statistics.outputs import Outputs, read_outputs
 from audit.store.results import PredictionTable
 
 MIN_GROUP_PATIENTS = 10

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.errors import StoreError
 from audit.store.numbers import compact
 
 SCHEMA_VERSION = 1
@@ -84,7 +85,7 @@ class Effect:
     placebo: str | None
     """The condition whose effect was subtracted; None for a raw effect."""
     measure: str
-    """One of `audit.statistics.catalogue.METRICS`."""
+    """One of `audit.statistics.catalogue.MEASURES`."""
     group: str
     """`all`; `column=value` for a subgroup; `word=STRING` for the films on which it was read."""
     estimate: float | None
@@ -226,8 +227,8 @@ class GateResult:
 
     id: str
     """The rule's stable name."""
-    metric: str
-    """Measure that it limits."""
+    measure: str
+    """What it limits."""
     where: str
     """Condition and group that it looks at."""
     operator: str
@@ -255,12 +256,12 @@ class GateResult:
     undecided: Policy = "block"
     """What it does to the run's status where it is inconclusive and of level error: block, fail, or pass (let through)."""
     figure: str = ""
-    """The figure in words where it is not the metric itself: "change in accuracy" under an edit."""
+    """The figure in words where it is not the measure itself: "change in accuracy" under an edit."""
 
     @property
     def requirement(self) -> str:
         """What must be so, in words: which figure is bounded, and by what."""
-        figure = self.figure or self.metric.replace("_", " ")
+        figure = self.figure or self.measure.replace("_", " ")
         if self.against == "baseline":
             way = "rise" if self.operator == "<=" else "fall"
             return f"{way} in {figure} since the baseline at most {compact(abs(self.expected))}"
@@ -346,10 +347,22 @@ def use_from_json(row: Mapping[str, Any]) -> ConditionUse:
 
 
 def verdict_from_json(document: Mapping[str, Any]) -> Verdict:
-    """Read `verdict.json` back."""
-    return Verdict(
-        status=document["status"],
-        summary=document["summary"],
-        gates=tuple(GateResult(**gate) for gate in document["gates"]),
-        **{name: tuple(document[name]) for name in ("tested", "not_tested", "caveats")},
-    )
+    """Read `verdict.json` back.
+
+    Raises
+    ------
+    StoreError
+        If another version of audit wrote it.
+    """
+    try:
+        return Verdict(
+            status=document["status"],
+            summary=document["summary"],
+            gates=tuple(GateResult(**gate) for gate in document["gates"]),
+            **{name: tuple(document[name]) for name in ("tested", "not_tested", "caveats")},
+        )
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"verdict.json does not have the format of this version of audit ({type(error).__name__}: {error}): another version wrote "
+            "it. Run the audit again."
+        ) from error
