@@ -154,7 +154,7 @@ def effects_of(n_images: int, world: World, rng: np.random.Generator) -> dict[st
     edit_condition = Condition(name="edit", perturbation="text-mask", role="edit", parameters={})
     suite = Suite(name="coverage", version=1, description="", conditions=(CLEAN, edit_condition))
     effects = measure_effects(table, suite, seed=0, resamples=RESAMPLES)
-    shown = [e for e in effects if e.group in ("all", "class=a")]
+    shown = [e for e in effects if str(e.group) in ("all", "class=a")]
     return {("clean " if e.condition == "clean" else "") + e.measure: e for e in shown if e.measure != "recall"}
 
 

@@ -16,6 +16,7 @@ from audit.reports.runfolder import RunView, read_run, understood
 from audit.reports.signoff import evidence_digest
 from audit.reports.words import estimate, number, where
 from audit.statistics.catalogue import ACCURACY, MEASURES, headlines
+from audit.store.group import ALL, Group, parse_group
 from audit.store.results import Effect
 
 
@@ -112,7 +113,7 @@ def _summary(run: RunView) -> tuple[str, str, str]:
     """Return accuracy, the largest judged effect, and the enrichment of one run, in words."""
     found = [e for e in (*run.headline()[:1], *sensitive_groups(run)) if e.estimate is not None]
     largest = max(found, key=lambda e: e.estimate or 0.0, default=None)
-    whole = _enrichment(run, "all")
+    whole = _enrichment(run, ALL)
     return (
         estimate(run.find("clean", ACCURACY)),
         "not measured" if largest is None else f"{number(largest.estimate)} ({where(largest)})",
@@ -129,7 +130,10 @@ def _accuracy(names: Sequence[str], runs: Sequence[RunView]) -> Multiples:
     classes = dict.fromkeys(str(name) for run in runs for name in run.plan["model"]["classes"])
     panels = [("all images", [_cell(n, r.find("clean", ACCURACY)) for n, r in zip(names, runs, strict=True)])]
     for name in classes:
-        row = [_cell(n, r.find("clean", "recall", f"class={name}")) for n, r in zip(names, runs, strict=True)]
+        row = [
+            _cell(n, r.find("clean", "recall", Group(kind="class", value=name)))
+            for n, r in zip(names, runs, strict=True)
+        ]
         panels.append((f"recall of {name}", row))
     return multiples(
         "Accuracy",
@@ -166,9 +170,11 @@ def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multip
 
 
 def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | None:
-    measured = {str(g["group"]) for run in runs if run.relevance_summary for g in run.relevance_summary["groups"]}
-    classes = dict.fromkeys(f"class={name}" for run in runs for name in run.plan["model"]["classes"])
-    groups = [name for name in ("all", *classes) if name in measured]
+    measured = {
+        parse_group(g["group"]) for run in runs if run.relevance_summary for g in run.relevance_summary["groups"]
+    }
+    classes = dict.fromkeys(Group(kind="class", value=name) for run in runs for name in run.plan["model"]["classes"])
+    groups = [group for group in (ALL, *classes) if group in measured]
     if not groups:
         return None
     panels = []
@@ -188,7 +194,7 @@ def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | Non
                     n_images=found["n_images"],
                 )
             )
-        panels.append(("all images" if group == "all" else group.removeprefix("class="), row))
+        panels.append((group.value or "all images", row))
     return multiples(
         "Enrichment of relevance in text",
         "Images",
@@ -201,9 +207,9 @@ def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | Non
     )
 
 
-def _enrichment(run: RunView, group: str) -> Mapping[str, Any] | None:
+def _enrichment(run: RunView, group: Group) -> Mapping[str, Any] | None:
     groups = run.relevance_summary["groups"] if run.relevance_summary else []
-    return next((g for g in groups if g["group"] == group), None)
+    return next((g for g in groups if parse_group(g["group"]) == group), None)
 
 
 def _cell(name: str, e: Effect | None) -> Cell:

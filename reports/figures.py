@@ -140,7 +140,7 @@ def accuracy_dots(effects: Sequence[Effect], min_patients: int) -> Dots:
     """Draw the clean accuracy of every group; those of fewer patients than `min_patients` grey."""
     rows = [
         (
-            e.group.replace("=", ": "), estimate(e), e.estimate, e.low, e.high,
+            e.group.label, estimate(e), e.estimate, e.low, e.high,
             "few" if e.n_patients < min_patients else "plain",
         )
         for e in effects

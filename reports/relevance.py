@@ -11,6 +11,7 @@ from audit.reports.figures import Dots, dots, tick_values
 from audit.reports.runfolder import RunView
 from audit.reports.words import number
 from audit.statistics.catalogue import headlines
+from audit.store.group import parse_group
 from audit.store.numbers import bracketed
 
 WIDTH_PX, HEIGHT_PX = 460, 330
@@ -41,9 +42,10 @@ def group_dots(run: RunView) -> Dots | None:
         return None
     rows = []
     for group in run.relevance_summary["groups"]:
-        if not group["group"].startswith("class="):
+        of = parse_group(group["group"])
+        if of.kind != "class":
             continue
-        name = group["group"].removeprefix("class=")
+        name = of.value or ""
         mass = group["mass"]
         rows.append(
             (f"{name} (n = {group['n_images']})", interval(mass), mass["value"], mass["low"], mass["high"], "plain")
@@ -74,9 +76,10 @@ def group_rows(run: RunView, kinds: Sequence[str]) -> list[dict[str, Any]]:
     edits = text_edits(run)
     rows = []
     for group in run.relevance_summary["groups"]:
-        if group["group"].split("=")[0] in kinds:
-            effects = [run.find(name, headlines()["edit"], group["group"], controlled=True) for name in edits]
-            rows.append({**group, "name": group["group"].replace("=", ": "), "effects": effects})
+        of = parse_group(group["group"])
+        if of.kind in kinds:
+            effects = [run.find(name, headlines()["edit"], of, controlled=True) for name in edits]
+            rows.append({**group, "name": of.label, "string": of.value, "effects": effects})
     return rows
 
 

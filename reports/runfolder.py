@@ -17,6 +17,7 @@ from audit.errors import StoreError
 from audit.files import read_regular
 from audit.statistics.catalogue import headlines
 from audit.store.folder import RunFolder, verify_run
+from audit.store.group import ALL, Group
 from audit.store.results import (
     ConditionUse,
     DoseTrend,
@@ -98,7 +99,7 @@ class RunView:
     problems: tuple[str, ...]
     """How the folder differs from what the run left; empty if it does not."""
 
-    def find(self, condition: str, measure: str, group: str = "all", *, controlled: bool = False) -> Effect | None:
+    def find(self, condition: str, measure: str, group: Group = ALL, *, controlled: bool = False) -> Effect | None:
         """Return one effect; the placebo-controlled one if asked for."""
         for effect in self.effects:
             found = (effect.condition, effect.measure, effect.group) == (condition, measure, group)
@@ -119,9 +120,7 @@ class RunView:
         """Return the headline effect of every judged condition (of one role, if asked for), the largest first."""
         wanted = {c["name"]: headlines()[c["role"]] for c in self.judged() if role in ("", c["role"])}
         found = [
-            e
-            for e in self.effects
-            if e.group == "all" and e.placebo is not None and wanted.get(e.condition) == e.measure
+            e for e in self.effects if e.group == ALL and e.placebo is not None and wanted.get(e.condition) == e.measure
         ]
         return sorted(found, key=lambda e: -(e.estimate if e.estimate is not None else -9.0))
 

@@ -17,6 +17,7 @@ from audit.reports.runfolder import RunView, read_run
 from audit.reports.words import estimate, where
 from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.store.documents import read_json
+from audit.store.group import ALL, Group
 from audit.store.results import SCHEMA_VERSION, to_json
 
 ANSWERS = ("agree", "disagree", "cannot judge")
@@ -41,7 +42,7 @@ def findings(run: RunView) -> list[Finding]:
     judged = [
         Finding(
             # A digest stands for a group: a string of a film may hold characters that do not come back from a page.
-            id=f"{e.condition}/{e.measure}" + ("" if e.group == "all" else f"/{_digest(e.group)}"),
+            id=f"{e.condition}/{e.measure}" + ("" if e.group == ALL else f"/{_digest(e.group)}"),
             text=f"{where(e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}",
         )
         for e in told_effects(run)
@@ -50,8 +51,8 @@ def findings(run: RunView) -> list[Finding]:
     return [accuracy, *judged, controls]
 
 
-def _digest(group: str) -> str:
-    return hashlib.sha256(group.encode()).hexdigest()[:8]
+def _digest(group: Group) -> str:
+    return hashlib.sha256(str(group).encode()).hexdigest()[:8]
 
 
 def evidence_digest(run: RunView) -> str:

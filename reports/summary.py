@@ -13,6 +13,7 @@ from audit.reports.words import estimate, number, where
 from audit.reports.worth import further_worth
 from audit.statistics.catalogue import MEASURES
 from audit.statistics.power import power_sentence
+from audit.store.group import ALL, parse_group
 from audit.store.numbers import counted
 from audit.store.results import Effect
 
@@ -103,7 +104,7 @@ def reach(run: RunView) -> str:
 def relevance_lines(run: RunView) -> list[str]:
     """Say where relevance lies, against both controls, and how well it foretells what text does."""
     summary = run.relevance_summary
-    whole = next((g for g in summary["groups"] if g["group"] == "all"), None) if summary else None
+    whole = next((g for g in summary["groups"] if parse_group(g["group"]) == ALL), None) if summary else None
     if summary is None or whole is None:
         return [str(run.run["relevance_note"])] if run.run.get("relevance_note") else []
     line = (

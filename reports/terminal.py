@@ -35,9 +35,9 @@ def render_terminal(run: RunView, console: Console) -> None:
     console.print(_text(f"Accuracy {estimate(run.find('clean', ACCURACY))}, by source:"))
     sources = Table(box=None, pad_edge=False, show_header=False)
     for effect in run.effects:
-        if effect.condition == "clean" and effect.measure == ACCURACY and effect.group.startswith("source="):
+        if effect.condition == "clean" and effect.measure == ACCURACY and effect.group.kind == "source":
             sources.add_row(
-                _text("  " + effect.group.removeprefix("source=")),
+                _text(f"  {effect.group.value}"),
                 _text(estimate(effect)),
                 _text(f"n = {effect.n_images}"),
             )

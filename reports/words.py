@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from audit.reports.groups import place
+from audit.store.group import ALL
 from audit.store.numbers import bracketed
 from audit.store.numbers import number as number
 from audit.store.numbers import signed as signed
@@ -30,7 +31,7 @@ def estimate(effect: Effect | None) -> str:
 
 def where(effect: Effect) -> str:
     """Name the condition of an effect, and its group where it is not all films."""
-    return effect.condition if effect.group == "all" else f"{effect.condition}, {place(effect.group)}"
+    return effect.condition if effect.group == ALL else f"{effect.condition}, {place(effect.group)}"
 
 
 def without_folders(value: object) -> str:

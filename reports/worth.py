@@ -48,7 +48,7 @@ def _by_source(run: RunView) -> list[str]:
     found = [
         e
         for e in run.effects
-        if e.condition == "clean" and e.measure == ACCURACY and e.group.startswith("source=") and e.estimate is not None
+        if e.condition == "clean" and e.measure == ACCURACY and e.group.kind == "source" and e.estimate is not None
     ]
     if len(found) < 2:
         return []
@@ -57,7 +57,7 @@ def _by_source(run: RunView) -> list[str]:
 
 
 def _source(e: Effect) -> str:
-    return f"{number(e.estimate, 2)} ({shown_string(e.group.removeprefix('source='))}, {e.n_images} images)"
+    return f"{number(e.estimate, 2)} ({shown_string(e.group.value or '')}, {e.n_images} images)"
 
 
 def _in_features(run: RunView) -> list[str]:

@@ -21,6 +21,7 @@ from audit.prediction.table import FinishedRun
 from audit.statistics.catalogue import comparable
 from audit.statistics.effects import measure_effects
 from audit.store.folder import RunFolder
+from audit.store.group import parse_group
 from audit.store.results import Effect, PredictionTable
 
 from .conftest import Audit, one_paragraph
@@ -109,7 +110,7 @@ def test_the_difference_is_paired_by_image() -> None:
     unseen = 0.5 * 1.98**2 / (240 / 1.5 + 1.98**2)
     assert found.high - found.low == pytest.approx(2 * max(1.98 * error, unseen), rel=0.05)
     assert (found.n_images, found.n_patients) == (240, 120)
-    north = compare_runs(run, earlier, "mask", "shortcut_sensitivity", group="source=north", resamples=500)
+    north = compare_runs(run, earlier, "mask", "shortcut_sensitivity", group=parse_group("source=north"), resamples=500)
     assert north.estimate == pytest.approx(difference[::2].mean(), abs=1e-6)
     back = compare_runs(earlier, run, "mask", "shortcut_sensitivity", resamples=500)
     assert back.estimate == pytest.approx(-found.estimate, abs=1e-9)
@@ -208,7 +209,7 @@ def test_measures_without_a_number_an_image_are_refused() -> None:
     with pytest.raises(UsageError, match="cannot be compared image by image"):
         compare_runs(run_of(), run_of(), "mask", "macro_auc")
     with pytest.raises(UsageError, match="no group site=x"):
-        compare_runs(run_of(), run_of(), "mask", "harm", group="site=x")
+        compare_runs(run_of(), run_of(), "mask", "harm", group=parse_group("site=x"))
 
 
 def test_finished_runs_are_compared_and_gated_by_command(

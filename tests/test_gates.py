@@ -21,6 +21,7 @@ from audit.reports.github import step_summary
 from audit.reports.junit import AuditedRun, junit_document
 from audit.reports.sarif import sarif_document
 from audit.statistics.verdicts import judge_effect
+from audit.store.group import ALL, Group, parse_group
 from audit.store.results import Effect, plain
 from audit.suites.reader import load_suite
 
@@ -28,7 +29,7 @@ EFFECT = Effect(
     condition="mask",
     placebo="elsewhere",
     measure="shortcut_sensitivity",
-    group="all",
+    group=ALL,
     estimate=0.02,
     low=0.01,
     high=0.03,
@@ -197,8 +198,8 @@ def test_few_patients_widen_by_students_quantiles() -> None:
 
 def test_many_rules_fail_no_more_easily_than_one() -> None:
     close = replace(EFFECT, estimate=0.1, low=0.06, high=0.14)
-    groups = [replace(close, group=f"site={i}") for i in range(12)]
-    rules = [rule(id=f"r{i}", group=f"site={i}") for i in range(12)]
+    groups = [replace(close, group=Group(kind="site", value=str(i))) for i in range(12)]
+    rules = [rule(id=f"r{i}", group=Group(kind="site", value=str(i))) for i in range(12)]
     assert status(rules[0], effects=groups) == "fail", "alone it fails"
     verdict = judge(groups, GateConfig(rules=tuple(rules)))
     assert verdict.status == "inconclusive", "among twelve alike it may be chance"
@@ -255,21 +256,23 @@ def test_one_result_for_each_condition() -> None:
 
 
 def test_a_group_that_is_too_small_under_a_condition_is_never_a_pass() -> None:
-    north = replace(EFFECT, group="source=north")
+    north = replace(EFFECT, group=parse_group("source=north"))
     paste = replace(EFFECT, condition="paste")
-    verdict = judge([EFFECT, north, paste], GateConfig(rules=(rule(group="source=north"),)))
+    verdict = judge([EFFECT, north, paste], GateConfig(rules=(rule(group=parse_group("source=north")),)))
     assert {(g.id, g.status) for g in verdict.gates} == {("r-mask", "pass"), ("r-paste", "inconclusive")}
     assert verdict.status == "inconclusive"
     assert "too few patients of source=north" in verdict.gates[1].reason
-    clean = replace(CLEAN, group="source=south")
-    assert status(rule(group="source=south"), effects=[EFFECT, clean]) == "inconclusive", "it exists, and is small"
+    clean = replace(CLEAN, group=parse_group("source=south"))
+    assert status(rule(group=parse_group("source=south")), effects=[EFFECT, clean]) == "inconclusive", (
+        "it exists, and is small"
+    )
 
 
 def test_rules_that_match_nothing_are_mistakes() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'mask'"):
         status(rule(condition="msk"))
     with pytest.raises(UnknownNameError, match="group"):
-        status(rule(group="sex=F"))
+        status(rule(group=parse_group("sex=F")))
     with pytest.raises(UsageError, match="recall is not measured under any edit"):
         status(rule(measure="recall"))
 
@@ -293,7 +296,7 @@ def test_configuration_is_read() -> None:
                 operator=">=",
                 limit=-0.05,
                 condition="mask",
-                group="source=north",
+                group=parse_group("source=north"),
                 level="warn",
             ),
         ),
@@ -350,8 +353,8 @@ def test_defaults_limit_every_edit_with_a_placebo() -> None:
     edits = [c.name for c in suite.conditions if c.role == "edit" and c.placebo]
     assert [(r.condition, r.limit, r.operator) for r in config.rules[:-3]] == [(name, 0.05, "<=") for name in edits]
     groups, accuracy, worth = config.rules[-3:]
-    assert (groups.condition, groups.group, groups.limit, groups.inconclusive) == ("*", "*", 0.05, "pass")
-    assert (accuracy.condition, accuracy.group, accuracy.limit) == ("*", "all", -0.02)
+    assert (groups.condition, str(groups.group), groups.limit, groups.inconclusive) == ("*", "*", 0.05, "pass")
+    assert (accuracy.condition, str(accuracy.group), accuracy.limit) == ("*", "all", -0.02)
     assert (accuracy.operator, accuracy.inconclusive) == (">=", "pass")
     assert (worth.measure, worth.condition, worth.operator, worth.limit) == ("accuracy_over_source", "clean", ">=", 0.0)
     bare = replace(suite, conditions=tuple(c for c in suite.conditions if c.role == "clean"))

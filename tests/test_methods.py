@@ -19,6 +19,7 @@ from audit.reports.html import MAX_BYTES, within_budget
 from audit.reports.methods import Facts, Relevance, methods, read_facts, relevance_sentence
 from audit.reports.runfolder import RunView, read_run
 from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
+from audit.store.group import ALL
 from audit.text.annotated import AnnotatedDetector
 from audit.text.detectors import DETECTORS
 from audit.text.joined import JoinedDetector
@@ -287,7 +288,7 @@ def test_the_checklist_claims_nothing_that_a_run_lacks(kept: Path) -> None:
     edit(kept / "plan.json", lambda d: d["model"]["training"].update(provenance={}))
     run = read_run(kept)
     bare = dataclasses.replace(
-        run, relevance=(), relevance_summary=None, effects=tuple(e for e in run.effects if e.group == "all")
+        run, relevance=(), relevance_summary=None, effects=tuple(e for e in run.effects if e.group == ALL)
     )
     state = {item.topic: item.state for item in checklist(bare)}
     for topic in (

@@ -19,6 +19,7 @@ from audit.prediction.table import FinishedRun, read_finished
 from audit.provenance import git_commit
 from audit.statistics.catalogue import MEASURES, comparable, comparable_on_clean
 from audit.store.folder import RunFolder
+from audit.store.group import ALL, Group
 from audit.store.plan_hash import plan_hash
 from audit.store.results import Effect, effect_from_json
 
@@ -37,7 +38,7 @@ class Acceptance:
 
     baseline: AcceptedBaseline
     """As it was written."""
-    changes: Mapping[tuple[str, str, str], Effect]
+    changes: Mapping[tuple[str, str, Group], Effect]
     """Place -> the run minus the value that was pinned before; empty where the baseline is new."""
 
 
@@ -162,7 +163,7 @@ def prune_baseline(file: Path, rules: Sequence[Rule]) -> tuple[str, ...]:
 def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]:
     """List what the baseline is to hold, with the run's own figures."""
     placebos = {e.placebo for e in effects}
-    found: dict[tuple[str, str, str], Accepted] = {}
+    found: dict[tuple[str, str, Group], Accepted] = {}
     for effect in effects:
         known = comparable_on_clean() if effect.condition == "clean" else comparable()
         if effect.measure not in known or effect.estimate is None or effect.condition in placebos:
@@ -185,7 +186,7 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
             operators = {rule.operator for rule in asking}
             both = len(operators) > 1
             entry = replace(entry, worse="either" if both else "higher" if "<=" in operators else "lower")
-        elif rules or effect.group != "all" or not (effect.tolerance is not None or effect.condition == "clean"):
+        elif rules or effect.group != ALL or not (effect.tolerance is not None or effect.condition == "clean"):
             continue
         # An effect beyond the placebo is what is compared where there is one, as in the gates.
         if entry.place not in found or effect.placebo is not None:
@@ -216,9 +217,9 @@ class _Comparison:
     """What the run is shown to make worse, in words."""
     dropped: list[str] = field(default_factory=list)
     """What it no longer holds, or cannot be compared for."""
-    kept: set[tuple[str, str, str]] = field(default_factory=set)
+    kept: set[tuple[str, str, Group]] = field(default_factory=set)
     """Places whose pinned values stay."""
-    changes: dict[tuple[str, str, str], Effect] = field(default_factory=dict)
+    changes: dict[tuple[str, str, Group], Effect] = field(default_factory=dict)
     """Place -> the run minus the pinned value."""
 
 
@@ -266,7 +267,7 @@ def _moved(change: Effect) -> str:
 
 
 def _name(entry: Accepted) -> str:
-    group = "" if entry.group == "all" else f" ({entry.group})"
+    group = "" if entry.group == ALL else f" ({entry.group})"
     return f"{entry.measure} under {entry.condition}{group}"
 
 

@@ -17,6 +17,7 @@ from audit.statistics.intervals import change_intervals
 from audit.statistics.patient_bootstrap import PatientBootstrap
 from audit.statistics.patient_sums import sum_by_patient
 from audit.statistics.populations import image_values, natural_unit
+from audit.store.group import ALL, Group
 from audit.store.results import Effect
 
 _STREAM = 0xC0DE
@@ -97,7 +98,7 @@ def compare_images(
     condition: str,
     measure: str,
     *,
-    group: str = "all",
+    group: Group = ALL,
     level: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
@@ -114,8 +115,8 @@ def compare_images(
         An edit, or `clean` with one of `comparable_on_clean`.
     measure : str
         One of `audit.statistics.catalogue.comparable`; beyond the placebo where the condition has one.
-    group : str
-        `all`, `column=value`, or `word=STRING`; who is in it is told by the run at hand.
+    group : Group
+        Who is in it is told by the run at hand.
     level : float
         Nominal coverage.
     resamples, seed : int
@@ -136,7 +137,7 @@ def compare_images(
     described = MEASURES[measure]
     members = images.members()
     if group not in members:
-        raise UsageError(f"There is no group {group}; the run has {', '.join(sorted(members))}.")
+        raise UsageError(f"There is no group {group}; the run has {', '.join(map(str, sorted(members)))}.")
     known = dict(zip(before.images.tolist(), before.values.tolist(), strict=True))
     earlier = np.array(
         [known.get(name, np.nan) for name in run.table.record_ids[images.order].tolist()], dtype=np.float64
@@ -172,14 +173,14 @@ def compare_images(
     )
 
 
-def no_change(run: FinishedRun, condition: str, measure: str, group: str, why: str, *, level: float = 0.95) -> Effect:
+def no_change(run: FinishedRun, condition: str, measure: str, group: Group, why: str, *, level: float = 0.95) -> Effect:
     """Return the effect of a group that holds too little to tell a change, with the reason as its method."""
     nothing: dict[str, Any] = dict.fromkeys(("estimate", "low", "high", "p", "minimum_detectable"))
     shared = _shared(run, condition, measure, group, level)
     return Effect(**shared, **nothing, method=f"no estimate: {why}", n_images=0, n_patients=0, discordant=0)
 
 
-def _shared(run: FinishedRun, condition: str, measure: str, group: str, level: float) -> dict[str, Any]:
+def _shared(run: FinishedRun, condition: str, measure: str, group: Group, level: float) -> dict[str, Any]:
     named = {"condition": condition, "placebo": run.suite[condition].placebo, "measure": measure, "group": group}
     return {**named, "level": level, "p_adjusted": None, "tolerance": None, "verdict": "descriptive"}
 

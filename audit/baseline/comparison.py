@@ -18,6 +18,7 @@ from audit.prediction.table import FinishedRun, read_finished
 from audit.statistics.alignment import align_images
 from audit.statistics.verdicts import control_failures
 from audit.store.folder import RunFolder, check_run
+from audit.store.group import ALL, Group
 from audit.store.results import Effect, effect_from_json
 
 
@@ -86,7 +87,7 @@ class Baseline:
         return read_baseline(self._path) if self._path.suffix == ".json" else read_finished(self._path)
 
     @cached_property
-    def _groups(self) -> frozenset[str]:
+    def _groups(self) -> frozenset[Group]:
         return frozenset(align_images(self._run.table).members())
 
     @cached_property
@@ -103,7 +104,7 @@ class Baseline:
     def _plan(self) -> Mapping[str, Any]:
         return self._earlier.plan if isinstance(self._earlier, FinishedRun) else self._earlier.identity
 
-    def change(self, condition: str, measure: str, group: str = "all") -> Effect | str:
+    def change(self, condition: str, measure: str, group: Group = ALL) -> Effect | str:
         """Return how much larger a measure is than in the baseline, or why the two are not comparable.
 
         Raises
@@ -120,7 +121,7 @@ class Baseline:
         if before is None:
             return (
                 f"the baseline {self._path.name} has no value of {measure} under {condition}"
-                f"{'' if group == 'all' else f' for {shown_string(group)}'}; accept a new run"
+                f"{'' if group == ALL else f' for {shown_string(str(group))}'}; accept a new run"
             )
         if may_be_absent(group) and group not in self._groups:
             return no_change(self._run, condition, measure, group, why_absent(group))
@@ -136,7 +137,7 @@ class Baseline:
             seed=self._run.plan["seed"],
         )
 
-    def _before(self, condition: str, measure: str, group: str) -> ImageValues | None:
+    def _before(self, condition: str, measure: str, group: Group) -> ImageValues | None:
         if isinstance(self._earlier, FinishedRun):
             return measure_images(self._earlier, condition, measure)
         return self._earlier.pinned(condition, measure, group)

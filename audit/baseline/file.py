@@ -18,6 +18,7 @@ from audit.baseline.changes import ImageValues
 from audit.errors import StoreError
 from audit.files import read_regular, write_atomically
 from audit.store.documents import read_json
+from audit.store.group import ALL, Group, parse_group
 from audit.store.results import plain, to_json
 from audit.store.tables import read_flat_table
 
@@ -46,8 +47,8 @@ class Accepted:
     """The edit, or `clean`."""
     measure: str
     """One of those that have a number for each image."""
-    group: str
-    """`all`, or `column=value`."""
+    group: Group
+    """The images that it is about."""
     worse: Literal["higher", "lower", "either"]
     """Which way it must not go; either where rules ask both ways."""
     estimate: float
@@ -62,7 +63,7 @@ class Accepted:
     """Plan hash of the run that it was pinned by; a later run that is not shown to be better leaves it."""
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def place(self) -> tuple[str, str, Group]:
         """Condition, measure and group, which name it."""
         return self.condition, self.measure, self.group
 
@@ -107,10 +108,10 @@ class AcceptedBaseline:
     values: Mapping[Pin, ImageValues]
     """The values of all images, of each run that some entry was pinned by."""
 
-    def pinned(self, condition: str, measure: str, group: str) -> ImageValues | None:
+    def pinned(self, condition: str, measure: str, group: Group) -> ImageValues | None:
         """Return what a later run is compared with: a group that is not held by itself rests on the pin of all images."""
         held = {entry.place: entry for entry in self.entries}
-        entry = held.get((condition, measure, group)) or held.get((condition, measure, "all"))
+        entry = held.get((condition, measure, group)) or held.get((condition, measure, ALL))
         return None if entry is None else self.values[entry.pin]
 
 
@@ -179,7 +180,7 @@ def read_baseline(path: Path) -> AcceptedBaseline:
     history = [{**row, "worse": tuple(row["worse"]), "dropped": tuple(row["dropped"])} for row in document["history"]]
     return AcceptedBaseline(
         identity=document["identity"],
-        entries=tuple(Accepted(**row) for row in document["entries"]),
+        entries=tuple(Accepted(**{**row, "group": parse_group(row["group"])}) for row in document["entries"]),
         history=tuple(Change(**row) for row in history),
         values=_from_parquet(table),
     )

@@ -23,6 +23,7 @@ from audit.provenance import tool_version
 from audit.run.settings import Settings
 from audit.statistics.catalogue import ACCURACY, comparable, figure_in_words
 from audit.store.folder import RENDERED, RunFolder, check_run
+from audit.store.group import ALL, Group
 from audit.store.numbers import counted, signed_bracketed
 from audit.store.results import Effect, Verdict, effect_from_json, plain
 
@@ -168,7 +169,7 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
 
     baseline = Baseline(read_finished(path), other)
     judged = [e for e in _effects(RunFolder(path)) if e.tolerance is not None and e.measure in comparable()]
-    asked = [("clean", ACCURACY, "all"), *((e.condition, e.measure, e.group) for e in judged)]
+    asked = [("clean", ACCURACY, ALL), *((e.condition, e.measure, e.group) for e in judged)]
     found = [(*place, baseline.change(*place)) for place in asked]
     code = EXIT_CODES["not comparable"] if any(isinstance(change, str) for *_, change in found) else 0
     if as_json:
@@ -208,8 +209,8 @@ def _in_columns(lines: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in lines]
 
 
-def _place(condition: str, group: str) -> str:
-    return shown_string(condition) if group == "all" else f"{shown_string(condition)} ({shown_string(group)})"
+def _place(condition: str, group: Group) -> str:
+    return shown_string(condition) if group == ALL else f"{shown_string(condition)} ({shown_string(str(group))})"
 
 
 def _change_in_words(effect: Effect) -> str:

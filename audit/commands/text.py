@@ -149,7 +149,7 @@ def _print(found: FinderScore) -> None:
     rows = []
     for r in found.recalls:
         interval = "–" if r.low is None or r.high is None else f"{r.low:.2f} to {r.high:.2f}"
-        rows.append((r.group, str(r.n_boxes), str(r.n_found), _figure(r.recall), interval))
+        rows.append((str(r.group), str(r.n_boxes), str(r.n_found), _figure(r.recall), interval))
     console.print(_table(("boxes",), ("n", "found", "recall", "95 %"), rows))
     console.print(Text(f"images with all text covered: {_figure(found.fully_covered_share)}"))
     console.print(Text(f"images without text and without false regions: {_figure(found.clean_share)}"))

@@ -169,7 +169,7 @@ def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult
     return GateResult(
         id=match.name,
         measure=rule.measure,
-        where=f"{effect.condition}{beyond}, {shown_string(effect.group)}",
+        where=f"{effect.condition}{beyond}, {shown_string(str(effect.group))}",
         operator=rule.operator,
         expected=rule.limit,
         actual=effect.estimate,

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.groups import EVERY, covers, edits_without_group, is_pattern, looks_at, may_be_absent, why_absent
 from audit.gates.rules import Rule
+from audit.store.group import ALL, Group
 from audit.store.results import Effect
 
-Compare = Callable[[str, str, str], "Effect | str"]
+Compare = Callable[[str, str, Group], "Effect | str"]
 """(condition, measure, group) -> how much larger it is than in the baseline, or why the two are not comparable."""
 NO_BASELINE = "no baseline is named; use --baseline RUN or FILE, or set baseline in [gate]"
 """Why a rule against the baseline is not comparable where none is named."""
@@ -118,13 +119,13 @@ def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
     groups = {e.group for e in effects}
     known = any(covers(rule.group, group) for group in groups)
     if not known and not may_be_absent(rule.group):
-        raise UnknownNameError(f"group (gate rule {rule.id!r})", rule.group, groups)
-    chosen: dict[tuple[str, str], Effect] = {}
+        raise UnknownNameError(f"group (gate rule {rule.id!r})", str(rule.group), map(str, groups))
+    chosen: dict[tuple[str, Group], Effect] = {}
     for effect in candidates:
         place = effect.condition, effect.group
         if looks_at(rule.group, effect) and (effect.placebo is not None or place not in chosen):
             chosen[place] = effect
-    if chosen or any(e.group == "all" for e in candidates):
+    if chosen or any(e.group == ALL for e in candidates):
         # A group of too few patients has no entry; that is never a pass.
         excused = edits_without_group(rule.group, effects) if rule.condition in (None, EVERY) else frozenset()
         told = {condition for condition, _ in chosen}
@@ -142,7 +143,7 @@ def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
     return list(chosen.values())
 
 
-def _too_few(effect: Effect, group: str) -> Effect:
+def _too_few(effect: Effect, group: Group) -> Effect:
     why = f"no estimate: {why_absent(group)}"
     empty = replace(effect, group=group, estimate=None, low=None, high=None, n_images=0, n_patients=0, method=why)
     return replace(empty, simultaneous_low=None, simultaneous_high=None)

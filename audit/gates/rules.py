@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from audit.data.conditions import Suite
 from audit.errors import StoreError, UnknownNameError, UsageError
-from audit.gates.groups import EVERY, check_group, normal_group
+from audit.gates.groups import EVERY, EVERY_JUDGED, check_group, read_group
 from audit.provenance import portable_path
 from audit.statistics.catalogue import (
     ACCURACY_OVER_SOURCE,
@@ -20,6 +20,7 @@ from audit.statistics.catalogue import (
     headlines,
     judged_measures,
 )
+from audit.store.group import ALL, Group, parse_group
 from audit.store.results import Policy
 
 Operator = Literal["<=", ">="]
@@ -61,8 +62,8 @@ class Rule:
     """limit: the measure itself is held against it; baseline: its change from the baseline."""
     condition: str | None = None
     """Condition it looks at; None for every edit that has the measure, each a gate; `*` for every judged one, together a gate."""
-    group: str = "all"
-    """`all`, `column=value`, `word=STRING` in capitals; or every group of a kind: `column=*`, or `*` for classes and words."""
+    group: Group = ALL
+    """The images that it is about, strings in capitals; or every group of a kind: `column=*`, or `*` for classes and words."""
     level: Literal["error", "warn"] = "error"
     """A warning never changes the run's status."""
     evidence: Evidence = "interval"
@@ -152,7 +153,7 @@ def config_for(
     *,
     asked: bool,
     impossible: Collection[str] = (),
-    groups: Collection[str] = (),
+    groups: Collection[Group] = (),
 ) -> GateConfig | None:
     """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
 
@@ -174,8 +175,8 @@ def config_for(
         Judge although nothing is configured.
     impossible : collection of str
         Conditions that the cohort cannot be put under; the defaults leave them out, a configured rule does not.
-    groups : collection of str
-        Of the cohort (`audit.data.groups.group_names`); empty where they are not known yet.
+    groups : collection of Group
+        Of the cohort (`audit.data.groups.known_groups`); empty where they are not known yet.
 
     Raises
     ------
@@ -231,7 +232,7 @@ def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
         operator="<=",
         limit=tolerances[headline.name],
         condition=EVERY,
-        group=EVERY,
+        group=EVERY_JUDGED,
         inconclusive="pass",
         reason="The predictions of no class, and of no images with a common word, may change significantly more.",
     )
@@ -288,7 +289,7 @@ def with_rises(config: GateConfig) -> GateConfig:
         if rule.against == "limit"
         and rule.operator == "<="
         and rule.measure in headlines().values()
-        and rule.group == "all"
+        and rule.group == ALL
     )
     return replace(config, rules=config.rules + rises)
 
@@ -319,7 +320,10 @@ def config_from_document(document: Mapping[str, Any]) -> GateConfig:
         If another version of audit wrote it.
     """
     try:
-        return GateConfig(rules=tuple(Rule(**row) for row in document["rules"]), **document["policy"])
+        return GateConfig(
+            rules=tuple(Rule(**{**row, "group": parse_group(row["group"])}) for row in document["rules"]),
+            **document["policy"],
+        )
     except (KeyError, TypeError) as error:
         raise StoreError(
             f"verdict.json does not have the format of this version of audit ({type(error).__name__}: {error}): another version wrote "
@@ -374,7 +378,7 @@ def _rule(row: Mapping[str, Any]) -> Rule:
     if not isinstance(where, Mapping) or not all(isinstance(value, str) for value in where.values()):
         raise UsageError(f'Gate rule {name!r}: where must look like {{ condition = "...", group = "..." }}.')
     _check_keys(f"key of `where` in gate rule {name!r}", where, _WHERE_KEYS)
-    if where.get("group") == "*" and not measure.judged_in_groups:
+    if where.get("group") == str(EVERY_JUDGED) and not measure.judged_in_groups:
         raise UsageError(
             f'Gate rule {name!r}: group = "*" means the classes and words for which {headline_of("edit").name} is judged; '
             f'for {measure.name} write group = "class=*", or another column.'
@@ -395,7 +399,7 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         limit=-float(limit) if limits[0] == "max_decrease" else float(limit),
         against=against,
         condition=where.get("condition"),
-        group=normal_group(where.get("group", "all")),
+        group=read_group(where.get("group", str(ALL))),
         level=level,
         evidence=evidence,
         inconclusive=_policy(row, f"an inconclusive gate rule {name!r}"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from audit.baseline.comparison import check_baseline, is_first_run
 from audit.data.conditions import Suite
-from audit.data.groups import group_names
+from audit.data.groups import known_groups
 from audit.data.manifests import check_on_bad_image
 from audit.data.pseudonyms import make_pseudonyms
 from audit.data.records import Cohort, Record
@@ -84,7 +84,7 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
         check_writable(folder)
 
     def check_records(records: Sequence[Record]) -> None:
-        known = group_names([r for r in records if r.label is not None])
+        known = known_groups([r for r in records if r.label is not None])
         config_for(settings.gate, suite, tolerances, asked=judge_gates, groups=known)
 
     names = make_pseudonyms(plain=settings.plain_ids)
@@ -105,7 +105,7 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
             tolerances,
             asked=judge_gates,
             impossible=impossible,
-            groups=group_names(cohort.labelled()),
+            groups=known_groups(cohort.labelled()),
         ),
         plan=make_plan(
             bundle,

@@ -34,6 +34,7 @@ from audit.statistics.patient_bootstrap import GAUSSIAN_FROM, PatientBootstrap
 from audit.statistics.patient_sums import PatientSums
 from audit.statistics.power import detectable_beyond
 from audit.statistics.verdicts import control_failures, judge_effect
+from audit.store.group import ALL
 from audit.store.results import Effect, PredictionTable
 
 _NOT_APPLIED = "no estimate: not applied to any image"
@@ -229,7 +230,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: float) -> _Estimate:
-    estimand = Estimand(condition=name, placebo=None, measure=CONTROL_MEASURE, group="all", data=None)
+    estimand = Estimand(condition=name, placebo=None, measure=CONTROL_MEASURE, group=ALL, data=None)
     empty, population = _undefined(estimand, level, None, _NOT_APPLIED), applied.everywhere
     if not population.any():
         return _Estimate(estimand=estimand, interval=None, effect=empty)

@@ -39,6 +39,7 @@ from audit.statistics.patient_sums import PatientSums
 from audit.statistics.populations import Population, image_values
 from audit.statistics.source_guess import guess_from_source
 from audit.statistics.whole_sample import clean_curves, curve_changes
+from audit.store.group import ALL, Group
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +52,8 @@ class Estimand:
     """Condition that is subtracted."""
     measure: str
     """What is measured."""
-    group: str
-    """`all`, or `column=value`."""
+    group: Group
+    """The images that it is about."""
     data: PatientSums | PatientInfluence | None
     """What its patients say of it; None where no image is behind it."""
     discordant: int = 0
@@ -73,7 +74,7 @@ def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
     reported = [m for m in MEASURES.values() if m.on_clean]
     shares = [m for m in reported if m.scale == "proportion"]
     for measure in shares:
-        groups = images.class_members() if measure.over == "each class" else {"all": everyone}
+        groups = images.class_members() if measure.over == "each class" else {ALL: everyone}
         yield from _clean(measure, groups, images)
     for measure in shares:
         if measure.by_group and measure.over == "images":
@@ -81,12 +82,12 @@ def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
     yield _over_source(images, everyone)
     for measure in reported:
         if measure not in shares:
-            yield from _clean(measure, {"all": everyone}, images)
+            yield from _clean(measure, {ALL: everyone}, images)
     for name, group, influence in clean_curves(images):
         yield Estimand(condition="clean", placebo=None, measure=name, group=group, data=influence)
 
 
-def _clean(measure: Measure, groups: Mapping[str, NDArray[np.bool_]], images: AlignedImages) -> Iterator[Estimand]:
+def _clean(measure: Measure, groups: Mapping[Group, NDArray[np.bool_]], images: AlignedImages) -> Iterator[Estimand]:
     """Yield a measure's value on the unedited images of each group."""
     read = MEASURES[measure.made_of or measure.name].clean
     assert read is not None
@@ -104,7 +105,7 @@ def _over_source(images: AlignedImages, everyone: NDArray[np.bool_]) -> Estimand
     guess = guess_from_source(images.labels, images.sources, images.patients) == images.labels
     sums = Population(images=images, chosen=everyone).sums(measure, correct - guess.astype(np.float64), measure.scale)
     note = f"; always predicting each source's most frequent class has accuracy {guess.mean():.3f}"
-    return Estimand(condition="clean", placebo=None, measure=measure.name, group="all", data=sums, note=note)
+    return Estimand(condition="clean", placebo=None, measure=measure.name, group=ALL, data=sums, note=note)
 
 
 def condition_estimands(
@@ -132,7 +133,7 @@ def condition_estimands(
     population = applied.everywhere if placebo is None else applied.everywhere & placebo.everywhere
     absent = _classes_absent(population, images)
     for estimand in _over(population, condition, applied, placebo, images, recall):
-        yield replace(estimand, classes_absent=absent) if absent and estimand.group == "all" else estimand
+        yield replace(estimand, classes_absent=absent) if absent and estimand.group == ALL else estimand
 
 
 def _over(
@@ -196,7 +197,7 @@ def _over(
             condition=condition.name,
             placebo=condition.placebo,
             measure=corrected,
-            group="all",
+            group=ALL,
             data=corrected_effect(moved, population, images, recall),
             discordant=int(flipped[population].sum()),
             tested=True,
@@ -218,7 +219,7 @@ def _over(
 
 def _grouped(
     condition: Condition, headline: Measure, moved: NDArray[np.float64], counted: Population
-) -> Iterator[tuple[str, bool, NDArray[np.bool_], PatientSums | None]]:
+) -> Iterator[tuple[Group, bool, NDArray[np.bool_], PatientSums | None]]:
     """Yield group, whether it is judged, its members and what its patients say: classes, words of edits that remove text, subgroups."""
     images = counted.images
     declared = condition.judged and headline.judged_in_groups
@@ -254,15 +255,15 @@ def _contrast(
     tested: bool,
 ) -> Iterator[Estimand]:
     images, controlled = population.images, placebo is not None
-    found: list[tuple[Measure, str, NDArray[np.bool_], PatientSums | None]] = []
+    found: list[tuple[Measure, Group, NDArray[np.bool_], PatientSums | None]] = []
     for measure in (*measured_of_edits(), headline):
         values = image_values(measure, changes, images)
         sums = population.sums(measure, values, measure.scale_under(controlled=controlled))
-        found.append((measure, "all", population.chosen, sums))
+        found.append((measure, ALL, population.chosen, sums))
     for measure in (MEASURES[direction] for direction in towards_donors() if direction in changes):
         told = population.only(~np.isnan(changes[measure.name]))
         sums = told.sums(measure, changes[measure.name], measure.scale_under(controlled=controlled))
-        found.append((measure, "all", told.chosen, sums))
+        found.append((measure, ALL, told.chosen, sums))
     for measure in measured_of_classes():
         values = image_values(measure, changes, images)
         by_class = population.sums_by_class(measure, values, measure.scale_under(controlled=controlled))

@@ -17,6 +17,7 @@ from audit.data.conditions import Condition, Suite
 from audit.randomness import generator_for
 from audit.statistics.catalogue import default_tolerances, headline_of
 from audit.statistics.effects import measure_effects
+from audit.store.group import ALL
 from audit.store.results import EffectVerdict, PredictionTable
 
 PLANTED_TOLERANCES = 3.0
@@ -92,7 +93,7 @@ def check_planted(
         found = next(
             e
             for e in effects
-            if (e.condition, e.measure, e.group) == (condition.name, measure, "all") and e.placebo is not None
+            if (e.condition, e.measure, e.group) == (condition.name, measure, ALL) and e.placebo is not None
         )
         checks.append(
             PlantedCheck(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from audit.statistics.alignment import AlignedImages, spread_of
 from audit.statistics.catalogue import MEASURES, Measure
 from audit.statistics.patient_sums import PatientCells, PatientSums, Scale
+from audit.store.group import Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +40,13 @@ class Population:
         spread = natural_unit(measure, self.images)
         return cells.sums(values, scale=scale, counted=measure.counted, spread=spread)
 
-    def sums_by_class(self, measure: Measure, values: NDArray[np.float64], scale: Scale) -> dict[str, PatientSums]:
-        """Reduce a measure to sums within patients, `class=name` -> its images; classes without any are left out."""
+    def sums_by_class(self, measure: Measure, values: NDArray[np.float64], scale: Scale) -> dict[Group, PatientSums]:
+        """Reduce a measure to sums within patients, class by class; classes without images are left out."""
         if not self.chosen.any():
             return {}
         whole = self._by_class.sums(values, scale=scale, counted=measure.counted)
-        names = [f"class={self.images.classes[index]}" for index in self._by_class.strata]
-        return {name: whole.stratum(row) for row, name in enumerate(names)}
+        groups = [Group(kind="class", value=self.images.classes[index]) for index in self._by_class.strata]
+        return {group: whole.stratum(row) for row, group in enumerate(groups)}
 
     def only(self, members: NDArray[np.bool_]) -> Population:
         """Return those of the images that are among the members."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from audit.statistics.catalogue import headlines
+from audit.store.group import ALL
 from audit.store.numbers import number
 from audit.store.results import Effect
 
@@ -114,7 +115,7 @@ def weakest_power(effects: Sequence[Effect]) -> Effect | None:
     judged = [
         e
         for e in effects
-        if e.tolerance is not None and e.group == "all" and e.measure in summing and e.estimate is not None
+        if e.tolerance is not None and e.group == ALL and e.measure in summing and e.estimate is not None
     ]
     return max(judged, key=lambda e: math.inf if e.minimum_detectable is None else e.minimum_detectable, default=None)
 

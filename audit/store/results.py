@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import StoreError
+from audit.store.group import Group, parse_group
 from audit.store.numbers import compact
 
 SCHEMA_VERSION = 1
@@ -86,8 +87,8 @@ class Effect:
     """The condition whose effect was subtracted; None for a raw effect."""
     measure: str
     """One of `audit.statistics.catalogue.MEASURES`."""
-    group: str
-    """`all`; `column=value` for a subgroup; `word=STRING` for the films on which it was read."""
+    group: Group
+    """The images that it is about."""
     estimate: float | None
     """For `clean` the measure itself; for a condition its change from clean; with a placebo that change minus the placebo's.
     None where it is undefined."""
@@ -305,7 +306,9 @@ class Verdict:
 
 
 def plain(value: Any) -> Any:
-    """Turn records, arrays and paths into JSON's own types; a number that is not finite becomes None."""
+    """Turn records, arrays, groups and paths into JSON's own types; a number that is not finite becomes None."""
+    if isinstance(value, Group):
+        return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -332,7 +335,8 @@ def to_json(value: Any) -> str:
 
 def effect_from_json(row: Mapping[str, Any]) -> Effect:
     """Read one entry of `effects.json` back."""
-    return Effect(**{**row, "classes_absent": tuple(row.get("classes_absent", ()))})
+    typed = {"group": parse_group(row["group"]), "classes_absent": tuple(row.get("classes_absent", ()))}
+    return Effect(**{**row, **typed})
 
 
 def trend_from_json(row: Mapping[str, Any]) -> DoseTrend:
