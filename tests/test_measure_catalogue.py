@@ -87,7 +87,9 @@ def test_a_new_record_is_gated_and_compared(doubt: Measure) -> None:
 
 
 def test_a_new_record_is_listed_and_shown(doubt: Measure, audit: Audit) -> None:
-    assert re.search(r"^loss_of_confidence +lower +fall of the winner's probability", audit("list", "measures")[1], re.M)
+    assert re.search(
+        r"^loss_of_confidence +lower +fall of the winner's probability", audit("list", "measures")[1], re.M
+    )
     view = read_run(RUN)
     made = [
         replace(e, measure=doubt.name, estimate=0.123456)
@@ -96,7 +98,7 @@ def test_a_new_record_is_listed_and_shown(doubt: Measure, audit: Audit) -> None:
     ]
     page = within_budget(replace(view, effects=(*view.effects, *made)), MAX_BYTES).decode()
     assert len(made) == 2, "alone, and compared with its placebo"
-    assert "<td>loss of confidence</td><td class=\"num\">0.123 [" in page, "in the table of the edit"
+    assert '<td>loss of confidence</td><td class="num">0.123 [' in page, "in the table of the edit"
     assert "<dt>loss of confidence</dt><dd>fall of the winner" in page, "and explained"
 
 
@@ -111,8 +113,12 @@ def test_what_follows_from_records() -> None:
         assert name == measure.name
         assert measure.words
         assert not measure.made_of or MEASURES[measure.made_of].change is not None, "made of numbers of images"
-        assert (measure.judged_of is None) == (measure.tolerance is None), "what is judged has a tolerance, and only that"
-        assert (measure.headline_of is None) or (measure.axis and measure.explained and measure.finding and measure.demand)
+        assert (measure.judged_of is None) == (measure.tolerance is None), (
+            "what is judged has a tolerance, and only that"
+        )
+        assert (measure.headline_of is None) or (
+            measure.axis and measure.explained and measure.finding and measure.demand
+        )
         assert not (measure.standardised and measure.comparable)
 
 
@@ -123,13 +129,19 @@ def test_no_figure_of_an_audit_is_of_a_measure_without_a_record() -> None:
 
 def test_the_former_key_is_refused_with_the_new_one() -> None:
     row = {"id": "text", "metric": "shortcut_sensitivity", "max": 0.05}
-    with pytest.raises(UsageError, match=r"'text': the key `metric` is called `measure`. Write measure = 'shortcut_sensitivity'"):
+    with pytest.raises(
+        UsageError, match=r"'text': the key `metric` is called `measure`. Write measure = 'shortcut_sensitivity'"
+    ):
         rules_from_config({"rule": [row]})
 
 
 def test_nothing_decides_by_the_name_of_a_measure() -> None:
-    names = "|".join(sorted((n for n in MEASURES if n not in ("sufficiency", "recall", "margin")), key=len, reverse=True))
-    decides = re.compile(rf"""measure\w* (==|!=|in|not in) \(?["']({names})["']|["']({names})["'] (==|!=) |HEADLINES|METRICS""")
+    names = "|".join(
+        sorted((n for n in MEASURES if n not in ("sufficiency", "recall", "margin")), key=len, reverse=True)
+    )
+    decides = re.compile(
+        rf"""measure\w* (==|!=|in|not in) \(?["']({names})["']|["']({names})["'] (==|!=) |HEADLINES|METRICS"""
+    )
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for folder in ("audit", "reports", "training", "templates")

@@ -173,7 +173,7 @@ def test_kill_and_resume_gives_the_same_bytes(
                 growth_rate=4, block_config=(2, 2), num_init_features=8, bn_size=2, num_classes=k)}}
             import audit.models.bundle as bundle
             bundle.build_network = networks.build_network
-            import audit.prediction.engine as predict
+            import audit.prediction.shards as predict
             slow = predict.predict_scene
             def slowly(*a):
                 time.sleep(0.05)

@@ -23,7 +23,7 @@ from audit.store.results import plain, to_json
 if TYPE_CHECKING:  # a plan's hash is asked for where nothing is predicted: torch takes seconds to import
     from audit.models.bundle import Bundle
     from audit.models.tasks import Task
-    from audit.text.detectors import TextDetector
+    from audit.text.base import TextDetector
 
 N_RELEVANCE_PLACEBOS = 200
 _PACKAGES = (

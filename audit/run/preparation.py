@@ -17,15 +17,16 @@ from audit.files import check_writable
 from audit.gates.rules import GateConfig, config_for
 from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.models.tasks import audited_task
-from audit.prediction.engine import make_perturbations
-from audit.relevance.stage import check_relevance
+from audit.prediction.variants import make_perturbations
+from audit.relevance.auditing import check_relevance
 from audit.run.cohorts import audited_cohort, out_of_reach
 from audit.run.plan import make_plan
 from audit.run.settings import Settings, check_settings
 from audit.statistics.catalogue import default_tolerances
 from audit.statistics.detector_misses import FinderRecall, read_recall
 from audit.suites.reader import load_suite
-from audit.text.detectors import TextDetector, check_detector, make_detector
+from audit.text.base import TextDetector
+from audit.text.detectors import check_detector, make_detector
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from audit.data.groups import UNKNOWN
 from audit.data.images import read_gray
 from audit.data.records import TextRegion
 from audit.store.group import ALL, Group
+from audit.text.base import TextDetector
 from audit.text.boxes import BoxedImage
-from audit.text.detectors import TextDetector
 from audit.text.merging import area_px, intersection_px
 
 # A box is found when so much of it is covered: what masking needs, and no more.
