@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from audit.commands.keys import announce_key
-from audit.commands.progress import Stages
+from audit.commands.progress import ProgressLines
 from audit.data.strings import shown_string
 from audit.errors import AuditError, StoreError, UsageError
 from audit.files import write_atomically
@@ -33,7 +33,7 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
     from audit.run.pipeline import run_audit
 
     announce_key(settings)
-    with Stages(quiet=as_json) as on_stage:
+    with ProgressLines(quiet=as_json) as on_stage:
         path, verdict = run_audit(settings, judge_gates=gate, command=command, on_stage=on_stage)
         written = on_stage("writing the report", 1)
         try:

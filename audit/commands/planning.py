@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.commands.keys import announce_key
-from audit.commands.progress import Stages
+from audit.commands.progress import ProgressLines
 from audit.data.records import Record
 from audit.files import write_atomically
 from audit.run.preparation import Preparation, prepare
@@ -28,7 +28,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     from audit.run.forecast import forecast
 
     announce_key(settings)
-    with Stages(quiet=as_json) as stages:
+    with ProgressLines(quiet=as_json) as stages:
         checked = stages("checking data", 1)
         prepared = prepare(settings, judge_gates=False)
         checked()
