@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +28,11 @@ def test_writing_and_reading_a_group_give_the_same_text(text: str) -> None:
 def test_a_value_may_hold_anything(kind: str, value: str) -> None:
     group = Group(kind=kind, value=value)
     assert parse_group(str(group)) == group
+    assert copy.deepcopy(group) == pickle.loads(pickle.dumps(group)) == group
+    assert hash(group) == hash(Group(kind=kind, value=value))
+    assert group != str(group)
+    with pytest.raises(AttributeError, match="frozen"):
+        group.value = "other"  # type: ignore[assignment]
     assert group.label == f"{kind}: {value}", "an equals sign in a value stays"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from audit.baseline.changes import compare_images, measure_images
+from audit.data.conditions import JUDGED_ROLES
 from audit.errors import UsageError
 from audit.gates.judging import judge
 from audit.gates.rules import config_for, rules_from_config
@@ -104,6 +105,7 @@ def test_a_new_record_is_listed_and_shown(doubt: Measure, audit: Audit) -> None:
 
 def test_what_follows_from_records() -> None:
     assert headlines() == {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
+    assert set(headlines()) == set(JUDGED_ROLES)
     assert judged_measures("edit") == ("accuracy", "shortcut_sensitivity")
     assert judged_measures("sufficiency") == ("sufficiency",)
     assert default_tolerances() == {"shortcut_sensitivity": 0.05, "sufficiency": 0.05, "accuracy": 0.02}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 
 from audit.data.conditions import Condition, Suite
 from audit.data.strings import MAX_WORDS, may_be_personal, normal_string
@@ -22,7 +21,9 @@ _JUDGED = ("class", "word")
 def read_group(text: str) -> Group:
     """Read the group of a rule as effects name it: strings of images are compared in capitals, single blanks between words."""
     group = parse_group(text)
-    return group if group.kind != "word" or group.value is None else replace(group, value=normal_string(group.value))
+    return (
+        group if group.kind != "word" or group.value is None else Group(kind="word", value=normal_string(group.value))
+    )
 
 
 def is_pattern(group: Group) -> bool:
