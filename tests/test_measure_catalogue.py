@@ -18,8 +18,9 @@ from audit.gates.rules import config_for, rules_from_config
 from audit.prediction.table import FinishedRun
 from audit.reports.html import MAX_BYTES, within_budget
 from audit.reports.runfolder import read_run
-from audit.statistics.catalogue import MEASURES, Measure, comparable, default_tolerances, headlines, judged_measures
+from audit.statistics.catalogue import MEASURES, comparable, default_tolerances, headlines, judged_measures
 from audit.statistics.effects import measure_effects
+from audit.statistics.measure import Measure
 from audit.store.group import ALL
 from audit.store.results import effect_from_json, to_json
 from audit.suites.reader import load_suite

@@ -14,12 +14,12 @@ from audit.provenance import portable_path
 from audit.statistics.catalogue import (
     ACCURACY_OVER_SOURCE,
     MEASURES,
-    Measure,
     comparable,
     headline_of,
     headlines,
     judged_measures,
 )
+from audit.statistics.measure import Measure
 from audit.store.group import ALL, Group, parse_group
 from audit.store.results import Policy
 

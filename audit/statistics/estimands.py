@@ -24,7 +24,6 @@ from audit.statistics.catalogue import (
     ACCURACY_OVER_SOURCE,
     MEASURES,
     MOVEMENT,
-    Measure,
     changes_of_images,
     headline_of,
     judged_measures,
@@ -35,6 +34,7 @@ from audit.statistics.catalogue import (
 from audit.statistics.detector_misses import FinderRecall, corrected_effect
 from audit.statistics.direction import donor_direction
 from audit.statistics.jackknife import PatientInfluence
+from audit.statistics.measure import Measure
 from audit.statistics.patient_sums import PatientSums
 from audit.statistics.populations import Population, image_values
 from audit.statistics.source_guess import guess_from_source

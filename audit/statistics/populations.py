@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.statistics.alignment import AlignedImages, spread_of
-from audit.statistics.catalogue import MEASURES, Measure
+from audit.statistics.catalogue import MEASURES
+from audit.statistics.measure import Measure
 from audit.statistics.patient_sums import PatientCells, PatientSums, Scale
 from audit.store.group import Group
 
