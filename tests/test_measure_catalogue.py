@@ -16,8 +16,8 @@ from audit.errors import UsageError
 from audit.gates.judging import judge
 from audit.gates.rules import config_for, rules_from_config
 from audit.prediction.table import FinishedRun
-from audit.reports.html import MAX_BYTES, within_budget
-from audit.reports.runfolder import read_run
+from audit.reports.page.html import MAX_BYTES, within_budget
+from audit.reports.reading.folder import read_run
 from audit.statistics.catalogue import MEASURES, comparable, default_tolerances, headlines, judged_measures
 from audit.statistics.effects import measure_effects
 from audit.statistics.measure import Measure
@@ -98,7 +98,7 @@ def test_a_new_record_is_listed_and_shown(doubt: Measure, audit: Audit) -> None:
         for e in view.effects
         if e.measure == "harm" and e.condition == "text-mask-black" and e.group == ALL
     ]
-    page = within_budget(replace(view, effects=(*view.effects, *made)), MAX_BYTES).decode()
+    page = within_budget(replace(view, effects=(*view.effects, *made)), MAX_BYTES).html.decode()
     assert len(made) == 2, "alone, and compared with its placebo"
     assert '<td>loss of confidence</td><td class="num">0.123 [' in page, "in the table of the edit"
     assert "<dt>loss of confidence</dt><dd>fall of the winner" in page, "and explained"
