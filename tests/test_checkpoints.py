@@ -19,7 +19,8 @@ from torch import nn
 
 from audit.errors import ModelError, UnknownNameError, UsageError
 from audit.models.bundle import load_bundle
-from audit.models.checkpoints import CHEXNET, ORDERS, import_checkpoint
+from audit.models.checkpoints import import_checkpoint
+from audit.models.outputs import CHEXNET, ORDERS
 from audit.models.unpickling import Shell, read_checkpoint
 
 LEGACY = {"_use_new_zipfile_serialization": False}
@@ -72,7 +73,8 @@ def test_whole_module_as_zech_saved_it(tiny: Any, tmp_path: Path, options: Any) 
         assert torch.equal(torch.sigmoid(found(inputs())), network(inputs()))
     assert names == CHEXNET
     assert names[6] == "Pneumonia"
-    assert bundle.provenance["class_order"] == "assumed from the count"
+    assert bundle.provenance["class_order"] == "as published for chexnet"
+    assert bundle.provenance["imported_head"] == ["model.classifier.0.weight"]
     assert bundle.task == "multi-label"
 
 
@@ -117,7 +119,9 @@ def test_the_authors_networks_with_heads_side_by_side(tiny: Any, tmp_path: Path,
         del sys.modules["StackedNet"]
     with pytest.raises(ModelError, match=r"names StackedNet\.TwoLayerOut.*--admit"):
         imported(tmp_path / "NetC.pt", tmp_path)
-    found, names, _ = imported(tmp_path / "NetC.pt", tmp_path, admit=["StackedNet"])
+    with pytest.raises(UsageError, match="3 outputs, but no classes"):
+        imported(tmp_path / "NetC.pt", tmp_path, admit=["StackedNet"])
+    found, names, _ = imported(tmp_path / "NetC.pt", tmp_path, admit=["StackedNet"], classes=ORDERS["paper"])
     assert names == ("normal", "pneumonia", "covid")
     with torch.no_grad():
         assert torch.allclose(found(inputs()), network(inputs()), atol=1e-6)
@@ -221,14 +225,14 @@ def test_files_that_are_no_checkpoints(tiny: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="contains no DenseNet"):
         imported(tmp_path / "other.pth", tmp_path)
     torch.save(nn.Linear(2, 2), tmp_path / "linear.pth")
-    with pytest.raises(ModelError, match="not a DenseNet"):
+    with pytest.raises(ModelError, match="contains no DenseNet"):
         imported(tmp_path / "linear.pth", tmp_path)
 
 
 def test_another_architecture_is_named(tmp_path: Path) -> None:
     torch.save(torchvision.models.densenet121(num_classes=3).state_dict(), tmp_path / "m.pth")
     with pytest.raises(ModelError, match="It looks like densenet121: use --as densenet121"):
-        import_checkpoint(tmp_path / "m.pth", "densenet201", tmp_path / "out")
+        import_checkpoint(tmp_path / "m.pth", "densenet201", tmp_path / "out", classes=ORDERS["paper"])
     with pytest.raises(UnknownNameError, match="Did you mean 'densenet121'"):
         import_checkpoint(tmp_path / "m.pth", "densnet121", tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -244,9 +248,9 @@ def test_what_the_outputs_mean_is_known_said_or_asked_for(tiny: Any, tmp_path: P
         network.classifier = nn.Sequential(network.classifier, *last)
         return network
 
-    for order, expected in (("chexnet", "multi-label"), ("chestxray15", "multi-label"), ("paper", "single-label")):
-        assert task(tiny(len(ORDERS[order])).state_dict()) == expected
-    assert task(tiny(18).state_dict()) == "multi-label"
+    for order, expected in (("chexnet", "multi-label"), ("chestxray15", "multi-label"), ("paper", "single-label"),
+                            ("torchxrayvision", "multi-label")):  # fmt: skip
+        assert task(tiny(len(ORDERS[order])).state_dict(), classes=ORDERS[order]) == expected
     names = ("a", "b", "c")
     for said in ("single-label", "multi-label"):
         assert task(tiny(3).state_dict(), classes=names, task=said) == said
@@ -256,7 +260,7 @@ def test_what_the_outputs_mean_is_known_said_or_asked_for(tiny: Any, tmp_path: P
             task(tiny(3).state_dict(), classes=unknown)
     assert task(ending(3, nn.Sigmoid()), classes=names) == "multi-label"
     assert task(ending(3, nn.Softmax(dim=1)), classes=names) == "single-label"
-    assert task(ending(14, nn.LogSoftmax(dim=1))) == "single-label"
+    assert task(ending(14, nn.LogSoftmax(dim=1)), classes=CHEXNET) == "single-label"
     with pytest.raises(UsageError, match="is multi-label by its last layer, but --task single-label"):
         task(ending(3, nn.Sigmoid()), classes=names, task="single-label")
     with pytest.raises(UsageError, match="each named once"):
@@ -265,7 +269,7 @@ def test_what_the_outputs_mean_is_known_said_or_asked_for(tiny: Any, tmp_path: P
 
 def test_canary_notices_a_change(tiny: Any, tmp_path: Path) -> None:
     torch.save(tiny(3).state_dict(), tmp_path / "m.pth")
-    _, _, bundle = imported(tmp_path / "m.pth", tmp_path)
+    _, _, bundle = imported(tmp_path / "m.pth", tmp_path, classes=ORDERS["paper"])
     model = bundle.folder / "model.json"
     model.write_text(model.read_text().replace("0.485", "0.585"))
     with pytest.raises(ModelError, match="for its canary image"):
