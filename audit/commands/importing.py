@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from audit.models.backbones import quoted
-from audit.models.checkpoints import SCALES, import_checkpoint
-from audit.models.outputs import ORDERS
+from audit.models.checkpoints import import_checkpoint
 from audit.models.foreign import shown
+from audit.models.outputs import ORDERS
 from audit.models.tasks import Task, check_task
 
 _MEANING: Mapping[Task, str] = {
