@@ -157,7 +157,9 @@ def _relative(backbone: Backbone) -> dict[str, torch.Tensor]:
 
 def _named(file: Path, found: Sequence[Backbone], prefix: str) -> Backbone:
     asked = prefix if prefix.endswith(".") or not prefix else f"{prefix}."
-    meant = resolve(asked, [backbone.prefix for backbone in found])
+    prefixes = [backbone.prefix for backbone in found]
+    # A key of the file is enough where one network alone lies below it.
+    meant = resolve(asked, prefixes) or [p for p in prefixes if asked and p.startswith(asked)]
     if len(meant) == 1:
         chosen = next(backbone for backbone in found if backbone.prefix == meant[0])
         _check_cost(file, chosen)

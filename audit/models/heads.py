@@ -14,6 +14,7 @@ from audit.models.backbones import Backbone, quoted, resolve
 from audit.models.foreign import shown
 from audit.models.pickles import Shell
 from audit.models.states import States
+from audit.store.numbers import counted
 
 LINEAR = "torch.nn.modules.linear.Linear"
 """Kind of a pickled linear layer."""
@@ -135,7 +136,7 @@ def _own(file: Path, states: States, backbone: Backbone, linear: Sequence[str]) 
 
 
 def _listed(states: States, names: Sequence[str]) -> str:
-    outputs = [f"{shown(name)} ({len(states.tensors[name])} outputs)" for name in names]
+    outputs = [f"{shown(name)} ({counted(len(states.tensors[name]), 'output')})" for name in names]
     return ", ".join(outputs[:6]) + (f" and {len(outputs) - 6} more" if len(outputs) > 6 else "")
 
 
