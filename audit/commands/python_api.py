@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from audit.gates.document import VerdictDocument
 from audit.run.settings import declared_settings, make_settings
 from audit.store.folder import RunFolder, check_run
-from audit.store.results import EffectsDocument, Verdict
+from audit.store.results import EffectsDocument, Verdict, plain
 
 if TYPE_CHECKING:  # pandas takes half a second to import
     import pandas as pd
@@ -40,7 +40,7 @@ class AuditResult:
         """Every estimate, one row each; columns as in `effects.json`."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(effect) for effect in RunFolder(self.path).read(EffectsDocument).effects])
+        return pd.DataFrame([plain(effect) for effect in RunFolder(self.path).read(EffectsDocument).effects])
 
     def _repr_html_(self) -> str:
         from audit.reports.notebook import notebook_html

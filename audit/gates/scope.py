@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from audit.data.plan import Plan, PlannedCondition, PlannedData
-from audit.statistics.measures import HEADLINES
+from audit.statistics.catalogue import headlines
+from audit.store.group import ALL
 from audit.store.results import Effect, Verdict
 
 _CONTENTS: Mapping[str, str] = {
@@ -48,7 +49,7 @@ def find_scope(conditions: Sequence[PlannedCondition], effects: Sequence[Effect]
     estimated = {
         e.condition
         for e in effects
-        if e.tolerance is not None and e.group == "all" and e.measure in HEADLINES
+        if e.tolerance is not None and e.group == ALL and e.measure in headlines().values()
         if e.estimate is not None and e.verdict != "void"
     }
     tested, not_tested = [], []

@@ -208,7 +208,8 @@ def _find_text(start: int) -> int:
 
 def _start_prediction(job: PredictionJob) -> None:
     from audit.models.bundle import load_bundle
-    from audit.prediction.engine import Experiment, make_perturbations, set_stage
+    from audit.prediction.experiment import Experiment
+    from audit.prediction.variants import cohort_context, make_perturbations
     from audit.store.folder import RunFolder
 
     _state["prediction"] = {
@@ -217,7 +218,7 @@ def _start_prediction(job: PredictionJob) -> None:
             bundle=load_bundle(job.bundle),
             suite=job.suite,
             records=job.records,
-            stage=set_stage(job.records, job.regions, job.seed),
+            context=cohort_context(job.records, job.regions, job.seed),
             seed=job.seed,
         ),
         "perturbations": make_perturbations(job.suite),
@@ -225,7 +226,7 @@ def _start_prediction(job: PredictionJob) -> None:
 
 
 def _predict(number: int) -> int | str:
-    from audit.prediction.engine import predict_shard
+    from audit.prediction.shards import predict_shard
 
     if "failed" in _state:
         return str(_state["failed"])

@@ -18,7 +18,7 @@ from audit.models.bundle import Bundle
 from audit.perturbations.masking import MaskDraw, TextMask
 from audit.perturbations.places import text_boxes
 from audit.prediction.covering import Disclosure, flatten_relevance
-from audit.prediction.engine import Experiment
+from audit.prediction.experiment import Experiment
 from audit.randomness import generator_for
 from audit.relevance.heatmaps import write_heatmaps
 from audit.relevance.lrp import Attributor, Relevance

@@ -17,8 +17,10 @@ from audit.errors import RelevanceError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle
 from audit.perturbations import Scene
-from audit.prediction.covering import Disclosure, covered_stage, flatten_relevance
-from audit.prediction.engine import Experiment, Stage, make_perturbations, make_variant, read_scene, softmax
+from audit.prediction.covering import Disclosure, covered_context, flatten_relevance
+from audit.prediction.experiment import Experiment
+from audit.prediction.shards import softmax
+from audit.prediction.variants import CohortContext, make_perturbations, make_variant, read_scene
 from audit.relevance.lrp import Attributor
 from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
 from audit.relevance.regions import map_boxes
@@ -76,7 +78,7 @@ def write_examples(
     if run.has(ExamplesDocument.FILE):
         return
     perturbations = make_perturbations(suite)
-    pictures = covered_stage(experiment.stage, records, disclosure.covered)
+    pictures = covered_context(experiment.context, records, disclosure.covered)
     entries = []
     overlays = _Overlays(experiment.bundle, relevance.preset, relevance.start)
     for case, choice in enumerate(_choose(suite, table), start=1):
@@ -84,7 +86,7 @@ def write_examples(
         scene = read_scene(record, pictures)
         condition = suite[choice.condition]
         edit = make_variant(scene, condition, perturbations[condition.name], choice.draw, experiment.seed).image
-        overlay = overlays.of(record, experiment.stage.read(record), disclosure.covered[record.id])
+        overlay = overlays.of(record, experiment.context.read(record), disclosure.covered[record.id])
         entries.append(_example(experiment, disclosure, scene, edit, choice, case, table, overlay))
         on_example()
     _write_markers(run, records, pictures, disclosure.text)
@@ -92,7 +94,7 @@ def write_examples(
 
 
 def _write_markers(
-    run: RunFolder, records: Sequence[Record], pictures: Stage, shown_text: Mapping[str, tuple[TextRegion, ...]]
+    run: RunFolder, records: Sequence[Record], pictures: CohortContext, shown_text: Mapping[str, tuple[TextRegion, ...]]
 ) -> None:
     """Write crops of the commonest strings, at most two images of each class, cut from the images at their own size."""
     found: dict[str, dict[int, TextRegion]] = {}

@@ -18,13 +18,13 @@ from audit.data.tasks import Task
 from audit.provenance import tool_version, without_paths
 from audit.relevance.presets import about_method
 from audit.run.settings import Settings
-from audit.statistics.measures import DECLARED, DRAWS, EXPLORATORY
+from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
 from audit.store.results import plain, to_json
 from audit.store.typed import typed
 
 if TYPE_CHECKING:  # a plan's hash is asked for where nothing is predicted: torch takes seconds to import
     from audit.models.bundle import Bundle
-    from audit.text.detectors import TextDetector
+    from audit.text.base import TextDetector
 
 N_RELEVANCE_PLACEBOS = 200
 _PACKAGES = (

@@ -70,6 +70,8 @@ def _schema(info: types.Type) -> dict[str, Any]:
             return _union([_schema(part) for part in parts])
         case types.StructType() | types.DataclassType():
             return _record(info)
+        case types.CustomType():
+            return {"type": "string"}
         case types.Metadata(type=inner):
             return _schema(inner)
     raise TypeError(f"No schema is known for {info!r}.")

@@ -305,15 +305,17 @@ def _checked_value(setting: Setting, where: str, value: Any) -> Any:
 
 
 def _checked_tolerances(where: str, value: Any) -> dict[str, float]:
-    from audit.statistics.measures import DEFAULT_TOLERANCES
+    from audit.statistics.catalogue import default_tolerances
+
+    known = default_tolerances()
 
     if not isinstance(value, Mapping):
         raise UsageError(f"{where[0].upper()}{where[1:]} must be a table of measures, found {shown_value(value)}.")
     one = get_args(declared_settings()["tolerance"].type)[1]
     checked: dict[str, float] = {}
     for measure, limit in value.items():
-        if measure not in DEFAULT_TOLERANCES:
-            raise UnknownNameError("judged measure in [tolerance]", measure, DEFAULT_TOLERANCES)
+        if measure not in known:
+            raise UnknownNameError("judged measure in [tolerance]", measure, known)
         try:
             checked[measure] = convert(limit, one)
         except ValidationError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from audit.store.group import Group
 from audit.store.typed import Document, RunDocument
 
 
@@ -21,8 +22,8 @@ class Estimate(Document, frozen=True, kw_only=True):
 class RelevanceGroup(Document, frozen=True, kw_only=True):
     """Relevance inside the text of one group of images that have text."""
 
-    group: str
-    """all, or `class=`, `source=` or `word=` with a value; a word counts its own regions alone."""
+    group: Group
+    """All images, a class, a source or a word; a word counts its own regions alone."""
     n_images: int
     """Images with text, and with positive relevance."""
     n_patients: int

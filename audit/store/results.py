@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from audit.store.group import Group
 from audit.store.numbers import compact
 from audit.store.typed import RunDocument
 
@@ -86,9 +87,9 @@ class Effect:
     placebo: str | None
     """The condition whose effect was subtracted; None for a raw effect."""
     measure: str
-    """One of `audit.statistics.catalogue.METRICS`."""
-    group: str
-    """`all`; `column=value` for a subgroup; `word=STRING` for the films on which it was read."""
+    """One of `audit.statistics.catalogue.MEASURES`."""
+    group: Group
+    """The images that it is about."""
     estimate: float | None
     """For `clean` the measure itself; for a condition its change from clean; with a placebo that change minus the placebo's.
     None where it is undefined."""
@@ -131,7 +132,8 @@ class Effect:
     classes_absent: tuple[str, ...] = ()
     """Classes that have images, but none that the condition could be applied to: an entry over all images is silent on them."""
     blind: bool = False
-    """Whether the clean probabilities hardly vary, so that a small effect on them shows nothing."""
+    """Whether the clean predictions leave no room for an effect (they hardly vary, always name one class, or are saturated), so that a
+    small one shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,8 +230,8 @@ class GateResult:
 
     id: str
     """The rule's stable name."""
-    metric: str
-    """Measure that it limits."""
+    measure: str
+    """What it limits."""
     where: str
     """Condition and group that it looks at."""
     operator: str
@@ -257,12 +259,12 @@ class GateResult:
     undecided: Policy = "block"
     """What it does to the run's status where it is inconclusive and of level error: block, fail, or pass (let through)."""
     figure: str = ""
-    """The figure in words where it is not the metric itself: "change in accuracy" under an edit."""
+    """The figure in words where it is not the measure itself: "change in accuracy" under an edit."""
 
     @property
     def requirement(self) -> str:
         """What must be so, in words: which figure is bounded, and by what."""
-        figure = self.figure or self.metric.replace("_", " ")
+        figure = self.figure or self.measure.replace("_", " ")
         if self.against == "baseline":
             way = "rise" if self.operator == "<=" else "fall"
             return f"{way} in {figure} since the baseline at most {compact(abs(self.expected))}"
@@ -326,7 +328,9 @@ class ConditionsDocument(RunDocument, frozen=True, kw_only=True):
 
 
 def plain(value: Any) -> Any:
-    """Turn records, arrays and paths into JSON's own types; a number that is not finite becomes None."""
+    """Turn records, arrays, groups and paths into JSON's own types; a number that is not finite becomes None."""
+    if isinstance(value, Group):
+        return str(value)
     if isinstance(value, Struct):
         return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from msgspec import Struct, ValidationError, convert, inspect
 
 from audit.errors import shown_string, shown_value
+from audit.store.group import Group, parse_group
 
 _T = TypeVar("_T")
 _KINDS: Mapping[str, str] = {
@@ -48,9 +49,16 @@ def typed(value: Any, kind: type[_T]) -> _T:
         If it is not one.
     """
     try:
-        return convert(value, kind)
+        return convert(value, kind, dec_hook=_from_text)
     except ValidationError as error:
         raise FormatError(_in_words(str(error), value, kind)) from None
+
+
+def _from_text(kind: type, text: object) -> object:
+    """Read what a document holds as text: a group of images."""
+    if kind is Group and isinstance(text, str):
+        return parse_group(text)
+    raise TypeError("Expected `str`")  # msgspec adds the place
 
 
 def _in_words(message: str, document: Any, kind: type) -> str:

@@ -40,10 +40,9 @@ def group_dots(run: RunView) -> Dots | None:
         return None
     rows = []
     for group in run.relevance_summary.groups:
-        if not group.group.startswith("class="):
+        if group.group.kind != "class":
             continue
-        name = group.group.removeprefix("class=")
-        mass = group.mass
+        name, mass = group.group.value or "", group.mass
         rows.append((f"{name} (n = {group.n_images})", interval(mass), mass.value, mass.low, mass.high, "plain"))
         if group.mass_gone is not None:
             gone = group.mass_gone

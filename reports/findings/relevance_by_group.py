@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from audit.data.plan import PlannedCondition
-from audit.reports.reading.view import HEADLINES, RunView
+from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import headlines
 from audit.store.numbers import bracketed
 from audit.store.relevance import Estimate, RelevanceGroup
 from audit.store.results import Effect
@@ -26,8 +27,8 @@ def group_rows(run: RunView, kinds: Sequence[str]) -> list[tuple[RelevanceGroup,
     edits = text_edits(run)
     rows = []
     for group in run.relevance_summary.groups:
-        if group.group.split("=")[0] in kinds:
-            effects = [run.find(name, HEADLINES["edit"], group.group, controlled=True) for name in edits]
+        if group.group.kind in kinds:
+            effects = [run.find(name, headlines()["edit"], group.group, controlled=True) for name in edits]
             rows.append((group, effects))
     return rows
 

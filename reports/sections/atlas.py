@@ -9,6 +9,7 @@ from typing import Any
 from audit.data.strings import MIN_PATIENTS
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
+from audit.store.group import Group
 from audit.store.relevance import Estimate
 
 
@@ -47,7 +48,7 @@ def marker_rows(run: RunView) -> list[MarkerRow]:
                     tuple(m for m in run.markers if (m["text"], m["label"]) == (word.text, name)) for name in classes
                 ),
                 told=f"{most}, {word.by_class[most]} of {total}",
-                enrichment=maps.get(f"word={word.text}"),
+                enrichment=maps.get(Group(kind="word", value=word.text)),
             )
         )
     return rows

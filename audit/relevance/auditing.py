@@ -9,7 +9,7 @@ from audit.data.images import read_gray
 from audit.data.plan import PlannedRelevance
 from audit.errors import RelevanceError, UnknownNameError
 from audit.prediction.covering import Disclosure
-from audit.prediction.engine import Experiment
+from audit.prediction.experiment import Experiment
 from audit.randomness import generator_for
 from audit.relevance.agreement import measure_agreement
 from audit.relevance.discovery import discover_groups
