@@ -109,7 +109,7 @@ def test_duplicate_pixels(write_cohort: Callable[..., Path]) -> None:
 def test_no_table(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="does not exist"):
         load_cohort(tmp_path / "none.csv")
-    with pytest.raises(CohortError, match="is a folder"):
+    with pytest.raises(CohortError, match="does not look like any known data set"):
         load_cohort(tmp_path)
     (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(CohortError, match="cannot be read as a table"):

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from audit.data.manifests import read_records
 from audit.data.plan import Plan
-from audit.data.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms, name_records
+from audit.data.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms
+from audit.data.reading import read_records
 from audit.data.records import Record
 from audit.data.strings import shown_string
 from audit.errors import CohortError, StoreError, UsageError
@@ -83,7 +83,7 @@ def _manifest(plan: Plan, settings: Settings) -> Path:
 
 def _record(path: Path, manifest: Path, asked: str, names: Pseudonyms, *, known: Collection[str]) -> Record:
     """Find the record of the manifest whose name it is, or begins so; it may have been left out of the run."""
-    records = name_records(read_records(manifest), names)
+    records, _ = read_records(manifest, names=names)
     found = [record for record in records if record.name == asked]
     if not found and names.key is not None and len(asked) >= _MIN_DIGITS:
         found = [record for record in records if record.name.startswith(asked.lower())]
