@@ -127,7 +127,10 @@ def check_masks(
         except ImageError:
             return None
 
-    for record, mask in _in_order(records, look):
+    records = list(records)
+    read = _in_order([record for record in records if record.lung_mask is not None], look)
+    for record in records:
+        mask = next(read)[1] if record.lung_mask is not None else ""
         if mask:
             digest.update(f"{record.id}\x1f{mask}\x1e".encode("utf-8", "surrogateescape"))
         elif mask is None:
