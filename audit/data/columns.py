@@ -129,29 +129,6 @@ def check_given(given: Mapping[str, str]) -> None:
             )
 
 
-def parse_columns(text: str) -> dict[str, str]:
-    """Read `path=Path,label=target`.
-
-    Raises
-    ------
-    UsageError
-        If it is not written so.
-    """
-    found: dict[str, str] = {}
-    for part in text.split(","):
-        column, mark, name = part.partition("=")
-        if not mark or not column.strip() or not name.strip():
-            raise UsageError(
-                f"--columns must be COLUMN=NAME,..., for example path=Path,label=target; found {shown_string(part, _SHOWN)!r}. For names "
-                "that contain a comma, use [columns] in audit.toml."
-            )
-        if column.strip() in found:
-            raise UsageError(f"--columns names {column.strip()} twice. Name each column once.")
-        found[column.strip()] = name.strip()
-    check_given(found)
-    return found
-
-
 def age_unit(name: str) -> str:
     """Return the unit of an age column by its name: y, m, w or d."""
     folded = _folded(name)
