@@ -69,7 +69,9 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     is_silent = setting.default in ("", (), {}) or setting.type is bool
     shown = setting.help if is_silent else f"{setting.help} [default: {setting.default}]"
     choices = f"<{'|'.join(setting.choices)}>" if setting.choices else "COLUMN=NAME,..." if setting.is_pairs else None
-    kind = list[str] if get_origin(setting.type) is tuple else str if setting.choices or setting.is_pairs else setting.type
+    kind = (
+        list[str] if get_origin(setting.type) is tuple else str if setting.choices or setting.is_pairs else setting.type
+    )
     option = typer.Option(help=shown, metavar=choices, show_default=False)
     return inspect.Parameter(
         setting.name,

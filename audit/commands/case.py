@@ -31,7 +31,12 @@ def case(path: Path, name: str, settings: Settings, *, as_json: bool) -> int:
     names = _names(path, plan.privacy.key)
     manifest, columning = _manifest(plan, settings)
     record = _record(
-        path, manifest, columning, name, names, known={row["record_id"] for row in run.read_rows(_RECORDS, ["record_id"])}
+        path,
+        manifest,
+        columning,
+        name,
+        names,
+        known={row["record_id"] for row in run.read_rows(_RECORDS, ["record_id"])},
     )
     predictions = _predictions(run, record.name, plan.model.classes)
     facts = {"image": record.name, "id": record.id, "patient": record.patient, "path": record.path}

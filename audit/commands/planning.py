@@ -31,8 +31,8 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     announce_key(settings)
     with Stages(quiet=as_json) as stages:
         checked = stages("checking data", 1)
-        table = TableTeller(stages)
-        prepared = prepare(settings, judge_gates=False, on_table=table)
+        told = TableTeller(stages)
+        prepared = prepare(settings, judge_gates=False, on_table=told)
         checked()
         step = stages("timing a few images", min(3, len(prepared.cohort.records)))
         found = forecast(
@@ -51,7 +51,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             "plan": prepared.plan,
             "forecast": {**plain(found), "minutes": found.minutes},
             "sheet": sheet,
-            "table": table.document,
+            "table": told.document,
         }
         sys.stdout.write(printed_json(document))
         return 0

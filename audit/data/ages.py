@@ -18,11 +18,15 @@ _OPEN = re.compile(
     rf"(?:\+|plus|or (?:more|older|over)|and (?:over|above|older)|({_UNIT})?\s*\+)){_ENDING}",
     re.IGNORECASE,
 )
-_BAND = re.compile(rf"\[?\(?({_NUMBER})\s*({_UNIT})?\s*(?:-|–|—|to|\.\.)\s*({_NUMBER})\s*({_UNIT})?[\])]?{_ENDING}", re.IGNORECASE)
+_BAND = re.compile(
+    rf"\[?\(?({_NUMBER})\s*({_UNIT})?\s*(?:-|–|—|to|\.\.)\s*({_NUMBER})\s*({_UNIT})?[\])]?{_ENDING}", re.IGNORECASE
+)
 _MIXED = re.compile(rf"({_NUMBER})\s*({_UNIT})[\s,]*({_NUMBER})\s*({_UNIT}){_ENDING}", re.IGNORECASE)
 _STRICT = (">", "over", "above", "more than")
 _BELOW = ("<", "<=", "≤", "under", "below", "less than")
-_NOTHING = frozenset({"", "-", "--", "?", ".", "na", "n/a", "nan", "none", "null", "nil", "unk", "unknown", "not reported", "missing"})
+_NOTHING = frozenset(
+    {"", "-", "--", "?", ".", "na", "n/a", "nan", "none", "null", "nil", "unk", "unknown", "not reported", "missing"}
+)
 
 
 def says_nothing(text: str) -> bool:
@@ -54,7 +58,9 @@ def parse_age(text: str, unit: str = "y") -> float | None:
     if found := _PLAIN.fullmatch(text):
         return _possible(_years(found[1], found[2], unit))
     if found := _OPEN.fullmatch(text):
-        sign, number, of = (found[1].lower(), found[2], found[3]) if found[1] else (">=", found[4], found[5] or found[6])
+        sign, number, of = (
+            (found[1].lower(), found[2], found[3]) if found[1] else (">=", found[4], found[5] or found[6])
+        )
         years = _years(number, of, unit)
         if sign in _BELOW:
             return _possible(years / 2)

@@ -146,7 +146,8 @@ def _apply_vocabulary(
         if difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=_NEAR):
             raise UnknownNameError(f"label to ignore in {manifest}", name, found)
     unmet = [
-        f"The label to ignore {shown_string(name)!r} occurs in no row; the labels are {_some(sorted(found))}." for name in absent
+        f"The label to ignore {shown_string(name)!r} occurs in no row; the labels are {_some(sorted(found))}."
+        for name in absent
     ]
     if classes is not None:
         wrong = sorted(set(found) - set(classes) - set(ignore_labels))
@@ -181,9 +182,7 @@ def _patients_in_two_splits(records: Iterable[Record]) -> list[str]:
     return sorted(patient for patient, names in splits.items() if len(names) > 1)
 
 
-def _content_hash(
-    records: Iterable[Record], sources: Mapping[str, str], hashes: Mapping[str, tuple[str, str]]
-) -> str:
+def _content_hash(records: Iterable[Record], sources: Mapping[str, str], hashes: Mapping[str, tuple[str, str]]) -> str:
     digest = hashlib.sha256()
     for record in sorted(records, key=lambda r: r.id):
         fields = (

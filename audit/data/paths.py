@@ -42,7 +42,9 @@ def local_paths(manifest: Path, folder: Path, cells: Sequence[str], first_row: i
     """
     paths = [cell.strip() for cell in cells]
     if not all(paths):
-        raise CohortError(f"Row {paths.index('') + first_row} of {manifest} has an empty path. Name the image, or remove the row.")
+        raise CohortError(
+            f"Row {paths.index('') + first_row} of {manifest} has an empty path. Name the image, or remove the row."
+        )
     notes: list[str] = []
     # Whole columns are looked through first: of most tables no single path needs anything.
     joined = "\n".join(paths)
@@ -91,7 +93,9 @@ def _from_windows(manifest: Path, folder: Path, paths: list[str], first_row: int
             paths[i] = path.replace("\\", "/")
             turned += 1
     if turned:
-        notes.append(f"{counted(turned, 'path')} with back-slashes {'was' if turned == 1 else 'were'} read with slashes.")
+        notes.append(
+            f"{counted(turned, 'path')} with back-slashes {'was' if turned == 1 else 'were'} read with slashes."
+        )
     if dropped:
         notes.append(
             f"{counted(dropped, 'path')} with a drive letter or server {'was' if dropped == 1 else 'were'} read relative to the table's "

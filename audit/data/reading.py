@@ -58,7 +58,8 @@ class TableReading:
     def lines(self) -> list[str]:
         """The same in lines for a terminal: names are cut, and what a terminal would obey is made visible."""
         read = ", ".join(
-            column if column == name else f"{column} (from {shown_string(name)})" for column, name in self.columns.items()
+            column if column == name else f"{column} (from {shown_string(name)})"
+            for column, name in self.columns.items()
         )
         lines = [f"data: {self.form}, {counted(self.n_rows, 'row')}", f"columns read: {read}"]
         if self.ignored:
@@ -71,7 +72,8 @@ class TableReading:
 
 
 NO_PATIENTS = (
-    "No patient column: each image counts as a patient, so intervals may be too narrow, and no text that was read on the images is shown."
+    "No patient column: each image counts as a patient, so intervals may be too narrow, and no text that was read on the images is "
+    "shown."
 )
 """Said on the terminal and in every report."""
 
@@ -131,13 +133,19 @@ def _from_folder(
     root: Path, how: Columning, classes: Sequence[str] | None, names: Pseudonyms
 ) -> tuple[list[Record], TableReading]:
     if how.columns:
-        raise UsageError(f"--columns names columns of a table, but {root} is a folder without a manifest. Leave --columns out.")
+        raise UsageError(
+            f"--columns names columns of a table, but {root} is a folder without a manifest. Leave --columns out."
+        )
     guessed = read_folder(root.resolve(), how.layout, classes)
     found = guessed.found
     columns = {name: pa.array(list(cells), pa.string()) for name, cells in found.columns.items()}
     cells = Cells(manifest=root, folder=found.folder, columns=columns, names=dict(found.told_by), first_row=1)
     notes = [f"{counted(n, 'image')} of the tables left out: {reason}." for reason, n in found.left_out.items()]
-    origin = "as requested" if how.layout != AUTO else f"guessed from {shown_string(guessed.sign, 120)}; name another with --layout"
+    origin = (
+        "as requested"
+        if how.layout != AUTO
+        else f"guessed from {shown_string(guessed.sign, 120)}; name another with --layout"
+    )
     from audit.data.columns import ALIASES
 
     missing = tuple(column for column in ALIASES if column not in columns and column != "id")
@@ -189,6 +197,6 @@ def _check_doubles(manifest: Path, use: ColumnUse, found: Mapping[int, pa.Array]
         for other in others:
             if not pc.all(pc.equal(found[use.places[column]], found[other])).as_py():
                 raise CohortError(
-                    f"Manifest {manifest} has {1 + len(others)} columns called {use.names[column]!r}, which hold different values. Rename the "
-                    f"one that does not hold the {column}."
+                    f"Manifest {manifest} has {1 + len(others)} columns called {use.names[column]!r}, which hold different values. Rename "
+                    f"the one that does not hold the {column}."
                 )

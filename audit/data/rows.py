@@ -36,6 +36,7 @@ SPLIT_SPELLINGS: Mapping[str, str] = {
 }
 _MOST_PATTERNS = 3
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)|(?<=\d)\.0+$")
+_NO_FINDINGS: tuple[str, ...] = ()
 _T = TypeVar("_T")
 
 
@@ -111,7 +112,7 @@ def make_records(cells: Cells, pseudonyms: Pseudonyms) -> tuple[list[Record], li
             paths,
             _mapped(cells, "label", n, lambda text: text or None, None),
             patients,
-            _mapped(cells, "findings", n, _findings, ()),
+            _mapped(cells, "findings", n, _findings, _NO_FINDINGS),
             _mapped(cells, "source", n, lambda text: text or "unknown", "unknown"),
             _texts(cells, "site", n),
             _understood(cells, "view", n, known_view, OTHER, "", notes),
@@ -167,12 +168,18 @@ def _understood(
     texts = coded.dictionary.to_pylist()
     found = [read(text) for text in texts]
     codes = coded.indices.to_numpy(zero_copy_only=False)
-    bad = [code for code, (text, value) in enumerate(zip(texts, found, strict=True)) if value is None and not says_nothing(text)]
+    bad = [
+        code
+        for code, (text, value) in enumerate(zip(texts, found, strict=True))
+        if value is None and not says_nothing(text)
+    ]
     if bad:
         of_bad = np.isin(codes, bad)
         patterns = list(dict.fromkeys(pattern_of(texts[code]) for code in bad))
         more = len(patterns) - _MOST_PATTERNS
-        shown = ", ".join(repr(pattern) for pattern in patterns[:_MOST_PATTERNS]) + (f" and {more} more" if more > 0 else "")
+        shown = ", ".join(repr(pattern) for pattern in patterns[:_MOST_PATTERNS]) + (
+            f" and {more} more" if more > 0 else ""
+        )
         treated = "treated as unknown" if unknown is None else f"called {unknown!r}"
         notes.append(
             f"{counted(int(of_bad.sum()), 'value')} of the column {column} {'is' if of_bad.sum() == 1 else 'are'} not understood and "

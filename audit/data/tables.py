@@ -22,7 +22,13 @@ from audit.store import tables as limits
 
 _HEAD_BYTES = 65_536
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_ENCODINGS = {"utf-8": "UTF-8", "utf-16": "UTF-16", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "cp1252": "code page 1252"}
+_ENCODINGS = {
+    "utf-8": "UTF-8",
+    "utf-16": "UTF-16",
+    "utf-16-le": "UTF-16",
+    "utf-16-be": "UTF-16",
+    "cp1252": "code page 1252",
+}
 # What has zero bytes at every second place is UTF-16 without a mark; a damaged table has a few.
 _UTF16_ZEROS = 0.3
 _FOREIGN = {
@@ -174,9 +180,7 @@ def _csv_head(path: Path, head: bytes, encoding: str) -> TableHead:
     if len(names) > limits.MAX_COLUMNS:
         raise ValueError(f"it has {len(names)} columns; at most {limits.MAX_COLUMNS} are read")
     form = f"CSV separated by {_SEPARATORS.get(separator, repr(separator))}, {_ENCODINGS[encoding]}"
-    return TableHead(
-        path=path, names=tuple(names), form=form, separator=separator, encoding=encoding, skipped=skipped
-    )
+    return TableHead(path=path, names=tuple(names), form=form, separator=separator, encoding=encoding, skipped=skipped)
 
 
 def _first_row(lines: Sequence[str], separator: str) -> list[str]:
@@ -237,7 +241,9 @@ def _csv_rows(head: TableHead, wanted: Sequence[int], first_row: int) -> Columns
                 column.append(row[place])
         text.detach()
     notes = (
-        (f"{short:,} rows have fewer cells than the header (first: row {short_first}); the missing cells count as empty.",)
+        (
+            f"{short:,} rows have fewer cells than the header (first: row {short_first}); the missing cells count as empty.",
+        )
         if short
         else ()
     )

@@ -46,5 +46,7 @@ def _known(text: str, values: Mapping[str, str]) -> str | None:
 
 def pattern_of(text: str, most: int = 20) -> str:
     """Return how a cell is written, not what it says: digits as 9, letters as a. It may be shown whoever it is about."""
-    shape = "".join("9" if c.isnumeric() else "a" if c.isalpha() else c if c.isascii() and c.isprintable() else "?" for c in text)
+    shape = "".join(
+        "9" if c.isnumeric() else "a" if c.isalpha() else c if c.isascii() and c.isprintable() else "?" for c in text
+    )
     return shape if len(shape) <= most else f"{shape[:most]}..."

@@ -130,7 +130,11 @@ def label_of(findings: Collection[str], classes: Sequence[str]) -> str:
     fitting = [
         name
         for name in classes
-        if (nothing if _folded(name) in _NORMAL else bool(found & (_COVID if _folded(name) in _COVID else {_folded(name)})))
+        if (
+            nothing
+            if _folded(name) in _NORMAL
+            else bool(found & (_COVID if _folded(name) in _COVID else {_folded(name)}))
+        )
     ]
     return fitting[0] if len(fitting) == 1 else ""
 
@@ -151,9 +155,7 @@ def positives(table: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[
 
 def taken(columns: Mapping[str, Sequence[str]], keep: Sequence[bool]) -> dict[str, list[str]]:
     """Return the rows to keep of every column."""
-    return {
-        name: [cell for cell, here in zip(cells, keep, strict=True) if here] for name, cells in columns.items()
-    }
+    return {name: [cell for cell, here in zip(cells, keep, strict=True) if here] for name, cells in columns.items()}
 
 
 def _folded(name: str) -> str:

@@ -16,9 +16,7 @@ from audit.data.layouts.rsna import RSNA
 from audit.data.layouts.vindr import VINDR
 from audit.errors import CohortError, UnknownNameError
 
-LAYOUTS: dict[str, Layout] = {
-    layout.name: layout for layout in (NIH, CHEXPERT, MIMIC, PADCHEST, VINDR, RSNA, FOLDERS)
-}
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (NIH, CHEXPERT, MIMIC, PADCHEST, VINDR, RSNA, FOLDERS)}
 """Every layout by its name; folders of classes are guessed last, as data sets have folders too."""
 AUTO = "auto"
 """Said in place of a name: guess it."""
@@ -79,7 +77,9 @@ def read_folder(root: Path, name: str, classes: Sequence[str] | None) -> Guessed
         )
     if len(seen) > 1:
         titles = ", ".join(layout.name for layout, *_ in seen)
-        raise CohortError(f"The folder {root} looks like several data sets: {titles}. Choose one with --layout, or give its own folder.")
+        raise CohortError(
+            f"The folder {root} looks like several data sets: {titles}. Choose one with --layout, or give its own folder."
+        )
     layout, folder, sign = seen[0]
     found = layout.read(folder, tuple(classes) if classes is not None else DEFAULT_CLASSES)
     if not found.columns.get("path"):

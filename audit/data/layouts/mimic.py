@@ -48,7 +48,12 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
     columns |= {"label": labels_of(columns["findings"], classes), "source": [SOURCE] * len(columns["id"])}
-    told_by = {"path": "dicom_id", "label": f"the findings that are 1 in {labels.name}", "patient": "subject_id", "view": "ViewPosition"}
+    told_by = {
+        "path": "dicom_id",
+        "label": f"the findings that are 1 in {labels.name}",
+        "patient": "subject_id",
+        "view": "ViewPosition",
+    }
     if lists is None:
         del columns["split"]
     else:

@@ -35,7 +35,13 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         "view": table["View Position"],
         "age": table["Patient Age"],
     }
-    told_by = {"path": "Image Index", "label": "Finding Labels", "patient": "Patient ID", "view": "View Position", "age": "Patient Age"}
+    told_by = {
+        "path": "Image Index",
+        "label": "Finding Labels",
+        "patient": "Patient ID",
+        "view": "View Position",
+        "age": "Patient Age",
+    }
     if sexes in table:
         columns["sex"], told_by["sex"] = table[sexes], sexes
     if (folder / "test_list.txt").is_file():

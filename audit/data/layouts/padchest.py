@@ -6,7 +6,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from audit.data.layouts.found import NO_FINDING, FoundSet, Layout, first_match, images_below, labels_of, read_named, taken
+from audit.data.layouts.found import (
+    NO_FINDING,
+    FoundSet,
+    Layout,
+    first_match,
+    images_below,
+    labels_of,
+    read_named,
+    taken,
+)
 
 _LABEL = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
@@ -42,7 +51,10 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
             columns[column], told_by[column] = table[name], name
     if "PatientBirth" in table and "StudyDate_DICOM" in table:
         dates = zip(table["StudyDate_DICOM"], table["PatientBirth"], strict=True)
-        columns["age"], told_by["age"] = [_age(study, birth) for study, birth in dates], "StudyDate_DICOM - PatientBirth"
+        columns["age"], told_by["age"] = (
+            [_age(study, birth) for study, birth in dates],
+            "StudyDate_DICOM - PatientBirth",
+        )
     absent = n_rows - len(names)
     return FoundSet(folder=folder, columns=columns, told_by=told_by, left_out={"not on disk": absent} if absent else {})
 
