@@ -84,7 +84,11 @@ def import_command(
 @data_app.command("build")
 def data_build_command(
     name: Annotated[
-        str, typer.Argument(help="chestxray14, covid-chestxray-dataset, chexpert, montgomery, shenzhen, covid.")
+        str,
+        typer.Argument(
+            help="chestxray14, covid-chestxray-dataset, chexpert, montgomery, shenzhen, covid (as the paper selected them); "
+            "nih, mimic-cxr-jpg, padchest, vindr, rsna (all images)."
+        ),
     ],
     root: Annotated[Path, typer.Option(help="Folder into which the publisher's archive was unpacked.")],
     out: Annotated[Path | None, typer.Option(help="Manifest to write; default NAME.csv.")] = None,
