@@ -313,7 +313,7 @@ def test_a_folder_is_audited(
         Image.fromarray(np.asarray(Image.open(path))).save(target)
     boxes = tmp_path / "boxes.json"
     boxes.write_text(
-        json.dumps({"schema_version": 1, "images": {f"test/{p.parent.name}/{p.name}": [] for p in root.rglob("*.png")}})
+        json.dumps({"schema_version": 1, "images": {f"set/test/{p.parent.name}/{p.name}": [] for p in root.rglob("*.png")}})
     )
     asked = quick_audit(manifest)
     asked[asked.index(manifest)] = root
