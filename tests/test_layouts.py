@@ -271,6 +271,12 @@ def test_a_manifest_in_the_folder_is_read(tmp_path: Path) -> None:
     assert len(read_records(tmp_path, how=Columning(layout="folders"))[0]) == 2
 
 
+def test_a_publishers_own_table_is_pointed_to_its_folder(tmp_path: Path) -> None:
+    root = nih(tmp_path / "nih", NIH_ROWS)
+    with pytest.raises(CohortError, match=r"no column label.*It is a table of NIH ChestX-ray14: --data .*nih reads"):
+        read_records(root / "Data_Entry_2017_v2020.csv")
+
+
 def test_folders_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(
@@ -313,7 +319,9 @@ def test_a_folder_is_audited(
         Image.fromarray(np.asarray(Image.open(path))).save(target)
     boxes = tmp_path / "boxes.json"
     boxes.write_text(
-        json.dumps({"schema_version": 1, "images": {f"set/test/{p.parent.name}/{p.name}": [] for p in root.rglob("*.png")}})
+        json.dumps(
+            {"schema_version": 1, "images": {f"set/test/{p.parent.name}/{p.name}": [] for p in root.rglob("*.png")}}
+        )
     )
     asked = quick_audit(manifest)
     asked[asked.index(manifest)] = root

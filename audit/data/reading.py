@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audit.data.columns import ColumnUse, choose_columns
-from audit.data.layouts.guess import AUTO, read_folder
+from audit.data.columns import ALIASES, ColumnUse, choose_columns
+from audit.data.layouts.guess import AUTO, LAYOUTS, read_folder
 from audit.data.pseudonyms import PLAIN, Pseudonyms
 from audit.data.records import Record
 from audit.data.rows import Cells, make_records
@@ -114,7 +114,10 @@ def read_records(
             f"Manifest {manifest} {what}. Expected a CSV or Parquet table with the columns path and label, or a folder of images."
         )
     head = read_head(manifest)
-    use = choose_columns(str(manifest), head.names, how.columns)
+    try:
+        use = choose_columns(str(manifest), head.names, how.columns)
+    except CohortError as error:
+        raise CohortError(f"{error}{_published(manifest)}") from error
     wanted = [*use.places.values(), *(i for others in use.doubles.values() for i in others)]
     read = read_columns(head, wanted)
     found = dict(zip(wanted, read.cells, strict=True))
@@ -127,6 +130,13 @@ def read_records(
         first_row=read.first_row,
     )
     return _checked(cells, head.form, use.names, use.ignored, use.missing, list(read.notes), names)
+
+
+def _published(manifest: Path) -> str:
+    """Return what to do with a publisher's own table, which has findings in place of labels; empty for any other."""
+    folder = manifest.resolve().parent
+    found = next((layout for layout in LAYOUTS.values() if Path(layout.sign(folder)).name == manifest.name), None)
+    return f" It is a table of {found.title}: --data {manifest.parent} reads the data set as a whole." if found else ""
 
 
 def _from_folder(
@@ -146,8 +156,6 @@ def _from_folder(
         if how.layout != AUTO
         else f"guessed from {shown_string(guessed.sign, 120)}; name another with --layout"
     )
-    from audit.data.columns import ALIASES
-
     missing = tuple(column for column in ALIASES if column not in columns and column != "id")
     return _checked(cells, f"{guessed.layout.title} ({origin})", found.told_by, (), missing, notes, names)
 
