@@ -14,7 +14,7 @@ from PIL import Image
 from audit.data.layouts.found import label_of
 from audit.data.layouts.guess import LAYOUTS
 from audit.data.manifests import load_cohort
-from audit.data.reading import Columning, TableReading, read_records
+from audit.data.reading import TableOptions, TableReading, read_records
 from audit.data.records import Record
 from audit.errors import CohortError, UsageError
 from audit.training.datasets import build_manifest
@@ -47,9 +47,9 @@ def read(
     root: Path, classes: Sequence[str] | None = None, layout: str = "auto"
 ) -> tuple[dict[str, Record], TableReading]:
     """Read a folder by its layout's name too, and with its images: both are the same."""
-    records, reading = read_records(root, how=Columning(layout=layout), classes=classes)
+    records, reading = read_records(root, how=TableOptions(layout=layout), classes=classes)
     assert all(r.path.is_file() for r in records)
-    load_cohort(root, how=Columning(layout=layout), classes=classes)
+    load_cohort(root, how=TableOptions(layout=layout), classes=classes)
     return {r.id: r for r in records}, reading
 
 
@@ -268,7 +268,7 @@ def test_a_manifest_in_the_folder_is_read(tmp_path: Path) -> None:
     folders(tmp_path, "a/x.png", "b/y.png")
     lines(tmp_path / "manifest.csv", "path,label", "a/x.png,covid")
     assert [r.label for r in read_records(tmp_path)[0]] == ["covid"]
-    assert len(read_records(tmp_path, how=Columning(layout="folders"))[0]) == 2
+    assert len(read_records(tmp_path, how=TableOptions(layout="folders"))[0]) == 2
 
 
 def test_a_publishers_own_table_is_pointed_to_its_folder(tmp_path: Path) -> None:
@@ -287,15 +287,15 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="does not look like"):
         read_records(loose)
     with pytest.raises(CohortError, match="does not look like RSNA"):
-        read_records(loose, how=Columning(layout="rsna"))
+        read_records(loose, how=TableOptions(layout="rsna"))
     both = nih(tmp_path / "both/nih", NIH_ROWS).parent
     lines(both / "rsna/stage_2_train_labels.csv", "patientId,x,y,width,height,Target", "a1,,,,,0")
     with pytest.raises(CohortError, match=r"several data sets: nih, rsna.*--layout"):
         read_records(both)
     with pytest.raises(CohortError, match="None of the 1 images in the tables of RSNA"):
-        read_records(both, how=Columning(layout="rsna"))
+        read_records(both, how=TableOptions(layout="rsna"))
     with pytest.raises(UsageError, match="is a folder without a manifest"):
-        read_records(loose, how=Columning(columns={"path": "x"}))
+        read_records(loose, how=TableOptions(columns={"path": "x"}))
 
 
 def test_classes_from_findings() -> None:

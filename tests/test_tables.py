@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from audit.data.columns import ALIASES, choose_columns
 from audit.data.manifests import load_cohort
-from audit.data.reading import NO_PATIENTS, Columning, TableReading, read_records
+from audit.data.reading import NO_PATIENTS, TableOptions, TableReading, read_records
 from audit.data.records import Record
 from audit.errors import AuditError, CohortError, UnknownNameError, UsageError
 
@@ -178,15 +178,15 @@ def test_no_alias_means_two_columns() -> None:
 def test_columns_that_the_user_names(tmp_path: Path) -> None:
     table = written(tmp_path, "file,path,truth,label,subject\na.png,no,x,no,7\n")
     given_names = {"path": "file", "label": "Truth", "patient": "-"}
-    records, reading = read_records(table, how=Columning(columns=given_names))
+    records, reading = read_records(table, how=TableOptions(columns=given_names))
     assert (records[0].id, records[0].label, records[0].patient_known) == ("a.png", "x", False)
     assert reading.columns == {"path": "file", "label": "truth"}
     assert reading.ignored == ("path", "label", "subject")
     assert "patient" in reading.missing
     with pytest.raises(UnknownNameError, match="Did you mean 'truth'"):
-        read_records(table, how=Columning(columns={"label": "truht"}))
+        read_records(table, how=TableOptions(columns={"label": "truht"}))
     with pytest.raises(UsageError, match="cannot be left out"):
-        read_records(table, how=Columning(columns={"label": "-"}))
+        read_records(table, how=TableOptions(columns={"label": "-"}))
 
 
 def test_what_is_read_is_told_before_the_first_image(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from audit.data.layouts.guess import AUTO
 from audit.data.manifests import load_cohort
-from audit.data.reading import GUESSED, Columning, TableReading
+from audit.data.reading import GUESSED, TableOptions, TableReading
 from audit.data.records import SPLITS, Cohort, Record
 from audit.errors import CohortError, ModelError, StoreError, UnknownNameError
 from audit.files import write_atomically
@@ -51,7 +51,7 @@ def train_network(
     checkpoint_batches: int = 200,
     tensorboard: Path | None = None,
     on_progress: OnProgress = None,
-    how: Columning = GUESSED,
+    how: TableOptions = GUESSED,
     on_table: Callable[[TableReading], None] | None = None,
 ) -> Path:
     """Train a network of the paper and write its bundle.
@@ -91,7 +91,7 @@ def train_network(
         Folder for TensorBoard's files.
     on_progress : callable, optional
         Told of every batch and every epoch.
-    how : Columning
+    how : TableOptions
         How `manifest` is to be read; the columns of the findings' are recognised.
     on_table : callable, optional
         Told what was read from which column.

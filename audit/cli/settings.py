@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_origin
 import typer
 
 from audit.data.columns import check_given
-from audit.data.reading import Columning
+from audit.data.reading import TableOptions
 from audit.run.settings import Setting, declared_settings, load_settings
 
 
@@ -25,11 +25,11 @@ LayoutOption = Annotated[str | None, typer.Option(help=setting_help("layout"))]
 """For commands that read a manifest, and have no other setting of it."""
 
 
-def columning_for(columns: str | None, layout: str | None) -> Columning:
+def table_options(columns: str | None, layout: str | None) -> TableOptions:
     """Return how a command without settings of its own reads its manifest: its options, over those of `audit run`."""
     settings = load_settings({"columns": columns, "layout": layout}, Path())
     check_given(settings.columns)
-    return Columning(columns=settings.columns, layout=settings.layout)
+    return TableOptions(columns=settings.columns, layout=settings.layout)
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from audit.cli.settings import ColumnsOption, LayoutOption, columning_for, setting_help
+from audit.cli.settings import ColumnsOption, LayoutOption, setting_help, table_options
 
 DetectorOption = Annotated[str, typer.Option(help=setting_help("detector"))]
 BadImage = Annotated[Literal["fail", "skip"], typer.Option(help=setting_help("on_bad_image"))]
@@ -71,7 +71,7 @@ def text_atlas_command(
             cache=cache or Path(Settings().cache),
             ignore_labels=tuple(ignore_label or ()),
             on_bad_image=on_bad_image,
-            how=columning_for(columns, layout),
+            how=table_options(columns, layout),
             seed=seed,
             sheet=sheet,
             as_json=as_json,

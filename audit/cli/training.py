@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from audit.cli.settings import ColumnsOption, LayoutOption, columning_for, setting_help
+from audit.cli.settings import ColumnsOption, LayoutOption, setting_help, table_options
 from audit.cli.text import BadImage
 
 data_app = typer.Typer(help="Build manifests from published data sets.", no_args_is_help=True, rich_markup_mode=None)
@@ -44,7 +44,7 @@ def train_command(
             out=out or Path("models") / network,
             ignore_labels=tuple(ignore_label or ()),
             on_bad_image=on_bad_image,
-            how=columning_for(columns, layout),
+            how=table_options(columns, layout),
             backbone_weights=backbone_weights,
             checkpoint=checkpoint,
             checkpoint_batches=checkpoint_every,

@@ -9,7 +9,7 @@ from typing import Any
 
 from audit.data.plan import Plan
 from audit.data.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms
-from audit.data.reading import Columning, read_records
+from audit.data.reading import TableOptions, read_records
 from audit.data.records import Record
 from audit.data.strings import shown_string
 from audit.errors import CohortError, StoreError, UsageError
@@ -29,11 +29,11 @@ def case(path: Path, name: str, settings: Settings, *, as_json: bool) -> int:
     run = RunFolder(path)
     plan = run.read(Plan)
     names = _names(path, plan.privacy.key)
-    manifest, columning = _manifest(plan, settings)
+    manifest, options = _manifest(plan, settings)
     record = _record(
         path,
         manifest,
-        columning,
+        options,
         name,
         names,
         known={row["record_id"] for row in run.read_rows(_RECORDS, ["record_id"])},
@@ -74,24 +74,24 @@ def _names(path: Path, fingerprint: str | None) -> Pseudonyms:
     return names
 
 
-def _manifest(plan: Plan, settings: Settings) -> tuple[Path, Columning]:
+def _manifest(plan: Plan, settings: Settings) -> tuple[Path, TableOptions]:
     if settings.data:
-        return Path(settings.data), Columning(columns=settings.columns, layout=settings.layout)
+        return Path(settings.data), TableOptions(columns=settings.columns, layout=settings.layout)
     from audit.models.bundle import find_bundle, load_bundle
 
     try:
         bundle = load_bundle(find_bundle(settings.model or plan.model.name, Path(settings.models)))
-        manifest, _, columning = known_manifest(bundle, settings)
+        manifest, _, options = known_manifest(bundle, settings)
     except UsageError as error:
         raise UsageError(f"The manifest of the run is unknown. Use --data MANIFEST. ({error})") from error
-    return manifest, columning
+    return manifest, options
 
 
 def _record(
-    path: Path, manifest: Path, columning: Columning, asked: str, names: Pseudonyms, *, known: Collection[str]
+    path: Path, manifest: Path, options: TableOptions, asked: str, names: Pseudonyms, *, known: Collection[str]
 ) -> Record:
     """Find the record of the manifest whose name it is, or begins so; it may have been left out of the run."""
-    records, _ = read_records(manifest, how=columning, names=names)
+    records, _ = read_records(manifest, how=options, names=names)
     found = [record for record in records if record.name == asked]
     if not found and names.key is not None and len(asked) >= _MIN_DIGITS:
         found = [record for record in records if record.name.startswith(asked.lower())]

@@ -16,7 +16,7 @@ from rich.text import Text
 from audit.commands.progress import Stages
 from audit.commands.tables import TableTeller
 from audit.data.manifests import load_cohort
-from audit.data.reading import Columning
+from audit.data.reading import TableOptions
 from audit.errors import StoreError
 from audit.files import write_atomically
 from audit.store.numbers import counted
@@ -78,7 +78,7 @@ def atlas(
     cache: Path,
     ignore_labels: tuple[str, ...],
     on_bad_image: Literal["fail", "skip"],
-    how: Columning,
+    how: TableOptions,
     seed: int,
     sheet: Path | None,
     as_json: bool,

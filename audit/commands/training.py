@@ -11,7 +11,7 @@ from audit.commands import auditing
 from audit.commands.keys import announce_key
 from audit.commands.progress import Stages
 from audit.commands.tables import TableTeller
-from audit.data.reading import Columning
+from audit.data.reading import TableOptions
 from audit.errors import UsageError
 from audit.models.bundle import find_bundle
 from audit.reports.comparison.curves import render_curves
@@ -38,7 +38,7 @@ def train(
     out: Path,
     ignore_labels: tuple[str, ...],
     on_bad_image: Literal["fail", "skip"],
-    how: Columning,
+    how: TableOptions,
     backbone_weights: Path | None,
     checkpoint: Path | None,
     checkpoint_batches: int,

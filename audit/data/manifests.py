@@ -13,7 +13,7 @@ from typing import Literal
 from audit.data.checks import check_images, check_masks, duplicate_notes
 from audit.data.encodings import encoding_notes
 from audit.data.pseudonyms import PLAIN, Pseudonyms
-from audit.data.reading import GUESSED, Columning, TableReading, read_records
+from audit.data.reading import GUESSED, TableOptions, TableReading, read_records
 from audit.data.records import Cohort, Record
 from audit.data.strings import shown_string
 from audit.data.withheld import withhold_sources
@@ -37,7 +37,7 @@ def load_cohort(
     split: str | None = None,
     before_images: Callable[[Sequence[Record]], None] | None = None,
     names: Pseudonyms = PLAIN,
-    how: Columning = GUESSED,
+    how: TableOptions = GUESSED,
     withhold: bool = False,
     on_table: Callable[[TableReading], None] | None = None,
 ) -> Cohort:
@@ -59,7 +59,7 @@ def load_cohort(
         Given the records as the table tells them, before the first image is read; refuses them by raising.
     names : Pseudonyms
         What files that go out call images and patients; their ids if omitted.
-    how : Columning
+    how : TableOptions
         Names of the columns, and of the data set, where they are not to be guessed.
     withhold : bool
         Give sources of few patients neutral names, as files that go out need them.

@@ -24,7 +24,7 @@ _MOST_IGNORED = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columning:
+class TableOptions:
     """How the user wants a table to be read."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Columning:
     """Data set that a folder without a manifest holds; auto to guess it."""
 
 
-GUESSED = Columning()
+GUESSED = TableOptions()
 """Everything is recognised."""
 
 
@@ -81,7 +81,7 @@ NO_PATIENTS = (
 def read_records(
     manifest: Path,
     *,
-    how: Columning = GUESSED,
+    how: TableOptions = GUESSED,
     classes: Sequence[str] | None = None,
     names: Pseudonyms = PLAIN,
 ) -> tuple[list[Record], TableReading]:
@@ -91,7 +91,7 @@ def read_records(
     ----------
     manifest : Path
         CSV or Parquet; or a folder that holds a `manifest.csv`, or a data set that is known.
-    how : Columning
+    how : TableOptions
         Names of columns, and of the data set.
     classes : sequence of str, optional
         What the findings of a published data set are turned into.
@@ -140,7 +140,7 @@ def _published(manifest: Path) -> str:
 
 
 def _from_folder(
-    root: Path, how: Columning, classes: Sequence[str] | None, names: Pseudonyms
+    root: Path, how: TableOptions, classes: Sequence[str] | None, names: Pseudonyms
 ) -> tuple[list[Record], TableReading]:
     if how.columns:
         raise UsageError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from audit.data.layouts.guess import AUTO
 from audit.data.manifests import load_cohort
 from audit.data.pseudonyms import PLAIN, Pseudonyms
-from audit.data.reading import Columning, TableReading
+from audit.data.reading import TableOptions, TableReading
 from audit.data.records import SPLIT_TOLD_BY, AuditedSplit, Cohort, Record, SplitTeller
 from audit.errors import CohortError, UsageError
 from audit.models.bundle import Bundle
@@ -57,7 +57,7 @@ def audited_cohort(
     UsageError
         If no manifest is known.
     """
-    manifest, ignored, columning = known_manifest(bundle, settings)
+    manifest, ignored, options = known_manifest(bundle, settings)
 
     def check(records: Sequence[Record]) -> None:
         if settings.split not in ("auto", "all") and not bundle.splits and all(r.split is None for r in records):
@@ -72,7 +72,7 @@ def audited_cohort(
         on_bad_image=settings.on_bad_image,
         before_images=check,
         names=names,
-        how=columning,
+        how=options,
         withhold=not settings.plain_ids,
         on_table=on_table,
     )
@@ -113,7 +113,7 @@ def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[s
     return {name: " and ".join(what) for name, what in lacking.items() if what}
 
 
-def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...], Columning]:
+def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...], TableOptions]:
     """Return the manifest that is meant, its labels to ignore, and how to read it.
 
     They are the settings', else those of the training of the bundle.
@@ -124,14 +124,18 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
         If neither names one.
     """
     if settings.data:
-        return Path(settings.data), settings.ignore_label, Columning(columns=settings.columns, layout=settings.layout)
+        return (
+            Path(settings.data),
+            settings.ignore_label,
+            TableOptions(columns=settings.columns, layout=settings.layout),
+        )
     recorded = bundle.provenance.get("manifest")
     if not isinstance(recorded, str) or not recorded:
         raise UsageError(f"Bundle {bundle.folder} does not state what it was trained on. Use --data MANIFEST.")
     ignored = settings.ignore_label or tuple(bundle.provenance.get("ignore_labels", ()))
     columns = dict(settings.columns or bundle.provenance.get("columns", {}))
     layout = settings.layout if settings.layout != AUTO else str(bundle.provenance.get("layout", AUTO))
-    return bundle.folder / recorded, ignored, Columning(columns=columns, layout=layout)
+    return bundle.folder / recorded, ignored, TableOptions(columns=columns, layout=layout)
 
 
 def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str], AuditedSplit, int, list[str]]:

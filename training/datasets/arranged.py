@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from audit.data.layouts.found import Layout
-from audit.data.reading import Columning, read_records
+from audit.data.reading import TableOptions, read_records
 from audit.errors import CohortError
 from audit.training.datasets.published import Selection
 
@@ -26,7 +26,7 @@ def arranged(layout: Layout) -> Callable[..., Selection]:
             raise CohortError(
                 f"The folder {root} does not exist. Use the folder into which {layout.title} was unpacked."
             )
-        records, reading = read_records(root, how=Columning(layout=layout.name))
+        records, reading = read_records(root, how=TableOptions(layout=layout.name))
         kept = tuple(r for r in records if r.id not in exclude and r.path.name not in exclude)
         left_out = {"excluded by name": len(records) - len(kept)} if len(kept) < len(records) else {}
         return Selection(records=kept, left_out=left_out, notes=reading.warnings)
