@@ -290,3 +290,17 @@ def test_the_command_lists_columns_and_takes_names(
     assert any("'elsewhere' occurs in no row; the labels are covid, normal, pneumonia" in w for w in table["warnings"])
     code, _, err = audit(*asked[:-2], "--columns", "label")
     assert (code, "--columns must be a table of strings" in err) == (2, True)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_a_table_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("t") / "m.csv"
+    for data in (content, b"path,label\n" + content, content + text_of(ROWS).encode()):
+        path.write_bytes(data)
+        try:
+            records, reading = read_records(path)
+        except AuditError as error:
+            assert len(str(error)) < 1500
+        else:
+            assert reading.n_rows == len(records) > 0
+            assert all("\x1b" not in line for line in reading.lines)

@@ -36,6 +36,7 @@ def case(path: Path, name: str, settings: Settings, *, as_json: bool) -> int:
         options,
         name,
         names,
+        classes=plan.model.classes,
         known={row["record_id"] for row in run.read_rows(_RECORDS, ["record_id"])},
     )
     predictions = _predictions(run, record.name, plan.model.classes)
@@ -88,10 +89,17 @@ def _manifest(plan: Plan, settings: Settings) -> tuple[Path, TableOptions]:
 
 
 def _record(
-    path: Path, manifest: Path, options: TableOptions, asked: str, names: Pseudonyms, *, known: Collection[str]
+    path: Path,
+    manifest: Path,
+    options: TableOptions,
+    asked: str,
+    names: Pseudonyms,
+    *,
+    classes: Sequence[str],
+    known: Collection[str],
 ) -> Record:
     """Find the record of the manifest whose name it is, or begins so; it may have been left out of the run."""
-    records, _ = read_records(manifest, how=options, names=names)
+    records, _ = read_records(manifest, how=options, classes=classes, names=names)
     found = [record for record in records if record.name == asked]
     if not found and names.key is not None and len(asked) >= _MIN_DIGITS:
         found = [record for record in records if record.name.startswith(asked.lower())]

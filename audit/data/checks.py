@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Literal, TypeVar
 
 from audit.data.images import ImageFacts, look_at, pixel_hash, read_mask
@@ -18,6 +20,9 @@ from audit.store.numbers import counted
 
 _WINDOW = 8
 """Images that wait for each thread."""
+_LARGE_BYTES = 50_000_000
+"""Files of more are read one at a time: a thread for each core would hold as many."""
+_one_at_a_time = Lock()
 _T = TypeVar("_T")
 
 
@@ -53,17 +58,20 @@ def check_images(records: Iterable[Record], on_bad_image: Literal["fail", "skip"
     found = CheckedImages(records=[], hashes={}, shapes={}, facts={}, bad=[], notes=[])
     noted: Counter[str] = Counter()
     alike: dict[ImageFacts, ImageFacts] = {}
-    for record, seen in _in_order(records, _look_once):
-        if isinstance(seen, ImageError):
-            if on_bad_image == "fail":
-                raise ImageError(f"{seen} To leave out and count unreadable images, use --on-bad-image skip.") from seen
-            found.bad.append(record)
-            continue
-        found.hashes[record.id] = seen.hashes
-        found.shapes[record.id] = seen.shape
-        found.facts[record.id] = alike.setdefault(seen.facts, seen.facts)
-        found.records.append(record)
-        noted.update(seen.notes)
+    with closing(_in_order(records, _look_once)) as looked_at:
+        for record, seen in looked_at:
+            if isinstance(seen, ImageError):
+                if on_bad_image == "fail":
+                    raise ImageError(
+                        f"{seen} To leave out and count unreadable images, use --on-bad-image skip."
+                    ) from seen
+                found.bad.append(record)
+                continue
+            found.hashes[record.id] = seen.hashes
+            found.shapes[record.id] = seen.shape
+            found.facts[record.id] = alike.setdefault(seen.facts, seen.facts)
+            found.records.append(record)
+            noted.update(seen.notes)
     # Counts alone: which images they are, `audit look` says, and no run folder has to name them.
     found.notes.extend(f"{n} image{'' if n == 1 else 's'}: {note}" for note, n in sorted(noted.items()))
     return found
@@ -81,8 +89,9 @@ class _Once:
 
 def _look_once(record: Record) -> _Once | ImageError:
     try:
-        data = read_image_bytes(record.path)
-        seen = look_at(data, record.path)
+        with _one_at_a_time if _is_large(record) else nullcontext():
+            data = read_image_bytes(record.path)
+            seen = look_at(data, record.path)
     except ImageError as error:
         return error
     return _Once(
@@ -93,7 +102,14 @@ def _look_once(record: Record) -> _Once | ImageError:
     )
 
 
-def _in_order(records: Iterable[Record], look: Callable[[Record], _T]) -> Iterator[tuple[Record, _T]]:
+def _is_large(record: Record) -> bool:
+    try:
+        return record.path.stat().st_size > _LARGE_BYTES
+    except (OSError, ValueError):
+        return False
+
+
+def _in_order(records: Iterable[Record], look: Callable[[Record], _T]) -> Generator[tuple[Record, _T], None, None]:
     """Look at records side by side, and return what was found in their order, a window at a time."""
     # Threads: decoders and hashes let others run meanwhile, and a process each would start the caller's own script again.
     n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from audit.data.layouts.found import candidates
 from audit.data.records import Record
 from audit.data.vocabulary import known_sex
 from audit.errors import CohortError
@@ -38,26 +39,14 @@ def find_folder(root: Path, what: str, *layouts: str) -> Path:
     """
     if not root.is_dir():
         raise CohortError(f"The folder {root} does not exist. Use the folder into which {what} was unpacked.")
-    candidates = [root, *_subfolders(root, depth=2)]
     for layout in layouts:
-        for folder in candidates:
+        for folder in candidates(root):
             if next(folder.glob(layout), None) is not None:
                 return folder
     raise CohortError(
         f"{root} does not look like {what}: {' or '.join(layouts)} is expected in it, or at most two folders below. "
         f"It contains {', '.join(sorted(p.name for p in root.iterdir())[:6]) or 'nothing'}."
     )
-
-
-def _subfolders(root: Path, depth: int) -> Iterator[Path]:
-    folders = [p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-    # A folder of a hundred thousand images has no folders; a folder of patients has thousands.
-    if len(folders) > 200:
-        return
-    yield from folders
-    if depth > 1:
-        for folder in folders:
-            yield from _subfolders(folder, depth - 1)
 
 
 def read_table(path: Path, columns: Collection[str]) -> list[dict[str, str]]:

@@ -49,22 +49,29 @@ class Layout:
     """Reads a recognised folder; labels are among the given classes."""
 
 
-def candidates(root: Path) -> Iterator[Path]:
+def candidates(root: Path) -> list[Path]:
     """Return the folders in which a data set may lie: the root, and those at most two levels below."""
-    yield root
-    yield from _below(root, depth=2)
+    level, found = [root], [root]
+    for _ in range(2):
+        level = [folder / name for folder in level for name in _folders(folder)]
+        found += level
+    return found[:_MOST_FOLDERS]
 
 
-def _below(root: Path, depth: int) -> Iterator[Path]:
-    with os.scandir(root) as entries:
-        folders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    if len(folders) > _MOST_FOLDERS:
-        return
-    for name in folders:
-        yield root / name
-    if depth > 1:
-        for name in folders:
-            yield from _below(root / name, depth - 1)
+def only_child(root: Path) -> list[Path]:
+    """Return the root, and the folders that are the only one in theirs, as archives unpack to."""
+    found = [root]
+    while len(found) < 3 and len(inside := _folders(found[-1])) == 1:
+        found.append(found[-1] / inside[0])
+    return found
+
+
+def _folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        names = sorted(
+            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
+        )
+    return names if len(names) <= _MOST_FOLDERS else []
 
 
 def first_match(folder: Path, *patterns: str) -> str:
@@ -115,7 +122,14 @@ def images_below(folder: Path) -> dict[str, str]:
 
 def image_paths(folder: Path) -> Iterator[str]:
     """Return the path of every image below a folder, relative to it, in sorted order."""
-    for place, folders, names in os.walk(folder):
+    # Large images often lie on another disk, behind a link; one that leads back is not followed.
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)  # noqa: PTH116
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         inside = Path(place).relative_to(folder).as_posix()
         for name in sorted(names):

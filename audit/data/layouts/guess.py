@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audit.data.layouts.chexpert import CHEXPERT
 from audit.data.layouts.classes import FOLDERS
-from audit.data.layouts.found import DEFAULT_CLASSES, FoundSet, Layout, candidates
+from audit.data.layouts.found import DEFAULT_CLASSES, FoundSet, Layout, candidates, only_child
 from audit.data.layouts.mimic import MIMIC
 from audit.data.layouts.nih import NIH
 from audit.data.layouts.padchest import PADCHEST
@@ -64,6 +64,15 @@ def read_folder(root: Path, name: str, classes: Sequence[str] | None) -> Guessed
         If the folder does not look like it, like nothing known, or like several data sets; or holds none of the images.
     """
     check_layout(name)
+    try:
+        return _read_folder(root, name, classes)
+    except OSError as error:
+        raise CohortError(
+            f"The folder {root} cannot be read: {error.strerror or error}. Check that you may read it and all folders in it."
+        ) from error
+
+
+def _read_folder(root: Path, name: str, classes: Sequence[str] | None) -> GuessedSet:
     asked = list(LAYOUTS.values()) if name == AUTO else [LAYOUTS[name]]
     seen = [(layout, folder, sign) for layout in asked if (place := _place(root, layout)) for folder, sign in [place]]
     if name == AUTO and len(seen) > 1:
@@ -91,4 +100,5 @@ def read_folder(root: Path, name: str, classes: Sequence[str] | None) -> Guessed
 
 
 def _place(root: Path, layout: Layout) -> tuple[Path, str] | None:
-    return next(((folder, sign) for folder in candidates(root) if (sign := layout.sign(folder))), None)
+    folders = only_child(root) if layout is FOLDERS else candidates(root)
+    return next(((folder, sign) for folder in folders if (sign := layout.sign(folder))), None)
