@@ -35,7 +35,7 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}
 @pytest.fixture
 def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> Path:
     """Return a finished, gated run whose words and sources are hostile."""
-    manifest = write_cohort(4)
+    manifest = write_cohort(7)
     boxes = json.loads((manifest.parent / "boxes.json").read_text())
     for regions in boxes["images"].values():
         for region in regions:
@@ -43,14 +43,15 @@ def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tm
     (manifest.parent / "boxes.json").write_text(json.dumps(boxes))
     with manifest.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    for row in rows:
-        row["source"] = HOSTILE if row["source"] == "north" else "=cmd|' /C calc'!A0"
+    for number, row in enumerate(rows):
+        # Ten patients each, or their names would be withheld.
+        row["source"] = HOSTILE if number % 2 else "=cmd|' /C calc'!A0"
+        row["patient_id"] = f"{row['label']}-{number}"
     with manifest.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    # Few patients: their sources are named only where ids are plain.
-    return finished_run(manifest, write_bundle(), tmp_path, plain_ids=True)
+    return finished_run(manifest, write_bundle(), tmp_path)
 
 
 def test_page_is_whole_hostile_strings_are_text(run: Path) -> None:

@@ -6,13 +6,14 @@ import inspect
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
-from audit.data.columns import check_given
-from audit.data.reading import TableOptions
 from audit.run.settings import Setting, declared_settings, load_settings
+
+if TYPE_CHECKING:  # pyarrow is not needed for --help
+    from audit.data.reading import TableOptions
 
 
 def setting_help(name: str) -> str:
@@ -27,6 +28,9 @@ LayoutOption = Annotated[str | None, typer.Option(help=setting_help("layout"))]
 
 def table_options(columns: str | None, layout: str | None) -> TableOptions:
     """Return how a command without settings of its own reads its manifest: its options, over those of `audit run`."""
+    from audit.data.columns import check_given
+    from audit.data.reading import TableOptions
+
     settings = load_settings({"columns": columns, "layout": layout}, Path())
     check_given(settings.columns)
     return TableOptions(columns=settings.columns, layout=settings.layout)
