@@ -43,10 +43,10 @@ def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tm
     (manifest.parent / "boxes.json").write_text(json.dumps(boxes))
     with manifest.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    for number, row in enumerate(rows):
+    for i, row in enumerate(rows):
         # Ten patients each, or their names would be withheld.
-        row["source"] = HOSTILE if number % 2 else "=cmd|' /C calc'!A0"
-        row["patient_id"] = f"{row['label']}-{number}"
+        row["source"] = HOSTILE if i % 2 else "=cmd|' /C calc'!A0"
+        row["patient_id"] = f"{row['label']}-{i}"
     with manifest.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
