@@ -22,7 +22,8 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         ("Patient Gender", "Patient Sex"),
     )
     images = images_below(folder)
-    table = taken(table, [name in images for name in table["Image Index"]]) | {"n": [str(len(table["Image Index"]))]}
+    n_rows = len(table["Image Index"])
+    table = taken(table, [name in images for name in table["Image Index"]])
     names, findings = table["Image Index"], table["Finding Labels"]
     sexes = "Patient Gender" if "Patient Gender" in table else "Patient Sex"
     columns = {
@@ -48,7 +49,7 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         official = set((folder / "test_list.txt").read_text(encoding="utf-8", errors="replace").split())
         columns["split"] = ["test" if name in official else "train" for name in names]
         told_by["split"] = "test_list.txt"
-    absent = int(table["n"][0]) - len(names)
+    absent = n_rows - len(names)
     return FoundSet(folder=folder, columns=columns, told_by=told_by, left_out={"not on disk": absent} if absent else {})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from audit.data.layouts.found import NO_FINDING, FoundSet, Layout, header_of, images_below, labels_of, read_named
@@ -49,10 +49,10 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
     return FoundSet(folder=folder, columns=columns, told_by=told_by, left_out={"not on disk": absent} if absent else {})
 
 
-def _by_reader(rows: object) -> dict[str, dict[str, set[str]]]:
+def _by_reader(rows: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, set[str]]]:
     """Return image -> reader -> findings."""
     readers: defaultdict[str, dict[str, set[str]]] = defaultdict(dict)
-    for image, reader, name in rows:  # type: ignore[attr-defined]
+    for image, reader, name in rows:
         readers[image].setdefault(reader, set()).add(name)
     return readers
 
