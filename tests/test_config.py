@@ -123,7 +123,7 @@ def test_what_a_declaration_says_holds_for_its_default() -> None:
 def test_each_setting_is_an_option_and_nothing_else_declares_one(command: str) -> None:
     registered = next(c.callback for c in app.registered_commands if c.name == command)
     options = inspect.signature(registered).parameters
-    settings = [s.name for s in declared_settings().values() if not s.is_table]
+    settings = [s.name for s in declared_settings().values() if s.has_option]
     assert list(options)[: len(settings)] == settings
     assert (
         list(options)[len(settings) :]

@@ -109,7 +109,7 @@ def test_duplicate_pixels(write_cohort: Callable[..., Path]) -> None:
 def test_no_table(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="does not exist"):
         load_cohort(tmp_path / "none.csv")
-    with pytest.raises(CohortError, match="is a folder"):
+    with pytest.raises(CohortError, match="does not look like any known data set"):
         load_cohort(tmp_path)
     (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(CohortError, match="cannot be read as a table"):
@@ -124,3 +124,26 @@ def test_real_manifest_needs_no_special_code(cxr_folder: Path) -> None:
     assert len(cohort.records) == 2006
     assert cohort.left_out["unlabelled"] == 28
     assert cohort.class_counts()["covid"] == 377
+
+
+def test_sources_of_few_patients_have_neutral_names(write_cohort: Callable[..., Path]) -> None:
+    """They stay apart, and the hash is over what the table says."""
+
+    def name_sources(rows: list[dict[str, str]]) -> None:
+        for i, row in enumerate(rows):
+            row.update(patient_id=f"p{i}", source="SMITH" if i == 3 else "JONES" if i < 9 else "many" if i < 20 else "")
+
+    manifest = edit(write_cohort(10), name_sources)
+    shown, withheld = load_cohort(manifest), load_cohort(manifest, withhold=True)
+    assert shown.content_hash == withheld.content_hash
+    neutral = dict(zip((r.source for r in shown.records), (r.source for r in withheld.records), strict=True))
+    assert neutral == {
+        "SMITH": "source 2 (withheld)", "JONES": "source 1 (withheld)", "many": "many", "unknown": "unknown",
+    }  # fmt: skip
+
+
+def test_a_label_to_ignore_that_no_row_has_is_stated(write_cohort: Callable[..., Path]) -> None:
+    cohort = load_cohort(write_cohort(2), ignore_labels=["tuberculosis"])
+    assert (
+        "The label to ignore 'tuberculosis' occurs in no row; the labels are covid, normal, pneumonia." in cohort.notes
+    )

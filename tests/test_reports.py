@@ -35,7 +35,7 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}
 @pytest.fixture
 def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> Path:
     """Return a finished, gated run whose words and sources are hostile."""
-    manifest = write_cohort(4)
+    manifest = write_cohort(7)
     boxes = json.loads((manifest.parent / "boxes.json").read_text())
     for regions in boxes["images"].values():
         for region in regions:
@@ -43,8 +43,10 @@ def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tm
     (manifest.parent / "boxes.json").write_text(json.dumps(boxes))
     with manifest.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    for row in rows:
-        row["source"] = HOSTILE if row["source"] == "north" else "=cmd|' /C calc'!A0"
+    for i, row in enumerate(rows):
+        # Ten patients each, or their names would be withheld.
+        row["source"] = HOSTILE if i % 2 else "=cmd|' /C calc'!A0"
+        row["patient_id"] = f"{row['label']}-{i}"
     with manifest.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()

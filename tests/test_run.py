@@ -451,7 +451,15 @@ def test_the_task_is_planned_and_decides_who_is_audited(
         ),
         ({"gate": {"rule": [{**RULE, "where": {"condition": "text-mask-blak"}}]}}, UnknownNameError, "text-mask-black"),
         ({"gate": {"rule": [{**RULE, "where": {"group": "class=covd"}}]}}, UnknownNameError, "'class=covid'"),
-        ({"gate": {"rule": [{**RULE, "where": {"group": "source=norht"}}]}}, UnknownNameError, "'source=north'"),
+        (
+            {"plain_ids": True, "gate": {"rule": [{**RULE, "where": {"group": "source=norht"}}]}},
+            UnknownNameError,
+            "'source=north'",
+        ),
+        ({"columns": {"pth": "path"}}, UnknownNameError, "Did you mean 'path'"),
+        ({"columns": {"label": "lable"}}, UnknownNameError, "Did you mean 'label'"),
+        ({"columns": {"label": "source", "source": "source"}}, UsageError, "Name each column once"),
+        ({"layout": "nihh"}, UnknownNameError, "Did you mean 'nih'"),
         ({"gate": {"rule": [RULE], "min_images": -1}}, UsageError, "whole number from 0"),
     ],
 )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from audit.data.layouts.guess import AUTO
 from audit.data.manifests import load_cohort
+from audit.data.reading import GUESSED, TableOptions, TableReading
 from audit.data.records import SPLITS, Cohort, Record
 from audit.errors import CohortError, ModelError, StoreError, UnknownNameError
 from audit.files import write_atomically
@@ -49,6 +51,8 @@ def train_network(
     checkpoint_batches: int = 200,
     tensorboard: Path | None = None,
     on_progress: OnProgress = None,
+    how: TableOptions = GUESSED,
+    on_table: Callable[[TableReading], None] | None = None,
 ) -> Path:
     """Train a network of the paper and write its bundle.
 
@@ -87,6 +91,10 @@ def train_network(
         Folder for TensorBoard's files.
     on_progress : callable, optional
         Told of every batch and every epoch.
+    how : TableOptions
+        How `manifest` is to be read; the columns of the findings' are recognised.
+    on_table : callable, optional
+        Told what was read from which column.
 
     Returns
     -------
@@ -109,7 +117,9 @@ def train_network(
     earlier = (
         _earlier_bundle(checkpoint or out.parent / "chexnet", architecture, plan) if _starts_trained(plan) else None
     )
-    cohort = load_cohort(manifest, classes=CLASSES, ignore_labels=ignore_labels, on_bad_image=on_bad_image)
+    cohort = load_cohort(
+        manifest, classes=CLASSES, ignore_labels=ignore_labels, on_bad_image=on_bad_image, how=how, on_table=on_table
+    )
     if cohort.left_out:
         counted = ", ".join(f"{n} {reason}" for reason, n in sorted(cohort.left_out.items()))
         Reporter("images", 0, on_progress).say(f"Left out of {manifest.name}: {counted}.")
@@ -173,6 +183,9 @@ def train_network(
         "manifest": os.path.relpath(manifest, out),
         "ignore_labels": sorted(ignore_labels),
         "on_bad_image": on_bad_image,
+        # The audit reads the same manifest in the same way.
+        **({"columns": dict(sorted(how.columns.items()))} if how.columns else {}),
+        **({"layout": how.layout} if how.layout != AUTO else {}),
         "left_out": dict(sorted(cohort.left_out.items())),
     }
     _train_classes(name, network, cohort, by_split, splits, setting, provenance)

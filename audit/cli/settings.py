@@ -6,16 +6,34 @@ import inspect
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
 from audit.run.settings import Setting, declared_settings, load_settings
 
+if TYPE_CHECKING:  # pyarrow is not needed for --help
+    from audit.data.reading import TableOptions
+
 
 def setting_help(name: str) -> str:
     """Return the help of a setting, for a command that takes this one alone."""
     return declared_settings()[name].help
+
+
+ColumnsOption = Annotated[str | None, typer.Option(help=setting_help("columns"), metavar="COLUMN=NAME,...")]
+LayoutOption = Annotated[str | None, typer.Option(help=setting_help("layout"))]
+"""For commands that read a manifest, and have no other setting of it."""
+
+
+def table_options(columns: str | None, layout: str | None) -> TableOptions:
+    """Return how a command without settings of its own reads its manifest: its options, over those of `audit run`."""
+    from audit.data.columns import check_given
+    from audit.data.reading import TableOptions
+
+    settings = load_settings({"columns": columns, "layout": layout}, Path())
+    check_given(settings.columns)
+    return TableOptions(columns=settings.columns, layout=settings.layout)
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -31,7 +49,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     callable
         What typer reads its options from.
     """
-    offered = [setting for setting in declared_settings().values() if not setting.is_table]
+    offered = [setting for setting in declared_settings().values() if setting.has_option]
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     parameters = [_parameter(setting) for setting in offered] + [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own
@@ -52,10 +70,12 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameter(setting: Setting) -> inspect.Parameter:
-    is_silent = setting.default in ("", ()) or setting.type is bool
+    is_silent = setting.default in ("", (), {}) or setting.type is bool
     shown = setting.help if is_silent else f"{setting.help} [default: {setting.default}]"
-    choices = f"<{'|'.join(setting.choices)}>" if setting.choices else None
-    kind = list[str] if get_origin(setting.type) is tuple else str if setting.choices else setting.type
+    choices = f"<{'|'.join(setting.choices)}>" if setting.choices else "COLUMN=NAME,..." if setting.is_pairs else None
+    kind = (
+        list[str] if get_origin(setting.type) is tuple else str if setting.choices or setting.is_pairs else setting.type
+    )
     option = typer.Option(help=shown, metavar=choices, show_default=False)
     return inspect.Parameter(
         setting.name,

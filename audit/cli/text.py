@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from audit.cli.settings import setting_help
+from audit.cli.settings import ColumnsOption, LayoutOption, setting_help, table_options
 
 DetectorOption = Annotated[str, typer.Option(help=setting_help("detector"))]
 BadImage = Annotated[Literal["fail", "skip"], typer.Option(help=setting_help("on_bad_image"))]
@@ -45,7 +45,7 @@ def text_score_command(
 
 @text_app.command("atlas")
 def text_atlas_command(
-    data: Annotated[Path, typer.Option(help="Manifest with class labels.")],
+    data: Annotated[Path, typer.Option(help="Manifest with class labels, or a folder.")],
     detector: DetectorOption = "cascade",
     boxes: Annotated[Path | None, typer.Option(help=setting_help("boxes"))] = None,
     cache: Annotated[
@@ -53,6 +53,8 @@ def text_atlas_command(
     ] = None,
     ignore_label: Annotated[list[str] | None, typer.Option(help=setting_help("ignore_label"))] = None,
     on_bad_image: BadImage = "fail",
+    columns: ColumnsOption = None,
+    layout: LayoutOption = None,
     seed: Annotated[int, typer.Option(help="Seed of permutations.")] = 0,
     sheet: Annotated[Path | None, typer.Option(help="PNG file that shows the glyph clusters.")] = None,
     as_json: Json = False,
@@ -69,6 +71,7 @@ def text_atlas_command(
             cache=cache or Path(Settings().cache),
             ignore_labels=tuple(ignore_label or ()),
             on_bad_image=on_bad_image,
+            how=table_options(columns, layout),
             seed=seed,
             sheet=sheet,
             as_json=as_json,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from audit.cli.settings import setting_help
+from audit.cli.settings import ColumnsOption, LayoutOption, setting_help, table_options
 from audit.cli.text import BadImage
 
 data_app = typer.Typer(help="Build manifests from published data sets.", no_args_is_help=True, rich_markup_mode=None)
@@ -16,12 +16,14 @@ data_app = typer.Typer(help="Build manifests from published data sets.", no_args
 
 def train_command(
     network: Annotated[str, typer.Argument(help="Network of the paper, A to E, or chexnet.", metavar="NETWORK")],
-    data: Annotated[Path, typer.Option(help="Manifest with class labels.")],
+    data: Annotated[Path, typer.Option(help="Manifest with class labels, or a folder.")],
     recipe: Annotated[str, typer.Option(help="paper, real-small, demo, or a TOML file.")] = "real-small",
     findings_data: Annotated[Path | None, typer.Option(help="Manifest of the findings step; default: --data.")] = None,
     out: Annotated[Path | None, typer.Option(help="Bundle folder; default models/NETWORK.")] = None,
     ignore_label: Annotated[list[str] | None, typer.Option(help=setting_help("ignore_label"))] = None,
     on_bad_image: BadImage = "fail",
+    columns: ColumnsOption = None,
+    layout: LayoutOption = None,
     backbone_weights: Annotated[Path | None, typer.Option(help="File of torchvision's ImageNet weights.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Bundle that D and E start from; default models/chexnet.")
@@ -42,6 +44,7 @@ def train_command(
             out=out or Path("models") / network,
             ignore_labels=tuple(ignore_label or ()),
             on_bad_image=on_bad_image,
+            how=table_options(columns, layout),
             backbone_weights=backbone_weights,
             checkpoint=checkpoint,
             checkpoint_batches=checkpoint_every,
@@ -100,7 +103,11 @@ def import_command(
 @data_app.command("build")
 def data_build_command(
     name: Annotated[
-        str, typer.Argument(help="chestxray14, covid-chestxray-dataset, chexpert, montgomery, shenzhen, covid.")
+        str,
+        typer.Argument(
+            help="chestxray14, covid-chestxray-dataset, chexpert, montgomery, shenzhen, covid (as the paper selected them); "
+            "nih, mimic-cxr-jpg, padchest, vindr, rsna (all images)."
+        ),
     ],
     root: Annotated[Path, typer.Option(help="Folder into which the publisher's archive was unpacked.")],
     out: Annotated[Path | None, typer.Option(help="Manifest to write; default NAME.csv.")] = None,

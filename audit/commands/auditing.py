@@ -14,6 +14,7 @@ from rich.console import Console
 
 from audit.commands.keys import announce_key
 from audit.commands.progress import ProgressLines
+from audit.commands.tables import TableTeller
 from audit.data.plan import Plan
 from audit.data.strings import shown_string
 from audit.errors import AuditError, StoreError, UsageError
@@ -35,7 +36,8 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
 
     announce_key(settings)
     with ProgressLines(quiet=as_json) as on_stage:
-        path, verdict = run_audit(settings, judge_gates=gate, command=command, on_stage=on_stage)
+        table = TableTeller(on_stage)
+        path, verdict = run_audit(settings, judge_gates=gate, command=command, on_stage=on_stage, on_table=table)
         written = on_stage("writing the report", 1)
         try:
             report = render(path)
@@ -45,7 +47,7 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
                 f"`{shlex.join(['audit', 'report', path.as_posix()])}` writes it."
             ) from error
         written()
-    return show(path, verdict, report, as_json=as_json)
+    return show(path, verdict, report, as_json=as_json, table=table.document)
 
 
 def render(path: Path) -> Path:
@@ -61,15 +63,15 @@ def render(path: Path) -> Path:
         return render_html(path, complain=lambda problem: sys.stderr.write(f"audit: {problem}\n"))
 
 
-def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
-    """Print a finished run for people or machines; return the exit code."""
+def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool, table: Any = None) -> int:
+    """Print a finished run for people or machines, with what was read of the manifest; return the exit code."""
     from audit.gates.judging import exit_code
     from audit.reports.reading.folder import read_run
     from audit.reports.terminal import render_terminal
 
     code = exit_code(verdict.status)
     if as_json:
-        _print_json(path, verdict, report, code)
+        _print_json(path, verdict, report, code, table=table)
     else:
         render_terminal(read_run(path), Console())
         if waiting := next((g for g in verdict.gates if g.status == "not judged"), None):
@@ -246,7 +248,7 @@ def compare(paths: Sequence[Path], out: Path) -> int:
     return 0
 
 
-def _print_json(path: Path, verdict: Verdict, report_path: Path, code: int) -> None:
+def _print_json(path: Path, verdict: Verdict, report_path: Path, code: int, *, table: Any = None) -> None:
     judged = [e for e in RunFolder(path).read(EffectsDocument).effects if e.verdict != "descriptive"]
     document = {
         "run": path,
@@ -259,5 +261,6 @@ def _print_json(path: Path, verdict: Verdict, report_path: Path, code: int) -> N
         "not_tested": verdict.not_tested,
         "caveats": verdict.caveats,
         "effects": judged,
+        **({} if table is None else {"table": table}),
     }
     sys.stdout.write(printed_json(document))

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from audit.data.manifests import read_records
 from audit.data.plan import Plan
-from audit.data.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms, name_records
+from audit.data.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms
+from audit.data.reading import TableOptions, read_records
 from audit.data.records import Record
 from audit.data.strings import shown_string
 from audit.errors import CohortError, StoreError, UsageError
@@ -29,9 +29,15 @@ def case(path: Path, name: str, settings: Settings, *, as_json: bool) -> int:
     run = RunFolder(path)
     plan = run.read(Plan)
     names = _names(path, plan.privacy.key)
-    manifest = _manifest(plan, settings)
+    manifest, options = _manifest(plan, settings)
     record = _record(
-        path, manifest, name, names, known={row["record_id"] for row in run.read_rows(_RECORDS, ["record_id"])}
+        path,
+        manifest,
+        options,
+        name,
+        names,
+        classes=plan.model.classes,
+        known={row["record_id"] for row in run.read_rows(_RECORDS, ["record_id"])},
     )
     predictions = _predictions(run, record.name, plan.model.classes)
     facts = {"image": record.name, "id": record.id, "patient": record.patient, "path": record.path}
@@ -69,21 +75,31 @@ def _names(path: Path, fingerprint: str | None) -> Pseudonyms:
     return names
 
 
-def _manifest(plan: Plan, settings: Settings) -> Path:
+def _manifest(plan: Plan, settings: Settings) -> tuple[Path, TableOptions]:
     if settings.data:
-        return Path(settings.data)
+        return Path(settings.data), TableOptions(columns=settings.columns, layout=settings.layout)
     from audit.models.bundle import find_bundle, load_bundle
 
     try:
         bundle = load_bundle(find_bundle(settings.model or plan.model.name, Path(settings.models)))
-        return known_manifest(bundle, settings)[0]
+        manifest, _, options = known_manifest(bundle, settings)
     except UsageError as error:
         raise UsageError(f"The manifest of the run is unknown. Use --data MANIFEST. ({error})") from error
+    return manifest, options
 
 
-def _record(path: Path, manifest: Path, asked: str, names: Pseudonyms, *, known: Collection[str]) -> Record:
+def _record(
+    path: Path,
+    manifest: Path,
+    options: TableOptions,
+    asked: str,
+    names: Pseudonyms,
+    *,
+    classes: Sequence[str],
+    known: Collection[str],
+) -> Record:
     """Find the record of the manifest whose name it is, or begins so; it may have been left out of the run."""
-    records = name_records(read_records(manifest), names)
+    records, _ = read_records(manifest, how=options, classes=classes, names=names)
     found = [record for record in records if record.name == asked]
     if not found and names.key is not None and len(asked) >= _MIN_DIGITS:
         found = [record for record in records if record.name.startswith(asked.lower())]

@@ -26,6 +26,8 @@ def build(name: str, root: Path, out: Path, *, exclude: Path | None, seed: int) 
     )
     for reason, n in sorted(selection.left_out.items()):
         console.print(Text(f"left out, {reason}: {n}"))
+    for note in selection.notes:
+        console.print(Text(note))
     splits = Counter(r.split for r in selection.records)
     if splits.keys() != {None}:
         console.print(Text("splits, no patient in two: " + ", ".join(f"{s} {n}" for s, n in sorted(splits.items()))))

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from audit.commands.keys import announce_key
 from audit.commands.progress import ProgressLines
+from audit.commands.tables import TableTeller
 from audit.data.records import Record
 from audit.files import write_atomically
 from audit.run.preparation import Preparation, prepare
@@ -30,7 +31,8 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     announce_key(settings)
     with ProgressLines(quiet=as_json) as stages:
         checked = stages("checking data", 1)
-        prepared = prepare(settings, judge_gates=False)
+        told = TableTeller(stages)
+        prepared = prepare(settings, judge_gates=False, on_table=told)
         checked()
         step = stages("timing a few images", min(3, len(prepared.cohort.records)))
         found = forecast(
@@ -45,7 +47,12 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             write_atomically(sheet, _sheet(prepared, settings))
             drawn()
     if as_json:
-        document = {"plan": prepared.plan, "forecast": {**plain(found), "minutes": found.minutes}, "sheet": sheet}
+        document = {
+            "plan": prepared.plan,
+            "forecast": {**plain(found), "minutes": found.minutes},
+            "sheet": sheet,
+            "table": told.document,
+        }
         sys.stdout.write(printed_json(document))
         return 0
     console = Console()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 _QUIET_S = 15.0
 
@@ -63,6 +64,16 @@ class ProgressLines:
         if self._bars is not None:
             return self._bar(self._bars, self._bars.add_task(name, total=max(steps, 1)))
         return _Lines(name, steps)
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Write lines beside the progress, whatever it looks like."""
+        if self._quiet:
+            return
+        for line in lines:
+            if self._bars is not None:
+                self._bars.console.print(Text(line))
+            else:
+                _say(line)
 
     @staticmethod
     def _bar(bars: Progress, task: TaskID) -> Callable[[], None]:

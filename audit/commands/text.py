@@ -14,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.commands.progress import ProgressLines
+from audit.commands.tables import TableTeller
 from audit.data.manifests import load_cohort
+from audit.data.reading import TableOptions
 from audit.errors import StoreError
 from audit.files import write_atomically
 from audit.store.numbers import counted
@@ -76,6 +78,7 @@ def atlas(
     cache: Path,
     ignore_labels: tuple[str, ...],
     on_bad_image: Literal["fail", "skip"],
+    how: TableOptions,
     seed: int,
     sheet: Path | None,
     as_json: bool,
@@ -83,10 +86,13 @@ def atlas(
     """Draw the marker atlas of a cohort: what stands where, and what of it tells the class."""
     from audit.text.atlas import draw_atlas
 
-    cohort = load_cohort(data, ignore_labels=ignore_labels, on_bad_image=on_bad_image)
-    records = cohort.labelled()
     finder = RegionCache(cache, make_detector(detector, boxes))
     with ProgressLines(quiet=as_json) as stages:
+        table = TableTeller(stages)
+        cohort = load_cohort(
+            data, ignore_labels=ignore_labels, on_bad_image=on_bad_image, how=how, withhold=True, on_table=table
+        )
+        records = cohort.labelled()
         found = find_regions(records, finder, stages("finding text", len(records)), on_bad_image=on_bad_image)
         drawn = draw_atlas([r for r in records if r.id not in found.failures], found.regions, seed=seed)
     if sheet is not None:
@@ -95,6 +101,7 @@ def atlas(
         document = plain(drawn)
         for glyph in document["glyphs"]:
             del glyph["picture"]
+        document["table"] = table.document
         sys.stdout.write(printed_json(document))
     else:
         _print_atlas(drawn)

@@ -10,6 +10,8 @@ from typing import Literal
 from audit.commands import auditing
 from audit.commands.keys import announce_key
 from audit.commands.progress import ProgressLines
+from audit.commands.tables import TableTeller
+from audit.data.reading import TableOptions
 from audit.errors import UsageError
 from audit.models.bundle import find_bundle
 from audit.reports.comparison.curves import render_curves
@@ -36,6 +38,7 @@ def train(
     out: Path,
     ignore_labels: tuple[str, ...],
     on_bad_image: Literal["fail", "skip"],
+    how: TableOptions,
     backbone_weights: Path | None,
     checkpoint: Path | None,
     checkpoint_batches: int,
@@ -52,6 +55,8 @@ def train(
             findings_manifest=findings_data,
             ignore_labels=ignore_labels,
             on_bad_image=on_bad_image,
+            how=how,
+            on_table=TableTeller(on_stage) if team.leads else None,
             backbone_weights=backbone_weights,
             checkpoint=checkpoint,
             seed=seed,

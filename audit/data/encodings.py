@@ -5,7 +5,6 @@ Where one class comes as 12-bit DICOM and the other as JPEG, a network can tell 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -96,31 +95,39 @@ def encoding_table(
     EncodingTable or None
         None where there is one encoding or one class only: nothing can be predicted then.
     """
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    of_patient: defaultdict[str, tuple[Counter[str], Counter[str]]] = defaultdict(lambda: (Counter(), Counter()))
-    for record in records:
-        value = record.label if target == "class" else record.source
-        if value is None or record.id not in facts:
-            continue
-        encoding = encoding_of(facts[record.id])
-        counts[encoding][value] += 1
-        of_patient[record.patient][0][encoding] += 1
-        of_patient[record.patient][1][value] += 1
-    values = sorted({value for row in counts.values() for value in row})
-    if len(counts) < 2 or len(values) < 2:
+    chosen = [
+        (r.patient, facts[r.id], value)
+        for r in records
+        if (value := r.label if target == "class" else r.source) is not None and r.id in facts
+    ]
+    # Images share few encodings, and facts that are equal are mostly one object: each is put into words once.
+    words: dict[int, str] = {}
+    for _, of_image, _ in chosen:
+        if id(of_image) not in words:
+            words[id(of_image)] = encoding_of(of_image)
+    names, encoded = _coded([words[id(of_image)] for _, of_image, _ in chosen])
+    values, valued = _coded([value for *_, value in chosen])
+    if len(names) < 2 or len(values) < 2:
         return None
-    names = sorted(counts)
-    pairs = [of_patient[patient] for patient in sorted(of_patient)]
-    encodings = np.array([names.index(_most(found)) for found, _ in pairs])
-    truth = np.array([values.index(_most(found)) for _, found in pairs])
+    n_patients, patients = len({patient for patient, *_ in chosen}), _coded([patient for patient, *_ in chosen])[1]
+    encodings = _most(patients, encoded, n_patients, len(names))
+    truth = _most(patients, valued, n_patients, len(values))
+    table = np.bincount(encoded * len(values) + valued, minlength=len(names) * len(values)).reshape(len(names), -1)
     rng = generator_for(seed, "encodings", target)
     accuracy = _accuracy(encodings, truth)
     null = np.array([_accuracy(encodings, rng.permutation(truth)) for _ in range(N_PERMUTATIONS)])
-    rows = [EncodingCount(encoding=n, n_images=c.total(), by_target=dict(sorted(c.items()))) for n, c in counts.items()]
+    rows = [
+        EncodingCount(
+            encoding=name,
+            n_images=int(row.sum()),
+            by_target={value: n for value, n in zip(values, row.tolist(), strict=True) if n},
+        )
+        for name, row in zip(names, table, strict=True)
+    ]
     return EncodingTable(
         target=target,
         rows=tuple(sorted(rows, key=lambda row: (-row.n_images, row.encoding))),
-        n_patients=len(pairs),
+        n_patients=n_patients,
         accuracy=accuracy,
         chance=float(null.mean()),
         p=float((1 + np.count_nonzero(null >= accuracy - 1e-12)) / (1 + N_PERMUTATIONS)),
@@ -147,19 +154,35 @@ def encoding_notes(records: Sequence[Record], facts: Mapping[str, ImageFacts]) -
     return notes
 
 
-def _most(found: Counter[str]) -> str:
-    return min(found, key=lambda name: (-found[name], name))
+def _coded(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int_]]:
+    """Return the different texts, sorted, and the place of each text among them."""
+    names = sorted(set(texts))
+    places = {name: i for i, name in enumerate(names)}
+    return names, np.fromiter((places[text] for text in texts), np.int_, len(texts))
+
+
+def _most(patients: NDArray[np.int_], codes: NDArray[np.int_], n_patients: int, n_codes: int) -> NDArray[np.int_]:
+    """Return each patient's most frequent code; the first of several that are equally frequent."""
+    pairs, counts = np.unique(patients * n_codes + codes, return_counts=True)
+    # Sorted by patient, then from the most frequent code to the least, then by code: the first of each patient is wanted.
+    order = np.lexsort((pairs % n_codes, -counts, pairs // n_codes))
+    owners = (pairs // n_codes)[order]
+    first = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
+    chosen: NDArray[np.int_] = (pairs % n_codes)[order][first]
+    assert len(chosen) == n_patients
+    return chosen
 
 
 def _accuracy(encodings: NDArray[np.int_], truth: NDArray[np.int_]) -> float:
     """Return the balanced accuracy of guessing each one's class from the encodings of all others."""
     n_classes = int(truth.max()) + 1
-    pairs = encodings * n_classes + truth
-    table = np.bincount(pairs, minlength=(int(encodings.max()) + 1) * n_classes).reshape(-1, n_classes)
-    sizes = np.bincount(truth, minlength=n_classes)
-    own = np.eye(n_classes, dtype=np.int64)[truth]
+    table = np.bincount(encodings * n_classes + truth, minlength=(int(encodings.max()) + 1) * n_classes)
+    table = table.reshape(-1, n_classes)
+    sizes = table.sum(axis=0)
+    # All of one encoding and class are guessed alike: [encoding, true class, guessed class].
+    own = np.eye(n_classes, dtype=np.int64)
     # Shares of each class without the one that is guessed; a class that is empty without it has none.
-    shares = (table[encodings] - own) / np.maximum(1, sizes - own)
-    hits = shares.argmax(axis=1) == truth
+    shares = (table[:, None, :] - own) / np.maximum(1, sizes - own)
+    hits = np.where(shares.argmax(axis=2) == np.arange(n_classes), table, 0).sum(axis=0)
     present = sizes > 0
-    return float((np.bincount(truth, weights=hits, minlength=n_classes)[present] / sizes[present]).mean())
+    return float((hits[present] / sizes[present]).mean())

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-
 from audit.data.checks import check_images, check_masks, duplicate_notes
 from audit.data.encodings import encoding_notes
-from audit.data.pseudonyms import PLAIN, Pseudonyms, name_records
-from audit.data.records import SPLITS, Cohort, Record
+from audit.data.pseudonyms import PLAIN, Pseudonyms
+from audit.data.reading import GUESSED, TableOptions, TableReading, read_records
+from audit.data.records import Cohort, Record
+from audit.data.strings import shown_string
+from audit.data.withheld import withhold_sources
 from audit.errors import CohortError, UnknownNameError
-from audit.files import why_unreadable
 from audit.store.numbers import counted
-from audit.store.tables import check_size, read_flat_table
 
 _PIXEL_DIGITS = 32
 """Hexadecimal digits that tell images apart; two of a billion would agree by chance once in 10^20 cohorts."""
-_SPLIT_SPELLINGS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 _MOST_LISTED = 5
-_PATIENT_COLUMNS = ("patient", "patient_id", "patientid")
+_MOST_NAMED = 20
+_NEAR = 0.75
+"""Likeness of two labels from which one is taken for a slip of the other."""
 
 
 def load_cohort(
@@ -44,14 +37,16 @@ def load_cohort(
     split: str | None = None,
     before_images: Callable[[Sequence[Record]], None] | None = None,
     names: Pseudonyms = PLAIN,
+    how: TableOptions = GUESSED,
+    withhold: bool = False,
+    on_table: Callable[[TableReading], None] | None = None,
 ) -> Cohort:
     """Read a manifest and check everything that an audit relies on.
 
     Parameters
     ----------
     manifest : Path
-        CSV or Parquet table with at least `path` (relative to its folder) and `label`; also read:
-        id, findings (separated by `|`), source, site, patient or patient_id, view, sex, age, split, lung_mask (path).
+        CSV or Parquet table, or a folder of a known layout; its columns: `audit.data.columns`.
     classes : sequence of str, optional
         Label vocabulary in the order of the model's outputs; sorted labels of the table if omitted.
     ignore_labels : collection of str
@@ -64,6 +59,12 @@ def load_cohort(
         Given the records as the table tells them, before the first image is read; refuses them by raising.
     names : Pseudonyms
         What files that go out call images and patients; their ids if omitted.
+    how : TableOptions
+        Names of the columns, and of the data set, where they are not to be guessed.
+    withhold : bool
+        Give sources of few patients neutral names, as files that go out need them.
+    on_table : callable, optional
+        Told what was read from where, before anything is refused for what the records hold.
 
     Returns
     -------
@@ -76,8 +77,10 @@ def load_cohort(
         If the table cannot be read or trusted: missing columns, duplicate ids, a label outside the
         classes, an unreadable image, a patient in two splits.
     """
-    records = list(name_records(read_records(manifest), names))
-    records, left_out = _apply_vocabulary(manifest, records, classes, ignore_labels)
+    records, table = read_records(manifest, how=how, classes=classes, names=names)
+    records, left_out, unmet = _apply_vocabulary(manifest, records, classes, ignore_labels)
+    if on_table is not None:
+        on_table(replace(table, warnings=(*table.warnings, *unmet)))
     overlaps = _patients_in_two_splits(records)
     if overlaps:
         raise CohortError(
@@ -88,6 +91,10 @@ def load_cohort(
         records = [r for r in records if r.split == split]
         if not records:
             raise CohortError(f"Manifest {manifest} has no record of split {split!r}.")
+    # The hash is over what the table says, whatever files call it.
+    sources = {r.id: r.source for r in records}
+    if withhold:
+        records = withhold_sources(records)
     if before_images is not None:
         before_images(records)
     checked = check_images(records, on_bad_image)
@@ -100,25 +107,20 @@ def load_cohort(
         [f"{counted(len(checked.bad), 'unreadable image')} left out: {_listed(checked.bad)}."] if checked.bad else []
     )
     notes += [*duplicate_notes(records, hashes), *checked.notes]
-    notes += encoding_notes(records, checked.facts)
+    notes += [*encoding_notes(records, checked.facts), *table.warnings, *unmet]
     if bad_masks:
         notes.append(f"{len(bad_masks)} lung masks cannot be used and are treated as missing: {_listed(bad_masks)}.")
-    if not any(r.patient_known for r in records):
-        notes.append(
-            "No patient column: each image counts as a patient, so intervals may be too narrow, and no text that was read on "
-            "the images is shown."
-        )
     if not records:
         raise CohortError(f"Manifest {manifest} has no usable record.")
     vocabulary = (
         tuple(classes) if classes is not None else tuple(sorted({r.label for r in records if r.label is not None}))
     )
     return Cohort(
-        name=manifest.resolve().parent.name or manifest.stem,
+        name=(manifest.resolve() if manifest.is_dir() else manifest.resolve().parent).name or manifest.stem,
         manifest=manifest,
         classes=vocabulary,
         records=tuple(records),
-        content_hash=_content_hash(records, hashes),
+        content_hash=_content_hash(records, sources, hashes),
         masks_hash=masks_hash,
         pixels={record.id: hashes[record.id][1][:_PIXEL_DIGITS] for record in records},
         notes=tuple(notes),
@@ -126,124 +128,27 @@ def load_cohort(
     )
 
 
-def read_records(manifest: Path) -> list[Record]:
-    """Read the table alone, without looking at an image.
-
-    Raises
-    ------
-    CohortError
-        If it cannot be read, lacks a column, or has an id twice.
-    """
-    records = _records(manifest, _read_table(manifest))
-    _check_ids(manifest, records)
-    return records
-
-
 def _listed(records: Sequence[Record]) -> str:
     more = "" if len(records) <= _MOST_LISTED else f" and {len(records) - _MOST_LISTED} more"
     return f"{', '.join(r.name for r in records[:_MOST_LISTED])}{more}"
 
 
-def _read_table(manifest: Path) -> pd.DataFrame:
-    if not manifest.is_file():
-        raise CohortError(
-            f"Manifest {manifest} {why_unreadable(manifest)}. Expected a CSV or Parquet table with the columns path and label."
-        )
-    try:
-        if manifest.suffix.lower() in (".parquet", ".pq"):
-            table: pd.DataFrame = read_flat_table(manifest).to_pandas()
-        else:
-            check_size(manifest)
-            table = pd.read_csv(manifest, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except Exception as error:  # pandas, pyarrow and codecs each have their own exceptions for "not a table"
-        raise CohortError(
-            f"Manifest {manifest} cannot be read as a table: {error}. Expected CSV or Parquet."
-        ) from error
-    table.columns = [str(c).strip() for c in table.columns]
-    missing = {"path", "label"} - set(table.columns)
-    if missing:
-        raise CohortError(
-            f"Manifest {manifest} has no column {' and no column '.join(sorted(missing))} "
-            f"(found: {', '.join(map(str, table.columns))}). Rename or add it."
-        )
-    if table.empty:
-        raise CohortError(f"Manifest {manifest} has no rows.")
-    return table
-
-
-def _text(value: object) -> str:
-    """Return a cell as stripped text, empty for every kind of missing value."""
-    if value is None or (isinstance(value, float) and value != value) or value is pd.NA or value is pd.NaT:
-        return ""
-    return str(value).strip()
-
-
-def _age(value: str) -> float | None:
-    try:
-        age = float(value.rstrip("Yy+ "))
-    except ValueError:
-        return None
-    return age if 0 <= age < 130 else None
-
-
-def _records(manifest: Path, table: pd.DataFrame) -> list[Record]:
-    folder = manifest.resolve().parent
-    patient_column = next((c for c in _PATIENT_COLUMNS if c in table.columns), None)
-    records = []
-    for number, row in enumerate(table.to_dict("records"), start=2):
-        cell = {str(key): _text(value) for key, value in row.items()}
-        broken = [key for key, value in cell.items() if "\0" in value]
-        if broken:
-            raise CohortError(
-                f"Row {number} of {manifest} has a zero byte in column {broken[0]!r}: the table is damaged. Export it again."
-            )
-        if not cell["path"]:
-            raise CohortError(f"Row {number} of {manifest} has an empty path.")
-        identity = cell.get("id") or cell["path"]
-        patient = cell.get(patient_column, "") if patient_column else ""
-        split = cell.get("split", "").lower()
-        if split and split not in _SPLIT_SPELLINGS:
-            raise CohortError(
-                f"Row {number} of {manifest} has split {cell['split']!r}; allowed values are {', '.join(SPLITS)} or an empty cell."
-            )
-        records.append(
-            Record(
-                id=identity,
-                path=folder / cell["path"],
-                label=cell["label"] or None,
-                patient=patient or identity,
-                patient_known=bool(patient),
-                findings=tuple(f.strip() for f in cell.get("findings", "").split("|") if f.strip()),
-                source=cell.get("source", "") or "unknown",
-                site=cell.get("site", ""),
-                view=cell.get("view", ""),
-                sex=cell.get("sex", ""),
-                age=_age(cell.get("age", "")),
-                split=_SPLIT_SPELLINGS.get(split),
-                lung_mask=folder / cell["lung_mask"] if cell.get("lung_mask") else None,
-            )
-        )
-    return records
-
-
-def _check_ids(manifest: Path, records: Iterable[Record]) -> None:
-    twice = [name for name, count in Counter(r.id for r in records).items() if count > 1]
-    if twice:
-        raise CohortError(
-            f"Manifest {manifest} has {counted(len(twice), 'duplicate id')}, first {twice[0]!r}. Ids must be unique: "
-            "remove the extra rows or add an id column."
-        )
-
-
 def _apply_vocabulary(
     manifest: Path, records: list[Record], classes: Sequence[str] | None, ignore_labels: Collection[str]
-) -> tuple[list[Record], dict[str, int]]:
-    """Turn ignored labels into none, and refuse labels that no class has."""
+) -> tuple[list[Record], dict[str, int], list[str]]:
+    """Turn ignored labels into none, and refuse labels that no class has; state which labels to ignore do not occur."""
     left_out: dict[str, int] = {}
     found = Counter(r.label for r in records if r.label is not None)
     absent = sorted(set(ignore_labels) - set(found))
-    if absent:
-        raise UnknownNameError(f"label to ignore in {manifest}", absent[0], found)
+    folded = {name.casefold() for name in found}
+    for name in absent:
+        # Near a label that is there, it is a slip; otherwise this table just has none of them, which one command must allow.
+        if difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=_NEAR):
+            raise UnknownNameError(f"label to ignore in {manifest}", name, found)
+    unmet = [
+        f"The label to ignore {shown_string(name)!r} occurs in no row; the labels are {_some(sorted(found))}."
+        for name in absent
+    ]
     if classes is not None:
         wrong = sorted(set(found) - set(classes) - set(ignore_labels))
         if wrong:
@@ -261,7 +166,12 @@ def _apply_vocabulary(
             left_out[reason] = left_out.get(reason, 0) + 1
             record = replace(record, label=None)
         kept.append(record)
-    return kept, left_out
+    return kept, left_out, unmet
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(shown_string(name) for name in names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _patients_in_two_splits(records: Iterable[Record]) -> list[str]:
@@ -272,14 +182,14 @@ def _patients_in_two_splits(records: Iterable[Record]) -> list[str]:
     return sorted(patient for patient, names in splits.items() if len(names) > 1)
 
 
-def _content_hash(records: Iterable[Record], hashes: dict[str, tuple[str, str]]) -> str:
+def _content_hash(records: Iterable[Record], sources: Mapping[str, str], hashes: Mapping[str, tuple[str, str]]) -> str:
     digest = hashlib.sha256()
     for record in sorted(records, key=lambda r: r.id):
         fields = (
             record.id,
             record.label or "",
             record.patient,
-            record.source,
+            sources[record.id],
             record.view,
             record.sex,
             record.split or "",

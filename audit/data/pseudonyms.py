@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from audit.data.records import Record
 from audit.errors import StoreError, UsageError
 
 KEY_VARIABLE = "AUDIT_KEY"
@@ -52,16 +50,11 @@ class Pseudonyms:
 
     def _digest(self, kind: str, text: str) -> str:
         message = f"{kind}\0{text}".encode("utf-8", "surrogateescape")
-        return hmac.new(self.key or b"", message, hashlib.sha256).hexdigest()
+        return hmac.digest(self.key or b"", message, "sha256").hex()
 
 
 PLAIN = Pseudonyms(key=None)
 """Names that are the ids."""
-
-
-def name_records(records: Iterable[Record], names: Pseudonyms) -> tuple[Record, ...]:
-    """Return the records with the names under which files of a run speak of them."""
-    return tuple(replace(r, name=names.image(r.id), patient_name=names.patient(r.patient)) for r in records)
 
 
 def make_pseudonyms(*, plain: bool = False) -> Pseudonyms:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from audit.data.layouts.guess import AUTO
 from audit.data.manifests import load_cohort
 from audit.data.pseudonyms import PLAIN, Pseudonyms
+from audit.data.reading import TableOptions, TableReading
 from audit.data.records import SPLIT_TOLD_BY, AuditedSplit, Cohort, Record, SplitTeller
 from audit.errors import CohortError, UsageError
 from audit.models.bundle import Bundle
@@ -23,6 +25,7 @@ def audited_cohort(
     names: Pseudonyms = PLAIN,
     *,
     before_images: Callable[[Sequence[Record]], None] | None = None,
+    on_table: Callable[[TableReading], None] | None = None,
 ) -> tuple[Cohort, AuditedSplit]:
     """Load the labelled records to audit.
 
@@ -40,6 +43,8 @@ def audited_cohort(
         What files of the run call images and patients.
     before_images : callable, optional
         Given the records before the first image is read; refuses them by raising.
+    on_table : callable, optional
+        Told what was read from which column.
 
     Returns
     -------
@@ -53,7 +58,7 @@ def audited_cohort(
     UsageError
         If no manifest is known.
     """
-    manifest, ignored = known_manifest(bundle, settings)
+    manifest, ignored, options = known_manifest(bundle, settings)
 
     def check(records: Sequence[Record]) -> None:
         if settings.split not in ("auto", "all") and not bundle.splits and all(r.split is None for r in records):
@@ -68,6 +73,9 @@ def audited_cohort(
         on_bad_image=settings.on_bad_image,
         before_images=check,
         names=names,
+        how=options,
+        withhold=not settings.plain_ids,
+        on_table=on_table,
     )
     chosen, how, n_seen, notes = _choose(cohort, bundle, settings)
     if not chosen:
@@ -106,8 +114,10 @@ def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[s
     return {name: " and ".join(what) for name, what in lacking.items() if what}
 
 
-def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...]]:
-    """Return the manifest that is meant, and its labels to ignore: the settings', else the one that the bundle was trained on.
+def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str, ...], TableOptions]:
+    """Return the manifest that is meant, its labels to ignore, and how to read it.
+
+    They are the settings', else those of the training of the bundle.
 
     Raises
     ------
@@ -115,7 +125,11 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
         If neither names one, or the bundle names one that lies neither beside it nor below the working folder.
     """
     if settings.data:
-        return Path(settings.data), settings.ignore_label
+        return (
+            Path(settings.data),
+            settings.ignore_label,
+            TableOptions(columns=settings.columns, layout=settings.layout),
+        )
     recorded = bundle.provenance.get("manifest")
     if not isinstance(recorded, str) or not recorded:
         raise UsageError(f"Bundle {bundle.folder} does not state what it was trained on. Use --data MANIFEST.")
@@ -128,7 +142,9 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
             "working folder. If these are the data that you mean, confirm them with --data MANIFEST."
         )
     ignored = settings.ignore_label or tuple(bundle.provenance.get("ignore_labels", ()))
-    return manifest, ignored
+    columns = dict(settings.columns or bundle.provenance.get("columns", {}))
+    layout = settings.layout if settings.layout != AUTO else str(bundle.provenance.get("layout", AUTO))
+    return manifest, ignored, TableOptions(columns=columns, layout=layout)
 
 
 def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str], AuditedSplit, int, list[str]]:

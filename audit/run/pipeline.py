@@ -13,6 +13,7 @@ from typing import Any
 
 from audit.data.groups import shown_sites
 from audit.data.plan import Plan, plan_hash
+from audit.data.reading import TableReading
 from audit.data.records import Record, TextRegion
 from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
@@ -52,7 +53,12 @@ OnStage = Callable[[str, int], Callable[[], None]]
 
 
 def run_audit(
-    settings: Settings, *, judge_gates: bool, command: Sequence[str], on_stage: OnStage
+    settings: Settings,
+    *,
+    judge_gates: bool,
+    command: Sequence[str],
+    on_stage: OnStage,
+    on_table: Callable[[TableReading], None] | None = None,
 ) -> tuple[Path, Verdict]:
     """Audit one model on one cohort; an unfinished run of the same plan is resumed, a finished one only judged.
 
@@ -66,6 +72,8 @@ def run_audit(
         How the run was started, for the record.
     on_stage : callable
         Told of every stage, and of every step in it.
+    on_table : callable, optional
+        Told what was read from which column of the manifest.
 
     Returns
     -------
@@ -79,7 +87,8 @@ def run_audit(
     """
     clock = _Clock(on_stage)
     with clock.stage("checking data"):
-        prepared = prepare(settings, judge_gates=judge_gates, writes_to=(Path(settings.runs), Path(settings.cache)))
+        folders = (Path(settings.runs), Path(settings.cache))
+        prepared = prepare(settings, judge_gates=judge_gates, writes_to=folders, on_table=on_table)
     bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
     run = RunFolder(run_path(Path(settings.runs), plan))
     _check_key(run, plan)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from audit.baseline.comparison import check_baseline, is_first_run
+from audit.data.columns import check_given
 from audit.data.conditions import Suite
 from audit.data.groups import known_groups
+from audit.data.layouts.guess import check_layout
 from audit.data.plan import Plan
 from audit.data.pseudonyms import make_pseudonyms
+from audit.data.reading import TableReading
 from audit.data.records import Cohort, Record
 from audit.files import check_writable
 from audit.gates.rules import GateConfig, config_for
@@ -50,7 +53,13 @@ class Preparation:
     """The content of `plan.json`."""
 
 
-def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] = ()) -> Preparation:
+def prepare(
+    settings: Settings,
+    *,
+    judge_gates: bool,
+    writes_to: Sequence[Path] = (),
+    on_table: Callable[[TableReading], None] | None = None,
+) -> Preparation:
     """Load and check everything that an audit needs; what can be refused is refused before the first image is read.
 
     Parameters
@@ -61,6 +70,8 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
         Judge although nothing is configured.
     writes_to : sequence of Path
         Folders that will be written to.
+    on_table : callable, optional
+        Told what was read from which column of the manifest, before the first image is read.
 
     Raises
     ------
@@ -68,6 +79,8 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
         If anything is missing, damaged or contradictory.
     """
     check_settings(settings)
+    check_given(settings.columns)
+    check_layout(settings.layout)
     suite = load_suite(settings.suite)
     boxes = Path(settings.boxes) if settings.boxes else None
     check_detector(settings.detector, boxes)
@@ -87,7 +100,7 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
         config_for(settings.gate, suite, tolerances, asked=judge_gates, groups=known)
 
     names = make_pseudonyms(plain=settings.plain_ids)
-    cohort, split = audited_cohort(bundle, settings, names, before_images=check_records)
+    cohort, split = audited_cohort(bundle, settings, names, before_images=check_records, on_table=on_table)
     detector = make_detector(settings.detector, boxes)
     needs = {name: perturbation.needs for name, perturbation in make_perturbations(suite).items()}
     impossible = out_of_reach(cohort, needs)

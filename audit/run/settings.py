@@ -30,6 +30,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data: Annotated[
         str, Meta(description="Manifest (CSV or Parquet); default: the manifest that the bundle was trained on.")
     ] = ""
+    layout: Annotated[
+        str,
+        Meta(
+            description="Data set in a folder without a manifest: auto, nih, chexpert, mimic-cxr-jpg, padchest, vindr, rsna, or folders "
+            "(one for each class)."
+        ),
+    ] = "auto"
+    columns: Annotated[
+        Mapping[str, str],
+        Meta(description="Names of the manifest's columns, path=Path,label=target,...; the others are recognised."),
+    ] = field(default_factory=dict)
     task: Annotated[Task | Literal[""], Meta(description="Task of a bundle that does not state its own.")] = ""
     split: Annotated[
         Literal["auto", "test", "train", "validation", "all"],
@@ -114,8 +125,18 @@ class Setting:
 
     @property
     def is_table(self) -> bool:
-        """Whether it is a table of its own in a configuration file, which neither an option nor a variable sets."""
+        """Whether it is a table of its own in a configuration file."""
         return any(get_origin(kind) is Mapping for kind in (self.type, *get_args(self.type)))
+
+    @property
+    def is_pairs(self) -> bool:
+        """Whether it is a table of names, which an option and a variable can hold as `a=b,c=d`."""
+        return get_origin(self.type) is Mapping and get_args(self.type) == (str, str)
+
+    @property
+    def has_option(self) -> bool:
+        """Whether an option and a variable set it."""
+        return self.is_pairs or not self.is_table
 
     @property
     def flag(self) -> str:
@@ -140,6 +161,8 @@ class Setting:
     @property
     def expected(self) -> str:
         """What a value must be, in words."""
+        if self.is_pairs:
+            return "a table of strings"
         if self.is_table:
             return "a table"
         if self.choices:
@@ -189,11 +212,12 @@ def load_settings(given: Mapping[str, Any], folder: Path, environment: Mapping[s
     merged = dict(_from_files(folder))
     variables = os.environ if environment is None else environment
     for setting in declared_settings().values():
-        text = "" if setting.is_table else variables.get(setting.variable, "")
+        text = variables.get(setting.variable, "") if setting.has_option else ""
         if text != "":
             merged[setting.name] = setting.variable, _from_text(setting, text)
         if given.get(setting.name) is not None:
-            merged[setting.name] = setting.flag, given[setting.name]
+            value = given[setting.name]
+            merged[setting.name] = setting.flag, _pairs(value) if setting.is_pairs and isinstance(value, str) else value
     return _checked(merged)
 
 
@@ -271,6 +295,8 @@ def _from_files(folder: Path) -> Iterator[tuple[str, tuple[str, Any]]]:
 
 def _from_text(setting: Setting, text: str) -> Any:
     """Return what the text of an environment variable means; a text that means nothing stays, and is refused as such."""
+    if setting.is_pairs:
+        return _pairs(text)
     if get_origin(setting.type) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     plain = {"yes": "true", "no": "false"}.get(text.lower(), text) if setting.type is bool else text.strip()
@@ -278,6 +304,13 @@ def _from_text(setting: Setting, text: str) -> Any:
         return convert(plain, setting.type, strict=False)
     except ValidationError:
         return text
+
+
+def _pairs(text: str) -> Any:
+    """Return `a=b,c=d` as a table; a text that is not written so stays, and is refused as such."""
+    parts = [part.partition("=") for part in text.split(",")]
+    table = {key.strip(): value.strip() for key, mark, value in parts if mark and key.strip() and value.strip()}
+    return table if len(table) == len(parts) else text
 
 
 def _checked(merged: Mapping[str, tuple[str, Any]]) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,11 +55,18 @@ def check_parquet(file: pq.ParquetFile) -> None:
         )
 
 
-def read_flat_table(source: Path | BinaryIO) -> pa.Table:
+def read_flat_table(source: Path | BinaryIO, columns: Collection[str] | None = None) -> pa.Table:
     """Read a table of plain columns from someone else.
 
     A few bytes can stand for a text repeated ten million times. Texts are therefore read as a dictionary of the different
     ones, and only expanded when all of them together are small enough.
+
+    Parameters
+    ----------
+    source : Path or binary file
+        A Parquet file.
+    columns : collection of str, optional
+        Names of the columns to read; all if omitted. A name that occurs twice gives both.
 
     Raises
     ------
@@ -69,7 +77,7 @@ def read_flat_table(source: Path | BinaryIO) -> pa.Table:
     """
     with pq.ParquetFile(source) as file:
         check_parquet(file)
-        schema = file.schema_arrow
+        schema = [field for field in file.schema_arrow if columns is None or field.name in columns]
         nested = next((field.name for field in schema if pa.types.is_nested(field.type)), None)
         if nested is not None:
             raise ValueError(f"its column {nested!r} contains lists or records")
@@ -78,12 +86,13 @@ def read_flat_table(source: Path | BinaryIO) -> pa.Table:
         source.seek(0)
     total, batches = 0, []
     with pq.ParquetFile(source, read_dictionary=texts) as file:
-        for batch in file.iter_batches(batch_size=_BATCH):
+        names = None if columns is None else list(columns)
+        for batch in file.iter_batches(batch_size=_BATCH, columns=names):
             total += sum(_expanded_bytes(column) for column in batch.columns)
             if total > MAX_TABLE_BYTES:
                 raise ValueError(f"its rows take more than {MAX_TABLE_BYTES} bytes when expanded")
             batches.append(batch)
-        table = pa.Table.from_batches(batches, schema=file.schema_arrow if not batches else batches[0].schema)
+        table = pa.Table.from_batches(batches, schema=pa.schema(schema) if not batches else batches[0].schema)
     plain = [
         pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type, f.nullable)
         for f in table.schema

@@ -13,8 +13,8 @@ This page is made from the declarations in `audit/run/settings.py` by `python -m
 
 The command line takes precedence over the environment, then `audit.toml`, then `[tool.audit]` in `pyproject.toml`.
 An empty variable counts as not set.
-A list in a variable is separated by commas. From Python, `audit.run_audit` takes every setting by its name
-and reads neither files nor variables.
+A list in a variable is separated by commas, and a table of names is written `a=b,c=d`.
+From Python, `audit.run_audit` takes every setting by its name and reads neither files nor variables.
 All settings are checked before the first image is read; a message names the place where the value was set.
 
 | setting | option of `audit run` and `audit plan` | variable | in `audit.toml` | values | default | meaning |
@@ -29,7 +29,7 @@ def settings_page() -> str:
 
 def _row(setting: Setting) -> str:
     default = "none" if setting.default in ("", (), {}, None) else f"`{str(setting.default).lower()}`"
-    where = ("–", "–") if setting.is_table else (f"`{setting.flag}`", f"`{setting.variable}`")
+    where = (f"`{setting.flag}`", f"`{setting.variable}`") if setting.has_option else ("–", "–")
     cells = (f"`{setting.name}`", *where, f"`{setting.key}`", setting.expected, default, setting.help)
     return f"| {' | '.join(cells)} |\n"
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from audit.data.layouts.guess import LAYOUTS
 from audit.data.records import Record
 from audit.errors import CohortError, UnknownNameError
 from audit.files import write_atomically
+from audit.training.datasets.arranged import arranged
 from audit.training.datasets.chestxray14 import chestxray14
 from audit.training.datasets.chexpert import chexpert
 from audit.training.datasets.cohen import cohen
@@ -27,6 +29,7 @@ BUILDERS: Mapping[str, Callable[..., Selection]] = MappingProxyType(
         "montgomery": montgomery,
         "shenzhen": shenzhen,
         "covid": covid,
+        **{name: arranged(layout) for name, layout in LAYOUTS.items() if name not in ("chexpert", "folders")},
     }
 )
 _COLUMNS = ("id", "path", "label", "findings", "source", "site", "patient", "view", "sex", "age", "split")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from audit.data.ages import parse_age
 from audit.data.records import Record
 from audit.errors import CohortError
 from audit.randomness import generator_for
-from audit.training.datasets.published import Selection, files_by_name, find_folder, read_table, sex, years
+from audit.training.datasets.published import Selection, files_by_name, find_folder, read_table, sex
 from audit.training.splits import check_disjoint
 
 SOURCE = "NIH"
@@ -65,7 +66,7 @@ def chestxray14(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int 
                     view=row["View Position"],
                     # The file of 2017 says gender, newer ones say sex.
                     sex=sex(row.get("Patient Sex", row.get("Patient Gender", ""))),
-                    age=years(row["Patient Age"]),
+                    age=parse_age(row["Patient Age"]),
                     split="test" if name in official else None,
                 )
             )

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from pathlib import Path
 
+from audit.data.ages import parse_age
+from audit.data.layouts.chexpert import chexpert_files, patient_of
 from audit.data.records import Record
 from audit.errors import CohortError
 from audit.randomness import generator_for
-from audit.training.datasets.published import Selection, find_folder, read_table, sex, years
+from audit.training.datasets.published import Selection, find_folder, read_table, sex
 
 SOURCE = "CheXpert"
 # What the paper took. No rule on labels gives its 1,247 images of the training file, so whole patients are drawn.
 TRAIN_IMAGES = 1_247
 _COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "Pneumonia")
-_PATIENT = re.compile(r"patient\d+")
 
 
 def chexpert(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int = 0) -> Selection:
@@ -27,7 +27,8 @@ def chexpert(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int = 0
     Parameters
     ----------
     root : Path
-        `CheXpert-v1.0` or `CheXpert-v1.0-small`, or a folder that holds one: `train.csv`, `valid.csv` and the images.
+        `CheXpert-v1.0` or `CheXpert-v1.0-small`, or a folder that holds one: `train.csv`, `valid.csv` and the images; or the archive
+        of 2021 with its four batches.
     exclude : frozenset of str
         Paths as in the table to leave out.
     seed : int
@@ -65,6 +66,7 @@ def chexpert(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int = 0
 
 def _positive(folder: Path, name: str, exclude: frozenset[str], left_out: Counter[str]) -> list[Record]:
     table = read_table(folder / name, _COLUMNS)
+    find = chexpert_files(folder)
     records = []
     for row in table:
         if row["Pneumonia"] not in ("1.0", "1"):
@@ -73,15 +75,13 @@ def _positive(folder: Path, name: str, exclude: frozenset[str], left_out: Counte
         if row["Frontal/Lateral"] != "Frontal":
             left_out["lateral"] += 1
             continue
-        path, age = row["Path"], years(row["Age"])
-        # The table's paths begin with the folder's published name, whatever it is called here.
-        file = folder / path.split("/", 1)[-1]
-        patient = _PATIENT.search(path)
+        path, age = row["Path"], parse_age(row["Age"])
+        file, patient = find(path), patient_of(path)
         if age is None or age <= 18:
             left_out["not older than 18"] += 1
         elif path in exclude:
             left_out["excluded by name"] += 1
-        elif patient is None or not file.is_file():
+        elif patient is None or file is None:
             left_out["not on disk"] += 1
         else:
             records.append(
@@ -89,7 +89,7 @@ def _positive(folder: Path, name: str, exclude: frozenset[str], left_out: Counte
                     id=path,
                     path=file,
                     label="pneumonia",
-                    patient=f"chexpert-{patient.group()}",
+                    patient=f"chexpert-{patient}",
                     findings=("Pneumonia",),
                     source=SOURCE,
                     view=row["AP/PA"],

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlparse
 
+from audit.data.ages import parse_age
 from audit.data.records import Record
 from audit.errors import CohortError
-from audit.training.datasets.published import Selection, find_folder, read_table, sex, years
+from audit.training.datasets.published import Selection, find_folder, read_table, sex
 
 SOURCE = "covid-chestxray-dataset"
 # Semi-erect and erect were told apart only in the last versions of the metadata.
@@ -64,7 +65,7 @@ def cohen(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int = 0) -
             site=_site(row),
             view=row["view"],
             sex=sex(row.get("sex", "")),
-            age=years(row.get("age", "")),
+            age=parse_age(row.get("age", "")),
         )
     if not records:
         raise CohortError(

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from audit.data.layouts.found import candidates
 from audit.data.records import Record
+from audit.data.vocabulary import known_sex
 from audit.errors import CohortError
 from audit.store.tables import check_size
-
-_AGE = re.compile(r"^\s*(\d{1,3})(?:\.0+)?\s*(y|m|w|d)?", re.IGNORECASE)
-_YEARS = {"y": 1.0, "m": 1 / 12, "w": 7 / 365.25, "d": 1 / 365.25}
-# Older than anybody was: a typing error of the publisher (ChestX-ray14 has 414).
-_OLDEST_YEARS = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +23,8 @@ class Selection:
     """What is taken."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why images are not taken, with counts."""
+    notes: tuple[str, ...] = ()
+    """What was not understood, in words."""
     must_test: frozenset[str] = frozenset()
     """Ids that belong into the test split (labelled by radiologists)."""
 
@@ -41,26 +39,14 @@ def find_folder(root: Path, what: str, *layouts: str) -> Path:
     """
     if not root.is_dir():
         raise CohortError(f"The folder {root} does not exist. Use the folder into which {what} was unpacked.")
-    candidates = [root, *_subfolders(root, depth=2)]
     for layout in layouts:
-        for folder in candidates:
+        for folder in candidates(root):
             if next(folder.glob(layout), None) is not None:
                 return folder
     raise CohortError(
         f"{root} does not look like {what}: {' or '.join(layouts)} is expected in it, or at most two folders below. "
         f"It contains {', '.join(sorted(p.name for p in root.iterdir())[:6]) or 'nothing'}."
     )
-
-
-def _subfolders(root: Path, depth: int) -> Iterator[Path]:
-    folders = [p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-    # A folder of a hundred thousand images has no folders; a folder of patients has thousands.
-    if len(folders) > 200:
-        return
-    yield from folders
-    if depth > 1:
-        for folder in folders:
-            yield from _subfolders(folder, depth - 1)
 
 
 def read_table(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
@@ -86,19 +72,10 @@ def read_table(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
     return [{str(k): str(v).strip() for k, v in row.items()} for row in table.to_dict("records")]
 
 
-def years(text: str) -> float | None:
-    """Read an age: 58, 058Y, 008M, 010D; None where it says nothing that can be true."""
-    found = _AGE.match(text)
-    if found is None:
-        return None
-    value = int(found.group(1)) * _YEARS[(found.group(2) or "y").lower()]
-    return value if value <= _OLDEST_YEARS else None
-
-
 def sex(text: str) -> str:
     """Read a sex as F, M or empty."""
-    first = text.strip()[:1].upper()
-    return first if first in ("F", "M") else ""
+    known = known_sex(text)
+    return known if known in ("F", "M") else ""
 
 
 def files_by_name(folder: Path, pattern: str) -> dict[str, Path]:

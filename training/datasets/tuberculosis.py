@@ -6,14 +6,14 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from audit.data.ages import parse_age
 from audit.data.records import Record
 from audit.errors import CohortError
 from audit.training.datasets.published import Selection, find_folder
 
 ADULT_YEARS = 18
 _SEX = re.compile(r"\b(female?|male|f|m|o)\b", re.IGNORECASE)
-_AGE = re.compile(r"(\d+)\s*(y|m|d)?", re.IGNORECASE)
-_YEARS = {"y": 1.0, "m": 1 / 12, "d": 1 / 365.25}
+_AGE = re.compile(r"\d+\s*[a-z]*", re.IGNORECASE)
 
 
 def montgomery(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int = 0) -> Selection:
@@ -84,7 +84,6 @@ def _reading(path: Path) -> tuple[str, float | None]:
     text = re.sub(r"([a-z])(\d)", r"\1 \2", text, flags=re.IGNORECASE)
     found_sex, found_age = _SEX.search(text), _AGE.search(text)
     letter = found_sex.group()[0].upper() if found_sex else ""
-    age = None
-    if found_age:
-        age = int(found_age.group(1)) * _YEARS[(found_age.group(2) or "y").lower()]
+    # In a reading without a unit, the next word is the finding.
+    age = parse_age(found_age.group()) or parse_age(found_age.group().split()[0]) if found_age else None
     return (letter if letter in ("F", "M") else ""), age

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,15 +72,72 @@ def read_image_bytes(path: Path) -> bytes:
 def image_errors(path: Path) -> Iterator[None]:
     """Name the path in a refusal, and keep the libraries' own warnings of bad files to themselves."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet, _room.kept():
             yield
     except RefusedError as error:
         raise ImageError(f"Image {named(path)} {error.reason}. {error.remedy}.") from error
 
 
+class _Quiet:
+    """Silences warnings while any thread decodes: the filters belong to all threads, so the last one puts them back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._n == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._n += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._n -= 1
+            if self._n == 0:
+                self._filters.__exit__(None, None, None)
+
+
+class _Room:
+    """Lets as many pixels be decoded at once, over all threads, as one image may have."""
+
+    def __init__(self, pixels: int) -> None:
+        self._free = pixels
+        self._changed = threading.Condition()
+        self._mine = threading.local()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Give back at the end what this thread took."""
+        outer = getattr(self._mine, "taken", None)
+        self._mine.taken = 0
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += self._mine.taken
+                self._changed.notify_all()
+            self._mine.taken = outer
+
+    def take(self, pixels: int) -> None:
+        """Wait for room. Whoever holds some, or asks outside of `kept`, does not wait: two that did could wait for each other."""
+        if getattr(self._mine, "taken", None) != 0:
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        self._mine.taken = pixels
+
+
+_quiet = _Quiet()
+_room = _Room(MAX_PIXELS)
+
+
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Refuse an image by its header, before anything of its size is allocated.
+    """Refuse an image by its header, before anything of its size is allocated; wait while other threads decode large ones.
 
     Raises
     ------
@@ -90,6 +148,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise RefusedError(f"has {width} x {height} pixels", "Export it again")
     if width * height > max_pixels:
         raise RefusedError(f"has {width} x {height} pixels; at most {max_pixels:,} are allowed", "Scale it down first")
+    _room.take(min(width * height, MAX_PIXELS))
 
 
 def named(path: Path) -> str:

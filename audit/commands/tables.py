@@ -1,0 +1,33 @@
+"""What was read from which column, as the command line states it before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audit.commands.progress import ProgressLines
+from audit.data.reading import TableReading
+from audit.store.results import plain
+
+
+class TableTeller:
+    """Prints what was read, and keeps it for `--json`.
+
+    Parameters
+    ----------
+    stages : ProgressLines
+        What is printed beside.
+    """
+
+    def __init__(self, stages: ProgressLines) -> None:
+        self._stages = stages
+        self._readings: list[TableReading] = []
+
+    def __call__(self, reading: TableReading) -> None:
+        """Print what was read from which column."""
+        self._stages.say(reading.lines)
+        self._readings.append(reading)
+
+    @property
+    def document(self) -> Any:
+        """What was read last, for machines; None where no table was read."""
+        return plain(self._readings[-1]) if self._readings else None

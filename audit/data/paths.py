@@ -1,0 +1,115 @@
+"""Paths of images as tables of other machines write them: back-slashes, drive letters, blanks, addresses of the web."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from audit.data.strings import shown_string
+from audit.errors import CohortError
+from audit.store.numbers import counted
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_ELSEWHERE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+_SHOWN = 120
+
+
+def local_paths(manifest: Path, folder: Path, cells: Sequence[str], first_row: int) -> tuple[list[str], list[str]]:
+    """Make the paths of a table those of this machine.
+
+    Parameters
+    ----------
+    manifest : Path
+        The table, for messages.
+    folder : Path
+        What its paths are relative to.
+    cells : sequence of str
+        Its column of paths, as written.
+    first_row : int
+        Row of the first.
+
+    Returns
+    -------
+    tuple of (list of str, list of str)
+        A path for every row, and what was done to them, in words.
+
+    Raises
+    ------
+    CohortError
+        If one is empty, an address, or of another machine.
+    """
+    paths = [cell.strip() for cell in cells]
+    if not all(paths):
+        raise CohortError(
+            f"Row {paths.index('') + first_row} of {manifest} has an empty path. Name the image, or remove the row."
+        )
+    notes: list[str] = []
+    # Whole columns are looked through first: of most tables no single path needs anything.
+    joined = "\n".join(paths)
+    if "://" in joined:
+        _refuse_addresses(manifest, paths, first_row)
+    if joined != "\n".join(cells):
+        _keep_blanks(folder, cells, paths)
+    if os.sep != "\\" and ("\\" in joined or ":" in joined):
+        _from_windows(manifest, folder, paths, first_row, notes)
+    return paths, notes
+
+
+def _refuse_addresses(manifest: Path, paths: Sequence[str], first_row: int) -> None:
+    found = [i for i, path in enumerate(paths) if _ADDRESS.match(path)]
+    if found:
+        raise CohortError(
+            f"Row {found[0] + first_row} of {manifest} has an address in place of a path, {shown_string(paths[found[0]], _SHOWN)!r}, as "
+            f"{'has no other row' if len(found) == 1 else counted(len(found), 'row') + ' have'}. Images are read from this machine "
+            "only: download them, and write their paths relative to the table."
+        )
+
+
+def _keep_blanks(folder: Path, cells: Sequence[str], paths: list[str]) -> None:
+    """Keep the blanks around a path where a file is so called."""
+    for i, (cell, path) in enumerate(zip(cells, paths, strict=True)):
+        if cell != path and not _exists(folder, path) and _exists(folder, cell):
+            paths[i] = cell
+
+
+def _from_windows(manifest: Path, folder: Path, paths: list[str], first_row: int, notes: list[str]) -> None:
+    turned = dropped = 0
+    prefix: list[str] | None = None
+    for i, path in enumerate(paths):
+        if _ELSEWHERE.match(path):
+            parts = [part for part in re.split(r"[\\/]+", path) if part]
+            if prefix is None or parts[: len(prefix)] != prefix:
+                prefix = _foreign_part(folder, parts)
+            if prefix is None:
+                raise CohortError(
+                    f"Row {i + first_row} of {manifest} has a path of another machine, {shown_string(path, _SHOWN)!r}, and no end of it is "
+                    f"a file below the table's folder. Write paths relative to the table, or move the table beside its images."
+                )
+            paths[i] = "/".join(parts[len(prefix) :])
+            dropped += 1
+        elif "\\" in path and not _exists(folder, path):
+            paths[i] = path.replace("\\", "/")
+            turned += 1
+    if turned:
+        notes.append(
+            f"{counted(turned, 'path')} with back-slashes {'was' if turned == 1 else 'were'} read with slashes."
+        )
+    if dropped:
+        notes.append(
+            f"{counted(dropped, 'path')} with a drive letter or server {'was' if dropped == 1 else 'were'} read relative to the table's "
+            "folder, without the first folders."
+        )
+
+
+def _foreign_part(folder: Path, parts: list[str]) -> list[str] | None:
+    """Return how much of a path's beginning has to go, so that a file is found; as little as possible."""
+    return next((parts[:k] for k in range(1, len(parts)) if _exists(folder, "/".join(parts[k:]))), None)
+
+
+def _exists(folder: Path, path: str) -> bool:
+    try:
+        return os.path.lexists(os.path.join(folder, path))  # noqa: PTH118  # a Path of each of 200,000 takes seconds
+    except ValueError:
+        return False
