@@ -111,7 +111,8 @@ def read_records(
         manifest = inside
     elif not manifest.is_file():
         raise CohortError(
-            f"Manifest {manifest} {why_unreadable(manifest)}. Expected a CSV or Parquet table with the columns path and label, or a folder of images."
+            f"Manifest {manifest} {why_unreadable(manifest)}. Expected a CSV or Parquet table with the columns path and label, or a "
+            "folder of images."
         )
     head = read_head(manifest)
     try:
