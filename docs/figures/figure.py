@@ -1,6 +1,6 @@
-"""Draw docs/figure.jpg, the README's picture, from a finished run of `audit demo`.
+"""Draw docs/figures/figure.jpg, the README's picture, from a finished run of `audit demo`.
 
-python docs/figure.py demo/runs/<run> docs/figure.jpg
+python docs/figures/figure.py demo/runs/<run> docs/figures/figure.jpg
 """
 
 from __future__ import annotations
