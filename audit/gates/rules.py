@@ -152,7 +152,7 @@ def config_for(
 
     By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
     that role, must be at most its tolerance; with a baseline it must not have risen by more than that either. Nor may any
-    class, or the films with any common word, be shown to lie beyond it, for a shortcut of few films hides in the mean over all;
+    class, or the images with any common word, be shown to lie beyond it, for a shortcut of few images hides in the mean over all;
     nor the accuracy be shown to fall by more than its tolerance. These two let through what cannot be decided. And the network must
     be shown to be right more often than a guess from the source alone; where it is not, the run is undecided.
 
@@ -268,7 +268,7 @@ def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
 
 
 def with_rises(config: GateConfig) -> GateConfig:
-    """Let the default rules' maxima over all films hold for the rise since the baseline too."""
+    """Let the default rules' maxima over all images hold for the rise since the baseline too."""
     rises = tuple(
         replace(rule, id=f"{rule.id}-rise", against="baseline", reason="It must not have risen since the baseline.")
         for rule in config.rules

@@ -1,4 +1,4 @@
-"""Parts of the film kept or taken away: lungs, their surroundings, centre and border (Maguolo & Nanni 2021)."""
+"""Parts of the image kept or taken away: lungs, their surroundings, centre and border (Maguolo & Nanni 2021)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Anatomy:
     Parameters
     ----------
     part : {"lungs", "lungs-dilated", "lungs-box", "centre", "border"}
-        The lungs by the manifest's mask, grown by 5 % of the short side, or their bounding box; the film without its
+        The lungs by the manifest's mask, grown by 5 % of the short side, or their bounding box; the image without its
         outer 10 %; or that frame. The first three do not apply to images without a mask.
     keep : bool
         Whether the part is what stays, or what goes.

@@ -1,4 +1,4 @@
-"""How well the source of a film can be told: from what the network extracts, and from what anybody could see.
+"""How well the source of an image can be told: from what the network extracts, and from what anybody could see.
 
 Within each class and grouped by patient, so that neither the disease nor the patient gives the source away. What can be
 told is *available* to the network; whether it is *used* is what look-transfer measures.

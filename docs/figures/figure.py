@@ -30,7 +30,7 @@ def main(run: Path, out: Path) -> None:
         (_overlaid(folder, case), "relevance (LRP)", None),
         (
             _open(folder, other["clean"]),
-            "another film" if other["record"] != case["record"] else "the same film",
+            "another image" if other["record"] != case["record"] else "the same image",
             other["clean"],
         ),
         (_open(folder, other["edit"]), "foreign letters pasted", other["edit"]),
