@@ -114,7 +114,7 @@ class Corruption:
     Parameters
     ----------
     kind : {"noise", "blur", "contrast", "exposure", "jpeg", "rotation", "translation", "crop"}
-        What happens to it. Pixels that a turn or a shift leaves empty repeat the image's edge.
+        Corruption. Pixels that a rotation or a translation leaves empty repeat the image's edge.
     severity : int
         From 0, which changes nothing, to 5.
     """

@@ -27,7 +27,7 @@ class MarkerDraw:
 
 @PERTURBATIONS.register("marker-only")
 class MarkerOnly:
-    """Keep the text regions, and replace all else by the mean of the classes' mean images.
+    """Keep the text regions only, on the mean of the classes' mean images.
 
     The background is the same for every class, so that only what is kept can tell one from another.
 

@@ -67,11 +67,11 @@ class _Letters:
 
 @PERTURBATIONS.register("paste-letters")
 class PasteLetters:
-    """Paste the text of other images, at its own relative place, size and contrast, without the image behind it.
+    """Paste the text of other images at its own relative place, size and contrast, without its background.
 
     Letters keep their contrast with their surroundings and are laid on the target's own image, so that the edit shows no
-    rectangle. Text of the image's own that is in their place makes way. A place inside the lungs is changed for a free
-    corner.
+    rectangle. The target's own text at that place is removed. If the place lies inside the lungs, a free corner is used
+    instead.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class PasteLetters:
         Whose text: of another class (the edit), of another image of the same class (its placebo: the same kind of
         edit, without the foreign class), or the image's own letters put back (the control: it must change nothing).
     count : int
-        How many regions to paste, from as many donors of one class as it takes; 0 for all the text of one donor.
+        How many regions to paste, from as many donors of one class as needed; 0 for all the text of one donor.
     size : float
         Factor on the letters' own size, relative to the image.
     opacity : float

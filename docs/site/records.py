@@ -109,6 +109,47 @@ def first_paragraph(thing: Any) -> str:
     return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
 
 
+def parameters(maker: type) -> tuple[str, list[list[str]]]:
+    """Return the text of a class's numpydoc docstring, and name, type, default and meaning of each keyword that it describes.
+
+    Raises
+    ------
+    ValueError
+        If it describes some of its keywords, and not all.
+    """
+    texts, described = [], {}
+    for section in griffe.Docstring(inspect.getdoc(maker) or "", lineno=1).parse("numpy"):
+        if section.kind is griffe.DocstringSectionKind.text:
+            texts.append(section.value)
+        if section.kind is griffe.DocstringSectionKind.parameters:
+            described = {item.name: item for item in section.value}
+    keywords = [p for p in inspect.signature(maker).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    missing = [p.name for p in keywords if p.name not in described]
+    if described and missing:
+        raise ValueError(f"{maker.__qualname__} does not describe {', '.join(missing)}, so the reference cannot.")
+    rows = [
+        [
+            code(p.name),
+            _numpydoc_type(str(described[p.name].annotation)),
+            "required" if p.default is p.empty else shown_default(p.default),
+            described[p.name].description,
+        ]
+        for p in keywords
+        if described
+    ]
+    return "\n\n".join(texts), rows
+
+
+def _numpydoc_type(text: str) -> str:
+    """Return `{"a", "b"}` as choices, and a plain type in words."""
+    choices = re.findall('"([^"]+)"', text)
+    return (
+        ", ".join(map(code, choices))
+        if choices
+        else _PLAIN.get(text, text.replace("sequence of str", "list of strings"))
+    )
+
+
 def _cell(text: str) -> str:
     """Keep a cell in one line, and its bars out of the table."""
     return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()

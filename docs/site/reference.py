@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import audit
 from audit import errors
@@ -20,7 +20,7 @@ from audit.statistics.measures import DEFAULT_TOLERANCES
 from audit.suites.reader import load_suite, suite_names
 from audit.text.detectors import DEFAULT_DETECTOR, DETECTORS, make_detector
 from docs.site.commands import command_page
-from docs.site.records import catalogue, code, describe, first_paragraph, legend, shown_default, table
+from docs.site.records import catalogue, code, describe, first_paragraph, legend, parameters, shown_default, table
 
 
 def python_page() -> str:
@@ -73,15 +73,10 @@ def perturbations_page() -> str:
             uses.setdefault(condition.perturbation, []).append((suite, condition))
     parts = ["# Perturbations\n", "How to add one: [Extend](../guides/extend.md).\n"]
     for name in PERTURBATIONS:
-        maker = PERTURBATIONS[name]
-        parts += [f"## {name}\n", f"{first_paragraph(maker)}\n"]
-        rows = [
-            [code(p.name), "required" if p.default is p.empty else shown_default(p.default)]
-            for p in inspect.signature(maker).parameters.values()
-            if p.kind is p.KEYWORD_ONLY
-        ]
+        text, rows = parameters(cast(type, PERTURBATIONS[name]))
+        parts += [f"## {name}\n", f"{text}\n"]
         if rows:
-            parts.append(table(["parameter", "default"], rows))
+            parts.append(table(["parameter", "type", "default", "meaning"], rows))
         used = {c.name: (s, c) for s, c in uses.get(name, [])}
         if used:
             parts.append(
