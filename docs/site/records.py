@@ -85,14 +85,8 @@ def legend(record: type) -> str:
     return table(["field", "type", "default", "meaning"], rows)
 
 
-def catalogue(entries: Mapping[str, Any]) -> str:
-    """Return a table of records by name, a column for each field that is data."""
-    records = list(entries.values())
-    columns = [
-        f.name
-        for f in describe(type(records[0]))
-        if f.name != "name" and not any(callable(getattr(r, f.name)) for r in records)
-    ]
+def catalogue(entries: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """Return a table of records by name, a column for each of the named fields."""
     rows = [[code(name), *(_value(getattr(record, c)) for c in columns)] for name, record in entries.items()]
     return table(["name", *(c.replace("_", " ") for c in columns)], rows)
 

@@ -22,6 +22,8 @@ from audit.text.detectors import DEFAULT_DETECTOR, DETECTORS, make_detector
 from docs.site.commands import command_page
 from docs.site.records import catalogue, code, describe, first_paragraph, legend, parameters, shown_default, table
 
+_MEASURE_COLUMNS = ("words", "unit", "better")
+
 
 def python_page() -> str:
     """Return the page of the front door from Python; mkdocstrings fills it."""
@@ -55,12 +57,12 @@ def measures_page() -> str:
             "# Measures\n",
             "Gate rules limit these by name, and `effects.json` carries them. How each is estimated: "
             "[Statistics](../concepts/statistics.md).\n",
-            catalogue(METRICS),
+            catalogue(METRICS, _MEASURE_COLUMNS),
             "## Default tolerances\n",
             "`[tolerance]` in `audit.toml` sets others.\n",
             tolerances,
             "## Columns\n",
-            table(["column", "meaning"], [[f.name.replace("_", " "), f.help] for f in describe(record)]),
+            table(["column", "meaning"], [[f.name, f.help] for f in describe(record) if f.name in _MEASURE_COLUMNS]),
         ]
     )
 
