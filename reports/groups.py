@@ -26,7 +26,7 @@ class GroupRow:
 
 
 def place(group: str) -> str:
-    """Say which images a group is: `images of class covid`, `images that carry “SITIO”`."""
+    """Say which images a group is: `films of class covid`, `images that carry “SITIO”`."""
     column, _, value = group.partition("=")
     if column == "word":
         return f"images that carry {_quoted(value)}"

@@ -44,12 +44,12 @@ HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "
 
 @dataclass(frozen=True, kw_only=True)
 class WordCount:
-    """One string that stands on images."""
+    """One string that stands on films."""
 
     text: str
     """As the engine read it; hostile until escaped."""
     by_class: Mapping[str, int]
-    """Class -> images that carry it."""
+    """Class -> films that carry it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +77,9 @@ class RunView:
     confusion: Mapping[str, Mapping[str, int]]
     """True class -> predicted class -> clean images."""
     words: tuple[WordCount, ...]
-    """The strings on most images."""
+    """The strings on most films."""
     films_with_text: Mapping[str, tuple[int, int]]
-    """Class -> (images with text, images)."""
+    """Class -> (films with text, films)."""
     relevance: tuple[Mapping[str, Any], ...]
     """Rows of relevance.parquet, with the label of each image; empty where there is none."""
     relevance_summary: Mapping[str, Any] | None

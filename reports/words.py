@@ -31,7 +31,7 @@ def estimate(effect: Effect | None) -> str:
 
 
 def where(effect: Effect) -> str:
-    """Name the condition of an effect, and its group where it is not all images."""
+    """Name the condition of an effect, and its group where it is not all films."""
     return effect.condition if effect.group == "all" else f"{effect.condition}, {place(effect.group)}"
 
 

@@ -18,7 +18,7 @@ _JUDGED = ("class=", _WORD)
 
 
 def normal_group(group: str) -> str:
-    """Return a group's name as effects carry it: strings of images are compared in capitals, single blanks between words."""
+    """Return a group's name as effects carry it: strings of films are compared in capitals, single blanks between words."""
     return _WORD + normal_string(group.removeprefix(_WORD)) if group.startswith(_WORD) else group
 
 
@@ -47,7 +47,7 @@ def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, k
     rule_id, group, condition : str
         Of the rule; the condition is None or `*` where it looks at every edit.
     suite : Suite
-        What the images are put under.
+        What the films are put under.
     known : collection of str
         Groups of the cohort (`audit.data.groups.group_names`); empty where they are not known yet. Words never are: text is
         found later.
@@ -85,7 +85,7 @@ def may_be_absent(group: str) -> bool:
 def edits_without_group(group: str, effects: Iterable[Effect]) -> frozenset[str]:
     """Return the conditions that are rightly not told by such a group: only edits that take text away are told by word.
 
-    Empty where no condition is told by it, for then all of them have too few images with any.
+    Empty where no condition is told by it, for then all of them have too few films with any.
     """
     if not group.startswith(_WORD) and group != EVERY:
         return frozenset()

@@ -54,7 +54,7 @@ class Rule:
     against: Against = "limit"
     """limit: the rule limits the measure itself; baseline: its change from the baseline."""
     condition: str | None = None
-    """Condition that it limits; None: every edit that has the measure, a gate for each; `*`: all judged edits, one gate."""
+    """Condition it looks at; None for every edit that has the measure, each a gate; `*` for every judged one, together a gate."""
     group: str = "all"
     """`all`, `column=value`, `word=STRING` in capitals; or every group of a kind: `column=*`, or `*` for classes and words."""
     level: Literal["error", "warn"] = "error"

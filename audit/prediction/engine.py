@@ -58,7 +58,7 @@ class Stage:
     donors: DonorPool
     """The audited images, as donors."""
     background: MeanFilm
-    """Their mean image."""
+    """Their mean film."""
     read: Callable[[Record], NDArray[np.uint8]] = read_record
     """Reads a record's image; pictures that go out are drawn on covered ones (`audit.prediction.covering`)."""
 
@@ -169,7 +169,7 @@ def predict_all(
     records : sequence of Record
         What to predict, in an order that never changes for the same plan.
     stage : Stage
-        Text regions, donors and mean image of the same records.
+        Text regions, donors and mean film of the same records.
     seed : int
         Run seed.
     on_image : callable

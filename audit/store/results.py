@@ -56,7 +56,7 @@ class PredictionTable:
     donors: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     """Condition name -> (draws, n) index of the class of the image that the edit was taken from; -1 for none."""
     words: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
-    """String that was read on the images of enough patients -> (n,) on which (`audit.data.strings.common_words`)."""
+    """String that was read on the films of enough patients -> (n,) on which (`audit.data.strings.common_words`)."""
     ranks: NDArray[np.intp] | None = None
     """(n,) the images' places in the order in which they are measured; None for the order of their names."""
 
@@ -86,7 +86,7 @@ class Effect:
     measure: str
     """One of `audit.statistics.catalogue.METRICS`."""
     group: str
-    """`all`; `column=value` for a subgroup; `word=STRING` for the images on which it was read."""
+    """`all`; `column=value` for a subgroup; `word=STRING` for the films on which it was read."""
     estimate: float | None
     """For `clean` the measure itself; for a condition its change from clean; with a placebo that change minus the placebo's.
     None where it is undefined."""
