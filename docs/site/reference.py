@@ -200,11 +200,7 @@ def schemas_page() -> str:
         "JSON Schemas (draft 2020-12) of the public files of a run. A test validates a real run against them.\n",
     ]
     for name, schema in schemas().items():
-        parts += [f"## {name}.json\n", f"[`{name}.schema.json`](../schema/{name}.schema.json)\n", _properties(schema)]
-        for field, inner in schema["properties"].items():
-            items = inner.get("items", {})
-            if "properties" in items:
-                parts += [f"Each of `{field}`:\n", _properties(items)]
+        parts += [f"## {name}.json\n", f"[`{name}.schema.json`](../schema/{name}.schema.json)\n", *_objects(schema)]
     return "\n".join(parts)
 
 
@@ -272,13 +268,24 @@ def _parameters(parameters: Mapping[str, Any]) -> str:
     return ", ".join(code(f"{key} = {json.dumps(value)}") for key, value in parameters.items())
 
 
-def _properties(schema: Mapping[str, Any]) -> str:
-    required = set(schema["required"])
-    rows = [
-        [code(name), _schema_type(inner), "yes" if name in required else "no"]
-        for name, inner in schema["properties"].items()
-    ]
-    return table(["field", "type", "always there"], rows)
+def _objects(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Yield a table of an object's fields, then one for each kind of object inside it."""
+    required = set(schema.get("required", ()))
+    fields = schema["properties"]
+    head, rows = ["field", "type", "always there"], []
+    for name, inner in fields.items():
+        rows.append(
+            [code(name), _schema_type(inner), "yes" if name in required else "no", inner.get("description", "")]
+        )
+    if any(row[3] for row in rows):
+        head.append("meaning")
+    if path:
+        yield f"`{path}`:\n"
+    yield table(head, [row[: len(head)] for row in rows])
+    for name, inner in fields.items():
+        for mark, part in (("", inner), ("[]", inner.get("items")), (".NAME", inner.get("additionalProperties"))):
+            if isinstance(part, Mapping) and "properties" in part:
+                yield from _objects(part, f"{path}.{name}{mark}".lstrip("."))
 
 
 def _schema_type(schema: Mapping[str, Any]) -> str:
