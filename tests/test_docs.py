@@ -52,6 +52,15 @@ def test_paths_that_pages_name_exist(page: Path) -> None:
         assert (ROOT / path).exists(), f"{page.name} names {path}, which is not there"
 
 
+def test_pages_that_code_names_exist() -> None:
+    for folder in ("audit", "training", "reports", "templates", "benchmarks"):
+        for source in (ROOT / folder).rglob("*.py"):
+            for page in re.findall(r"docs/[\w/-]+\.md", source.read_text(encoding="utf-8")):
+                assert (ROOT / page).is_file(), (
+                    f"{source.relative_to(ROOT)} sends its reader to {page}, which is not there"
+                )
+
+
 def test_every_written_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:\n")[1]
     named = set(re.findall(r": ([\w/-]+\.md)$", navigation, flags=re.MULTILINE))

@@ -71,10 +71,12 @@ BRANCH = Step(makes="relevance", module="audit.relevance.stage", verb="audit_rel
 
 def floors() -> list[list[str]]:
     """Return the floors of the layers contract in pyproject.toml, the highest first."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
-        "contracts"
-    ]
-    (layers,) = (c["layers"] for c in contracts if c["type"] == "layers" and c.get("exhaustive"))
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = (
+        c["layers"]
+        for c in settings["tool"]["importlinter"]["contracts"]
+        if c["type"] == "layers" and c["containers"] == ["audit"] and c.get("exhaustive")
+    )
     return [[name.strip() for name in re.split("[:|]", floor)] for floor in layers]
 
 
