@@ -28,9 +28,8 @@ PAGE = ROOT / "docs" / "concepts" / "architecture.md"
 _BESIDE = ("training", "reports", "templates")
 """Packages of audit that lie beside its folder in a checkout."""
 _READ_IMPORTS = """
-import grimp, itertools, json, sys
+import grimp, json
 graph = grimp.build_graph("audit")
-names = {m.split(".")[1] for m in graph.modules if "." in m}
 inside = lambda m: m.split(".")[1] if "." in m else ""
 edges = {(inside(a), inside(b)) for a in graph.modules for b in graph.find_modules_directly_imported_by(a)}
 print(json.dumps(sorted([a, b] for a, b in edges if a and b and a != b)))
@@ -90,7 +89,7 @@ def imports() -> list[tuple[str, str]]:
             shutil.copytree(ROOT / name, Path(laid) / "audit" / name, ignore=only_code)
         paths = {**os.environ, "PYTHONPATH": laid}
         read = subprocess.run(
-            [sys.executable, "-c", _READ_IMPORTS], cwd=laid, env=paths, capture_output=True, text=True, check=True
+            [sys.executable, "-c", _READ_IMPORTS], cwd=laid, env=paths, stdout=subprocess.PIPE, text=True, check=True
         )
     return [(a, b) for a, b in json.loads(read.stdout)]
 
