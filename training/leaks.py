@@ -15,9 +15,9 @@ def check_unseen(tested: Mapping[str, str], seen: Iterable[str], where: str) -> 
     Parameters
     ----------
     tested : mapping
-        Id of a test image -> its pixels, as `Cohort.pixels` tells them.
+        Id of a test image -> its pixels, as in `Cohort.pixels`.
     seen : iterable of str
-        Pixels of training images, told likewise.
+        Pixels of training images, likewise.
     where : str
         What holds these training images, for the message.
 
