@@ -7,6 +7,7 @@ import tomllib
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -83,8 +84,13 @@ def test_home_is_the_readme_with_links_of_the_site(tmp_path: Path) -> None:
                 )
 
 
+@cache
+def _page(name: str) -> str:
+    return PAGES[name][1]()
+
+
 def _headings(name: str) -> set[str]:
-    return set(re.findall(r"^## (.+)$", PAGES[name][1](), flags=re.MULTILINE))
+    return set(re.findall(r"^## (.+)$", _page(name), flags=re.MULTILINE))
 
 
 def _first_cells(text: str) -> set[str]:
@@ -106,7 +112,7 @@ def test_reference_has_every_command_and_every_option_that_help_lists() -> None:
     commands = list(_commands_in_help())
     assert {"audit run", "audit baseline accept"} <= set(commands)
     assert _headings("cli") == set(commands) == set(command_names())
-    page = PAGES["cli"][1]()
+    page = _page("cli")
     for command in commands:
         section = page.split(f"## {command}\n")[1].split("\n## ")[0]
         text = CliRunner().invoke(app, [*command.split()[1:], "--help"]).output
@@ -115,26 +121,26 @@ def test_reference_has_every_command_and_every_option_that_help_lists() -> None:
 
 
 def test_reference_has_everything_that_is_registered() -> None:
-    assert _first_cells(PAGES["measures"][1]()) >= set(METRICS)
+    assert _first_cells(_page("measures")) >= set(METRICS)
     assert _headings("perturbations") == set(PERTURBATIONS.names())
     assert _headings("finders") == set(DETECTORS)
     assert _headings("suites") == set(suite_names())
-    assert _first_cells(PAGES["suites"][1]()) == {c.name for s in suite_names() for c in load_suite(s).conditions}
+    assert _first_cells(_page("suites")) == {c.name for s in suite_names() for c in load_suite(s).conditions}
     assert _headings("schemas") == {f"{name}.json" for name in schemas()}
-    assert _first_cells(PAGES["schemas"][1]()) >= {f for s in schemas().values() for f in s["properties"]}
-    settings = _first_cells(PAGES["settings"][1]())
+    assert _first_cells(_page("schemas")) >= {f for s in schemas().values() for f in s["properties"]}
+    settings = _first_cells(_page("settings"))
     assert {name.strip("[]") for name in settings} == {f.name for f in describe(Settings)}
 
 
 def test_reference_has_every_exit_code() -> None:
-    rows = re.findall(r"^\| (\d) \|(.*)\|$", PAGES["exit-codes"][1](), flags=re.MULTILINE)
+    rows = re.findall(r"^\| (\d) \|(.*)\|$", _page("exit-codes"), flags=re.MULTILINE)
     assert {int(number) for number, _ in rows} == {*EXIT_CODES.values(), 2}
     for status, number in EXIT_CODES.items():
         assert f"*{status}*" in dict(rows)[str(number)]
 
 
 def test_default_rules_on_the_page_are_those_of_a_run() -> None:
-    page = PAGES["gate-rules"][1]().split("\n## A rule")[0]
+    page = _page("gate-rules").split("\n## A rule")[0]
     judged = {c.name for c in load_suite(Settings().suite).conditions if c.judged and c.placebo}
     named = set(re.findall(r"^\| `[^`]+` \| `[^`]+` \| `([^`]+)`", page, flags=re.MULTILINE))
     assert named == judged | {"*", "clean"}

@@ -1,7 +1,7 @@
 """How well the source of an image can be predicted: from what the network extracts, and from what anybody could see.
 
 Within each class and grouped by patient, so that neither the disease nor the patient gives the source away. What can be
-told is *available* to the network; whether it is *used* is what look-transfer measures.
+predicted is *available* to the network; whether it is *used* is what look-transfer measures.
 """
 
 from __future__ import annotations

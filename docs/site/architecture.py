@@ -17,6 +17,7 @@ import sys
 import tempfile
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from docs.site.picture import draw
@@ -79,6 +80,7 @@ def floors() -> list[list[str]]:
     return [[name.strip() for name in re.split("[:|]", floor)] for floor in layers]
 
 
+@cache
 def imports() -> list[tuple[str, str]]:
     """Return (importing, imported) for every pair of packages and modules directly below `audit`, read by grimp."""
     with tempfile.TemporaryDirectory() as laid:
