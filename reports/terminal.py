@@ -8,11 +8,12 @@ from rich.text import Text
 
 from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
-from audit.reports.groups import place, sensitive_groups
-from audit.reports.headline import headline
-from audit.reports.runfolder import RunView
-from audit.reports.summary import not_applied, reach, relevance_lines, source_lines, summary_lines
-from audit.reports.words import estimate, signed
+from audit.reports.findings.effect_words import estimate
+from audit.reports.findings.group_effects import place, sensitive_groups
+from audit.reports.findings.headline import headline
+from audit.reports.findings.summary import not_applied, reach, relevance_lines, source_lines, summary_lines
+from audit.reports.reading.view import RunView
+from audit.store.numbers import signed
 from audit.store.results import Effect
 
 _STYLE = {

@@ -321,7 +321,8 @@ def test_judging_and_reporting_do_not_import_torch() -> None:
     program = (
         "import sys\n"
         "import audit.commands.auditing, audit.commands.baselines, audit.run.judgement, audit.pytest_plugin\n"
-        "import audit.reports.compare, audit.reports.html, audit.reports.junit, audit.reports.sarif, audit.reports.terminal\n"
+        "import audit.reports.comparison.runs, audit.reports.page.html, audit.reports.ci.junit, audit.reports.ci.sarif\n"
+        "import audit.reports.terminal\n"
         "heavy = {'torch', 'easyocr', 'zennit', 'scipy.stats', 'statsmodels'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

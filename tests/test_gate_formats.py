@@ -18,10 +18,10 @@ from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonS
 from rfc3986_validator import validate_rfc3986
 
 from audit.gates.rule_lines import RuleLine, find_rule_lines
-from audit.reports.code_quality import code_quality_document
-from audit.reports.github import MAX_ANNOTATIONS, annotate, step_summary
-from audit.reports.junit import AuditedRun, describe_run, junit_document
-from audit.reports.sarif import sarif_document
+from audit.reports.ci.code_quality import code_quality_document
+from audit.reports.ci.github import MAX_ANNOTATIONS, annotate, step_summary
+from audit.reports.ci.junit import AuditedRun, describe_run, junit_document
+from audit.reports.ci.sarif import sarif_document
 from audit.store.results import GateResult, Verdict
 
 from .conftest import Audit, one_paragraph, quick_audit

@@ -17,9 +17,9 @@ from audit.gates.correction import Claim, widen_by_holm
 from audit.gates.judging import exit_code, judge
 from audit.gates.rule_lines import RuleLine
 from audit.gates.rules import GateConfig, Rule, config_for, config_from_document, config_to_document, rules_from_config
-from audit.reports.github import step_summary
-from audit.reports.junit import AuditedRun, junit_document
-from audit.reports.sarif import sarif_document
+from audit.reports.ci.github import step_summary
+from audit.reports.ci.junit import AuditedRun, junit_document
+from audit.reports.ci.sarif import sarif_document
 from audit.statistics.verdicts import judge_effect
 from audit.store.results import Effect, plain
 from audit.suites.reader import load_suite

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from audit.errors import UnknownNameError
 from audit.relevance.lrp import SURROGATES
 from audit.relevance.presets import PRESETS, about_method
-from audit.reports.checklist import checklist
-from audit.reports.html import MAX_BYTES, within_budget
-from audit.reports.methods import Facts, Relevance, methods, read_facts, relevance_sentence
-from audit.reports.runfolder import RunView, read_run
+from audit.reports.findings.methods_facts import Facts, Relevance, read_facts
+from audit.reports.findings.methods_sentences import methods, relevance_sentence
+from audit.reports.page.html import MAX_BYTES, within_budget
+from audit.reports.reading.folder import read_run
+from audit.reports.reading.view import RunView
+from audit.reports.sections.checklist import checklist
 from audit.statistics.measures import DECLARED, DRAWS, EXPLORATORY
 from audit.text.annotated import AnnotatedDetector
 from audit.text.detectors import DETECTORS
@@ -256,7 +258,7 @@ def test_finders_name_their_parts(name: str) -> None:
 
 
 def page_of(run: RunView) -> tuple[Page, str]:
-    text = within_budget(run, MAX_BYTES).decode()
+    text = within_budget(run, MAX_BYTES).html.decode()
     return Page(text), text
 
 

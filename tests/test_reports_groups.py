@@ -9,15 +9,23 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from audit.reports.checklist import checklist
-from audit.reports.export import model_card
-from audit.reports.groups import drawn, group_accuracy, judged_groups, place, sensitive_groups, undecided
-from audit.reports.headline import headline
-from audit.reports.html import MAX_BYTES, within_budget
-from audit.reports.limits import limitations
-from audit.reports.runfolder import RunView, read_run
-from audit.reports.signoff import findings
-from audit.reports.summary import summary_lines
+from audit.reports.export.model_card import model_card
+from audit.reports.findings.group_effects import (
+    drawn,
+    group_accuracy,
+    judged_groups,
+    place,
+    sensitive_groups,
+    undecided,
+)
+from audit.reports.findings.headline import headline
+from audit.reports.findings.limitations import limitations
+from audit.reports.findings.review import findings
+from audit.reports.findings.summary import summary_lines
+from audit.reports.page.html import MAX_BYTES, within_budget
+from audit.reports.reading.folder import read_run
+from audit.reports.reading.view import RunView
+from audit.reports.sections.checklist import checklist
 from audit.reports.terminal import render_terminal
 from audit.store.results import Effect, EffectVerdict
 
@@ -54,7 +62,7 @@ def renamed(view: RunView, group: str, name: str) -> RunView:
 
 
 def page(view: RunView) -> str:
-    return within_budget(view, MAX_BYTES).decode()
+    return within_budget(view, MAX_BYTES).html.decode()
 
 
 def on_terminal(view: RunView) -> str:

@@ -27,9 +27,9 @@ from audit.data.images import read_gray
 from audit.data.manifests import load_cohort
 from audit.errors import AuditError, CohortError, ModelError, StoreError, TextError, UnknownNameError, UsageError
 from audit.models.bundle import load_bundle
-from audit.reports.html import render_html
-from audit.reports.markdown import render_markdown
-from audit.reports.runfolder import read_run
+from audit.reports.ci.markdown import render_markdown
+from audit.reports.page.html import render_html
+from audit.reports.reading.folder import read_run
 from audit.reports.terminal import render_terminal
 from audit.run.cohorts import audited_cohort
 from audit.run.pipeline import run_audit

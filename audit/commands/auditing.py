@@ -48,21 +48,21 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
 
 def render(path: Path) -> Path:
     """Write every rendering of a finished run; return the HTML report's path."""
-    from audit.reports.html import render_html
-    from audit.reports.junit import render_junit
-    from audit.reports.markdown import render_markdown
-    from audit.reports.runfolder import understood
+    from audit.reports.ci.junit import render_junit
+    from audit.reports.ci.markdown import render_markdown
+    from audit.reports.page.html import render_html
+    from audit.reports.reading.folder import understood
 
     with understood(path):
         render_markdown(path)
         render_junit(path)
-        return render_html(path)
+        return render_html(path, complain=lambda problem: sys.stderr.write(f"audit: {problem}\n"))
 
 
 def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
     """Print a finished run for people or machines; return the exit code."""
     from audit.gates.judging import exit_code
-    from audit.reports.runfolder import read_run
+    from audit.reports.reading.folder import read_run
     from audit.reports.terminal import render_terminal
 
     code = exit_code(verdict.status)
@@ -119,10 +119,10 @@ def gate(
 
 def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
     from audit.gates.rule_lines import RuleLine, find_rule_lines, path_in_repository
-    from audit.reports.code_quality import code_quality_document
-    from audit.reports.github import annotate, step_summary
-    from audit.reports.junit import describe_run, junit_document
-    from audit.reports.sarif import sarif_document
+    from audit.reports.ci.code_quality import code_quality_document
+    from audit.reports.ci.github import annotate, step_summary
+    from audit.reports.ci.junit import describe_run, junit_document
+    from audit.reports.ci.sarif import sarif_document
 
     run = describe_run(path, RunFolder(path).read_json("plan.json"), RunFolder(path).read_json("run.json"))
     if outputs.junit is not None:
@@ -164,7 +164,7 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
     from audit.baseline.comparison import Baseline
     from audit.gates.judging import EXIT_CODES
     from audit.prediction.table import read_finished
-    from audit.reports.markdown import SPECIAL
+    from audit.reports.ci.markdown import SPECIAL
     from audit.statistics.measures import COMPARED
 
     baseline = Baseline(read_finished(path), other)
@@ -229,7 +229,7 @@ def verify(path: Path) -> int:
 def report(path: Path, *, signoff: Path | None = None) -> int:
     """Write the renderings of a finished run again, with a review if one is given."""
     if signoff is not None:
-        from audit.reports.signoff import read_signoff
+        from audit.reports.findings.review import read_signoff
 
         read_signoff(path, signoff)
     sys.stdout.write(f"{render(path)}\n")
@@ -238,7 +238,7 @@ def report(path: Path, *, signoff: Path | None = None) -> int:
 
 def compare(paths: Sequence[Path], out: Path) -> int:
     """Write one page that holds several finished runs side by side."""
-    from audit.reports.compare import render_comparison
+    from audit.reports.comparison.runs import render_comparison
 
     sys.stdout.write(f"{render_comparison(paths, out)}\n")
     return 0

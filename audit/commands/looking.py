@@ -11,6 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from audit.commands.keys import describe_key
+from audit.data.strings import shown_string
 from audit.errors import UnknownNameError
 
 
@@ -48,6 +49,13 @@ def _metrics() -> list[str]:
     return [f"{name:<32}{m.better:<8}{m.words} ({m.unit})" for name, m in METRICS.items()]
 
 
+def _sections() -> list[str]:
+    from audit.reports.sections import OWN, SECTIONS
+
+    own = [f"{section.name:<16}{section.title}: {section.comes_from}" for section in OWN]
+    return [*own, *(f"{shown_string(name):<16}from {where}" for name, where in SECTIONS.foreign().items())]
+
+
 KINDS: Mapping[str, Callable[[], list[str]]] = {
     "models": _models,
     "perturbations": _perturbations,
@@ -55,6 +63,7 @@ KINDS: Mapping[str, Callable[[], list[str]]] = {
     "detectors": _detectors,
     "recipes": _recipes,
     "metrics": _metrics,
+    "sections": _sections,
 }
 
 

@@ -44,7 +44,7 @@ class AuditResult:
 
     def _repr_html_(self) -> str:
         from audit.reports.notebook import notebook_html
-        from audit.reports.runfolder import read_run as read_view
+        from audit.reports.reading.folder import read_run as read_view
 
         return notebook_html(read_view(self.path))
 

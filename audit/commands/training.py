@@ -13,8 +13,8 @@ from audit.commands.keys import announce_key
 from audit.commands.progress import Stages
 from audit.errors import UsageError
 from audit.models.bundle import find_bundle
-from audit.reports.curves import render_curves
-from audit.reports.phases import read_phases
+from audit.reports.comparison.curves import render_curves
+from audit.reports.findings.training_phases import read_phases
 from audit.run.settings import Settings
 from audit.store.numbers import number
 from audit.training.chain import Progress, train_network
