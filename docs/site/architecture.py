@@ -62,7 +62,7 @@ FLOW = (
     Step(makes="predictions", module="audit.prediction.engine", verb="predict_all"),
     Step(makes="effects", module="audit.statistics.effects", verb="measure_effects"),
     Step(makes="verdict", module="audit.gates.judging", verb="judge"),
-    Step(makes="report", module="audit.reports.html", verb="render_html"),
+    Step(makes="report", module="audit.reports.page.html", verb="render_html"),
 )
 """The way of the data; `audit.run.pipeline` calls these in this order."""
 BRANCH = Step(makes="relevance", module="audit.relevance.stage", verb="audit_relevance")
