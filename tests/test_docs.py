@@ -21,7 +21,7 @@ from audit.gates.judging import EXIT_CODES
 from audit.perturbations import PERTURBATIONS
 from audit.reports.schema import schemas
 from audit.run.settings import Settings
-from audit.statistics.catalogue import METRICS
+from audit.statistics.catalogue import MEASURES
 from audit.suites.reader import load_suite, suite_names
 from audit.text.detectors import DETECTORS
 from docs.site import architecture
@@ -121,7 +121,7 @@ def test_reference_has_every_command_and_every_option_that_help_lists() -> None:
 
 
 def test_reference_has_everything_that_is_registered() -> None:
-    assert _first_cells(_page("measures")) >= set(METRICS)
+    assert _first_cells(_page("measures")) >= set(MEASURES)
     assert _headings("perturbations") == set(PERTURBATIONS.names())
     assert _headings("finders") == set(DETECTORS)
     assert _headings("suites") == set(suite_names())

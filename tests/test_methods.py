@@ -20,7 +20,8 @@ from audit.reports.page.html import MAX_BYTES, within_budget
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
 from audit.reports.sections.checklist import checklist
-from audit.statistics.measures import DECLARED, DRAWS, EXPLORATORY
+from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
+from audit.store.group import ALL
 from audit.text.annotated import AnnotatedDetector
 from audit.text.detectors import DETECTORS
 from audit.text.joined import JoinedDetector
@@ -289,7 +290,7 @@ def test_the_checklist_claims_nothing_that_a_run_lacks(kept: Path) -> None:
     edit(kept / "plan.json", lambda d: d["model"]["training"].update(provenance={}))
     run = read_run(kept)
     bare = dataclasses.replace(
-        run, relevance=(), relevance_summary=None, effects=tuple(e for e in run.effects if e.group == "all")
+        run, relevance=(), relevance_summary=None, effects=tuple(e for e in run.effects if e.group == ALL)
     )
     state = {item.topic: item.state for item in checklist(bare)}
     for topic in (

@@ -18,7 +18,7 @@ from audit.data.records import Record
 from audit.errors import AuditError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import DonorPool
-from audit.prediction.engine import make_variant
+from audit.prediction.variants import make_variant
 
 from .plugin_wheels import install_plugin
 

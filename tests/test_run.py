@@ -37,7 +37,7 @@ from audit.run.preparation import prepare
 from audit.run.settings import Settings
 from audit.store.folder import verify_run
 
-RULE = {"id": "r", "metric": "shortcut_sensitivity", "max": 0.1}
+RULE = {"id": "r", "measure": "shortcut_sensitivity", "max": 0.1}
 
 
 def nothing(_: str, __: int) -> Callable[[], None]:
@@ -173,7 +173,7 @@ def test_kill_and_resume_gives_the_same_bytes(
                 growth_rate=4, block_config=(2, 2), num_init_features=8, bn_size=2, num_classes=k)}}
             import audit.models.bundle as bundle
             bundle.build_network = networks.build_network
-            import audit.prediction.engine as predict
+            import audit.prediction.shards as predict
             slow = predict.predict_scene
             def slowly(*a):
                 time.sleep(0.05)
@@ -251,7 +251,7 @@ def test_what_a_cohort_lacks_is_said_and_not_gated(
     assert not any("look" in rule["id"] for rule in judged["rules"])
     rule = {
         "rule": [
-            {"id": "look", "metric": "shortcut_sensitivity", "max": 0.1, "where": {"condition": "look-other-source"}}
+            {"id": "look", "measure": "shortcut_sensitivity", "max": 0.1, "where": {"condition": "look-other-source"}}
         ]
     }
     _, verdict = run_audit(settings(manifest=manifest, gate=rule), judge_gates=False, command=[], on_stage=nothing)
@@ -435,7 +435,11 @@ def test_the_task_is_planned_and_decides_who_is_audited(
         ({"relevance_start": "covid-cat"}, UsageError, "contrast `A-B`"),
         ({"on_bad_image": "drop"}, UsageError, "fail or skip"),
         ({"detector": "annotated", "boxes": ""}, TextError, "use --boxes FILE"),
-        ({"gate": {"rule": [{"id": "a", "metric": "acuracy", "max": 1}]}}, UnknownNameError, "Did you mean 'accuracy'"),
+        (
+            {"gate": {"rule": [{"id": "a", "measure": "acuracy", "max": 1}]}},
+            UnknownNameError,
+            "Did you mean 'accuracy'",
+        ),
         ({"gate": {"rule": [{**RULE, "where": {"condition": "text-mask-blak"}}]}}, UnknownNameError, "text-mask-black"),
         ({"gate": {"rule": [{**RULE, "where": {"group": "class=covd"}}]}}, UnknownNameError, "'class=covid'"),
         ({"gate": {"rule": [{**RULE, "where": {"group": "source=norht"}}]}}, UnknownNameError, "'source=north'"),
@@ -491,7 +495,7 @@ def test_a_finished_run_is_judged_again_and_nothing_else(
     assert sorted(p for p in run.rglob("*") if p.is_file()) == list(before), "nothing was added"
     assert verify_run(run) == []
     ruled = replace(
-        chosen, gate={"rule": [{"id": "r", "metric": "accuracy", "min": 0.0, "where": {"condition": "clean"}}]}
+        chosen, gate={"rule": [{"id": "r", "measure": "accuracy", "min": 0.0, "where": {"condition": "clean"}}]}
     )
     assert run_audit(ruled, judge_gates=False, command=[], on_stage=nothing)[1].status == "pass"
     kept = json.loads((run / "verdict.json").read_text())

@@ -14,15 +14,16 @@ from typing import Any
 from rich.console import Console
 
 from audit.commands.keys import announce_key
-from audit.commands.progress import Stages
+from audit.commands.progress import ProgressLines
 from audit.data.strings import shown_string
 from audit.errors import AuditError, StoreError, UsageError
 from audit.files import write_atomically
 from audit.gates.scope import scope_sentence
 from audit.provenance import tool_version
 from audit.run.settings import Settings
-from audit.statistics.catalogue import figure_in_words
+from audit.statistics.catalogue import ACCURACY, comparable, figure_in_words
 from audit.store.folder import RENDERED, RunFolder, check_run
+from audit.store.group import ALL, Group
 from audit.store.numbers import counted, signed_bracketed
 from audit.store.results import Effect, Verdict, effect_from_json, plain
 
@@ -32,7 +33,7 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
     from audit.run.pipeline import run_audit
 
     announce_key(settings)
-    with Stages(quiet=as_json) as on_stage:
+    with ProgressLines(quiet=as_json) as on_stage:
         path, verdict = run_audit(settings, judge_gates=gate, command=command, on_stage=on_stage)
         written = on_stage("writing the report", 1)
         try:
@@ -165,11 +166,10 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
     from audit.gates.judging import EXIT_CODES
     from audit.prediction.table import read_finished
     from audit.reports.ci.markdown import SPECIAL
-    from audit.statistics.measures import COMPARED
 
     baseline = Baseline(read_finished(path), other)
-    judged = [e for e in _effects(RunFolder(path)) if e.tolerance is not None and e.measure in COMPARED]
-    asked = [("clean", "accuracy", "all"), *((e.condition, e.measure, e.group) for e in judged)]
+    judged = [e for e in _effects(RunFolder(path)) if e.tolerance is not None and e.measure in comparable()]
+    asked = [("clean", ACCURACY, ALL), *((e.condition, e.measure, e.group) for e in judged)]
     found = [(*place, baseline.change(*place)) for place in asked]
     code = EXIT_CODES["not comparable"] if any(isinstance(change, str) for *_, change in found) else 0
     if as_json:
@@ -209,8 +209,8 @@ def _in_columns(lines: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in lines]
 
 
-def _place(condition: str, group: str) -> str:
-    return shown_string(condition) if group == "all" else f"{shown_string(condition)} ({shown_string(group)})"
+def _place(condition: str, group: Group) -> str:
+    return shown_string(condition) if group == ALL else f"{shown_string(condition)} ({shown_string(str(group))})"
 
 
 def _change_in_words(effect: Effect) -> str:

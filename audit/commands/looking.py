@@ -43,10 +43,10 @@ def _recipes() -> list[str]:
     return recipe_names()
 
 
-def _metrics() -> list[str]:
-    from audit.statistics.catalogue import METRICS
+def _measures() -> list[str]:
+    from audit.statistics.catalogue import MEASURES
 
-    return [f"{name:<32}{m.better:<8}{m.words} ({m.unit})" for name, m in METRICS.items()]
+    return [f"{name:<32}{m.better:<8}{m.words} ({m.unit})" for name, m in MEASURES.items()]
 
 
 def _sections() -> list[str]:
@@ -62,7 +62,7 @@ KINDS: Mapping[str, Callable[[], list[str]]] = {
     "suites": _suites,
     "detectors": _detectors,
     "recipes": _recipes,
-    "metrics": _metrics,
+    "measures": _measures,
     "sections": _sections,
 }
 

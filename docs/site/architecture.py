@@ -65,7 +65,7 @@ FLOW = (
     Step(makes="report", module="audit.reports.page.html", verb="render_html"),
 )
 """The way of the data; `audit.run.pipeline` calls these in this order."""
-BRANCH = Step(makes="relevance", module="audit.relevance.stage", verb="audit_relevance")
+BRANCH = Step(makes="relevance", module="audit.relevance.auditing", verb="audit_relevance")
 """What leaves the way after the text regions, and joins it in the report."""
 
 

@@ -15,14 +15,14 @@ from audit.gates.rules import GateConfig, Rule, config_for
 from audit.perturbations import PERTURBATIONS
 from audit.reports.schema import schemas
 from audit.run.settings import Settings
-from audit.statistics.catalogue import METRICS
-from audit.statistics.measures import DEFAULT_TOLERANCES
+from audit.statistics.catalogue import MEASURES, default_tolerances
+from audit.statistics.measure import Measure
 from audit.suites.reader import load_suite, suite_names
 from audit.text.detectors import DEFAULT_DETECTOR, DETECTORS, make_detector
 from docs.site.commands import command_page
 from docs.site.records import catalogue, code, describe, first_paragraph, legend, parameters, shown_default, table
 
-_MEASURE_COLUMNS = ("words", "unit", "better")
+_MEASURE_COLUMNS = ("words", "unit", "of", "better", "tolerance")
 
 
 def python_page() -> str:
@@ -48,21 +48,14 @@ def python_page() -> str:
 
 def measures_page() -> str:
     """Return the page of measures."""
-    record = type(next(iter(METRICS.values())))
-    tolerances = table(
-        ["measure", "largest effect that counts as small"], [[code(n), f"{t:g}"] for n, t in DEFAULT_TOLERANCES.items()]
-    )
     return "\n".join(
         [
             "# Measures\n",
             "Gate rules limit these by name, and `effects.json` carries them. How each is estimated: "
-            "[Statistics](../concepts/statistics.md).\n",
-            catalogue(METRICS, _MEASURE_COLUMNS),
-            "## Default tolerances\n",
-            "`[tolerance]` in `audit.toml` sets others.\n",
-            tolerances,
+            "[Statistics](../concepts/statistics.md). `[tolerance]` in `audit.toml` sets other tolerances.\n",
+            catalogue(MEASURES, _MEASURE_COLUMNS),
             "## Columns\n",
-            table(["column", "meaning"], [[f.name, f.help] for f in describe(record) if f.name in _MEASURE_COLUMNS]),
+            table(["column", "meaning"], [[f.name, f.help] for f in describe(Measure) if f.name in _MEASURE_COLUMNS]),
         ]
     )
 
@@ -145,15 +138,15 @@ def finders_page() -> str:
 
 def gates_page() -> str:
     """Return the page of gates: the default rules, and the keys of a rule and of the table."""
-    config = config_for(None, load_suite(Settings().suite), DEFAULT_TOLERANCES, asked=True)
+    config = config_for(None, load_suite(Settings().suite), default_tolerances(), asked=True)
     if config is None:
         raise ValueError("The default rules were asked for, and there are none.")
     rows = [
         [
             code(r.id),
-            code(r.metric),
+            code(r.measure),
             code(r.condition or ""),
-            r.group,
+            str(r.group),
             f"{r.operator} {r.limit:g}",
             r.inconclusive or config.inconclusive,
             r.reason,

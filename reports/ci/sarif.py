@@ -17,7 +17,7 @@ def sarif_document(verdict: Verdict, places: Mapping[str, RuleLine], tool_versio
     """Write gates as a SARIF log.
 
     A failed rule is an error, an undecided one a warning, what changes nothing a note; a passed one gives no result, so that
-    its alert is closed. The fingerprint holds the gate's id and metric, not the figures: an alert stays the same alert while its
+    its alert is closed. The fingerprint holds the gate's id and measure, not the figures: an alert stays the same alert while its
     figures move.
 
     Parameters
@@ -58,8 +58,8 @@ def sarif_document(verdict: Verdict, places: Mapping[str, RuleLine], tool_versio
 
 
 def fingerprint(gate: GateResult) -> str:
-    """Return what names a gate over time: its id (with the condition, where a rule has several) and metric, without figures."""
-    return hashlib.sha256(f"{gate.id}\0{gate.metric}".encode()).hexdigest()
+    """Return what names a gate over time: its id (with the condition, where a rule has several) and measure, without figures."""
+    return hashlib.sha256(f"{gate.id}\0{gate.measure}".encode()).hexdigest()
 
 
 def _invocation(verdict: Verdict) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _result(gate: GateResult, places: Mapping[str, RuleLine], index: int) -> dic
     place = places.get(rule)
     found: dict[str, Any] = {
         "logicalLocations": [
-            {"name": gate.id, "fullyQualifiedName": f"{gate.metric} under {gate.where}", "kind": "gate"}
+            {"name": gate.id, "fullyQualifiedName": f"{gate.measure} under {gate.where}", "kind": "gate"}
         ]
     }
     if place is not None:

@@ -15,7 +15,9 @@ from audit.reports.findings.relevance_by_group import interval
 from audit.reports.findings.review import evidence_digest
 from audit.reports.page.templates import environment, frame
 from audit.reports.reading.folder import read_run, understood
-from audit.reports.reading.view import HEADLINES, RunView
+from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import ACCURACY, MEASURES, headlines
+from audit.store.group import ALL, Group, parse_group
 from audit.store.numbers import number
 from audit.store.results import Effect
 
@@ -99,8 +101,8 @@ def _warnings(names: Sequence[str], runs: Sequence[RunView]) -> list[str]:
 
 def _tolerance_warnings(runs: Sequence[RunView]) -> list[str]:
     return [
-        f"The runs used different tolerances of {_words(measure)}, so no limit is drawn for it."
-        for measure in HEADLINES.values()
+        f"The runs used different tolerances of {MEASURES[measure].title}, so no limit is drawn for it."
+        for measure in headlines().values()
         if len(_tolerances(runs, measure)) > 1
     ]
 
@@ -113,9 +115,9 @@ def _summary(run: RunView) -> tuple[str, str, str]:
     """Return accuracy, the largest judged effect, and the enrichment of one run, in words."""
     found = [e for e in (*run.headline()[:1], *sensitive_groups(run)) if e.estimate is not None]
     largest = max(found, key=lambda e: e.estimate or 0.0, default=None)
-    whole = _enrichment(run, "all")
+    whole = _enrichment(run, ALL)
     return (
-        estimate(run.find("clean", "accuracy")),
+        estimate(run.find("clean", ACCURACY)),
         "not measured" if largest is None else f"{number(largest.estimate)} ({where(largest)})",
         "–" if whole is None or whole["enrichment"] is None else number(whole["enrichment"]["value"], 1),
     )
@@ -128,9 +130,12 @@ def _figures(names: Sequence[str], runs: Sequence[RunView]) -> list[Multiples]:
 
 def _accuracy(names: Sequence[str], runs: Sequence[RunView]) -> Multiples:
     classes = dict.fromkeys(str(name) for run in runs for name in run.plan["model"]["classes"])
-    panels = [("all images", [_cell(n, r.find("clean", "accuracy")) for n, r in zip(names, runs, strict=True)])]
+    panels = [("all images", [_cell(n, r.find("clean", ACCURACY)) for n, r in zip(names, runs, strict=True)])]
     for name in classes:
-        row = [_cell(n, r.find("clean", "recall", f"class={name}")) for n, r in zip(names, runs, strict=True)]
+        row = [
+            _cell(n, r.find("clean", "recall", Group(kind="class", value=name)))
+            for n, r in zip(names, runs, strict=True)
+        ]
         panels.append((f"recall of {name}", row))
     return multiples(
         "Accuracy",
@@ -145,14 +150,8 @@ def _accuracy(names: Sequence[str], runs: Sequence[RunView]) -> Multiples:
 
 def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multiples]:
     """Yield a figure for each judged measure."""
-    notes = {
-        "shortcut_sensitivity": "How much more each edit changes the class probabilities than its placebo does. At the zero line "
-        "both change them equally.",
-        "sufficiency": "Probability of the true class when only a part that must not matter is kept, minus the same for an "
-        "equal area from elsewhere in the image.",
-    }
-    conditions = dict.fromkeys((str(c["name"]), HEADLINES[c["role"]]) for run in runs for c in run.judged())
-    for measure in HEADLINES.values():
+    conditions = dict.fromkeys((str(c["name"]), headlines()[c["role"]]) for run in runs for c in run.judged())
+    for measure in headlines().values():
         mine = [name for name, m in conditions if m == measure]
         tolerances = _tolerances(runs, measure)
         panels = [
@@ -161,10 +160,10 @@ def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multip
         ]
         if panels:
             yield multiples(
-                _words(measure).capitalize(),
+                MEASURES[measure].title.capitalize(),
                 "Condition",
-                notes[measure],
-                f"{_words(measure)} minus the placebo's",
+                MEASURES[measure].explained,
+                f"{MEASURES[measure].title} minus the placebo's",
                 panels,
                 holds=[],
                 reference=0.0,
@@ -173,9 +172,11 @@ def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multip
 
 
 def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | None:
-    measured = {str(g["group"]) for run in runs if run.relevance_summary for g in run.relevance_summary["groups"]}
-    classes = dict.fromkeys(f"class={name}" for run in runs for name in run.plan["model"]["classes"])
-    groups = [name for name in ("all", *classes) if name in measured]
+    measured = {
+        parse_group(g["group"]) for run in runs if run.relevance_summary for g in run.relevance_summary["groups"]
+    }
+    classes = dict.fromkeys(Group(kind="class", value=name) for run in runs for name in run.plan["model"]["classes"])
+    groups = [group for group in (ALL, *classes) if group in measured]
     if not groups:
         return None
     panels = []
@@ -195,7 +196,7 @@ def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | Non
                     n_images=found["n_images"],
                 )
             )
-        panels.append(("all images" if group == "all" else group.removeprefix("class="), row))
+        panels.append((group.value or "all images", row))
     return multiples(
         "Enrichment of relevance in text",
         "Images",
@@ -208,9 +209,9 @@ def _relevance(names: Sequence[str], runs: Sequence[RunView]) -> Multiples | Non
     )
 
 
-def _enrichment(run: RunView, group: str) -> Mapping[str, Any] | None:
+def _enrichment(run: RunView, group: Group) -> Mapping[str, Any] | None:
     groups = run.relevance_summary["groups"] if run.relevance_summary else []
-    return next((g for g in groups if g["group"] == group), None)
+    return next((g for g in groups if parse_group(g["group"]) == group), None)
 
 
 def _cell(name: str, e: Effect | None) -> Cell:
@@ -227,7 +228,3 @@ def _cell(name: str, e: Effect | None) -> Cell:
         n_images=None if e is None or e.estimate is None else e.n_images,
         outer=outer,
     )
-
-
-def _words(measure: str) -> str:
-    return measure.replace("_", " ")

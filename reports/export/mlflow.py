@@ -6,6 +6,7 @@ import hashlib
 import re
 
 from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import ACCURACY
 
 # MLflow admits 250 characters, of which the measure needs some; and 500 in the parameters of its older versions.
 _MOST_METRIC, _MOST_PARAMETER = 150, 500
@@ -22,7 +23,7 @@ def mlflow_numbers(run: RunView) -> tuple[dict[str, str], dict[str, float]]:
         "verdict": run.verdict.status,
     }
     metrics = {}
-    for e in [run.find("clean", "accuracy"), *run.headline()]:
+    for e in [run.find("clean", ACCURACY), *run.headline()]:
         if e is None:
             continue
         name = f"{_metric_name(e.condition)}/{e.measure}"

@@ -12,6 +12,7 @@ from audit.reports.findings.headline import headline
 from audit.reports.findings.limitations import limitations
 from audit.reports.findings.summary import reach
 from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.store.numbers import counted
 
 
@@ -43,7 +44,7 @@ def model_card(run: RunView) -> str:
         "## Evaluation",
         "",
         f"{counted(plan['data']['n_images'], 'image')} of {counted(plan['data']['n_patients'], 'patient')} of "
-        f"{_inert(plan['data']['name'])} ({plan['data']['content_hash'][:12]}). Accuracy {estimate(run.find('clean', 'accuracy'))}.",
+        f"{_inert(plan['data']['name'])} ({plan['data']['content_hash'][:12]}). Accuracy {estimate(run.find('clean', ACCURACY))}.",
         "",
         f"{_inert(headline(run))} {_inert(reach(run))}",
         "",
@@ -77,7 +78,7 @@ def _header(run: RunView) -> list[str]:
         "    metrics:",
     ]
     for e in run.measured_headline():
-        name = f"{e.measure.replace('_', ' ')}, {e.condition}"
+        name = f"{MEASURES[e.measure].title}, {e.condition}"
         lines.append(f"    - {{type: {_yaml(e.measure)}, name: {_yaml(name)}, value: {e.estimate:.6f}}}")
     if lines[-1] == "    metrics:":
         lines[-1] = "    metrics: []"

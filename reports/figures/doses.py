@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audit.reports.reading.view import HEADLINES, RunView
-from audit.statistics.catalogue import figure_in_words
+from audit.data.conditions import Role
+from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import ACCURACY, MEASURES, MOVEMENT, figure_in_words, headlines
 from audit.store.numbers import compact, number
 from audit.store.results import Effect
 
@@ -65,17 +66,18 @@ def dose_curves(run: RunView) -> list[DoseCurve]:
     return [_curve(name, parameters[name], rungs) for name, rungs in ladders.items() if len(rungs) > 1]
 
 
-def _measure(role: str, *, controlled: bool) -> str:
+def _measure(role: Role, *, controlled: bool) -> str:
     """Return what sums up a rung: of an edit how far it moves the probabilities, of a stress what it costs."""
-    if controlled and role in HEADLINES:
-        return HEADLINES[role]
-    return "total_variation" if role in HEADLINES else "accuracy"
+    summing = headlines()
+    if controlled and role in summing:
+        return summing[role]
+    return MOVEMENT if role in summing else ACCURACY
 
 
 def _in_words(effect: Effect) -> str:
     """Name what is drawn upwards, and whether it is a difference from the placebo."""
-    if effect.measure in HEADLINES.values():
-        return f"{effect.measure.replace('_', ' ')}, compared with the placebo of the same dose"
+    if effect.measure in headlines().values():
+        return f"{MEASURES[effect.measure].title}, compared with the placebo of the same dose"
     what = figure_in_words(effect.measure, effect.condition)
     return f"{what}, compared with the {'placebo of the same dose' if effect.placebo else 'unedited image'}"
 

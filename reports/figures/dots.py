@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from audit.reports.figures.axis import shortened, text_px, tick_digits, tick_values
 from audit.reports.findings.effect_words import estimate
-from audit.statistics.measures import ONE_SIDED
+from audit.statistics.catalogue import MEASURES
 from audit.store.numbers import number
 from audit.store.results import Effect
 
@@ -112,11 +112,11 @@ def effect_forest(
     """
     if not effects:
         return None
-    measure = effects[0].measure
+    measure = MEASURES[effects[0].measure]
     named = zip(labels or [e.condition for e in effects], effects, strict=True)
     rows = [(name, estimate(e), e.estimate, e.low, e.high, e.verdict) for name, e in named]
     tolerance = next((e.tolerance for e in effects if e.tolerance is not None), None)
-    one_sided = measure in ONE_SIDED
+    one_sided = measure.one_sided
     limits = [] if tolerance is None else [tolerance] if one_sided else [-tolerance, tolerance]
     outer = [
         (e.simultaneous_low, e.simultaneous_high)
@@ -125,10 +125,8 @@ def effect_forest(
         for e in effects
     ]
     return dots(
-        f"{measure.replace('_', ' ').capitalize()} of {where}, with its interval",
-        "sufficiency: probability of the true class, minus the placebo's"
-        if measure == "sufficiency"
-        else "shortcut sensitivity: total variation, minus the placebo's",
+        f"{measure.title.capitalize()} of {where}, with its interval",
+        measure.axis or measure.title,
         rows,
         [0.0, *limits],
         [(0.0, "zero", ""), *((limit, "limit", "limit" if limit > 0 else "") for limit in limits)],
@@ -142,7 +140,7 @@ def accuracy_dots(effects: Sequence[Effect], min_patients: int) -> Dots:
     """Draw the clean accuracy of every group; those of fewer patients than `min_patients` grey."""
     rows = [
         (
-            e.group.replace("=", ": "), estimate(e), e.estimate, e.low, e.high,
+            e.group.label, estimate(e), e.estimate, e.low, e.high,
             "few" if e.n_patients < min_patients else "plain",
         )
         for e in effects

@@ -10,6 +10,7 @@ from audit.reports.figures.axis import tick_values
 from audit.reports.figures.dots import Dots, dots
 from audit.reports.findings.relevance_by_group import interval
 from audit.reports.reading.view import RunView
+from audit.store.group import parse_group
 from audit.store.numbers import number
 
 WIDTH_PX, HEIGHT_PX = 460, 330
@@ -40,9 +41,10 @@ def group_dots(run: RunView) -> Dots | None:
         return None
     rows = []
     for group in run.relevance_summary["groups"]:
-        if not group["group"].startswith("class="):
+        of = parse_group(group["group"])
+        if of.kind != "class":
             continue
-        name = group["group"].removeprefix("class=")
+        name = of.value or ""
         mass = group["mass"]
         rows.append(
             (f"{name} (n = {group['n_images']})", interval(mass), mass["value"], mass["low"], mass["high"], "plain")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit.data.strings import shown_string
 from audit.reports.findings.effect_words import estimate
 from audit.reports.reading.view import RunView
-from audit.statistics.measures import ACCURACY_OVER_SOURCE
+from audit.statistics.catalogue import ACCURACY, ACCURACY_OVER_SOURCE
 from audit.store.numbers import number
 from audit.store.results import Effect
 
@@ -30,7 +30,7 @@ def says_little(run: RunView) -> bool:
 
 
 def _beside_source(run: RunView) -> str:
-    accuracy, over = run.find("clean", "accuracy"), run.find("clean", ACCURACY_OVER_SOURCE)
+    accuracy, over = run.find("clean", ACCURACY), run.find("clean", ACCURACY_OVER_SOURCE)
     if accuracy is None or accuracy.estimate is None or over is None or over.estimate is None:
         return "Accuracy was not measured."
     one_source = len(run.plan["data"]["source_counts"]) < 2
@@ -49,10 +49,7 @@ def _by_source(run: RunView) -> list[str]:
     found = [
         e
         for e in run.effects
-        if e.condition == "clean"
-        and e.measure == "accuracy"
-        and e.group.startswith("source=")
-        and e.estimate is not None
+        if e.condition == "clean" and e.measure == ACCURACY and e.group.kind == "source" and e.estimate is not None
     ]
     if len(found) < 2:
         return []
@@ -61,7 +58,7 @@ def _by_source(run: RunView) -> list[str]:
 
 
 def _source(e: Effect) -> str:
-    return f"{number(e.estimate, 2)} ({shown_string(e.group.removeprefix('source='))}, {e.n_images} images)"
+    return f"{number(e.estimate, 2)} ({shown_string(e.group.value or '')}, {e.n_images} images)"
 
 
 def _in_features(run: RunView) -> list[str]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from audit.reports.findings.group_effects import place
-from audit.statistics.catalogue import METRICS
+from audit.store.group import ALL
 from audit.store.numbers import bracketed
 from audit.store.results import Effect
 
-MEASURES = {name: metric.words for name, metric in METRICS.items()}
 VERDICTS = {
     "sensitive": "significantly larger than the limit, corrected for multiple comparisons",
     "robust": "within plus and minus the limit",
@@ -30,7 +29,7 @@ def estimate(effect: Effect | None) -> str:
 
 def where(effect: Effect) -> str:
     """Name the condition of an effect, and its group where it is not all films."""
-    return effect.condition if effect.group == "all" else f"{effect.condition}, {place(effect.group)}"
+    return effect.condition if effect.group == ALL else f"{effect.condition}, {place(effect.group)}"
 
 
 def without_folders(value: object) -> str:

@@ -26,7 +26,7 @@ def figures(gate: GateResult) -> str:
 
 def result_words(gate: GateResult) -> str:
     """Say what was found, in one line: outcome, figures, and where."""
-    figure = gate.figure or gate.metric.replace("_", " ")
+    figure = gate.figure or gate.measure.replace("_", " ")
     if gate.against == "baseline":  # what is bounded is the change, never the figure itself
         figure = f"change in {figure} since the baseline"
     return f"{gate.outcome}: {figure} {figures(gate)} ({gate.where})"

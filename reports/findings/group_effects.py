@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audit.data.strings import shown_string
-from audit.reports.reading.view import HEADLINES, RunView
+from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import MEASURES, headlines
+from audit.store.group import ALL, Group
 from audit.store.results import Effect
 
 JUDGED_COLUMNS = ("class", "word")
@@ -25,12 +27,11 @@ class GroupRow:
     """Its headline effect."""
 
 
-def place(group: str) -> str:
-    """Say which images a group is: `films of class covid`, `images that carry “SITIO”`."""
-    column, _, value = group.partition("=")
-    if column == "word":
-        return f"images that carry {_quoted(value)}"
-    return "all images" if group == "all" else f"images of {column} {shown_string(value)}"
+def place(group: Group) -> str:
+    """Say which images a group is: `images of class covid`, `images that carry “SITIO”`."""
+    if group == ALL:
+        return "all images"
+    return f"images that carry {_name(group)}" if group.kind == "word" else f"images of {group.kind} {_name(group)}"
 
 
 def sensitive_groups(run: RunView) -> list[Effect]:
@@ -43,7 +44,7 @@ def sensitive_groups(run: RunView) -> list[Effect]:
 
 def told_effects(run: RunView) -> list[Effect]:
     """Return what a run says in short: the headline effects, then of each group that only shows it the largest."""
-    largest: dict[str, Effect] = {}
+    largest: dict[Group, Effect] = {}
     for e in sensitive_groups(run):
         largest.setdefault(e.group, e)
     return [*run.headline(), *largest.values()]
@@ -51,7 +52,7 @@ def told_effects(run: RunView) -> list[Effect]:
 
 def judged_groups(run: RunView, column: str) -> list[GroupRow]:
     """Return the judged effects of one column's groups, in the order of the groups and of the suite."""
-    found = [e for e in run.effects if e.tolerance is not None and e.group.startswith(f"{column}=")]
+    found = [e for e in run.effects if e.tolerance is not None and e.group.kind == column]
     order = {group: i for i, group in enumerate(dict.fromkeys(e.group for e in found))}
     return [GroupRow(name=_name(e.group), effect=e) for e in sorted(found, key=lambda e: order[e.group])]
 
@@ -63,8 +64,8 @@ def explored_groups(run: RunView) -> list[Effect]:
         e
         for e in run.effects
         if e.condition in judged
-        and e.measure in HEADLINES.values()
-        and e.group != "all"
+        and e.measure in headlines().values()
+        and e.group != ALL
         and e.placebo is not None
         and e.tolerance is None
     ]
@@ -72,19 +73,17 @@ def explored_groups(run: RunView) -> list[Effect]:
 
 def group_accuracy(run: RunView) -> list[Effect]:
     """Return accuracy and recall on the unedited images by group."""
-    found = [
-        e for e in run.effects if e.condition == "clean" and e.group != "all" and e.measure in ("accuracy", "recall")
-    ]
+    found = [e for e in run.effects if e.condition == "clean" and e.group != ALL and MEASURES[e.measure].by_group]
     # A column of one value says nothing that the whole does not.
-    columns = [e.group.split("=")[0] for e in found]
-    return [e for e in found if columns.count(e.group.split("=")[0]) > 1]
+    columns = [e.group.kind for e in found]
+    return [e for e in found if columns.count(e.group.kind) > 1]
 
 
 def drawn(effects: Sequence[Effect]) -> list[Effect]:
     """Return what a figure has room for: of each column the groups of most patients, in their order."""
     kept: set[int] = set()
-    for column in {e.group.split("=")[0] for e in effects}:
-        mine = [i for i, e in enumerate(effects) if e.group.split("=")[0] == column]
+    for column in {e.group.kind for e in effects}:
+        mine = [i for i, e in enumerate(effects) if e.group.kind == column]
         kept |= set(sorted(mine, key=lambda i: (-effects[i].n_patients, i))[:_MOST_DRAWN])
     return [e for i, e in enumerate(effects) if i in kept]
 
@@ -99,10 +98,6 @@ def undecided(run: RunView) -> str:
     return f"Verdicts of {len(verdicts)} judged effects of classes and words: {counts}.{few}"
 
 
-def _name(group: str) -> str:
-    column, _, value = group.partition("=")
-    return _quoted(value) if column == "word" else shown_string(value)
-
-
-def _quoted(text: str) -> str:
-    return f"“{shown_string(text)}”"
+def _name(group: Group) -> str:
+    shown = shown_string(group.value or "")
+    return f"“{shown}”" if group.kind == "word" else shown

@@ -9,6 +9,7 @@ from audit.reports.findings.accuracy_worth import says_little, worth
 from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.group_effects import place, sensitive_groups
 from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.statistics.verdicts import is_within
 from audit.store.numbers import number
 from audit.store.results import Effect
@@ -49,16 +50,14 @@ def _sensitive(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         if e.verdict != "sensitive" or key in seen:
             continue
         seen.add(key)
-        if e.measure == "sufficiency":
-            yield (
-                f"{_capital(key[0])} alone reveals the class: under {e.condition}, which keeps nothing else, the probability of the true "
-                f"class is {number(e.estimate)} higher than under {e.placebo} {_interval(e)}."
-            )
-        else:
-            yield (
-                f"The network reads {key[0]}: {e.condition} changes the class probabilities by {number(e.estimate)} more than "
-                f"{e.placebo} {_interval(e)}."
-            )
+        yield MEASURES[e.measure].finding.format(
+            suspect=key[0],
+            Suspect=_capital(key[0]),
+            condition=e.condition,
+            estimate=number(e.estimate),
+            placebo=e.placebo,
+            interval=_interval(e),
+        )
 
 
 def _interval(e: Effect) -> str:
@@ -95,7 +94,7 @@ def _falls(run: RunView, effects: Sequence[Effect]) -> dict[str, str]:
     shown = {run.suspect(e.condition) for e in effects if e.verdict == "sensitive"}
     found: dict[str, Effect] = {}
     for e in effects:
-        fall = run.find(e.condition, "accuracy", controlled=True)
+        fall = run.find(e.condition, ACCURACY, controlled=True)
         if fall is not None and fall.verdict == "sensitive" and run.suspect(e.condition) not in shown:
             found.setdefault(run.suspect(e.condition), fall)
     return {suspect: _fall(suspect, e) for suspect, e in found.items()}
@@ -147,7 +146,7 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         yield (
             f"This sample is too small to decide whether the network reads {_suspects(run, rest)}: the effect of {first.condition} is "
             f"{number(first.estimate)} ({round(100 * first.level)} % CI {number(low)} to {number(high)}{corrected}; "
-            f"limit {limit if first.measure == 'sufficiency' else f'±{limit}'}){decide}."
+            f"limit {limit if MEASURES[first.measure].one_sided else f'±{limit}'}){decide}."
         )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from audit.data.groups import UNKNOWN
 from audit.reports.findings.accuracy_worth import says_little, worth
 from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.summary import not_applied
 from audit.reports.reading.view import PICTURES, RunView
+from audit.store.group import ALL
 
 MIN_PATIENTS = 10
 """Groups of fewer patients are grey in the figure and the table: their intervals are too wide to compare."""
@@ -46,20 +48,20 @@ def _own(run: RunView) -> list[str]:
             f"{len(undecided)} of {len(run.headline())} judged effects {'is' if len(undecided) == 1 else 'are'} undecided; the first is "
             f"{e.condition} {estimate(e)}{more}."
         )
-    sources = {e.group for e in run.effects if e.group.startswith("source=")}
+    sources = {e.group for e in run.effects if e.group.kind == "source"}
     if len(sources) < 2:
         found.append("All images come from one source: nothing can be concluded about another.")
     elif not run.probe["probes"]:
         found.append(
             "No class has enough images from two sources: effects of the source and of the class cannot be separated."
         )
-    groups = {e.group for e in run.effects}
-    absent = [name for name in ("sex", "age", "view") if not any(g.startswith(f"{name}=") for g in groups - _UNKNOWN)]
+    known = {e.group.kind for e in run.effects if e.group.value != UNKNOWN}
+    absent = [name for name in ("sex", "age", "view") if name not in known]
     if absent:
         found.append(
             f"The manifest gives no usable {', '.join(absent)}: no groups by {' or '.join(absent)} are compared."
         )
-    few = {e.group for e in run.effects if e.condition == "clean" and "=" in e.group and e.n_patients < MIN_PATIENTS}
+    few = {e.group for e in run.effects if e.condition == "clean" and e.group != ALL and e.n_patients < MIN_PATIENTS}
     if few:
         hold = "1 group has" if len(few) == 1 else f"{len(few)} groups have"
         found.append(f"{hold} fewer than {MIN_PATIENTS} patients; their intervals are too wide to compare.")

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from audit.reports.reading.view import HEADLINES, RunView
+from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import headlines
+from audit.store.group import parse_group
 from audit.store.numbers import bracketed
 
 
@@ -24,9 +26,10 @@ def group_rows(run: RunView, kinds: Sequence[str]) -> list[dict[str, Any]]:
     edits = text_edits(run)
     rows = []
     for group in run.relevance_summary["groups"]:
-        if group["group"].split("=")[0] in kinds:
-            effects = [run.find(name, HEADLINES["edit"], group["group"], controlled=True) for name in edits]
-            rows.append({**group, "name": group["group"].replace("=", ": "), "effects": effects})
+        of = parse_group(group["group"])
+        if of.kind in kinds:
+            effects = [run.find(name, headlines()["edit"], of, controlled=True) for name in edits]
+            rows.append({**group, "name": of.label, "string": of.value, "effects": effects})
     return rows
 
 

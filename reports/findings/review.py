@@ -16,7 +16,9 @@ from audit.reports.findings.effect_words import estimate, where
 from audit.reports.findings.group_effects import told_effects
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.store.documents import read_json
+from audit.store.group import ALL, Group
 from audit.store.results import SCHEMA_VERSION, to_json
 
 ANSWERS = ("agree", "disagree", "cannot judge")
@@ -36,13 +38,13 @@ class Finding:
 def findings(run: RunView) -> list[Finding]:
     """Return what a reviewer is asked about: the accuracy, each judged effect, and the controls."""
     accuracy = Finding(
-        id="accuracy", text=f"Accuracy on the unedited images is {estimate(run.find('clean', 'accuracy'))}"
+        id="accuracy", text=f"Accuracy on the unedited images is {estimate(run.find('clean', ACCURACY))}"
     )
     judged = [
         Finding(
             # A digest stands for a group: a string of a film may hold characters that do not come back from a page.
-            id=f"{e.condition}/{e.measure}" + ("" if e.group == "all" else f"/{_digest(e.group)}"),
-            text=f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}",
+            id=f"{e.condition}/{e.measure}" + ("" if e.group == ALL else f"/{_digest(e.group)}"),
+            text=f"{where(e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}",
         )
         for e in told_effects(run)
     ]
@@ -50,8 +52,8 @@ def findings(run: RunView) -> list[Finding]:
     return [accuracy, *judged, controls]
 
 
-def _digest(group: str) -> str:
-    return hashlib.sha256(group.encode()).hexdigest()[:8]
+def _digest(group: Group) -> str:
+    return hashlib.sha256(str(group).encode()).hexdigest()[:8]
 
 
 def evidence_digest(run: RunView) -> str:

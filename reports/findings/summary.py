@@ -11,7 +11,9 @@ from audit.reports.findings.effect_words import estimate, where
 from audit.reports.findings.group_effects import sensitive_groups
 from audit.reports.findings.headline import headline
 from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import MEASURES
 from audit.statistics.power import power_sentence
+from audit.store.group import ALL, parse_group
 from audit.store.numbers import counted, number
 from audit.store.results import Effect
 
@@ -38,7 +40,7 @@ def summary_lines(run: RunView) -> list[str]:
         *further_worth(run)[:2],
     ]
     told = telling_effects(run, 2)[:4]
-    lines += [f"{where(e)}: {e.measure.replace('_', ' ')} {estimate(e)}, {e.verdict}" for e in told]
+    lines += [f"{where(e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}" for e in told]
     lines += relevance_lines(run)
     return [*lines[:8], reach(run), scope_sentence(run.verdict)]
 
@@ -102,7 +104,7 @@ def reach(run: RunView) -> str:
 def relevance_lines(run: RunView) -> list[str]:
     """Say where relevance lies, against both controls, and how well it foretells what text does."""
     summary = run.relevance_summary
-    whole = next((g for g in summary["groups"] if g["group"] == "all"), None) if summary else None
+    whole = next((g for g in summary["groups"] if parse_group(g["group"]) == ALL), None) if summary else None
     if summary is None or whole is None:
         return [str(run.run["relevance_note"])] if run.run.get("relevance_note") else []
     line = (

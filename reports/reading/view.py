@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audit.statistics.catalogue import ACCURACY, headlines
+from audit.store.group import ALL, Group
 from audit.store.results import ConditionUse, DoseTrend, Effect, Verdict
 
 PICTURES = ("clean", "edit", "difference", "overlay")
 """Of a case; `overlay` is its relevance, which not every case has."""
 MOST_CASES = 150
 """Cases that a report holds: more would not be looked at, and a page of thousands does not open."""
-HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
-"""Role that is judged -> the measure that sums it up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class RunView:
     problems: tuple[str, ...]
     """How the folder differs from what the run left; empty if it does not."""
 
-    def find(self, condition: str, measure: str, group: str = "all", *, controlled: bool = False) -> Effect | None:
+    def find(self, condition: str, measure: str, group: Group = ALL, *, controlled: bool = False) -> Effect | None:
         """Return one effect; the placebo-controlled one if asked for."""
         for effect in self.effects:
             found = (effect.condition, effect.measure, effect.group) == (condition, measure, group)
@@ -84,26 +84,24 @@ class RunView:
 
     def judged(self) -> list[Mapping[str, Any]]:
         """Return the suite's edits and sufficiency conditions that are held against a tolerance."""
-        return [c for c in self.plan["suite"]["conditions"] if c["role"] in HEADLINES and c["dose"] is None]
+        return [c for c in self.plan["suite"]["conditions"] if c["role"] in headlines() and c["dose"] is None]
 
     def measured(self) -> list[Mapping[str, Any]]:
         """Return the conditions that are measured, not judged: stresses and the rungs of ladders."""
         conditions = self.plan["suite"]["conditions"]
-        return [c for c in conditions if c["role"] == "stress" or (c["role"] in HEADLINES and c["dose"] is not None)]
+        return [c for c in conditions if c["role"] == "stress" or (c["role"] in headlines() and c["dose"] is not None)]
 
     def headline(self, role: str = "") -> list[Effect]:
         """Return the headline effect of every judged condition (of one role, if asked for), the largest first."""
-        wanted = {c["name"]: HEADLINES[c["role"]] for c in self.judged() if role in ("", c["role"])}
+        wanted = {c["name"]: headlines()[c["role"]] for c in self.judged() if role in ("", c["role"])}
         found = [
-            e
-            for e in self.effects
-            if e.group == "all" and e.placebo is not None and wanted.get(e.condition) == e.measure
+            e for e in self.effects if e.group == ALL and e.placebo is not None and wanted.get(e.condition) == e.measure
         ]
         return sorted(found, key=lambda e: -(e.estimate if e.estimate is not None else -9.0))
 
     def measured_headline(self) -> list[Effect]:
         """Return the accuracy and every headline effect, of those the measured ones."""
-        found = [self.find("clean", "accuracy"), *self.headline()]
+        found = [self.find("clean", ACCURACY), *self.headline()]
         return [e for e in found if e is not None and e.estimate is not None]
 
     def suspect(self, condition: str) -> str:

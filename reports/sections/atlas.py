@@ -9,6 +9,7 @@ from typing import Any
 from audit.data.strings import MIN_PATIENTS
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
+from audit.store.group import Group, parse_group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ def marker_rows(run: RunView) -> list[MarkerRow]:
     """Return the commonest strings, those on most films first."""
     classes = [str(name) for name in run.plan["model"]["classes"]]
     summary = run.relevance_summary
-    maps = {} if summary is None else {g["group"]: g["enrichment"] for g in summary["groups"]}
+    maps = {} if summary is None else {parse_group(g["group"]): g["enrichment"] for g in summary["groups"]}
     rows = []
     for word in run.words:
         total = sum(word.by_class.values())
@@ -46,7 +47,7 @@ def marker_rows(run: RunView) -> list[MarkerRow]:
                     tuple(m for m in run.markers if (m["text"], m["label"]) == (word.text, name)) for name in classes
                 ),
                 told=f"{most}, {word.by_class[most]} of {total}",
-                enrichment=maps.get(f"word={word.text}"),
+                enrichment=maps.get(Group(kind="word", value=word.text)),
             )
         )
     return rows

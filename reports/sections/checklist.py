@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from audit.data.groups import UNKNOWN
 from audit.reports.findings.methods_facts import read_facts
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 from audit.statistics.power import power_sentence
+from audit.store.group import ALL
 
 State = Literal["filled", "partly", "needs a person"]
 _NOBODY = "not known to any run"
@@ -160,7 +162,7 @@ def _split(run: RunView) -> Item:
 
 
 def _columns(run: RunView) -> set[str]:
-    return {e.group.split("=")[0] for e in run.effects if "=" in e.group and not e.group.endswith("=unknown")}
+    return {e.group.kind for e in run.effects if e.group != ALL and e.group.value != UNKNOWN}
 
 
 def _filled(guideline: str, topic: str, *places: tuple[str, str]) -> Item:

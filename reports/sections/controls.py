@@ -9,6 +9,7 @@ from typing import Any, Literal
 from audit.reports.findings.summary import second_opinion
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
+from audit.statistics.catalogue import CONTROL_MEASURE
 from audit.store.numbers import number
 
 # Maps that stay as alike as this although every weight was shuffled show the images, not the network.
@@ -36,7 +37,7 @@ def controls(run: RunView) -> list[Control]:
 
 def _own_crops(run: RunView) -> Iterator[Control]:
     for effect in run.effects:
-        if effect.measure == "max_abs_probability_change":
+        if effect.measure == CONTROL_MEASURE:
             change = effect.estimate
             outcome: Outcome = "not checked" if change is None else "passed" if change == 0 else "failed"
             yield Control(

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.reports.figures.dots import WIDTH_PX, effect_forest
-from audit.reports.findings.effect_words import MEASURES
-from audit.reports.reading.view import HEADLINES, RunView
+from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
-from audit.statistics.catalogue import figure_in_words
+from audit.statistics.catalogue import MEASURES, figure_in_words, rows_of
 from audit.store.results import Effect
 
 
@@ -52,22 +51,16 @@ class ConditionRows:
 def condition_rows(run: RunView) -> list[ConditionRows]:
     """Return every judged condition with the measures that are told of it."""
     return [
-        ConditionRows(name=c["name"], question=c["question"], rows=tuple(_row(run, c, *pair) for pair in _pairs(c)))
+        ConditionRows(
+            name=c["name"], question=c["question"], rows=tuple(_row(run, c, *pair) for pair in rows_of(c["role"]))
+        )
         for c in run.judged()
     ]
 
 
-def _pairs(condition: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what is measured alone, and what in comparison with the placebo."""
-    headline = HEADLINES[condition["role"]]
-    first = headline if condition["role"] == "sufficiency" else "total_variation"
-    same = ("accuracy", "balanced_accuracy", "margin", "flip_rate", "harm")
-    return [(first, headline), *((measure, measure) for measure in same)]
-
-
 def _row(run: RunView, condition: Mapping[str, Any], measure: str, controlled: str) -> MeasureRow:
     name, placebo = condition["name"], condition["placebo"]
-    alone = None if measure == HEADLINES["sufficiency"] else run.find(name, measure)
+    alone = run.find(name, measure)
     return MeasureRow(
         measure=figure_in_words(measure, name),
         difference=figure_in_words(controlled, name) if placebo and controlled != measure else "",
@@ -86,7 +79,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "alone": effect_forest(run.headline("sufficiency")),
         "width": WIDTH_PX,
         "conditions": condition_rows(run),
-        "measures": MEASURES,
+        "measures": MEASURES.values(),
         "effects": run.effects,
     }
 

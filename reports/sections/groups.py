@@ -43,7 +43,7 @@ def _forest(run: RunView) -> Dots | None:
     """Draw the judged groups under the edit of text that leaves no artefact of its own; None where no word is judged."""
     for edit in text_edits(run):
         rows = [r for kind in JUDGED_COLUMNS for r in judged_groups(run, kind) if r.effect.condition == edit]
-        if any(r.effect.group.startswith("word=") for r in rows):
+        if any(r.effect.group.kind == "word" for r in rows):
             return effect_forest([r.effect for r in rows], f"{edit}, by class and word", [r.name for r in rows])
     return None
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.reports.figures import doses
-from audit.reports.reading.view import HEADLINES, RunView
+from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
+from audit.statistics.catalogue import ACCURACY, MOVEMENT, headlines
 from audit.store.results import Effect
 
 
@@ -48,13 +49,13 @@ def view(run: RunView) -> Mapping[str, object] | None:
 
 def _row(run: RunView, condition: Mapping[str, Any]) -> StressRow:
     name = condition["name"]
-    beyond = (run.find(name, measure, controlled=True) for measure in (HEADLINES["edit"], "total_variation"))
+    beyond = (run.find(name, measure, controlled=True) for measure in (headlines()["edit"], MOVEMENT))
     return StressRow(
         name=name,
         compared=bool(condition["placebo"]),
-        accuracy=run.find(name, "accuracy"),
-        accuracy_beyond=run.find(name, "accuracy", controlled=True),
-        variation=run.find(name, "total_variation"),
+        accuracy=run.find(name, ACCURACY),
+        accuracy_beyond=run.find(name, ACCURACY, controlled=True),
+        variation=run.find(name, MOVEMENT),
         variation_beyond=next((e for e in beyond if e is not None), None),
         flips=run.find(name, "flip_rate"),
     )

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from audit.data.records import Record, TextRegion
-from audit.relevance.clusters import GRID, MIN_IMAGES, find_clusters, grid_maps
 from audit.relevance.discovery import discover_groups
 from audit.relevance.heatmaps import write_heatmaps
+from audit.relevance.spectral_analysis import GRID, MIN_IMAGES, find_clusters, grid_maps
 from audit.store.folder import RunFolder
 
 from .test_relevance_regions import row
