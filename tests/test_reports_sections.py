@@ -114,7 +114,10 @@ def test_gates_have_the_figures_of_every_other_rendering() -> None:
 def documented() -> dict[str, str]:
     """Return the blocks of code by language of what docs/guides/extend.md says of sections."""
     text = (
-        (ROOT / "docs/guides/extend.md").read_text(encoding="utf-8").split("## A section of the report\n")[1].split("\n## ")[0]
+        (ROOT / "docs/guides/extend.md")
+        .read_text(encoding="utf-8")
+        .split("## A section of the report\n")[1]
+        .split("\n## ")[0]
     )
     return dict(re.findall(r"```(\w+)\n(.*?)```", text, re.S))
 
