@@ -25,6 +25,7 @@ from audit.statistics.catalogue import MEASURES
 from audit.suites.reader import load_suite, suite_names
 from audit.text.detectors import DETECTORS
 from docs.site import architecture
+from docs.site.building import build
 from docs.site.commands import command_names
 from docs.site.offline import foreign_requests
 from docs.site.picture import without_implied
@@ -232,6 +233,31 @@ def _closure(edges: list[tuple[str, str]]) -> set[tuple[str, str]]:
         if not more:
             return reached
         reached |= more
+
+
+# Faults of the built site
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        ("nothing is wrong", ""),
+        ("[x](nowhere.md)", "nowhere.md"),
+        ("[x](index.md#nowhere)", "#nowhere"),
+        ("![x](none.png)", "none.png"),
+        ("[x](../elsewhere.txt)", "elsewhere.txt"),
+        ("[x][audit.nothing]", "audit.nothing"),
+        ("::: audit.nothing", "audit.nothing"),
+    ],
+)
+def test_a_warning_of_the_builder_is_an_error(tmp_path: Path, fault: str, named: str) -> None:
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:\n")[0]
+    (tmp_path / "mkdocs.yml").write_text(f"{settings}\nnav: [index.md]\n", encoding="utf-8")
+    page = tmp_path / "build" / "docs" / "index.md"
+    page.parent.mkdir(parents=True)
+    page.write_text(f"# Home\n\n{fault}\n", encoding="utf-8")
+    wrong = build(tmp_path / "mkdocs.yml")
+    assert named in wrong and bool(wrong) == bool(named)
 
 
 # Nothing is fetched
