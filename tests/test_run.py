@@ -282,7 +282,10 @@ def test_split_column_wins_and_training_images_are_left_out(
 
 
 def test_bundle_remembers_its_data_and_split(
-    settings: Callable[..., Settings], write_cohort: Callable[..., Path], write_bundle: Callable[..., Path]
+    settings: Callable[..., Settings],
+    write_cohort: Callable[..., Path],
+    write_bundle: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
 
     manifest = write_cohort(4)
@@ -297,6 +300,12 @@ def test_bundle_remembers_its_data_and_split(
         },
     )
     chosen = settings(manifest=manifest, model=model)
+    # A bundle names its manifest; it may have been made by anybody, so files elsewhere are only opened on demand.
+    (manifest.parents[1] / "elsewhere").mkdir()
+    monkeypatch.chdir(manifest.parents[1] / "elsewhere")
+    with pytest.raises(UsageError, match=r"neither in the bundle's folder nor below the working folder.*--data"):
+        audit(replace(chosen, data=""))
+    monkeypatch.chdir(manifest.parents[1])
     data = json.loads((audit(replace(chosen, data="")) / "plan.json").read_text())["data"]
     assert data["n_images"] == 6
     assert "recorded in the bundle" in data["split"]

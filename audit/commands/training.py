@@ -116,6 +116,7 @@ def demo(out: Path, *, association: float, seed: int, command: Sequence[str]) ->
 
         settings = Settings(
             model=str(folder),
+            data=str(films),
             runs=str(out / "runs"),
             models=str(out / "models"),
             cache=str(out / "cache"),

@@ -242,8 +242,8 @@ def _compare(
         )
     if within and effect.blind:
         return "inconclusive", (
-            f"{found} is within {limit}, but the network's probabilities hardly vary over the unedited images, so an effect cannot be "
-            "measured. Check what the outputs mean (`task` in model.json)."
+            f"{found} is within {limit}, but the network's predictions of the unedited images hardly vary, always name one class or "
+            "are saturated, so this is no evidence that the effect is small. Check what the outputs mean (`task` in model.json)."
         )
     if within and effect.classes_absent:
         missing = ", ".join(shown_string(name) for name in effect.classes_absent)

@@ -33,6 +33,7 @@ from audit.statistics.multiplicity import adjust_family, benjamini_hochberg
 from audit.statistics.patient_bootstrap import GAUSSIAN_FROM, PatientBootstrap
 from audit.statistics.patient_sums import PatientSums
 from audit.statistics.power import detectable_beyond
+from audit.statistics.saturation import at_lower_temperature, confirm
 from audit.statistics.verdicts import control_failures, judge_effect
 from audit.store.group import ALL
 from audit.store.results import Effect, PredictionTable
@@ -105,8 +106,30 @@ def measure_effects(
     clean, minus the same under the placebo (mean over its draws); the other controlled effects are the same
     differences of differences. Sufficiency is the probability of the true class under a condition that keeps only what must
     not matter, minus the same under the placebo, which keeps as much from elsewhere.
+
+    Where many images are saturated (`audit.statistics.saturation`), an effect is only robust or bounded if it is so at a lower
+    temperature too.
     """
     limits = {**default_tolerances(), **(tolerances or {})}
+    measured = _measured(table, suite, seed=seed, resamples=resamples, level=level, limits=limits, recall=recall)
+    cooler = at_lower_temperature(table, limits[headline_of("edit").name])
+    if cooler is None or not any(e.verdict in ("robust", "bounded") for e in measured):
+        return measured
+    return confirm(
+        measured, _measured(cooler, suite, seed=seed, resamples=resamples, level=level, limits=limits, recall=recall)
+    )
+
+
+def _measured(
+    table: PredictionTable,
+    suite: Suite,
+    *,
+    seed: int,
+    resamples: int,
+    level: float,
+    limits: Mapping[str, float],
+    recall: FinderRecall | None,
+) -> list[Effect]:
     # What a user may set is checked by `audit.run.settings`, before anything is computed.
     assert seed >= 0
     assert resamples >= 100
@@ -247,7 +270,7 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
 
 
 def _is_blind(images: AlignedImages, tolerance: float) -> bool:
-    """Say whether the clean probabilities hardly vary, so that an edit that moves none shows nothing."""
+    """Say whether the clean probabilities hardly vary or one class wins always, so that an edit that changes nothing shows nothing."""
     labels = [images.classes[k] for k in images.labels.tolist()]
     found = find_blindness(images.clean.probabilities, labels, images.classes, tolerance=tolerance)
     return any(b.total for b in found)

@@ -5,7 +5,8 @@
 - *bounded*: of a one-sided measure, the upper bound lies below the tolerance. How far below carries no meaning.
 - *reversed*: the whole interval lies beyond the tolerance on the other side. The placebo disturbs the network more than the
   edit, which can hide what the edit shows: no evidence of robustness.
-- *inconclusive*: the interval includes a limit, a class could not be edited, or the network's probabilities hardly vary.
+- *inconclusive*: the interval includes a limit, a class could not be edited, or the network's predictions of the unedited images
+  leave no room for an effect (`audit.statistics.blindness`, `audit.statistics.saturation`).
 """
 
 from __future__ import annotations

@@ -131,7 +131,8 @@ class Effect:
     classes_absent: tuple[str, ...] = ()
     """Classes that have images, but none that the condition could be applied to: an entry over all images is silent on them."""
     blind: bool = False
-    """Whether the clean probabilities hardly vary, so that a small effect on them shows nothing."""
+    """Whether the clean predictions leave no room for an effect (they hardly vary, always name one class, or are saturated), so that a
+    small one shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -120,8 +120,8 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
     blind = [e for e in undecided if e.blind and is_within(e)]
     if blind:
         yield (
-            f"Nothing can be concluded about {_suspects(run, blind)}: the network's probabilities hardly vary, so no edit can change "
-            "them much."
+            f"Nothing can be concluded about {_suspects(run, blind)}: the network's predictions of the unedited images hardly vary, always "
+            "name one class or are saturated, so a small change is no evidence."
         )
     silent = [e for e in undecided if is_within(e) and not e.blind]  # only a class that could not be edited
     rest = [e for e in undecided if e not in silent and e not in blind]
