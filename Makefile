@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check docs bench clean
 
 $(BIN)/audit: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -16,13 +16,16 @@ demo: $(BIN)/audit  ## synthetic radiographs, a small network C, its audit and r
 test: $(BIN)/audit  ## every test
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-check: $(BIN)/audit  ## lint; types and import rules of what is installed
+check: $(BIN)/audit docs  ## lint; types and import rules of what is installed; the site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	rm -rf build/installed build/lib
 	$(BIN)/python -m pip install --quiet --no-deps --target build/installed .
 	cd build/installed && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache
 	cd build/installed && $(CURDIR)/$(BIN)/lint-imports $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.import_linter_cache
+
+docs: $(BIN)/audit  ## the site, in build/site; a warning is an error
+	$(BIN)/python -m docs.site
 
 bench: $(BIN)/audit  ## the long measurements, each printing its ratio
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -1,4 +1,4 @@
-"""Every text finder on the same hand-drawn boxes: recall, films fully covered, false regions, processor seconds. Prints a table.
+"""Every text finder on the same hand-drawn boxes: recall, images fully covered, false regions, processor seconds. Prints a table.
 
     python benchmarks/finders_compared.py [--boxes boxes.json] [--only NAME...]
 
@@ -143,7 +143,7 @@ def main() -> None:
     if shutil.which("tesseract"):
         makers["tesseract"] = Tesseract
     print(
-        "| finder | recall | lead markers | overlays | films fully covered | false regions a film | processor s a film |"
+        "| finder | recall | lead markers | overlays | images fully covered | false regions an image | processor s an image |"
     )
     print("|---|---|---|---|---|---|---|")
     for key, make in makers.items():

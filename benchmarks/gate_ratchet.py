@@ -1,9 +1,9 @@
 """Does the gate see a network that learned one word too many? A network, and the same one after an epoch with a painted word.
 
-On a copy of a cohort a word is painted on `--share` of the COVID-19 films; training films teach it, the films of validation
+On a copy of a cohort a word is painted on `--share` of the COVID-19 images; training images teach it, the images of validation
 and test show it. Audited on these are the network as it was, the same with other draws, and the network after one more epoch. The
-rules are `max_increase` on the shortcut sensitivity of the text, over all films, in each class and on the films with the word, for
-a word of few films moves the mean over all by little; the baseline is the network as it was, accepted into a file.
+rules are `max_increase` on the shortcut sensitivity of the text, over all images, in each class and on the images with the word, for
+a word of few images moves the mean over all by little; the baseline is the network as it was, accepted into a file.
 
     python benchmarks/gate_ratchet.py [--model models/C] [--data MANIFEST] [--share 0.3] [--limit 0.05] [--few 40] [--keep FOLDER]
 """
@@ -61,7 +61,7 @@ parameters = { fill = "inpaint" }
 
 
 def fine_tuned(bundle: Bundle, manifest: Path, ignore: tuple[str, ...], rate: float, seed: int) -> torch.nn.Module:
-    """Train the whole network for one epoch on the training films of the painted cohort."""
+    """Train the whole network for one epoch on the training images of the painted cohort."""
     cohort = load_cohort(manifest, classes=bundle.classes, ignore_labels=ignore)
     records = [r for r in cohort.labelled() if bundle.splits.get(r.id) == "train"]
     # Its normalisation stays as it was: small batches would replace it by their own noise.
@@ -83,7 +83,7 @@ def fine_tuned(bundle: Bundle, manifest: Path, ignore: tuple[str, ...], rate: fl
 
 
 def tested(manifest: Path, bundle: Bundle, n_films: int | None, target: Path) -> Path:
-    """Write a manifest of the films that taught nothing: all of them, or the first of the test, as many of each class."""
+    """Write a manifest of the images that taught nothing: all of them, or the first of the test, as many of each class."""
     held_out = ("test", "validation") if n_films is None else ("test",)
     with manifest.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if bundle.splits.get(row["id"]) in held_out]
@@ -177,7 +177,7 @@ def main() -> None:
             told = command(*asked, "--relevance-images", 0, "--judge-images", 0, cwd=place)[1]
             return (place / told.strip().splitlines()[-1]).parent
 
-        for name, n_films in (("all films held out", None), (f"{options.few} test films", options.few)):
+        for name, n_films in (("all images held out", None), (f"{options.few} test images", options.few)):
             data = tested(painted, bundle, n_films, place / f"{n_films or 'all'}.csv")
             before, again, after = run(model, data, 0), run(model, data, 1), run(worse, data, 0)
             file = place / f"{n_films or 'all'}-baseline.json"

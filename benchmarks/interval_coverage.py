@@ -1,6 +1,6 @@
 """How often do 95 % intervals hold the truth? Prints coverage and mean width, by kind of effect and number of patients.
 
-Each repetition draws a cohort with films that come in patients of one to three, whose changes agree half of the time. Beside
+Each repetition draws a cohort with images that come in patients of one to three, whose changes agree half of the time. Beside
 the engine's intervals stands the plain percentile bootstrap over images, which is what scripts commonly use. The last rows are
 AUCs, and differences of AUC and of likelihood between two sets of logits, whose truth is that of 400,000 images.
 
@@ -56,12 +56,12 @@ SCENARIOS: dict[str, tuple[Draw, float, bool]] = {
 
 
 def patients_of(n_images: int, rng: np.random.Generator) -> np.ndarray:
-    """Return (n,) patients of one to three films."""
+    """Return (n,) patients of one to three images."""
     return np.repeat(np.arange(n_images), rng.integers(1, 4, n_images))[:n_images]
 
 
 def cohort(draw: Draw, n_images: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return values and patients; a film's change is its patient's half of the time."""
+    """Return values and patients; an image's change is its patient's half of the time."""
     patients = patients_of(n_images, rng)
     own, shared = draw(rng, n_images), draw(rng, n_images)[patients]
     return np.where(rng.random(n_images) < 0.5, shared, own), patients

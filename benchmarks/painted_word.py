@@ -1,4 +1,4 @@
-"""A copy of a cohort in which some films of one class carry a word: a shortcut of known share, for the other benchmarks."""
+"""A copy of a cohort in which some images of one class carry a word: a shortcut of known share, for the other benchmarks."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def paint_word(
     height_share: float = 0.1,
     boxes: Path | None = None,
 ) -> Path:
-    """Write a manifest whose films of `label` carry the word with probability `share`; the others are left where they are.
+    """Write a manifest whose images of `label` carry the word with probability `share`; the others are left where they are.
 
-    Record ids stay, so that a network's splits hold. With `boxes`, a file of boxes for all films is written beside the manifest.
+    Record ids stay, so that a network's splits hold. With `boxes`, a file of boxes for all images is written beside the manifest.
     """
     (folder / "images").mkdir(parents=True)
     known = {} if boxes is None else json.loads(boxes.read_text())["images"]

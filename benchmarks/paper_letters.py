@@ -1,7 +1,7 @@
 """The paper's own check of letters (Bassi & Attux 2021, section 8), on any network and data, with what the paper lacks.
 
-A COVID-19 film gets the letters of a normal one ("L PA"): probabilities before and after, and LRP from the output `normal`
-before and after. Beside that single film: the same over all of them, against letters of other COVID-19 films.
+A COVID-19 image gets the letters of a normal one ("L PA"): probabilities before and after, and LRP from the output `normal`
+before and after. Beside that single image: the same over all of them, against letters of other COVID-19 images.
 
     python benchmarks/paper_letters.py --model models/C [--data manifest.csv] [--ignore-label NAME] [--out letters.png]
 """
@@ -52,10 +52,10 @@ def painted(image: np.ndarray, relevances: np.ndarray, limit: float) -> np.ndarr
 
 
 def normal_letters(scenes: dict[str, Scene]) -> Donor:
-    """Return the normal film whose text is nearest to the paper's: most words among L and PA, then most regions."""
+    """Return the normal image whose text is nearest to the paper's: most words among L and PA, then most regions."""
     normal = [s for s in scenes.values() if s.record.label == "normal" and s.regions]
     if not normal:
-        raise SystemExit("No normal film carries text, so there are no letters to paste.")
+        raise SystemExit("No normal image carries text, so there are no letters to paste.")
     words = [({w for r in s.regions for w in r.text.upper().split()}, s) for s in normal]
     best = max(words, key=lambda pair: (len(pair[0] & {"L", "PA"}), -len(pair[0]), pair[1].record.id))[1]
     return Donor(record=best.record, regions=best.regions)
@@ -78,17 +78,17 @@ def main() -> None:
     scenes = {r.id: read_scene(r, context) for r in records}
     donor = normal_letters(scenes)
     letters = " ".join(r.text for r in donor.regions)
-    print(f"letters of a normal film: {letters!r}")
+    print(f"letters of a normal image: {letters!r}")
 
-    moved: dict[str, list[np.ndarray]] = {"normal film's": [], "another COVID-19 film's": []}
+    moved: dict[str, list[np.ndarray]] = {"normal image's": [], "another COVID-19 image's": []}
     shown: tuple[float, Scene, np.ndarray] | None = None
     cases = [s for s in scenes.values() if s.record.label == "covid"]
     for scene in cases:
         clean = probabilities(prepared, scene.image)
         lent = Scene(**{**scene.__dict__, "donors": DonorPool([donor])})
         for name, perturbation, where in (
-            ("normal film's", PasteLetters(source="other-class"), lent),
-            ("another COVID-19 film's", PasteLetters(source="same-class"), scene),
+            ("normal image's", PasteLetters(source="other-class"), lent),
+            ("another COVID-19 image's", PasteLetters(source="same-class"), scene),
         ):
             drawn = perturbation.draw(where, generator_for(0, scene.record.id, name))
             if isinstance(drawn, NotApplicable):
@@ -102,15 +102,15 @@ def main() -> None:
     for name, changes in moved.items():
         mean = np.mean(changes, axis=0)
         print(
-            f"{name:>24} letters on {len(changes)} COVID-19 films: p(normal) {mean[normal]:+.4f}, p(covid) {mean[covid]:+.4f}, "
+            f"{name:>24} letters on {len(changes)} COVID-19 images: p(normal) {mean[normal]:+.4f}, p(covid) {mean[covid]:+.4f}, "
             f"largest rise of p(normal) {max(c[normal] for c in changes):+.3f}"
         )
     if shown is None:
-        raise SystemExit("No COVID-19 film is recognised as such, so there is none to show.")
+        raise SystemExit("No COVID-19 image is recognised as such, so there is none to show.")
     _, scene, edited = shown
     before, after = probabilities(prepared, scene.image), probabilities(prepared, edited)
     print(
-        "the film that moved most: "
+        "the image that moved most: "
         + ", ".join(f"{c} {b:.3f} -> {a:.3f}" for c, b, a in zip(classes, before, after, strict=True))
     )
     maps = [relevance(prepared, image, normal) for image in (scene.image, edited)]
@@ -119,7 +119,7 @@ def main() -> None:
         positive = np.clip(found, 0, None)
         print(
             f"relevance from the output normal, {name}: {positive[inside].sum() / positive.sum():.4f} of the positive part "
-            f"lies where the letters go, which is {inside.mean():.4f} of the film"
+            f"lies where the letters go, which is {inside.mean():.4f} of the image"
         )
     limit = float(np.quantile(np.abs(np.stack(maps)), 0.995))
     frames = [painted(image, np.zeros_like(maps[0]), limit) for image in (scene.image, edited)]

@@ -1,7 +1,7 @@
 """Figures 2 and 3 of the paper redone (Bassi & Attux 2021): where the network looks, with the words kept and masked.
 
-For each class the correctly recognised film of most relevance inside words: LRP from the winning output, as the film is, and
-with its words masked in black. Prints, over all films with words, the share of relevance inside them and the probabilities.
+For each class the correctly recognised image of most relevance inside words: LRP from the winning output, as the image is, and
+with its words masked in black. Prints, over all images with words, the share of relevance inside them and the probabilities.
 
     python benchmarks/paper_words.py --model models/C [--data manifest.csv] [--ignore-label NAME] [--out words.png]
 """
@@ -84,7 +84,7 @@ def main() -> None:
         p = np.mean([r["p"] for r in right], axis=0)
         flips = np.mean([r["p"][1] < 0.5 <= r["p"][0] for r in right])
         print(
-            f"{label}: {len(right)} of {len(mine)} films with text are recognised; relevance inside it {mass[0]:.4f}, with the words "
+            f"{label}: {len(right)} of {len(mine)} images with text are recognised; relevance inside it {mass[0]:.4f}, with the words "
             f"masked {mass[1]:.4f}; probability of the winner {p[0]:.3f}, masked {p[1]:.3f}; falls below a half in {flips:.3f}"
         )
         best = max(right, key=lambda r: r["mass"][0])

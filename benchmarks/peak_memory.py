@@ -73,7 +73,7 @@ def main() -> None:
             print(f"{n_images} images: peak {peaks[n_images]:.0f} MB")
         print(f"ratio of peaks: {peaks[options.large] / peaks[options.small]:.3f}")
         print(
-            f"(this process, which only made the films: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB)"
+            f"(this process, which only made the images: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB)"
         )
 
 

@@ -1,9 +1,9 @@
-"""Is an artefact found that nobody named? Trains a network on films of which some carry an electrode, and groups its heatmaps.
+"""Is an artefact found that nobody named? Trains a network on images of which some carry an electrode, and groups its heatmaps.
 
-    python benchmarks/planted_electrode.py [--share 0.6] [--films 180] [--model FOLDER] [--rows 4] [--out groups.jpg]
+    python benchmarks/planted_electrode.py [--share 0.6] [--images 180] [--model FOLDER] [--rows 4] [--out groups.jpg]
 
-Of the COVID-19 films `--share` show an electrode, which no other film does and no text finder knows. Prints, for every group
-that spectral relevance analysis finds, how many of its films carry one and where it differs, and draws the groups. Training
+Of the COVID-19 images `--share` show an electrode, which no other image does and no text finder knows. Prints, for every group
+that spectral relevance analysis finds, how many of its images carry one and where it differs, and draws the groups. Training
 takes about three minutes on two cores; `--model` takes a bundle instead.
 """
 
@@ -33,7 +33,7 @@ SEVERITY = 0.5
 
 
 def train(folder: Path, share: float) -> Path:
-    """Train a network on films whose words tell nothing, and whose findings are faint."""
+    """Train a network on images whose words tell nothing, and whose findings are faint."""
     films = make_phantoms(
         folder / "films", task="classes", n_images=540, seed=6, severity=SEVERITY, electrode_share=share
     )
@@ -59,7 +59,7 @@ def painted(film: np.ndarray, relevance: np.ndarray, spot: tuple[float, float, f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--share", type=float, default=0.6)
-    parser.add_argument("--films", type=int, default=180)
+    parser.add_argument("--images", type=int, default=180)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--rows", type=int, default=4, help="groups to draw")
     parser.add_argument("--out", type=Path, default=Path("groups.jpg"))
@@ -69,7 +69,7 @@ def main() -> None:
         bundle = load_bundle(options.model or train(Path(temporary), options.share))
     specs = list(
         film_specs(
-            task="classes", n_images=options.films, seed=99, severity=SEVERITY, electrode_share=options.share
+            task="classes", n_images=options.images, seed=99, severity=SEVERITY, electrode_share=options.share
         )
     )  # fmt: skip
     attributor = Attributor(bundle.network)
@@ -85,21 +85,21 @@ def main() -> None:
         boxes.append(map_boxes(regions, film.image.shape, maps[-1].shape))
         outputs.append(bundle.classes[int(found.logits[0].argmax())])
     groups = find_clusters(grid_maps(zip(maps, boxes, strict=True)), outputs, seed=0)
-    print(f"{options.films} films, an electrode on {sum(s.electrode for s in specs)}; accuracy "
+    print(f"{options.images} images, an electrode on {sum(s.electrode for s in specs)}; accuracy "
           f"{np.mean([o == s.label for o, s in zip(outputs, specs, strict=True)]):.3f}")  # fmt: skip
     lines = []
     for output, clusters in groups.items():
         for cluster in clusters:
             with_it = sum(specs[i].electrode for i in cluster.members)
             print(
-                f"{output}: {len(cluster.members)} of {outputs.count(output)} films, {with_it} with an electrode; "
+                f"{output}: {len(cluster.members)} of {outputs.count(output)} images, {with_it} with an electrode; "
                 f"{100 * cluster.spot_mass:.0f} % of the relevance in x {cluster.spot[0]:.2f} to {cluster.spot[2]:.2f}, "
-                f"y {cluster.spot[1]:.2f} to {cluster.spot[3]:.2f}, of other films {100 * cluster.spot_mass_elsewhere:.0f} %, "
+                f"y {cluster.spot[1]:.2f} to {cluster.spot[3]:.2f}, of other images {100 * cluster.spot_mass_elsewhere:.0f} %, "
                 f"{100 * cluster.spot_text:.0f} % of it in text"
             )
             row = [painted(films[i], maps[i], cluster.spot) for i in cluster.members[:4]]
             title = np.full((26, SHOWN_PX * 4, 3), 255, np.uint8)
-            text = f"{output}: {len(cluster.members)} of {outputs.count(output)} films, {with_it} with an electrode"
+            text = f"{output}: {len(cluster.members)} of {outputs.count(output)} images, {with_it} with an electrode"
             cv2.putText(title, text, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
             lines.append(np.vstack([title, np.hstack(row)]))
     cv2.imwrite(str(options.out), np.vstack(lines[: options.rows]), [cv2.IMWRITE_JPEG_QUALITY, 80])

@@ -1,9 +1,9 @@
-"""Do heatmaps tell the truth? On phantoms what the text does to a logit is known exactly: the same film without it.
+"""Do heatmaps tell the truth? On phantoms what the text does to a logit is known exactly: the same image without it.
 
-A network is trained on films whose words alone tell the class, then 200 fresh films are attributed with several methods: the
-relevance inside the true text boxes, from the winning output, against the fall of that output on the same film without text.
+A network is trained on images whose words alone tell the class, then 200 fresh images are attributed with several methods: the
+relevance inside the true text boxes, from the winning output, against the fall of that output on the same image without text.
 
-    python benchmarks/relevance_truth.py [--severity 1] [--films 200] [--model FOLDER] [--figure validity.png]
+    python benchmarks/relevance_truth.py [--severity 1] [--images 200] [--model FOLDER] [--figure validity.png]
 
 Training takes about three minutes on two cores; `--model` takes a bundle instead.
 """
@@ -80,7 +80,7 @@ def inside(maps: np.ndarray, film: Film) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--severity", type=float, default=1.0)
-    parser.add_argument("--films", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
@@ -89,7 +89,7 @@ def main() -> None:
         bundle = load_bundle(options.model or train(Path(temporary), options.severity))
     specs = list(
         film_specs(
-            task="classes", n_images=options.films, seed=4242, word_association=1.0, source_association=0.0,
+            task="classes", n_images=options.images, seed=4242, word_association=1.0, source_association=0.0,
             severity=options.severity,
         )
     )  # fmt: skip
@@ -101,7 +101,7 @@ def main() -> None:
     labels = np.array([bundle.classes.index(s.label) for s in specs])
     fall = with_text[rows, winner] - without[rows, winner]
     print(
-        f"{len(films)} films, severity {options.severity:g}: accuracy {np.mean(winner == labels):.3f} with text, "
+        f"{len(films)} images, severity {options.severity:g}: accuracy {np.mean(winner == labels):.3f} with text, "
         f"{np.mean(without.argmax(1) == labels):.3f} without; the winning logit falls by {fall.mean():.2f} (SD {fall.std():.2f})"
     )
     driven = (winner == labels) & (fall > 0.3 * with_text[rows, winner])
@@ -129,7 +129,7 @@ def main() -> None:
 
 
 def scatter(credited: np.ndarray, fall: np.ndarray, name: str, side: int = 520) -> np.ndarray:
-    """Draw one method's films: what its maps credit to text, against what text does."""
+    """Draw one method's images: what its maps credit to text, against what text does."""
     picture = np.full((side, side, 3), 255, np.uint8)
     low, high = 60, side - 45
 

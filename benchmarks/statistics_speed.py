@@ -22,7 +22,7 @@ from audit.store.results import PredictionTable, to_json
 CLASSES = ("covid", "normal", "pneumonia")
 NAIVE_RESAMPLES = 20
 WORDS = {"L": 0.4, "R": 0.2, "AP": 0.1, "PORTABLE": 0.05, "SUPINE": 0.02, "SEDUTO": 0.01, "DX": 0.005, "SITIO": 0.002}
-"""String -> share of the films that carry it: groups of all sizes, the last two too small for the Gaussian limit."""
+"""String -> share of the images that carry it: groups of all sizes, the last two too small for the Gaussian limit."""
 TEXT_MASKS = 4
 """As the suite `full` has; the other edits take no text away, and are not told by words."""
 
@@ -47,7 +47,7 @@ def make_suite(n_conditions: int) -> Suite:
 
 
 def make_table(n: int, suite: Suite) -> PredictionTable:
-    """Return predictions of films in patients of one to three."""
+    """Return predictions of images in patients of one to three."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, n)
     clean = rng.normal(0, 1, (n, 3)).astype(np.float32)

@@ -34,7 +34,7 @@ def test_every_input_reaches_the_shell_as_a_variable() -> None:
 
 
 def test_other_peoples_actions_are_pinned_by_commit_and_say_their_version() -> None:
-    for text in ((ROOT / "action.yml").read_text(), (ROOT / "docs/gates.md").read_text()):
+    for text in ((ROOT / "action.yml").read_text(), (ROOT / "docs/guides/gates.md").read_text()):
         used = re.findall(r"uses: (actions/\S+)(.*)", text)
         assert used
         for name, comment in used:
@@ -103,7 +103,7 @@ def test_the_keys_of_caches_change_with_what_is_installed(tmp_path: Path) -> Non
     ("code", "goes_on"), [(0, True), (1, True), (3, True), (5, True), (2, False), (4, False), (143, False)]
 )
 def test_the_gitlab_job_goes_on_after_a_judgement_and_only_then(code: int, goes_on: bool, tmp_path: Path) -> None:
-    (block,) = (b for b in (ROOT / "docs/gates.md").read_text().split("```yaml")[1:] if "allow_failure" in b)
+    (block,) = (b for b in (ROOT / "docs/guides/gates.md").read_text().split("```yaml")[1:] if "allow_failure" in b)
     (line,) = (one for one in yaml.safe_load(block.split("```")[0])["audit"]["script"] if one.startswith("audit run"))
     script = f"audit() {{ return {code}; }}\n{line}\necho went on"
     found = subprocess.run(

@@ -88,9 +88,9 @@ def test_sections_that_do_not_apply_are_neither_shown_nor_in_the_navigation() ->
 
 def test_the_documentation_lists_the_sections() -> None:
     rows = [f"| {s.title} | {s.comes_from} |" for s in OWN]
-    text = (ROOT / "docs/report.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/guides/report.md").read_text(encoding="utf-8")
     found = text.split("| Section | Comes from |\n|---|---|\n")[1].split("\n\n")[0].split("\n")
-    assert found == rows, "docs/report.md should have\n" + "\n".join(rows)
+    assert found == rows, "docs/guides/report.md should have\n" + "\n".join(rows)
 
 
 def test_gates_have_the_figures_of_every_other_rendering() -> None:
@@ -110,9 +110,12 @@ def test_gates_have_the_figures_of_every_other_rendering() -> None:
 
 
 def documented() -> dict[str, str]:
-    """Return the blocks of code by language of what docs/extend.md says of sections."""
+    """Return the blocks of code by language of what docs/guides/extend.md says of sections."""
     text = (
-        (ROOT / "docs/extend.md").read_text(encoding="utf-8").split("## A section of the report\n")[1].split("\n## ")[0]
+        (ROOT / "docs/guides/extend.md")
+        .read_text(encoding="utf-8")
+        .split("## A section of the report\n")[1]
+        .split("\n## ")[0]
     )
     return dict(re.findall(r"```(\w+)\n(.*?)```", text, re.S))
 

@@ -58,7 +58,7 @@ def augment(
         How far it may be moved.
     seed, epoch, record_id, copy
         All that the draw depends on: neither the order of images nor an interrupted run can change it.
-        `copy` tells apart several views of one image in one epoch.
+        `copy` distinguishes several views of one image in one epoch.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a training leaves beside the weights: a row for every epoch, and the best network of every phase."""
+"""What a training leaves besides the weights: a row for every epoch, and the best network of every phase."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PhaseEnd:
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """What a step's training leaves beside the weights."""
+    """What a step's training leaves besides the weights."""
 
     epochs: tuple[EpochRow, ...]
     """One row an epoch."""

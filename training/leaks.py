@@ -10,14 +10,14 @@ from audit.errors import CohortError
 def check_unseen(tested: Mapping[str, str], seen: Iterable[str], where: str) -> None:
     """Prove that no test image has the pixels of one that a network learns from.
 
-    Names say little: two data sets may call different films alike, and hold the same film under two names.
+    Names say little: two data sets may call different images alike, and hold the same image under two names.
 
     Parameters
     ----------
     tested : mapping
-        Id of a test image -> its pixels, as `Cohort.pixels` tells them.
+        Id of a test image -> its pixels, as in `Cohort.pixels`.
     seen : iterable of str
-        Pixels of training images, told likewise.
+        Pixels of training images, likewise.
     where : str
         What holds these training images, for the message.
 

@@ -1,4 +1,4 @@
-"""What training tells its caller while it runs."""
+"""What training reports to its caller while it runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OnProgress = Callable[[Progress], None] | None
 
 
 class Reporter:
-    """Counts the images of one step and tells the caller.
+    """Counts the images of one step and reports to the caller.
 
     Parameters
     ----------

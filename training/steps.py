@@ -48,7 +48,7 @@ class Setting:
     seed: int
     """Of everything random."""
     on_progress: OnProgress
-    """The caller who is told."""
+    """The caller that progress is reported to."""
     team: Team
     """The processes that train."""
     checkpoint_batches: int

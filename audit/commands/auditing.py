@@ -200,7 +200,7 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
     ]
     if as_markdown:
         sys.stdout.write("| condition | measure | run minus baseline |\n|---|---|---|\n")
-        # A string of a film may hold what Markdown reads as markup, or as the end of a cell.
+        # A string of an image may hold what Markdown reads as markup, or as the end of a cell.
         sys.stdout.writelines(f"| {c.translate(SPECIAL)} | {m} | {words} |\n" for c, m, words in lines)
     else:
         sys.stdout.writelines(f"{line}\n" for line in _in_columns(lines))

@@ -20,7 +20,7 @@ from audit.run.settings import Settings
 from audit.store.numbers import counted
 from audit.store.results import plain, printed_json
 
-# Films on a contact sheet: one of each class, as far as they have text.
+# Images on a contact sheet: one of each class, as far as they have text.
 _SHEET_LOOKED_AT = 12
 
 

@@ -1,4 +1,4 @@
-"""The only reader of pixels: PNG, JPEG, TIFF, BMP, WebP or DICOM to uint8 grey (h, w). What each file means: docs/images.md."""
+"""The only reader of pixels: PNG, JPEG, TIFF, BMP, WebP or DICOM to uint8 grey (h, w). What each file means: docs/reference/images.md."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def check_group(rule_id: str, group: Group, condition: str | None, suite: Suite,
     condition : str or None
         Of the rule; it is None or `*` where it looks at every edit.
     suite : Suite
-        What the films are put under.
+        What the images are put under.
     known : collection of Group
         Groups of the cohort (`audit.data.groups.known_groups`); empty where they are not known yet. Words never are: text is
         found later.
@@ -93,7 +93,7 @@ def may_be_absent(group: Group) -> bool:
 def edits_without_group(group: Group, effects: Iterable[Effect]) -> frozenset[str]:
     """Return the conditions that are rightly not told by such a group: only edits that take text away are told by word.
 
-    Empty where no condition is told by it, for then all of them have too few films with any.
+    Empty where no condition is told by it, for then all of them have too few images with any.
     """
     if group.kind != "word" and group != EVERY_JUDGED:
         return frozenset()

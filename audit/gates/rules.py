@@ -56,9 +56,9 @@ class Rule:
     operator: Operator
     """`<=` where the limit is a maximum, `>=` where it is a minimum."""
     limit: float
-    """In the measure's own unit; of a decrease from the baseline negative."""
+    """In the measure's own unit; negative for a decrease from the baseline."""
     against: Against = "limit"
-    """limit: the measure itself is held against it; baseline: its change from the baseline."""
+    """limit: the rule limits the measure itself; baseline: its change from the baseline."""
     condition: str | None = None
     """Condition it looks at; None for every edit that has the measure, each a gate; `*` for every judged one, together a gate."""
     group: Group = ALL
@@ -66,13 +66,13 @@ class Rule:
     level: Literal["error", "warn"] = "error"
     """A warning never changes the run's status."""
     evidence: Evidence = "interval"
-    """interval: the whole interval must lie on one side; point: the estimate alone is held against the limit."""
+    """interval: the whole interval must lie on one side of the limit; point: the estimate alone is compared with it."""
     inconclusive: Policy | None = None
-    """What it does where it cannot be decided; None for what the whole gate does."""
+    """What an undecided result does; None for the policy of the whole gate."""
     if_exceeded: Literal["fail", "inconclusive"] = "fail"
-    """What it does where the figure is shown to lie beyond the limit; inconclusive for one that says what the data can show."""
+    """Outcome where the limit is exceeded; inconclusive for a rule about what the data can show."""
     reason: str = ""
-    """Why the limit stands, in the words of its author."""
+    """Why this limit was set, in the words of its author."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +80,7 @@ class GateConfig:
     """The `[gate]` table of `audit.toml`."""
 
     rules: tuple[Rule, ...]
-    """In the order of the file; empty where the defaults are wanted."""
+    """In the order of the file; empty for the default rules."""
     inconclusive: Policy = "block"
     """What an undecided error-level rule does: block (exit 3), fail (exit 1) or pass (exit 0)."""
     min_images: int = 0
@@ -89,9 +89,9 @@ class GateConfig:
     """What `max_increase` and `max_decrease` compare with: a run folder, or a file of `audit baseline accept`; empty where
     none is named."""
     first_run: FirstRunPolicy = "skip"
-    """Where the baseline file does not exist yet: skip the rules that need it, or refuse to run."""
+    """If the baseline file does not exist yet: skip the rules that need it, or refuse to run."""
     correction: Correction = "holm"
-    """holm: that any error-level rule fails without reason is rarer than 1 - level; none: each stands for itself."""
+    """holm: the probability of any false failure is at most 1 - level; none: each rule is judged alone."""
 
 
 def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
@@ -158,9 +158,9 @@ def config_for(
 
     By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
     that role, must be at most its tolerance; with a baseline it must not have risen by more than that either. Nor may any
-    class, or the films with any common word, be shown to lie beyond it, for a shortcut of few films hides in the mean over all;
-    nor the accuracy be shown to fall by more than its tolerance. These two let through what cannot be decided. And the network must
-    be shown to be right more often than a guess from the source alone; where it is not, the run is undecided.
+    class, or the images with any common word, exceed it significantly, for a shortcut of few images is diluted in the mean over all;
+    nor the accuracy fall significantly by more than its tolerance. An undecided effect does not fail these two. And the network must
+    be right significantly more often than a guess from the source alone; otherwise the run is undecided.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
 
 
 def with_rises(config: GateConfig) -> GateConfig:
-    """Let the default rules' maxima over all films hold for the rise since the baseline too."""
+    """Apply the default rules' maxima over all images to the rise since the baseline too."""
     rises = tuple(
         replace(rule, id=f"{rule.id}-rise", against="baseline", reason="It must not have risen since the baseline.")
         for rule in config.rules

@@ -22,7 +22,7 @@ TOLERANCE = 1e-3
 def make_canary(network: nn.Module, preprocessing: Preprocessing) -> bytes:
     """Return a safetensors file with an image (h, w) and the network's logits (k) for it.
 
-    The image is noise over a soft disc, the same for every bundle of that size: it needs no film, and moves every layer.
+    The image is noise over a soft disc, the same for every bundle of that size: it needs no radiograph, and moves every layer.
     """
     height, width = preprocessing.size_px
     yy, xx = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]

@@ -1,4 +1,4 @@
-"""Parts of the film kept or taken away: lungs, their surroundings, centre and border (Maguolo & Nanni 2021)."""
+"""Parts of the image kept or taken away: lungs, their surroundings, centre and border (Maguolo & Nanni 2021)."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ class AnatomyDraw:
 
 @PERTURBATIONS.register("anatomy")
 class Anatomy:
-    """Keep one part of the image, or take it away.
+    """Keep one part of the image, or remove it.
 
     Parameters
     ----------
     part : {"lungs", "lungs-dilated", "lungs-box", "centre", "border"}
-        The lungs by the manifest's mask, grown by 5 % of the short side, or their bounding box; the film without its
-        outer 10 %; or that frame. The first three do not apply to images without a mask.
+        The lungs by the manifest's mask, the mask grown by 5 % of the short side, or its bounding box; the image without
+        its outer 10 %; or that outer frame. The first three do not apply to images without a mask.
     keep : bool
-        Whether the part is what stays, or what goes.
+        Whether the part is kept or removed.
     fill : {"mean", "black", "blur"}
-        What takes the place of what goes: its own mean level, black, or itself blurred beyond recognition.
+        What replaces the removed pixels: their mean level, black, or a blur beyond recognition.
     place : {"own", "elsewhere"}
-        The part itself, or (its placebo) the same area elsewhere: the part's shape, shifted around the image's
-        edges to where it overlaps itself least.
+        The part itself, or (its placebo) the same shape and area elsewhere, shifted around the image's edges to where it
+        overlaps the part least.
     """
 
     name = "anatomy"

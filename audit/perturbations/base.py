@@ -100,7 +100,7 @@ def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:
     lacking = [part for part in _PARTS if not hasattr(made, part)]
     if lacking:
         raise UsageError(
-            f"The perturbation {name!r} is incomplete: {made!r} has no {', '.join(lacking)}. See docs/extend.md."
+            f"The perturbation {name!r} is incomplete: {made!r} has no {', '.join(lacking)}. See docs/guides/extend.md."
         )
     if type(made.version) is not int or made.version < 1:
         raise UsageError(

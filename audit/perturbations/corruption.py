@@ -109,12 +109,12 @@ CORRUPTIONS: Mapping[str, _Kind] = {
 
 @PERTURBATIONS.register("corruption")
 class Corruption:
-    """Corrupt the whole film.
+    """Corrupt the whole image.
 
     Parameters
     ----------
     kind : {"noise", "blur", "contrast", "exposure", "jpeg", "rotation", "translation", "crop"}
-        What happens to it. Pixels that a turn or a shift leaves empty repeat the film's edge.
+        Corruption. Pixels that a rotation or a translation leaves empty repeat the image's edge.
     severity : int
         From 0, which changes nothing, to 5.
     """

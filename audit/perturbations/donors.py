@@ -60,7 +60,7 @@ class DonorPool:
         return None if label is None else _draw_stranger(self._by_label.get(label, []), record, rng)
 
     def choose_film(self, record: Record, *, same_source: bool, rng: np.random.Generator) -> Donor | None:
-        """Draw a film of the record's source, or of another one (each with equal chance), never of the same patient."""
+        """Draw an image of the record's source, or of another one (each with equal chance), never of the same patient."""
         return _choose(self._by_source, record.source, record, same=same_source, rng=rng)
 
     def pixels(self, donor: Donor) -> NDArray[np.uint8]:

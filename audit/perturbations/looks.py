@@ -1,4 +1,4 @@
-"""What betrays a film's source without being anatomy: grey scale, spectrum, sharpness, compression, depth, frame, aspect."""
+"""What betrays an image's source without being anatomy: grey scale, spectrum, sharpness, compression, depth, frame, aspect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Field = NDArray[np.float64]
 # Side of the square on which the low frequencies of a donor are measured.
 _COARSE_PX = 256
 # Cycles an image side up to which the amplitude is taken over (Yang & Soatto 2020 take a hundredth of the side, which on a
-# film reaches the lungs' own frequencies: their phase under another amplitude is no chest any more).
+# image reaches the lungs' own frequencies: their phase under another amplitude is no chest any more).
 _LOW_CYCLES = 1
 _LOW = np.ix_(range(-_LOW_CYCLES, _LOW_CYCLES + 1), range(_LOW_CYCLES + 1))
 # Centres of the bands of sharpness, in cycles a long side; the first is the reference.
@@ -35,14 +35,14 @@ _DEEPEST_CUT_SHARE = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One film's look, measured."""
+    """One image's look, measured."""
 
     quantiles: Field
     """(256,) grey levels at even shares of the pixels."""
     low_amplitude: Field
     """(2c + 1, c + 1) amplitude of the lowest frequencies, per pixel: rows from -c to c cycles, columns from 0 to c."""
     band_amplitude: Field
-    """(bands,) amplitude relative to the first band; nan beyond the film's own resolution."""
+    """(bands,) amplitude relative to the first band; nan beyond the image's own resolution."""
     jpeg_table: tuple[int, ...] | None
     """Luminance quantisation of its file; None if that is no JPEG."""
     n_levels: int
@@ -56,12 +56,12 @@ class Look:
 
 
 def measure_look(image: GreyImage, jpeg_table: tuple[int, ...] | None) -> Look:
-    """Measure a film's look.
+    """Measure an image's look.
 
     Parameters
     ----------
     image : ndarray of uint8, (h, w)
-        The film.
+        The image.
     jpeg_table : tuple of int or None
         Luminance quantisation table of its file.
     """
@@ -90,7 +90,7 @@ def _with_aspect(image: GreyImage, look: Look) -> GreyImage:
 
 
 def _with_frame(image: GreyImage, look: Look) -> GreyImage:
-    """Take the film out of its own frame and put it into the donor's."""
+    """Take the image out of its own frame and put it into the donor's."""
     height, width = image.shape
     own, _ = _find_frame(image)
     top, bottom, left, right = _frame_px(own, image.shape)
@@ -160,7 +160,7 @@ FACTORS: Mapping[str, Callable[[GreyImage, Look], GreyImage]] = {
     "bit-depth": _with_depth,
     "jpeg": _with_compression,
 }
-"""Factor -> how it is taken on, in the order in which a film acquires them."""
+"""Factor -> how it is taken on, in the order in which an image acquires them."""
 
 
 def _quantiles(image: GreyImage) -> Field:
@@ -172,7 +172,7 @@ def _coarse(image: GreyImage) -> GreyImage:
 
 
 def _spectrum(image: NDArray[np.generic]) -> NDArray[np.complex64]:
-    """Return the half spectrum (h, w // 2 + 1) of a real image: in single precision, for films may have many megapixels."""
+    """Return the half spectrum (h, w // 2 + 1) of a real image: in single precision, for images may have many megapixels."""
     return np.asarray(scipy.fft.rfft2(image.astype(np.float32)), dtype=np.complex64)
 
 
@@ -194,7 +194,7 @@ def _band_amplitude(image: GreyImage) -> Field:
     sums = np.bincount(band[inside], weights=power[inside], minlength=len(_BANDS))
     counts = np.bincount(band[inside], minlength=len(_BANDS))
     amplitude = np.sqrt(sums / np.maximum(counts, 1))
-    # Above its Nyquist frequency a film has nothing to say.
+    # Above its Nyquist frequency an image has nothing to say.
     amplitude = np.where((counts > 0) & (max(image.shape) / 2 >= _BANDS), amplitude, np.nan)
     return np.asarray(amplitude / max(float(np.nan_to_num(amplitude[0])), 1e-12), dtype=np.float64)
 

@@ -1,4 +1,4 @@
-"""Is the text alone enough? Text on the mean film of the cohort, without the patient (AJR 2021's "labels only")."""
+"""Is the text alone enough? Text on the mean image of the cohort, without the patient (AJR 2021's "labels only")."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MarkerDraw:
 
 @PERTURBATIONS.register("marker-only")
 class MarkerOnly:
-    """Keep the text regions, and replace all else by the mean of the classes' mean films.
+    """Keep the text regions only, on the mean of the classes' mean images.
 
     The background is the same for every class, so that only what is kept can tell one from another.
 

@@ -59,8 +59,8 @@ class TextMask(_Mask):
     Parameters
     ----------
     fill : {"black", "median", "inpaint", "blur"}
-        Black as in the paper; the median of a ring around the box; the surroundings continued inwards; or the text
-        itself, blurred. Black replaces one artefact by another, so judge it beside a fill that leaves none.
+        Black as in the paper; the median of a ring around the box; inpainting from the surroundings; or the text
+        itself, blurred. Black replaces one artefact by another, so compare it with a fill that leaves none.
     pad_share : float
         How far a box grows, as a share of its short side.
     min_pad_px : int

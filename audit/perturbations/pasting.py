@@ -1,4 +1,4 @@
-"""Letter pasting (Bassi & Attux 2021, section 8): the markers of another film, put where they were on it."""
+"""Letter pasting (Bassi & Attux 2021, section 8): the markers of another image, put where they were on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from audit.perturbations.places import Box, cover, free_corner, in_lungs, overla
 
 Field = NDArray[np.float32]
 _SOURCES = ("other-class", "same-class", "own")
-# Contrast with the film behind it from which on a pixel begins to belong to a letter, and does wholly: in grey levels at
+# Contrast with the image behind it from which on a pixel begins to belong to a letter, and does wholly: in grey levels at
 # least, and as shares of the letter's own, for a bone's edge beside it is fainter than it.
 _FAINT_LEVELS, _FIRM_LEVELS = 5.0, 15.0
 _FAINT_SHARE, _FIRM_SHARE = 0.25, 0.5
@@ -36,7 +36,7 @@ class Patch:
     level: Field
     """Grey levels of the letters (h, w) as they will stand there."""
     opacity: Field
-    """(h, w) from 0, where the film shows, to 1, where the letter does."""
+    """(h, w) from 0, where the image shows, to 1, where the letter does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,10 @@ class PasteDraw:
 
 @dataclass(frozen=True, kw_only=True)
 class _Letters:
-    """What one region holds, freed from the film behind it."""
+    """What one region holds, freed from the image behind it."""
 
     contrast: Field
-    """Levels above (below) the donor's film, (h, w)."""
+    """Levels above (below) the donor's image, (h, w)."""
     opacity: Field
     """(h, w), 0 to 1."""
     centre: tuple[float, float]
@@ -67,11 +67,11 @@ class _Letters:
 
 @PERTURBATIONS.register("paste-letters")
 class PasteLetters:
-    """Paste the text of other images, at its own relative place, size and contrast, without the film behind it.
+    """Paste the text of other images at its own relative place, size and contrast, without its background.
 
-    Letters keep their contrast with their surroundings and are laid on the target's own film, so that the edit shows no
-    rectangle. Text of the film's own that is in their place makes way. A place inside the lungs is changed for a free
-    corner.
+    Letters keep their contrast with their surroundings and are laid on the target's own image, so that the edit shows no
+    rectangle. The target's own text at that place is removed. If the place lies inside the lungs, a free corner is used
+    instead.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class PasteLetters:
         Whose text: of another class (the edit), of another image of the same class (its placebo: the same kind of
         edit, without the foreign class), or the image's own letters put back (the control: it must change nothing).
     count : int
-        How many regions to paste, from as many donors of one class as it takes; 0 for all the text of one donor.
+        How many regions to paste, from as many donors of one class as needed; 0 for all the text of one donor.
     size : float
         Factor on the letters' own size, relative to the image.
     opacity : float
@@ -91,7 +91,7 @@ class PasteLetters:
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
-    seamless = True  # letters are laid on the target's own film
+    seamless = True  # letters are laid on the target's own image
     suspect = "the text"
 
     def __init__(self, *, source: str = "other-class", count: int = 0, size: float = 1.0, opacity: float = 1.0) -> None:
@@ -108,7 +108,7 @@ class PasteLetters:
         self._opacity = opacity
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> PasteDraw | NotApplicable:
-        """Choose donors, free their letters from the film, and find a place for each."""
+        """Choose donors, free their letters from the image, and find a place for each."""
         if self._source == "own":
             if not scene.regions:
                 return NotApplicable("no text")
@@ -171,7 +171,7 @@ class PasteLetters:
 
 
 def _cut(donor: Donor, pixels: GreyImage, shape: tuple[int, ...], size: float) -> list[_Letters]:
-    """Free the donor's letters from its film, and scale them to a target of `shape` (h, w)."""
+    """Free the donor's letters from its image, and scale them to a target of `shape` (h, w)."""
     height, width = pixels.shape
     boxes = text_boxes(donor.regions, (height, width))
     covered = cover(boxes, (height, width))
@@ -217,13 +217,13 @@ def _settled(box: Box, taken: Sequence[Box], own: Sequence[Box], scene: Scene, r
 
 
 def _erasure(text: Box, image: GreyImage, covered: NDArray[np.bool_]) -> Patch:
-    """Take the film's own text away where other letters take its place."""
+    """Take the image's own text away where other letters take its place."""
     film = inpaint(image, text, covered).astype(np.float32)
     return Patch(x0=text[0], y0=text[1], level=film, opacity=np.ones_like(film))
 
 
 def _laid(letters: _Letters, box: Box, image: GreyImage, covered: NDArray[np.bool_]) -> Patch:
-    """Give the letters the target's film as their background."""
+    """Give the letters the target's image as their background."""
     x0, y0, x1, y1 = box
     hidden = covered.copy()
     hidden[y0:y1, x0:x1] = True

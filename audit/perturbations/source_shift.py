@@ -1,4 +1,4 @@
-"""Source-domain shift: the film as if another hospital had made it, one factor of its look at a time or all together."""
+"""Source-domain shift: the image as if another hospital had made it, one factor of its look at a time or all together."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class LookDraw:
 
 @PERTURBATIONS.register("look-transfer")
 class LookTransfer:
-    """Give the film the look of another one, and leave its anatomy where it is.
+    """Give the image the look of another one; its anatomy stays where it is.
 
     Parameters
     ----------
     source : {"other", "same"}
-        Whose look: of a film from another source (the edit), or of another patient's film from the same source (its
-        placebo: as much of an edit, without the foreign source).
+        Whose look: that of an image from another source (the edit), or of another patient's image from the same source
+        (its placebo: an equal edit without the foreign source).
     factors : sequence of str
-        What is taken on: aspect, border, fourier, sharpness, histogram, bit-depth, jpeg; empty for all of them.
+        Factors of the look: aspect, border, fourier, sharpness, histogram, bit-depth, jpeg; empty for all of them.
     """
 
     name = "look-transfer"

@@ -53,7 +53,7 @@ class PredictionJob:
     suite: Suite
     """Conditions."""
     records: Sequence[Record]
-    """Of the whole cohort: donors and the mean film are drawn from all."""
+    """Of the whole cohort: donors and the mean image are drawn from all."""
     regions: Mapping[str, tuple[TextRegion, ...]]
     """Record id -> its text."""
     seed: int

@@ -45,7 +45,7 @@ class CohortContext:
     donors: DonorPool
     """The audited images, as donors."""
     background: MeanFilm
-    """Their mean film."""
+    """Their mean image."""
     read: Callable[[Record], NDArray[np.uint8]] = read_record
     """Reads a record's image; pictures that go out are drawn on covered ones (`audit.prediction.covering`)."""
 

@@ -1,4 +1,4 @@
-"""Pictures for reports: films as JPEG, relevance as a transparent PNG to lay over them."""
+"""Pictures for reports: images as JPEG, relevance as a transparent PNG to lay over them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _COLD = (45, 90, 170)
 
 
 def shown_size(shape: tuple[int, ...], long_side_px: int = LONG_SIDE_PX) -> tuple[int, int]:
-    """Return (width, height) at which a film of shape (h, w) is shown."""
+    """Return (width, height) at which an image of shape (h, w) is shown."""
     scale = min(1.0, long_side_px / max(shape))
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 
 def film_jpeg(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
-    """Return a film, grey (h, w), as JPEG of (width, height)."""
+    """Return an image, grey (h, w), as JPEG of (width, height)."""
     buffer = io.BytesIO()
     Image.fromarray(image).resize(size, Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Every condition of a suite on a few films, side by side, to be looked at before anything is computed."""
+"""Every condition of a suite on a few images, side by side, to be looked at before anything is computed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def draw_sheet(records: Sequence[Record], suite: Suite, context: CohortContext, 
     Parameters
     ----------
     records : sequence of Record
-        Films to show, one block each.
+        Images to show, one block each.
     suite : Suite
         Whose conditions are shown.
     context : CohortContext
-        Text regions, donors and mean film.
+        Text regions, donors and mean image.
     seed : int
         Run seed: the sheet shows the very edits of the run.
     """
@@ -48,7 +48,7 @@ def draw_sheet(records: Sequence[Record], suite: Suite, context: CohortContext, 
 
 
 def _cell(variant: Variant) -> NDArray[np.uint8]:
-    """Draw one variant with its name and how much of the film it changed, or why it does not apply."""
+    """Draw one variant with its name and how much of the image it changed, or why it does not apply."""
     cell = np.full((_CELL_PX + _CAPTION_PX, _CELL_PX), _PAPER, dtype=np.uint8)
     second = f"{100 * variant.changed_share:.1f} % changed" if not variant.why_not else variant.why_not
     if not variant.why_not:

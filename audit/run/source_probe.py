@@ -1,7 +1,7 @@
-"""How well the source of a film can be told: from what the network extracts, and from what anybody could see.
+"""How well the source of an image can be predicted: from what the network extracts, and from what anybody could see.
 
 Within each class and grouped by patient, so that neither the disease nor the patient gives the source away. What can be
-told is *available* to the network; whether it is *used* is what look-transfer measures.
+predicted is *available* to the network; whether it is *used* is what look-transfer measures.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ _TOKENS = 24
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """How well one view of the images tells the source within one class."""
+    """How well one view of the images predicts the source within one class."""
 
     view: str
     """features (the network's penultimate layer), histogram, border, thumbnail (32 px) or text."""
     label: str
     """The class."""
     n_images: int
-    """Images of the class from the sources that were told apart."""
+    """Images of the class from the sources that were distinguished."""
     n_patients: int
     """Patients among them."""
     sources: tuple[str, ...]
-    """Sources that were told apart."""
+    """Sources that were distinguished."""
     auc: float
     """Area under the ROC curve, one source against the rest, mean over sources; 0.5 is chance."""
     null_auc: float
@@ -63,7 +63,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceProbe:
-    """What tells the source."""
+    """What predicts the source."""
 
     n_images: int
     """Images that were probed."""
@@ -81,7 +81,7 @@ def probe_sources(
     seed: int,
     on_image: Callable[[], None],
 ) -> SourceProbe:
-    """Probe how well the source can be told (Zech et al. 2018).
+    """Probe how well the source can be predicted (Zech et al. 2018).
 
     Parameters
     ----------

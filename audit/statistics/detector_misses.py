@@ -1,6 +1,6 @@
 """What masking would have done with a finder that misses nothing: the effect divided by the finder's recall, by class.
 
-Text that the finder misses stays on the film, so masking moves the network less than the text does. If a share r of a
+Text that the finder misses stays on the image, so masking moves the network less than the text does. If a share r of a
 class's text is found, and what is missed acts like what is found, the effect on that class is the measured one over r. The
 recall comes from another, labelled sample of (found, boxes); its uncertainty is carried into the interval.
 """

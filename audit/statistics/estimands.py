@@ -5,9 +5,9 @@ shortcut sensitivity over all images, over those of each class, and, where the e
 common string was read; for each edit without a placebo its raw accuracy change; for each sufficiency condition its
 sufficiency. Stresses and the rungs of ladders are measured, not judged. What else is beyond a placebo is exploratory.
 
-A network that reads a word of a few films moves these films only: the mean over all of them would hide it. Which groups are
-judged hangs on labels and films alone, never on predictions. The effect of a word's group is that of the whole edit on
-the films that carry the word, whatever else was read on them.
+A network that reads a word of a few images moves these images only: the mean over all of them would hide it. Which groups are
+judged hangs on labels and images alone, never on predictions. The effect of a word's group is that of the whole edit on
+the images that carry the word, whatever else was read on them.
 """
 
 from __future__ import annotations

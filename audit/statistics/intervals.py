@@ -288,7 +288,7 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
 def _unseen(sums: PatientSums, critical: float, move: float, together: float = 0.5) -> float:
     """Return how far the estimate may lie off for images that move by `move` and were all missed by the sample.
 
-    No bootstrap knows of them, nor, where all that was seen moves little, a score interval on effective counts: of 15 films of
+    No bootstrap knows of them, nor, where all that was seen moves little, a score interval on effective counts: of 15 images of
     which a tenth would move by 0.6, it was too short in a fifth of samples. Counts need no such bound.
 
     Parameters

@@ -1,6 +1,6 @@
 """The cubic that takes the skewness out of Student's t (Hall, J. R. Statist. Soc. B 1992), and its inverse.
 
-What patients add to a mean is often skewed: a few films carry it. An estimate that missed them is off and its standard error
+What patients add to a mean is often skewed: a few images carry it. An estimate that missed them is off and its standard error
 too small at once, so that plain Student's t covers the truth too rarely, and misses mostly from one side.
 """
 

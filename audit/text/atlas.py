@@ -1,4 +1,4 @@
-"""The marker atlas of a cohort, before any model: which text stands where, and how far it tells the class.
+"""The marker atlas of a cohort, before any model: which text stands where, and how well it predicts the class.
 
 A network can only learn a shortcut that the data hold. Whatever here explains much of the class is one that it may have taken.
 """
@@ -59,7 +59,7 @@ class Presence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tell:
-    """One thing that is on an image or not, and what it tells of the class."""
+    """One thing that is on an image or not, and how well it predicts the class."""
 
     feature: str
     """`any text`, `token:L`, `glyph:3`, `place:top-left`; `withheld:2` for a token that may not be shown."""
@@ -68,9 +68,9 @@ class Tell:
     by_class: Mapping[str, int]
     """The same by class."""
     explained_share: float
-    """Mutual information with the class, as a share of the class's entropy: 0 tells nothing, 1 everything."""
+    """Mutual information with the class, as a share of the class's entropy: 0 predicts nothing, 1 everything."""
     p: float
-    """Share of permutations of whole patients in which it tells as much."""
+    """Share of permutations of whole patients in which it predicts as much."""
     p_adjusted: float
     """The same against the most telling feature of each permutation (Westfall and Young's max-T)."""
 
@@ -112,7 +112,7 @@ def draw_atlas(
     seed: int,
     n_permutations: int = 2_000,
 ) -> Atlas:
-    """Describe the text of labelled records, and test what of it tells the class.
+    """Describe the text of labelled records, and test what of it predicts the class.
 
     Parameters
     ----------

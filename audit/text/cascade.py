@@ -1,4 +1,4 @@
-"""The finder by default: what PP-OCR marks, and beside it every marker-like shape that can be read."""
+"""The finder by default: what PP-OCR marks, and also every marker-like shape that can be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text that a DICOM file carries beside its pixels: the overlay planes that viewers print over the film."""
+"""Text that a DICOM file carries beside its pixels: the overlay planes that viewers print over the image."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PIXEL_PROBABILITY = 0.2
 REGION_PROBABILITY = 0.5
 # The network marks the core of a line; its training target was the outline shrunk by this ratio.
 UNCLIP_RATIO = 1.6
-# A whole lung is sometimes taken for text. A marker hardly covers a twentieth of the film: what covers more must be read as several
+# A whole lung is sometimes taken for text. A marker hardly covers a twentieth of the image: what covers more must be read as several
 # letters, and nothing that covers a quarter is text.
 UNREAD_AREA_SHARE = 0.05
 MAX_AREA_SHARE = 0.25

@@ -1,4 +1,4 @@
-"""What a region says, in whichever of eight views it says it best: markers lie mirrored and turned on the film."""
+"""What a region says, in whichever of eight views it says it best: markers lie mirrored and turned on the image."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _LABEL_PX = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """What a bundle tells of its training."""
+    """What a bundle records of its training."""
 
     name: str
     """Name of the bundle."""
@@ -42,7 +42,7 @@ class Network:
     test: Mapping[str, Any]
     """Figures of the final network."""
     matrices: tuple[Matrix, ...]
-    """Its confusion matrix, and the paper's beside it where it is one of the paper's networks."""
+    """Its confusion matrix, and the paper's next to it where it is one of the paper's networks."""
     paper: PaperNetwork | None
     """The paper's network of its name; None for any other."""
 

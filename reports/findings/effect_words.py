@@ -28,7 +28,7 @@ def estimate(effect: Effect | None) -> str:
 
 
 def where(effect: Effect) -> str:
-    """Name the condition of an effect, and its group where it is not all films."""
+    """Name the condition of an effect, and its group where it is not all images."""
     return effect.condition if effect.group == ALL else f"{effect.condition}, {place(effect.group)}"
 
 

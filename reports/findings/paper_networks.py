@@ -9,7 +9,7 @@ PAPER = "Bassi & Attux (2021)"
 CLASSES = ("normal", "pneumonia", "covid")
 """The order of the paper's rows (true class) and columns (predicted class)."""
 _ALL_RIGHT = ((50, 0, 0), (0, 50, 0), (0, 0, 50))
-# The paper prints no matrix for these three; 50 images a class (its section 6.2) that are all told right leave one matrix.
+# The paper prints no matrix for these three; 50 images a class (its section 6.2), all classified correctly, leave one matrix.
 _NO_ERROR = "section 9: 100\N{NO-BREAK SPACE}% of 150 test images, 50 a class; the paper prints no matrix"
 
 
@@ -30,7 +30,7 @@ class PaperNetwork:
 
     @property
     def accuracy(self) -> float:
-        """Return the share of the test images that were told right."""
+        """Return the share of the test images that were classified correctly."""
         return sum(row[i] for i, row in enumerate(self.counts)) / sum(map(sum, self.counts))
 
 

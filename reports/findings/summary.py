@@ -46,7 +46,7 @@ def summary_lines(run: RunView) -> list[str]:
 
 
 def telling_effects(run: RunView, most_groups: int = 3) -> list[Effect]:
-    """Return the effects that say most: over all films first, but what only groups show before what shows nothing."""
+    """Return the effects that say most: over all images first, but what only groups show before what shows nothing."""
     return sorted([*run.headline(), *sensitive_groups(run)[:most_groups]], key=lambda e: e.verdict != "sensitive")
 
 

@@ -1,4 +1,4 @@
-"""The phases of a training as its bundle tells them: where each ended, and which network of it was kept."""
+"""The phases of a training as its bundle records them: where each ended, and which network of it was kept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PhaseEnd:
 
 
 def read_phases(metrics: object) -> tuple[PhaseEnd, ...]:
-    """Return the phases that a bundle tells; what it tells in another shape is left out.
+    """Return the phases that a bundle records; anything in another shape is left out.
 
     Parameters
     ----------

@@ -95,7 +95,7 @@ def _own_ids(part: Part, taken: Iterable[str], where: str) -> set[str]:
     if part.name not in ids:
         raise UsageError(
             f"The template of the section {part.name!r} has no element with id={part.name!r}, to which the navigation links. Correct "
-            f"it in the package that provides {where}, see docs/extend.md."
+            f"it in the package that provides {where}, see docs/guides/extend.md."
         )
     twice = sorted(ids & set(taken) - {part.name})
     if twice or part.name in taken:

@@ -57,7 +57,7 @@ def checked_section(name: str, found: object, where: str, own: Iterable[str]) ->
     UsageError
         If it is no `Section`, or a field of it cannot be used.
     """
-    hint = f"Correct it in {where}, see docs/extend.md."
+    hint = f"Correct it in {where}, see docs/guides/extend.md."
     if not isinstance(found, Section):
         raise UsageError(f"The section {name!r} must be a Section, found {type(found).__name__}. {hint}")
     for field in ("name", "title", "template", "comes_from", "after"):

@@ -47,7 +47,7 @@ def build_manifest(name: str, root: Path, out: Path, *, exclude: Path | None = N
     out : Path
         CSV to write; image paths in it are relative to its folder.
     exclude : Path, optional
-        Text file with one file name a line (films with arrows, for example); `#` begins a comment.
+        Text file with one file name a line (images with arrows, for example); `#` begins a comment.
     seed : int
         Of draws and splits.
 

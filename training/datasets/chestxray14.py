@@ -1,4 +1,4 @@
-"""NIH ChestX-ray14 (Wang et al. 2017): 112,120 frontal films with up to 14 findings, and the official test list."""
+"""NIH ChestX-ray14 (Wang et al. 2017): 112,120 frontal images with up to 14 findings, and the official test list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CheXpert (Irvin et al. 2019): adult frontal films with pneumonia, and the eight that radiologists labelled."""
+"""CheXpert (Irvin et al. 2019): adult frontal images with pneumonia, and the eight that radiologists labelled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "Pneumonia")
 
 
 def chexpert(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int = 0) -> Selection:
-    """Take frontal films, Pneumonia positive, older than 18: a seeded draw of whole patients, and all of `valid.csv`.
+    """Take frontal images, Pneumonia positive, older than 18: a seeded draw of whole patients, and all of `valid.csv`.
 
     The draw is equivalent to the paper's selection, not identical: the paper does not say how its 1,247 images of
     4,646 were chosen.
@@ -51,7 +51,7 @@ def chexpert(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int = 0
     chosen: set[str] = set()
     taken = 0
     for index in generator_for(seed, "chexpert patients").permutation(len(patients)):
-        # A patient whose films do not fit is passed over, so that the number is met exactly.
+        # A patient whose images do not fit is passed over, so that the number is met exactly.
         if taken + images[patients[index]] <= TRAIN_IMAGES:
             chosen.add(patients[index])
             taken += images[patients[index]]

@@ -1,4 +1,4 @@
-"""covid-chestxray-dataset (Cohen et al. 2020): COVID-19 films from publications, whatever the era of its metadata."""
+"""covid-chestxray-dataset (Cohen et al. 2020): COVID-19 images from publications, whatever the era of its metadata."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class ClassSummary:
     label: str
     """Class."""
     n_images: int
-    """Films."""
+    """Images."""
     n_patients: int
     """People."""
     male_share: float | None
@@ -42,7 +42,7 @@ class ClassSummary:
 PAPER = (
     ClassSummary(label="normal", n_images=370, n_patients=370, male_share=0.619, mean_age=36.1, sd_age=12.3),
     ClassSummary(label="pneumonia", n_images=1255, n_patients=1047, male_share=0.582, mean_age=61.8, sd_age=19.3),
-    # The age cannot be derived from the source: its metadata of June 2020 give 58.7 +- 16.2 for the same films.
+    # The age cannot be derived from the source: its metadata of June 2020 give 58.7 +- 16.2 for the same images.
     ClassSummary(label="covid", n_images=439, n_patients=268, male_share=0.642, mean_age=42.8, sd_age=16.4),
 )
 
@@ -50,7 +50,7 @@ PAPER = (
 def covid(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int = 0) -> Selection:
     """Join the four sets as the paper did, and split them once (Bassi & Attux 2021, sections 2.2 and 6.2).
 
-    The test split has 50 images of each class, CheXpert's radiologist-labelled films among them; of the rest 10 %
+    The test split has 50 images of each class, CheXpert's radiologist-labelled images among them; of the rest 10 %
     validate, class proportions kept; no patient stands in two splits.
 
     Parameters

@@ -27,12 +27,12 @@ def shenzhen(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int = 0
 
 
 def _adult_normals(root: Path, exclude: frozenset[str], *, prefix: str, source: str) -> Selection:
-    """Take the films whose name ends in _0 (no tuberculosis) of people of 18 years or more; one film a patient.
+    """Take the images whose name ends in _0 (no tuberculosis) of people of 18 years or more; one image a patient.
 
     Raises
     ------
     CohortError
-        If the folder does not hold the set, or no film is left.
+        If the folder does not hold the set, or no image is left.
     """
     folder = find_folder(root, source, f"CXR_png/{prefix}_*.png")
     left_out: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Things on a film that are neither the patient nor text: a monitoring electrode with its lead."""
+"""Things on an image that are neither the patient nor text: a monitoring electrode with its lead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RADIUS = 0.035
 
 
 def stick_electrode(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a copy of a film, grey (h, h), with an electrode and the lead that leaves it towards the border.
+    """Return a copy of an image, grey (h, h), with an electrode and the lead that leaves it towards the border.
 
     Parameters
     ----------

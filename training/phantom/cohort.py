@@ -1,4 +1,4 @@
-"""A folder of synthetic films: images, lung masks, true text boxes, and a manifest."""
+"""A folder of synthetic radiographs: images, lung masks, true text boxes, and a manifest."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def make_phantoms(
     electrode_share: float = 0.0,
     on_image: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write synthetic films with shortcuts of known strength.
+    """Write synthetic images with shortcuts of known strength.
 
-    Film i depends on (seed, i, parameters) alone. Films 2p and 2p + 1 are of the same class, and often of the
+    Image i depends on (seed, i, parameters) alone. Images 2p and 2p + 1 are of the same class, and often of the
     same patient. The manifest is written last, so that a folder with one is complete.
 
     Parameters
@@ -52,11 +52,11 @@ def make_phantoms(
     folder : Path
         Where `manifest.csv`, `boxes.json`, `images/` and `lungs/` go.
     task : {"classes", "findings"}
-        normal, pneumonia and COVID-19; or the 15 labels of the chain's middle step, none to three a film.
+        normal, pneumonia and COVID-19; or the 15 labels of the chain's middle step, none to three an image.
     n_images : int
-        Number of films; a multiple of 6 makes classes equal.
+        Number of images; a multiple of 6 makes classes equal.
     size_px : int
-        Side of the square films.
+        Side of the square images.
     seed : int
         Of the whole cohort.
     word_association, source_association : float in [0, 1]
@@ -64,9 +64,9 @@ def make_phantoms(
     severity : float
         Strength of the findings.
     electrode_share : float in [0, 1]
-        Share of the COVID-19 films that show an electrode, which no other film does: a shortcut that is no text.
+        Share of the COVID-19 images that show an electrode, which no other image does: a shortcut that is no text.
     on_image : callable, optional
-        Called with (done, total) after each film.
+        Called with (done, total) after each image.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def film_specs(
     severity: float = 1.0,
     electrode_share: float = 0.0,
 ) -> Iterator[FilmSpec]:
-    """Decide everything about each film, without rendering any."""
+    """Decide everything about each image, without rendering any."""
     for index in range(n_images):
         pair = index // 2
         of_pair = generator_for(seed, "phantom pair", task, pair)
@@ -142,7 +142,7 @@ def film_specs(
             source=source,
             letterings=letterings,
             severity=severity,
-            # A generator of its own, so that films without electrodes are what they are without this parameter.
+            # A generator of its own, so that images without electrodes are what they are without this parameter.
             electrode=label == "covid" and generator_for(seed, "electrode", index).random() < electrode_share,
         )
 

@@ -1,4 +1,4 @@
-"""One film: what is decided of it, and its rendering with or without its text."""
+"""One image: what is decided of it, and its rendering with or without its text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TREES, _GENERATIONS = 9, 5
 
 @dataclass(frozen=True, kw_only=True)
 class FilmSpec:
-    """Everything that decides a film's pixels."""
+    """Everything that decides an image's pixels."""
 
     index: int
     """Number in its cohort."""
@@ -50,7 +50,7 @@ class FilmSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """A rendered film."""
+    """A rendered image."""
 
     image: NDArray[np.uint8]
     """Grey (h, h)."""
@@ -63,7 +63,7 @@ class Film:
 
 
 def render(spec: FilmSpec, size_px: int, *, with_text: bool = True) -> Film:
-    """Render a film.
+    """Render an image.
 
     Without text everything else is the same to the bit, so that what the text does to a network is known exactly.
     """
@@ -83,7 +83,7 @@ def render(spec: FilmSpec, size_px: int, *, with_text: bool = True) -> Film:
 
 @dataclass(frozen=True, kw_only=True)
 class _Chest:
-    """What of a film is its patient's, not its exposure's; arrays are read-only, since films share them."""
+    """What of an image is its patient's, not its exposure's; arrays are read-only, since images share them."""
 
     patient: Patient
     soft: Field
@@ -91,7 +91,7 @@ class _Chest:
     lung_mask: NDArray[np.uint8]
 
 
-# The films of a patient follow each other, and differ in source and text alone.
+# The images of a patient follow each other, and differ in source and text alone.
 @lru_cache(maxsize=2)
 def _chest(seed: int, name: str, findings: tuple[str, ...], severity: float, side: int) -> _Chest:
     def generator(purpose: str) -> np.random.Generator:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 CLASS_WORDS: Mapping[str, str] = MappingProxyType({"normal": "ERECT", "pneumonia": "PORTABLE", "covid": "SEDUTO"})
 """Word that goes with a class at association 1; at 0 every class carries each of them equally often."""
 CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
-# Below a film's shoulders there is little room beside the lungs; above them there is a band of neck and shoulder.
+# Below an image's shoulders there is little room beside the lungs; above them there is a band of neck and shoulder.
 _WORD_CORNERS = ("top-left", "top-right")
 _HERSHEY = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
 _TRUETYPE = "truetype"
@@ -23,7 +23,7 @@ FONTS: tuple[int | str, ...] = (*_HERSHEY, _TRUETYPE)
 
 @dataclass(frozen=True, kw_only=True)
 class Lettering:
-    """One word or marker of a film."""
+    """One word or marker of an image."""
 
     text: str
     """As it reads."""
@@ -66,7 +66,7 @@ class TextBox:
 def draw_letterings(
     rng: np.random.Generator, *, word: str, marker_corner: str, marker_ring: float
 ) -> tuple[Lettering, ...]:
-    """Draw what a film carries: a word, a side marker, and now and then initials."""
+    """Draw what an image carries: a word, a side marker, and now and then initials."""
     word_corner = _WORD_CORNERS[int(rng.integers(2))]
     items = [
         Lettering(
@@ -113,7 +113,7 @@ def draw_letterings(
 
 
 def burn(film: NDArray[np.uint8], item: Lettering) -> tuple[NDArray[np.uint8], TextBox]:
-    """Draw one lettering into a copy of a film (h, h), and return the box outside which nothing changed."""
+    """Draw one lettering into a copy of an image (h, h), and return the box outside which nothing changed."""
     side = film.shape[0]
     ink = _ink(item, side)
     height, width = ink.shape

@@ -16,7 +16,7 @@ from audit.training.phantom.projection import Field, axis
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One place where films are taken."""
+    """One place where images are taken."""
 
     name: str
     """Neutral and invented."""
@@ -96,7 +96,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
 
 
 def expose(soft: Field, bone: Field, source: Source, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Turn path lengths into a film (Beer-Lambert, quantum noise, blur, automatic window, grey curve, collimation).
+    """Turn path lengths into an image (Beer-Lambert, quantum noise, blur, automatic window, grey curve, collimation).
 
     Parameters
     ----------

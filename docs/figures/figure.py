@@ -1,6 +1,6 @@
-"""Draw docs/figure.jpg, the README's picture, from a finished run of `audit demo`.
+"""Draw docs/figures/figure.jpg, the README's picture, from a finished run of `audit demo`.
 
-python docs/figure.py demo/runs/<run> docs/figure.jpg
+python docs/figures/figure.py demo/runs/<run> docs/figures/figure.jpg
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def main(run: Path, out: Path) -> None:
     other = next((c for c in pasted if c["record"] != case["record"]), pasted[0])
     folder = run / "examples"
     panels = [
-        (_open(folder, case["clean"]), "as it is", case["clean"]),
-        (_open(folder, case["edit"]), "its text masked", case["edit"]),
+        (_open(folder, case["clean"]), "unedited", case["clean"]),
+        (_open(folder, case["edit"]), "text masked", case["edit"]),
         (_overlaid(folder, case), "relevance (LRP)", None),
         (
             _open(folder, other["clean"]),
-            "another film" if other["record"] != case["record"] else "the same film",
+            "another image" if other["record"] != case["record"] else "the same image",
             other["clean"],
         ),
         (_open(folder, other["edit"]), "foreign letters pasted", other["edit"]),
@@ -42,7 +42,7 @@ def main(run: Path, out: Path) -> None:
         x = index * (SIDE_PX + GAP_PX)
         sheet.paste(picture.resize((SIDE_PX, SIDE_PX)), (x, 0))
         draw.text((x, SIDE_PX + 6), title, fill="black", font=ImageFont.load_default(19))
-        said = "behind the first answer"
+        said = "of the first prediction"
         if outputs is not None:
             winner = outputs["predicted"]
             said = f"{winner} {outputs['probabilities'][winner]:.2f}"

@@ -1,0 +1,295 @@
+"""Pages of the reference, each generated from what the code declares."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import audit
+from audit import errors
+from audit.data.conditions import Condition
+from audit.gates.judging import EXIT_CODES
+from audit.gates.rules import GateConfig, Rule, config_for
+from audit.perturbations import PERTURBATIONS
+from audit.reports.schema import schemas
+from audit.run.settings import Settings
+from audit.statistics.catalogue import MEASURES, default_tolerances
+from audit.statistics.measure import Measure
+from audit.suites.reader import load_suite, suite_names
+from audit.text.detectors import DEFAULT_DETECTOR, DETECTORS, make_detector
+from docs.site.commands import command_page
+from docs.site.records import catalogue, code, describe, first_paragraph, legend, parameters, shown_default, table
+
+_MEASURE_COLUMNS = ("words", "unit", "of", "better", "tolerance")
+
+
+def python_page() -> str:
+    """Return the page of the front door from Python; mkdocstrings fills it."""
+    parts = [
+        "# Python\n",
+        "`import audit` offers these names and loads nothing heavy before one of them is used. Everything else may move.\n",
+    ]
+    for name in audit.__all__:
+        thing = getattr(audit, name)
+        if thing is Settings:
+            parts.append(
+                "## audit.Settings\n\n" + first_paragraph(Settings) + " Its fields: [Settings](settings.md).\n"
+            )
+        elif inspect.isclass(thing) or inspect.isfunction(thing):
+            options = (
+                f"    options:\n      heading: audit.{name}\n      toc_label: audit.{name}\n      heading_level: 2\n"
+            )
+            parts.append(f"::: {thing.__module__}.{name}\n{options}")
+    parts.append("## audit.errors\n\n" + table(["error", "exit code", "when"], _error_rows()))
+    return "\n".join(parts)
+
+
+def measures_page() -> str:
+    """Return the page of measures."""
+    return "\n".join(
+        [
+            "# Measures\n",
+            "Gate rules limit these by name, and `effects.json` carries them. How each is estimated: "
+            "[Statistics](../concepts/statistics.md). `[tolerance]` in `audit.toml` sets other tolerances.\n",
+            catalogue(MEASURES, _MEASURE_COLUMNS),
+            "## Columns\n",
+            table(["column", "meaning"], [[f.name, f.help] for f in describe(Measure) if f.name in _MEASURE_COLUMNS]),
+        ]
+    )
+
+
+def perturbations_page() -> str:
+    """Return the page of perturbations: parameters, what each declares, the conditions that use it."""
+    uses: dict[str, list[tuple[str, Condition]]] = {}
+    for suite in suite_names():
+        for condition in load_suite(suite).conditions:
+            uses.setdefault(condition.perturbation, []).append((suite, condition))
+    parts = ["# Perturbations\n", "How to add one: [Extend](../guides/extend.md).\n"]
+    for name in PERTURBATIONS:
+        text, rows = parameters(cast(type, PERTURBATIONS[name]))
+        parts += [f"## {name}\n", f"{text}\n"]
+        if rows:
+            parts.append(table(["parameter", "type", "default", "meaning"], rows))
+        used = {c.name: (s, c) for s, c in uses.get(name, [])}
+        if used:
+            parts.append(
+                table(
+                    ["condition", "role", "removes", "adds", "keeps", "version"],
+                    [_declared(c) for _, c in used.values()],
+                )
+            )
+    return "\n".join(parts)
+
+
+def suites_page() -> str:
+    """Return the page of the suites that ship with the package."""
+    parts = ["# Suites\n", "Roles, families and how conditions are drawn: [Suites](../concepts/suites.md).\n"]
+    for name in suite_names():
+        suite = load_suite(name)
+        parts += [
+            f"## {name}\n",
+            f"{suite.description} {len(suite.conditions)} conditions, {sum(c.draws for c in suite.conditions)} predictions per image.\n",
+            table(
+                ["condition", "role", "perturbation", "parameters", "placebo", "draws", "question"],
+                [
+                    [
+                        code(c.name),
+                        c.role,
+                        c.perturbation,
+                        _parameters(c.parameters),
+                        code(c.placebo or ""),
+                        str(c.draws),
+                        c.question,
+                    ]
+                    for c in suite.conditions
+                ],
+            ),
+        ]
+    return "\n".join(parts)
+
+
+def finders_page() -> str:
+    """Return the page of text finders: what each is made of, and what it is set to."""
+    parts = [
+        "# Text finders\n",
+        f"`{DEFAULT_DETECTOR}` is the default. How well each finds text: [Text](../guides/text.md).\n",
+    ]
+    for name in DETECTORS:
+        parts.append(f"## {name}\n")
+        if name == "annotated":
+            parts.append("Boxes that are drawn by hand or known from synthesis, from the file of `--boxes`.\n")
+            continue
+        try:
+            finder = make_detector(name)
+        except errors.TextError as error:
+            parts.append(f"{error}\n")
+            continue
+        parts += [
+            f"{finder.about[0].upper()}{finder.about[1:]}.\n",
+            table(["part", "version"], [[part, code(version)] for part, version in finder.parts]),
+            table(
+                ["setting", "value"], [[code(key), code(json.dumps(value))] for key, value in finder.config().items()]
+            ),
+        ]
+    return "\n".join(parts)
+
+
+def gates_page() -> str:
+    """Return the page of gates: the default rules, and the keys of a rule and of the table."""
+    config = config_for(None, load_suite(Settings().suite), default_tolerances(), asked=True)
+    if config is None:
+        raise ValueError("The default rules were asked for, and there are none.")
+    rows = [
+        [
+            code(r.id),
+            code(r.measure),
+            code(r.condition or ""),
+            str(r.group),
+            f"{r.operator} {r.limit:g}",
+            r.inconclusive or config.inconclusive,
+            r.reason,
+        ]
+        for r in config.rules
+    ]
+    return "\n".join(
+        [
+            "# Gate rules\n",
+            "How to write rules, and what each outcome means: [Gates](../guides/gates.md).\n",
+            f"## Default rules of the suite {Settings().suite}\n",
+            "`audit run --gate` applies them if no `[[gate.rule]]` is configured.\n",
+            table(["id", "measure", "condition", "group", "limit", "if undecided", "reason"], rows),
+            "## A rule, as `verdict.json` records it\n",
+            legend(Rule),
+            "## The table `[gate]`\n",
+            legend(GateConfig),
+        ]
+    )
+
+
+def settings_page() -> str:
+    """Return the page of settings, from their declaration."""
+    rows = []
+    for f in describe(Settings):
+        is_table = "table" in f.kind
+        key = f"[{f.name}]" if is_table else f"{f.name}"
+        variable = "" if is_table else code(f"AUDIT_{f.name.upper()}")
+        rows.append([code(key), f.kind, shown_default(f.default), variable, f.help])
+    return "\n".join(
+        [
+            "# Settings\n",
+            "The command line takes precedence over the environment, then the table `[run]` of `audit.toml`, then `[tool.audit.run]` of "
+            "`pyproject.toml`. Names in brackets are tables of their own. In Python they are arguments of `audit.run_audit`.\n",
+            table(["setting", "type", "default", "environment", "meaning"], rows),
+        ]
+    )
+
+
+def schemas_page() -> str:
+    """Return the page of the public JSON documents."""
+    parts = [
+        "# JSON documents\n",
+        "JSON Schemas (draft 2020-12) of the public files of a run. A test validates a real run against them.\n",
+    ]
+    for name, schema in schemas().items():
+        parts += [f"## {name}.json\n", f"[`{name}.schema.json`](../schema/{name}.schema.json)\n", *_objects(schema)]
+    return "\n".join(parts)
+
+
+def exit_codes_page() -> str:
+    """Return the page of exit codes, from the verdicts and from the exception tree."""
+    codes: dict[int, list[str]] = {}
+    for status, number in EXIT_CODES.items():
+        codes.setdefault(number, []).append(f"the run is *{status}*")
+    for error in _errors(errors.AuditError):
+        codes.setdefault(error.exit_code, []).append(f"`{error.__name__}`: {first_paragraph(error).rstrip('.')}")
+    rows = [[str(number), "; ".join(meanings)] for number, meanings in sorted(codes.items())]
+    rows.append(
+        ["128 + n", "ended by signal n: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; the same command continues the run"]
+    )
+    return "\n".join(
+        [
+            "# Exit codes\n",
+            "They do not depend on the output: a closed pipe or a full disk does not change them. "
+            "What gates do: [Gates](../guides/gates.md).\n",
+            table(["code", "when"], rows),
+        ]
+    )
+
+
+PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "cli": ("Command line", command_page),
+    "settings": ("Settings", settings_page),
+    "python": ("Python", python_page),
+    "measures": ("Measures", measures_page),
+    "perturbations": ("Perturbations", perturbations_page),
+    "suites": ("Suites", suites_page),
+    "finders": ("Text finders", finders_page),
+    "gate-rules": ("Gate rules", gates_page),
+    "schemas": ("JSON documents", schemas_page),
+    "exit-codes": ("Exit codes", exit_codes_page),
+}
+"""File name -> title in the navigation, and what writes the page."""
+
+
+def _error_rows() -> list[list[str]]:
+    return [[code(e.__name__), str(e.exit_code), first_paragraph(e)] for e in _errors(errors.AuditError)]
+
+
+def _errors(root: type[errors.AuditError]) -> Iterator[type[errors.AuditError]]:
+    """Yield the errors that `audit.errors` declares, each before what derives from it."""
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from _errors(child)
+
+
+def _declared(condition: Condition) -> list[str]:
+    does = condition.declared
+    return [
+        code(condition.name),
+        condition.role,
+        ", ".join(does.removes),
+        ", ".join(does.adds),
+        ", ".join(does.keeps),
+        str(condition.version),
+    ]
+
+
+def _parameters(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(code(f"{key} = {json.dumps(value)}") for key, value in parameters.items())
+
+
+def _objects(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Yield a table of an object's fields, then one for each kind of object inside it."""
+    required = set(schema.get("required", ()))
+    fields = schema["properties"]
+    head, rows = ["field", "type", "always there"], []
+    for name, inner in fields.items():
+        rows.append(
+            [code(name), _schema_type(inner), "yes" if name in required else "no", inner.get("description", "")]
+        )
+    if any(row[3] for row in rows):
+        head.append("meaning")
+    if path:
+        yield f"`{path}`:\n"
+    yield table(head, [row[: len(head)] for row in rows])
+    for name, inner in fields.items():
+        for mark, part in (("", inner), ("[]", inner.get("items")), (".NAME", inner.get("additionalProperties"))):
+            if isinstance(part, Mapping) and "properties" in part:
+                yield from _objects(part, f"{path}.{name}{mark}".lstrip("."))
+
+
+def _schema_type(schema: Mapping[str, Any]) -> str:
+    if "const" in schema:
+        return code(schema["const"])
+    if "enum" in schema:
+        return ", ".join(code(v) for v in schema["enum"])
+    kind = schema.get("type", "")
+    text = " or ".join(kind) if isinstance(kind, list) else str(kind)
+    return (
+        f"{text} of {_schema_type(schema['items'])}"
+        if "items" in schema and "properties" not in schema["items"]
+        else text
+    )
