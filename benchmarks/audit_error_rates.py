@@ -1,11 +1,11 @@
 """How often an audit calls a network sensitive that is not, and how often it finds a shortcut that is there.
 
 Trains a small network C on phantoms whose words tell nothing, and one on phantoms of which a fifth of one class carries a word
-that no other film has; then audits each on new phantoms, again and again, and prints the share of audits with any sensitive verdict,
-and with any shortcut sensitivity, of all films, a class or the films that carry a word, beyond chance (adjusted p below 0.05), with
+that no other image has; then audits each on new phantoms, again and again, and prints the share of audits with any sensitive verdict,
+and with any shortcut sensitivity, of all images, a class or the images that carry a word, beyond chance (adjusted p below 0.05), with
 Wilson's interval; then which effects these were: condition, measure, group.
 
-    python benchmarks/audit_error_rates.py [--null 200] [--planted 50] [--share 0.2] [--films 300] [--suite quick] [--first 0]
+    python benchmarks/audit_error_rates.py [--null 200] [--planted 50] [--share 0.2] [--images 300] [--suite quick] [--first 0]
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def trained(folder: Path, share: float, seed: int) -> Path:
 
 
 def word_effect(bundle: Path, folder: Path) -> float:
-    """Return how far the word moves the probability of its class, on fresh films of it: what there is to be found."""
+    """Return how far the word moves the probability of its class, on fresh images of it: what there is to be found."""
     network = load_bundle(bundle)
     plain = make_phantoms(folder / "plain", task="classes", n_images=150, seed=5, severity=FAINT)
     painted = paint_word(plain, folder / "painted", label=CLASSES[-1], share=1.0, seed=5)
@@ -95,7 +95,7 @@ def audited(
     effects = RunFolder(run).read(EffectsDocument).effects
     sensitive = [f"{e.condition} {e.measure} {e.group}" for e in effects if e.verdict == "sensitive"]
     moved = [e for e in effects if e.measure == "shortcut_sensitivity" and e.p_adjusted is not None]
-    # Of a word on a part of one class the mean over all films shows little; its class and the films that carry it show it.
+    # Of a word on a part of one class the mean over all images shows little; its class and the images that carry it show it.
     moved = [e for e in moved if e.family == "declared"]
     return sensitive, [f"{e.condition} {e.group}" for e in moved if e.estimate > 0 and e.p_adjusted < 0.05]
 

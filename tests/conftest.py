@@ -39,7 +39,7 @@ settings.load_profile("audit")
 
 
 def draw_film(index: int, label: str, *, side_px: int = 96) -> np.ndarray:
-    """Return a noisy grey film with a bright square whose corner tells the class, as a marker would."""
+    """Return a noisy grey image with a bright square whose corner tells the class, as a marker would."""
     rng = np.random.default_rng(index)
     film = rng.normal(110, 12, (side_px, side_px))
     yy, xx = np.mgrid[0:side_px, 0:side_px]

@@ -51,7 +51,7 @@ def finished_run(manifest: Path, bundle: Path, folder: Path, *, judge_gates: boo
 
 
 def with_cases(view: RunView, n: int) -> RunView:
-    """Return a run as it would be read with n cases, each of four pictures as large as a film's, and as many maps."""
+    """Return a run as it would be read with n cases, each of four pictures as large as an image's, and as many maps."""
     rng = np.random.default_rng(0)
 
     def picture(part: dict[str, Any] | None) -> dict[str, Any]:

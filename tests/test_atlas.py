@@ -44,7 +44,7 @@ def test_a_feature_that_is_the_class_explains_everything() -> None:
 def write(
     folder: Path, marks: dict[str, str], *, patients: int | None = None
 ) -> tuple[list[Record], dict[str, tuple[TextRegion, ...]]]:
-    """Write one film for each entry (id -> word, perhaps none); the class is the id's first part."""
+    """Write one image for each entry (id -> word, perhaps none); the class is the id's first part."""
     records, regions = [], {}
     for i, (name, word) in enumerate(marks.items()):
         image = np.full((90, 120), 60, np.uint8)

@@ -237,7 +237,7 @@ def test_findings_from_another_manifest(manifest: Path, recipe: Recipe, tmp_path
     folder.mkdir()
     for i, row in enumerate(rows):
         grey = read_gray(manifest.parent / row["path"])
-        Image.fromarray(grey ^ 1).save(folder / f"{i}.png")  # other films
+        Image.fromarray(grey ^ 1).save(folder / f"{i}.png")  # other images
         row["path"] = f"{i}.png"
         row["label"] = "anything"
         row["patient_id"] = f"other-{i}"
@@ -252,7 +252,7 @@ def test_findings_from_another_manifest(manifest: Path, recipe: Recipe, tmp_path
     assert counts["train"]["Mass"] + counts["validation"]["Mass"] == 12
     assert (out / document(out)["provenance"]["findings_manifest"]).resolve() == folder / "manifest.csv"
 
-    # One film of the test, saved anew under another name and patient.
+    # One image of the test, saved anew under another name and patient.
     tested = next(name for name, split in load_bundle(out).splits.items() if split == "test")
     learnt = next(name for name, split in second.splits.items() if split == "train")
     Image.fromarray(read_gray(manifest.parent / tested)).save(folder / learnt)

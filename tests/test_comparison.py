@@ -98,7 +98,7 @@ def test_the_difference_is_paired_by_image() -> None:
     assert found.estimate == pytest.approx(difference.mean(), abs=1e-6)
     by_patient = difference.reshape(-1, 2).mean(1)
     error = by_patient.std(ddof=1) / np.sqrt(120)
-    # Never shorter than what a few films may add that move far and were not in the sample.
+    # Never shorter than what a few images may add that move far and were not in the sample.
     unseen = 0.5 * 1.98**2 / (240 / 1.5 + 1.98**2)
     assert found.high - found.low == pytest.approx(2 * max(1.98 * error, unseen), rel=0.05)
     assert (found.n_images, found.n_patients) == (240, 120)

@@ -13,8 +13,6 @@ from audit.cli.main import app
 from audit.errors import UnknownNameError, UsageError
 from audit.run.settings import Setting, Settings, declared_settings, load_settings, make_settings
 
-from .golden import make_settings as make_settings_page
-
 
 def test_defaults_without_any_file(tmp_path: Path) -> None:
     assert load_settings({}, tmp_path, {}) == Settings()
@@ -163,9 +161,3 @@ def test_python_takes_every_setting_by_name() -> None:
         UsageError, match=r"setting workers must be an integer of at least 1, found 'two'\. The default is 1"
     ):
         audit.run_audit(model="C", workers="two")
-
-
-def test_the_page_of_settings_is_made_from_the_declarations() -> None:
-    assert make_settings_page.FILE.read_text(encoding="utf-8") == make_settings_page.settings_page(), (
-        "run `python -m tests.golden.make_settings`"
-    )

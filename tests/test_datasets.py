@@ -40,7 +40,7 @@ _pixels = iter(range(10**6))
 
 
 def picture(path: Path) -> None:
-    """Write a film that is like no other."""
+    """Write an image that is like no other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(next(_pixels))
     Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)).save(path)

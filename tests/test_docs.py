@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from audit.cli.main import app
 from audit.gates.judging import EXIT_CODES
 from audit.perturbations import PERTURBATIONS
-from audit.reports.schema import schemas
-from audit.run.settings import Settings
+from audit.run.schemas import DOCUMENTS
+from audit.run.settings import Settings, declared_settings
 from audit.statistics.catalogue import MEASURES
 from audit.suites.reader import load_suite, suite_names
 from audit.text.detectors import DETECTORS
@@ -127,10 +127,9 @@ def test_reference_has_everything_that_is_registered() -> None:
     assert _headings("finders") == set(DETECTORS)
     assert _headings("suites") == set(suite_names())
     assert _first_cells(_page("suites")) == {c.name for s in suite_names() for c in load_suite(s).conditions}
-    assert _headings("schemas") == {f"{name}.json" for name in schemas()}
-    assert _first_cells(_page("schemas")) >= {f for s in schemas().values() for f in s["properties"]}
-    settings = _first_cells(_page("settings"))
-    assert {name.strip("[]") for name in settings} == {f.name for f in describe(Settings)}
+    assert _headings("schemas") == {kind.FILE for kind in DOCUMENTS}
+    assert _first_cells(_page("schemas")) >= {f for kind in DOCUMENTS for f in kind.__struct_fields__}
+    assert _first_cells(_page("settings")) == set(declared_settings())
 
 
 def test_reference_has_every_exit_code() -> None:

@@ -31,14 +31,14 @@ FINDERS = ("cascade", "rapidocr", "markers")
 
 
 def film(side_px: int = 512) -> NDArray[np.uint8]:
-    """Return a grey film: a soft gradient with noise, as between lung and mediastinum."""
+    """Return a grey image: a soft gradient with noise, as between lung and mediastinum."""
     rng = np.random.default_rng(0)
     ramp = np.linspace(40, 120, side_px)[None, :] + np.linspace(0, 30, side_px)[:, None]
     return np.clip(ramp + rng.normal(0, 3, (side_px, side_px)), 0, 255).astype(np.uint8)
 
 
 def stamp(image: NDArray[np.uint8], text: str, x: int, y: int, *, turns: int = 0, mirrored: bool = False) -> TextRegion:
-    """Write a word on the film, turned and mirrored as lead markers lie; return its true box."""
+    """Write a word on the image, turned and mirrored as lead markers lie; return its true box."""
     tile = np.zeros((60, 40 * len(text) + 20), np.uint8)
     cv2.putText(tile, text, (10, 46), cv2.FONT_HERSHEY_SIMPLEX, 1.4, 255, 5, cv2.LINE_AA)
     tile = np.rot90(tile[:, ::-1] if mirrored else tile, turns)
@@ -83,7 +83,7 @@ def covered_share_of_union(box: TextRegion, regions: Sequence[TextRegion]) -> fl
 @pytest.mark.parametrize("name", ["cascade", "rapidocr"])
 @pytest.mark.parametrize("scale", [2.6, 3.4])
 def test_words_larger_than_any_marker(name: str, scale: float) -> None:
-    """A tenth of the film high, and more than a twentieth of it large: what covers so much is text if it can be read."""
+    """A tenth of the image high, and more than a twentieth of it large: what covers so much is text if it can be read."""
     image = film()
     cv2.putText(image, "SITIO", (20, 120), cv2.FONT_HERSHEY_SIMPLEX, scale, 245, 8, cv2.LINE_AA)
     rows, columns = np.nonzero(image > 200)

@@ -1,4 +1,4 @@
-"""Rules for every group of a kind: a shortcut of few films must not hide in the mean over all."""
+"""Rules for every group of a kind: a shortcut of few images must not hide in the mean over all."""
 
 from __future__ import annotations
 

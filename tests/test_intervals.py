@@ -133,7 +133,7 @@ def test_bootstrap_is_that_of_plain_loops() -> None:
 
 
 def test_patients_not_images_are_resampled() -> None:
-    """The same film ten times is not ten films: repeating every image leaves the interval where it was."""
+    """The same image ten times is not ten images: repeating every image leaves the interval where it was."""
     rng = np.random.default_rng(1)
     values = rng.choice([-1, 0, 0, 1], 80).astype(float)
     once = one(sums(values))
@@ -145,7 +145,7 @@ def test_patients_not_images_are_resampled() -> None:
 
 @pytest.mark.parametrize(("gain", "loss"), [(0.0, 0.02), (0.05, 0.1), (0.15, 0.3)])
 def test_coverage_of_paired_differences(gain: float, loss: float) -> None:
-    """95 % intervals hold the truth in about 95 % of repetitions, with two films a patient that agree half the time."""
+    """95 % intervals hold the truth in about 95 % of repetitions, with two images a patient that agree half the time."""
     rng = np.random.default_rng(7)
     truth, held, repetitions = gain - loss, 0, 300
     patients = np.repeat(np.arange(75), 2)

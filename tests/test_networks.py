@@ -129,7 +129,7 @@ def test_what_d_cannot_start_from(small: Recipe, write_cohort: Callable[..., Pat
     with pytest.raises(CohortError, match="have the pixels of training images of the checkpoint"):
         # With another seed other patients are tested, of whom some trained the checkpoint.
         train_network("D", manifest, small, tmp_path / "D", seed=8)
-    # Other films that are called alike are no reason, unless nothing but their names is known.
+    # Other images that are called alike are no reason, unless nothing but their names is known.
     for path in sorted((manifest.parent / "images").glob("*")):
         Image.fromarray(read_gray(path) ^ 1).save(path)
     train_network("D", manifest, small, tmp_path / "D", seed=8)

@@ -38,7 +38,7 @@ WHOLE_FILM = ("corruption", "anatomy")
 
 
 def film(shape: tuple[int, int], seed: int) -> np.ndarray:
-    """Return a smooth film with grain, dark lungs and a flat frame, that every factor of a look has something to say of."""
+    """Return a smooth image with grain, dark lungs and a flat frame, that every factor of a look has something to say of."""
     rng = np.random.default_rng(seed)
     yy, xx = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     levels = 150 - 70 * np.exp(-((np.abs(xx) - 0.4) ** 2 / 0.05 + yy**2 / 0.3)) + 30 * yy + rng.normal(0, 6, shape)
@@ -276,7 +276,7 @@ def only_donor(scene: Scene, name: str, region: TextRegion) -> DonorPool:
 
 
 def flat_donor(folder: Path) -> Donor:
-    """Return a flat film of level 40 with one bar of level 200."""
+    """Return a flat image of level 40 with one bar of level 200."""
     donor_image = np.full((100, 100), 40, np.uint8)
     donor_image[10:20, 6:26] = 200
     Image.fromarray(donor_image).save(folder / "d.png")

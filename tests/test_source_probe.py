@@ -17,7 +17,7 @@ LABELS = ("normal", "covid")
 
 
 def cohort(folder: Path, *, apart: bool, purity: float = 0.5) -> tuple[list[Record], dict[str, tuple[TextRegion, ...]]]:
-    """Return 80 films of 40 patients from two sources; `apart` gives one of them a darker border and a word."""
+    """Return 80 images of 40 patients from two sources; `apart` gives one of them a darker border and a word."""
     rng = np.random.default_rng(0)
     records, regions = [], {}
     for number in range(80):

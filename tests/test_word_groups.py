@@ -33,7 +33,7 @@ HOSTILE = ("<SCRIPT>ALERT('X')</SCRIPT>", "A\x1b[31MB", "\u202eODES", "=CMD|' /C
 
 
 def with_words(t: PredictionTable, **words: range) -> PredictionTable:
-    """Return a table whose films of the given rows carry the given words."""
+    """Return a table whose images of the given rows carry the given words."""
     return replace(t, words={word: np.isin(np.arange(len(t.labels)), list(rows)) for word, rows in words.items()})
 
 
@@ -46,7 +46,7 @@ def sensitivity(t: PredictionTable) -> np.ndarray:
 
 
 def pulled(n: int, films: range, *, pull: float = 4.0) -> PredictionTable:
-    """Return a table in which masking moves some films only, those that carry SITIO."""
+    """Return a table in which masking moves some images only, those that carry SITIO."""
     t = table(n=n, n_patients=n)
     mask = t.logits["mask"].copy()
     mask[0, list(films), t.labels[list(films)]] -= pull

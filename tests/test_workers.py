@@ -23,7 +23,7 @@ SAME = ("effects.json", "conditions.json", "records.parquet", "regions.parquet",
 
 @pytest.fixture
 def asked(write_cohort: Any, known_bundle: Path) -> list[object]:
-    """Return the command, on 33 films, that is three shards, of a network that another process can build too."""
+    """Return the command, on 33 images, that is three shards, of a network that another process can build too."""
     return quick_audit(write_cohort(11))
 
 

@@ -1,4 +1,4 @@
-"""The mean film of a cohort: what is left when a film's own content is taken away."""
+"""The mean image of a cohort: what is left when an image's own content is taken away."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from audit.perturbations.fills import inpaint
 from audit.perturbations.places import cover, text_boxes
 from audit.randomness import generator_for
 
-# Films that make a class's mean, and the side on which it is made: a mean has no detail to lose.
+# Images that make a class's mean, and the side on which it is made: a mean has no detail to lose.
 FILMS_PER_CLASS = 32
 SIDE_PX = 256
 
 
 class MeanFilm:
-    """The mean of the classes' mean films, text inpainted; made when it is first asked for.
+    """The mean of the classes' mean images, text inpainted; made when it is first asked for.
 
     Every class weighs the same, so that the background says nothing of the class whose text is laid on it.
 
@@ -42,7 +42,7 @@ class MeanFilm:
         self._mean: GreyImage | None = None
 
     def __call__(self, shape: tuple[int, int]) -> GreyImage:
-        """Return the mean film, scaled to a shape (h, w)."""
+        """Return the mean image, scaled to a shape (h, w)."""
         if self._mean is None:
             self._mean = self._make()
         return np.asarray(cv2.resize(self._mean, shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)

@@ -25,6 +25,6 @@ class Experiment:
     records: Sequence[Record]
     """The images, in an order that never changes for the same plan."""
     context: CohortContext
-    """Text regions, donors and mean film of the same images."""
+    """Text regions, donors and mean image of the same images."""
     seed: int
     """Run seed."""

@@ -59,7 +59,7 @@ class PredictionTable:
     donors: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     """Condition name -> (draws, n) index of the class of the image that the edit was taken from; -1 for none."""
     words: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
-    """String that was read on the films of enough patients -> (n,) on which (`audit.data.strings.common_words`)."""
+    """String that was read on the images of enough patients -> (n,) on which (`audit.data.strings.common_words`)."""
     ranks: NDArray[np.intp] | None = None
     """(n,) the images' places in the order in which they are measured; None for the order of their names."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import audit
@@ -13,8 +14,8 @@ from audit.data.conditions import Condition
 from audit.gates.judging import EXIT_CODES
 from audit.gates.rules import GateConfig, Rule, config_for
 from audit.perturbations import PERTURBATIONS
-from audit.reports.schema import schemas
-from audit.run.settings import Settings
+from audit.run.schemas import DOCUMENTS, schema_of
+from audit.run.settings import Settings, declared_settings
 from audit.statistics.catalogue import MEASURES, default_tolerances
 from audit.statistics.measure import Measure
 from audit.suites.reader import load_suite, suite_names
@@ -170,18 +171,25 @@ def gates_page() -> str:
 
 def settings_page() -> str:
     """Return the page of settings, from their declaration."""
-    rows = []
-    for f in describe(Settings):
-        is_table = "table" in f.kind
-        key = f"[{f.name}]" if is_table else f"{f.name}"
-        variable = "" if is_table else code(f"AUDIT_{f.name.upper()}")
-        rows.append([code(key), f.kind, shown_default(f.default), variable, f.help])
+    rows = [
+        [
+            code(s.name),
+            "" if s.is_table else code(s.flag),
+            "" if s.is_table else code(s.variable),
+            code(s.key),
+            s.expected,
+            shown_default(s.default),
+            s.help,
+        ]
+        for s in declared_settings().values()
+    ]
     return "\n".join(
         [
             "# Settings\n",
-            "The command line takes precedence over the environment, then the table `[run]` of `audit.toml`, then `[tool.audit.run]` of "
-            "`pyproject.toml`. Names in brackets are tables of their own. In Python they are arguments of `audit.run_audit`.\n",
-            table(["setting", "type", "default", "environment", "meaning"], rows),
+            "The command line takes precedence over the environment, then `audit.toml`, then `[tool.audit]` of `pyproject.toml`. An empty "
+            "variable counts as not set; a list in a variable is separated by commas. From Python, `audit.run_audit` takes every setting "
+            "by its name and reads neither files nor variables. All settings are checked before the first image is read.\n",
+            table(["setting", "option", "variable", "in `audit.toml`", "values", "default", "meaning"], rows),
         ]
     )
 
@@ -192,8 +200,9 @@ def schemas_page() -> str:
         "# JSON documents\n",
         "JSON Schemas (draft 2020-12) of the public files of a run. A test validates a real run against them.\n",
     ]
-    for name, schema in schemas().items():
-        parts += [f"## {name}.json\n", f"[`{name}.schema.json`](../schema/{name}.schema.json)\n", *_objects(schema)]
+    for kind in DOCUMENTS:
+        schema = f"{Path(kind.FILE).stem}.schema.json"
+        parts += [f"## {kind.FILE}\n", f"[`{schema}`](../schema/{schema})\n", *_objects(schema_of(kind))]
     return "\n".join(parts)
 
 

@@ -42,7 +42,7 @@ def findings(run: RunView) -> list[Finding]:
     )
     judged = [
         Finding(
-            # A digest stands for a group: a string of a film may hold characters that do not come back from a page.
+            # A digest stands for a group: a string of an image may hold characters that do not come back from a page.
             id=f"{e.condition}/{e.measure}" + ("" if e.group == ALL else f"/{_digest(e.group)}"),
             text=f"{where(e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}",
         )

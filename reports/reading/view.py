@@ -23,12 +23,12 @@ MOST_CASES = 150
 
 @dataclass(frozen=True, kw_only=True)
 class WordCount:
-    """One string that stands on films."""
+    """One string that stands on images."""
 
     text: str
     """As the engine read it; hostile until escaped."""
     by_class: Mapping[str, int]
-    """Class -> films that carry it."""
+    """Class -> images that carry it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,9 @@ class RunView:
     confusion: Mapping[str, Mapping[str, int]]
     """True class -> predicted class -> clean images."""
     words: tuple[WordCount, ...]
-    """The strings on most films."""
+    """The strings on most images."""
     films_with_text: Mapping[str, tuple[int, int]]
-    """Class -> (films with text, films)."""
+    """Class -> (images with text, images)."""
     relevance: tuple[Mapping[str, Any], ...]
     """Rows of relevance.parquet, with the label of each image; empty where there is none."""
     relevance_summary: RelevanceSummary | None

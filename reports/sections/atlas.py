@@ -1,4 +1,4 @@
-"""The marker atlas: which strings stand on the films of which class, as counts and as they look."""
+"""The marker atlas: which strings stand on the images of which class, as counts and as they look."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class MarkerRow:
     text: str
     """As the engine read it; hostile until escaped."""
     counts: tuple[tuple[int, int], ...]
-    """Films that carry it and films in all, for each class of the model."""
+    """Images that carry it and images in all, for each class of the model."""
     crops: tuple[tuple[Mapping[str, Any], ...], ...]
     """Crops for each class of the model; empty where none was kept."""
     told: str
-    """The class that most films with it belong to, with its share."""
+    """The class that most images with it belong to, with its share."""
     enrichment: Estimate | None
     """Relevance inside it over its share of the area, with its interval; None where it has no map."""
 
 
 def marker_rows(run: RunView) -> list[MarkerRow]:
-    """Return the commonest strings, those on most films first."""
+    """Return the commonest strings, those on most images first."""
     classes = [str(name) for name in run.plan.model.classes]
     summary = run.relevance_summary
     maps = {} if summary is None else {g.group: g.enrichment for g in summary.groups}

@@ -79,7 +79,7 @@ def rendered() -> str:
 
 
 def audited(folder: Path) -> Path:
-    """Audit 36 drawn films with an untrained network, enough for groups by class and word; return the run folder."""
+    """Audit 36 drawn images with an untrained network, enough for groups by class and word; return the run folder."""
     from audit.models.bundle import save_bundle
     from audit.models.networks import build_network
     from audit.models.preprocessing import Preprocessing
