@@ -244,8 +244,8 @@ def test_what_a_cohort_lacks_is_said_and_not_gated(
     run = audit(settings(manifest=manifest), gates=True)
     plan = json.loads((run / "plan.json").read_text())
     lacks = {c["name"]: c["cohort_lacks"] for c in plan["suite"]["conditions"]}
-    assert lacks["look-other-source"] == "several sources"
-    assert lacks["look-same-source"] == "several sources"
+    assert lacks["look-other-source"] == "class with several sources"
+    assert lacks["look-same-source"] == "class with several sources"
     assert not lacks["border-only"]
     judged = json.loads((run / "verdict.json").read_text())
     assert not any("look" in rule["id"] for rule in judged["rules"])

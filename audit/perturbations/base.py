@@ -71,8 +71,8 @@ class Perturbation(Protocol):
         ...
 
 
-NEEDS = ("several sources", "lung masks")
-"""What a perturbation may need of a cohort."""
+NEEDS = ("class with several sources", "lung masks")
+"""What a perturbation may need of a cohort; each fits "the cohort has no ..."."""
 _PARTS = ("name", "version", "needs", "removes", "adds", "keeps", "seamless", "suspect", "draw", "apply")
 
 PERTURBATIONS: Registry[Perturbation] = Registry("perturbation", "audit.perturbations")

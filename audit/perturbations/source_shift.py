@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from audit.data.images import jpeg_table
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
+from audit.perturbations.donors import MIN_LOOK_DONORS
 from audit.perturbations.looks import FACTORS, Look, measure_look
 
 GreyImage = NDArray[np.uint8]
@@ -28,7 +29,7 @@ class LookDraw:
     donor_source: str
     """Its source."""
     donor_label: str | None
-    """Its class."""
+    """Its class: the image's own."""
 
 
 @PERTURBATIONS.register("look-transfer")
@@ -38,15 +39,15 @@ class LookTransfer:
     Parameters
     ----------
     source : {"other", "same"}
-        Whose look: of a film from another source (the edit), or of another patient's film from the same source (its
-        placebo: as much of an edit, without the foreign source).
+        Whose look: of an image of the same class from another source (the edit), or of another patient's image of the same class
+        and source (its placebo: as much of an edit, without the foreign source).
     factors : sequence of str
         What is taken on: aspect, border, fourier, sharpness, histogram, bit-depth, jpeg; empty for all of them.
     """
 
     name = "look-transfer"
-    version = 1
-    needs: tuple[str, ...] = ("several sources",)
+    version = 2
+    needs: tuple[str, ...] = ("class with several sources",)
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ("look",)
@@ -67,9 +68,10 @@ class LookTransfer:
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> LookDraw | NotApplicable:
         """Choose a donor and measure its look."""
-        donor = scene.donors.choose_film(scene.record, same_source=self._same, rng=rng)
+        donor = scene.donors.choose_look(scene.record, same_source=self._same, rng=rng)
         if donor is None:
-            return NotApplicable("no other image of its source" if self._same else "no image of another source")
+            where = "its own source" if self._same else "another source"
+            return NotApplicable(f"fewer than {MIN_LOOK_DONORS} donors of its class from {where}")
         table = jpeg_table(donor.record.path)
         if table is None and self._factors == ("jpeg",):
             return NotApplicable("the donor's file is not a JPEG")
