@@ -549,13 +549,13 @@ def test_edits_do_what_they_declare(name: str, parameters: dict[str, object], sc
     if "text" in made.removes:
         assert all(part.mean() > 0.9 for part in inside), "every region that was found is gone"
     if "text" in made.adds:
-        assert drawn.donor_id != scene.record.id
+        assert drawn.donor.id != scene.record.id
         assert drawn.patches
     if "border" in made.removes:
         assert changed[0].all()
         assert changed[:, -1].all()
     if "look" in made.adds:
-        assert drawn.donor_id != scene.record.id
+        assert drawn.donor.id != scene.record.id
     if name == "placebo-mask":
         assert not any(part.any() for part in inside)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.images import jpeg_table
+from audit.data.records import Record
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import MIN_LOOK_DONORS
@@ -24,12 +25,8 @@ class LookDraw:
 
     look: Look
     """Measured on the donor."""
-    donor_id: str
-    """Record that it was measured on."""
-    donor_source: str
-    """Its source."""
-    donor_label: str | None
-    """Its class: the image's own."""
+    donor: Record
+    """Image that it was measured on."""
 
 
 @PERTURBATIONS.register("look-transfer")
@@ -76,8 +73,7 @@ class LookTransfer:
         if table is None and self._factors == ("jpeg",):
             return NotApplicable("the donor's file is not a JPEG")
         look = measure_look(scene.donors.pixels(donor), table)
-        record = donor.record
-        return LookDraw(look=look, donor_id=record.id, donor_source=record.source, donor_label=record.label)
+        return LookDraw(look=look, donor=donor.record)
 
     def apply(self, image: GreyImage, drawn: LookDraw) -> GreyImage:
         """Return a copy of grey (h, w) with the donor's look."""

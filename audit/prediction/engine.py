@@ -45,8 +45,8 @@ class Variant:
     """Share of the stored pixels that differ from the clean image's."""
     why_not: str = ""
     """Why the condition does not apply; empty where it does."""
-    donor_class: str = ""
-    """Class of the image that the edit was taken from; empty where it was taken from none."""
+    donor: str = ""
+    """Name of the image that the edit was taken from; empty where it was taken from none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +118,9 @@ def make_variant(scene: Scene, condition: Condition, perturbation: Perturbation,
             f"{scene.image.shape}. An edit must keep type and shape; correct its apply()."
         )
     share = float(changed_pixels(scene.image, edited).mean())
-    donor_class = getattr(drawn, "donor_label", None) or ""
-    return Variant(condition=condition.name, draw=draw, image=edited, changed_share=share, donor_class=str(donor_class))
+    donor = getattr(drawn, "donor", None)
+    name = donor.name if isinstance(donor, Record) else ""
+    return Variant(condition=condition.name, draw=draw, image=edited, changed_share=share, donor=name)
 
 
 def predict_scene(bundle: Bundle, shown: Iterable[Variant]) -> tuple[list[Variant], NDArray[np.float32]]:
@@ -261,7 +262,7 @@ def _rows(
             "applied": not variant.why_not,
             "why_not": variant.why_not,
             "changed_share": variant.changed_share,
-            "donor_class": variant.donor_class,
+            "donor": variant.donor,
             "logits": logits[i].tolist(),
             "probabilities": probabilities[i].tolist(),
             "predicted": classes[int(np.argmax(logits[i]))],

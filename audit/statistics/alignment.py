@@ -66,7 +66,7 @@ class AppliedChanges:
     logits: NDArray[np.float32]
     """(draws, n, k) in the order of the aligned images."""
     donors: NDArray[np.int64] | None
-    """(draws, n) class of the donor, -1 where there was none; None for conditions without donors."""
+    """(draws, n) place of the image that the edit was taken from, -1 where there was none; None for conditions without donors."""
     labels: NDArray[np.int64]
     """(n,) index of the true class."""
 
@@ -158,7 +158,7 @@ def apply_condition(name: str, table: PredictionTable, images: AlignedImages) ->
         changes=image_changes(images.clean, logits, images.labels),
         everywhere=np.all(applied[:, images.order], axis=0, out=np.empty(len(images.order), dtype=np.bool_)),
         logits=logits,
-        donors=None if donors is None or not (donors >= 0).any() else donors[:, images.order],
+        donors=None if donors is None or not (donors >= 0).any() else _places(donors, images.order),
         labels=images.labels,
     )
 
@@ -171,6 +171,13 @@ def _values(column: str, cells: NDArray[np.str_], patients: NDArray[np.intp]) ->
     least = MIN_GROUP_PATIENTS if column in _MANY_VALUED else 1
     # An empty cell says that the value is unknown, which is not a group.
     return [name for name, n in zip(names.tolist(), n_patients, strict=True) if name and n >= least]
+
+
+def _places(rows: NDArray[np.int64], order: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Turn (draws, n) rows of a table into places, in the order of places; -1 stays."""
+    place = np.empty(len(order) + 1, dtype=np.int64)
+    place[order], place[-1] = np.arange(len(order)), -1
+    return np.asarray(place[rows[:, order]])
 
 
 def _logits(name: str, table: PredictionTable, order: NDArray[np.intp]) -> NDArray[np.float32]:

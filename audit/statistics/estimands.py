@@ -218,7 +218,10 @@ def _directions(
     """Return (n,) moves towards the classes of the edit's donors; NaN where it had none of another class."""
     if edit.donors is None:
         return {}
-    found = donor_direction(images.clean, shown.outputs(), edit.donors, images.labels, paired=paired)
+    classes = np.where(edit.donors >= 0, images.labels[edit.donors], -1)
+    found = donor_direction(images.clean, shown.outputs(), classes, images.labels, paired=paired)
+    if not found.known.any():  # donors of the own class push towards no other
+        return {}
     return {name: np.where(found.known, getattr(found, name), np.nan) for name in TO_DONOR}
 
 
