@@ -16,13 +16,14 @@ from audit.data.records import Record, TextRegion
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, changed_pixels, make_perturbation
 from audit.perturbations.corruption import CORRUPTIONS, Corruption
-from audit.perturbations.donors import Donor, DonorPool, has_look_donors
+from audit.perturbations.donors import Donor, DonorPool, has_look_donors, read_record
 from audit.perturbations.fills import FILLS
 from audit.perturbations.looks import FACTORS, measure_look
 from audit.perturbations.marker_only import MarkerOnly
 from audit.perturbations.masking import PlaceboMask, TextMask
 from audit.perturbations.pasting import PasteLetters
 from audit.perturbations.places import cover
+from audit.perturbations.properties import ClassProperties
 from audit.randomness import generator_for
 from audit.suites.reader import load_suite, suite_names
 
@@ -73,6 +74,11 @@ def scene(tmp_path: Path) -> Scene:
         Donor(record=replace(donors[i % 5].record, id=f"look{i}", label="normal", patient=f"look{i}"), regions=())
         for i in range(15)
     ]
+    donors += [
+        Donor(record=replace(donors[i % 5].record, id=f"further{i}", label="covid", patient=f"further{i}"), regions=())
+        for i in range(6)
+    ]
+    records, regions = [d.record for d in donors], {d.record.id: d.regions for d in donors}
     image = film((96, 128), 9)
     image[5:15, 4:30] = 250
     image[80:92, 110:120] = 245
@@ -88,6 +94,7 @@ def scene(tmp_path: Path) -> Scene:
         ),
         donors=DonorPool(donors),
         lungs=lungs,
+        properties=ClassProperties(records, regions, 0, read_record),
         background=lambda shape: film(shape, 40),
     )
 
@@ -123,7 +130,7 @@ def test_contract(name: str, parameters: dict[str, object], scene: Scene) -> Non
 
 @pytest.mark.parametrize(("name", "parameters"), EVERY_USE)
 def test_nothing_to_do_is_said(name: str, parameters: dict[str, object], scene: Scene) -> None:
-    bare = replace(scene, regions=(), donors=DonorPool([]), lungs=None, background=None)
+    bare = replace(scene, regions=(), donors=DonorPool([]), lungs=None, background=None, properties=None)
     drawn = make_perturbation(name, parameters).draw(bare, generator_for(1))
     if name in WHOLE_FILM and not str(parameters.get("part", "")).startswith("lungs"):
         assert not isinstance(drawn, NotApplicable)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Role = Literal["clean", "edit", "sufficiency", "stress", "placebo", "control"]
-CONTENTS = ("text", "border", "look")
-"""What an edit may take from an image or bring into it: burned-in text, the frame of the image, the look of a source."""
+CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "frame", "compression")
+"""What an edit may take from an image or bring into it: burned-in text; what lies along the border; the look of a source; global
+properties: grey curve, sharpness, flat frame and aspect, compression and depth."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

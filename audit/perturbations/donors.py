@@ -46,6 +46,8 @@ class DonorPool:
         self._by_label = _grouped((d.record.label, d) for d in everyone if d.regions and d.record.label is not None)
         self._by_look = _grouped(((d.record.label, d.record.source), d) for d in everyone)
         self._patients = {key: len({d.record.patient for d in found}) for key, found in self._by_look.items()}
+        self._by_class = _grouped((d.record.label, d) for d in everyone if d.record.label is not None)
+        self._class_patients = {key: len({d.record.patient for d in found}) for key, found in self._by_class.items()}
         self._read = lru_cache(maxsize=_KEPT_IMAGES)(read)
 
     @property
@@ -79,6 +81,19 @@ class DonorPool:
             if self._patients[key] - (key == (record.label, record.source)) >= MIN_LOOK_DONORS
         ]
         return _draw_stranger(self._by_look[keys[int(rng.integers(len(keys)))]], record, rng) if keys else None
+
+    def choose_image(self, record: Record, *, same_class: bool, rng: np.random.Generator) -> Donor | None:
+        """Draw an image of the record's class, or of another one (each with equal chance), with or without text, never of the same patient.
+
+        A class of fewer than `MIN_LOOK_DONORS` patients beside the record's own lends nothing.
+        """
+        keys = [
+            label
+            for label in self._by_class
+            if (label == record.label) == same_class
+            if self._class_patients[label] - (label == record.label) >= MIN_LOOK_DONORS
+        ]
+        return _draw_stranger(self._by_class[keys[int(rng.integers(len(keys)))]], record, rng) if keys else None
 
     def pixels(self, donor: Donor) -> NDArray[np.uint8]:
         """Return the donor's image, grey (h, w)."""

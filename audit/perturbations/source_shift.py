@@ -16,7 +16,9 @@ from audit.perturbations.donors import MIN_LOOK_DONORS
 from audit.perturbations.looks import FACTORS, Look, measure_look
 
 GreyImage = NDArray[np.uint8]
-_SOURCES = ("other", "same")
+_SOURCES = ("other", "same", "other-class", "same-class")
+# What no disease changes, by what it is: the rest of a look may be taken from a donor of another class by `class-shift` alone.
+_OF_CLASSES = {"border": "frame", "aspect": "frame", "jpeg": "compression", "bit-depth": "compression"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,19 +37,20 @@ class LookTransfer:
 
     Parameters
     ----------
-    source : {"other", "same"}
+    source : {"other", "same", "other-class", "same-class"}
         Whose look: of an image of the same class from another source (the edit), or of another patient's image of the same class
-        and source (its placebo: as much of an edit, without the foreign source).
+        and source (its placebo: as much of an edit, without the foreign source). Or of an image of another class, or of the own one,
+        whatever their sources; only for factors that no disease changes.
     factors : sequence of str
         What is taken on: aspect, border, fourier, sharpness, histogram, bit-depth, jpeg; empty for all of them.
     """
 
     name = "look-transfer"
     version = 2
-    needs: tuple[str, ...] = ("class with several sources",)
+    needs: tuple[str, ...]
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
-    adds: tuple[str, ...] = ("look",)
+    adds: tuple[str, ...]
     seamless = True
 
     def __init__(self, *, source: str = "other", factors: Sequence[str] = ()) -> None:
@@ -58,17 +61,29 @@ class LookTransfer:
         for factor in factors:
             if factor not in FACTORS:
                 raise UnknownNameError("factor of a look", str(factor), FACTORS)
-        self._same = source == "same"
+        self._same, self._by_class = source.startswith("same"), source.endswith("class")
         self._factors = tuple(name for name in FACTORS if not factors or name in factors)
+        self.needs = () if self._by_class else ("class with several sources",)
+        diseased = [name for name in self._factors if name not in _OF_CLASSES]
+        if self._by_class and diseased:
+            raise UsageError(
+                f"A look of another class may be disease: {', '.join(diseased)} cannot be taken from donors by class. Use the "
+                f"perturbation class-shift, or factors among {', '.join(_OF_CLASSES)}."
+            )
         taken = "look" if len(self._factors) == len(FACTORS) else " and ".join(self._factors)
-        self.suspect = f"the source's {taken}"
+        self.suspect = f"the image's {taken}" if self._by_class else f"the source's {taken}"
+        self.adds = tuple(dict.fromkeys(_OF_CLASSES[name] for name in self._factors)) if self._by_class else ("look",)
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> LookDraw | NotApplicable:
         """Choose a donor and measure its look."""
-        donor = scene.donors.choose_look(scene.record, same_source=self._same, rng=rng)
+        if self._by_class:
+            donor = scene.donors.choose_image(scene.record, same_class=self._same, rng=rng)
+            lacking = "of its class" if self._same else "of any other class"
+        else:
+            donor = scene.donors.choose_look(scene.record, same_source=self._same, rng=rng)
+            lacking = f"of its class from {'its own source' if self._same else 'another source'}"
         if donor is None:
-            where = "its own source" if self._same else "another source"
-            return NotApplicable(f"fewer than {MIN_LOOK_DONORS} donors of its class from {where}")
+            return NotApplicable(f"fewer than {MIN_LOOK_DONORS} donors {lacking}")
         table = jpeg_table(donor.record.path)
         if table is None and self._factors == ("jpeg",):
             return NotApplicable("the donor's file is not a JPEG")

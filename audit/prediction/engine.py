@@ -19,6 +19,7 @@ from audit.models.bundle import Bundle
 from audit.perturbations import NotApplicable, Perturbation, Scene, changed_pixels, make_perturbation
 from audit.perturbations.background import MeanFilm
 from audit.perturbations.donors import Donor, DonorPool, read_record
+from audit.perturbations.properties import ClassProperties
 from audit.prediction.processes import PredictionJob, predict_side_by_side
 from audit.randomness import generator_for
 from audit.store.folder import PREDICTIONS_SCHEMA, RunFolder
@@ -59,6 +60,8 @@ class Stage:
     """The audited images, as donors."""
     background: MeanFilm
     """Their mean film."""
+    properties: ClassProperties
+    """Their classes' mean grey curve and sharpness."""
     read: Callable[[Record], NDArray[np.uint8]] = read_record
     """Reads a record's image; pictures that go out are drawn on covered ones (`audit.prediction.covering`)."""
 
@@ -69,6 +72,7 @@ def set_stage(records: Sequence[Record], regions: Mapping[str, tuple[TextRegion,
         regions=regions,
         donors=DonorPool(Donor(record=r, regions=regions[r.id]) for r in records),
         background=MeanFilm(records, regions, seed),
+        properties=ClassProperties(records, regions, seed, read_record),
     )
 
 
@@ -84,6 +88,7 @@ def read_scene(record: Record, stage: Stage) -> Scene:
         donors=stage.donors,
         lungs=None if record.lung_mask is None else read_mask(record.lung_mask, (height, width)),
         background=stage.background,
+        properties=stage.properties,
     )
 
 
