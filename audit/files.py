@@ -53,6 +53,19 @@ def _is_stream(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def why_unreadable(path: Path) -> str:
+    """Return why a path is no regular file, as the end of a sentence that begins with it: a pipe does exist, but nobody reads it."""
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be reached ({error.strerror})"
+    except ValueError:
+        return "is no valid path"
+    return "is a folder, not a file" if stat.S_ISDIR(kind) else "is a pipe or a device, not a regular file"
+
+
 def read_regular(path: Path, limit: int = -1) -> bytes:
     """Read a file of a folder that somebody else may have packed.
 

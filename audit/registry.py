@@ -1,4 +1,4 @@
-"""One small typed registry: names to makers, from decorators here and entry points elsewhere."""
+"""One small typed registry: names to things of one kind, from decorators here and entry points elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Named makers of one kind of thing.
+    """Named things of one kind, `T`: makers of perturbations, sections of a report.
 
     Parameters
     ----------
@@ -25,32 +25,33 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, group: str) -> None:
         self.kind = kind
         self._group = group
-        self._makers: dict[str, Callable[..., T]] = {}
+        self._own: dict[str, T] = {}
 
-    def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-        """Return a decorator that adds a maker under `name`; a second owner of a name is an error."""
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that adds a thing under `name`; a second owner of a name is an error."""
 
-        def add(maker: Callable[..., T]) -> Callable[..., T]:
-            if name in self._makers:
-                raise UsageError(
-                    f"The {self.kind} {name!r} is registered twice, by {self._makers[name]!r} and {maker!r}."
-                )
-            self._makers[name] = maker
-            return maker
+        def add(thing: T) -> T:
+            if name in self._own:
+                raise UsageError(f"The {self.kind} {name!r} is registered twice, by {self._own[name]!r} and {thing!r}.")
+            self._own[name] = thing
+            return thing
 
         return add
 
     def names(self) -> list[str]:
         """Return every name, sorted, without importing any plug-in."""
-        plugins = {point.name for point in metadata.entry_points(group=self._group)}
-        return sorted(set(self._makers) | plugins)
+        return sorted({*self._own, *self.foreign()})
+
+    def foreign(self) -> dict[str, str]:
+        """Return the names that other distributions provide, sorted, with where each lies (`package:attribute`)."""
+        return {p.name: p.value for p in sorted(metadata.entry_points(group=self._group), key=str)}
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""
         return iter(self.names())
 
-    def __getitem__(self, name: str) -> Callable[..., T]:
-        """Return the maker called `name`, importing its plug-in if need be.
+    def __getitem__(self, name: str) -> T:
+        """Return what is called `name`, importing its plug-in if need be.
 
         Raises
         ------
@@ -60,19 +61,19 @@ class Registry(Generic[T]):
             If its plug-in cannot be imported, or claims a name that is taken.
         """
         points = list(metadata.entry_points(group=self._group, name=name))
-        owners = [repr(p.value) for p in points] + (["this package"] if name in self._makers else [])
+        owners = [repr(p.value) for p in points] + (["this package"] if name in self._own else [])
         if len(owners) > 1:
             raise UsageError(
                 f"The {self.kind} {name!r} is provided by several packages: {', '.join(owners)}. Uninstall all but one."
             )
         if points:
             try:
-                maker: Callable[..., T] = points[0].load()
+                found: T = points[0].load()
             except Exception as error:  # a plug-in is foreign code; whatever it raises means that it cannot be used
                 raise UsageError(
                     f"The {self.kind} {name!r} is broken: {points[0].value} cannot be imported ({error!r})."
                 ) from error
-            return maker
-        if name not in self._makers:
+            return found
+        if name not in self._own:
             raise UnknownNameError(self.kind, name, self.names())
-        return self._makers[name]
+        return self._own[name]

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from audit.baseline.ratchet import TIGHTEN_LEVEL, Held, weigh_changes
-from audit.statistics.clusters import PatientBootstrap, sum_by_patient
 from audit.statistics.intervals import change_intervals
+from audit.statistics.patient_bootstrap import PatientBootstrap
+from audit.statistics.patient_sums import sum_by_patient
+from audit.store.group import ALL
 from audit.store.results import Effect
 
 N_FIGURES = 9
@@ -59,7 +61,7 @@ def change(new: np.ndarray, pinned: np.ndarray, rng: np.random.Generator) -> Eff
         [sums], bootstrap=PatientBootstrap(int(patients.max()) + 1, RESAMPLES, rng), level=0.95
     )[0]
     return Effect(
-        condition="edit", placebo=None, measure="shortcut_sensitivity", group="all", estimate=sums.estimate, low=interval.low,
+        condition="edit", placebo=None, measure="shortcut_sensitivity", group=ALL, estimate=sums.estimate, low=interval.low,
         high=interval.high, level=0.95, method="", n_images=sums.n_images, n_patients=sums.n_patients, discordant=0, p=None,
         p_adjusted=None, tolerance=None, verdict="descriptive", minimum_detectable=None,
     )  # fmt: skip

@@ -28,13 +28,15 @@ from audit.models.bundle import Bundle, load_bundle, save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 from audit.perturbations import NotApplicable, Scene, make_perturbation
-from audit.prediction.engine import Stage, predict_all, set_stage
+from audit.prediction.engine import predict_all
 from audit.prediction.table import read_predictions
+from audit.prediction.variants import CohortContext, cohort_context
 from audit.randomness import generator_for
 from audit.store.folder import RunFolder
 from audit.suites.reader import load_suite
+from audit.text.base import TextDetector
 from audit.text.cache import RegionCache
-from audit.text.detectors import DEFAULT_DETECTOR, TextDetector, make_detector
+from audit.text.detectors import DEFAULT_DETECTOR, make_detector
 from audit.text.find import find_regions
 
 CLASSES = ("normal", "pneumonia", "covid")
@@ -91,7 +93,9 @@ def a_bundle(folder: Path) -> Bundle:
     return load_bundle(folder / "model")
 
 
-def naive(bundle: Bundle, suite: Suite, records: list[Record], detector: TextDetector, stage: Stage) -> np.ndarray:
+def naive(
+    bundle: Bundle, suite: Suite, records: list[Record], detector: TextDetector, context: CohortContext
+) -> np.ndarray:
     """Return logits (conditions, n, k), the way a first script would make them."""
     network = bundle.network.requires_grad_(True)
     logits = np.zeros((len(suite.conditions), len(records), len(CLASSES)), np.float32)
@@ -104,9 +108,9 @@ def naive(bundle: Bundle, suite: Suite, records: list[Record], detector: TextDet
                 image=image,
                 record=record,
                 regions=regions,
-                donors=stage.donors,
+                donors=context.donors,
                 lungs=lungs,
-                background=stage.background,
+                background=context.background,
             )
             if condition.name != "clean":
                 perturbation = make_perturbation(condition.perturbation, condition.parameters)
@@ -137,14 +141,14 @@ def main() -> None:
         regions = find_regions(records, RegionCache(folder / "cache", detector), lambda: None).regions
         found = time.perf_counter()
         run = RunFolder(folder / "run")
-        stage = set_stage(records, regions, SEED)
-        parts = predict_all(run, bundle, suite, records, stage, SEED, lambda: None)
+        context = cohort_context(records, regions, SEED)
+        parts = predict_all(run, bundle, suite, records, context, SEED, lambda: None)
         engine_s = time.perf_counter() - start
         table = read_predictions(run, parts, suite, records, CLASSES)
         print(f"engine: {engine_s:.1f} s, of which text {found - start:.1f} s")
 
         start = time.perf_counter()
-        logits = naive(bundle, suite, records, detector, stage)
+        logits = naive(bundle, suite, records, detector, context)
         naive_s = time.perf_counter() - start
         print(f"naive:  {naive_s:.1f} s")
         engine = np.stack([table.logits[c.name][0] for c in suite.conditions])

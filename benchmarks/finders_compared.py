@@ -107,7 +107,7 @@ def processor_s() -> float:
 
 def line(name: str, score: FinderScore, seconds: float) -> str:
     everything = score.recalls[0]
-    kinds = {r.group: r for r in score.recalls}
+    kinds = {str(r.group): r for r in score.recalls}
     lead, overlay = kinds.get("kind=lead_marker"), kinds.get("kind=overlay")
 
     def share(value: float | None) -> str:

@@ -34,7 +34,7 @@ _BATCH = 8
 RULE = """
 [[gate.rule]]
 id = "text-not-worse-{name}"
-metric = "shortcut_sensitivity"
+measure = "shortcut_sensitivity"
 where = {{ condition = "text-mask", group = "{group}" }}
 max_increase = {limit}
 reason = "Printed words must not come to decide"

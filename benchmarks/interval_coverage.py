@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from audit.data.conditions import CLEAN, Condition, Suite
-from audit.statistics.clusters import PatientBootstrap, sum_by_patient
 from audit.statistics.effects import measure_effects
 from audit.statistics.intervals import change_intervals
+from audit.statistics.patient_bootstrap import PatientBootstrap
+from audit.statistics.patient_sums import sum_by_patient
 from audit.store.results import Effect, PredictionTable
 
 IMAGES = (50, 150, 500)
@@ -153,7 +154,7 @@ def effects_of(n_images: int, world: World, rng: np.random.Generator) -> dict[st
     edit_condition = Condition(name="edit", perturbation="text-mask", role="edit", parameters={})
     suite = Suite(name="coverage", version=1, description="", conditions=(CLEAN, edit_condition))
     effects = measure_effects(table, suite, seed=0, resamples=RESAMPLES)
-    shown = [e for e in effects if e.group in ("all", "class=a")]
+    shown = [e for e in effects if str(e.group) in ("all", "class=a")]
     return {("clean " if e.condition == "clean" else "") + e.measure: e for e in shown if e.measure != "recall"}
 
 

@@ -18,7 +18,8 @@ from PIL import Image
 from audit.perturbations import NotApplicable, Scene, changed_pixels
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.pasting import PasteLetters
-from audit.prediction.engine import read_scene, set_stage, softmax
+from audit.prediction.shards import softmax
+from audit.prediction.variants import cohort_context, read_scene
 from audit.randomness import generator_for
 from audit.relevance.lrp import Attributor
 from audit.relevance.start import start_each
@@ -73,8 +74,8 @@ def main() -> None:
     normal, covid = classes.index("normal"), classes.index("covid")
     records = prepared.cohort.records
     regions = find_regions(records, RegionCache(Path(settings.cache), prepared.detector), lambda: None).regions
-    stage = set_stage(records, regions, seed=0)
-    scenes = {r.id: read_scene(r, stage) for r in records}
+    context = cohort_context(records, regions, seed=0)
+    scenes = {r.id: read_scene(r, context) for r in records}
     donor = normal_letters(scenes)
     letters = " ".join(r.text for r in donor.regions)
     print(f"letters of a normal film: {letters!r}")

@@ -18,7 +18,7 @@ from PIL import Image
 from audit.data.images import read_gray
 from audit.perturbations.masking import MaskDraw, TextMask
 from audit.perturbations.places import text_boxes
-from audit.prediction.engine import softmax
+from audit.prediction.shards import softmax
 from audit.relevance.lrp import Attributor
 from audit.relevance.regions import map_boxes, mass_inside
 from audit.relevance.start import start_each

@@ -19,9 +19,9 @@ import torch
 
 from audit.data.records import TextRegion
 from audit.models.bundle import load_bundle
-from audit.relevance.clusters import find_clusters, grid_maps
 from audit.relevance.lrp import Attributor
 from audit.relevance.regions import map_boxes
+from audit.relevance.spectral_analysis import find_clusters, grid_maps
 from audit.relevance.start import start_relevance
 from audit.training.chain import train_network
 from audit.training.phantom.cohort import film_specs, make_phantoms

@@ -6,10 +6,10 @@ from markupsafe import Markup
 
 from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
-from audit.reports.headline import headline
-from audit.reports.runfolder import RunView
-from audit.reports.summary import telling_effects
-from audit.reports.words import MARKS, estimate, where
+from audit.reports.findings.effect_words import MARKS, estimate, where
+from audit.reports.findings.headline import headline
+from audit.reports.findings.summary import telling_effects
+from audit.reports.reading.view import RunView
 
 _ROW = Markup("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>")
 

@@ -8,9 +8,10 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from audit.store.group import Group
 from audit.store.results import SCHEMA_VERSION, DoseTrend, Effect, GateResult, Status
 
-_PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+_PLAIN = {str: "string", Group: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 
 def schemas() -> dict[str, dict[str, Any]]:

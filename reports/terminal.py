@@ -8,11 +8,13 @@ from rich.text import Text
 
 from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
-from audit.reports.groups import place, sensitive_groups
-from audit.reports.headline import headline
-from audit.reports.runfolder import RunView
-from audit.reports.summary import not_applied, reach, relevance_lines, source_lines, summary_lines
-from audit.reports.words import estimate, signed
+from audit.reports.findings.effect_words import estimate
+from audit.reports.findings.group_effects import place, sensitive_groups
+from audit.reports.findings.headline import headline
+from audit.reports.findings.summary import not_applied, reach, relevance_lines, source_lines, summary_lines
+from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import ACCURACY, MEASURES
+from audit.store.numbers import signed
 from audit.store.results import Effect
 
 _STYLE = {
@@ -31,12 +33,12 @@ def render_terminal(run: RunView, console: Console) -> None:
     if run.verdict.status == "incomplete":  # no other figure counts, so none is printed
         console.print(_text(lines[1]))
         return
-    console.print(_text(f"Accuracy {estimate(run.find('clean', 'accuracy'))}, by source:"))
+    console.print(_text(f"Accuracy {estimate(run.find('clean', ACCURACY))}, by source:"))
     sources = Table(box=None, pad_edge=False, show_header=False)
     for effect in run.effects:
-        if effect.condition == "clean" and effect.measure == "accuracy" and effect.group.startswith("source="):
+        if effect.condition == "clean" and effect.measure == ACCURACY and effect.group.kind == "source":
             sources.add_row(
-                _text("  " + effect.group.removeprefix("source=")),
+                _text(f"  {effect.group.value}"),
                 _text(estimate(effect)),
                 _text(f"n = {effect.n_images}"),
             )
@@ -85,11 +87,11 @@ def _print_headline(run: RunView, role: str, title: str, console: Console) -> No
     if not effects:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    measure = effects[0].measure.replace("_", " ")
+    measure = MEASURES[effects[0].measure].title
     for column in (title, "n", measure, "accuracy", "flips", "verdict"):
         table.add_column(column, justify="right" if column == "n" else "left", overflow="fold")
     for effect in effects:
-        accuracy = run.find(effect.condition, "accuracy", controlled=True)
+        accuracy = run.find(effect.condition, ACCURACY, controlled=True)
         # Every column under "edit − placebo" is a difference; the edit's own flips stand in the report.
         flips = run.find(effect.condition, "flip_rate", controlled=True)
         table.add_row(

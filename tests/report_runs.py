@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from audit.reports.runfolder import MOST_CASES, RunView
+from audit.reports.reading.view import MOST_CASES, RunView
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
 

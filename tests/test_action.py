@@ -17,7 +17,7 @@ import yaml
 RISE = """
 [[gate.rule]]
 id = "rise"
-metric = "shortcut_sensitivity"
+measure = "shortcut_sensitivity"
 max_increase = 0.9
 """
 ROOT = Path(__file__).parents[1]
@@ -175,7 +175,7 @@ def test_a_job_audits_judges_and_says_so(job: Any, tmp_path: Path) -> None:
     assert (tmp_path / "audit-baseline.json").is_file()
     assert job("gate", RUN=run, BASELINE="")[1]["status"] == "pass", "against the baseline now"
 
-    (tmp_path / "audit.toml").write_text('[[gate.rule]]\nid = "t"\nmetric = "shortcut_sensitivity"\nmin = 0.9\n')
+    (tmp_path / "audit.toml").write_text('[[gate.rule]]\nid = "t"\nmeasure = "shortcut_sensitivity"\nmin = 0.9\n')
     code, outputs, told = job("gate", RUN=run, BASELINE="")
     assert (code, outputs["status"]) == (1, "fail"), told
     assert "::error file=audit.toml,line=1," in told
@@ -183,7 +183,7 @@ def test_a_job_audits_judges_and_says_so(job: Any, tmp_path: Path) -> None:
     assert (tmp_path / run / "audit.sarif").is_file()
 
     (tmp_path / "audit.toml").write_text(
-        '[[gate.rule]]\nid = "t"\nmetric = "shortcut_sensitivity"\nmax_increase = 0.9\n'
+        '[[gate.rule]]\nid = "t"\nmeasure = "shortcut_sensitivity"\nmax_increase = 0.9\n'
     )
     code, outputs, told = job("gate", RUN=run, BASELINE=run)
     assert (code, outputs["status"]) == (0, "pass"), told

@@ -24,7 +24,7 @@ from .conftest import CLASSES, Audit, one_paragraph
 RULES = """
 [[gate.rule]]
 id = "text"
-metric = "shortcut_sensitivity"
+measure = "shortcut_sensitivity"
 where = { condition = "text-mask-black" }
 max_increase = 0.01
 """
@@ -271,8 +271,8 @@ def test_the_default_rules_watch_the_rise_too(audit: Audit, make_run: Any, tmp_p
     run = make_run(1.0)
     assert audit("baseline", "accept", run)[0] == 0
     held = json.loads((tmp_path / "audit-baseline.json").read_text())["entries"]
-    assert {"shortcut_sensitivity", "accuracy"} <= {e["metric"] for e in held}
-    assert next(e for e in held if e["metric"] == "accuracy" and e["condition"] == "clean")["worse"] == "lower"
+    assert {"shortcut_sensitivity", "accuracy"} <= {e["measure"] for e in held}
+    assert next(e for e in held if e["measure"] == "accuracy" and e["condition"] == "clean")["worse"] == "lower"
     asked = [
         "run",
         "--model",

@@ -19,8 +19,7 @@ from PIL import Image
 from audit.models.bundle import save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
-from audit.statistics.catalogue import METRICS
-from audit.statistics.measures import MEASURES
+from audit.statistics.catalogue import MEASURES
 
 from .conftest import Audit, one_paragraph
 
@@ -76,7 +75,7 @@ def test_json_is_one_object_and_nothing_else(audit: Audit, asked: list[object]) 
 
 
 def test_gates_of_a_configuration(audit: Audit, asked: list[object], tmp_path: Path) -> None:
-    rule = '[[gate.rule]]\nid = "enough"\nmetric = "accuracy"\n{} = {}\nwhere = {{ condition = "clean" }}\n'
+    rule = '[[gate.rule]]\nid = "enough"\nmeasure = "accuracy"\n{} = {}\nwhere = {{ condition = "clean" }}\n'
     Path("audit.toml").write_text(rule.format("min", 0.0))
     code, out, _ = audit(*asked)
     assert code == 0
@@ -295,8 +294,7 @@ def test_list_and_doctor(audit: Audit, asked: list[object]) -> None:
     assert {"quick", "standard"} <= set(audit("list", "suites")[1].split())
     assert {"demo", "real-small"} <= set(audit("list", "recipes")[1].split())
     assert audit("list", "detectors")[1].split() == ["annotated", "cascade", "easyocr", "markers", "rapidocr"]
-    assert [line.split()[0] for line in audit("list", "metrics")[1].splitlines()] == list(METRICS)
-    assert set(METRICS) == set(MEASURES), "what a gate may limit is what effects carry, each with its words"
+    assert [line.split()[0] for line in audit("list", "measures")[1].splitlines()] == list(MEASURES)
     code, out, _ = audit("doctor")
     assert code in (0, 4)
     assert ("LACK" in out) == (code == 4)
@@ -321,7 +319,8 @@ def test_judging_and_reporting_do_not_import_torch() -> None:
     program = (
         "import sys\n"
         "import audit.commands.auditing, audit.commands.baselines, audit.run.judgement, audit.pytest_plugin\n"
-        "import audit.reports.compare, audit.reports.html, audit.reports.junit, audit.reports.sarif, audit.reports.terminal\n"
+        "import audit.reports.comparison.runs, audit.reports.page.html, audit.reports.ci.junit, audit.reports.ci.sarif\n"
+        "import audit.reports.terminal\n"
         "heavy = {'torch', 'easyocr', 'zennit', 'scipy.stats', 'statsmodels'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

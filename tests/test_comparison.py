@@ -18,9 +18,10 @@ from audit.errors import UsageError
 from audit.gates.judging import judge
 from audit.gates.rules import rules_from_config
 from audit.prediction.table import FinishedRun
+from audit.statistics.catalogue import comparable
 from audit.statistics.effects import measure_effects
-from audit.statistics.measures import COMPARED
 from audit.store.folder import RunFolder
+from audit.store.group import parse_group
 from audit.store.results import Effect, PredictionTable
 
 from .conftest import Audit, one_paragraph
@@ -109,7 +110,7 @@ def test_the_difference_is_paired_by_image() -> None:
     unseen = 0.5 * 1.98**2 / (240 / 1.5 + 1.98**2)
     assert found.high - found.low == pytest.approx(2 * max(1.98 * error, unseen), rel=0.05)
     assert (found.n_images, found.n_patients) == (240, 120)
-    north = compare_runs(run, earlier, "mask", "shortcut_sensitivity", group="source=north", resamples=500)
+    north = compare_runs(run, earlier, "mask", "shortcut_sensitivity", group=parse_group("source=north"), resamples=500)
     assert north.estimate == pytest.approx(difference[::2].mean(), abs=1e-6)
     back = compare_runs(earlier, run, "mask", "shortcut_sensitivity", resamples=500)
     assert back.estimate == pytest.approx(-found.estimate, abs=1e-9)
@@ -124,7 +125,7 @@ def test_images_in_another_order_are_paired_all_the_same() -> None:
     assert again == compare_runs(run, earlier, "mask", "harm", resamples=500)
 
 
-@pytest.mark.parametrize("measure", COMPARED)
+@pytest.mark.parametrize("measure", comparable())
 def test_a_run_against_itself_is_zero_but_not_certain(measure: str) -> None:
     run = run_of(pull=0.5)
     found = compare_runs(run, run, "mask", measure, resamples=500)
@@ -143,7 +144,7 @@ def test_what_has_a_unit_is_as_uncertain_in_any_unit() -> None:
 
 
 def gate(run: FinishedRun, earlier: FinishedRun | None, **rule: object) -> tuple[str, str]:
-    table: Mapping[str, Any] = {"rule": [{"id": "r", "metric": "shortcut_sensitivity", **rule}]}
+    table: Mapping[str, Any] = {"rule": [{"id": "r", "measure": "shortcut_sensitivity", **rule}]}
     effects = measure_effects(run.table, SUITE, seed=0, resamples=200)
     compare = None
     if earlier is not None:
@@ -190,11 +191,11 @@ def test_what_cannot_be_compared_is_never_a_pass() -> None:
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([{"id": "r", "metric": "macro_auc", "max_increase": 0.1}], "cannot be compared with a baseline"),
-        ([{"id": "r", "metric": "harm", "max_increase": -0.1}], "must be 0 or more"),
-        ([{"id": "r", "metric": "harm", "max_increase": 0.1, "max": 0.2}], "needs one of"),
+        ([{"id": "r", "measure": "macro_auc", "max_increase": 0.1}], "cannot be compared with a baseline"),
+        ([{"id": "r", "measure": "harm", "max_increase": -0.1}], "must be 0 or more"),
+        ([{"id": "r", "measure": "harm", "max_increase": 0.1, "max": 0.2}], "needs one of"),
         (
-            [{"id": "top", "metric": "harm", "max": 0.1}, {"id": "bottom", "metric": "harm", "min": 0.2}],
+            [{"id": "top", "measure": "harm", "max": 0.1}, {"id": "bottom", "measure": "harm", "min": 0.2}],
             "'top' and 'bottom' contradict each other",
         ),
     ],
@@ -208,7 +209,7 @@ def test_measures_without_a_number_an_image_are_refused() -> None:
     with pytest.raises(UsageError, match="cannot be compared image by image"):
         compare_runs(run_of(), run_of(), "mask", "macro_auc")
     with pytest.raises(UsageError, match="no group site=x"):
-        compare_runs(run_of(), run_of(), "mask", "harm", group="site=x")
+        compare_runs(run_of(), run_of(), "mask", "harm", group=parse_group("site=x"))
 
 
 def test_finished_runs_are_compared_and_gated_by_command(
@@ -242,7 +243,7 @@ def test_finished_runs_are_compared_and_gated_by_command(
     assert "text-mask-black" in audit("diff", second, first)[1]
 
     Path("audit.toml").write_text(
-        '[[gate.rule]]\nid = "no-worse"\nmetric = "shortcut_sensitivity"\nmax_increase = 0.9\n'
+        '[[gate.rule]]\nid = "no-worse"\nmeasure = "shortcut_sensitivity"\nmax_increase = 0.9\n'
     )
     code, out, _ = audit("gate", second)
     assert code == 5
@@ -269,5 +270,5 @@ def test_finished_runs_are_compared_and_gated_by_command(
 def test_the_baseline_is_read_only_when_asked(tmp_path: Path) -> None:
     never = Baseline(run_of(), tmp_path / "nowhere")
     effects: list[Effect] = measure_effects(run_of().table, SUITE, seed=0, resamples=200)
-    config = rules_from_config({"rule": [{"id": "r", "metric": "harm", "max": 1.0}]})
+    config = rules_from_config({"rule": [{"id": "r", "measure": "harm", "max": 1.0}]})
     assert judge(effects, config, never.change).status == "pass"

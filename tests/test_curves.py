@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from audit.errors import ModelError
-from audit.reports import curves
-from audit.reports.curves import render_curves
-from audit.reports.runfolder import read_run
-from audit.reports.training import training_story
+from audit.reports.comparison import curves
+from audit.reports.comparison.curves import render_curves
+from audit.reports.findings.training_story import training_story
+from audit.reports.reading.folder import read_run
 
 from .report_runs import Page, edit
 

@@ -20,7 +20,7 @@ from audit.store.results import Effect, PredictionTable
 
 from .tables import in_order
 
-RULE = Rule(id="r", metric="shortcut_sensitivity", operator="<=", limit=0.05, condition="mask")
+RULE = Rule(id="r", measure="shortcut_sensitivity", operator="<=", limit=0.05, condition="mask")
 CLASSES = ("normal", "pneumonia", "covid")
 REMOVES_TEXT = Declared(removes=("text",))
 SUITE = Suite(
@@ -80,7 +80,9 @@ def measure(t: PredictionTable, **changes: object) -> list[Effect]:
 
 
 def pick(effects: list[Effect], condition: str, measure: str, group: str = "all", placebo: str | None = None) -> Effect:
-    found = [e for e in effects if (e.condition, e.measure, e.group, e.placebo) == (condition, measure, group, placebo)]
+    found = [
+        e for e in effects if (e.condition, e.measure, str(e.group), e.placebo) == (condition, measure, group, placebo)
+    ]
     assert len(found) == 1, [(e.condition, e.measure, e.group, e.placebo) for e in effects]
     return found[0]
 
@@ -264,7 +266,7 @@ def test_the_declared_family_is_exactly_what_is_judged() -> None:
     found = measure(table(pull=1.0))
     judged = [e for e in found if e.tolerance is not None]
     groups = ["all", *(f"class={name}" for name in CLASSES)]
-    assert sorted((e.condition, e.measure, e.group) for e in judged) == sorted(
+    assert sorted((e.condition, e.measure, str(e.group)) for e in judged) == sorted(
         [
             ("mask", "accuracy", "all"),
             ("blur", "accuracy", "all"),
@@ -428,10 +430,10 @@ def test_small_subgroups_get_no_effect() -> None:
     t = table()
     groups = {"site": np.where(np.isin(t.patients, [f"p{i}" for i in range(MIN_GROUP_PATIENTS - 1)]), "tiny", "rest")}
     found = measure(replace(t, groups=groups))
-    named = {e.group for e in found if e.measure == "shortcut_sensitivity"}
+    named = {str(e.group) for e in found if e.measure == "shortcut_sensitivity"}
     assert "site=rest" in named
     assert "site=tiny" not in named
-    assert not any(e.group.startswith("view=") for e in measure(t)), "an empty cell is not a group"
+    assert not any(e.group.kind == "view" for e in measure(t)), "an empty cell is not a group"
 
 
 def test_tables_that_cannot_be_judged() -> None:
@@ -486,3 +488,68 @@ def test_a_network_whose_probabilities_are_constant_is_never_robust() -> None:
     seen = pick(measure(table(n=600, n_patients=600)), "mask", "shortcut_sensitivity", placebo="elsewhere")
     assert (seen.verdict, seen.blind) == ("robust", False)
     assert judge([seen], GateConfig(rules=(RULE,))).status == "pass"
+
+
+def sure(*, pull: float, scale: float, share: float = 1.0) -> PredictionTable:
+    """Return predictions of a network that is right on every image by a lead of 3 logits, of which `mask` takes `pull` away.
+
+    `scale` multiplies the logits of a share of the images: decisions are the same at any scale.
+    """
+    rng = np.random.default_rng(1)
+    t = table(n=600, n_patients=600)
+    clean = rng.normal(0, 0.15, (600, 3))
+    clean[np.arange(600), t.labels] += 3
+    logits = {name: np.repeat(clean[None], len(values), 0) for name, values in t.logits.items()}
+    for name in ("mask", "elsewhere", "blur"):
+        logits[name] = logits[name] + rng.normal(0, 0.1, logits[name].shape)
+    logits["mask"][0, np.arange(600), t.labels] -= pull
+    factor = np.where(np.arange(600) < share * 600, scale, 1.0)[None, :, None]
+    return replace(t, logits={name: (values * factor).astype(np.float32) for name, values in logits.items()})
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0, 1000.0, 1e6])
+@pytest.mark.parametrize(
+    ("pull", "truth"),
+    [
+        (0.0, "robust"),  # nothing depends on the word, whatever the scale
+        (
+            1.5,
+            "reads the word",
+        ),  # probabilities fall from 91 to 69 %, and no decision flips: hidden at any higher scale
+        (4.0, "sensitive"),  # every decision flips, which every scale shows
+    ],
+)
+def test_a_network_is_judged_no_better_when_its_logits_are_multiplied(pull: float, truth: str, scale: float) -> None:
+    entry = pick(measure(sure(pull=pull, scale=scale)), "mask", "shortcut_sensitivity", placebo="elsewhere")
+    if truth == "reads the word":
+        truth = "sensitive" if scale == 1 else "inconclusive"
+        assert entry.blind == (scale > 1)
+        if scale > 10:
+            assert entry.high is not None
+            assert entry.high < 0.05
+    assert entry.verdict == truth
+    expected = {"robust": "pass", "sensitive": "fail", "inconclusive": "inconclusive"}[truth]
+    assert judge([entry], GateConfig(rules=(RULE,))).status == expected
+
+
+def test_a_share_of_saturated_images_is_enough_to_hide_an_effect() -> None:
+    """A tenth of the images is saturated, and only these follow the word: 10 points at most, 2 at the scale of the others."""
+    for share, pull, verdict in ((0.3, 1.5, "inconclusive"), (0.3, 0.0, "robust"), (0.04, 0.0, "robust")):
+        t, untouched = sure(pull=pull, scale=1000.0, share=share), sure(pull=0.0, scale=1000.0, share=share)
+        many = np.arange(600) < share * 600
+        mixed = {n: np.where(many[None, :, None], t.logits[n], untouched.logits[n]) for n in t.logits}
+        entry = pick(measure(replace(t, logits=mixed)), "mask", "shortcut_sensitivity", placebo="elsewhere")
+        assert entry.high is not None
+        assert entry.high < 0.05
+        assert (entry.verdict, entry.blind) == (verdict, verdict == "inconclusive"), (share, pull)
+
+
+def test_a_network_with_one_winner_is_never_robust() -> None:
+    """A fourth constant output wins on every image and is nobody's label: what the others do is mostly hidden."""
+    t = table(n=600, n_patients=600)
+    fourth = {name: np.concatenate([v, np.full((*v.shape[:2], 1), 7.0)], axis=2) for name, v in t.logits.items()}
+    effects = measure(replace(t, classes=(*CLASSES, "other"), logits=fourth))
+    entry = pick(effects, "mask", "shortcut_sensitivity", placebo="elsewhere")
+    assert pick(effects, "clean", "accuracy").estimate == 0
+    assert (entry.verdict, entry.blind) == ("inconclusive", True)
+    assert judge([entry], GateConfig(rules=(RULE,))).status == "inconclusive"

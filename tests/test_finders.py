@@ -202,7 +202,7 @@ def test_score_by_hand(tmp_path: Path) -> None:
         TextRegion(x0=60, y0=60, x1=80, y1=80),  # nothing there
     ]
     score = score_detector(read_boxes(tmp_path / "boxes.json"), Known(found))
-    by = {r.group: (r.n_found, r.n_boxes, r.recall) for r in score.recalls}
+    by = {str(r.group): (r.n_found, r.n_boxes, r.recall) for r in score.recalls}
     assert by == {
         "all": (1, 2, 0.5),
         "kind=lead_marker": (0, 1, 0.0),

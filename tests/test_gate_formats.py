@@ -18,17 +18,17 @@ from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonS
 from rfc3986_validator import validate_rfc3986
 
 from audit.gates.rule_lines import RuleLine, find_rule_lines
-from audit.reports.code_quality import code_quality_document
-from audit.reports.github import MAX_ANNOTATIONS, annotate, step_summary
-from audit.reports.junit import AuditedRun, describe_run, junit_document
-from audit.reports.sarif import sarif_document
+from audit.reports.ci.code_quality import code_quality_document
+from audit.reports.ci.github import MAX_ANNOTATIONS, annotate, step_summary
+from audit.reports.ci.junit import AuditedRun, describe_run, junit_document
+from audit.reports.ci.sarif import sarif_document
 from audit.store.results import GateResult, Verdict
 
 from .conftest import Audit, one_paragraph, quick_audit
 
 GATE = GateResult(
     id="text-mask",
-    metric="shortcut_sensitivity",
+    measure="shortcut_sensitivity",
     where="mask beyond elsewhere, all",
     operator="<=",
     expected=0.05,
@@ -60,7 +60,7 @@ INCOMPLETE = Verdict(
         replace(
             GATE,
             id="control-null",
-            metric="control",
+            measure="control",
             rule="",
             status="incomplete",
             expected=0.0,
@@ -331,7 +331,7 @@ id = "soft"
 # id = "text"
 
 [[gate.rule]]
-metric = "harm"
+measure = "harm"
 id = "text"
 
 [[ gate.rule ]] # another
@@ -341,8 +341,8 @@ id = "fine"
 """
 
 [gate]
-rule = [{ id = "inline", metric = "harm", max = 1 },
-        { metric = "harm", max = 1, id = "second" }]
+rule = [{ id = "inline", measure = "harm", max = 1 },
+        { measure = "harm", max = 1, id = "second" }]
 '''
 
 
@@ -379,7 +379,7 @@ def test_every_table_is_found_whatever_stands_between(
         lines += ["# a remark"] * gap
         lines.append("[[tool.audit.gate.rule]]")
         expected[name] = len(lines)
-        lines += ['metric = "harm"'] * gap + [f'id = "{name}"', "max = 1"]
+        lines += ['measure = "harm"'] * gap + [f'id = "{name}"', "max = 1"]
     (folder / "pyproject.toml").write_text("\n".join(lines))
     assert {name: place.line for name, place in find_rule_lines(ids, folder).items()} == expected
 
@@ -391,7 +391,7 @@ def test_the_command_writes_all_of_them(
     write_bundle("C")  # type: ignore[operator]
     run = Path(audit(*quick_audit(manifest))[1].splitlines()[-1]).parent
     (tmp_path / "audit.toml").write_text(
-        '# rules\n[[gate.rule]]\nid = "own"\nmetric = "shortcut_sensitivity"\nmin = 0.9\nreason = "a limit that fails"\n'
+        '# rules\n[[gate.rule]]\nid = "own"\nmeasure = "shortcut_sensitivity"\nmin = 0.9\nreason = "a limit that fails"\n'
     )
     summary = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))

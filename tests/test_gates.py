@@ -17,10 +17,11 @@ from audit.gates.correction import Claim, widen_by_holm
 from audit.gates.judging import exit_code, judge
 from audit.gates.rule_lines import RuleLine
 from audit.gates.rules import GateConfig, Rule, config_for, config_from_document, config_to_document, rules_from_config
-from audit.reports.github import step_summary
-from audit.reports.junit import AuditedRun, junit_document
-from audit.reports.sarif import sarif_document
+from audit.reports.ci.github import step_summary
+from audit.reports.ci.junit import AuditedRun, junit_document
+from audit.reports.ci.sarif import sarif_document
 from audit.statistics.verdicts import judge_effect
+from audit.store.group import ALL, Group, parse_group
 from audit.store.results import Effect, plain
 from audit.suites.reader import load_suite
 
@@ -28,7 +29,7 @@ EFFECT = Effect(
     condition="mask",
     placebo="elsewhere",
     measure="shortcut_sensitivity",
-    group="all",
+    group=ALL,
     estimate=0.02,
     low=0.01,
     high=0.03,
@@ -52,7 +53,7 @@ EFFECTS = [CLEAN, RAW, EFFECT, CONTROLLED, PLACEBO]
 
 def rule(**changes: object) -> Rule:
     return replace(
-        Rule(id="r", metric="shortcut_sensitivity", operator="<=", limit=0.05),
+        Rule(id="r", measure="shortcut_sensitivity", operator="<=", limit=0.05),
         **changes,  # type: ignore[arg-type]
     )
 
@@ -86,7 +87,7 @@ def test_a_placebo_that_disturbs_more_is_no_pass(low: float, high: float, expect
     assert verdict.gates[0].status == expected
     assert said in verdict.gates[0].reason
     kept_alone = replace(effect, measure="sufficiency")
-    assert status(rule(metric="sufficiency"), effects=[kept_alone]) == "pass", "telling less is no fault of a border"
+    assert status(rule(measure="sufficiency"), effects=[kept_alone]) == "pass", "telling less is no fault of a border"
 
 
 def test_gates_and_verdicts_agree_on_patients() -> None:
@@ -100,9 +101,9 @@ def test_gates_and_verdicts_agree_on_patients() -> None:
 
 
 def test_controlled_where_there_is_a_placebo_and_placebos_are_not_judged() -> None:
-    verdict = judge(EFFECTS, GateConfig(rules=(rule(metric="accuracy", operator=">=", limit=-0.05),)))
+    verdict = judge(EFFECTS, GateConfig(rules=(rule(measure="accuracy", operator=">=", limit=-0.05),)))
     assert [(g.actual, g.where) for g in verdict.gates] == [(-0.01, "mask beyond elsewhere, all")]
-    assert status(rule(metric="accuracy", operator=">=", limit=0.75, condition="clean")) == "inconclusive"
+    assert status(rule(measure="accuracy", operator=">=", limit=0.75, condition="clean")) == "inconclusive"
 
 
 def test_policies_levels_and_exit_codes() -> None:
@@ -197,8 +198,8 @@ def test_few_patients_widen_by_students_quantiles() -> None:
 
 def test_many_rules_fail_no_more_easily_than_one() -> None:
     close = replace(EFFECT, estimate=0.1, low=0.06, high=0.14)
-    groups = [replace(close, group=f"site={i}") for i in range(12)]
-    rules = [rule(id=f"r{i}", group=f"site={i}") for i in range(12)]
+    groups = [replace(close, group=Group(kind="site", value=str(i))) for i in range(12)]
+    rules = [rule(id=f"r{i}", group=Group(kind="site", value=str(i))) for i in range(12)]
     assert status(rules[0], effects=groups) == "fail", "alone it fails"
     verdict = judge(groups, GateConfig(rules=tuple(rules)))
     assert verdict.status == "inconclusive", "among twelve alike it may be chance"
@@ -221,7 +222,7 @@ def test_exact_controls_need_no_interval() -> None:
     exact = replace(
         EFFECT, condition="own", placebo=None, measure="max_abs_probability_change", estimate=0.0, low=None, high=None
     )
-    own = rule(metric="max_abs_probability_change", limit=0.0, condition="own")
+    own = rule(measure="max_abs_probability_change", limit=0.0, condition="own")
     assert status(own, effects=[exact]) == "pass"
     assert status(own, effects=[replace(exact, estimate=1e-9)]) == "incomplete"
 
@@ -255,26 +256,28 @@ def test_one_result_for_each_condition() -> None:
 
 
 def test_a_group_that_is_too_small_under_a_condition_is_never_a_pass() -> None:
-    north = replace(EFFECT, group="source=north")
+    north = replace(EFFECT, group=parse_group("source=north"))
     paste = replace(EFFECT, condition="paste")
-    verdict = judge([EFFECT, north, paste], GateConfig(rules=(rule(group="source=north"),)))
+    verdict = judge([EFFECT, north, paste], GateConfig(rules=(rule(group=parse_group("source=north")),)))
     assert {(g.id, g.status) for g in verdict.gates} == {("r-mask", "pass"), ("r-paste", "inconclusive")}
     assert verdict.status == "inconclusive"
     assert "too few patients of source=north" in verdict.gates[1].reason
-    clean = replace(CLEAN, group="source=south")
-    assert status(rule(group="source=south"), effects=[EFFECT, clean]) == "inconclusive", "it exists, and is small"
+    clean = replace(CLEAN, group=parse_group("source=south"))
+    assert status(rule(group=parse_group("source=south")), effects=[EFFECT, clean]) == "inconclusive", (
+        "it exists, and is small"
+    )
 
 
 def test_rules_that_match_nothing_are_mistakes() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'mask'"):
         status(rule(condition="msk"))
     with pytest.raises(UnknownNameError, match="group"):
-        status(rule(group="sex=F"))
+        status(rule(group=parse_group("sex=F")))
     with pytest.raises(UsageError, match="recall is not measured under any edit"):
-        status(rule(metric="recall"))
+        status(rule(measure="recall"))
 
 
-TABLE = {"id": "a", "metric": "accuracy", "min": -0.05}
+TABLE = {"id": "a", "measure": "accuracy", "min": -0.05}
 
 
 def test_configuration_is_read() -> None:
@@ -289,11 +292,11 @@ def test_configuration_is_read() -> None:
         rules=(
             Rule(
                 id="a",
-                metric="accuracy",
+                measure="accuracy",
                 operator=">=",
                 limit=-0.05,
                 condition="mask",
-                group="source=north",
+                group=parse_group("source=north"),
                 level="warn",
             ),
         ),
@@ -313,22 +316,22 @@ def test_configuration_is_read() -> None:
         ({"rule": [{**TABLE, "evidence": "points"}]}, "Did you mean 'point'"),
         ({"min_images": True}, "whole number"),
         ({"rule": {"id": "a"}}, "written as"),
-        ({"rule": [{"metric": "accuracy", "max": 0}]}, "needs an id"),
+        ({"rule": [{"measure": "accuracy", "max": 0}]}, "needs an id"),
         ({"rule": [{**TABLE, "id": "a\n::error::x"}]}, "needs an id"),
-        ({"rule": [{"id": "a", "metric": "accuracy", "max": 10**400}]}, "finite number"),
+        ({"rule": [{"id": "a", "measure": "accuracy", "max": 10**400}]}, "finite number"),
         ([TABLE], "must be a table"),
         (
             {
                 "rule": [
                     {**TABLE, "min": 0.2, "where": {"condition": "m"}},
-                    {"id": "b", "metric": "accuracy", "max": 0.1},
+                    {"id": "b", "measure": "accuracy", "max": 0.1},
                 ]
             },
             "contradict",
         ),
-        ({"rule": [{**TABLE, "metric": "acuracy"}]}, "Did you mean 'accuracy'"),
+        ({"rule": [{**TABLE, "measure": "acuracy"}]}, "Did you mean 'accuracy'"),
         ({"rule": [{**TABLE, "max": 1}]}, "needs one of max, min, max_increase, max_decrease, found max and min"),
-        ({"rule": [{"id": "a", "metric": "accuracy"}]}, "found none"),
+        ({"rule": [{"id": "a", "measure": "accuracy"}]}, "found none"),
         ({"rule": [{**TABLE, "min": "0"}]}, "finite number"),
         ({"rule": [{**TABLE, "min": float("nan")}]}, "finite number"),
         ({"rule": [{**TABLE, "where": {"conditon": "x"}}]}, "Did you mean 'condition'"),
@@ -350,10 +353,10 @@ def test_defaults_limit_every_edit_with_a_placebo() -> None:
     edits = [c.name for c in suite.conditions if c.role == "edit" and c.placebo]
     assert [(r.condition, r.limit, r.operator) for r in config.rules[:-3]] == [(name, 0.05, "<=") for name in edits]
     groups, accuracy, worth = config.rules[-3:]
-    assert (groups.condition, groups.group, groups.limit, groups.inconclusive) == ("*", "*", 0.05, "pass")
-    assert (accuracy.condition, accuracy.group, accuracy.limit) == ("*", "all", -0.02)
+    assert (groups.condition, str(groups.group), groups.limit, groups.inconclusive) == ("*", "*", 0.05, "pass")
+    assert (accuracy.condition, str(accuracy.group), accuracy.limit) == ("*", "all", -0.02)
     assert (accuracy.operator, accuracy.inconclusive) == (">=", "pass")
-    assert (worth.metric, worth.condition, worth.operator, worth.limit) == ("accuracy_over_source", "clean", ">=", 0.0)
+    assert (worth.measure, worth.condition, worth.operator, worth.limit) == ("accuracy_over_source", "clean", ">=", 0.0)
     bare = replace(suite, conditions=tuple(c for c in suite.conditions if c.role == "clean"))
     nowhere = {"rule": [{**TABLE, "where": {"group": "class=covidd"}}]}
     with pytest.raises(UnknownNameError, match="Did you mean 'class=covid'"):
@@ -368,7 +371,9 @@ def test_defaults_limit_every_edit_with_a_placebo() -> None:
 
 
 def test_what_accuracy_is_worth_leaves_undecided_and_never_fails() -> None:
-    worth = rule(metric="accuracy_over_source", operator=">=", limit=0.0, condition="clean", if_exceeded="inconclusive")
+    worth = rule(
+        measure="accuracy_over_source", operator=">=", limit=0.0, condition="clean", if_exceeded="inconclusive"
+    )
     figure = replace(CLEAN, measure="accuracy_over_source")
     for low, high, expected in ((0.1, 0.2, "pass"), (-0.1, 0.1, "inconclusive"), (-0.2, -0.05, "inconclusive")):
         assert status(worth, effects=[replace(figure, estimate=(low + high) / 2, low=low, high=high)]) == expected
@@ -411,13 +416,13 @@ RISE, FALL = (
             "Change in shortcut sensitivity since the baseline: +0.030 [+0.020, +0.040] is within the limit of 0.05 on its rise.",
         ),
         (
-            rule(metric="accuracy", operator=">=", limit=-0.01, against="baseline"),
+            rule(measure="accuracy", operator=">=", limit=-0.01, against="baseline"),
             FALL,
             "fall in accuracy since the baseline at most 0.01",
             "Change in accuracy since the baseline: −0.030 [−0.040, −0.020] exceeds the limit of 0.01 on its fall.",
         ),
         (
-            rule(metric="accuracy", operator=">=", limit=-0.01),
+            rule(measure="accuracy", operator=">=", limit=-0.01),
             FALL,
             "change in accuracy at least −0.01",
             "Change in accuracy −0.030 [−0.040, −0.020] is below the limit of −0.01.",

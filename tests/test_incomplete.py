@@ -15,12 +15,12 @@ from audit.baseline.comparison import Baseline
 from audit.commands.auditing import GateOutputs, diff, gate, show
 from audit.errors import UsageError
 from audit.prediction.table import read_finished
-from audit.reports.github import step_summary
-from audit.reports.html import render_html
-from audit.reports.junit import render_junit
-from audit.reports.markdown import render_markdown
-from audit.reports.runfolder import read_run
-from audit.reports.sarif import sarif_document
+from audit.reports.ci.github import step_summary
+from audit.reports.ci.junit import render_junit
+from audit.reports.ci.markdown import render_markdown
+from audit.reports.ci.sarif import sarif_document
+from audit.reports.page.html import render_html
+from audit.reports.reading.folder import read_run
 from audit.reports.terminal import render_terminal
 from audit.run.judgement import rejudge
 from audit.run.pipeline import run_audit

@@ -13,10 +13,11 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import brunnermunzel, norm, t
 from statsmodels.stats.proportion import proportion_confint
 
-from audit.statistics.clusters import PatientBootstrap, sum_by_patient
 from audit.statistics.intervals import change_intervals, share_interval
 from audit.statistics.jackknife import PatientInfluence, jackknife_interval
 from audit.statistics.multiplicity import holm
+from audit.statistics.patient_bootstrap import PatientBootstrap
+from audit.statistics.patient_sums import sum_by_patient
 from audit.statistics.power import detectable_difference, patients_to_decide
 from audit.statistics.ranking import auc_influences, mean_placements
 from audit.statistics.score_limits import tango_limits, wilson_limits

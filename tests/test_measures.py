@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from audit.statistics.calibration import N_BINS, ece_without_each
-from audit.statistics.measures import CHANGES, image_changes, read_outputs, winners
+from audit.statistics.catalogue import changes_of_images
+from audit.statistics.image_changes import image_changes
+from audit.statistics.outputs import read_outputs, winners
 from audit.statistics.ranking import ascending, placements
 
 
@@ -29,7 +31,7 @@ def by_hand(clean: list[float], draws: list[list[float]], label: int) -> dict[st
     k = range(len(clean))
     p0 = softmax(clean)
     win0 = max(k, key=lambda c: clean[c])
-    totals = dict.fromkeys(CHANGES, 0.0)
+    totals = dict.fromkeys(changes_of_images(), 0.0)
     for draw in draws:
         p1 = softmax(draw)
         win1 = max(k, key=lambda c: draw[c])
@@ -74,7 +76,7 @@ def test_the_clean_image_again_moves_nothing() -> None:
     logits = np.random.default_rng(0).normal(size=(7, 3))
     labels = np.arange(7) % 3
     found = image_changes(read_outputs(logits, labels), np.stack([logits, logits]), labels)
-    for name in CHANGES:
+    for name in changes_of_images():
         assert not found.changes[name].any()
     assert not found.flipped.any()
     assert not found.largest.any()

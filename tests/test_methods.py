@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 from audit.errors import UnknownNameError
 from audit.relevance.lrp import SURROGATES
 from audit.relevance.presets import PRESETS, about_method
-from audit.reports.checklist import checklist
-from audit.reports.html import MAX_BYTES, within_budget
-from audit.reports.methods import Facts, Relevance, methods, read_facts, relevance_sentence
-from audit.reports.runfolder import RunView, read_run
-from audit.statistics.measures import DECLARED, DRAWS, EXPLORATORY
+from audit.reports.findings.methods_facts import Facts, Relevance, read_facts
+from audit.reports.findings.methods_sentences import methods, relevance_sentence
+from audit.reports.page.html import MAX_BYTES, within_budget
+from audit.reports.reading.folder import read_run
+from audit.reports.reading.view import RunView
+from audit.reports.sections.checklist import checklist
+from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
+from audit.store.group import ALL
 from audit.text.annotated import AnnotatedDetector
 from audit.text.detectors import DETECTORS
 from audit.text.joined import JoinedDetector
@@ -256,7 +259,7 @@ def test_finders_name_their_parts(name: str) -> None:
 
 
 def page_of(run: RunView) -> tuple[Page, str]:
-    text = within_budget(run, MAX_BYTES).decode()
+    text = within_budget(run, MAX_BYTES).html.decode()
     return Page(text), text
 
 
@@ -287,7 +290,7 @@ def test_the_checklist_claims_nothing_that_a_run_lacks(kept: Path) -> None:
     edit(kept / "plan.json", lambda d: d["model"]["training"].update(provenance={}))
     run = read_run(kept)
     bare = dataclasses.replace(
-        run, relevance=(), relevance_summary=None, effects=tuple(e for e in run.effects if e.group == "all")
+        run, relevance=(), relevance_summary=None, effects=tuple(e for e in run.effects if e.group == ALL)
     )
     state = {item.topic: item.state for item in checklist(bare)}
     for topic in (

@@ -63,6 +63,8 @@ def test_the_wheel_claims_one_name(wheel: Path) -> None:
         "audit/py.typed",
     ):
         assert needed in names
+    listed = subprocess.run(["git", "ls-files", "templates"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {f"audit/{name}" for name in listed.stdout.split()} <= set(names)
 
 
 def test_it_works_beside_packages_of_the_same_names(wheel: Path, tmp_path: Path) -> None:
@@ -76,10 +78,10 @@ def test_it_works_beside_packages_of_the_same_names(wheel: Path, tmp_path: Path)
     program = (
         "import audit, sys; assert audit.__file__.startswith(sys.argv[1]), audit.__file__\n"
         "import audit.training.chain\n"
-        "from audit.reports.html import within_budget, MAX_BYTES\n"
-        "from audit.reports.runfolder import read_run\n"
+        "from audit.reports.page.html import within_budget, MAX_BYTES\n"
+        "from audit.reports.reading.folder import read_run\n"
         "from pathlib import Path\n"
-        "assert b'<html' in within_budget(read_run(Path(sys.argv[2])), MAX_BYTES)\n"
+        "assert b'<html' in within_budget(read_run(Path(sys.argv[2])), MAX_BYTES).html\n"
         "sys.argv = ['audit', 'list', 'recipes']\n"
         "from audit.cli.main import main\n"
         "main()\n"

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import textwrap
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,9 @@ from audit.data.records import Record
 from audit.errors import AuditError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import DonorPool
-from audit.prediction.engine import make_variant
+from audit.prediction.variants import make_variant
+
+from .plugin_wheels import install_plugin
 
 CODE = '''
 from dataclasses import dataclass
@@ -106,27 +107,14 @@ parameters = { over_text = false }
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """Install a plug-in from a wheel into a folder of its own, and return the folder."""
-    wheel = tmp_path / "brightness_plugin-1.0-py3-none-any.whl"
-    information = "brightness_plugin-1.0.dist-info"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("brightness_plugin.py", CODE)
-        archive.writestr(f"{information}/METADATA", "Metadata-Version: 2.1\nName: brightness-plugin\nVersion: 1.0\n")
-        archive.writestr(
-            f"{information}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(
-            f"{information}/entry_points.txt",
-            "[audit.perturbations]\nbrighten = brightness_plugin:Brighten\npaler = brightness_plugin:make_paler\n"
-            "broken = brightness_plugin:Nothing\n",
-        )
-        archive.writestr(f"{information}/RECORD", "")
-    folder = tmp_path / "site"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--quiet", "--target", folder, wheel],
-        check=True,
+    """Install a plug-in into a folder of its own, and return the folder."""
+    return install_plugin(
+        tmp_path,
+        "brightness_plugin",
+        {"brightness_plugin.py": CODE},
+        "[audit.perturbations]\nbrighten = brightness_plugin:Brighten\npaler = brightness_plugin:make_paler\n"
+        "broken = brightness_plugin:Nothing\n",
     )
-    return folder
 
 
 def test_an_installed_plugin_is_listed_run_and_counted(
@@ -228,8 +216,8 @@ def test_a_perturbation_that_breaks_the_contract_is_said(monkeypatch: pytest.Mon
         needs = ()
         version = 0
 
-    makers = {**PERTURBATIONS._makers, "half": Half, "greedy": Greedy, "odd": Odd, "unversioned": Unversioned}
-    monkeypatch.setattr(PERTURBATIONS, "_makers", makers)
+    makers = {**PERTURBATIONS._own, "half": Half, "greedy": Greedy, "odd": Odd, "unversioned": Unversioned}
+    monkeypatch.setattr(PERTURBATIONS, "_own", makers)
     with pytest.raises(UsageError, match="has no needs, removes, adds, keeps, seamless, suspect, draw, apply"):
         make_perturbation("half", {})
     with pytest.raises(UsageError, match="class with several sources"):

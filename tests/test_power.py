@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import t as student
 
 from audit.statistics.power import detectable_beyond, power_sentence, weakest_power
+from audit.store.group import parse_group
 
 from .test_gates import EFFECT as GATE_EFFECT
 
@@ -45,7 +46,7 @@ def test_the_headline_takes_the_edit_of_least_power() -> None:
         EFFECT,
         replace(EFFECT, condition="border-only", measure="sufficiency", minimum_detectable=0.103),
         replace(EFFECT, condition="paste", minimum_detectable=0.009),
-        replace(EFFECT, condition="mask", group="class=covid", minimum_detectable=0.3),
+        replace(EFFECT, condition="mask", group=parse_group("class=covid"), minimum_detectable=0.3),
         replace(EFFECT, condition="stress", tolerance=None, minimum_detectable=0.5),
         replace(EFFECT, condition="nowhere", estimate=None, minimum_detectable=None),
     ]

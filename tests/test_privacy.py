@@ -24,9 +24,9 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from audit.data.records import Record, TextRegion
 from audit.data.strings import MIN_PATIENTS, StringPolicy, normal_string, policy_for
-from audit.prediction.covering import cover_text, covered_stage, flatten_relevance
-from audit.prediction.engine import make_perturbations, read_scene, set_stage, variants
+from audit.prediction.covering import cover_text, covered_context, flatten_relevance
 from audit.prediction.table import read_finished
+from audit.prediction.variants import cohort_context, make_perturbations, read_scene, variants
 from audit.provenance import portable_command, portable_path, without_paths
 from audit.suites.reader import load_suite
 
@@ -331,11 +331,11 @@ def test_pictures_do_not_depend_on_what_is_covered(tmp_path: Path, suite: str) -
         records = written_cohort(tmp_path / str(ink), ink)
         regions = {r.id: (shown, hidden) for r in records}
         policy = StringPolicy(shown=frozenset({"L"}))
-        stage = set_stage(records, regions, seed=0)
-        pictures = covered_stage(stage, records, {r.id: policy.covered(regions[r.id]) for r in records})
+        context = cohort_context(records, regions, seed=0)
+        pictures = covered_context(context, records, {r.id: policy.covered(regions[r.id]) for r in records})
         for record in records[:3]:
             drawn.append([v.image for v in variants(read_scene(record, pictures), conditions, perturbations, 0)])
-            plain.append([v.image for v in variants(read_scene(record, stage), conditions, perturbations, 0)])
+            plain.append([v.image for v in variants(read_scene(record, context), conditions, perturbations, 0)])
     n = len(drawn) // 2
     names = [c.name for c in conditions.conditions for _ in range(c.draws)]
     for one, two in zip(drawn[:n], drawn[n:], strict=True):

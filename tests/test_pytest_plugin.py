@@ -16,20 +16,20 @@ min_images = {min_images}
 
 [[gate.rule]]
 id = "holds"
-metric = "shortcut_sensitivity"
+measure = "shortcut_sensitivity"
 where = {{ condition = "text-mask-black" }}
 max = 0.9
 evidence = "point"
 
 [[gate.rule]]
 id = "breaks"
-metric = "shortcut_sensitivity"
+measure = "shortcut_sensitivity"
 where = {{ condition = "text-mask-black" }}
 min = 0.8
 
 [[gate.rule]]
 id = "told"
-metric = "shortcut_sensitivity"
+measure = "shortcut_sensitivity"
 where = {{ condition = "letters-other-class" }}
 min = 0.8
 level = "warn"

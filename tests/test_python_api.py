@@ -51,7 +51,7 @@ def test_one_audit_from_python(
     assert again.verdict == result.verdict
     assert audit.judge(result.path).status == result.verdict.status
     assert audit.judge(result.path, {"rule": [
-        {"id": "enough", "metric": "accuracy", "min": 0.0, "where": {"condition": "clean"}},
+        {"id": "enough", "measure": "accuracy", "min": 0.0, "where": {"condition": "clean"}},
     ]}).status == "pass"  # fmt: skip
 
 

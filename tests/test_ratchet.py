@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from audit.baseline.ratchet import MARGIN, TIGHTEN_LEVEL, Held, Way, weigh_changes
+from audit.store.group import ALL
 from audit.store.results import Effect
 
 
 def moved(estimate: float | None, low: float | None, high: float | None, *, n_patients: int = 150) -> Effect:
     return Effect(
-        condition="edit", placebo=None, measure="shortcut_sensitivity", group="all", estimate=estimate, low=low, high=high,
+        condition="edit", placebo=None, measure="shortcut_sensitivity", group=ALL, estimate=estimate, low=low, high=high,
         level=0.95, method="", n_images=300, n_patients=n_patients, discordant=0, p=None, p_adjusted=None, tolerance=None,
         verdict="descriptive", minimum_detectable=None,
     )  # fmt: skip

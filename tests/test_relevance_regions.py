@@ -169,7 +169,7 @@ def test_groups_by_hand() -> None:
     rows.append(row(9, mass_in_text=None))
     records["r9"] = record(9, "a", "s", "p9")
     regions = {f"r{i}": (region("dx "), region("R" if i else "")) for i in range(6)} | {"r9": ()}
-    groups = {g.group: g for g in summarise_groups(rows, records, regions, 0.95)}
+    groups = {str(g.group): g for g in summarise_groups(rows, records, regions, 0.95)}
     assert list(groups) == ["all", "class=a", "class=b", "source=s", "word=DX", "word=R"]
     whole = groups["all"]
     assert (whole.n_images, whole.n_patients) == (6, 3)

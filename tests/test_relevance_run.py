@@ -23,7 +23,7 @@ from audit.relevance.lrp import Attributor
 from audit.relevance.presets import about_method
 from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import start_each
-from audit.reports.html import render_html
+from audit.reports.page.html import render_html
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
 from audit.store.folder import verify_run

@@ -18,12 +18,13 @@ import pytest
 from rich.console import Console
 
 from audit.errors import StoreError
-from audit.reports.html import render_html
-from audit.reports.junit import render_junit
-from audit.reports.markdown import SPECIAL, render_markdown
-from audit.reports.runfolder import read_run
+from audit.reports.ci.junit import render_junit
+from audit.reports.ci.markdown import SPECIAL, render_markdown
+from audit.reports.findings.effect_words import estimate
+from audit.reports.page.html import render_html
+from audit.reports.reading.folder import read_run
 from audit.reports.terminal import render_terminal
-from audit.reports.words import estimate, number
+from audit.store.numbers import number
 
 from .report_runs import Page, finished_run
 

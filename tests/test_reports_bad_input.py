@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from audit.reports.figures import nice_step
-from audit.reports.runfolder import read_run
-from audit.reports.signoff import evidence_digest
+from audit.reports.figures.axis import nice_step
+from audit.reports.findings.review import evidence_digest
+from audit.reports.reading.folder import read_run
 
 from .conftest import Audit, one_paragraph
 from .golden.make_report import RUN

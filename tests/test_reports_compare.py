@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from audit.errors import StoreError, UsageError
-from audit.reports.compare import render_comparison
-from audit.reports.multiples import Cell, multiples
-from audit.reports.runfolder import read_run
-from audit.reports.words import estimate
+from audit.reports.comparison.runs import render_comparison
+from audit.reports.figures.multiples import Cell, multiples
+from audit.reports.findings.effect_words import estimate
+from audit.reports.reading.folder import read_run
 
 from .golden.make_report import RUN
 from .report_runs import Page, edit, finished_run

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from audit.reports.controls import controls
-from audit.reports.html import render_html
-from audit.reports.runfolder import RunView, read_run
+from audit.reports.page.html import render_html
+from audit.reports.reading.folder import read_run
+from audit.reports.reading.view import RunView
+from audit.reports.sections.controls import controls
 
 from .report_runs import finished_run
 

@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
-from audit.reports.export import cyclonedx, mlflow_numbers, model_card
-from audit.reports.runfolder import RunView, read_run
+from audit.reports.export.cyclonedx import cyclonedx
+from audit.reports.export.mlflow import mlflow_numbers
+from audit.reports.export.model_card import model_card
+from audit.reports.reading.folder import read_run
+from audit.reports.reading.view import RunView
 
 from .conftest import Audit, one_paragraph
 from .golden.make_report import RUN

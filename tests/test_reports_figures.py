@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.reports.cases import MOST_SCORES, scored_classes
-from audit.reports.figures import Dots, effect_forest, shortened, text_px, tick_digits, tick_values
-from audit.reports.runfolder import read_run
-from audit.reports.words import number, signed
+from audit.reports.figures.axis import shortened, text_px, tick_digits, tick_values
+from audit.reports.figures.dots import Dots, effect_forest
+from audit.reports.reading.folder import read_run
+from audit.reports.sections.examples import MOST_SCORES, scored_classes
+from audit.store.numbers import number, signed
 
 from .golden.make_report import RUN
 

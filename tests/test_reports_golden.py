@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from audit.reports.runfolder import read_run
+from audit.reports.reading.folder import read_run
 from audit.store.folder import verify_run
 
 from .golden.make_report import PAGE, RUN, rendered

@@ -9,16 +9,25 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from audit.reports.checklist import checklist
-from audit.reports.export import model_card
-from audit.reports.groups import drawn, group_accuracy, judged_groups, place, sensitive_groups, undecided
-from audit.reports.headline import headline
-from audit.reports.html import MAX_BYTES, within_budget
-from audit.reports.limits import limitations
-from audit.reports.runfolder import RunView, read_run
-from audit.reports.signoff import findings
-from audit.reports.summary import summary_lines
+from audit.reports.export.model_card import model_card
+from audit.reports.findings.group_effects import (
+    drawn,
+    group_accuracy,
+    judged_groups,
+    place,
+    sensitive_groups,
+    undecided,
+)
+from audit.reports.findings.headline import headline
+from audit.reports.findings.limitations import limitations
+from audit.reports.findings.review import findings
+from audit.reports.findings.summary import summary_lines
+from audit.reports.page.html import MAX_BYTES, within_budget
+from audit.reports.reading.folder import read_run
+from audit.reports.reading.view import RunView
+from audit.reports.sections.checklist import checklist
 from audit.reports.terminal import render_terminal
+from audit.store.group import ALL, Group, parse_group
 from audit.store.results import Effect, EffectVerdict
 
 from .golden.make_report import RUN
@@ -38,10 +47,10 @@ def judged(view: RunView, verdicts: Mapping[str, EffectVerdict], *, others: Effe
     def told(e: Effect) -> Effect:
         if e.tolerance is None or e.measure != "shortcut_sensitivity":
             return e
-        verdict = verdicts.get(e.group, others)
+        verdict = verdicts.get(str(e.group), others)
         if verdict != "sensitive":
             return replace(e, verdict=verdict)
-        estimate = 0.4 + 0.01 * list(verdicts).index(e.group)
+        estimate = 0.4 + 0.01 * list(verdicts).index(str(e.group))
         return replace(
             e, verdict=verdict, estimate=estimate, low=0.3, high=0.5, simultaneous_low=0.2, simultaneous_high=0.6
         )
@@ -50,11 +59,13 @@ def judged(view: RunView, verdicts: Mapping[str, EffectVerdict], *, others: Effe
 
 
 def renamed(view: RunView, group: str, name: str) -> RunView:
-    return replace(view, effects=tuple(replace(e, group=name) if e.group == group else e for e in view.effects))
+    return replace(
+        view, effects=tuple(replace(e, group=parse_group(name)) if str(e.group) == group else e for e in view.effects)
+    )
 
 
 def page(view: RunView) -> str:
-    return within_budget(view, MAX_BYTES).decode()
+    return within_budget(view, MAX_BYTES).html.decode()
 
 
 def on_terminal(view: RunView) -> str:
@@ -76,7 +87,7 @@ def test_a_class_that_could_not_be_edited_is_named(kept: RunView) -> None:
     evil = "\u202ecovid</script>"
     changed = tuple(
         replace(e, verdict="inconclusive", low=-0.04, high=0.04, classes_absent=(evil,), blind=False)
-        if e.tolerance is not None and e.group == "all"
+        if e.tolerance is not None and e.group == ALL
         else e
         for e in kept.effects
     )
@@ -96,7 +107,7 @@ def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: Ru
     def fallen(view: RunView) -> RunView:
         changed = tuple(
             replace(e, verdict="sensitive", estimate=-0.2, low=-0.28, high=-0.12)
-            if (e.measure, e.condition, e.group) == ("accuracy", "text-mask-black", "all") and e.placebo
+            if (e.measure, e.condition, e.group) == ("accuracy", "text-mask-black", ALL) and e.placebo
             else e
             for e in view.effects
         )
@@ -121,7 +132,7 @@ def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
     assert "likewise in images of class covid (0.400)" in said
     assert "Averaged over all images it is" in said
     assert "too small" not in said, "a word that is read is no open question"
-    assert [e.group for e in sensitive_groups(view)] == ["word=<COVID>", "class=covid"]
+    assert [str(e.group) for e in sensitive_groups(view)] == ["word=<COVID>", "class=covid"]
     lines = summary_lines(view)
     assert len(lines) <= 10
     assert any(
@@ -164,8 +175,8 @@ def test_groups_of_what_all_films_show_do_not_drown_it(kept: RunView) -> None:
 
 def test_hostile_strings_stay_text(kept: RunView) -> None:
     view = renamed(judged(kept, {"word=<COVID>": "sensitive"}), "word=<COVID>", HOSTILE)
-    assert place(HOSTILE).isprintable()
-    assert len(place(HOSTILE)) < 80
+    assert place(parse_group(HOSTILE)).isprintable()
+    assert len(place(parse_group(HOSTILE))) < 80
     text = page(view)
     assert "<b onload" not in text
     assert Page(text).open == []
@@ -174,10 +185,10 @@ def test_hostile_strings_stay_text(kept: RunView) -> None:
 
 
 def test_many_sites_are_drawn_in_part_and_told_in_full(kept: RunView) -> None:
-    like = next(e for e in kept.effects if e.condition == "clean" and e.group.startswith("source="))
-    sites = tuple(replace(like, group=f"site=s{i}", n_patients=10 + i) for i in range(150))
+    like = next(e for e in kept.effects if e.condition == "clean" and e.group.kind == "source")
+    sites = tuple(replace(like, group=Group(kind="site", value=f"s{i}"), n_patients=10 + i) for i in range(150))
     view = replace(kept, effects=(*kept.effects, *sites))
-    shown = [e.group for e in drawn(group_accuracy(view)) if e.group.startswith("site=")]
+    shown = [str(e.group) for e in drawn(group_accuracy(view)) if e.group.kind == "site"]
     assert shown == [f"site=s{i}" for i in range(130, 150)]
     text = page(view)
     assert "in each column those with the most patients" in text
@@ -186,7 +197,9 @@ def test_many_sites_are_drawn_in_part_and_told_in_full(kept: RunView) -> None:
 
 def test_what_is_not_known_is_no_column(kept: RunView) -> None:
     unknown = tuple(
-        replace(e, group="age=unknown") if e.group.startswith("age=") else e for e in kept.effects if e.group != "sex=F"
+        replace(e, group=parse_group("age=unknown")) if e.group.kind == "age" else e
+        for e in kept.effects
+        if str(e.group) != "sex=F"
     )
     view = replace(kept, effects=unknown)
     assert any("gives no usable sex, age, view" in line for line in limitations(view))

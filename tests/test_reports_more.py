@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from audit.errors import StoreError
-from audit.reports.html import MAX_BYTES, render_html, within_budget
-from audit.reports.runfolder import read_run
+from audit.reports.findings.effect_words import without_folders
+from audit.reports.page.html import MAX_BYTES, render_html, within_budget
+from audit.reports.reading.folder import read_run
 from audit.reports.schema import schemas
-from audit.reports.words import without_folders
 
 from .golden.make_schemas import FOLDER
 from .report_runs import check, edit, finished_run
@@ -71,10 +71,10 @@ def test_deleted_picture_of_a_group_is_said(kept: Path) -> None:
 
     here = "data:image/png;base64,AA=="
     for pictures, gone in (((here, here, here), 0), ((None, here, here), 1), ((here, None, here), 1)):
-        page = within_budget(dataclasses.replace(view, clusters=(cluster(*pictures),)), MAX_BYTES).decode()
+        page = within_budget(dataclasses.replace(view, clusters=(cluster(*pictures),)), MAX_BYTES).html.decode()
         assert page.count("This picture was deleted from the run folder.") == gone
         assert ("1 picture has been deleted" in page) == bool(gone)
-    page = within_budget(dataclasses.replace(view, clusters=(cluster(here, here, None),)), MAX_BYTES).decode()
+    page = within_budget(dataclasses.replace(view, clusters=(cluster(here, here, None),)), MAX_BYTES).html.decode()
     assert "its relevance was deleted from the run folder" in page
 
 

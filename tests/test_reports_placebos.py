@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from audit.reports.html import render_html
-from audit.reports.placebos import BOTTOM_PX, HEIGHT_PX, MOST_IMAGES, placebo_figure
-from audit.reports.runfolder import RunView, read_run
+from audit.reports.figures.placebos import BOTTOM_PX, HEIGHT_PX, MOST_IMAGES, placebo_figure
+from audit.reports.page.html import render_html
+from audit.reports.reading.folder import read_run
+from audit.reports.reading.view import RunView
 
 from .report_runs import finished_run
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from audit.reports import paper
-from audit.reports.curves import render_curves
-from audit.reports.html import render_html
-from audit.reports.runfolder import read_run
-from audit.reports.training import training_story
+from audit.reports.comparison.curves import render_curves
+from audit.reports.figures.training_charts import training_charts
+from audit.reports.findings import paper_networks
+from audit.reports.findings.training_story import training_story
+from audit.reports.page.html import render_html
+from audit.reports.reading.folder import read_run
 
 from .report_runs import Page, kept_run
 from .test_curves import bundle
@@ -57,20 +58,20 @@ def told(run: Path, training: Any) -> str:
 
 def test_papers_figures_are_the_papers() -> None:
     # Section 9: A called one healthy patient COVID-19, B two COVID-19 images pneumonia; C, D and E made no mistake.
-    assert [round(100 * paper.NETWORKS[n].accuracy, 1) for n in "ABCDE"] == [99.3, 98.7, 100.0, 100.0, 100.0]
+    assert [round(100 * paper_networks.NETWORKS[n].accuracy, 1) for n in "ABCDE"] == [99.3, 98.7, 100.0, 100.0, 100.0]
     wrong = {
         name: {
-            (paper.CLASSES[i], paper.CLASSES[j]): n
+            (paper_networks.CLASSES[i], paper_networks.CLASSES[j]): n
             for i, row in enumerate(network.counts)
             for j, n in enumerate(row)
             if i != j and n
         }
-        for name, network in paper.NETWORKS.items()
+        for name, network in paper_networks.NETWORKS.items()
     }
     assert wrong == {"A": {("normal", "covid"): 1}, "B": {("covid", "pneumonia"): 2}, "C": {}, "D": {}, "E": {}}
-    assert all([sum(row) for row in n.counts] == [50, 50, 50] for n in paper.NETWORKS.values())
+    assert all([sum(row) for row in n.counts] == [50, 50, 50] for n in paper_networks.NETWORKS.values())
     order = ("covid", "normal", "pneumonia")
-    assert paper.counts_in_order(paper.NETWORKS["B"], order) == ((48, 0, 2), (0, 50, 0), (0, 0, 50))
+    assert paper_networks.counts_in_order(paper_networks.NETWORKS["B"], order) == ((48, 0, 2), (0, 50, 0), (0, 0, 50))
 
 
 def test_papers_figures_agree_with_its_text() -> None:
@@ -82,7 +83,7 @@ def test_papers_figures_agree_with_its_text() -> None:
     for body, number, name in tables:
         # The text has the first two columns row by row, and then the third.
         cells = [int(n) for n in re.findall(r"\d+", body.replace("COVID-19", ""))]
-        network = paper.NETWORKS[name]
+        network = paper_networks.NETWORKS[name]
         assert network.source == f"Table {number}"
         assert cells[:6] == [v for row in network.counts for v in row[:2]]
         assert cells[6:] == [row[2] for row in network.counts]
@@ -125,7 +126,7 @@ def test_what_is_not_told_is_left_out(run: Path, training: Any) -> None:
     view = read_run(run)
     plan = {**view.plan, "model": {**view.plan["model"], "training": training}}
     story = training_story(dataclasses.replace(view, plan=plan))
-    assert story.charts == ()
+    assert training_charts(story.epochs, story.phases) == ()
     assert story.matrices == ()
     assert "How the model was trained" in told(run, training)
 

@@ -27,9 +27,9 @@ from audit.data.images import read_gray
 from audit.data.manifests import load_cohort
 from audit.errors import AuditError, CohortError, ModelError, StoreError, TextError, UnknownNameError, UsageError
 from audit.models.bundle import load_bundle
-from audit.reports.html import render_html
-from audit.reports.markdown import render_markdown
-from audit.reports.runfolder import read_run
+from audit.reports.ci.markdown import render_markdown
+from audit.reports.page.html import render_html
+from audit.reports.reading.folder import read_run
 from audit.reports.terminal import render_terminal
 from audit.run.cohorts import audited_cohort
 from audit.run.pipeline import run_audit
@@ -37,7 +37,7 @@ from audit.run.preparation import prepare
 from audit.run.settings import Settings
 from audit.store.folder import verify_run
 
-RULE = {"id": "r", "metric": "shortcut_sensitivity", "max": 0.1}
+RULE = {"id": "r", "measure": "shortcut_sensitivity", "max": 0.1}
 
 
 def nothing(_: str, __: int) -> Callable[[], None]:
@@ -173,7 +173,7 @@ def test_kill_and_resume_gives_the_same_bytes(
                 growth_rate=4, block_config=(2, 2), num_init_features=8, bn_size=2, num_classes=k)}}
             import audit.models.bundle as bundle
             bundle.build_network = networks.build_network
-            import audit.prediction.engine as predict
+            import audit.prediction.shards as predict
             slow = predict.predict_scene
             def slowly(*a):
                 time.sleep(0.05)
@@ -251,7 +251,7 @@ def test_what_a_cohort_lacks_is_said_and_not_gated(
     assert not any("look" in rule["id"] for rule in judged["rules"])
     rule = {
         "rule": [
-            {"id": "look", "metric": "shortcut_sensitivity", "max": 0.1, "where": {"condition": "look-other-source"}}
+            {"id": "look", "measure": "shortcut_sensitivity", "max": 0.1, "where": {"condition": "look-other-source"}}
         ]
     }
     _, verdict = run_audit(settings(manifest=manifest, gate=rule), judge_gates=False, command=[], on_stage=nothing)
@@ -282,7 +282,10 @@ def test_split_column_wins_and_training_images_are_left_out(
 
 
 def test_bundle_remembers_its_data_and_split(
-    settings: Callable[..., Settings], write_cohort: Callable[..., Path], write_bundle: Callable[..., Path]
+    settings: Callable[..., Settings],
+    write_cohort: Callable[..., Path],
+    write_bundle: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
 
     manifest = write_cohort(4)
@@ -297,6 +300,12 @@ def test_bundle_remembers_its_data_and_split(
         },
     )
     chosen = settings(manifest=manifest, model=model)
+    # A bundle names its manifest; it may have been made by anybody, so files elsewhere are only opened on demand.
+    (manifest.parents[1] / "elsewhere").mkdir()
+    monkeypatch.chdir(manifest.parents[1] / "elsewhere")
+    with pytest.raises(UsageError, match=r"neither in the bundle's folder nor below the working folder.*--data"):
+        audit(replace(chosen, data=""))
+    monkeypatch.chdir(manifest.parents[1])
     data = json.loads((audit(replace(chosen, data="")) / "plan.json").read_text())["data"]
     assert data["n_images"] == 6
     assert "recorded in the bundle" in data["split"]
@@ -435,7 +444,11 @@ def test_the_task_is_planned_and_decides_who_is_audited(
         ({"relevance_start": "covid-cat"}, UsageError, "contrast `A-B`"),
         ({"on_bad_image": "drop"}, UsageError, "fail or skip"),
         ({"detector": "annotated", "boxes": ""}, TextError, "use --boxes FILE"),
-        ({"gate": {"rule": [{"id": "a", "metric": "acuracy", "max": 1}]}}, UnknownNameError, "Did you mean 'accuracy'"),
+        (
+            {"gate": {"rule": [{"id": "a", "measure": "acuracy", "max": 1}]}},
+            UnknownNameError,
+            "Did you mean 'accuracy'",
+        ),
         ({"gate": {"rule": [{**RULE, "where": {"condition": "text-mask-blak"}}]}}, UnknownNameError, "text-mask-black"),
         ({"gate": {"rule": [{**RULE, "where": {"group": "class=covd"}}]}}, UnknownNameError, "'class=covid'"),
         ({"gate": {"rule": [{**RULE, "where": {"group": "source=norht"}}]}}, UnknownNameError, "'source=north'"),
@@ -491,7 +504,7 @@ def test_a_finished_run_is_judged_again_and_nothing_else(
     assert sorted(p for p in run.rglob("*") if p.is_file()) == list(before), "nothing was added"
     assert verify_run(run) == []
     ruled = replace(
-        chosen, gate={"rule": [{"id": "r", "metric": "accuracy", "min": 0.0, "where": {"condition": "clean"}}]}
+        chosen, gate={"rule": [{"id": "r", "measure": "accuracy", "min": 0.0, "where": {"condition": "clean"}}]}
     )
     assert run_audit(ruled, judge_gates=False, command=[], on_stage=nothing)[1].status == "pass"
     kept = json.loads((run / "verdict.json").read_text())

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from audit.gates.scope import find_caveats, find_scope
+from audit.store.group import parse_group
 
 from .test_power import EFFECT
 
@@ -29,7 +30,7 @@ def test_a_content_is_tested_where_a_judged_effect_concerns_it(how: str) -> None
         replace(EFFECT, estimate=None),
         replace(EFFECT, tolerance=None),
         replace(EFFECT, verdict="void"),
-        replace(EFFECT, group="class=covid"),
+        replace(EFFECT, group=parse_group("class=covid")),
     ],
 )
 def test_without_a_judged_estimate_nothing_is_tested(effect: object) -> None:

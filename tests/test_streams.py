@@ -25,7 +25,7 @@ from .conftest import Audit, one_paragraph, quick_audit
 
 AUDIT = f"{sys.executable} -m audit"
 # Of the clean images: the outputs of a random network hardly vary, so nothing can be concluded about what edits do to them.
-RULE = '[[gate.rule]]\nid = "own"\nmetric = "accuracy"\nwhere = {{ condition = "clean" }}\n{limit}\n'
+RULE = '[[gate.rule]]\nid = "own"\nmeasure = "accuracy"\nwhere = {{ condition = "clean" }}\n{limit}\n'
 LIMITS = {0: "min = 0.0", 1: "max = 0.0", 3: "min = 0.0\n[gate]\nmin_images = 99999"}
 ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -109,7 +109,7 @@ def test_nothing_is_written_into_files_that_take_a_closed_streams_number(kept: P
 
 COMMANDS = (
     "gate {run}", "gate {run} --github", "gate {run} --json", "diff {run} {run}", "diff {run} {run} --md", "verify {run}",
-    "report {run}", "export model-card {run}", "export cyclonedx {run}", "list metrics", "list suites", "doctor", "run --help",
+    "report {run}", "export model-card {run}", "export cyclonedx {run}", "list measures", "list suites", "doctor", "run --help",
     "baseline accept {run}", "baseline show", "baseline show --json", "plan --help", "gate /nowhere/Ünïcode−",
 )  # fmt: skip
 

@@ -16,12 +16,13 @@ from audit.data.conditions import Dose
 from audit.data.groups import age_band
 from audit.data.strings import MAX_WORDS, common_words, normal_string, shown_string
 from audit.errors import UnknownNameError, UsageError
-from audit.gates.groups import normal_group
+from audit.gates.groups import read_group
 from audit.gates.judging import judge
 from audit.gates.rules import GateConfig, config_for, rules_from_config
 from audit.prediction.table import read_finished
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.effects import measure_effects
+from audit.store.group import ALL, Group, parse_group
 from audit.store.results import Effect, PredictionTable
 from audit.suites.reader import load_suite
 
@@ -72,13 +73,13 @@ def test_effects_of_classes_and_words_by_hand() -> None:
         assert entry.discordant == sum(changed)
         assert (entry.family, entry.tolerance) == ("declared", 0.05)
         assert entry.simultaneous_low <= entry.low
-    assert not [e for e in found if e.condition == "blur" and e.group.startswith("word=")], "blur takes no text away"
+    assert not [e for e in found if e.condition == "blur" and e.group.kind == "word"], "blur takes no text away"
 
 
 def test_a_word_on_few_films_is_found_where_the_mean_over_all_hides_it() -> None:
     found = measure(pulled(300, range(0, 60, 3)))
     assert pick(found, "mask", "shortcut_sensitivity", placebo="elsewhere").verdict != "sensitive"
-    assert [(e.condition, e.group) for e in found if e.verdict == "sensitive"] == [("mask", "word=SITIO")]
+    assert [(e.condition, str(e.group)) for e in found if e.verdict == "sensitive"] == [("mask", "word=SITIO")]
     half = measure(pulled(300, range(0, 150, 3)))
     assert pick(half, "mask", "shortcut_sensitivity", "class=normal", "elsewhere").verdict == "sensitive"
 
@@ -101,9 +102,9 @@ def test_the_order_of_rows_changes_no_group() -> None:
 
 def test_words_that_nobody_or_too_few_carry_are_no_group() -> None:
     t = with_words(table(), NOBODY=range(0), FEW=range(MIN_GROUP_PATIENTS - 1), ENOUGH=range(MIN_GROUP_PATIENTS))
-    assert {e.group for e in measure(t) if e.group.startswith("word=")} == {"word=ENOUGH"}
+    assert {str(e.group) for e in measure(t) if e.group.kind == "word"} == {"word=ENOUGH"}
     nowhere = replace(t, applied={**t.applied, "mask": np.zeros((1, 120), bool)})
-    assert not [e for e in measure(nowhere) if e.group.startswith("word=")]
+    assert not [e for e in measure(nowhere) if e.group.kind == "word"]
 
 
 def test_only_judged_edits_declare_groups() -> None:
@@ -115,14 +116,14 @@ def test_only_judged_edits_declare_groups() -> None:
     ):
         suite = replace(SUITE, conditions=(SUITE.conditions[0], condition, *SUITE.conditions[2:]))
         found = measure_effects(with_words(table(), L=range(60)), suite, seed=0, resamples=200)
-        groups = [e for e in found if e.condition == "mask" and e.group != "all" and e.placebo is not None]
+        groups = [e for e in found if e.condition == "mask" and e.group != ALL and e.placebo is not None]
         assert {e.family for e in groups} == {"exploratory"}, condition.role
-        assert any(e.group == "word=L" for e in groups)
+        assert any(str(e.group) == "word=L" for e in groups)
 
 
 def test_hostile_strings_are_names_like_any_other() -> None:
     t = replace(table(), words={word: np.arange(120) < 40 for word in HOSTILE})
-    found = {e.group: e for e in measure(t) if e.group.startswith("word=")}
+    found = {str(e.group): e for e in measure(t) if e.group.kind == "word"}
     assert set(found) == {f"word={word}" for word in HOSTILE}
     assert len({(e.estimate, e.low, e.high, e.n_images) for e in found.values()}) == 1
     for word in HOSTILE:
@@ -217,12 +218,14 @@ def test_hundreds_of_sites_are_told_where_enough_patients_are() -> None:
     t = table(n=900, n_patients=900)
     sites = np.array([f"s{i}" if i >= 100 else "large" if i % 2 else "middle" for i in range(900)])
     found = measure(replace(t, groups={"site": sites, "source": np.where(np.arange(900) < 3, "tiny", "rest")}))
-    assert {e.group for e in found if e.group.startswith("site=")} == {"site=large", "site=middle"}
-    assert any(e.group == "source=tiny" and e.measure == "accuracy" for e in found), "a small source is shown, greyed"
+    assert {str(e.group) for e in found if e.group.kind == "site"} == {"site=large", "site=middle"}
+    assert any(str(e.group) == "source=tiny" and e.measure == "accuracy" for e in found), (
+        "a small source is shown, greyed"
+    )
 
 
 def rule(group: str, **changes: object) -> GateConfig:
-    row = {"id": "text", "metric": "shortcut_sensitivity", "max": 0.05, "where": {"group": group}, **changes}
+    row = {"id": "text", "measure": "shortcut_sensitivity", "max": 0.05, "where": {"group": group}, **changes}
     return rules_from_config({"rule": [row]})
 
 
@@ -263,13 +266,13 @@ def test_what_cannot_be_told_is_never_a_pass(group: str, says: str) -> None:
 
 
 def test_rules_on_words_are_checked_for_all_but_the_word() -> None:
-    suite, known = load_suite("quick"), {"all", "class=covid", "site=x"}
+    suite, known = load_suite("quick"), {parse_group(name) for name in ("all", "class=covid", "site=x")}
 
     def read(**where: str) -> GateConfig | None:
-        row = {"id": "text", "metric": "shortcut_sensitivity", "max": 0.05, "where": where}
+        row = {"id": "text", "measure": "shortcut_sensitivity", "max": 0.05, "where": where}
         return config_for({"rule": [row]}, suite, {}, asked=False, groups=known)
 
-    assert read(group="word= any  thing").rules[0].group == "word=ANY THING"
+    assert str(read(group="word= any  thing").rules[0].group) == "word=ANY THING"
     masks = [c.name for c in suite.conditions if c.perturbation == "text-mask"]
     assert read(group="word=L", condition=masks[0]) is not None
     with pytest.raises(UsageError, match="words are judged only under edits that remove text"):
@@ -281,8 +284,8 @@ def test_rules_on_words_are_checked_for_all_but_the_word() -> None:
 
 @given(st.text(max_size=300))
 def test_a_rule_meets_the_word_as_effects_name_it(text: str) -> None:
-    assert normal_group(f"word={text}") == f"word={normal_string(text)}"
-    assert normal_group(f"class={text}") == f"class={text}"
+    assert read_group(f"word={text}") == Group(kind="word", value=normal_string(text))
+    assert read_group(f"class={text}") == Group(kind="class", value=text)
     assert normal_string(normal_string(text)) == normal_string(text), "a report's string can be copied into a rule"
 
 
@@ -320,7 +323,7 @@ def test_a_run_tells_its_words_and_a_later_one_is_held_against_them(
     ]
     Path("audit.toml").write_text(
         "".join(
-            f'[[gate.rule]]\nid = "{name}"\nmetric = "shortcut_sensitivity"\n{limit}\n'
+            f'[[gate.rule]]\nid = "{name}"\nmeasure = "shortcut_sensitivity"\n{limit}\n'
             f'where = {{ condition = "text-mask-black", group = "{group}" }}\n'
             for name, limit, group in rules
         )

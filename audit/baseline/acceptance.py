@@ -17,9 +17,9 @@ from audit.gates.groups import EVERY, covers, may_be_absent
 from audit.gates.rules import Rule
 from audit.prediction.table import FinishedRun, read_finished
 from audit.provenance import git_commit
-from audit.statistics.catalogue import METRICS
-from audit.statistics.measures import COMPARED
+from audit.statistics.catalogue import MEASURES, comparable, comparable_on_clean
 from audit.store.folder import RunFolder
+from audit.store.group import ALL, Group
 from audit.store.plan_hash import plan_hash
 from audit.store.results import Effect, effect_from_json
 
@@ -38,7 +38,7 @@ class Acceptance:
 
     baseline: AcceptedBaseline
     """As it was written."""
-    changes: Mapping[tuple[str, str, str], Effect]
+    changes: Mapping[tuple[str, str, Group], Effect]
     """Place -> the run minus the value that was pinned before; empty where the baseline is new."""
 
 
@@ -50,7 +50,7 @@ def accept_run(
     A held value is replaced by the run's only where the run is shown to be better; where neither is shown it stays, so that equal
     networks leave it, and a slow decline is measured from where it began. What is shown to be worse is refused.
 
-    Held are the metrics that rules against the baseline ask for; without such rules those of every judged effect that has a
+    Held are the measures that rules against the baseline ask for; without such rules those of every judged effect that has a
     number for each image, and the accuracy of the clean images.
 
     Parameters
@@ -109,7 +109,7 @@ def accept_run(
         for e in entries
     ]
     values = {} if present is None else dict(present.values)
-    values |= {e.pin: measure_images(run, e.condition, e.metric) for e in pinned if e.run == change.plan_hash}
+    values |= {e.pin: measure_images(run, e.condition, e.measure) for e in pinned if e.run == change.plan_hash}
     accepted = AcceptedBaseline(
         identity=_identity(run.plan),
         entries=tuple(pinned),
@@ -163,19 +163,18 @@ def prune_baseline(file: Path, rules: Sequence[Rule]) -> tuple[str, ...]:
 def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]:
     """List what the baseline is to hold, with the run's own figures."""
     placebos = {e.placebo for e in effects}
-    found: dict[tuple[str, str, str], Accepted] = {}
+    found: dict[tuple[str, str, Group], Accepted] = {}
     for effect in effects:
-        if effect.measure not in COMPARED or effect.estimate is None or effect.condition in placebos:
+        known = comparable_on_clean() if effect.condition == "clean" else comparable()
+        if effect.measure not in known or effect.estimate is None or effect.condition in placebos:
             continue
-        if effect.condition == "clean" and effect.measure not in (
-            ("accuracy", "nll", "brier") if rules else ("accuracy",)
-        ):
+        if effect.condition == "clean" and not rules and MEASURES[effect.measure].tolerance is None:
             continue
         entry = Accepted(
             condition=effect.condition,
-            metric=effect.measure,
+            measure=effect.measure,
             group=effect.group,
-            worse="lower" if METRICS[effect.measure].better == "higher" else "higher",
+            worse="lower" if MEASURES[effect.measure].falls else "higher",
             estimate=effect.estimate,
             low=effect.low,
             high=effect.high,
@@ -187,7 +186,7 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
             operators = {rule.operator for rule in asking}
             both = len(operators) > 1
             entry = replace(entry, worse="either" if both else "higher" if "<=" in operators else "lower")
-        elif rules or effect.group != "all" or not (effect.tolerance is not None or effect.condition == "clean"):
+        elif rules or effect.group != ALL or not (effect.tolerance is not None or effect.condition == "clean"):
             continue
         # An effect beyond the placebo is what is compared where there is one, as in the gates.
         if entry.place not in found or effect.placebo is not None:
@@ -195,7 +194,7 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
     for rule in rules:
         if not any(_asks(rule, entry) for entry in found.values()) and not may_be_absent(rule.group):
             raise UsageError(
-                f"Gate rule {rule.id!r} matches nothing in this run: {rule.metric} under {rule.condition or 'any edit'}, group "
+                f"Gate rule {rule.id!r} matches nothing in this run: {rule.measure} under {rule.condition or 'any edit'}, group "
                 f"{rule.group}. Correct the rule, or accept a run that has it."
             )
     if not found:
@@ -209,7 +208,7 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
 def _asks(rule: Rule, entry: Accepted) -> bool:
     # A rule for every edit does not look at the clean images: these are asked for by name.
     where = entry.condition != "clean" if rule.condition in (None, EVERY) else rule.condition == entry.condition
-    return where and rule.metric == entry.metric and covers(rule.group, entry.group)
+    return where and rule.measure == entry.measure and covers(rule.group, entry.group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,9 +217,9 @@ class _Comparison:
     """What the run is shown to make worse, in words."""
     dropped: list[str] = field(default_factory=list)
     """What it no longer holds, or cannot be compared for."""
-    kept: set[tuple[str, str, str]] = field(default_factory=set)
+    kept: set[tuple[str, str, Group]] = field(default_factory=set)
     """Places whose pinned values stay."""
-    changes: dict[tuple[str, str, str], Effect] = field(default_factory=dict)
+    changes: dict[tuple[str, str, Group], Effect] = field(default_factory=dict)
     """Place -> the run minus the pinned value."""
 
 
@@ -242,7 +241,7 @@ def _compare(run: FinishedRun, present: AcceptedBaseline, file: Path, entries: S
             continue
         if new.worse not in (entry.worse, "either"):
             found.dropped.append(f"{_name(entry)} no longer has a rule against going {entry.worse}")
-        change = baseline.change(entry.condition, entry.metric, entry.group)
+        change = baseline.change(entry.condition, entry.measure, entry.group)
         if isinstance(change, str) or change.estimate is None:
             why = change if isinstance(change, str) else change.method
             found.dropped.append(f"{_name(entry)} cannot be compared: {why}")
@@ -268,8 +267,8 @@ def _moved(change: Effect) -> str:
 
 
 def _name(entry: Accepted) -> str:
-    group = "" if entry.group == "all" else f" ({entry.group})"
-    return f"{entry.metric} under {entry.condition}{group}"
+    group = "" if entry.group == ALL else f" ({entry.group})"
+    return f"{entry.measure} under {entry.condition}{group}"
 
 
 def _identity(plan: Any) -> dict[str, Any]:

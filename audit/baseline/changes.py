@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from audit.errors import UsageError
 from audit.prediction.table import FinishedRun
 from audit.statistics.alignment import AlignedImages, align_images, apply_condition
-from audit.statistics.clusters import PatientBootstrap, sum_by_patient
-from audit.statistics.estimands import UNBOUNDED
+from audit.statistics.catalogue import MEASURES, comparable, comparable_on_clean
 from audit.statistics.intervals import change_intervals
-from audit.statistics.measures import COMPARED
-from audit.statistics.populations import COUNTED, natural_unit
+from audit.statistics.patient_bootstrap import PatientBootstrap
+from audit.statistics.patient_sums import sum_by_patient
+from audit.statistics.populations import image_values, natural_unit
+from audit.store.group import ALL, Group
 from audit.store.results import Effect
 
 _STREAM = 0xC0DE
@@ -77,9 +78,9 @@ def measure_images(run: FinishedRun, condition: str, measure: str) -> ImageValue
     run : FinishedRun
         The run.
     condition : str
-        An edit, or `clean` with accuracy, nll or brier.
+        An edit, or `clean` with one of `comparable_on_clean`.
     measure : str
-        One of `COMPARED`.
+        One of `audit.statistics.catalogue.comparable`.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def compare_images(
     condition: str,
     measure: str,
     *,
-    group: str = "all",
+    group: Group = ALL,
     level: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
@@ -111,11 +112,11 @@ def compare_images(
     before : ImageValues
         The same measure under the same condition of an earlier run on the same data.
     condition : str
-        An edit, or `clean` with accuracy, nll or brier.
+        An edit, or `clean` with one of `comparable_on_clean`.
     measure : str
-        One of `COMPARED`; beyond the placebo where the condition has one.
-    group : str
-        `all`, `column=value`, or `word=STRING`; who is in it is told by the run at hand.
+        One of `audit.statistics.catalogue.comparable`; beyond the placebo where the condition has one.
+    group : Group
+        Who is in it is told by the run at hand.
     level : float
         Nominal coverage.
     resamples, seed : int
@@ -133,9 +134,10 @@ def compare_images(
     """
     images = align_images(run.table)
     values, population = _values(run, images, condition, measure)
+    described = MEASURES[measure]
     members = images.members()
     if group not in members:
-        raise UsageError(f"There is no group {group}; the run has {', '.join(sorted(members))}.")
+        raise UsageError(f"There is no group {group}; the run has {', '.join(map(str, sorted(members)))}.")
     known = dict(zip(before.images.tolist(), before.values.tolist(), strict=True))
     earlier = np.array(
         [known.get(name, np.nan) for name in run.table.record_ids[images.order].tolist()], dtype=np.float64
@@ -149,9 +151,9 @@ def compare_images(
         images.n_patients,
         population=both,
         # A difference of differences leaves [-1, 1], so no score interval holds for it.
-        scale="unbounded" if measure in UNBOUNDED else "contrast",
-        counted=measure in COUNTED,
-        spread=natural_unit(measure, images),
+        scale="unbounded" if described.scale == "unbounded" else "contrast",
+        counted=described.counted,
+        spread=natural_unit(described, images),
     )
     if sums is None:
         return no_change(run, condition, measure, group, "no image has this figure in both runs", level=level)
@@ -171,14 +173,14 @@ def compare_images(
     )
 
 
-def no_change(run: FinishedRun, condition: str, measure: str, group: str, why: str, *, level: float = 0.95) -> Effect:
+def no_change(run: FinishedRun, condition: str, measure: str, group: Group, why: str, *, level: float = 0.95) -> Effect:
     """Return the effect of a group that holds too little to tell a change, with the reason as its method."""
     nothing: dict[str, Any] = dict.fromkeys(("estimate", "low", "high", "p", "minimum_detectable"))
     shared = _shared(run, condition, measure, group, level)
     return Effect(**shared, **nothing, method=f"no estimate: {why}", n_images=0, n_patients=0, discordant=0)
 
 
-def _shared(run: FinishedRun, condition: str, measure: str, group: str, level: float) -> dict[str, Any]:
+def _shared(run: FinishedRun, condition: str, measure: str, group: Group, level: float) -> dict[str, Any]:
     named = {"condition": condition, "placebo": run.suite[condition].placebo, "measure": measure, "group": group}
     return {**named, "level": level, "p_adjusted": None, "tolerance": None, "verdict": "descriptive"}
 
@@ -187,28 +189,23 @@ def _values(
     run: FinishedRun, images: AlignedImages, condition: str, measure: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return (n,) the measure of each image, and for which images it is told."""
-    if measure not in COMPARED or (condition == "clean" and measure not in ("accuracy", "nll", "brier")):
+    if measure not in (comparable_on_clean() if condition == "clean" else comparable()):
         raise UsageError(
-            f"{measure} under {condition} cannot be compared image by image. These can: {', '.join(COMPARED)}; for unedited "
-            "images accuracy, nll, brier."
+            f"{measure} under {condition} cannot be compared image by image. These can: {', '.join(comparable())}; for unedited "
+            f"images {', '.join(comparable_on_clean())}."
         )
+    known = MEASURES[measure]
     if condition == "clean":
-        clean = {
-            "accuracy": images.clean.correct.astype(np.float64),
-            "nll": images.clean.nll,
-            "brier": images.clean.brier,
-        }
-        return clean[measure], np.ones(len(images.labels), dtype=np.bool_)
+        assert known.clean is not None
+        return known.clean(images.clean), np.ones(len(images.labels), dtype=np.bool_)
     applied = apply_condition(condition, run.table, images)
-    name, sign = {"shortcut_sensitivity": ("total_variation", 1.0), "sufficiency": ("harm", -1.0)}.get(
-        measure, (measure, 1.0)
-    )
+    moved, population = applied.changes.changes, applied.everywhere
     placebo_name = run.suite[condition].placebo
-    if placebo_name is None:
-        return sign * applied.changes.changes[name], applied.everywhere
-    placebo = apply_condition(placebo_name, run.table, images)
-    moved = applied.changes.changes[name] - placebo.changes.changes[name]
-    return sign * moved, applied.everywhere & placebo.everywhere
+    if placebo_name is not None:
+        placebo = apply_condition(placebo_name, run.table, images)
+        moved = {name: values - placebo.changes.changes[name] for name, values in moved.items()}
+        population = population & placebo.everywhere
+    return image_values(known, moved, images), population
 
 
 def _by_key(fingerprint: str | None) -> str:

@@ -18,6 +18,7 @@ from audit.prediction.table import FinishedRun, read_finished
 from audit.statistics.alignment import align_images
 from audit.statistics.verdicts import control_failures
 from audit.store.folder import RunFolder, check_run
+from audit.store.group import ALL, Group
 from audit.store.results import Effect, effect_from_json
 
 
@@ -86,7 +87,7 @@ class Baseline:
         return read_baseline(self._path) if self._path.suffix == ".json" else read_finished(self._path)
 
     @cached_property
-    def _groups(self) -> frozenset[str]:
+    def _groups(self) -> frozenset[Group]:
         return frozenset(align_images(self._run.table).members())
 
     @cached_property
@@ -103,40 +104,40 @@ class Baseline:
     def _plan(self) -> Mapping[str, Any]:
         return self._earlier.plan if isinstance(self._earlier, FinishedRun) else self._earlier.identity
 
-    def change(self, condition: str, metric: str, group: str = "all") -> Effect | str:
-        """Return how much larger a metric is than in the baseline, or why the two are not comparable.
+    def change(self, condition: str, measure: str, group: Group = ALL) -> Effect | str:
+        """Return how much larger a measure is than in the baseline, or why the two are not comparable.
 
         Raises
         ------
         StoreError
             If the baseline cannot be read, or was edited.
         UsageError
-            If the metric has no number for each image, or the group does not exist.
+            If the measure has no number for each image, or the group does not exist.
         """
         why_not = self._broken or incomparable(self._run.plan, self._plan, condition)
         if why_not:
             return why_not
-        before = self._before(condition, metric, group)
+        before = self._before(condition, measure, group)
         if before is None:
             return (
-                f"the baseline {self._path.name} has no value of {metric} under {condition}"
-                f"{'' if group == 'all' else f' for {shown_string(group)}'}; accept a new run"
+                f"the baseline {self._path.name} has no value of {measure} under {condition}"
+                f"{'' if group == ALL else f' for {shown_string(str(group))}'}; accept a new run"
             )
         if may_be_absent(group) and group not in self._groups:
-            return no_change(self._run, condition, metric, group, why_absent(group))
+            return no_change(self._run, condition, measure, group, why_absent(group))
         statistics = self._run.plan["statistics"]
         return compare_images(
             self._run,
             before,
             condition,
-            metric,
+            measure,
             group=group,
             level=statistics["level"],
             resamples=statistics["resamples"],
             seed=self._run.plan["seed"],
         )
 
-    def _before(self, condition: str, metric: str, group: str) -> ImageValues | None:
+    def _before(self, condition: str, measure: str, group: Group) -> ImageValues | None:
         if isinstance(self._earlier, FinishedRun):
-            return measure_images(self._earlier, condition, metric)
-        return self._earlier.pinned(condition, metric, group)
+            return measure_images(self._earlier, condition, measure)
+        return self._earlier.pinned(condition, measure, group)

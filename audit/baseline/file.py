@@ -18,19 +18,20 @@ from audit.baseline.changes import ImageValues
 from audit.errors import StoreError
 from audit.files import read_regular, write_atomically
 from audit.store.documents import read_json
+from audit.store.group import ALL, Group, parse_group
 from audit.store.results import plain, to_json
 from audit.store.tables import read_flat_table
 
 BASELINE_NAME = "audit-baseline.json"
 """Its usual name, at the root of a repository."""
-BASELINE_VERSION = 2
-"""Rises when the file, or the meaning of a metric in it, changes: then runs are not compared with old files."""
+BASELINE_VERSION = 3
+"""Rises when the file, or the meaning of a measure in it, changes: then runs are not compared with old files."""
 Pin = tuple[str, str, str]
-"""Condition, metric, and the plan hash of the run that the values come from."""
+"""Condition, measure, and the plan hash of the run that the values come from."""
 _IMAGES_SCHEMA = pa.schema(
     [
         ("condition", pa.dictionary(pa.int32(), pa.string())),
-        ("metric", pa.dictionary(pa.int32(), pa.string())),
+        ("measure", pa.dictionary(pa.int32(), pa.string())),
         ("run", pa.dictionary(pa.int32(), pa.string())),  # plan hash of the run that the values were pinned by
         ("image", pa.string()),  # a name made with the key (`audit.data.pseudonyms`)
         ("value", pa.float64()),
@@ -44,10 +45,10 @@ class Accepted:
 
     condition: str
     """The edit, or `clean`."""
-    metric: str
+    measure: str
     """One of those that have a number for each image."""
-    group: str
-    """`all`, or `column=value`."""
+    group: Group
+    """The images that it is about."""
     worse: Literal["higher", "lower", "either"]
     """Which way it must not go; either where rules ask both ways."""
     estimate: float
@@ -62,14 +63,14 @@ class Accepted:
     """Plan hash of the run that it was pinned by; a later run that is not shown to be better leaves it."""
 
     @property
-    def place(self) -> tuple[str, str, str]:
-        """Condition, metric and group, which name it."""
-        return self.condition, self.metric, self.group
+    def place(self) -> tuple[str, str, Group]:
+        """Condition, measure and group, which name it."""
+        return self.condition, self.measure, self.group
 
     @property
     def pin(self) -> Pin:
         """Which of the values it rests on."""
-        return self.condition, self.metric, self.run
+        return self.condition, self.measure, self.run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,16 +102,16 @@ class AcceptedBaseline:
     identity: Mapping[str, Any]
     """Of the accepted run's plan: data, model, detector and suite, which a later run must share to be compared."""
     entries: tuple[Accepted, ...]
-    """Sorted by condition, metric and group."""
+    """Sorted by condition, measure and group."""
     history: tuple[Change, ...]
     """Oldest first."""
     values: Mapping[Pin, ImageValues]
     """The values of all images, of each run that some entry was pinned by."""
 
-    def pinned(self, condition: str, metric: str, group: str) -> ImageValues | None:
+    def pinned(self, condition: str, measure: str, group: Group) -> ImageValues | None:
         """Return what a later run is compared with: a group that is not held by itself rests on the pin of all images."""
         held = {entry.place: entry for entry in self.entries}
-        entry = held.get((condition, metric, group)) or held.get((condition, metric, "all"))
+        entry = held.get((condition, measure, group)) or held.get((condition, measure, ALL))
         return None if entry is None else self.values[entry.pin]
 
 
@@ -179,7 +180,7 @@ def read_baseline(path: Path) -> AcceptedBaseline:
     history = [{**row, "worse": tuple(row["worse"]), "dropped": tuple(row["dropped"])} for row in document["history"]]
     return AcceptedBaseline(
         identity=document["identity"],
-        entries=tuple(Accepted(**row) for row in document["entries"]),
+        entries=tuple(Accepted(**{**row, "group": parse_group(row["group"])}) for row in document["entries"]),
         history=tuple(Change(**row) for row in history),
         values=_from_parquet(table),
     )
@@ -196,11 +197,11 @@ def _digest(document: Mapping[str, Any]) -> str:
 
 def _to_parquet(values: Mapping[Pin, ImageValues]) -> bytes:
     columns: dict[str, list[Any]] = {name: [] for name in _IMAGES_SCHEMA.names}
-    for (condition, metric, run), told in sorted(values.items()):
+    for (condition, measure, run), told in sorted(values.items()):
         # By name: rows in the order of the manifest would give the ids away to whoever can list them.
         order = np.argsort(told.images, kind="stable")
         columns["condition"] += [condition] * len(order)
-        columns["metric"] += [metric] * len(order)
+        columns["measure"] += [measure] * len(order)
         columns["run"] += [run] * len(order)
         columns["image"] += told.images[order].tolist()
         columns["value"] += told.values[order].tolist()
@@ -212,8 +213,8 @@ def _to_parquet(values: Mapping[Pin, ImageValues]) -> bytes:
 def _from_parquet(table: bytes) -> dict[Pin, ImageValues]:
     rows = read_flat_table(io.BytesIO(table)).to_pandas()
     return {
-        (str(condition), str(metric), str(run)): ImageValues(
+        (str(condition), str(measure), str(run)): ImageValues(
             images=told["image"].to_numpy(dtype=np.str_), values=told["value"].to_numpy(dtype=np.float64)
         )
-        for (condition, metric, run), told in rows.groupby(["condition", "metric", "run"], observed=True, sort=True)
+        for (condition, measure, run), told in rows.groupby(["condition", "measure", "run"], observed=True, sort=True)
     }

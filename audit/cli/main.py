@@ -57,9 +57,11 @@ for name, group in (("data", data_app), ("text", text_app), ("baseline", baselin
 
 @app.command("list")
 def list_command(
-    kind: Annotated[str, typer.Argument(help="models, perturbations, suites, detectors, recipes or metrics.")],
+    kind: Annotated[
+        str, typer.Argument(help="models, perturbations, suites, detectors, recipes, measures or sections.")
+    ],
 ) -> None:
-    """List the available models, perturbations, suites, text finders, recipes or metrics."""
+    """List the available models, perturbations, suites, text finders, recipes, measures or sections of the report."""
     from audit.commands import looking
 
     raise typer.Exit(looking.list_names(kind))

@@ -64,6 +64,16 @@ def import_command(
         typer.Option(help="single-label (softmax) or multi-label (sigmoids), if the file does not show it."),
     ] = None,
     input_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of the square input.")] = 224,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="Grey values of the input: imagenet, unit (0 to 1), symmetric (-1 to 1), torchxrayvision."),
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="Prefix of the network in the file, if it holds several, such as state_dict_ema.")
+    ] = None,
+    head: Annotated[
+        list[str] | None, typer.Option(help="Name in the file of the linear layer that gives the outputs; repeatable.")
+    ] = None,
     admit: Annotated[
         list[str] | None, typer.Option(help="Package whose classes may be read as inert shells; repeatable.")
     ] = None,
@@ -74,7 +84,16 @@ def import_command(
     folder = out or Path("models") / file.name.split(".")[0]
     raise typer.Exit(
         importing.bring_in(
-            file, architecture, folder, classes=classes, task=task, input_px=input_px, admit=tuple(admit or ())
+            file,
+            architecture,
+            folder,
+            classes=classes,
+            task=task,
+            input_px=input_px,
+            scale=scale,
+            prefix=prefix,
+            head=tuple(head or ()),
+            admit=tuple(admit or ()),
         )
     )
 

@@ -14,15 +14,16 @@ from typing import Any
 from rich.console import Console
 
 from audit.commands.keys import announce_key
-from audit.commands.progress import Stages
+from audit.commands.progress import ProgressLines
 from audit.data.strings import shown_string
 from audit.errors import AuditError, StoreError, UsageError
 from audit.files import write_atomically
 from audit.gates.scope import scope_sentence
 from audit.provenance import tool_version
 from audit.run.settings import Settings
-from audit.statistics.catalogue import figure_in_words
+from audit.statistics.catalogue import ACCURACY, comparable, figure_in_words
 from audit.store.folder import RENDERED, RunFolder, check_run
+from audit.store.group import ALL, Group
 from audit.store.numbers import counted, signed_bracketed
 from audit.store.results import Effect, Verdict, effect_from_json, plain
 
@@ -32,7 +33,7 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
     from audit.run.pipeline import run_audit
 
     announce_key(settings)
-    with Stages(quiet=as_json) as on_stage:
+    with ProgressLines(quiet=as_json) as on_stage:
         path, verdict = run_audit(settings, judge_gates=gate, command=command, on_stage=on_stage)
         written = on_stage("writing the report", 1)
         try:
@@ -48,21 +49,21 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
 
 def render(path: Path) -> Path:
     """Write every rendering of a finished run; return the HTML report's path."""
-    from audit.reports.html import render_html
-    from audit.reports.junit import render_junit
-    from audit.reports.markdown import render_markdown
-    from audit.reports.runfolder import understood
+    from audit.reports.ci.junit import render_junit
+    from audit.reports.ci.markdown import render_markdown
+    from audit.reports.page.html import render_html
+    from audit.reports.reading.folder import understood
 
     with understood(path):
         render_markdown(path)
         render_junit(path)
-        return render_html(path)
+        return render_html(path, complain=lambda problem: sys.stderr.write(f"audit: {problem}\n"))
 
 
 def show(path: Path, verdict: Verdict, report: Path, *, as_json: bool) -> int:
     """Print a finished run for people or machines; return the exit code."""
     from audit.gates.judging import exit_code
-    from audit.reports.runfolder import read_run
+    from audit.reports.reading.folder import read_run
     from audit.reports.terminal import render_terminal
 
     code = exit_code(verdict.status)
@@ -119,10 +120,10 @@ def gate(
 
 def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
     from audit.gates.rule_lines import RuleLine, find_rule_lines, path_in_repository
-    from audit.reports.code_quality import code_quality_document
-    from audit.reports.github import annotate, step_summary
-    from audit.reports.junit import describe_run, junit_document
-    from audit.reports.sarif import sarif_document
+    from audit.reports.ci.code_quality import code_quality_document
+    from audit.reports.ci.github import annotate, step_summary
+    from audit.reports.ci.junit import describe_run, junit_document
+    from audit.reports.ci.sarif import sarif_document
 
     run = describe_run(path, RunFolder(path).read_json("plan.json"), RunFolder(path).read_json("run.json"))
     if outputs.junit is not None:
@@ -164,12 +165,11 @@ def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
     from audit.baseline.comparison import Baseline
     from audit.gates.judging import EXIT_CODES
     from audit.prediction.table import read_finished
-    from audit.reports.markdown import SPECIAL
-    from audit.statistics.measures import COMPARED
+    from audit.reports.ci.markdown import SPECIAL
 
     baseline = Baseline(read_finished(path), other)
-    judged = [e for e in _effects(RunFolder(path)) if e.tolerance is not None and e.measure in COMPARED]
-    asked = [("clean", "accuracy", "all"), *((e.condition, e.measure, e.group) for e in judged)]
+    judged = [e for e in _effects(RunFolder(path)) if e.tolerance is not None and e.measure in comparable()]
+    asked = [("clean", ACCURACY, ALL), *((e.condition, e.measure, e.group) for e in judged)]
     found = [(*place, baseline.change(*place)) for place in asked]
     code = EXIT_CODES["not comparable"] if any(isinstance(change, str) for *_, change in found) else 0
     if as_json:
@@ -209,8 +209,8 @@ def _in_columns(lines: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in lines]
 
 
-def _place(condition: str, group: str) -> str:
-    return shown_string(condition) if group == "all" else f"{shown_string(condition)} ({shown_string(group)})"
+def _place(condition: str, group: Group) -> str:
+    return shown_string(condition) if group == ALL else f"{shown_string(condition)} ({shown_string(str(group))})"
 
 
 def _change_in_words(effect: Effect) -> str:
@@ -229,7 +229,7 @@ def verify(path: Path) -> int:
 def report(path: Path, *, signoff: Path | None = None) -> int:
     """Write the renderings of a finished run again, with a review if one is given."""
     if signoff is not None:
-        from audit.reports.signoff import read_signoff
+        from audit.reports.findings.review import read_signoff
 
         read_signoff(path, signoff)
     sys.stdout.write(f"{render(path)}\n")
@@ -238,7 +238,7 @@ def report(path: Path, *, signoff: Path | None = None) -> int:
 
 def compare(paths: Sequence[Path], out: Path) -> int:
     """Write one page that holds several finished runs side by side."""
-    from audit.reports.compare import render_comparison
+    from audit.reports.comparison.runs import render_comparison
 
     sys.stdout.write(f"{render_comparison(paths, out)}\n")
     return 0

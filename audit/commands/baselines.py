@@ -11,6 +11,7 @@ from audit.baseline.file import BASELINE_NAME, Accepted, images_path, read_basel
 from audit.data.strings import shown_string
 from audit.gates.rules import GateConfig, rules_from_config
 from audit.run.settings import load_settings
+from audit.store.group import ALL
 from audit.store.numbers import bracketed, counted
 from audit.store.results import Effect, plain
 
@@ -62,10 +63,10 @@ def show(file: Path | None, *, as_json: bool) -> int:
 
 
 def _in_words(entry: Accepted) -> str:
-    place = entry.condition if entry.group == "all" else f"{entry.condition} ({shown_string(entry.group)})"
+    place = entry.condition if entry.group == ALL else f"{entry.condition} ({shown_string(str(entry.group))})"
     way = "rise" if entry.worse == "higher" else "fall"
     found = bracketed(entry.estimate, entry.low, entry.high)
-    return f"{place:<34} {entry.metric:<22} {found}, {counted(entry.n_images, 'image')}; must not {way}"
+    return f"{place:<34} {entry.measure:<22} {found}, {counted(entry.n_images, 'image')}; must not {way}"
 
 
 def _fate(entry: Accepted, run: str, change: Effect | None) -> str:

@@ -26,8 +26,10 @@ def export(form: str, path: Path, out: Path | None) -> int:
     StoreError
         If the run is not complete, or MLflow does not take it.
     """
-    from audit.reports.export import cyclonedx, mlflow_numbers, model_card
-    from audit.reports.runfolder import read_run, understood
+    from audit.reports.export.cyclonedx import cyclonedx
+    from audit.reports.export.mlflow import mlflow_numbers
+    from audit.reports.export.model_card import model_card
+    from audit.reports.reading.folder import read_run, understood
 
     if form not in FORMS:
         raise UsageError(f"The format must be one of {', '.join(FORMS)}; found {form!r}.")

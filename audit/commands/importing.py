@@ -6,7 +6,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from audit.models.checkpoints import ORDERS, import_checkpoint
+from audit.models.backbones import quoted
+from audit.models.checkpoints import import_checkpoint
+from audit.models.foreign import shown
+from audit.models.outputs import ORDERS
 from audit.models.tasks import Task, check_task
 
 _MEANING: Mapping[Task, str] = {
@@ -24,6 +27,9 @@ def bring_in(
     classes: str | None,
     task: str | None,
     input_px: int,
+    scale: str | None,
+    prefix: str | None,
+    head: tuple[str, ...],
     admit: tuple[str, ...],
 ) -> int:
     """Convert a checkpoint, state what every output is taken for, and what can be done with it; the path is the last line."""
@@ -35,8 +41,22 @@ def bring_in(
         classes=order,
         task=None if task is None else check_task(task),
         input_px=input_px,
+        scale=scale,
+        prefix=prefix,
+        head=head,
         admit=admit,
     )
-    assumed = "" if classes is not None else " (if this order is wrong, import again with --classes)"
-    sys.stdout.write(f"outputs, in order: {', '.join(made.classes)}{assumed}\n{_MEANING[made.task]}\n{made.folder}\n")
+    order_note = (
+        "" if classes is not None else f" ({made.class_order}; if this order is wrong, import again with --classes)"
+    )
+    scale_note = "" if scale is not None else " (if training used another scale, import again with --scale)"
+    lines = [
+        f"network: {', '.join(map(shown, made.heads))} on the features under '{shown(made.prefix)}'",
+        *([f"left out: {quoted(made.left_out)}"] if made.left_out else []),
+        f"outputs, in order: {', '.join(map(shown, made.classes))}{order_note}",
+        f"input: {input_px} x {input_px} pixels, scale {made.scale}{scale_note}",
+        _MEANING[made.task],
+        str(made.folder),
+    ]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0

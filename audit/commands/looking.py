@@ -11,6 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from audit.commands.keys import describe_key
+from audit.data.strings import shown_string
 from audit.errors import UnknownNameError
 
 
@@ -42,10 +43,17 @@ def _recipes() -> list[str]:
     return recipe_names()
 
 
-def _metrics() -> list[str]:
-    from audit.statistics.catalogue import METRICS
+def _measures() -> list[str]:
+    from audit.statistics.catalogue import MEASURES
 
-    return [f"{name:<32}{m.better:<8}{m.words} ({m.unit})" for name, m in METRICS.items()]
+    return [f"{name:<32}{m.better:<8}{m.words} ({m.unit})" for name, m in MEASURES.items()]
+
+
+def _sections() -> list[str]:
+    from audit.reports.sections import OWN, SECTIONS
+
+    own = [f"{section.name:<16}{section.title}: {section.comes_from}" for section in OWN]
+    return [*own, *(f"{shown_string(name):<16}from {where}" for name, where in SECTIONS.foreign().items())]
 
 
 KINDS: Mapping[str, Callable[[], list[str]]] = {
@@ -54,7 +62,8 @@ KINDS: Mapping[str, Callable[[], list[str]]] = {
     "suites": _suites,
     "detectors": _detectors,
     "recipes": _recipes,
-    "metrics": _metrics,
+    "measures": _measures,
+    "sections": _sections,
 }
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.commands.keys import announce_key
-from audit.commands.progress import Stages
+from audit.commands.progress import ProgressLines
 from audit.data.records import Record
 from audit.files import write_atomically
 from audit.run.preparation import Preparation, prepare
@@ -28,7 +28,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     from audit.run.forecast import forecast
 
     announce_key(settings)
-    with Stages(quiet=as_json) as stages:
+    with ProgressLines(quiet=as_json) as stages:
         checked = stages("checking data", 1)
         prepared = prepare(settings, judge_gates=False)
         checked()
@@ -90,8 +90,8 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
 
 def _sheet(prepared: Preparation, settings: Settings) -> bytes:
     from audit.data.strings import policy_for
-    from audit.prediction.covering import covered_stage
-    from audit.prediction.engine import set_stage
+    from audit.prediction.covering import covered_context
+    from audit.prediction.variants import cohort_context
     from audit.run.contact_sheet import draw_sheet
     from audit.text.cache import RegionCache
     from audit.text.find import find_regions
@@ -105,9 +105,9 @@ def _sheet(prepared: Preparation, settings: Settings) -> bytes:
         next((r for r in looked_at if r.label == label and regions[r.id]), members[0])
         for label, members in candidates.items()
     ]
-    stage = set_stage(looked_at, regions, settings.seed)
+    context = cohort_context(looked_at, regions, settings.seed)
     if not settings.show_text:
         # As in a run's pictures; a dozen images rarely hold the ten patients whose images must carry a string.
         policy = policy_for(((i, t.text) for i, r in enumerate(looked_at) for t in regions[r.id]), looked_at)
-        stage = covered_stage(stage, looked_at, {r.id: policy.covered(regions[r.id]) for r in looked_at})
-    return draw_sheet(shown, prepared.suite, stage, settings.seed)
+        context = covered_context(context, looked_at, {r.id: policy.covered(regions[r.id]) for r in looked_at})
+    return draw_sheet(shown, prepared.suite, context, settings.seed)

@@ -22,7 +22,7 @@ from rich.progress import (
 _QUIET_S = 15.0
 
 
-class Stages:
+class ProgressLines:
     """Shows one line a stage; used as a context manager.
 
     Parameters

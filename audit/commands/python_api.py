@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from audit.errors import UnknownNameError
 from audit.run.settings import Settings, check_settings
 from audit.store.folder import RunFolder, check_run
-from audit.store.results import Verdict, effect_from_json, verdict_from_json
+from audit.store.results import Verdict, effect_from_json, plain, verdict_from_json
 
 if TYPE_CHECKING:  # pandas takes half a second to import
     import pandas as pd
@@ -39,12 +39,12 @@ class AuditResult:
         """Every estimate, one row each; columns as in `effects.json`."""
         import pandas as pd
 
-        rows = [asdict(effect_from_json(row)) for row in RunFolder(self.path).read_json("effects.json")["effects"]]
+        rows = [plain(effect_from_json(row)) for row in RunFolder(self.path).read_json("effects.json")["effects"]]
         return pd.DataFrame(rows)
 
     def _repr_html_(self) -> str:
         from audit.reports.notebook import notebook_html
-        from audit.reports.runfolder import read_run as read_view
+        from audit.reports.reading.folder import read_run as read_view
 
         return notebook_html(read_view(self.path))
 

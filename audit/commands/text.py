@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audit.commands.progress import Stages
+from audit.commands.progress import ProgressLines
 from audit.data.manifests import load_cohort
 from audit.errors import StoreError
 from audit.files import write_atomically
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def find(images: Sequence[Path], detector: str, *, boxes: Path | None, cache: Path | None, as_json: bool) -> int:
     """Print the text regions of images, in pixels of the stored image."""
     finder = RegionCache(cache, make_detector(detector, boxes))
-    with Stages(quiet=as_json) as stages:
+    with ProgressLines(quiet=as_json) as stages:
         step = stages("finding text", len(images))
         found = []
         for image in images:
@@ -55,7 +55,7 @@ def score(boxes: Path, detector: str, *, out: Path | None, as_json: bool) -> int
     images = read_boxes(boxes)
     # A finder that is scored must not be told the answers.
     finder = make_detector(detector, boxes if detector == "annotated" else None)
-    with Stages(quiet=as_json) as stages:
+    with ProgressLines(quiet=as_json) as stages:
         found = score_detector(images, finder, stages("finding text", len(images)))
     if out is not None:
         write_atomically(out, to_json(found).encode())
@@ -86,7 +86,7 @@ def atlas(
     cohort = load_cohort(data, ignore_labels=ignore_labels, on_bad_image=on_bad_image)
     records = cohort.labelled()
     finder = RegionCache(cache, make_detector(detector, boxes))
-    with Stages(quiet=as_json) as stages:
+    with ProgressLines(quiet=as_json) as stages:
         found = find_regions(records, finder, stages("finding text", len(records)), on_bad_image=on_bad_image)
         drawn = draw_atlas([r for r in records if r.id not in found.failures], found.regions, seed=seed)
     if sheet is not None:
@@ -149,7 +149,7 @@ def _print(found: FinderScore) -> None:
     rows = []
     for r in found.recalls:
         interval = "–" if r.low is None or r.high is None else f"{r.low:.2f} to {r.high:.2f}"
-        rows.append((r.group, str(r.n_boxes), str(r.n_found), _figure(r.recall), interval))
+        rows.append((str(r.group), str(r.n_boxes), str(r.n_found), _figure(r.recall), interval))
     console.print(_table(("boxes",), ("n", "found", "recall", "95 %"), rows))
     console.print(Text(f"images with all text covered: {_figure(found.fully_covered_share)}"))
     console.print(Text(f"images without text and without false regions: {_figure(found.clean_share)}"))

@@ -10,11 +10,11 @@ from typing import Literal
 
 from audit.commands import auditing
 from audit.commands.keys import announce_key
-from audit.commands.progress import Stages
+from audit.commands.progress import ProgressLines
 from audit.errors import UsageError
 from audit.models.bundle import find_bundle
-from audit.reports.curves import render_curves
-from audit.reports.phases import read_phases
+from audit.reports.comparison.curves import render_curves
+from audit.reports.findings.training_phases import read_phases
 from audit.run.settings import Settings
 from audit.store.numbers import number
 from audit.training.chain import Progress, train_network
@@ -43,7 +43,7 @@ def train(
     seed: int,
 ) -> int:
     """Train a network, say how well it does, and where its bundle is."""
-    with join_team() as team, Stages(quiet=not team.leads) as on_stage:
+    with join_team() as team, ProgressLines(quiet=not team.leads) as on_stage:
         folder = train_network(
             network,
             data,
@@ -85,7 +85,7 @@ def demo(out: Path, *, association: float, seed: int, command: Sequence[str]) ->
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out must be a folder, but {out} is a file.")
     announce_key(Settings())
-    with Stages() as on_stage:
+    with ProgressLines() as on_stage:
         step = on_stage("making radiographs", DEMO_FINDINGS_FILMS + 3 * DEMO_FILMS_PER_CLASS)
         findings = make_phantoms(
             out / "findings",
@@ -116,6 +116,7 @@ def demo(out: Path, *, association: float, seed: int, command: Sequence[str]) ->
 
         settings = Settings(
             model=str(folder),
+            data=str(films),
             runs=str(out / "runs"),
             models=str(out / "models"),
             cache=str(out / "cache"),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Role = Literal["clean", "edit", "sufficiency", "stress", "placebo", "control"]
+JUDGED_ROLES: tuple[Role, ...] = ("edit", "sufficiency")
+"""Roles whose conditions are held against a tolerance, each by the headline measure of its role (`audit.statistics.catalogue`)."""
 CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "frame", "compression")
 """What an edit may take from an image or bring into it: burned-in text; what lies along the border; the look of a source; global
 properties: grey curve, sharpness, flat frame and aspect, compression and depth."""
@@ -80,7 +82,7 @@ class Condition:
     @property
     def judged(self) -> bool:
         """Whether its effects are held against a tolerance."""
-        return self.role in ("edit", "sufficiency") and self.dose is None
+        return self.role in JUDGED_ROLES and self.dose is None
 
 
 CLEAN = Condition(name="clean", perturbation="clean", role="clean", parameters={}, question="The unedited image.")

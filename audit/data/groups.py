@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.store.group import ALL, Group
+
 _AGE_BANDS = ((18, "0-17"), (40, "18-39"), (60, "40-59"), (80, "60-79"))
 """First year beyond each band -> its name; the rest is 80+."""
 WITHHELD = "(withheld)"
@@ -88,9 +90,9 @@ def shown_sites(records: Sequence[Audited], min_patients: int) -> list[str]:
     return [r.site if not r.site or len(patients[r.site]) >= min_patients else WITHHELD for r in records]
 
 
-def group_names(records: Sequence[Audited]) -> set[str]:
-    """Return every group that effects may be told for, but for words: `all`, and `column=value` of classes and columns."""
-    names = {"all", *(f"class={r.label}" for r in records if r.label is not None)}
+def known_groups(records: Sequence[Audited]) -> set[Group]:
+    """Return every group that effects may be told for, but for words: all, classes, and the values of columns."""
+    groups = {ALL, *(Group(kind="class", value=r.label) for r in records if r.label is not None)}
     for column, values in group_columns(records).items():
-        names |= {f"{column}={value}" for value in values.tolist() if value}
-    return names
+        groups |= {Group(kind=column, value=value) for value in values.tolist() if value}
+    return groups

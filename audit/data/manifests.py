@@ -16,6 +16,7 @@ from audit.data.encodings import encoding_notes
 from audit.data.pseudonyms import PLAIN, Pseudonyms, name_records
 from audit.data.records import Cohort, Record
 from audit.errors import CohortError, UnknownNameError, UsageError
+from audit.files import why_unreadable
 from audit.store.numbers import counted
 from audit.store.tables import check_size, read_flat_table
 
@@ -146,9 +147,8 @@ def _listed(records: Sequence[Record]) -> str:
 
 def _read_table(manifest: Path) -> pd.DataFrame:
     if not manifest.is_file():
-        what = "is a folder" if manifest.is_dir() else "does not exist"
         raise CohortError(
-            f"Manifest {manifest} {what}. Expected a CSV or Parquet table with the columns path and label."
+            f"Manifest {manifest} {why_unreadable(manifest)}. Expected a CSV or Parquet table with the columns path and label."
         )
     try:
         if manifest.suffix.lower() in (".parquet", ".pq"):

@@ -8,48 +8,56 @@ from audit.data.conditions import Condition, Suite
 from audit.data.strings import MAX_WORDS, may_be_personal, normal_string
 from audit.errors import UnknownNameError, UsageError
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
+from audit.store.group import Group, parse_group
 from audit.store.results import Effect
 
-_WORD = "word="
-_SITE = "site="
 EVERY = "*"
-"""As a group: every class and word of which shortcut sensitivity is judged; as a condition: every judged edit."""
-_JUDGED = ("class=", _WORD)
+"""As a condition of a rule: every judged edit; as the value of its group: every group of the kind."""
+EVERY_JUDGED = Group(kind=EVERY)
+"""As the group of a rule: every class and word of which shortcut sensitivity is judged."""
+_JUDGED = ("class", "word")
 
 
-def normal_group(group: str) -> str:
-    """Return a group's name as effects carry it: strings of films are compared in capitals, single blanks between words."""
-    return _WORD + normal_string(group.removeprefix(_WORD)) if group.startswith(_WORD) else group
+def read_group(text: str) -> Group:
+    """Read the group of a rule as effects name it: strings of images are compared in capitals, single blanks between words."""
+    group = parse_group(text)
+    return (
+        group if group.kind != "word" or group.value is None else Group(kind="word", value=normal_string(group.value))
+    )
 
 
-def is_pattern(group: str) -> bool:
+def is_pattern(group: Group) -> bool:
     """Say whether a rule's group stands for every group of a kind: `column=*`, or `*` for every class and word."""
-    return group == EVERY or group.endswith(f"={EVERY}")
+    return group == EVERY_JUDGED or group.value == EVERY
 
 
-def covers(asked: str, group: str) -> bool:
+def covers(asked: Group, group: Group) -> bool:
     """Say whether a rule that asks for a group, or for every group of a kind, looks at this one."""
-    if asked == EVERY:
-        return group.startswith(_JUDGED)
-    return group.startswith(asked.removesuffix(EVERY)) if is_pattern(asked) else group == asked
+    if asked == EVERY_JUDGED:
+        return group.kind in _JUDGED
+    return group.kind == asked.kind if is_pattern(asked) else group == asked
 
 
-def looks_at(asked: str, effect: Effect) -> bool:
+def looks_at(asked: Group, effect: Effect) -> bool:
     """Say whether a rule's group is that of an effect; `*` is about what is judged, not about what is merely told."""
-    return covers(asked, effect.group) and (asked != EVERY or effect.family == "declared")
+    return covers(asked, effect.group) and (asked != EVERY_JUDGED or effect.family == "declared")
 
 
-def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, known: Collection[str]) -> None:
+def check_group(rule_id: str, group: Group, condition: str | None, suite: Suite, known: Collection[Group]) -> None:
     """Check the group of a rule before anything is computed.
 
     Parameters
     ----------
-    rule_id, group, condition : str
-        Of the rule; the condition is None or `*` where it looks at every edit.
+    rule_id : str
+        Of the rule.
+    group : Group
+        Of the rule.
+    condition : str or None
+        Of the rule; it is None or `*` where it looks at every edit.
     suite : Suite
         What the films are put under.
-    known : collection of str
-        Groups of the cohort (`audit.data.groups.group_names`); empty where they are not known yet. Words never are: text is
+    known : collection of Group
+        Groups of the cohort (`audit.data.groups.known_groups`); empty where they are not known yet. Words never are: text is
         found later.
 
     Raises
@@ -59,9 +67,9 @@ def check_group(rule_id: str, group: str, condition: str | None, suite: Suite, k
     UsageError
         If a word is asked for under a condition that is not told by words.
     """
-    if not group.startswith(_WORD):
-        if known and group != EVERY and not any(covers(group, name) for name in known):
-            raise UnknownNameError(f"group (gate rule {rule_id!r})", group, known)
+    if group.kind != "word":
+        if known and group != EVERY_JUDGED and not any(covers(group, other) for other in known):
+            raise UnknownNameError(f"group (gate rule {rule_id!r})", str(group), map(str, known))
         return
     told = [c.name for c in suite.conditions if _is_told_by_word(c)]
     if condition in (None, EVERY) and told:
@@ -77,32 +85,32 @@ def _is_told_by_word(condition: Condition) -> bool:
     return condition.role == "edit" and "text" in condition.declared.removes and condition.placebo is not None
 
 
-def may_be_absent(group: str) -> bool:
+def may_be_absent(group: Group) -> bool:
     """Say whether a run may rightly have no effect of such a group: words and sites are told of enough patients only."""
-    return group == EVERY or group.startswith((_WORD, _SITE))
+    return group == EVERY_JUDGED or group.kind in ("word", "site")
 
 
-def edits_without_group(group: str, effects: Iterable[Effect]) -> frozenset[str]:
+def edits_without_group(group: Group, effects: Iterable[Effect]) -> frozenset[str]:
     """Return the conditions that are rightly not told by such a group: only edits that take text away are told by word.
 
     Empty where no condition is told by it, for then all of them have too few films with any.
     """
-    if not group.startswith(_WORD) and group != EVERY:
+    if group.kind != "word" and group != EVERY_JUDGED:
         return frozenset()
-    kind = group if group == EVERY else f"{_WORD}{EVERY}"
+    kind = group if group == EVERY_JUDGED else Group(kind="word", value=EVERY)
     everything = list(effects)
     told = {e.condition for e in everything if looks_at(kind, e)}
     return frozenset(e.condition for e in everything if e.condition not in told) if told else frozenset()
 
 
-def why_absent(group: str) -> str:
+def why_absent(group: Group) -> str:
     """Say why a run has no effect of a group that its rules name."""
     if is_pattern(group):
-        kind = "class or word" if group == EVERY else group.partition("=")[0]
+        kind = "class or word" if group == EVERY_JUDGED else group.kind
         return f"no {kind} can be judged here: none occurs on the images of {MIN_GROUP_PATIENTS} or more patients, or it has no such figure"
-    if not group.startswith(_WORD):
+    if group.kind != "word":
         return f"too few patients of {group}: fewer than {MIN_GROUP_PATIENTS}"
-    if may_be_personal(group):
+    if may_be_personal(str(group)):
         return f"{group} has a digit: it may be a date or a patient number, so it is not reported"
     return (
         f"fewer than {MIN_GROUP_PATIENTS} patients have images that carry {group} and could be edited, or {MAX_WORDS} other strings "

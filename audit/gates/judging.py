@@ -15,8 +15,7 @@ from audit.data.strings import shown_string
 from audit.gates.correction import Claim, widen_by_holm
 from audit.gates.matching import Compare, FirstRun, Match, match_rules
 from audit.gates.rules import Correction, GateConfig, Rule
-from audit.statistics.catalogue import figure_in_words, is_change
-from audit.statistics.measures import CONTROL_MEASURE, FALLS, ONE_SIDED
+from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES, figure_in_words, is_change
 from audit.statistics.power import power_sentence
 from audit.statistics.verdicts import Limits, control_failures, patients_for_verdict
 from audit.store.numbers import bracketed, compact, counted, number, signed_bracketed
@@ -82,7 +81,7 @@ def _incomplete(failed: Sequence[Effect]) -> Verdict:
     gates = tuple(
         GateResult(
             id=f"control-{e.condition}",
-            metric=e.measure,
+            measure=e.measure,
             where=f"{e.condition}, all",
             operator="<=",
             expected=0.0,
@@ -155,7 +154,7 @@ def _judged_together(matches: Sequence[Match], correction: Correction) -> list[L
 
 def _is_exact(rule: Rule) -> bool:
     """Say whether the estimate itself is judged: an exact check of these images, or a rule that asks for it."""
-    return rule.evidence == "point" or rule.metric == CONTROL_MEASURE
+    return rule.evidence == "point" or rule.measure == CONTROL_MEASURE
 
 
 def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult:
@@ -169,8 +168,8 @@ def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult
     beyond = f" beyond {effect.placebo}" if effect.placebo is not None else ""
     return GateResult(
         id=match.name,
-        metric=rule.metric,
-        where=f"{effect.condition}{beyond}, {shown_string(effect.group)}",
+        measure=rule.measure,
+        where=f"{effect.condition}{beyond}, {shown_string(str(effect.group))}",
         operator=rule.operator,
         expected=rule.limit,
         actual=effect.estimate,
@@ -183,7 +182,7 @@ def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult
         rule=rule.id,
         against=rule.against,
         undecided=rule.inconclusive or config.inconclusive,
-        figure=figure_in_words(rule.metric, effect.condition) if rule.against == "limit" else "",
+        figure=figure_in_words(rule.measure, effect.condition) if rule.against == "limit" else "",
     )
 
 
@@ -243,8 +242,8 @@ def _compare(
         )
     if within and effect.blind:
         return "inconclusive", (
-            f"{found} is within {limit}, but the network's probabilities hardly vary over the unedited images, so an effect cannot be "
-            "measured. Check what the outputs mean (`task` in model.json)."
+            f"{found} is within {limit}, but the network's predictions of the unedited images hardly vary, always name one class or "
+            "are saturated, so this is no evidence that the effect is small. Check what the outputs mean (`task` in model.json)."
         )
     if within and effect.classes_absent:
         missing = ", ".join(shown_string(name) for name in effect.classes_absent)
@@ -263,11 +262,11 @@ def _compare(
 
 
 def _subject(rule: Rule, effect: Effect) -> str:
-    """Name what is held against the limit where the numbers alone could be taken for the metric itself."""
-    figure = figure_in_words(rule.metric, effect.condition)
+    """Name what is held against the limit where the numbers alone could be taken for the measure itself."""
+    figure = figure_in_words(rule.measure, effect.condition)
     if rule.against == "baseline":
         return f"Change in {figure.removeprefix('change in ')} since the baseline: "
-    return f"{figure[:1].upper()}{figure[1:]} " if _is_exact(rule) or is_change(rule.metric, effect.condition) else ""
+    return f"{figure[:1].upper()}{figure[1:]} " if _is_exact(rule) or is_change(rule.measure, effect.condition) else ""
 
 
 def _limit_in_words(rule: Rule) -> tuple[str, str]:
@@ -286,8 +285,8 @@ def _counterpart(rule: Rule, effect: Effect) -> float | None:
     None where the rule bounds something of one side only: a figure without a placebo, a change from the baseline, sufficiency,
     or the side that does no harm.
     """
-    bounds_harm = (rule.operator == ">=") == (rule.metric in FALLS)
-    if effect.placebo is None or rule.against == "baseline" or rule.metric in ONE_SIDED or not bounds_harm:
+    bounds_harm = (rule.operator == ">=") == MEASURES[rule.measure].falls
+    if effect.placebo is None or rule.against == "baseline" or MEASURES[rule.measure].one_sided or not bounds_harm:
         return None
     reach = max(abs(rule.limit), effect.tolerance or 0.0)
     return -reach if rule.operator == "<=" else reach

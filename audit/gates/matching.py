@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.groups import EVERY, covers, edits_without_group, is_pattern, looks_at, may_be_absent, why_absent
 from audit.gates.rules import Rule
+from audit.store.group import ALL, Group
 from audit.store.results import Effect
 
-Compare = Callable[[str, str, str], "Effect | str"]
-"""(condition, metric, group) -> how much larger it is than in the baseline, or why the two are not comparable."""
+Compare = Callable[[str, str, Group], "Effect | str"]
+"""(condition, measure, group) -> how much larger it is than in the baseline, or why the two are not comparable."""
 NO_BASELINE = "no baseline is named; use --baseline RUN or FILE, or set baseline in [gate]"
 """Why a rule against the baseline is not comparable where none is named."""
 
@@ -96,7 +97,7 @@ def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | FirstRun 
             if isinstance(compare, FirstRun):
                 changed = compare.words
             else:
-                changed = compare(effect.condition, rule.metric, effect.group) if compare else NO_BASELINE
+                changed = compare(effect.condition, rule.measure, effect.group) if compare else NO_BASELINE
             if isinstance(changed, str):
                 why_not, changed = changed, replace(effect, estimate=None, low=None, high=None, method=changed)
             held = replace(changed, classes_absent=effect.classes_absent)
@@ -114,17 +115,17 @@ def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
         if not candidates:
             raise UnknownNameError(f"condition (gate rule {rule.id!r})", rule.condition, {e.condition for e in effects})
     judged_only = rule.condition == EVERY
-    candidates = [e for e in candidates if e.measure == rule.metric and (e.family == "declared" or not judged_only)]
+    candidates = [e for e in candidates if e.measure == rule.measure and (e.family == "declared" or not judged_only)]
     groups = {e.group for e in effects}
     known = any(covers(rule.group, group) for group in groups)
     if not known and not may_be_absent(rule.group):
-        raise UnknownNameError(f"group (gate rule {rule.id!r})", rule.group, groups)
-    chosen: dict[tuple[str, str], Effect] = {}
+        raise UnknownNameError(f"group (gate rule {rule.id!r})", str(rule.group), map(str, groups))
+    chosen: dict[tuple[str, Group], Effect] = {}
     for effect in candidates:
         place = effect.condition, effect.group
         if looks_at(rule.group, effect) and (effect.placebo is not None or place not in chosen):
             chosen[place] = effect
-    if chosen or any(e.group == "all" for e in candidates):
+    if chosen or any(e.group == ALL for e in candidates):
         # A group of too few patients has no entry; that is never a pass.
         excused = edits_without_group(rule.group, effects) if rule.condition in (None, EVERY) else frozenset()
         told = {condition for condition, _ in chosen}
@@ -132,17 +133,17 @@ def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
             if effect.condition not in told | excused:
                 chosen.setdefault((effect.condition, rule.group), _too_few(effect, rule.group))
     if not chosen:
-        places = sorted({e.condition for e in effects if e.measure == rule.metric})
+        places = sorted({e.condition for e in effects if e.measure == rule.measure})
         looked = "any judged edit" if judged_only else rule.condition or "any edit"
         raise UsageError(
-            f"Gate rule {rule.id!r} matches no effect: {rule.metric} is not measured under {looked}. It is measured under: "
+            f"Gate rule {rule.id!r} matches no effect: {rule.measure} is not measured under {looked}. It is measured under: "
             f"{', '.join(places) or 'no condition of this run'}. "
             'Name one with where = { condition = "..." }.'
         )
     return list(chosen.values())
 
 
-def _too_few(effect: Effect, group: str) -> Effect:
+def _too_few(effect: Effect, group: Group) -> Effect:
     why = f"no estimate: {why_absent(group)}"
     empty = replace(effect, group=group, estimate=None, low=None, high=None, n_images=0, n_patients=0, method=why)
     return replace(empty, simultaneous_low=None, simultaneous_high=None)

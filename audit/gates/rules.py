@@ -8,14 +8,21 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from audit.data.conditions import Suite
-from audit.errors import UnknownNameError, UsageError
-from audit.gates.groups import EVERY, check_group, normal_group
+from audit.errors import StoreError, UnknownNameError, UsageError
+from audit.gates.groups import EVERY, EVERY_JUDGED, check_group, read_group
 from audit.provenance import portable_path
-from audit.statistics.measures import ACCURACY_OVER_SOURCE, COMPARED, MEASURES
+from audit.statistics.catalogue import (
+    ACCURACY_OVER_SOURCE,
+    MEASURES,
+    comparable,
+    headline_of,
+    headlines,
+    judged_measures,
+)
+from audit.statistics.measure import Measure
+from audit.store.group import ALL, Group, parse_group
 from audit.store.results import Policy
 
-DEFAULT_METRICS = ("shortcut_sensitivity", "sufficiency")
-"""What the default rules limit."""
 Operator = Literal["<=", ">="]
 Against = Literal["limit", "baseline"]
 FirstRunPolicy = Literal["skip", "refuse"]
@@ -28,7 +35,7 @@ _LIMITS: Mapping[str, tuple[Operator, Against]] = {
     "max_increase": ("<=", "baseline"),
     "max_decrease": (">=", "baseline"),
 }
-_RULE_KEYS = ("id", "metric", "where", *_LIMITS, "level", "evidence", "inconclusive", "if_exceeded", "reason")
+_RULE_KEYS = ("id", "measure", "where", *_LIMITS, "level", "evidence", "inconclusive", "if_exceeded", "reason")
 _WHERE_KEYS = ("condition", "group")
 _LARGEST_LIMIT = 1e6
 _POLICIES = ("block", "fail", "pass")
@@ -45,8 +52,8 @@ class Rule:
 
     id: str
     """Stable, kebab-case, unique."""
-    metric: str
-    """One of `audit.statistics.measures.MEASURES`."""
+    measure: str
+    """One of `audit.statistics.catalogue.MEASURES`."""
     operator: Operator
     """`<=` where the limit is a maximum, `>=` where it is a minimum."""
     limit: float
@@ -55,8 +62,8 @@ class Rule:
     """limit: the measure itself is held against it; baseline: its change from the baseline."""
     condition: str | None = None
     """Condition it looks at; None for every edit that has the measure, each a gate; `*` for every judged one, together a gate."""
-    group: str = "all"
-    """`all`, `column=value`, `word=STRING` in capitals; or every group of a kind: `column=*`, or `*` for classes and words."""
+    group: Group = ALL
+    """The images that it is about, strings in capitals; or every group of a kind: `column=*`, or `*` for classes and words."""
     level: Literal["error", "warn"] = "error"
     """A warning never changes the run's status."""
     evidence: Evidence = "interval"
@@ -94,13 +101,13 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     Parameters
     ----------
     table : mapping
-        `inconclusive`, `min_images`, `baseline`, `first_run`, `correction` and `rule`, a list of tables with `id`, `metric`, one of `max`,
+        `inconclusive`, `min_images`, `baseline`, `first_run`, `correction` and `rule`, a list of tables with `id`, `measure`, one of `max`,
         `min`, `max_increase`, `max_decrease`, and optionally `where = {condition, group}`, `level`, `evidence`, `reason`.
 
     Raises
     ------
     UnknownNameError
-        If a key, metric, level or policy is not known; the nearest known names are suggested.
+        If a key, measure, level or policy is not known; the nearest known names are suggested.
     UsageError
         If a value has the wrong type, a rule lacks something, or an id comes twice.
     """
@@ -146,7 +153,7 @@ def config_for(
     *,
     asked: bool,
     impossible: Collection[str] = (),
-    groups: Collection[str] = (),
+    groups: Collection[Group] = (),
 ) -> GateConfig | None:
     """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
 
@@ -168,8 +175,8 @@ def config_for(
         Judge although nothing is configured.
     impossible : collection of str
         Conditions that the cohort cannot be put under; the defaults leave them out, a configured rule does not.
-    groups : collection of str
-        Of the cohort (`audit.data.groups.group_names`); empty where they are not known yet.
+    groups : collection of Group
+        Of the cohort (`audit.data.groups.known_groups`); empty where they are not known yet.
 
     Raises
     ------
@@ -191,7 +198,7 @@ def config_for(
         check_baseline_is_used(config.rules, config.baseline)
         return config
     measured = [
-        (c.name, "sufficiency" if c.role == "sufficiency" else "shortcut_sensitivity")
+        (c.name, headline_of(c.role))
         for c in suite.conditions
         if c.judged and c.placebo is not None and c.name not in impossible
     ]
@@ -202,46 +209,49 @@ def config_for(
         )
     rules = tuple(
         Rule(
-            id=f"{metric.replace('_', '-')}-{name}",
-            metric=metric,
+            id=f"{_kebab(measure)}-{name}",
+            measure=measure.name,
             operator="<=",
-            limit=tolerances[metric],
+            limit=tolerances[measure.name],
             condition=name,
-            reason="This part alone must not predict the class better than its matched control."
-            if metric == "sufficiency"
-            else "The edit must not change the prediction more than its matched control.",
+            reason=measure.demand,
         )
-        for name, metric in measured
+        for name, measure in measured
     )
-    if any(metric == "shortcut_sensitivity" for _, metric in measured):
+    if any(measure.judged_in_groups for _, measure in measured):
         rules += _default_safeguards(tolerances)
     return with_rises(replace(config, rules=rules)) if config.baseline else replace(config, rules=rules)
 
 
 def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
     """Return the rules on groups, on accuracy under edits, and on what accuracy is worth beside the source."""
+    headline = headline_of("edit")
     groups = Rule(
-        id="shortcut-sensitivity-of-groups",
-        metric="shortcut_sensitivity",
+        id=f"{_kebab(headline)}-of-groups",
+        measure=headline.name,
         operator="<=",
-        limit=tolerances["shortcut_sensitivity"],
+        limit=tolerances[headline.name],
         condition=EVERY,
-        group=EVERY,
+        group=EVERY_JUDGED,
         inconclusive="pass",
         reason="The predictions of no class, and of no images with a common word, may change significantly more.",
     )
-    accuracy = Rule(
-        id="accuracy-under-edits",
-        metric="accuracy",
-        operator=">=",
-        limit=-tolerances["accuracy"],
-        condition=EVERY,
-        inconclusive="pass",
-        reason="Accuracy must not fall significantly more than under the matched control.",
+    beside = tuple(
+        Rule(
+            id=f"{_kebab(measure)}-under-edits",
+            measure=measure.name,
+            operator=">=" if measure.falls else "<=",
+            limit=-tolerances[measure.name] if measure.falls else tolerances[measure.name],
+            condition=EVERY,
+            inconclusive="pass",
+            reason=measure.demand,
+        )
+        for measure in (MEASURES[name] for name in judged_measures("edit"))
+        if measure is not headline
     )
     worth = Rule(
         id="accuracy-over-source",
-        metric=ACCURACY_OVER_SOURCE,
+        measure=ACCURACY_OVER_SOURCE,
         operator=">=",
         limit=0.0,
         condition="clean",
@@ -249,7 +259,11 @@ def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
         if_exceeded="inconclusive",
         reason="If the network is not more accurate than guessing from the source alone, accuracy says little about the task.",
     )
-    return groups, accuracy, worth
+    return groups, *beside, worth
+
+
+def _kebab(measure: Measure) -> str:
+    return measure.name.replace("_", "-")
 
 
 def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
@@ -272,7 +286,10 @@ def with_rises(config: GateConfig) -> GateConfig:
     rises = tuple(
         replace(rule, id=f"{rule.id}-rise", against="baseline", reason="It must not have risen since the baseline.")
         for rule in config.rules
-        if rule.against == "limit" and rule.operator == "<=" and rule.metric in DEFAULT_METRICS and rule.group == "all"
+        if rule.against == "limit"
+        and rule.operator == "<="
+        and rule.measure in headlines().values()
+        and rule.group == ALL
     )
     return replace(config, rules=config.rules + rises)
 
@@ -296,8 +313,22 @@ def config_from_document(document: Mapping[str, Any]) -> GateConfig:
     ----------
     document : mapping
         The content of its `verdict.json`.
+
+    Raises
+    ------
+    StoreError
+        If another version of audit wrote it.
     """
-    return GateConfig(rules=tuple(Rule(**row) for row in document["rules"]), **document["policy"])
+    try:
+        return GateConfig(
+            rules=tuple(Rule(**{**row, "group": parse_group(row["group"])}) for row in document["rules"]),
+            **document["policy"],
+        )
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"verdict.json does not have the format of this version of audit ({type(error).__name__}: {error}): another version wrote "
+            "it. Run the audit again."
+        ) from error
 
 
 def _policy(table: Mapping[str, Any], what: str) -> Policy | None:
@@ -319,10 +350,14 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         raise UsageError(
             f"Every gate rule needs an id, a short unique name of letters, digits, dots, dashes and underscores; found {name!r}."
         )
+    if "metric" in row:
+        raise UsageError(
+            f"Gate rule {name!r}: the key `metric` is called `measure`. Write measure = {str(row['metric'])!r}."
+        )
     _check_keys(f"key of gate rule {name!r}", row, _RULE_KEYS)
-    metric = row.get("metric")
-    if metric not in MEASURES:
-        raise UnknownNameError(f"metric (gate rule {name!r})", str(metric), MEASURES)
+    measure = MEASURES.get(str(row.get("measure")))
+    if measure is None:
+        raise UnknownNameError(f"measure (gate rule {name!r})", str(row.get("measure")), MEASURES)
     limits = [key for key in _LIMITS if key in row]
     if len(limits) != 1:
         raise UsageError(
@@ -334,19 +369,19 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         raise UsageError(f"Gate rule {name!r}: {limits[0]} must be a finite number, found {str(limit)[:40]}.")
     if against == "baseline" and limit < 0:
         raise UsageError(f"Gate rule {name!r}: {limits[0]} must be 0 or more, found {limit!r}.")
-    if against == "baseline" and metric not in COMPARED:
+    if against == "baseline" and not measure.comparable:
         raise UsageError(
-            f"Gate rule {name!r}: {metric} has no number for each image, so it cannot be compared with a baseline image by "
-            f"image. These can: {', '.join(COMPARED)}."
+            f"Gate rule {name!r}: {measure.name} has no number for each image, so it cannot be compared with a baseline image by "
+            f"image. These can: {', '.join(comparable())}."
         )
     where = row.get("where", {})
     if not isinstance(where, Mapping) or not all(isinstance(value, str) for value in where.values()):
         raise UsageError(f'Gate rule {name!r}: where must look like {{ condition = "...", group = "..." }}.')
     _check_keys(f"key of `where` in gate rule {name!r}", where, _WHERE_KEYS)
-    if where.get("group") == "*" and metric != "shortcut_sensitivity":
+    if where.get("group") == str(EVERY_JUDGED) and not measure.judged_in_groups:
         raise UsageError(
-            f'Gate rule {name!r}: group = "*" means the classes and words for which shortcut_sensitivity is judged; '
-            f'for {metric} write group = "class=*", or another column.'
+            f'Gate rule {name!r}: group = "*" means the classes and words for which {headline_of("edit").name} is judged; '
+            f'for {measure.name} write group = "class=*", or another column.'
         )
     level = row.get("level", "error")
     if level not in _LEVELS:
@@ -359,12 +394,12 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         raise UnknownNameError(f"if_exceeded (gate rule {name!r})", str(if_exceeded), _IF_EXCEEDED)
     return Rule(
         id=name,
-        metric=metric,
+        measure=measure.name,
         operator=operator,
         limit=-float(limit) if limits[0] == "max_decrease" else float(limit),
         against=against,
         condition=where.get("condition"),
-        group=normal_group(where.get("group", "all")),
+        group=read_group(where.get("group", str(ALL))),
         level=level,
         evidence=evidence,
         inconclusive=_policy(row, f"an inconclusive gate rule {name!r}"),
@@ -374,15 +409,15 @@ def _rule(row: Mapping[str, Any]) -> Rule:
 
 
 def _check_contradictions(rules: Sequence[Rule]) -> None:
-    """Refuse a minimum above a maximum of the same metric in the same place: no run could ever pass both."""
+    """Refuse a minimum above a maximum of the same measure in the same place: no run could ever pass both."""
     for top in rules:
         for bottom in rules:
-            same = (top.metric, top.group, top.against) == (bottom.metric, bottom.group, bottom.against)
+            same = (top.measure, top.group, top.against) == (bottom.measure, bottom.group, bottom.against)
             # A rule without a condition looks at every edit, so at the other's too, unless that is the clean images.
             conditions = {None if rule.condition == EVERY else rule.condition for rule in (top, bottom)}
             same = same and (len(conditions) == 1 or (None in conditions and "clean" not in conditions))
             if same and top.operator == "<=" and bottom.operator == ">=" and bottom.limit > top.limit:
                 raise UsageError(
-                    f"Gate rules {top.id!r} and {bottom.id!r} contradict each other: {top.metric} cannot be at most "
+                    f"Gate rules {top.id!r} and {bottom.id!r} contradict each other: {top.measure} cannot be at most "
                     f"{top.limit:g} and at least {bottom.limit:g}. Correct one of them."
                 )

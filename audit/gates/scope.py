@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from audit.statistics.measures import HEADLINES
+from audit.statistics.catalogue import headlines
+from audit.store.group import ALL
 from audit.store.results import Effect, Verdict
 
 _CONTENTS: Mapping[str, str] = {
@@ -47,7 +48,7 @@ def find_scope(conditions: Sequence[Mapping[str, Any]], effects: Sequence[Effect
     estimated = {
         e.condition
         for e in effects
-        if e.tolerance is not None and e.group == "all" and e.measure in HEADLINES
+        if e.tolerance is not None and e.group == ALL and e.measure in headlines().values()
         if e.estimate is not None and e.verdict != "void"
     }
     tested, not_tested = [], []

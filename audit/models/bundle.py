@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from audit.errors import ModelError, UnknownNameError
-from audit.files import read_regular, write_atomically
+from audit.files import read_regular, why_unreadable, write_atomically
 from audit.models.canary import check_canary, make_canary
 from audit.models.foreign import RefusedError
 from audit.models.networks import build_network, last_layer
@@ -161,8 +161,15 @@ def find_bundle(model: str, models_folder: Path = Path("models")) -> Path:
             return folder
     known = [p.parent.name for p in models_folder.glob("*/model.json")]
     hint = f"A bundle is a folder with model.json and weights.safetensors; `audit train {model}` writes one."
-    if Path(model).is_dir():
-        raise ModelError(f"The folder {model} has no model.json, so it is not a bundle. {hint}")
+    given = Path(model)
+    if given.is_dir():
+        inside = given / "model.json"
+        why = (
+            "has no model.json" if not inside.exists() else f"is not readable: its model.json {why_unreadable(inside)}"
+        )
+        raise ModelError(f"The folder {model} {why}, so it is not a bundle. {hint}")
+    if given.exists():
+        raise ModelError(f"{model} is not a folder, so it is not a bundle. {hint}")
     raise UnknownNameError("model", model, known, hint)
 
 

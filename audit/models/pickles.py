@@ -38,6 +38,8 @@ class Shell:
     """Module and name of the class."""
     attributes: dict[str, Any] = field(default_factory=dict)
     """What the pickle says of the object."""
+    items: dict[str, Any] = field(default_factory=dict)
+    """Of a class that is a dictionary as well: what it holds under text."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,10 +169,34 @@ _STORAGES: Mapping[str, torch.dtype] = MappingProxyType(
         )
     }
 )  # fmt: skip
-# What networks are made of, and the numbers that training scripts store beside them: all become shells.
-_SHELLED_PACKAGES = ("torch.nn", "torchvision", "torchxrayvision", "__main__")
+# What networks are made of, and what training frameworks store beside them (settings, paths, counts, callbacks): all become
+# shells. None of them is ever imported or called, so a name here can only make a file readable, never make it run.
+_SHELLED_PACKAGES = (
+    "torch.nn", "torchvision", "torchxrayvision", "timm", "monai.networks", "__main__",
+    "pathlib", "omegaconf", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "yacs.config",
+    "mmengine.config", "addict", "easydict", "munch", "box", "torch.optim", "numpy.dtypes",
+)  # fmt: skip
 _SHELLED_NAMES = frozenset(
     {
+        "argparse.Namespace",
+        "types.SimpleNamespace",
+        "collections.Counter",
+        "collections.defaultdict",
+        "collections.deque",
+        "datetime.datetime",
+        "datetime.date",
+        "datetime.timedelta",
+        "uuid.UUID",
+        # What a defaultdict makes of a missing key, and the types that settings state for their fields.
+        "builtins.dict",
+        "builtins.list",
+        "builtins.tuple",
+        "builtins.int",
+        "builtins.float",
+        "builtins.str",
+        "builtins.bool",
+        "typing.Any",
+        "torch.torch_version.TorchVersion",
         "torch.device",
         "numpy.dtype",
         "numpy.core.multiarray.scalar",
@@ -288,8 +314,11 @@ class _Machine:
         else:
             items = self._marked()
         target = self._stack[-1]
-        # A shell of a class that is a list or a dictionary as well keeps its attributes alone.
+        # A shell of a class that is a list or a set as well keeps its attributes alone.
         if isinstance(target, Shell):
+            if opcode.startswith("SETITEM"):
+                pairs = zip(map(self._key, items[::2]), items[1::2], strict=True)
+                target.items.update({key: value for key, value in pairs if isinstance(key, str)})
             return
         if opcode.startswith("APPEND"):
             if type(target) is not list:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import ModelError
+from audit.files import why_unreadable
 from audit.models.archives import open_archive
 from audit.models.foreign import RefusedError
 from audit.models.legacy import read_legacy
@@ -43,7 +44,7 @@ def read_checkpoint(path: Path, *, admit: Collection[str] = ()) -> Any:
         If the file cannot be read, or names something that is not admitted.
     """
     if not path.is_file():
-        raise ModelError(f"The checkpoint {path} does not exist or is not a file.")
+        raise ModelError(f"The checkpoint {path} {why_unreadable(path)}.")
     try:
         if path.suffix == ".safetensors":
             return read_tensors(path)

@@ -78,7 +78,7 @@ NEEDS = ("class with several sources", "lung masks")
 """What a perturbation may need of a cohort; each fits "the cohort has no ..."."""
 _PARTS = ("name", "version", "needs", "removes", "adds", "keeps", "seamless", "suspect", "draw", "apply")
 
-PERTURBATIONS: Registry[Perturbation] = Registry("perturbation", "audit.perturbations")
+PERTURBATIONS: Registry[Callable[..., Perturbation]] = Registry("perturbation", "audit.perturbations")
 
 
 def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:

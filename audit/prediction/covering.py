@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,7 @@ from numpy.typing import NDArray
 from audit.data.records import Record, TextRegion
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.places import Box, text_boxes
-
-if TYPE_CHECKING:  # a picture is covered where nothing is predicted, too: torch takes seconds to import
-    from audit.prediction.engine import Stage
+from audit.prediction.variants import CohortContext
 
 GreyImage = NDArray[np.uint8]
 Covered = Mapping[str, tuple[TextRegion, ...]]
@@ -45,15 +42,15 @@ def flatten_relevance(relevance: NDArray[np.float32], boxes: Iterable[Box]) -> N
     return flat
 
 
-def covered_stage(stage: Stage, records: Sequence[Record], covered: Covered) -> Stage:
-    """Return the stage on which pictures are drawn.
+def covered_context(context: CohortContext, records: Sequence[Record], covered: Covered) -> CohortContext:
+    """Return what pictures are drawn with.
 
-    Edits are drawn and applied on it from the same seeds as when they were predicted. But images are covered before, donors'
+    Edits are drawn and applied with it from the same seeds as when they were predicted. But images are covered before, donors'
     too, so that no edit can carry text along: not by pasting, not by moving, not by blurring.
 
     Parameters
     ----------
-    stage : Stage
+    context : CohortContext
         The run's own.
     records : sequence of Record
         Its records.
@@ -62,7 +59,7 @@ def covered_stage(stage: Stage, records: Sequence[Record], covered: Covered) -> 
     """
 
     def read(record: Record) -> GreyImage:
-        return cover_text(stage.read(record), covered[record.id])
+        return cover_text(context.read(record), covered[record.id])
 
-    donors = DonorPool((Donor(record=r, regions=stage.regions[r.id]) for r in records), read=read)
-    return replace(stage, donors=donors, read=read)
+    donors = DonorPool((Donor(record=r, regions=context.regions[r.id]) for r in records), read=read)
+    return replace(context, donors=donors, read=read)

@@ -208,7 +208,7 @@ def _find_text(start: int) -> int:
 
 def _start_prediction(job: PredictionJob) -> None:
     from audit.models.bundle import load_bundle
-    from audit.prediction.engine import make_perturbations, set_stage
+    from audit.prediction.variants import cohort_context, make_perturbations
     from audit.store.folder import RunFolder
 
     _state["prediction"] = {
@@ -217,13 +217,13 @@ def _start_prediction(job: PredictionJob) -> None:
         "suite": job.suite,
         "perturbations": make_perturbations(job.suite),
         "records": job.records,
-        "stage": set_stage(job.records, job.regions, job.seed),
+        "context": cohort_context(job.records, job.regions, job.seed),
         "seed": job.seed,
     }
 
 
 def _predict(number: int) -> int | str:
-    from audit.prediction.engine import predict_shard
+    from audit.prediction.shards import predict_shard
 
     if "failed" in _state:
         return str(_state["failed"])

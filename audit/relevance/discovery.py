@@ -14,9 +14,9 @@ from audit.data.images import read_gray
 from audit.data.records import Record
 from audit.files import write_atomically
 from audit.prediction.covering import Covered, cover_text
-from audit.relevance.clusters import Cluster, find_clusters, grid_maps
 from audit.relevance.heatmaps import read_heatmaps
 from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
+from audit.relevance.spectral_analysis import Cluster, find_clusters, grid_maps
 from audit.store.folder import RunFolder
 from audit.store.results import RelevanceRow
 

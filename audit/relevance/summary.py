@@ -13,6 +13,7 @@ from scipy.special import stdtrit
 
 from audit.data.records import Record, TextRegion
 from audit.data.strings import normal_string
+from audit.store.group import ALL, Group
 from audit.store.results import RelevanceRow
 
 MIN_WORD_IMAGES = 3
@@ -35,8 +36,8 @@ class Estimate:
 class RelevanceGroup:
     """Relevance inside the text of one group of images that have text."""
 
-    group: str
-    """all, or `class=`, `source=` or `word=` with a value; a word counts its own regions alone."""
+    group: Group
+    """All images, a class, a source or a word; a word counts its own regions alone."""
     n_images: int
     """Images with text, and with positive relevance."""
     n_patients: int
@@ -93,22 +94,23 @@ def summarise_groups(
     """
     with_text = [row for row in rows if row.mass_in_text is not None]
     found = []
-    for name, members in _by_group(with_text, records).items():
-        found.append(_summarise(name, members, level, whole=True))
+    for group, members in _by_group(with_text, records).items():
+        found.append(_summarise(group, members, level, whole=True))
     for word, members in _by_word(with_text, records, regions).items():
-        found.append(_summarise(f"word={word}", members, level, whole=False))
+        found.append(_summarise(Group(kind="word", value=word), members, level, whole=False))
     return tuple(found)
 
 
-def _by_group(rows: Sequence[RelevanceRow], records: Mapping[str, Record]) -> dict[str, list[_Member]]:
-    groups: dict[str, list[_Member]] = defaultdict(list)
+def _by_group(rows: Sequence[RelevanceRow], records: Mapping[str, Record]) -> dict[Group, list[_Member]]:
+    groups: dict[Group, list[_Member]] = defaultdict(list)
     for row in rows:
         record = records[row.record_id]
         member = _Member(row=row, patient=record.patient, mass=float(row.mass_in_text or 0.0), area=row.area_share)
-        for name in ("all", f"class={record.label}", f"source={record.source}"):
-            groups[name].append(member)
-    order = {"all": 0, "class": 1, "source": 2}
-    return dict(sorted(groups.items(), key=lambda item: (order[item[0].split("=")[0]], item[0])))
+        groups[ALL].append(member)
+        groups[Group(kind="class", value=str(record.label))].append(member)
+        groups[Group(kind="source", value=record.source)].append(member)
+    order = [ALL.kind, "class", "source"]
+    return dict(sorted(groups.items(), key=lambda item: (order.index(item[0].kind), item[0])))
 
 
 def _by_word(
@@ -130,7 +132,7 @@ def _by_word(
     return dict(sorted(common, key=lambda item: (-len(item[1]), item[0]))[:MAX_WORDS])
 
 
-def _summarise(name: str, members: Sequence[_Member], level: float, *, whole: bool) -> RelevanceGroup:
+def _summarise(group: Group, members: Sequence[_Member], level: float, *, whole: bool) -> RelevanceGroup:
     patients = np.unique([m.patient for m in members], return_inverse=True)[1]
     mass, area = np.array([m.mass for m in members]), np.array([m.area for m in members])
 
@@ -143,7 +145,7 @@ def _summarise(name: str, members: Sequence[_Member], level: float, *, whole: bo
 
     placed = [m.row.placebo_p for m in members if m.row.placebo_p is not None]
     return RelevanceGroup(
-        group=name,
+        group=group,
         n_images=len(members),
         n_patients=int(patients.max()) + 1,
         mass=mean_over_patients(mass, patients, level),

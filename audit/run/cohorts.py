@@ -11,6 +11,7 @@ from audit.data.pseudonyms import PLAIN, Pseudonyms
 from audit.data.records import SPLIT_TOLD_BY, AuditedSplit, Cohort, Record, SplitTeller
 from audit.errors import CohortError, UsageError
 from audit.models.bundle import Bundle
+from audit.models.foreign import shown
 from audit.perturbations.donors import has_look_donors
 from audit.run.settings import Settings
 
@@ -112,15 +113,23 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
     Raises
     ------
     UsageError
-        If neither names one.
+        If neither names one, or the bundle names one that lies neither beside it nor below the working folder.
     """
     if settings.data:
         return Path(settings.data), settings.ignore_label
     recorded = bundle.provenance.get("manifest")
     if not isinstance(recorded, str) or not recorded:
         raise UsageError(f"Bundle {bundle.folder} does not state what it was trained on. Use --data MANIFEST.")
+    manifest = bundle.folder / recorded
+    # A bundle may come from anybody, and could name any file of this machine.
+    near = (bundle.folder.resolve(), Path.cwd())
+    if not any(manifest.resolve().is_relative_to(folder) for folder in near):
+        raise UsageError(
+            f"Bundle {bundle.folder} names the manifest {shown(recorded)}, which lies neither in the bundle's folder nor below the "
+            "working folder. If these are the data that you mean, confirm them with --data MANIFEST."
+        )
     ignored = settings.ignore_label or tuple(bundle.provenance.get("ignore_labels", ()))
-    return bundle.folder / recorded, ignored
+    return manifest, ignored
 
 
 def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str], AuditedSplit, int, list[str]]:

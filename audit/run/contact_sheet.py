@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from audit.data.conditions import Suite
 from audit.data.records import Record
 from audit.errors import StoreError
-from audit.prediction.engine import Stage, Variant, make_perturbations, read_scene, variants
+from audit.prediction.variants import CohortContext, Variant, make_perturbations, read_scene, variants
 
 _CELL_PX = 220
 _CAPTION_PX = 34
@@ -20,7 +20,7 @@ _INK, _PAPER = 225, 24
 _CHARACTERS = 34
 
 
-def draw_sheet(records: Sequence[Record], suite: Suite, stage: Stage, seed: int) -> bytes:
+def draw_sheet(records: Sequence[Record], suite: Suite, context: CohortContext, seed: int) -> bytes:
     """Draw the first draw of every condition on each record, as PNG; what does not apply says why.
 
     Parameters
@@ -29,7 +29,7 @@ def draw_sheet(records: Sequence[Record], suite: Suite, stage: Stage, seed: int)
         Films to show, one block each.
     suite : Suite
         Whose conditions are shown.
-    stage : Stage
+    context : CohortContext
         Text regions, donors and mean film.
     seed : int
         Run seed: the sheet shows the very edits of the run.
@@ -37,7 +37,7 @@ def draw_sheet(records: Sequence[Record], suite: Suite, stage: Stage, seed: int)
     perturbations = make_perturbations(suite)
     blocks = []
     for record in records:
-        scene = read_scene(record, stage)
+        scene = read_scene(record, context)
         cells = [_cell(v) for v in variants(scene, suite, perturbations, seed) if v.draw == 0]
         cells += [np.full_like(cells[0], _PAPER)] * (-len(cells) % _COLUMNS)
         blocks += [np.hstack(cells[i : i + _COLUMNS]) for i in range(0, len(cells), _COLUMNS)]

@@ -17,8 +17,9 @@ from audit.errors import RelevanceError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle
 from audit.perturbations import Scene
-from audit.prediction.covering import Covered, covered_stage, flatten_relevance
-from audit.prediction.engine import Stage, make_perturbations, make_variant, read_scene, softmax
+from audit.prediction.covering import Covered, covered_context, flatten_relevance
+from audit.prediction.shards import softmax
+from audit.prediction.variants import CohortContext, make_perturbations, make_variant, read_scene
 from audit.relevance.lrp import Attributor
 from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
 from audit.relevance.regions import map_boxes
@@ -43,7 +44,7 @@ def write_examples(
     bundle: Bundle,
     suite: Suite,
     records: Sequence[Record],
-    stage: Stage,
+    context: CohortContext,
     shown: Mapping[str, tuple[TextRegion, ...]],
     covered: Covered,
     table: PredictionTable,
@@ -58,7 +59,7 @@ def write_examples(
 
     Parameters
     ----------
-    stage : Stage
+    context : CohortContext
         The run's own.
     shown : mapping
         Record id -> its text, with the strings that may be shown.
@@ -74,7 +75,7 @@ def write_examples(
     if run.has("examples/examples.json"):
         return
     perturbations = make_perturbations(suite)
-    pictures = covered_stage(stage, records, covered)
+    pictures = covered_context(context, records, covered)
     entries = []
     overlays = _Overlays(bundle, relevance["preset"], relevance["start"])
     for case, choice in enumerate(_choose(suite, table), start=1):
@@ -82,7 +83,7 @@ def write_examples(
         scene = read_scene(record, pictures)
         condition = suite[choice.condition]
         edit = make_variant(scene, condition, perturbations[condition.name], choice.draw, seed).image
-        overlay = overlays.of(record, stage.read(record), covered[record.id])
+        overlay = overlays.of(record, context.read(record), covered[record.id])
         entries.append(_example(run, suite, scene, edit, choice, case, table, overlay, shown[record.id], covered))
         on_example()
     _write_markers(run, records, pictures, shown)
@@ -90,7 +91,7 @@ def write_examples(
 
 
 def _write_markers(
-    run: RunFolder, records: Sequence[Record], pictures: Stage, shown_text: Mapping[str, tuple[TextRegion, ...]]
+    run: RunFolder, records: Sequence[Record], pictures: CohortContext, shown_text: Mapping[str, tuple[TextRegion, ...]]
 ) -> None:
     """Write crops of the commonest strings, at most two images of each class, cut from the images at their own size."""
     found: dict[str, dict[int, TextRegion]] = {}

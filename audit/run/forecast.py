@@ -12,7 +12,8 @@ from audit.data.images import read_gray
 from audit.data.records import Record
 from audit.errors import RelevanceError
 from audit.models.bundle import Bundle
-from audit.prediction.engine import make_perturbations, predict_scene, read_scene, set_stage, variants
+from audit.prediction.shards import predict_scene
+from audit.prediction.variants import cohort_context, make_perturbations, read_scene, variants
 from audit.randomness import generator_for
 from audit.relevance.lrp import Attributor
 from audit.relevance.start import start_each
@@ -77,11 +78,11 @@ def forecast(
     unknown = [record for record, cached in zip(looked_up, known, strict=True) if not cached][:_TIMED]
     text_s = _seconds(unknown, lambda record: find_in(record.path, regions_of))
     regions = {record.id: find_in(record.path, regions_of) for record in timed}
-    stage = set_stage(timed, regions, seed)
+    context = cohort_context(timed, regions, seed)
     perturbations = make_perturbations(prepared.suite)
 
     def predict(record: Record) -> None:
-        scene = read_scene(record, stage)
+        scene = read_scene(record, context)
         predict_scene(prepared.bundle, variants(scene, prepared.suite, perturbations, seed))
         on_step()
 

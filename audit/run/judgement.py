@@ -24,6 +24,7 @@ from audit.gates.rules import (
 from audit.gates.scope import with_reach
 from audit.prediction.table import FinishedRun, read_finished
 from audit.store.folder import RunFolder, check_run
+from audit.store.group import Group
 from audit.store.results import Effect, Verdict, effect_from_json, plain
 
 
@@ -133,17 +134,15 @@ def _reaching(run: RunFolder, verdict: Verdict, effects: Sequence[Effect]) -> Ve
 
 def _check_sites(run: RunFolder, config: GateConfig) -> None:
     """Refuse sites that no image of the run has: of one with too few patients no effect is told, so effects do not know it."""
-    asked = {
-        rule.group: rule.id for rule in config.rules if rule.group.startswith("site=") and not is_pattern(rule.group)
-    }
+    asked = {rule.group: rule.id for rule in config.rules if rule.group.kind == "site" and not is_pattern(rule.group)}
     if not asked:
         return
-    known = {f"site={row['site']}" for row in run.read_rows("records.parquet", ["site"])}
-    if f"site={WITHHELD}" in known:  # it may be one of few patients, of which the judge says as much
+    known = {Group(kind="site", value=row["site"]) for row in run.read_rows("records.parquet", ["site"])}
+    if Group(kind="site", value=WITHHELD) in known:  # it may be one of few patients, of which the judge says as much
         return
     for group, rule in asked.items():
         if group not in known:
-            raise UnknownNameError(f"group (gate rule {rule!r})", group, known)
+            raise UnknownNameError(f"group (gate rule {rule!r})", str(group), map(str, known))
 
 
 def _using_baseline(config: GateConfig, baseline: Path, *, written: bool) -> GateConfig:

@@ -16,11 +16,13 @@ from audit.data.manifests import check_on_bad_image
 from audit.data.records import Record, TextRegion
 from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
-from audit.prediction.engine import predict_all, set_stage, softmax
+from audit.prediction.engine import predict_all
 from audit.prediction.processes import TextJob, find_text_side_by_side
+from audit.prediction.shards import softmax
 from audit.prediction.table import FinishedRun, read_predictions, read_uses
+from audit.prediction.variants import cohort_context
 from audit.provenance import git_commit, portable_command, without_paths
-from audit.relevance.stage import audit_relevance
+from audit.relevance.auditing import audit_relevance
 from audit.run.examples import N_EXAMPLES, write_examples
 from audit.run.judgement import judge_again, judge_results
 from audit.run.plan import package_versions, run_path
@@ -29,14 +31,16 @@ from audit.run.settings import Settings
 from audit.run.source_probe import MAX_IMAGES, probe_sources
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.blindness import find_blindness
+from audit.statistics.catalogue import headline_of
 from audit.statistics.doses import measure_trends
 from audit.statistics.effects import measure_effects
 from audit.statistics.planted import check_planted
 from audit.store.folder import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
 from audit.store.plan_hash import plan_hash
 from audit.store.results import Verdict, plain
+from audit.text.base import TextDetector
 from audit.text.cache import RegionCache
-from audit.text.detectors import TextDetector, make_detector
+from audit.text.detectors import make_detector
 from audit.text.easyocr_detector import weights_folder
 from audit.text.find import FoundText, find_regions
 from audit.text.second_opinion import SecondOpinion, ask_second_opinion
@@ -107,9 +111,9 @@ def run_audit(
         covered = {r.id: () if settings.show_text else policy.covered(regions[r.id]) for r in records}
         _write_regions(run, records, regions, policy)
     opinion = _second_opinion(prepared.detector, records, regions, policy, settings, clock)
-    stage = set_stage(records, regions, settings.seed)
+    context = cohort_context(records, regions, settings.seed)
     with clock.stage("predicting", len(records)) as step:
-        parts = predict_all(run, bundle, suite, records, stage, settings.seed, step, workers=settings.workers)
+        parts = predict_all(run, bundle, suite, records, context, settings.seed, step, workers=settings.workers)
         run.write_json("conditions.json", {"conditions": read_uses(run, parts, suite)})
     with clock.stage("measuring effects"):
         table = read_predictions(run, parts, suite, records, bundle.classes)
@@ -128,7 +132,7 @@ def run_audit(
                 softmax(table.logits["clean"][0]),
                 [bundle.classes[k] for k in table.labels.tolist()],
                 bundle.classes,
-                tolerance=prepared.tolerances["shortcut_sensitivity"],
+                tolerance=prepared.tolerances[headline_of("edit").name],
             )
             run.write_json("controls.json", {"planted": check_planted(table, suite, **how), "blindness": blindness})
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:
@@ -155,7 +159,7 @@ def run_audit(
             bundle,
             suite,
             records,
-            stage,
+            context,
             shown,
             covered,
             table,

@@ -16,14 +16,14 @@ from audit.data.records import AuditedSplit, Cohort
 from audit.provenance import tool_version, without_paths
 from audit.relevance.presets import about_method
 from audit.run.settings import Settings
-from audit.statistics.measures import DECLARED, DRAWS, EXPLORATORY
+from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
 from audit.store.plan_hash import plan_hash
 from audit.store.results import plain, to_json
 
 if TYPE_CHECKING:  # a plan's hash is asked for where nothing is predicted: torch takes seconds to import
     from audit.models.bundle import Bundle
     from audit.models.tasks import Task
-    from audit.text.detectors import TextDetector
+    from audit.text.base import TextDetector
 
 N_RELEVANCE_PLACEBOS = 200
 _PACKAGES = (

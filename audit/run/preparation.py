@@ -9,7 +9,7 @@ from typing import Any
 
 from audit.baseline.comparison import check_baseline, is_first_run
 from audit.data.conditions import Suite
-from audit.data.groups import group_names
+from audit.data.groups import known_groups
 from audit.data.manifests import check_on_bad_image
 from audit.data.pseudonyms import make_pseudonyms
 from audit.data.records import Cohort, Record
@@ -17,15 +17,16 @@ from audit.files import check_writable
 from audit.gates.rules import GateConfig, config_for
 from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.models.tasks import audited_task
-from audit.prediction.engine import make_perturbations
-from audit.relevance.stage import check_relevance
+from audit.prediction.variants import make_perturbations
+from audit.relevance.auditing import check_relevance
 from audit.run.cohorts import audited_cohort, out_of_reach
 from audit.run.plan import make_plan
 from audit.run.settings import Settings, check_settings
+from audit.statistics.catalogue import default_tolerances
 from audit.statistics.detector_misses import FinderRecall, read_recall
-from audit.statistics.measures import DEFAULT_TOLERANCES
 from audit.suites.reader import load_suite
-from audit.text.detectors import TextDetector, check_detector, make_detector
+from audit.text.base import TextDetector
+from audit.text.detectors import check_detector, make_detector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
     suite = load_suite(settings.suite)
     boxes = Path(settings.boxes) if settings.boxes else None
     check_detector(settings.detector, boxes)
-    tolerances = {**DEFAULT_TOLERANCES, **settings.tolerance}
+    tolerances = {**default_tolerances(), **settings.tolerance}
     rules = config_for(settings.gate, suite, tolerances, asked=judge_gates)
     if rules is not None and rules.baseline and not is_first_run(rules):
         check_baseline(Path(rules.baseline))
@@ -84,7 +85,7 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
         check_writable(folder)
 
     def check_records(records: Sequence[Record]) -> None:
-        known = group_names([r for r in records if r.label is not None])
+        known = known_groups([r for r in records if r.label is not None])
         config_for(settings.gate, suite, tolerances, asked=judge_gates, groups=known)
 
     names = make_pseudonyms(plain=settings.plain_ids)
@@ -105,7 +106,7 @@ def prepare(settings: Settings, *, judge_gates: bool, writes_to: Sequence[Path] 
             tolerances,
             asked=judge_gates,
             impossible=impossible,
-            groups=group_names(cohort.labelled()),
+            groups=known_groups(cohort.labelled()),
         ),
         plan=make_plan(
             bundle,

@@ -10,7 +10,7 @@ from typing import Any
 
 from audit.errors import UnknownNameError, UsageError
 from audit.models.tasks import check_task
-from audit.statistics.measures import DEFAULT_TOLERANCES
+from audit.statistics.catalogue import default_tolerances
 from audit.store.documents import read_toml
 
 SPLITS = ("auto", "test", "train", "validation", "all")
@@ -223,8 +223,8 @@ def check_settings(settings: Settings) -> None:
     if settings.split not in SPLITS:
         raise UnknownNameError("split", settings.split, SPLITS)
     for measure, value in settings.tolerance.items():
-        if measure not in DEFAULT_TOLERANCES:
-            raise UnknownNameError("judged measure in [tolerance]", measure, DEFAULT_TOLERANCES)
+        if measure not in default_tolerances():
+            raise UnknownNameError("judged measure in [tolerance]", measure, default_tolerances())
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
             raise UsageError(
                 f"The tolerance of {measure} must be a number between 0 and 1, both excluded; found {value!r}."

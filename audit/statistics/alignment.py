@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import AuditError, CohortError, ModelError
-from audit.statistics.measures import ImageChanges, Outputs, image_changes, read_outputs
+from audit.statistics.image_changes import ImageChanges, image_changes
+from audit.statistics.outputs import Outputs, read_outputs
+from audit.store.group import ALL, Group
 from audit.store.results import PredictionTable
 
 MIN_GROUP_PATIENTS = 10
@@ -34,25 +36,25 @@ class AlignedImages:
     """Patients in the whole table."""
     classes: tuple[str, ...]
     """Class names in the order of the logits."""
-    subgroups: Mapping[str, NDArray[np.bool_]]
-    """`column=value` -> (n,) membership, for every grouping column and value that is not empty; sites of enough patients."""
+    subgroups: Mapping[Group, NDArray[np.bool_]]
+    """(n,) membership, for every grouping column and value that is not empty; sites of enough patients."""
     sources: NDArray[np.str_]
     """(n,) source of each image; all empty where the table does not say it."""
-    words: Mapping[str, NDArray[np.bool_]]
-    """`word=STRING` -> (n,) whether it was read on the image."""
+    words: Mapping[Group, NDArray[np.bool_]]
+    """(n,) whether the string was read on the image."""
     clean: Outputs
     """Outputs of the clean images."""
     spread: float
     """Standard deviation of the clean margins; 1 where they are all equal."""
 
-    def class_members(self) -> dict[str, NDArray[np.bool_]]:
-        """Return `class=name` -> (n,) membership for every class, with or without images."""
-        return {f"class={name}": self.labels == index for index, name in enumerate(self.classes)}
+    def class_members(self) -> dict[Group, NDArray[np.bool_]]:
+        """Return (n,) membership for every class, with or without images."""
+        return {Group(kind="class", value=name): self.labels == index for index, name in enumerate(self.classes)}
 
-    def members(self) -> dict[str, NDArray[np.bool_]]:
-        """Return every group's (n,) membership: `all`, classes, words, subgroups."""
+    def members(self) -> dict[Group, NDArray[np.bool_]]:
+        """Return every group's (n,) membership: all images, classes, words, subgroups."""
         everyone = np.ones(len(self.labels), dtype=np.bool_)
-        return {"all": everyone, **self.class_members(), **self.words, **self.subgroups}
+        return {ALL: everyone, **self.class_members(), **self.words, **self.subgroups}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +106,7 @@ def align_images(table: PredictionTable) -> AlignedImages:
     labels = table.labels[order]
     patients, n_patients = number_patients(table.patients[order])
     subgroups = {
-        f"{column}={value}": table.groups[column][order] == value
+        Group(kind=column, value=value): table.groups[column][order] == value
         for column in sorted(table.groups)
         for value in _values(column, table.groups[column][order], patients)
     }
@@ -117,7 +119,7 @@ def align_images(table: PredictionTable) -> AlignedImages:
         classes=table.classes,
         subgroups=subgroups,
         sources=table.groups["source"][order] if "source" in table.groups else np.full(len(order), ""),
-        words={f"word={word}": table.words[word][order] for word in sorted(table.words)},
+        words={Group(kind="word", value=word): table.words[word][order] for word in sorted(table.words)},
         clean=clean,
         spread=spread_of(clean.margin),
     )

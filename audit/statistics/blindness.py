@@ -9,12 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.statistics.saturation import SATURATED_ABOVE, too_many_saturated
 from audit.store.numbers import compact
 
 CONSTANT_RANGE = 1e-3
 """A probability that varies less than this over all images counts as constant."""
-SATURATED_ABOVE = 0.999
-"""Where every image's largest probability exceeds this, all are saturated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,12 +21,12 @@ class Blindness:
     """One reason why effects could be there and not be measured."""
 
     kind: Literal["constant", "narrow", "one winner", "saturated"]
-    """A probability never varies; no two predictions differ by the limit; one class wins on every image; every image's winner is
-    all but certain."""
+    """A probability never varies; no two predictions differ by the limit; one class wins on (nearly) every image; the winner is all but
+    certain on so many images that they can hide an effect above the limit."""
     classes: tuple[str, ...]
     """The classes concerned; empty for narrow and saturated."""
     total: bool
-    """Do the probabilities of all classes hardly vary, so that nothing can be concluded from them?"""
+    """Does it leave no room for an effect, so that none that is measured to be small counts as small?"""
     sentence: str
     """The same for a reader."""
 
@@ -63,7 +62,8 @@ def find_blindness(
     n = len(values)
     if n < 2:
         return ()
-    n_labels = len({label for label, good in zip(labels, usable.tolist(), strict=True) if good})
+    kept = np.asarray([label for label, good in zip(labels, usable.tolist(), strict=True) if good])
+    n_labels = len(set(kept.tolist()))
     found = []
     ranges = values.max(axis=0) - values.min(axis=0)
     still: NDArray[np.bool_] = ranges < CONSTANT_RANGE
@@ -90,26 +90,31 @@ def find_blindness(
                 f"the limit of {compact(tolerance)}: no edit can be expected to exceed it, whatever the network relies on.",
             )
         )
-    winners = set(values.argmax(axis=1).tolist())
-    if len(winners) == 1 and n_labels > 1:
-        winner = classes[winners.pop()]
+    won = np.bincount(values.argmax(axis=1), minlength=len(classes))
+    most = max(kept.tolist().count(label) for label in set(kept.tolist()))
+    # All but as few as may change by the limit anyway, unless as many images carry one label.
+    if (won.max() == n and n_labels > 1) or won.max() >= (1 - tolerance) * n > most:
+        winner, which = classes[int(won.argmax())], f"all {n}" if won.max() == n else f"{won.max()} of the {n}"
         found.append(
             Blindness(
                 kind="one winner",
                 classes=(winner,),
-                total=False,
-                sentence=f"The network predicts {winner} for all {n} images, although they carry {n_labels} labels: changed "
-                "predictions cannot be measured. Check what the outputs mean (`task` in model.json).",
+                total=True,
+                sentence=f"The network predicts {winner} for {which} images, although they carry {n_labels} labels: it tells them no "
+                "better apart than a guess, so small effects are no evidence of robustness. Check what the outputs mean (`task` in "
+                "model.json).",
             )
         )
-    if values.max(axis=1).min() > SATURATED_ABOVE:
+    if too_many_saturated(values, kept, tolerance):
+        n_saturated = int((values.max(axis=1) > SATURATED_ABOVE).sum())
         found.append(
             Blindness(
                 kind="saturated",
                 classes=(),
                 total=False,
-                sentence=f"For all {n} images the network gives one class more than {100 * SATURATED_ABOVE:g} %: its "
-                "probabilities are saturated, so edits that change its logits may not change them.",
+                sentence=f"For {n_saturated} of {n} images the network gives one class more than {100 * SATURATED_ABOVE:g} %: these "
+                "probabilities are saturated, so edits that change the logits may not change them. Effects are only called robust if "
+                "they also are at a lower temperature, at which these images can show a change.",
             )
         )
     return tuple(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.statistics.clusters import BOUNDED, PatientSums
+from audit.statistics.patient_sums import BOUNDED, PatientSums
 
 _SHRINKAGE = 1.5
 """Carriers at which the observed design effect and the expected one weigh the same."""

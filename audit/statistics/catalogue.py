@@ -1,111 +1,354 @@
-"""Every measure that an effect can carry and a gate can limit, in words: what it is, its unit, which way is better."""
+"""The catalogue of measures: one record each, and everything else that is known of a measure follows from its record.
+
+A measure that has a number of its own for each image is computed, adjusted, serialised, shown, gated and compared between runs once
+its record stands here; nothing else names it. One that is no mean over images (AUC, ECE, an effect corrected for the finder) needs an
+estimator too (`audit.statistics.whole_sample`, `audit.statistics.detector_misses`). Records are not read from entry points: what an
+audit measures must follow from its version, not from what else is installed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metric:
-    """One measure."""
-
-    words: str
-    """What it is."""
-    unit: str
-    """What it is counted in, with its range."""
-    better: Literal["higher", "lower", "near 0"]
-    """Which way a network should lie; of a change from clean near 0, or the way that the measure itself should go."""
-
+from audit.data.conditions import Role
+from audit.statistics.measure import Measure, Values
+from audit.statistics.outputs import Move
 
 _SHARE = "share, 0 to 1; of a change −1 to 1"
 _PROBABILITY = "probability, −1 to 1"
 
-METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric(words="share of images that are classified correctly", unit=_SHARE, better="higher"),
-    "balanced_accuracy": Metric(
-        words="mean over the classes of the share that is classified correctly", unit=_SHARE, better="higher"
-    ),
-    "recall": Metric(words="share of a class's images that are classified correctly", unit=_SHARE, better="higher"),
-    "auc": Metric(
-        words="chance that an image of the class gets a higher score for it than an image of another class",
-        unit=_SHARE,
-        better="higher",
-    ),
-    "macro_auc": Metric(words="mean over the classes of the AUC", unit=_SHARE, better="higher"),
-    "nll": Metric(words="negative log likelihood of the true class", unit="nats", better="lower"),
-    "brier": Metric(
-        words="sum over classes of the squared distance of probabilities from the truth", unit="0 to 2", better="lower"
-    ),
-    "ece": Metric(
-        words="calibration error: mean distance between the predicted class's probability and the share of correct predictions, 15 bins",
-        unit=_SHARE,
-        better="lower",
-    ),
-    "margin": Metric(words="logit of the true class minus the largest other logit", unit="logits", better="higher"),
-    "margin_sd": Metric(
-        words="the same margin in standard deviations of the unedited images' margins",
-        unit="standard deviations",
-        better="higher",
-    ),
-    "flip_rate": Metric(words="share of images whose predicted class changes", unit=_SHARE, better="lower"),
-    "flip_rate_to_donor": Metric(
-        words="share of images whose predicted class becomes the class of the edit's donor image",
-        unit=_SHARE,
-        better="lower",
-    ),
-    "pull_to_donor": Metric(
-        words="increase of the probability of the donor image's class",
-        unit=_PROBABILITY,
-        better="near 0",
-    ),
-    "harm": Metric(words="loss of probability of the true class", unit=_PROBABILITY, better="lower"),
-    "total_variation": Metric(
-        words="change of the class probabilities: half the sum of their absolute changes, from 0 to 1",
-        unit="probability, 0 to 1",
-        better="lower",
-    ),
-    "shortcut_sensitivity": Metric(
-        words="total variation under the edit minus the same under its placebo, from −1 to 1",
-        unit=_PROBABILITY,
-        better="lower",
-    ),
-    "shortcut_sensitivity_corrected": Metric(
-        words="shortcut sensitivity under masking, corrected for text that the text finder missed",
-        unit=_PROBABILITY,
-        better="lower",
-    ),
-    "sufficiency": Metric(
-        words="probability of the true class when only the suspected part is kept, minus the same for an equal area from "
-        "elsewhere in the image, from −1 to 1",
-        unit=_PROBABILITY,
-        better="lower",
-    ),
-    "accuracy_over_source": Metric(
-        words="accuracy minus the accuracy of always predicting the most frequent class of the image's source",
-        unit="share, −1 to 1",
-        better="higher",
-    ),
-    "max_abs_probability_change": Metric(
-        words="largest change of any class probability in any image", unit="probability, 0 to 1", better="lower"
-    ),
+
+def _pull(move: Move, classes: NDArray[np.int64]) -> Values:
+    rows = np.arange(len(classes))
+    pulled: Values = move.now.probabilities[rows, classes] - move.clean.probabilities[rows, classes]
+    return pulled
+
+
+def _flip_to(move: Move, classes: NDArray[np.int64]) -> Values:
+    reached: NDArray[np.bool_] = (move.now.predicted == classes) & (move.clean.predicted != classes)
+    return reached.astype(np.float64)
+
+
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure(
+            name="accuracy",
+            words="share of images that are classified correctly",
+            unit=_SHARE,
+            of="network",
+            better="higher",
+            scale="proportion",
+            counted=True,
+            change=lambda move: move.now.correct.astype(np.float64) - move.clean.correct,
+            clean=lambda outputs: outputs.correct.astype(np.float64),
+            on_clean=True,
+            by_group=True,
+            judged_of="edit",
+            tolerance=0.02,
+            tabled=True,
+            demand="Accuracy must not fall significantly more than under the matched control.",
+        ),
+        Measure(
+            name="balanced_accuracy",
+            words="mean over the classes of the share that is classified correctly",
+            unit=_SHARE,
+            of="network",
+            better="higher",
+            scale="proportion",
+            counted=True,
+            over="classes",
+            made_of="accuracy",
+            on_clean=True,
+            tabled=True,
+        ),
+        Measure(
+            name="recall",
+            words="share of a class's images that are classified correctly",
+            unit=_SHARE,
+            of="network",
+            better="higher",
+            scale="proportion",
+            counted=True,
+            over="each class",
+            made_of="accuracy",
+            on_clean=True,
+            by_group=True,
+        ),
+        Measure(
+            name="auc",
+            words="chance that an image of the class gets a higher score for it than an image of another class",
+            unit=_SHARE,
+            of="network",
+            better="higher",
+            scale="proportion",
+            over="each class",
+        ),
+        Measure(
+            name="macro_auc",
+            words="mean over the classes of the AUC",
+            unit=_SHARE,
+            of="network",
+            better="higher",
+            scale="proportion",
+            over="classes",
+        ),
+        Measure(
+            name="nll",
+            words="negative log likelihood of the true class",
+            unit="nats",
+            of="network",
+            better="lower",
+            scale="unbounded",
+            change=lambda move: move.now.nll - move.clean.nll,
+            clean=lambda outputs: outputs.nll,
+            on_clean=True,
+        ),
+        Measure(
+            name="brier",
+            words="sum over classes of the squared distance of probabilities from the truth",
+            unit="0 to 2",
+            of="network",
+            better="lower",
+            scale="unbounded",  # of k classes it may change by 2
+            change=lambda move: move.now.brier - move.clean.brier,
+            clean=lambda outputs: outputs.brier,
+            on_clean=True,
+        ),
+        Measure(
+            name="ece",
+            words="calibration error: mean distance between the predicted class's probability and the share of correct predictions, "
+            "15 bins",
+            unit=_SHARE,
+            of="network",
+            better="lower",
+            scale="proportion",
+        ),
+        Measure(
+            name="margin",
+            words="logit of the true class minus the largest other logit",
+            unit="logits",
+            of="network",
+            better="higher",
+            scale="unbounded",
+            change=lambda move: move.now.margin - move.clean.margin,
+            clean=lambda outputs: outputs.margin,
+            tabled=True,
+        ),
+        Measure(
+            name="margin_sd",
+            words="the same margin in standard deviations of the unedited images' margins",
+            unit="standard deviations",
+            of="network",
+            better="higher",
+            scale="unbounded",
+            made_of="margin",
+            standardised=True,
+        ),
+        Measure(
+            name="flip_rate",
+            words="share of images whose predicted class changes",
+            unit=_SHARE,
+            of="edit",
+            better="lower",
+            scale="proportion",
+            counted=True,
+            change=lambda move: move.flipped.astype(np.float64),
+            tabled=True,
+        ),
+        Measure(
+            name="flip_rate_to_donor",
+            words="share of images whose predicted class becomes the class of the edit's donor image",
+            unit=_SHARE,
+            of="edit",
+            better="lower",
+            scale="proportion",
+            counted=True,
+            toward=_flip_to,
+        ),
+        Measure(
+            name="pull_to_donor",
+            words="increase of the probability of the donor image's class",
+            unit=_PROBABILITY,
+            of="edit",
+            better="near 0",
+            scale="difference",
+            toward=_pull,
+        ),
+        Measure(
+            name="harm",
+            words="loss of probability of the true class",
+            unit=_PROBABILITY,
+            of="edit",
+            better="lower",
+            scale="difference",
+            change=lambda move: move.clean.true_probability - move.now.true_probability,
+            tabled=True,
+        ),
+        Measure(
+            name="total_variation",
+            words="change of the class probabilities: half the sum of their absolute changes, from 0 to 1",
+            unit="probability, 0 to 1",
+            of="edit",
+            better="lower",
+            scale="proportion",
+            change=lambda move: 0.5 * move.moved.sum(axis=1),
+        ),
+        Measure(
+            name="shortcut_sensitivity",
+            words="total variation under the edit minus the same under its placebo, from −1 to 1",
+            unit=_PROBABILITY,
+            of="edit",
+            better="lower",
+            scale="difference",
+            made_of="total_variation",
+            headline_of="edit",
+            judged_of="edit",
+            judged_in_groups=True,
+            tolerance=0.05,
+            axis="shortcut sensitivity: total variation, minus the placebo's",
+            explained="How much more each edit changes the class probabilities than its placebo does. At the zero line both change them "
+            "equally.",
+            finding="The network reads {suspect}: {condition} changes the class probabilities by {estimate} more than {placebo} "
+            "{interval}.",
+            demand="The edit must not change the prediction more than its matched control.",
+        ),
+        Measure(
+            name="shortcut_sensitivity_corrected",
+            words="shortcut sensitivity under masking, corrected for text that the text finder missed",
+            unit=_PROBABILITY,
+            of="edit",
+            better="lower",
+            scale="difference",
+            corrects="shortcut_sensitivity",
+        ),
+        Measure(
+            name="sufficiency",
+            words="probability of the true class when only the suspected part is kept, minus the same for an equal area from "
+            "elsewhere in the image, from −1 to 1",
+            unit=_PROBABILITY,
+            of="edit",
+            better="lower",
+            scale="difference",
+            made_of="harm",
+            turned=True,
+            headline_of="sufficiency",
+            judged_of="sufficiency",
+            tolerance=0.05,
+            one_sided=True,
+            axis="sufficiency: probability of the true class, minus the placebo's",
+            explained="Probability of the true class when only a part that must not matter is kept, minus the same for an equal area "
+            "from elsewhere in the image.",
+            finding="{Suspect} alone reveals the class: under {condition}, which keeps nothing else, the probability of the true class is "
+            "{estimate} higher than under {placebo} {interval}.",
+            demand="This part alone must not predict the class better than its matched control.",
+        ),
+        Measure(
+            name="accuracy_over_source",
+            words="accuracy minus the accuracy of always predicting the most frequent class of the image's source",
+            unit="share, −1 to 1",
+            of="network",
+            better="higher",
+            scale="difference",
+            counted=True,
+        ),
+        Measure(
+            name="max_abs_probability_change",
+            words="largest change of any class probability in any image",
+            unit="probability, 0 to 1",
+            of="control",
+            better="lower",
+            scale="proportion",
+        ),
+    )
 }
+"""Every measure that an effect can carry and a gate can limit, by name, in the order in which they are listed."""
 
-_AS_CHANGE = frozenset(
-    {
-        "accuracy", "balanced_accuracy", "recall", "auc", "macro_auc", "nll", "brier", "ece", "margin", "margin_sd",
-    }
-)  # fmt: skip
-"""Measures of a network as it is: under a condition their change from the unedited images is told."""
-
-
-def is_change(metric: str, condition: str) -> bool:
-    """Say whether an effect's figure is the change of its metric from the unedited images, not the metric itself."""
-    return condition != "clean" and metric in _AS_CHANGE
+ACCURACY = "accuracy"
+"""What heads a run: how often the network is right."""
+ACCURACY_OVER_SOURCE = "accuracy_over_source"
+"""Measured of clean images: accuracy minus that of guessing the class from the source."""
+CONTROL_MEASURE = "max_abs_probability_change"
+"""What is measured of a control: the largest change of any probability, which must be exactly 0."""
+MOVEMENT = "total_variation"
+"""What sums a condition up by itself; compared with its placebo only where its role has no headline measure."""
 
 
-def figure_in_words(metric: str, condition: str) -> str:
+def headlines() -> dict[Role, str]:
+    """Return role of judged conditions -> the measure that sums them up, compared with their placebos."""
+    return {m.headline_of: m.name for m in MEASURES.values() if m.headline_of is not None}
+
+
+def headline_of(role: Role) -> Measure:
+    """Return the measure that sums a condition of some role up, compared with its placebo."""
+    return MEASURES[headlines().get(role, MOVEMENT)]
+
+
+def judged_measures(role: Role) -> tuple[str, ...]:
+    """Return the measures that judged conditions of some role are held against tolerances by."""
+    return tuple(m.name for m in MEASURES.values() if m.judged_of == role)
+
+
+def default_tolerances() -> dict[str, float]:
+    """Return judged measure -> the largest effect that counts as small where no other is set; absolute."""
+    return {m.name: m.tolerance for m in MEASURES.values() if m.tolerance is not None}
+
+
+def changes_of_images() -> dict[str, Callable[[Move], Values]]:
+    """Return the measures that have a number of their own for each image, and what computes it."""
+    return {m.name: m.change for m in MEASURES.values() if m.change is not None}
+
+
+def measured_of_edits() -> tuple[Measure, ...]:
+    """Return what every condition is measured by over all images, besides its headline, in the order of `effects.json`."""
+    found = [
+        m
+        for m in MEASURES.values()
+        if (m.change is not None or m.made_of)
+        and m.over != "each class"
+        and m.headline_of is None
+        and m.name != MOVEMENT
+    ]
+    # What is read from winners and margins first, then the losses.
+    return tuple(sorted(found, key=lambda m: m.of == "network" and not m.falls))
+
+
+def measured_of_classes() -> tuple[Measure, ...]:
+    """Return the measures of images of which every condition has a figure for each class."""
+    return tuple(m for m in MEASURES.values() if (m.change is not None or m.made_of) and m.over == "each class")
+
+
+def towards_donors() -> dict[str, Callable[[Move, NDArray[np.int64]], Values]]:
+    """Return the measures of how far an edit moves images towards the classes of its donors, and what computes them."""
+    return {m.name: m.toward for m in MEASURES.values() if m.toward is not None}
+
+
+def comparable() -> tuple[str, ...]:
+    """Return the measures that have a number for each image, and so a paired difference between two runs."""
+    return tuple(m.name for m in MEASURES.values() if m.comparable)
+
+
+def comparable_on_clean() -> tuple[str, ...]:
+    """Return those of them that are reported of unedited images."""
+    return tuple(m.name for m in MEASURES.values() if m.comparable and m.on_clean)
+
+
+def rows_of(role: Role) -> list[tuple[str, str]]:
+    """Return what a report shows of a judged condition: pairs of a measure of it alone, and one compared with its placebo."""
+    headline = headline_of(role)
+    alone = headline.name if headline.turned else headline.made_of  # a turned measure is told of the difference only
+    return [(alone or headline.name, headline.name), *((m.name, m.name) for m in MEASURES.values() if m.tabled)]
+
+
+def is_change(measure: str, condition: str) -> bool:
+    """Say whether an effect's figure is the change of its measure from the unedited images, not the measure itself."""
+    return condition != "clean" and MEASURES[measure].of == "network"
+
+
+def figure_in_words(measure: str, condition: str) -> str:
     """Name the figure that an effect tells: `accuracy` of the unedited images, `change in accuracy` under any condition."""
-    name = metric.replace("_", " ")
-    return f"change in {name}" if is_change(metric, condition) else name
+    title = MEASURES[measure].title
+    return f"change in {title}" if is_change(measure, condition) else title

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.statistics.measures import Outputs
-
-TO_DONOR = ("flip_rate_to_donor", "pull_to_donor")
-"""Measures of direction."""
+from audit.statistics.catalogue import towards_donors
+from audit.statistics.outputs import Move, Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +18,8 @@ class DonorDirection:
 
     known: NDArray[np.bool_]
     """(n,) whether the image had donors of another class than its own in every draw."""
-    flip_rate_to_donor: NDArray[np.float64]
-    """(n,) share of draws under which the donor's class wins though it did not win before."""
-    pull_to_donor: NDArray[np.float64]
-    """(n,) probability that the donor's class gained, mean over draws."""
+    moves: Mapping[str, NDArray[np.float64]]
+    """Measure of direction -> (n,) how far the image moved, mean over draws."""
 
 
 def donor_direction(
@@ -52,13 +48,14 @@ def donor_direction(
     paired : bool
         True for the edit itself, whose draws have a donor each; False for its placebo.
     """
-    rows = np.arange(len(labels))
+    measured = towards_donors()
     known = np.all((donors >= 0) & (donors != labels), axis=0)
-    flips, pull, pairs = np.zeros(len(labels)), np.zeros(len(labels)), 0
+    total, pairs = {name: np.zeros(len(labels)) for name in measured}, 0
     for draw, now in enumerate(outputs):
+        move = Move(clean=clean, now=now)
         for classes in donors[draw : draw + 1] if paired else donors:
             target = np.maximum(classes, 0)
-            flips += (now.predicted == target) & (clean.predicted != target)
-            pull += now.probabilities[rows, target] - clean.probabilities[rows, target]
+            for name, toward in measured.items():
+                total[name] += toward(move, target)
             pairs += 1
-    return DonorDirection(known=known, flip_rate_to_donor=flips / pairs, pull_to_donor=pull / pairs)
+    return DonorDirection(known=known, moves={name: values / pairs for name, values in total.items()})

@@ -15,7 +15,7 @@ from scipy.special import ndtr
 
 from audit.data.conditions import Condition, Suite
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
-from audit.statistics.clusters import GAUSSIAN_FROM
+from audit.statistics.patient_bootstrap import GAUSSIAN_FROM
 from audit.store.numbers import counted
 from audit.store.results import DoseTrend, PredictionTable
 

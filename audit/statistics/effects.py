@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from audit.data.conditions import Suite
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
 from audit.statistics.blindness import find_blindness
-from audit.statistics.clusters import GAUSSIAN_FROM, PatientBootstrap, PatientSums
+from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES, default_tolerances, headline_of
 from audit.statistics.detector_misses import FinderRecall
 from audit.statistics.estimands import Estimand, condition_estimands, performance_estimands
 from audit.statistics.intervals import (
@@ -29,10 +29,13 @@ from audit.statistics.intervals import (
     widened_interval,
 )
 from audit.statistics.jackknife import PatientInfluence, jackknife_interval
-from audit.statistics.measures import CONTROL_MEASURE, DEFAULT_TOLERANCES
 from audit.statistics.multiplicity import adjust_family, benjamini_hochberg
+from audit.statistics.patient_bootstrap import GAUSSIAN_FROM, PatientBootstrap
+from audit.statistics.patient_sums import PatientSums
 from audit.statistics.power import detectable_beyond
+from audit.statistics.saturation import at_lower_temperature, confirm
 from audit.statistics.verdicts import control_failures, judge_effect
+from audit.store.group import ALL
 from audit.store.results import Effect, PredictionTable
 
 _NOT_APPLIED = "no estimate: not applied to any image"
@@ -82,7 +85,7 @@ def measure_effects(
     level : float
         Nominal coverage of the intervals, from 0.5 to below 1.
     tolerances : mapping, optional
-        Measure -> absolute tolerance, replacing entries of `DEFAULT_TOLERANCES`.
+        Measure -> absolute tolerance, replacing entries of `default_tolerances`.
     recall : FinderRecall, optional
         How much of the text the finder finds; masking is then also reported as if it had found all.
 
@@ -103,13 +106,35 @@ def measure_effects(
     clean, minus the same under the placebo (mean over its draws); the other controlled effects are the same
     differences of differences. Sufficiency is the probability of the true class under a condition that keeps only what must
     not matter, minus the same under the placebo, which keeps as much from elsewhere.
+
+    Where many images are saturated (`audit.statistics.saturation`), an effect is only robust or bounded if it is so at a lower
+    temperature too.
     """
-    limits = {**DEFAULT_TOLERANCES, **(tolerances or {})}
+    limits = {**default_tolerances(), **(tolerances or {})}
+    measured = _measured(table, suite, seed=seed, resamples=resamples, level=level, limits=limits, recall=recall)
+    cooler = at_lower_temperature(table, limits[headline_of("edit").name])
+    if cooler is None or not any(e.verdict in ("robust", "bounded") for e in measured):
+        return measured
+    return confirm(
+        measured, _measured(cooler, suite, seed=seed, resamples=resamples, level=level, limits=limits, recall=recall)
+    )
+
+
+def _measured(
+    table: PredictionTable,
+    suite: Suite,
+    *,
+    seed: int,
+    resamples: int,
+    level: float,
+    limits: Mapping[str, float],
+    recall: FinderRecall | None,
+) -> list[Effect]:
     # What a user may set is checked by `audit.run.settings`, before anything is computed.
     assert seed >= 0
     assert resamples >= 100
     assert 0.5 <= level < 1
-    assert set(limits) == set(DEFAULT_TOLERANCES)
+    assert set(limits) == set(default_tolerances())
     images = align_images(table)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
     bootstrap = PatientBootstrap(images.n_patients, resamples, rng)
@@ -135,7 +160,7 @@ def measure_effects(
         # They share one matrix product where patients are resampled; else none has to wait for the others in memory.
         batches = [estimands] if images.n_patients < GAUSSIAN_FROM else ([e] for e in estimands)
         made += [one for batch in batches for one in _estimate(list(batch), bootstrap, level, limits)]
-    effects = _adjust(made, level, seed, blind=_is_blind(images, limits["shortcut_sensitivity"]))
+    effects = _adjust(made, level, seed, blind=_is_blind(images, limits[headline_of("edit").name]))
     if not control_failures(effects):
         return effects
     return [e if e.verdict == "descriptive" else replace(e, verdict="void", patients_to_decide=None) for e in effects]
@@ -228,7 +253,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: float) -> _Estimate:
-    estimand = Estimand(condition=name, placebo=None, measure=CONTROL_MEASURE, group="all", data=None)
+    estimand = Estimand(condition=name, placebo=None, measure=CONTROL_MEASURE, group=ALL, data=None)
     empty, population = _undefined(estimand, level, None, _NOT_APPLIED), applied.everywhere
     if not population.any():
         return _Estimate(estimand=estimand, interval=None, effect=empty)
@@ -245,7 +270,7 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
 
 
 def _is_blind(images: AlignedImages, tolerance: float) -> bool:
-    """Say whether the clean probabilities hardly vary, so that an edit that moves none shows nothing."""
+    """Say whether the clean probabilities hardly vary or one class wins always, so that an edit that changes nothing shows nothing."""
     labels = [images.classes[k] for k in images.labels.tolist()]
     found = find_blindness(images.clean.probabilities, labels, images.classes, tolerance=tolerance)
     return any(b.total for b in found)
@@ -294,5 +319,5 @@ def _smallest_shown(effect: Effect, simultaneous_level: float) -> float | None:
         return None
     error = (effect.high - effect.low) / 2 / critical_value(effect.level, effect.n_patients)
     critical = critical_value(simultaneous_level, effect.n_patients)
-    move = 1.0 if effect.measure == "accuracy" else UNSEEN_MOVE
+    move = 1.0 if MEASURES[effect.measure].counted else UNSEEN_MOVE
     return _rounded(detectable_beyond(effect.tolerance, error, critical, effect.n_patients, move=move))

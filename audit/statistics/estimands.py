@@ -20,20 +20,26 @@ from numpy.typing import NDArray
 
 from audit.data.conditions import Condition
 from audit.statistics.alignment import MIN_GROUP_PATIENTS, AlignedImages, AppliedChanges
-from audit.statistics.clusters import PatientSums, Scale
+from audit.statistics.catalogue import (
+    ACCURACY_OVER_SOURCE,
+    MEASURES,
+    MOVEMENT,
+    changes_of_images,
+    headline_of,
+    judged_measures,
+    measured_of_classes,
+    measured_of_edits,
+    towards_donors,
+)
 from audit.statistics.detector_misses import FinderRecall, corrected_effect
-from audit.statistics.direction import TO_DONOR, donor_direction
+from audit.statistics.direction import donor_direction
 from audit.statistics.jackknife import PatientInfluence
-from audit.statistics.measures import ACCURACY_OVER_SOURCE, CHANGES
-from audit.statistics.populations import Population
+from audit.statistics.measure import Measure
+from audit.statistics.patient_sums import PatientSums
+from audit.statistics.populations import Population, image_values
 from audit.statistics.source_guess import guess_from_source
 from audit.statistics.whole_sample import clean_curves, curve_changes
-
-_HEADLINES: Mapping[str, str] = {"edit": "shortcut_sensitivity", "sufficiency": "sufficiency"}
-"""Role -> name of the measure that sums a condition up, beyond its placebo; `total_variation` for the rest."""
-_JUDGED: Mapping[str, tuple[str, ...]] = {"edit": ("accuracy", "shortcut_sensitivity"), "sufficiency": ("sufficiency",)}
-UNBOUNDED = ("margin", "margin_sd", "nll", "brier")
-"""Not within [-1, 1]; a Brier score of k classes may change by 2."""
+from audit.store.group import ALL, Group
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +52,8 @@ class Estimand:
     """Condition that is subtracted."""
     measure: str
     """What is measured."""
-    group: str
-    """`all`, or `column=value`."""
+    group: Group
+    """The images that it is about."""
     data: PatientSums | PatientInfluence | None
     """What its patients say of it; None where no image is behind it."""
     discordant: int = 0
@@ -64,31 +70,42 @@ class Estimand:
 
 def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
     """Yield how well the clean images are told: accuracy and recalls, AUCs, likelihood, calibration; then subgroups."""
-    correct = images.clean.correct.astype(np.float64)
-    everyone = np.ones(len(correct), dtype=np.bool_)
-    wanted = [("accuracy", "all", everyone), ("balanced_accuracy", "all", everyone)]
-    wanted += [("recall", group, members) for group, members in images.class_members().items()]
-    wanted += [("accuracy", group, members) for group, members in images.subgroups.items()]
-    for measure, group, members in wanted:
-        sums = Population(images=images, chosen=members).sums(measure, correct, "proportion")
+    everyone = np.ones(len(images.labels), dtype=np.bool_)
+    reported = [m for m in MEASURES.values() if m.on_clean]
+    shares = [m for m in reported if m.scale == "proportion"]
+    for measure in shares:
+        groups = images.class_members() if measure.over == "each class" else {ALL: everyone}
+        yield from _clean(measure, groups, images)
+    for measure in shares:
+        if measure.by_group and measure.over == "images":
+            yield from _clean(measure, images.subgroups, images)
+    yield _over_source(images, everyone)
+    for measure in reported:
+        if measure not in shares:
+            yield from _clean(measure, {ALL: everyone}, images)
+    for name, group, influence in clean_curves(images):
+        yield Estimand(condition="clean", placebo=None, measure=name, group=group, data=influence)
+
+
+def _clean(measure: Measure, groups: Mapping[Group, NDArray[np.bool_]], images: AlignedImages) -> Iterator[Estimand]:
+    """Yield a measure's value on the unedited images of each group."""
+    read = MEASURES[measure.made_of or measure.name].clean
+    assert read is not None
+    values = read(images.clean)
+    for group, members in groups.items():
+        sums = Population(images=images, chosen=members).sums(measure, values, measure.scale)
         note = _missing_classes(measure, sums, images)
-        yield Estimand(condition="clean", placebo=None, measure=measure, group=group, data=sums, note=note)
-    yield _over_source(images, correct, everyone)
-    for measure, values in (("nll", images.clean.nll), ("brier", images.clean.brier)):
-        sums = Population(images=images, chosen=everyone).sums(measure, values, "unbounded")
-        yield Estimand(condition="clean", placebo=None, measure=measure, group="all", data=sums)
-    for measure, group, influence in clean_curves(images):
-        yield Estimand(condition="clean", placebo=None, measure=measure, group=group, data=influence)
+        yield Estimand(condition="clean", placebo=None, measure=measure.name, group=group, data=sums, note=note)
 
 
-def _over_source(images: AlignedImages, correct: NDArray[np.float64], everyone: NDArray[np.bool_]) -> Estimand:
+def _over_source(images: AlignedImages, everyone: NDArray[np.bool_]) -> Estimand:
     """Say by how much the network is right more often than a guess from the source alone, image by image."""
+    measure = MEASURES[ACCURACY_OVER_SOURCE]
+    correct = images.clean.correct.astype(np.float64)
     guess = guess_from_source(images.labels, images.sources, images.patients) == images.labels
-    sums = Population(images=images, chosen=everyone).sums(
-        ACCURACY_OVER_SOURCE, correct - guess.astype(np.float64), "difference"
-    )
+    sums = Population(images=images, chosen=everyone).sums(measure, correct - guess.astype(np.float64), measure.scale)
     note = f"; always predicting each source's most frequent class has accuracy {guess.mean():.3f}"
-    return Estimand(condition="clean", placebo=None, measure=ACCURACY_OVER_SOURCE, group="all", data=sums, note=note)
+    return Estimand(condition="clean", placebo=None, measure=measure.name, group=ALL, data=sums, note=note)
 
 
 def condition_estimands(
@@ -116,7 +133,7 @@ def condition_estimands(
     population = applied.everywhere if placebo is None else applied.everywhere & placebo.everywhere
     absent = _classes_absent(population, images)
     for estimand in _over(population, condition, applied, placebo, images, recall):
-        yield replace(estimand, classes_absent=absent) if absent and estimand.group == "all" else estimand
+        yield replace(estimand, classes_absent=absent) if absent and estimand.group == ALL else estimand
 
 
 def _over(
@@ -128,7 +145,8 @@ def _over(
     recall: FinderRecall | None,
 ) -> Iterator[Estimand]:
     counted = Population(images=images, chosen=population)
-    headline = _HEADLINES.get(condition.role, "total_variation")
+    headline = headline_of(condition.role)
+    judged = judged_measures(condition.role) if condition.judged else ()
     towards = _directions(applied, applied, images, paired=True)
     yield from _contrast(
         condition.name,
@@ -136,17 +154,19 @@ def _over(
         {**applied.changes.changes, **towards},
         applied.changes.flipped,
         counted,
-        headline="total_variation",
-        judged=("accuracy",) if condition.judged and placebo is None else (),
+        headline=MEASURES[MOVEMENT],
+        judged=judged if placebo is None else (),
         tested=placebo is None,
     )
     if placebo is None:
-        for measure, group, influence in curve_changes(applied, None, population, images):
+        for name, group, influence in curve_changes(applied, None, population, images):
             yield Estimand(
-                condition=condition.name, placebo=None, measure=measure, group=group, data=influence, tested=True
+                condition=condition.name, placebo=None, measure=name, group=group, data=influence, tested=True
             )
         return
-    differences = {name: _settle(applied.changes.changes[name] - placebo.changes.changes[name]) for name in CHANGES}
+    differences = {
+        name: _settle(applied.changes.changes[name] - placebo.changes.changes[name]) for name in changes_of_images()
+    }
     towards_placebo = _directions(applied, placebo, images, paired=False)
     differences |= {name: _settle(towards[name] - towards_placebo[name]) for name in towards}
     flipped = applied.changes.flipped | placebo.changes.flipped
@@ -157,51 +177,52 @@ def _over(
         flipped,
         counted,
         headline=headline,
-        judged=_JUDGED[condition.role] if condition.judged else (),
+        judged=judged,
         tested=True,
     )
-    for measure, group, influence in curve_changes(applied, placebo, population, images):
+    for name, group, influence in curve_changes(applied, placebo, population, images):
         yield Estimand(
             condition=condition.name,
             placebo=condition.placebo,
-            measure=measure,
+            measure=name,
             group=group,
             data=influence,
             discordant=int(flipped[population].sum()),
             tested=True,
         )
-    moved = _headline_changes(headline, differences)
-    if recall is not None and "text" in condition.declared.removes and headline == "shortcut_sensitivity":
+    moved = image_values(headline, differences, images)
+    corrected = next((m.name for m in MEASURES.values() if m.corrects == headline.name), None)
+    if recall is not None and corrected is not None and "text" in condition.declared.removes:
         yield Estimand(
             condition=condition.name,
             placebo=condition.placebo,
-            measure="shortcut_sensitivity_corrected",
-            group="all",
+            measure=corrected,
+            group=ALL,
             data=corrected_effect(moved, population, images, recall),
             discordant=int(flipped[population].sum()),
             tested=True,
             note=recall.note,
         )
-    for group, judged, members, sums in _grouped(condition, headline, moved, counted):
+    for group, declared, members, sums in _grouped(condition, headline, moved, counted):
         if sums is not None and sums.n_patients >= MIN_GROUP_PATIENTS:
             yield Estimand(
                 condition=condition.name,
                 placebo=condition.placebo,
-                measure=headline,
+                measure=headline.name,
                 group=group,
                 data=sums,
                 discordant=int(np.count_nonzero(flipped & population & members)),
-                judged=judged,
+                judged=declared,
                 tested=True,
             )
 
 
 def _grouped(
-    condition: Condition, headline: str, moved: NDArray[np.float64], counted: Population
-) -> Iterator[tuple[str, bool, NDArray[np.bool_], PatientSums | None]]:
+    condition: Condition, headline: Measure, moved: NDArray[np.float64], counted: Population
+) -> Iterator[tuple[Group, bool, NDArray[np.bool_], PatientSums | None]]:
     """Yield group, whether it is judged, its members and what its patients say: classes, words of edits that remove text, subgroups."""
     images = counted.images
-    declared = condition.judged and headline == "shortcut_sensitivity"
+    declared = condition.judged and headline.judged_in_groups
     by_class = counted.sums_by_class(headline, moved, "difference")
     for group, members in images.class_members().items():
         yield group, declared, members, by_class.get(group)
@@ -222,7 +243,7 @@ def _directions(
     found = donor_direction(images.clean, shown.outputs(), classes, images.labels, paired=paired)
     if not found.known.any():  # donors of the own class push towards no other
         return {}
-    return {name: np.where(found.known, getattr(found, name), np.nan) for name in TO_DONOR}
+    return {name: np.where(found.known, values, np.nan) for name, values in found.moves.items()}
 
 
 def _contrast(
@@ -232,59 +253,42 @@ def _contrast(
     flipped: NDArray[np.bool_],
     population: Population,
     *,
-    headline: str,
+    headline: Measure,
     judged: tuple[str, ...],
     tested: bool,
 ) -> Iterator[Estimand]:
-    images = population.images
-    values: dict[str, NDArray[np.float64]] = {
-        "accuracy": changes["accuracy"],
-        "balanced_accuracy": changes["accuracy"],
-        "margin": changes["margin"],
-        "margin_sd": changes["margin"] / images.spread,
-        "flip_rate": changes["flip_rate"],
-        "harm": changes["harm"],
-        "nll": changes["nll"],
-        "brier": changes["brier"],
-        headline: _headline_changes(headline, changes),
-        **{name: changes[name] for name in TO_DONOR if name in changes},
-    }
-    recalls = population.sums_by_class("recall", changes["accuracy"], _scale("recall", placebo))
-    found = []
-    for measure, moved in values.items():
-        told = population.only(~np.isnan(moved)) if measure in TO_DONOR else population
-        found.append((measure, "all", told.chosen, told.sums(measure, moved, _scale(measure, placebo))))
-    for group, members in images.class_members().items():
-        found.append(("recall", group, population.chosen & members, recalls.get(group)))
+    images, controlled = population.images, placebo is not None
+    found: list[tuple[Measure, Group, NDArray[np.bool_], PatientSums | None]] = []
+    for measure in (*measured_of_edits(), headline):
+        values = image_values(measure, changes, images)
+        sums = population.sums(measure, values, measure.scale_under(controlled=controlled))
+        found.append((measure, ALL, population.chosen, sums))
+    for measure in (MEASURES[direction] for direction in towards_donors() if direction in changes):
+        told = population.only(~np.isnan(changes[measure.name]))
+        sums = told.sums(measure, changes[measure.name], measure.scale_under(controlled=controlled))
+        found.append((measure, ALL, told.chosen, sums))
+    for measure in measured_of_classes():
+        values = image_values(measure, changes, images)
+        by_class = population.sums_by_class(measure, values, measure.scale_under(controlled=controlled))
+        for group, members in images.class_members().items():
+            found.append((measure, group, population.chosen & members, by_class.get(group)))
     for measure, group, chosen, sums in found:
         yield Estimand(
             condition=name,
             placebo=placebo,
-            measure=measure,
+            measure=measure.name,
             group=group,
             data=sums,
             discordant=int(np.count_nonzero(flipped & chosen)),
-            judged=measure in judged,
+            judged=measure.name in judged,
             tested=tested,
             note=_missing_classes(measure, sums, images),
         )
 
 
-def _scale(measure: str, placebo: str | None) -> Scale:
-    if measure in UNBOUNDED:
-        return "unbounded"
-    raw_shares = ("flip_rate", "total_variation", "flip_rate_to_donor")
-    return "proportion" if placebo is None and measure in raw_shares else "difference"
-
-
-def _headline_changes(headline: str, changes: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return (n,) total variation, or for sufficiency the probability of the true class that the edit tells more of."""
-    return 0.0 - changes["harm"] if headline == "sufficiency" else changes["total_variation"]
-
-
-def _missing_classes(measure: str, sums: PatientSums | None, images: AlignedImages) -> str:
+def _missing_classes(measure: Measure, sums: PatientSums | None, images: AlignedImages) -> str:
     present = 0 if sums is None else len(sums.totals)
-    if measure != "balanced_accuracy" or sums is None or present == len(images.classes):
+    if measure.over != "classes" or sums is None or present == len(images.classes):
         return ""
     return f"; over the {present} of {len(images.classes)} classes with images"
 

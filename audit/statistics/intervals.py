@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr, stdtrit
 
 from audit.statistics.carriers import carriers, design_effect, movers
-from audit.statistics.clusters import BOUNDED, GAUSSIAN_FROM, PatientBootstrap, PatientSums
+from audit.statistics.patient_bootstrap import GAUSSIAN_FROM, PatientBootstrap
+from audit.statistics.patient_sums import BOUNDED, PatientSums
 from audit.statistics.power import detectable_difference, detectable_shift
 from audit.statistics.score_limits import tango_limits, wilson_limits
 from audit.statistics.skewness import skewness_of, with_skewness, without_skewness

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from statsmodels.stats.multitest import multipletests
 
-from audit.statistics.measures import DRAWS
-
+DECLARED, EXPLORATORY = "westfall-young", "benjamini-hochberg"
+"""How the p values of each family are adjusted, as a plan names it."""
+DRAWS = 20_000
+"""Multiplier draws over patients behind the declared family."""
 _PATIENTS = 8_192
 """Patients whose influences are multiplied at once."""
 _STREAM = 0x3A87

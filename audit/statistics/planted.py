@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from audit.data.conditions import Condition, Suite
 from audit.randomness import generator_for
+from audit.statistics.catalogue import default_tolerances, headline_of
 from audit.statistics.effects import measure_effects
-from audit.statistics.measures import DEFAULT_TOLERANCES
+from audit.store.group import ALL
 from audit.store.results import EffectVerdict, PredictionTable
 
 PLANTED_TOLERANCES = 3.0
 """How many times the tolerance the planted effect is, on average over patients."""
 _MOST_MOVED = 0.9
-_MEASURE = "shortcut_sensitivity"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +76,8 @@ def check_planted(
     condition = next((c for c in judged if _is_usable(c, table)), None)
     if condition is None:
         return []
-    tolerance = {**DEFAULT_TOLERANCES, **(tolerances or {})}[_MEASURE]
+    measure = headline_of(condition.role).name
+    tolerance = {**default_tolerances(), **(tolerances or {})}[measure]
     names = {"clean", *(c.name for c in judged), *(c.placebo for c in judged if c.placebo)}
     # Only what is judged: the family that its interval is widened for is the run's, the rest costs time.
     family = replace(suite, conditions=tuple(c for c in suite.conditions if c.name in names))
@@ -92,7 +93,7 @@ def check_planted(
         found = next(
             e
             for e in effects
-            if (e.condition, e.measure, e.group) == (condition.name, _MEASURE, "all") and e.placebo is not None
+            if (e.condition, e.measure, e.group) == (condition.name, measure, ALL) and e.placebo is not None
         )
         checks.append(
             PlantedCheck(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.statistics.alignment import AlignedImages, spread_of
-from audit.statistics.clusters import PatientCells, PatientSums, Scale
-from audit.statistics.measures import ACCURACY_OVER_SOURCE
-
-COUNTED = ("accuracy", "balanced_accuracy", "recall", "flip_rate", "flip_rate_to_donor", ACCURACY_OVER_SOURCE)
-"""Measures whose values are counts, or averages of counts over draws."""
+from audit.statistics.catalogue import MEASURES
+from audit.statistics.measure import Measure
+from audit.statistics.patient_sums import PatientCells, PatientSums, Scale
+from audit.store.group import Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,30 +33,37 @@ class Population:
     def _by_class(self) -> PatientCells:
         return PatientCells(self.images.patients, self.images.n_patients, self.chosen, self.images.labels)
 
-    def sums(self, measure: str, values: NDArray[np.float64], scale: Scale) -> PatientSums | None:
+    def sums(self, measure: Measure, values: NDArray[np.float64], scale: Scale) -> PatientSums | None:
         """Reduce a measure to sums within patients; None where no image counts."""
         if not self.chosen.any():
             return None
-        cells = self._by_class if measure == "balanced_accuracy" else self._by_patient
+        cells = self._by_class if measure.over == "classes" else self._by_patient
         spread = natural_unit(measure, self.images)
-        return cells.sums(values, scale=scale, counted=measure in COUNTED, spread=spread)
+        return cells.sums(values, scale=scale, counted=measure.counted, spread=spread)
 
-    def sums_by_class(self, measure: str, values: NDArray[np.float64], scale: Scale) -> dict[str, PatientSums]:
-        """Reduce a measure to sums within patients, `class=name` -> its images; classes without any are left out."""
+    def sums_by_class(self, measure: Measure, values: NDArray[np.float64], scale: Scale) -> dict[Group, PatientSums]:
+        """Reduce a measure to sums within patients, class by class; classes without images are left out."""
         if not self.chosen.any():
             return {}
-        whole = self._by_class.sums(values, scale=scale, counted=measure in COUNTED)
-        names = [f"class={self.images.classes[index]}" for index in self._by_class.strata]
-        return {name: whole.stratum(row) for row, name in enumerate(names)}
+        whole = self._by_class.sums(values, scale=scale, counted=measure.counted)
+        groups = [Group(kind="class", value=self.images.classes[index]) for index in self._by_class.strata]
+        return {group: whole.stratum(row) for row, group in enumerate(groups)}
 
     def only(self, members: NDArray[np.bool_]) -> Population:
         """Return those of the images that are among the members."""
         return Population(images=self.images, chosen=self.chosen & members)
 
 
-def natural_unit(measure: str, images: AlignedImages) -> float:
+def natural_unit(measure: Measure, images: AlignedImages) -> float:
     """Return the natural unit of an unbounded measure: the standard deviation of its clean values."""
-    if measure == "margin":
-        return images.spread
-    values = {"nll": images.clean.nll, "brier": images.clean.brier}.get(measure)
-    return 1.0 if values is None else spread_of(values)
+    return spread_of(measure.clean(images.clean)) if measure.scale == "unbounded" and measure.clean is not None else 1.0
+
+
+def image_values(
+    measure: Measure, changes: Mapping[str, NDArray[np.float64]], images: AlignedImages
+) -> NDArray[np.float64]:
+    """Return a measure's (n,) numbers of each image, from those of the measures that have numbers of their own."""
+    values = changes[measure.made_of or measure.name]
+    if measure.turned:
+        values = 0.0 - values  # not minus, which would make a negative zero
+    return values / natural_unit(MEASURES[measure.made_of], images) if measure.standardised else values

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.statistics.measures import HEADLINES
+from audit.statistics.catalogue import headlines
+from audit.store.group import ALL
 from audit.store.numbers import number
 from audit.store.results import Effect
 
@@ -110,10 +111,11 @@ def weakest_power(effects: Sequence[Effect]) -> Effect | None:
     effects : sequence of Effect
         Of one run.
     """
+    summing = headlines().values()
     judged = [
         e
         for e in effects
-        if e.tolerance is not None and e.group == "all" and e.measure in HEADLINES and e.estimate is not None
+        if e.tolerance is not None and e.group == ALL and e.measure in summing and e.estimate is not None
     ]
     return max(judged, key=lambda e: math.inf if e.minimum_detectable is None else e.minimum_detectable, default=None)
 

@@ -5,7 +5,8 @@
 - *bounded*: of a one-sided measure, the upper bound lies below the tolerance. How far below carries no meaning.
 - *reversed*: the whole interval lies beyond the tolerance on the other side. The placebo disturbs the network more than the
   edit, which can hide what the edit shows: no evidence of robustness.
-- *inconclusive*: the interval includes a limit, a class could not be edited, or the network's probabilities hardly vary.
+- *inconclusive*: the interval includes a limit, a class could not be edited, or the network's predictions of the unedited images
+  leave no room for an effect (`audit.statistics.blindness`, `audit.statistics.saturation`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from audit.statistics.measures import CONTROL_MEASURE, FALLS, ONE_SIDED
+from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES
 from audit.statistics.power import patients_to_decide
 from audit.store.results import Effect, EffectVerdict
 
@@ -36,7 +37,7 @@ def judge_effect(effect: Effect) -> Effect:
     if found is None:
         return replace(effect, verdict="inconclusive", patients_to_decide=None)
     estimate, own, sure, tolerance = found
-    lower = None if effect.measure in ONE_SIDED else -tolerance
+    lower = None if MEASURES[effect.measure].one_sided else -tolerance
     verdict = _verdict(own, sure, tolerance, lower)
     if verdict in ("robust", "bounded") and (effect.classes_absent or effect.blind):
         return replace(effect, verdict="inconclusive", patients_to_decide=None)
@@ -52,7 +53,10 @@ def is_within(effect: Effect) -> bool:
     if found is None:
         return False
     _, own, sure, tolerance = found
-    return _verdict(own, sure, tolerance, None if effect.measure in ONE_SIDED else -tolerance) in ("robust", "bounded")
+    return _verdict(own, sure, tolerance, None if MEASURES[effect.measure].one_sided else -tolerance) in (
+        "robust",
+        "bounded",
+    )
 
 
 def _read(effect: Effect) -> tuple[float, Limits, Limits, float] | None:
@@ -63,7 +67,7 @@ def _read(effect: Effect) -> tuple[float, Limits, Limits, float] | None:
     sure: Limits = own
     if effect.simultaneous_low is not None and effect.simultaneous_high is not None:
         sure = (effect.simultaneous_low, effect.simultaneous_high)
-    if effect.measure in FALLS:
+    if MEASURES[effect.measure].falls:
         return -effect.estimate, (-own[1], -own[0]), (-sure[1], -sure[0]), effect.tolerance
     return effect.estimate, own, sure, effect.tolerance
 

@@ -11,8 +11,9 @@ from audit.statistics.alignment import AlignedImages, AppliedChanges
 from audit.statistics.calibration import ece_change
 from audit.statistics.jackknife import PatientInfluence
 from audit.statistics.ranking import auc_influences, mean_placements
+from audit.store.group import ALL, Group
 
-Curve = tuple[str, str, PatientInfluence | None]
+Curve = tuple[str, Group, PatientInfluence | None]
 """Measure, group and what patients say of it; None where no image is behind it."""
 
 
@@ -20,7 +21,7 @@ def clean_curves(images: AlignedImages) -> Iterator[Curve]:
     """Yield AUC of each class against the rest, their mean, and the calibration error of the clean images."""
     everyone = np.ones(len(images.labels), dtype=np.bool_)
     yield from _aucs(_placed(images.clean.scores[None], everyone, images), everyone, images, plain=True)
-    yield "ece", "all", ece_change([(1.0, *_clean(images))], images.patients, images.n_patients, everyone)
+    yield "ece", ALL, ece_change([(1.0, *_clean(images))], images.patients, images.n_patients, everyone)
 
 
 def curve_changes(
@@ -39,7 +40,7 @@ def curve_changes(
     images : AlignedImages
     """
     if not population.any():
-        yield from (("macro_auc", "all", None), ("ece", "all", None))
+        yield from (("macro_auc", ALL, None), ("ece", ALL, None))
         return
     before = images.clean.scores[None] if placebo is None else placebo.changes.scores
     edited, other = _placed(applied.changes.scores, population, images), _placed(before, population, images)
@@ -48,7 +49,7 @@ def curve_changes(
     edit = applied.changes
     reference = _clean(images) if placebo is None else (placebo.changes.confidence, placebo.changes.correct)
     pair = [(1.0, edit.confidence, edit.correct), (-1.0, *reference)]
-    yield "ece", "all", ece_change(pair, images.patients, images.n_patients, population)
+    yield "ece", ALL, ece_change(pair, images.patients, images.n_patients, population)
 
 
 def _clean(images: AlignedImages) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -66,7 +67,7 @@ def _aucs(
     moved: NDArray[np.float64] | None, population: NDArray[np.bool_], images: AlignedImages, *, plain: bool
 ) -> Iterator[Curve]:
     if moved is None:  # all images are of one class
-        yield "macro_auc", "all", None
+        yield "macro_auc", ALL, None
         return
     each, mean = auc_influences(
         moved,
@@ -76,6 +77,6 @@ def _aucs(
         len(images.classes),
         plain=plain,
     )
-    yield "macro_auc", "all", mean
+    yield "macro_auc", ALL, mean
     for c, influence in each.items():
-        yield "auc", f"class={images.classes[c]}", influence
+        yield "auc", Group(kind="class", value=images.classes[c]), influence

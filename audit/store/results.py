@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.errors import StoreError
+from audit.store.group import Group, parse_group
 from audit.store.numbers import compact
 
 SCHEMA_VERSION = 1
@@ -84,9 +86,9 @@ class Effect:
     placebo: str | None
     """The condition whose effect was subtracted; None for a raw effect."""
     measure: str
-    """One of `audit.statistics.catalogue.METRICS`."""
-    group: str
-    """`all`; `column=value` for a subgroup; `word=STRING` for the films on which it was read."""
+    """One of `audit.statistics.catalogue.MEASURES`."""
+    group: Group
+    """The images that it is about."""
     estimate: float | None
     """For `clean` the measure itself; for a condition its change from clean; with a placebo that change minus the placebo's.
     None where it is undefined."""
@@ -129,7 +131,8 @@ class Effect:
     classes_absent: tuple[str, ...] = ()
     """Classes that have images, but none that the condition could be applied to: an entry over all images is silent on them."""
     blind: bool = False
-    """Whether the clean probabilities hardly vary, so that a small effect on them shows nothing."""
+    """Whether the clean predictions leave no room for an effect (they hardly vary, always name one class, or are saturated), so that a
+    small one shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,8 +229,8 @@ class GateResult:
 
     id: str
     """The rule's stable name."""
-    metric: str
-    """Measure that it limits."""
+    measure: str
+    """What it limits."""
     where: str
     """Condition and group that it looks at."""
     operator: str
@@ -255,12 +258,12 @@ class GateResult:
     undecided: Policy = "block"
     """What it does to the run's status where it is inconclusive and of level error: block, fail, or pass (let through)."""
     figure: str = ""
-    """The figure in words where it is not the metric itself: "change in accuracy" under an edit."""
+    """The figure in words where it is not the measure itself: "change in accuracy" under an edit."""
 
     @property
     def requirement(self) -> str:
         """What must be so, in words: which figure is bounded, and by what."""
-        figure = self.figure or self.metric.replace("_", " ")
+        figure = self.figure or self.measure.replace("_", " ")
         if self.against == "baseline":
             way = "rise" if self.operator == "<=" else "fall"
             return f"{way} in {figure} since the baseline at most {compact(abs(self.expected))}"
@@ -304,7 +307,9 @@ class Verdict:
 
 
 def plain(value: Any) -> Any:
-    """Turn records, arrays and paths into JSON's own types; a number that is not finite becomes None."""
+    """Turn records, arrays, groups and paths into JSON's own types; a number that is not finite becomes None."""
+    if isinstance(value, Group):
+        return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -331,7 +336,8 @@ def to_json(value: Any) -> str:
 
 def effect_from_json(row: Mapping[str, Any]) -> Effect:
     """Read one entry of `effects.json` back."""
-    return Effect(**{**row, "classes_absent": tuple(row.get("classes_absent", ()))})
+    typed = {"group": parse_group(row["group"]), "classes_absent": tuple(row.get("classes_absent", ()))}
+    return Effect(**{**row, **typed})
 
 
 def trend_from_json(row: Mapping[str, Any]) -> DoseTrend:
@@ -346,10 +352,22 @@ def use_from_json(row: Mapping[str, Any]) -> ConditionUse:
 
 
 def verdict_from_json(document: Mapping[str, Any]) -> Verdict:
-    """Read `verdict.json` back."""
-    return Verdict(
-        status=document["status"],
-        summary=document["summary"],
-        gates=tuple(GateResult(**gate) for gate in document["gates"]),
-        **{name: tuple(document[name]) for name in ("tested", "not_tested", "caveats")},
-    )
+    """Read `verdict.json` back.
+
+    Raises
+    ------
+    StoreError
+        If another version of audit wrote it.
+    """
+    try:
+        return Verdict(
+            status=document["status"],
+            summary=document["summary"],
+            gates=tuple(GateResult(**gate) for gate in document["gates"]),
+            **{name: tuple(document[name]) for name in ("tested", "not_tested", "caveats")},
+        )
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"verdict.json does not have the format of this version of audit ({type(error).__name__}: {error}): another version wrote "
+            "it. Run the audit again."
+        ) from error

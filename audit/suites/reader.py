@@ -10,6 +10,7 @@ from typing import Any
 
 from audit.data.conditions import CLEAN, Condition, Declared, Dose, Suite
 from audit.errors import UnknownNameError, UsageError
+from audit.files import why_unreadable
 from audit.perturbations import make_perturbation
 from audit.store.documents import parse_toml, read_toml
 
@@ -37,7 +38,7 @@ def load_suite(name: str) -> Suite:
         path = Path(name)
         if not path.is_file():
             raise UsageError(
-                f"The suite file {name} does not exist. Give a path to a TOML file or one of {', '.join(suite_names())}."
+                f"The suite file {name} {why_unreadable(path)}. Give a path to a TOML file or one of {', '.join(suite_names())}."
             )
         try:
             document = read_toml(path)

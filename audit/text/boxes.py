@@ -9,6 +9,7 @@ from typing import Any
 
 from audit.data.records import TextRegion
 from audit.errors import TextError
+from audit.files import why_unreadable
 from audit.store.documents import read_json
 
 
@@ -57,8 +58,8 @@ def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
     missing = next((image.path for image in found if not image.path.is_file()), None)
     if missing is not None:
         raise TextError(
-            f"The file of boxes {file} lists an image that does not exist: {missing}. Paths are relative to the file's folder; "
-            "correct them, or move the file."
+            f"The file of boxes {file} lists the image {missing}, which {why_unreadable(missing)}. Paths are relative to the file's "
+            "folder; correct them, or move the file."
         )
     return found
 

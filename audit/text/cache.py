@@ -16,7 +16,7 @@ from audit.data.records import TextRegion
 from audit.files import write_atomically
 from audit.store.documents import read_json
 from audit.store.results import to_json
-from audit.text.detectors import TextDetector
+from audit.text.base import TextDetector
 
 # Raised whenever what an entry means changes; older entries are then never read.
 CACHE_VERSION = 1

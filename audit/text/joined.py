@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from audit.data.records import TextRegion
 from audit.text.annotated import AnnotatedDetector
-from audit.text.detectors import TextDetector
+from audit.text.base import TextDetector
 from audit.text.merging import merge_regions
 
 

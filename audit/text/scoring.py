@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from statsmodels.stats.proportion import proportion_confint
 
+from audit.data.groups import UNKNOWN
 from audit.data.images import read_gray
 from audit.data.records import TextRegion
+from audit.store.group import ALL, Group
+from audit.text.base import TextDetector
 from audit.text.boxes import BoxedImage
-from audit.text.detectors import TextDetector
 from audit.text.merging import area_px, intersection_px
 
 # A box is found when so much of it is covered: what masking needs, and no more.
@@ -27,8 +29,8 @@ MAX_TIMES_LARGER = 25
 class Recall:
     """Boxes of one group that were found."""
 
-    group: str
-    """`all`, or label=..., source=..., kind=..."""
+    group: Group
+    """All boxes, or those of a label, a source, or a kind."""
     n_boxes: int
     """Hand-drawn boxes."""
     n_found: int
@@ -84,7 +86,7 @@ def score_detector(
     ImageError
         If an image cannot be read.
     """
-    boxes: defaultdict[str, list[bool]] = defaultdict(list)
+    boxes: defaultdict[Group, list[bool]] = defaultdict(list)
     full: list[bool] = []
     clean: list[bool] = []
     n_regions = n_false = 0
@@ -95,19 +97,20 @@ def score_detector(
         covered = _filled(regions, shape)
         hits = [_share(covered, box) >= COVERED_SHARE for box in image.regions]
         for box, hit in zip(image.regions, hits, strict=True):
-            for group in ("all", f"label={image.label}", f"source={image.source}", f"kind={box.kind}"):
-                boxes[group].append(hit)
+            boxes[ALL].append(hit)
+            for kind, value in (("label", image.label), ("source", image.source), ("kind", box.kind)):
+                boxes[Group(kind=kind, value=value)].append(hit)
         (full if image.regions else clean).append(all(hits) if image.regions else not regions)
         n_regions += len(regions)
         n_false += _count_false(regions, (*image.regions, *image.ignored), shape)
         on_image()
-    named = sorted(group for group in boxes if group != "all" and not group.endswith("=unknown"))
+    named = sorted(group for group in boxes if group != ALL and group.value != UNKNOWN)
     return FinderScore(
         detector=detector.name,
         version=detector.version,
         n_images=len(images),
         n_with_text=len(full),
-        recalls=tuple(_recall(group, boxes[group]) for group in ("all", *named)),
+        recalls=tuple(_recall(group, boxes[group]) for group in (ALL, *named)),
         fully_covered_share=float(np.mean(full)) if full else None,
         clean_share=float(np.mean(clean)) if clean else None,
         false_regions_per_image=n_false / len(images) if images else 0.0,
@@ -115,7 +118,7 @@ def score_detector(
     )
 
 
-def _recall(group: str, hits: Sequence[bool]) -> Recall:
+def _recall(group: Group, hits: Sequence[bool]) -> Recall:
     n, found = len(hits), sum(hits)
     low, high = proportion_confint(found, n, alpha=0.05, method="wilson") if n else (None, None)
     return Recall(

@@ -72,10 +72,10 @@ def normalised(page: str) -> str:
 
 def rendered() -> str:
     """Return the normalised page of the kept run."""
-    from audit.reports.html import MAX_BYTES, within_budget
-    from audit.reports.runfolder import read_run
+    from audit.reports.page.html import MAX_BYTES, within_budget
+    from audit.reports.reading.folder import read_run
 
-    return normalised(within_budget(read_run(RUN), MAX_BYTES).decode())
+    return normalised(within_budget(read_run(RUN), MAX_BYTES).html.decode())
 
 
 def audited(folder: Path) -> Path:

@@ -125,8 +125,9 @@ def load_recipe(name: str) -> Recipe:
         try:
             document = read_toml(Path(name))
         except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             raise UsageError(
-                f"The recipe file {name} cannot be read ({error}). Use a TOML file or one of {', '.join(recipe_names())}."
+                f"The recipe file {name} cannot be read ({why}). Use a TOML file or one of {', '.join(recipe_names())}."
             ) from error
         except ValueError as error:
             raise UsageError(f"Recipe {name} is not valid TOML: {error}.") from error

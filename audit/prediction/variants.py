@@ -1,0 +1,117 @@
+"""Images under conditions: every draw of every condition of a suite, applied to one image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.data.conditions import Condition, Suite
+from audit.data.images import read_mask
+from audit.data.records import Record, TextRegion
+from audit.errors import AuditError
+from audit.perturbations import NotApplicable, Perturbation, Scene, changed_pixels, make_perturbation
+from audit.perturbations.background import MeanFilm
+from audit.perturbations.donors import Donor, DonorPool, read_record
+from audit.perturbations.properties import ClassProperties
+from audit.randomness import generator_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One image under one draw of one condition."""
+
+    condition: str
+    """Name of the condition."""
+    draw: int
+    """Number of the draw, from 0."""
+    image: NDArray[np.uint8]
+    """Grey (h, w); the clean image itself where the condition does not apply."""
+    changed_share: float
+    """Share of the stored pixels that differ from the clean image's."""
+    why_not: str = ""
+    """Why the condition does not apply; empty where it does."""
+    donor: str = ""
+    """Name of the image that the edit was taken from; empty where it was taken from none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortContext:
+    """What perturbations may look at besides the image itself: it is the same for all images of a run."""
+
+    regions: Mapping[str, tuple[TextRegion, ...]]
+    """Record id -> its text regions."""
+    donors: DonorPool
+    """The audited images, as donors."""
+    background: MeanFilm
+    """Their mean film."""
+    properties: ClassProperties
+    """Their classes' mean grey curve and sharpness."""
+    read: Callable[[Record], NDArray[np.uint8]] = read_record
+    """Reads a record's image; pictures that go out are drawn on covered ones (`audit.prediction.covering`)."""
+
+
+def cohort_context(
+    records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], seed: int
+) -> CohortContext:
+    """Gather what perturbations may look at besides the image itself."""
+    return CohortContext(
+        regions=regions,
+        donors=DonorPool(Donor(record=r, regions=regions[r.id]) for r in records),
+        background=MeanFilm(records, regions, seed),
+        properties=ClassProperties(records, regions, seed, read_record),
+    )
+
+
+def read_scene(record: Record, context: CohortContext) -> Scene:
+    """Read one image, and lay beside it what perturbations may look at."""
+    image = context.read(record)
+    image.setflags(write=False)
+    height, width = image.shape
+    return Scene(
+        image=image,
+        record=record,
+        regions=context.regions[record.id],
+        donors=context.donors,
+        lungs=None if record.lung_mask is None else read_mask(record.lung_mask, (height, width)),
+        background=context.background,
+        properties=context.properties,
+    )
+
+
+def make_perturbations(suite: Suite) -> dict[str, Perturbation]:
+    """Make the perturbation of every condition but `clean`."""
+    return {c.name: make_perturbation(c.perturbation, c.parameters) for c in suite.conditions[1:]}
+
+
+def variants(scene: Scene, suite: Suite, perturbations: Mapping[str, Perturbation], seed: int) -> Iterator[Variant]:
+    """Yield the clean image, then every draw of every condition, in the suite's order, one at a time."""
+    yield Variant(condition="clean", draw=0, image=scene.image, changed_share=0.0)
+    for condition in suite.conditions[1:]:
+        for draw in range(condition.draws):
+            yield make_variant(scene, condition, perturbations[condition.name], draw, seed)
+
+
+def make_variant(scene: Scene, condition: Condition, perturbation: Perturbation, draw: int, seed: int) -> Variant:
+    """Edit one image; the result depends on (seed, record id, condition, draw) alone."""
+    drawn = perturbation.draw(scene, generator_for(seed, scene.record.id, condition.stream, draw))
+    if isinstance(drawn, NotApplicable):
+        why = drawn.reason or "no reason given"
+        return Variant(condition=condition.name, draw=draw, image=scene.image, changed_share=0.0, why_not=why)
+    if drawn is None:
+        raise AuditError(
+            f"The perturbation of condition {condition.name} returned None from draw(). If it does not apply, draw() must return "
+            "NotApplicable with a reason."
+        )
+    edited = perturbation.apply(scene.image, drawn)
+    if edited.shape != scene.image.shape or edited.dtype != np.uint8:
+        raise AuditError(
+            f"The perturbation of condition {condition.name} returned {edited.dtype} {edited.shape} for an image uint8 "
+            f"{scene.image.shape}. An edit must keep type and shape; correct its apply()."
+        )
+    share = float(changed_pixels(scene.image, edited).mean())
+    donor = getattr(drawn, "donor", None)
+    name = donor.name if isinstance(donor, Record) else ""
+    return Variant(condition=condition.name, draw=draw, image=edited, changed_share=share, donor=name)

@@ -1,0 +1,69 @@
+"""What an edit does to one image: changes of correctness, margin, winner and probabilities against the clean image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.statistics.catalogue import changes_of_images
+from audit.statistics.outputs import Move, Outputs, read_outputs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageChanges:
+    """What a condition did to each of n images, its draws averaged within the image."""
+
+    changes: Mapping[str, NDArray[np.float64]]
+    """Measure with a number of its own for each image -> (n,) mean over draws of the change against clean."""
+    flipped: NDArray[np.bool_]
+    """(n,) whether any draw changed the winner."""
+    largest: NDArray[np.float64]
+    """(n,) largest absolute change of any class's probability in any draw."""
+    confidence: NDArray[np.float64]
+    """(draws, n) probability of the winner under each draw."""
+    correct: NDArray[np.bool_]
+    """(draws, n) whether it is the true class."""
+    scores: NDArray[np.float64]
+    """(draws, k, n) see `Outputs.scores`."""
+
+
+def image_changes(clean: Outputs, draws: NDArray[np.floating], labels: NDArray[np.int64]) -> ImageChanges:
+    """Measure what every image lost or gained under a condition, averaged over the condition's draws.
+
+    What is measured are the measures of the catalogue that have a number of their own for each image (`Measure.change`).
+
+    Parameters
+    ----------
+    clean : Outputs
+        The clean images' outputs, n images over k classes.
+    draws : array, (d draws, n images, k classes)
+        Logits under the condition.
+    labels : array of int, (n images,)
+        Index of the true class.
+    """
+    n = len(labels)
+    measured = changes_of_images()
+    total = {name: np.zeros(n) for name in measured}
+    flipped = np.zeros(n, dtype=np.bool_)
+    largest = np.zeros(n)
+    confidence, correct = np.empty((len(draws), n)), np.empty((len(draws), n), dtype=np.bool_)
+    scores = np.empty((len(draws), *clean.scores.shape))
+    for draw, logits in enumerate(draws):  # one draw at a time keeps the memory at a few (n, k) arrays
+        now = read_outputs(logits, labels)
+        move = Move(clean=clean, now=now)
+        for name, change in measured.items():
+            total[name] += change(move)
+        flipped |= move.flipped
+        np.maximum(largest, move.moved.max(axis=1), out=largest)
+        confidence[draw], correct[draw], scores[draw] = now.confidence, now.correct, now.scores
+    return ImageChanges(
+        changes={name: values / max(1, len(draws)) for name, values in total.items()},
+        flipped=flipped,
+        largest=largest,
+        confidence=confidence,
+        correct=correct,
+        scores=scores,
+    )

@@ -1,0 +1,123 @@
+"""The network's logits for images whose truth is known, read in every way that measures need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LARGEST_GAP = 600.0
+"""Distance of logits up to which odds can be written down: exp(600) is 1e260."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outputs:
+    """One set of logits for n images over k classes, read in every way the measures need."""
+
+    probabilities: NDArray[np.float64]
+    """(n, k) softmax of the logits at the model's own temperature."""
+    predicted: NDArray[np.intp]
+    """(n,) index of the largest logit; the first of equals."""
+    correct: NDArray[np.bool_]
+    """(n,) whether the winner is the true class."""
+    margin: NDArray[np.float64]
+    """(n,) logit of the true class minus the largest other logit."""
+    true_probability: NDArray[np.float64]
+    """(n,) probability of the true class."""
+    confidence: NDArray[np.float64]
+    """(n,) probability of the winner."""
+    nll: NDArray[np.float64]
+    """(n,) negative log likelihood of the true class, in nats."""
+    brier: NDArray[np.float64]
+    """(n,) sum over classes of the squared distance from the truth, in [0, 2] (Brier 1950)."""
+    scores: NDArray[np.float64]
+    """(k, n) what orders the images by each class, also where probabilities round to 1: its odds against all others.
+
+    Where logits are too far apart for that, the logarithm of the odds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """The same n images, unedited and under one draw of a condition."""
+
+    clean: Outputs
+    """Unedited."""
+    now: Outputs
+    """Under the condition."""
+
+    @cached_property
+    def moved(self) -> NDArray[np.float64]:
+        """(n, k) absolute change of every probability."""
+        return np.abs(self.now.probabilities - self.clean.probabilities)
+
+    @cached_property
+    def flipped(self) -> NDArray[np.bool_]:
+        """(n,) whether the winner changed."""
+        changed: NDArray[np.bool_] = self.now.predicted != self.clean.predicted
+        return changed
+
+
+def winners(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return the largest of each column of (k, n) values, and its row; the first of equals.
+
+    The same as `max` and `argmax` along axis 0; the latter walks down the columns, which takes several times as long.
+    """
+    top, winner = values[0].copy(), np.zeros(values.shape[1], dtype=np.intp)
+    for row in range(1, len(values)):
+        np.copyto(winner, row, where=values[row] > top)
+        np.maximum(top, values[row], out=top)
+    return top, winner
+
+
+def read_outputs(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Outputs:
+    """Read logits as probabilities, winners and margins.
+
+    Parameters
+    ----------
+    logits : array, (n images, k classes), finite, k >= 2
+    labels : array of int, (n images,)
+        Index of the true class.
+    """
+    # Classes first, (k, n): reductions over a few classes are many times faster along whole rows.
+    # A copy always: it is written to below, and the logits of one image would else be the caller's own.
+    values = np.array(logits.T, dtype=np.float64, order="C")
+    true = labels * values.shape[1] + np.arange(values.shape[1])  # place of the true class, in one index
+    top, predicted = winners(values)
+    gaps = values - top
+    powers = np.exp(gaps)
+    total = powers.sum(axis=0)
+    probabilities = powers / total
+    true_probability, true_logit = probabilities.ravel()[true], values.ravel()[true]
+    brier = np.square(probabilities).sum(axis=0) - 2 * true_probability + 1
+    values.ravel()[true] = -np.inf
+    return Outputs(
+        probabilities=probabilities.T,
+        predicted=predicted,
+        correct=predicted == labels,
+        margin=true_logit - values.max(axis=0),
+        true_probability=true_probability,
+        confidence=1 / total,  # the winner's power is exp(0)
+        # From the logits, so that a probability too small to be written down still costs what it costs.
+        nll=top + np.log(total) - true_logit,
+        brier=brier,
+        scores=_class_scores(gaps, powers, predicted),
+    )
+
+
+def _class_scores(
+    gaps: NDArray[np.float64], powers: NDArray[np.float64], winner: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return `Outputs.scores` from (k, n) logits below the largest and their exponentials, which are written to."""
+    won = winner * gaps.shape[1] + np.arange(gaps.shape[1])
+    # The winner's power is 1. Its odds are against the sum of the others, not 1 minus a share, which would round to 0.
+    powers.ravel()[won] = 0.0
+    others = powers.sum(axis=0)
+    if gaps.min() >= -_LARGEST_GAP:
+        scores: NDArray[np.float64] = powers / (1 + others - powers)
+        scores.ravel()[won] = 1 / others
+    else:  # logarithms order images the same way, but take longer
+        scores = gaps - np.log(1 + others - powers)
+        scores.ravel()[won] = -np.log(np.maximum(others, 1e-300))
+    return scores

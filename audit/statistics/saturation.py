@@ -1,0 +1,72 @@
+"""Probabilities that are all but 0 and 1 hide what an edit does to the logits: what they would show at a lower temperature.
+
+A network multiplied by 1000 decides as before, and its probabilities jump only where the decision does. Its flips are effects, and are
+measured; a shift that stays short of a flip is not, although the same network shows it before the multiplication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.statistics.verdicts import is_within, judge_effect
+from audit.store.results import Effect, PredictionTable
+
+SATURATED_ABOVE = 0.999
+"""An image whose largest probability exceeds this is saturated: its logits must move by four to change it by 5 points."""
+_MARGIN = 3.0
+# Half of the saturated images then have a lead of their winner below this: about 95 % of two classes.
+
+
+def too_many_saturated(probabilities: NDArray[np.floating], labels: NDArray[np.generic], limit: float) -> bool:
+    """Say whether so many images of a label are saturated that what they hide can exceed a limit.
+
+    Parameters
+    ----------
+    probabilities : array
+        (n, k), of unedited images.
+    labels : array
+        (n,) label of each.
+    limit : float
+        Of the shortcut sensitivity: an image hides at most a change of 1, and so a share of them at most itself.
+    """
+    saturated = np.asarray(probabilities).max(axis=1) > SATURATED_ABOVE
+    return any(float(saturated[labels == label].mean()) > limit for label in np.unique(labels))
+
+
+def at_lower_temperature(table: PredictionTable, limit: float) -> PredictionTable | None:
+    """Return the table with the logits of its saturated images divided by one number; None where they hide too little.
+
+    Images that are not saturated show what they do, and stay as they are. Winners, and so flips and accuracy, stay the same.
+    """
+    clean = np.asarray(table.logits["clean"][0], dtype=np.float64)
+    ordered = np.sort(clean, axis=1)
+    powers = np.exp(clean - ordered[:, -1:])
+    if not too_many_saturated(powers / powers.sum(axis=1, keepdims=True), table.labels, limit):
+        return None
+    saturated = 1 / powers.sum(axis=1) > SATURATED_ABOVE
+    lead = float(np.median((ordered[:, -1] - ordered[:, -2])[saturated]))
+    scale = np.where(saturated, _MARGIN / lead, 1.0)[None, :, None]
+    return replace(table, logits={name: (values * scale).astype(np.float32) for name, values in table.logits.items()})
+
+
+def confirm(effects: Sequence[Effect], cooler: Sequence[Effect]) -> list[Effect]:
+    """Take robust and bounded back where the same effect at a lower temperature is neither.
+
+    Parameters
+    ----------
+    effects : sequence of Effect
+        As measured.
+    cooler : sequence of Effect
+        The same effects on the table of `at_lower_temperature`.
+    """
+    within = {(e.condition, e.placebo, e.measure, e.group): is_within(e) for e in cooler}
+    return [
+        judge_effect(replace(e, blind=True))
+        if e.verdict in ("robust", "bounded") and not within[e.condition, e.placebo, e.measure, e.group]
+        else e
+        for e in effects
+    ]

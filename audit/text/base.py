@@ -1,0 +1,43 @@
+"""What a text finder is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.data.records import TextRegion
+
+
+class TextDetector(Protocol):
+    """Finds burned-in text in one image; equal pixels give equal regions."""
+
+    @property
+    def name(self) -> str:
+        """Name that every result carries."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Library and weights: whatever changes the output without changing the configuration."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """What it is, for the report's methods: "EasyOCR"."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[tuple[str, str]]:
+        """(name, version) of what it is made of, itself first; `version` holds all of them."""
+        ...
+
+    def config(self) -> Mapping[str, Any]:
+        """Return everything that changes the output, in JSON's types."""
+        ...
+
+    def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
+        """Return the regions of one grey image (h, w), in its own pixels."""
+        ...

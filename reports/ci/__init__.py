@@ -1,0 +1,1 @@
+"""The judgement of a run in the forms that a CI reads."""

@@ -1,0 +1,1 @@
+"""Pages on several runs or several networks."""

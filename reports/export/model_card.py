@@ -1,0 +1,98 @@
+"""A model card in Markdown, with a YAML header that model hubs read."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+
+from audit.reports.findings.effect_words import estimate, where, without_folders
+from audit.reports.findings.group_effects import told_effects
+from audit.reports.findings.headline import headline
+from audit.reports.findings.limitations import limitations
+from audit.reports.findings.summary import reach
+from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import ACCURACY, MEASURES
+from audit.store.numbers import counted
+
+
+def model_card(run: RunView) -> str:
+    """Return a model card with a YAML header that model hubs read; what only a person knows is left open and marked so."""
+    plan = run.plan
+    told = plan["model"].get("training", {}).get("provenance") or {}
+    lines = [
+        *_header(run),
+        "",
+        f"# Model card: {_inert(plan['model']['name'])}",
+        "",
+        f"- Architecture: {_inert(plan['model']['architecture'])}",
+        f"- Digest: {plan['model']['digest']}",
+        f"- Classes: {', '.join(_inert(c) for c in plan['model']['classes'])}",
+        "- Intended use: **to be completed by a person**. Research use; not for diagnosis.",
+        "",
+        "## Training",
+        "",
+        *(
+            [
+                f"- {_inert(k)}: {_inert(without_folders(v))}"
+                for k, v in sorted(told.items())
+                if isinstance(v, (str, int, float))
+            ]
+            or ["The bundle has no training record."]
+        ),
+        "",
+        "## Evaluation",
+        "",
+        f"{counted(plan['data']['n_images'], 'image')} of {counted(plan['data']['n_patients'], 'patient')} of "
+        f"{_inert(plan['data']['name'])} ({plan['data']['content_hash'][:12]}). Accuracy {estimate(run.find('clean', ACCURACY))}.",
+        "",
+        f"{_inert(headline(run))} {_inert(reach(run))}",
+        "",
+        "| Condition | Measure | Estimate | Images | Verdict |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {_inert(where(e))} | {e.measure} | {estimate(e)} | {e.n_images} | {e.verdict} |"
+            for e in told_effects(run)
+        ),
+        "",
+        "## Limitations",
+        "",
+        *(f"- {_inert(line)}" for line in limitations(run)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _header(run: RunView) -> list[str]:
+    """Return the card's metadata: a model index with the accuracy and every judged effect that was measured."""
+    lines = [
+        "---",
+        'pipeline_tag: "image-classification"',
+        'tags: ["audit", "shortcut-learning"]',
+        "model-index:",
+        f"- name: {_yaml(run.plan['model']['name'])}",
+        "  results:",
+        '  - task: {type: "image-classification"}',
+        "    dataset:",
+        f"      name: {_yaml(run.plan['data']['name'])}",
+        f"      type: {_yaml('sha256:' + run.plan['data']['content_hash'])}",
+        "    metrics:",
+    ]
+    for e in run.measured_headline():
+        name = f"{MEASURES[e.measure].title}, {e.condition}"
+        lines.append(f"    - {{type: {_yaml(e.measure)}, name: {_yaml(name)}, value: {e.estimate:.6f}}}")
+    if lines[-1] == "    metrics:":
+        lines[-1] = "    metrics: []"
+    return [*lines, "---"]
+
+
+def _yaml(value: object) -> str:
+    """Quote a string for YAML: one line, and every character that does not print, or turns text round, as an escape."""
+    quoted = json.dumps(" ".join(str(value).split()), ensure_ascii=False)
+    return "".join(f"\\U{ord(c):08x}" if unicodedata.category(c)[0] == "C" else c for c in quoted)
+
+
+def _inert(value: object) -> str:
+    """Make a string inert in Markdown: one line, no markup, no HTML, nothing invisible that turns the text round."""
+    flat = " ".join(str(value).split())
+    flat = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in flat)
+    return re.sub(r"([\\`*_\[\]|#!~])", r"\\\1", flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))

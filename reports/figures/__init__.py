@@ -1,0 +1,1 @@
+"""Geometry of the figures; the templates turn it into SVG."""

@@ -1,0 +1,1 @@
+"""What a run found, in sentences and records: every rendering says the same."""

@@ -1,0 +1,72 @@
+"""What the accuracy is worth: beside a guess from the source, by source, and how well the source can be told at all."""
+
+from __future__ import annotations
+
+from audit.data.strings import shown_string
+from audit.reports.findings.effect_words import estimate
+from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import ACCURACY, ACCURACY_OVER_SOURCE
+from audit.store.numbers import number
+from audit.store.results import Effect
+
+_TOLD = 0.05
+"""Largest p at which the source counts as told from the network's features."""
+
+
+def worth(run: RunView) -> list[str]:
+    """Say what the accuracy is worth, in one to three sentences; the first screen of every rendering holds them."""
+    return [_beside_source(run), *_by_source(run), *_in_features(run)]
+
+
+def further_worth(run: RunView) -> list[str]:
+    """Return those of the sentences that the headline does not hold, for renderings that print it beside them."""
+    return worth(run)[1:] if says_little(run) else worth(run)
+
+
+def says_little(run: RunView) -> bool:
+    """Say whether the network is not shown to be right more often than a guess from the source alone."""
+    over = run.find("clean", ACCURACY_OVER_SOURCE)
+    return over is None or over.low is None or over.low <= 0
+
+
+def _beside_source(run: RunView) -> str:
+    accuracy, over = run.find("clean", ACCURACY), run.find("clean", ACCURACY_OVER_SOURCE)
+    if accuracy is None or accuracy.estimate is None or over is None or over.estimate is None:
+        return "Accuracy was not measured."
+    one_source = len(run.plan["data"]["source_counts"]) < 2
+    what = (
+        "always predicting the most frequent class"
+        if one_source
+        else "always predicting each source's most frequent class"
+    )
+    said = f"Accuracy is {estimate(accuracy)}; {what} gives {number(accuracy.estimate - over.estimate, 3)}"
+    if not says_little(run):
+        return f"{said}."
+    return f"{said}. The network is not significantly better than that, so its accuracy says little about the task."
+
+
+def _by_source(run: RunView) -> list[str]:
+    found = [
+        e
+        for e in run.effects
+        if e.condition == "clean" and e.measure == ACCURACY and e.group.kind == "source" and e.estimate is not None
+    ]
+    if len(found) < 2:
+        return []
+    found.sort(key=lambda e: e.estimate or 0.0)
+    return [f"Accuracy by source ranges from {_source(found[0])} to {_source(found[-1])}."]
+
+
+def _source(e: Effect) -> str:
+    return f"{number(e.estimate, 2)} ({shown_string(e.group.value or '')}, {e.n_images} images)"
+
+
+def _in_features(run: RunView) -> list[str]:
+    told = [p for p in run.probe["probes"] if p["view"] == "features" and p["p"] <= _TOLD]
+    if not told:
+        return []
+    clearest = max(told, key=lambda p: p["auc"])
+    return [
+        f"The network's features reveal the source: within class {shown_string(clearest['label'])} they predict it with an AUC of "
+        f"{number(clearest['auc'], 2)} (0.5 is chance). The edit with another source's look tests whether the network uses this."
+    ]

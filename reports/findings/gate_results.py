@@ -1,0 +1,32 @@
+"""A gate's result in words, the same in every file that a CI reads."""
+
+from __future__ import annotations
+
+from audit.store.numbers import bracketed, compact, signed_bracketed
+from audit.store.results import GateResult, Verdict
+
+ORDER = ("incomplete", "fail", "not comparable", "inconclusive", "not judged", "pass")
+"""Statuses of gates, what matters most first."""
+
+
+def worst_first(verdict: Verdict) -> list[GateResult]:
+    """Return the gates in the order of what they mean for the run."""
+    return sorted(verdict.gates, key=lambda g: (ORDER.index(g.status), g.id))
+
+
+def figures(gate: GateResult) -> str:
+    """Return the estimate with its interval, or that there is none."""
+    if gate.actual is None:
+        return "no estimate"
+    if gate.low is None or gate.high is None:
+        return compact(gate.actual, 3)  # it may be a control, of which 0.00001 is no 0.000
+    written = signed_bracketed if gate.against == "baseline" else bracketed
+    return written(gate.actual, gate.low, gate.high)
+
+
+def result_words(gate: GateResult) -> str:
+    """Say what was found, in one line: outcome, figures, and where."""
+    figure = gate.figure or gate.measure.replace("_", " ")
+    if gate.against == "baseline":  # what is bounded is the change, never the figure itself
+        figure = f"change in {figure} since the baseline"
+    return f"{gate.outcome}: {figure} {figures(gate)} ({gate.where})"

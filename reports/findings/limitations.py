@@ -1,0 +1,84 @@
+"""What a run departed from, and what cannot be concluded from it."""
+
+from __future__ import annotations
+
+from audit.data.groups import UNKNOWN
+from audit.reports.findings.accuracy_worth import says_little, worth
+from audit.reports.findings.effect_words import estimate
+from audit.reports.findings.summary import not_applied
+from audit.reports.reading.view import PICTURES, RunView
+from audit.store.group import ALL
+
+MIN_PATIENTS = 10
+"""Groups of fewer patients are grey in the figure and the table: their intervals are too wide to compare."""
+
+
+def deviations(run: RunView) -> list[str]:
+    """Report where less was done than planned."""
+    found = [f"Left out: {n} {what}." for what, n in sorted(run.run.get("skipped", {}).items())]
+    found += [f"Not applied: {line}." for line in not_applied(run)]
+    if run.run.get("relevance_note"):
+        found.append(str(run.run["relevance_note"]))
+    pictures = [e[part] for e in run.examples for part in PICTURES if e[part] is not None]
+    pictures += [c["mean"] for c in run.clusters] + [e[p] for c in run.clusters for e in c["exemplars"] for p in _MAPS]
+    gone = sum(picture["uri"] is None and not picture.get("left_out") for picture in [*pictures, *run.markers])
+    if gone:
+        found.append(
+            f"{gone} picture{'s have' if gone > 1 else ' has'} been deleted from the run folder since it was finished."
+        )
+    if run.plan["relevance"].get("max_images"):
+        n, wanted = len(run.relevance), run.plan["data"]["n_images"]
+        if n < wanted:
+            found.append(f"Relevance was computed for {n} of {wanted} images.")
+    return found
+
+
+def limitations(run: RunView) -> list[str]:
+    """Return the limits that every run has, and after them this run's own."""
+    return [*_FIXED, *_own(run)]
+
+
+def _own(run: RunView) -> list[str]:
+    found = []
+    undecided = [e for e in run.headline() if e.verdict == "inconclusive"]
+    if undecided:
+        e = undecided[0]
+        more = f"; about {e.patients_to_decide:,} patients would decide it" if e.patients_to_decide else ""
+        found.append(
+            f"{len(undecided)} of {len(run.headline())} judged effects {'is' if len(undecided) == 1 else 'are'} undecided; the first is "
+            f"{e.condition} {estimate(e)}{more}."
+        )
+    sources = {e.group for e in run.effects if e.group.kind == "source"}
+    if len(sources) < 2:
+        found.append("All images come from one source: nothing can be concluded about another.")
+    elif not run.probe["probes"]:
+        found.append(
+            "No class has enough images from two sources: effects of the source and of the class cannot be separated."
+        )
+    known = {e.group.kind for e in run.effects if e.group.value != UNKNOWN}
+    absent = [name for name in ("sex", "age", "view") if name not in known]
+    if absent:
+        found.append(
+            f"The manifest gives no usable {', '.join(absent)}: no groups by {' or '.join(absent)} are compared."
+        )
+    few = {e.group for e in run.effects if e.condition == "clean" and e.group != ALL and e.n_patients < MIN_PATIENTS}
+    if few:
+        hold = "1 group has" if len(few) == 1 else f"{len(few)} groups have"
+        found.append(f"{hold} fewer than {MIN_PATIENTS} patients; their intervals are too wide to compare.")
+    if says_little(run):
+        found.append(f"{worth(run)[0]} A network that has learnt little shows only small effects.")
+    return found
+
+
+_UNKNOWN = {"sex=unknown", "age=unknown", "view=unknown"}
+_MAPS = ("film", "overlay")
+_FIXED = (
+    "Text that the finder misses is not edited, so the true effect of the text may be larger. Finders miss single letters first.",
+    "A black rectangle is itself an artefact: if black and inpainted masks disagree, the rectangle is part of the effect. "
+    "Blurred text stays bright; pasted letters add no rectangle.",
+    "The look of another source is taken from single images of any class. If classes come from different sources, part of a look "
+    "may be disease.",
+    "A tolerance is a choice that was made before the run. The effects apply to this model on these images; images of another hospital may "
+    "carry other text.",
+    "Heatmaps show where a network looks, not why. Only edits show what changes the prediction.",
+)

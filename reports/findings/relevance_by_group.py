@@ -1,0 +1,54 @@
+"""What of the relevance lies in text, by group, beside what edits of the text did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import headlines
+from audit.store.group import parse_group
+from audit.store.numbers import bracketed
+
+
+def interval(estimate: Mapping[str, Any] | None, digits: int = 3) -> str:
+    """Write an estimate with its interval."""
+    if estimate is None:
+        return "–"
+    return bracketed(estimate["value"], estimate["low"], estimate["high"], digits)
+
+
+def group_rows(run: RunView, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """Return groups of some kinds, each with what masking and pasting did to the same images' predictions."""
+    if run.relevance_summary is None:
+        return []
+    edits = text_edits(run)
+    rows = []
+    for group in run.relevance_summary["groups"]:
+        of = parse_group(group["group"])
+        if of.kind in kinds:
+            effects = [run.find(name, headlines()["edit"], of, controlled=True) for name in edits]
+            rows.append({**group, "name": of.label, "string": of.value, "effects": effects})
+    return rows
+
+
+def text_edits(run: RunView) -> list[str]:
+    """Return the judged edits that remove or add text; of each perturbation one, as the fills of a mask tell the same."""
+    chosen: dict[str, Mapping[str, Any]] = {}
+    for c in run.judged():
+        declared = c["declared"]
+        if c["role"] != "edit" or "text" not in (*declared["removes"], *declared["adds"]):
+            continue
+        # One without an artefact of its own; else the first that the suite has.
+        before = chosen.get(c["perturbation"])
+        if before is None or (declared["seamless"] and not before["declared"]["seamless"]):
+            chosen[c["perturbation"]] = c
+    return [str(c["name"]) for c in chosen.values()]
+
+
+def where_it_went(run: RunView) -> dict[str, float]:
+    """Return the median shares of the relevance that arrived at the pixels and that the layers kept."""
+    names = ("at_pixels", "kept_bias", "kept_shift", "kept_stabiliser")
+    started = [r for r in run.relevance if r["start"]]
+    return {name: median(r[name] for r in started) for name in names} if started else {}

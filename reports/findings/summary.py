@@ -1,0 +1,131 @@
+"""A run in ten lines, and the lines that stand beside them."""
+
+from __future__ import annotations
+
+from statistics import pstdev
+
+from audit.data.strings import shown_string
+from audit.gates.scope import scope_sentence
+from audit.reports.findings.accuracy_worth import further_worth
+from audit.reports.findings.effect_words import estimate, where
+from audit.reports.findings.group_effects import sensitive_groups
+from audit.reports.findings.headline import headline
+from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import MEASURES
+from audit.statistics.power import power_sentence
+from audit.store.group import ALL, parse_group
+from audit.store.numbers import counted, number
+from audit.store.results import Effect
+
+VIEWS = {
+    "features": "the network's features",
+    "histogram": "the grey levels",
+    "border": "the border",
+    "thumbnail": "the image at 32 px",
+    "text": "the text",
+}
+_SHOWN_STRINGS = 8
+
+
+def summary_lines(run: RunView) -> list[str]:
+    """Return the run in at most ten lines."""
+    plan = run.plan
+    if run.verdict.status == "incomplete":
+        return [headline(run), f"{plan['model']['name']} on {plan['data']['name']}: incomplete, no verdict"]
+    counts = ", ".join(f"{n} {name}" for name, n in plan["data"]["class_counts"].items())
+    lines = [
+        f"{plan['model']['name']} ({plan['model']['architecture']}) on {plan['data']['name']}: "
+        f"{counted(plan['data']['n_images'], 'image')} of {counted(plan['data']['n_patients'], 'patient')} ({counts})",
+        " ".join([f"Verdict: {run.verdict.status.upper()}.", *run.verdict.caveats, headline(run)]),
+        *further_worth(run)[:2],
+    ]
+    told = telling_effects(run, 2)[:4]
+    lines += [f"{where(e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}" for e in told]
+    lines += relevance_lines(run)
+    return [*lines[:8], reach(run), scope_sentence(run.verdict)]
+
+
+def telling_effects(run: RunView, most_groups: int = 3) -> list[Effect]:
+    """Return the effects that say most: over all films first, but what only groups show before what shows nothing."""
+    return sorted([*run.headline(), *sensitive_groups(run)[:most_groups]], key=lambda e: e.verdict != "sensitive")
+
+
+def source_lines(run: RunView) -> list[str]:
+    """Say what accuracy is worth beside the source, and how well the source can itself be told."""
+    probe = run.probe
+    lines = further_worth(run)
+    for label in dict.fromkeys(p["label"] for p in probe["probes"]):
+        told = ", ".join(
+            f"{VIEWS[p['view']]} {number(p['auc'], 2)} (p {number(p['p'])})"
+            for p in probe["probes"]
+            if p["label"] == label
+        )
+        lines.append(f"AUC of predicting the source within class {shown_string(label)}, from {told}")
+    return lines
+
+
+def second_opinion(run: RunView) -> str:
+    """Say what EasyOCR thinks of the finder, or why it was not asked."""
+    opinion = run.run["second_opinion"]
+    if isinstance(opinion, str):
+        return opinion
+    said = (
+        f"EasyOCR also read {opinion['n_images']} of the images: {opinion['n_covered']} of the {opinion['n_regions']} regions "
+        f"that it found are covered by those of {run.plan['detector']['name']}."
+    )
+    read = [f"“{text}”" for text in opinion["missed"] if text][:_SHOWN_STRINGS]
+    if not read:
+        return said
+    return f"{said} In the other regions it read {', '.join(read)}: text that the text finder missed, or false alarms of EasyOCR."
+
+
+def not_applied(run: RunView) -> list[str]:
+    """Say why conditions were not applied to some images: for each reason, to how many at most, under which conditions."""
+    found: dict[str, dict[str, int]] = {}
+    for use in run.uses.values():
+        for reason, count in use.not_applied.items():
+            found.setdefault(reason, {})[use.condition] = count
+    total = run.plan["data"]["n_images"]
+    lines = []
+    for reason, counts in sorted(found.items(), key=lambda item: (-max(item[1].values()), item[0])):
+        most = max(counts.values())
+        worst = next(name for name, count in counts.items() if count == most)
+        where = worst if len(counts) == 1 else f"{len(counts)} conditions, most under {worst}"
+        up_to = "" if min(counts.values()) == most else "up to "
+        lines.append(f"{reason}: {up_to}{most} of {total} images, {where}")
+    return lines
+
+
+def reach(run: RunView) -> str:
+    """Say how large an effect the data could have shown."""
+    return power_sentence(run.effects) or "No edit was judged, so no detectable effect can be given."
+
+
+def relevance_lines(run: RunView) -> list[str]:
+    """Say where relevance lies, against both controls, and how well it foretells what text does."""
+    summary = run.relevance_summary
+    whole = next((g for g in summary["groups"] if parse_group(g["group"]) == ALL), None) if summary else None
+    if summary is None or whole is None:
+        return [str(run.run["relevance_note"])] if run.run.get("relevance_note") else []
+    line = (
+        f"Relevance inside text: {number(whole['enrichment']['value'], 1)} times its share of the area "
+        f"({counted(whole['n_images'], 'image')})"
+    )
+    if whole["significant"] is not None:
+        line += f", exceeding both controls in {number(100 * whole['significant'], 0)} % of them"
+    agreement = next((a for a in summary["agreement"] if a["signed"] is not None), None)
+    if agreement is not None and text_matters(run):
+        line += f"; its correlation with the measured effect of the text is {number(agreement['signed']['value'], 2)}"
+    elif agreement is not None:
+        line += "; inpainting the text hardly changes the outputs"
+    return [line]
+
+
+def text_matters(run: RunView) -> bool:
+    """Say whether painting the text over moves outputs enough for maps to be right or wrong about it.
+
+    Below a quarter of the outputs' own spread a correlation with what the text does is one with noise.
+    """
+    falls = [r["fall_when_gone"] for r in run.relevance if r["fall_when_gone"] is not None]
+    starts = [r["start"] for r in run.relevance if r["fall_when_gone"] is not None]
+    return len(falls) > 1 and pstdev(falls) >= 0.25 * pstdev(starts)

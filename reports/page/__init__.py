@@ -1,0 +1,1 @@
+"""report.html, and what every page is framed by."""

@@ -1,0 +1,71 @@
+"""The templates, and what every page is framed by."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from audit.data.strings import shown_string
+from audit.reports.findings.effect_words import MARKS, VERDICTS, estimate
+from audit.reports.findings.group_effects import place
+from audit.reports.findings.relevance_by_group import interval
+from audit.statistics.catalogue import figure_in_words
+from audit.store.numbers import bracketed, compact, counted, number, signed
+
+
+def environment() -> Environment:
+    """Return the templates, escaping everything, failing on names that are not given."""
+    found = Environment(
+        loader=FunctionLoader(_source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters.update(
+        number=number, signed=signed, bracketed=bracketed, compact=compact, counted=counted, figure=figure_in_words,
+        estimate=estimate, shown=shown_string, interval=interval, place=place, meaning=VERDICTS.__getitem__,
+        sign=lambda verdict: MARKS.get(verdict, ""),
+    )  # fmt: skip
+    return found
+
+
+def frame(*, script: bool = True) -> dict[str, Any]:
+    """Return what every page is framed by: style, script, and the policy that admits these two alone."""
+    style, ours = _asset("report.css"), _asset("report.js") if script else ""
+    return {
+        "policy": _policy(style, ours),
+        "style": Markup(style),  # noqa: S704  # our own file, and its hash is in the policy
+        "script": Markup(ours),  # noqa: S704
+    }
+
+
+def _source(name: str) -> str | None:
+    """Return a template of this package, or of another as `package:path`; None where there is none."""
+    package, _, path = name.rpartition(":")
+    try:
+        return resources.files(package or "audit.templates").joinpath(path).read_text(encoding="utf-8")
+    except (ImportError, OSError):
+        return None
+
+
+def _asset(name: str) -> str:
+    return (resources.files("audit.templates") / name).read_text(encoding="utf-8").strip()
+
+
+def _policy(style: str, script: str) -> str:
+    """Return a content policy that admits these two blocks, pictures in the file, and nothing else."""
+
+    def digest(text: str) -> str:
+        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+    runs = f"script-src 'sha256-{digest(script)}'; " if script else ""
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest(style)}'; {runs}"
+        "base-uri 'none'; form-action 'none'"
+    )

@@ -1,0 +1,203 @@
+"""A run folder, read back for rendering."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jinja2 import UndefinedError
+
+from audit.data.strings import normal_string
+from audit.errors import StoreError
+from audit.files import read_regular
+from audit.reports.reading.view import MOST_CASES, PICTURES, RunView, WordCount
+from audit.store.folder import RunFolder, verify_run
+from audit.store.results import (
+    effect_from_json,
+    trend_from_json,
+    use_from_json,
+    verdict_from_json,
+)
+
+_TOP_WORDS = 8
+# RuntimeError: what a generator makes of a look-up that found nothing.
+_NOT_UNDERSTOOD = (
+    ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, UndefinedError, ValueError,
+)  # fmt: skip
+_RELEVANCE_COLUMNS = (
+    "record_id", "start", "mass_in_text", "signed_share", "placebo_low", "placebo_median", "placebo_high", "placebo_p",
+    "fall_when_gone", "at_pixels", "kept_bias", "kept_shift", "kept_stabiliser", "conservation_gap",
+)  # fmt: skip
+
+
+def read_run(path: Path) -> RunView:
+    """Read a finished run.
+
+    Raises
+    ------
+    StoreError
+        If a file is missing or damaged, or the run was not finished.
+    """
+    with understood(path):
+        return _read(path)
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Turn what a folder of another version lacks, or holds in another shape, into one clear error.
+
+    Raises
+    ------
+    StoreError
+        In place of the look-up that failed.
+    """
+    try:
+        yield
+    except _NOT_UNDERSTOOD as error:
+        raise StoreError(
+            f"The run {path} does not have the format of this version of audit ({type(error).__name__}: {error}). Another version "
+            "wrote it, or it was edited. Run the audit again."
+        ) from error
+
+
+def _read(path: Path) -> RunView:
+    folder = RunFolder(path)
+    run = folder.read_json("run.json")
+    if run.get("status") != "complete":
+        raise StoreError(f"The run {path} is not complete. Repeat its command to continue it.")
+    records = {
+        row["record_id"]: row for row in folder.read_rows("records.parquet", ["record_id", "label", "n_regions"])
+    }
+    totals, texts = (
+        Counter(r["label"] for r in records.values()),
+        Counter(r["label"] for r in records.values() if r["n_regions"]),
+    )
+    effects = folder.read_json("effects.json")
+    examples = folder.read_json("examples/examples.json")["examples"]
+    verdict = folder.read_json("verdict.json")
+    return RunView(
+        path=path,
+        plan=folder.read_json("plan.json"),
+        run=run,
+        verdict=verdict_from_json(verdict),
+        judged_by={key: verdict[key] for key in ("rules", "policy")},
+        effects=tuple(effect_from_json(row) for row in effects["effects"]),
+        trends=tuple(trend_from_json(row) for row in effects.get("trends", ())),
+        uses={row["condition"]: use_from_json(row) for row in folder.read_json("conditions.json")["conditions"]},
+        probe=folder.read_json("source_probe.json")["probe"],
+        confusion=_confusion(folder),
+        words=_words(folder, {key: row["label"] for key, row in records.items()}),
+        films_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},
+        relevance=_relevance(folder, records),
+        relevance_summary=folder.read_json("relevance.json")["relevance"] if folder.has("relevance.json") else None,
+        planted=tuple(folder.read_json("controls.json")["planted"]) if folder.has("controls.json") else (),
+        clusters=_clusters(folder),
+        examples=tuple(_with_pictures(folder, e) for e in examples[:MOST_CASES]),
+        n_examples=len(examples),
+        markers=_markers(folder),
+        signoff=_signoff(folder),
+        problems=tuple(verify_run(path)),
+    )
+
+
+def _signoff(folder: RunFolder) -> Mapping[str, Any] | None:
+    """Return the review; a person may have edited it, and the run is none the worse for it."""
+    if not folder.has("signoff.json"):
+        return None
+    try:
+        found = folder.read_json("signoff.json")
+        rows = [found["reviewer"], found["evidence"], found["saved"]]
+        rows += [row[key] for row in found["findings"] for key in ("id", "answer", "comment")]
+    except (StoreError, LookupError, TypeError) as error:
+        rows = [error]
+    if not all(isinstance(row, str) for row in rows):
+        raise StoreError(
+            f"{folder.path / 'signoff.json'} is not a review written by `audit report --signoff`. Delete it, and pass the review "
+            "that the page saved again."
+        )
+    return found
+
+
+def _markers(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
+    if not folder.has("examples/markers.json"):
+        return ()
+    return tuple(
+        {**crop, "uri": _data_uri(folder.path / "examples", str(crop["file"]))}
+        for crop in folder.read_json("examples/markers.json")["markers"]
+    )
+
+
+def _confusion(folder: RunFolder) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for part in sorted((folder.path / "predictions").glob("part-*.parquet")):
+        for row in folder.read_rows(f"predictions/{part.name}", ["condition", "label", "predicted"]):
+            if row["condition"] == "clean":
+                cells = counts.setdefault(row["label"], {})
+                cells[row["predicted"]] = cells.get(row["predicted"], 0) + 1
+    return counts
+
+
+def _words(folder: RunFolder, labels: Mapping[str, str]) -> tuple[WordCount, ...]:
+    """Count, for each string that may be shown, the images of each class that carry it."""
+    films: defaultdict[str, set[str]] = defaultdict(set)
+    for row in folder.read_rows("regions.parquet", ["record_id", "text"]):
+        text = normal_string(row["text"])
+        if text:
+            films[text].add(row["record_id"])
+    common = sorted(films, key=lambda t: (-len(films[t]), t))[:_TOP_WORDS]
+    return tuple(WordCount(text=t, by_class=dict(Counter(labels[i] for i in sorted(films[t])))) for t in common)
+
+
+def _relevance(folder: RunFolder, records: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    if not folder.has("relevance.parquet"):
+        return ()
+    rows = folder.read_rows("relevance.parquet", _RELEVANCE_COLUMNS)
+    return tuple({**row, "label": records[row["record_id"]]["label"]} for row in rows)
+
+
+def _clusters(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
+    if not folder.has("clusters/clusters.json"):
+        return ()
+    place = folder.path / "clusters"
+
+    def shown(picture: Mapping[str, Any]) -> dict[str, Any]:
+        return {**picture, "uri": _data_uri(place, str(picture["file"]))}
+
+    found = folder.read_json("clusters/clusters.json")["clusters"]
+    return tuple(
+        {
+            **cluster,
+            "mean": shown(cluster["mean"]),
+            "exemplars": [
+                {**e, "film": shown(e["film"]), "overlay": shown(e["overlay"])} for e in cluster["exemplars"]
+            ],
+        }
+        for cluster in found
+    )
+
+
+def _with_pictures(folder: RunFolder, example: Mapping[str, Any]) -> dict[str, Any]:
+    shown = dict(example)
+    for part in PICTURES:
+        if shown.get(part) is not None:
+            shown[part] = {**shown[part], "uri": _data_uri(folder.path / "examples", str(shown[part]["file"]))}
+    return shown
+
+
+def _data_uri(folder: Path, name: str) -> str | None:
+    """Return a picture as a data URI; None if it was deleted since, which a report says in its place."""
+    path = folder / Path(name).name  # a name from a file: never a path out of the folder
+    kind = {".jpg": "jpeg", ".png": "png"}.get(path.suffix)
+    if kind is None:
+        raise StoreError(f"The picture {path} is neither .jpg nor .png.")
+    try:
+        data = read_regular(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"The picture {path} cannot be read ({error.strerror}).") from error
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,109 @@
+"""What a rendering may show of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit.statistics.catalogue import ACCURACY, headlines
+from audit.store.group import ALL, Group
+from audit.store.results import ConditionUse, DoseTrend, Effect, Verdict
+
+PICTURES = ("clean", "edit", "difference", "overlay")
+"""Of a case; `overlay` is its relevance, which not every case has."""
+MOST_CASES = 150
+"""Cases that a report holds: more would not be looked at, and a page of thousands does not open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordCount:
+    """One string that stands on films."""
+
+    text: str
+    """As the engine read it; hostile until escaped."""
+    by_class: Mapping[str, int]
+    """Class -> films that carry it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """Everything that a rendering may show."""
+
+    path: Path
+    """The run folder."""
+    plan: Mapping[str, Any]
+    """plan.json."""
+    run: Mapping[str, Any]
+    """run.json."""
+    verdict: Verdict
+    """verdict.json."""
+    judged_by: Mapping[str, Any]
+    """verdict.json's `rules` and `policy`: what the run was last judged by."""
+    effects: tuple[Effect, ...]
+    """effects.json."""
+    trends: tuple[DoseTrend, ...]
+    """The same file's trends of ladders; empty where no ladder was tested."""
+    uses: Mapping[str, ConditionUse]
+    """conditions.json, by condition."""
+    probe: Mapping[str, Any]
+    """source_probe.json."""
+    confusion: Mapping[str, Mapping[str, int]]
+    """True class -> predicted class -> clean images."""
+    words: tuple[WordCount, ...]
+    """The strings on most films."""
+    films_with_text: Mapping[str, tuple[int, int]]
+    """Class -> (films with text, films)."""
+    relevance: tuple[Mapping[str, Any], ...]
+    """Rows of relevance.parquet, with the label of each image; empty where there is none."""
+    relevance_summary: Mapping[str, Any] | None
+    """relevance.json; None where there is none."""
+    planted: tuple[Mapping[str, Any], ...]
+    """controls.json: what the audit said of effects that it made itself; empty in runs that made none."""
+    clusters: tuple[Mapping[str, Any], ...]
+    """clusters.json, with every picture as a data URI."""
+    examples: tuple[Mapping[str, Any], ...]
+    """examples.json up to `MOST_CASES`, with every picture as a data URI; None in place of one that is gone."""
+    n_examples: int
+    """Cases in the run folder, of which `examples` may be the first."""
+    markers: tuple[Mapping[str, Any], ...]
+    """markers.json: crops of the commonest strings by class, with data URIs; empty in runs that drew none."""
+    signoff: Mapping[str, Any] | None
+    """signoff.json: what a reviewer said; None before the review."""
+    problems: tuple[str, ...]
+    """How the folder differs from what the run left; empty if it does not."""
+
+    def find(self, condition: str, measure: str, group: Group = ALL, *, controlled: bool = False) -> Effect | None:
+        """Return one effect; the placebo-controlled one if asked for."""
+        for effect in self.effects:
+            found = (effect.condition, effect.measure, effect.group) == (condition, measure, group)
+            if found and (effect.placebo is not None) == controlled:
+                return effect
+        return None
+
+    def judged(self) -> list[Mapping[str, Any]]:
+        """Return the suite's edits and sufficiency conditions that are held against a tolerance."""
+        return [c for c in self.plan["suite"]["conditions"] if c["role"] in headlines() and c["dose"] is None]
+
+    def measured(self) -> list[Mapping[str, Any]]:
+        """Return the conditions that are measured, not judged: stresses and the rungs of ladders."""
+        conditions = self.plan["suite"]["conditions"]
+        return [c for c in conditions if c["role"] == "stress" or (c["role"] in headlines() and c["dose"] is not None)]
+
+    def headline(self, role: str = "") -> list[Effect]:
+        """Return the headline effect of every judged condition (of one role, if asked for), the largest first."""
+        wanted = {c["name"]: headlines()[c["role"]] for c in self.judged() if role in ("", c["role"])}
+        found = [
+            e for e in self.effects if e.group == ALL and e.placebo is not None and wanted.get(e.condition) == e.measure
+        ]
+        return sorted(found, key=lambda e: -(e.estimate if e.estimate is not None else -9.0))
+
+    def measured_headline(self) -> list[Effect]:
+        """Return the accuracy and every headline effect, of those the measured ones."""
+        found = [self.find("clean", ACCURACY), *self.headline()]
+        return [e for e in found if e is not None and e.estimate is not None]
+
+    def suspect(self, condition: str) -> str:
+        """Return what the network would be reading if this condition gave it away."""
+        return next(str(c["suspect"]) for c in self.plan["suite"]["conditions"] if c["name"] == condition)

@@ -1,0 +1,35 @@
+"""The sections of report.html, one file each; importing this package registers all of them."""
+
+from audit.reports.reading.view import RunView
+from audit.reports.sections import (
+    atlas,
+    checklist,
+    controls,
+    edited,
+    effects,
+    examples,
+    gates,
+    groups,
+    limits,
+    looked_alike,
+    methods,
+    provenance,
+    relevance,
+    signoff,
+    sources,
+    stress,
+    training,
+    verdict,
+)
+from audit.reports.sections.base import SECTIONS, Section, checked_section
+
+OWN = tuple(
+    SECTIONS.register(module.SECTION.name)(module.SECTION)
+    for module in (
+        edited, verdict, gates, effects, stress, examples, relevance, looked_alike, atlas, groups, sources, controls, training, methods,
+        limits, checklist, provenance, signoff,
+    )
+)  # fmt: skip
+"""The sections of this package, in the page's order."""
+
+__all__ = ["OWN", "SECTIONS", "RunView", "Section", "checked_section"]

@@ -1,0 +1,93 @@
+"""The effects: every edit beside its placebo, as figures and as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from audit.reports.figures.dots import WIDTH_PX, effect_forest
+from audit.reports.reading.view import RunView
+from audit.reports.sections.base import Section
+from audit.statistics.catalogue import MEASURES, figure_in_words, rows_of
+from audit.store.results import Effect
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureRow:
+    """One measure under one condition."""
+
+    measure: str
+    """In words."""
+    difference: str
+    """What the difference from the placebo is, in words; empty where it is the same measure."""
+    alone: Effect | None
+    """Under the condition alone; None where the measure is a difference."""
+    placebo: Effect | None
+    """Under the placebo alone; None where there is none."""
+    beyond: Effect | None
+    """Compared with the placebo; None where there is none."""
+    compared: bool
+    """Whether the condition has a placebo."""
+
+    @property
+    def told(self) -> Effect | None:
+        """Return the effect that the row's images and verdict are of."""
+        return self.beyond or self.alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionRows:
+    """One judged condition."""
+
+    name: str
+    """The condition's."""
+    question: str
+    """What it asks."""
+    rows: tuple[MeasureRow, ...]
+    """What sums it up first."""
+
+
+def condition_rows(run: RunView) -> list[ConditionRows]:
+    """Return every judged condition with the measures that are told of it."""
+    return [
+        ConditionRows(
+            name=c["name"], question=c["question"], rows=tuple(_row(run, c, *pair) for pair in rows_of(c["role"]))
+        )
+        for c in run.judged()
+    ]
+
+
+def _row(run: RunView, condition: Mapping[str, Any], measure: str, controlled: str) -> MeasureRow:
+    name, placebo = condition["name"], condition["placebo"]
+    alone = run.find(name, measure)
+    return MeasureRow(
+        measure=figure_in_words(measure, name),
+        difference=figure_in_words(controlled, name) if placebo and controlled != measure else "",
+        alone=alone,
+        placebo=run.find(placebo, measure) if placebo and alone else None,
+        beyond=run.find(name, controlled, controlled=True),
+        compared=bool(placebo),
+    )
+
+
+def view(run: RunView) -> Mapping[str, object]:
+    """Return both figures, the table by condition, and every estimate."""
+    return {
+        "level": run.plan["statistics"]["level"],
+        "forest": effect_forest(run.headline("edit")),
+        "alone": effect_forest(run.headline("sufficiency")),
+        "width": WIDTH_PX,
+        "conditions": condition_rows(run),
+        "measures": MEASURES.values(),
+        "effects": run.effects,
+    }
+
+
+SECTION = Section(
+    name="effects",
+    title="Effects",
+    template="sections/effects.html.j2",
+    view=view,
+    comes_from="effects.json: every estimate; the forest plots and the first table show the judged ones",
+)

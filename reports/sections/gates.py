@@ -1,0 +1,18 @@
+"""The gates: each rule, what was measured, and the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from audit.reports.findings.gate_results import ORDER, figures
+from audit.reports.reading.view import RunView
+from audit.reports.sections.base import Section
+
+
+def view(run: RunView) -> Mapping[str, object]:
+    """Return the judged gates with their figures: what matters most first, and what matters as much in the order of the rules."""
+    gates = sorted(run.verdict.gates, key=lambda gate: ORDER.index(gate.status))
+    return {"summary": run.verdict.summary, "gates": [(gate, figures(gate)) for gate in gates]}
+
+
+SECTION = Section(name="gates", title="Gates", template="sections/gates.html.j2", view=view, comes_from="verdict.json")

@@ -1,0 +1,25 @@
+"""Images with similar heatmaps: a search for shortcuts that the suite does not test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from audit.reports.reading.view import RunView
+from audit.reports.sections.base import Section
+
+
+def view(run: RunView) -> Mapping[str, object] | None:
+    """Return the groups of images; None where no group was found."""
+    if not run.clusters:
+        return None
+    covered = any(e.get("n_covered", 0) for c in run.clusters for e in c["exemplars"])
+    return {"clusters": run.clusters, "covered": covered}
+
+
+SECTION = Section(
+    name="looked-alike",
+    title="Similar heatmaps",
+    template="sections/looked-alike.html.j2",
+    view=view,
+    comes_from="clusters/: groups of heatmaps; shown only if there are any",
+)

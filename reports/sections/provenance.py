@@ -1,0 +1,26 @@
+"""Provenance: the command, the hashes and the machine of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from audit.reports.reading.view import RunView
+from audit.reports.sections.base import Section
+
+
+def view(run: RunView) -> Mapping[str, object]:
+    """Return run.json, and the digests of model and data."""
+    return {
+        "run": run.run,
+        "model_digest": run.plan["model"]["digest"],
+        "data_hash": run.plan["data"]["content_hash"],
+    }
+
+
+SECTION = Section(
+    name="provenance",
+    title="Provenance",
+    template="sections/provenance.html.j2",
+    view=view,
+    comes_from="run.json, plan.json",
+)

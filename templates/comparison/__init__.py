@@ -1,0 +1,1 @@
+"""Templates of the pages on several runs or networks."""
