@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,12 @@ class AlignedImages:
     """Outputs of the clean images."""
     spread: float
     """Standard deviation of the clean margins; 1 where they are all equal."""
+
+    @cached_property
+    def strata(self) -> NDArray[np.intp]:
+        """(n,) number of each image's class and source together: those that an image's donors are drawn alike from."""
+        _, source = np.unique(self.sources, return_inverse=True)
+        return np.asarray(source * len(self.classes) + self.labels, dtype=np.intp)
 
     def class_members(self) -> dict[Group, NDArray[np.bool_]]:
         """Return (n,) membership for every class, with or without images."""
@@ -156,11 +163,12 @@ def apply_condition(name: str, table: PredictionTable, images: AlignedImages) ->
             f"The predictions do not record which images {name!r} was applied to in each draw. Run the audit again."
         )
     donors = table.donors.get(name)
+    lent = donors is not None and bool((donors >= 0).any())
     return AppliedChanges(
-        changes=image_changes(images.clean, logits, images.labels),
+        changes=image_changes(images.clean, logits, images.labels, by_draw=lent),
         everywhere=np.all(applied[:, images.order], axis=0, out=np.empty(len(images.order), dtype=np.bool_)),
         logits=logits,
-        donors=None if donors is None or not (donors >= 0).any() else _places(donors, images.order),
+        donors=_places(donors, images.order) if donors is not None and lent else None,
         labels=images.labels,
     )
 
