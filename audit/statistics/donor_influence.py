@@ -2,8 +2,8 @@
 
 Images are resampled by patients; but where each image is edited with another one's letters or look, a second sample stands behind the
 effect. If 6 patients of a class come from one of two sources, each of the 58 others of that class takes on the look of one of these 6:
-what is peculiar to them moves 58 images in the same direction, and an interval over images alone covers a true effect of zero in as few as 36 % of
-samples; with the donors inside, in 90 to 98 % (`benchmarks/donor_coverage.py`).
+what is peculiar to them moves 58 images in the same direction, and an interval over images alone covers a true effect of zero in as
+few as 36 % of samples; with the donors inside, in 90 to 98 % (`benchmarks/donor_coverage.py`).
 
 The estimate is a mean over pairs (image, donor), so that its first-order influence of a patient is what the patient adds as an image plus
 what it adds as a donor (Hoeffding 1948; Aronow, Samii & Assenova 2015 for pairs that share a member). What a donor adds is the sum over
