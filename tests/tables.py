@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 from audit.store.results import PredictionTable
 
 
+def renumbered(donors: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the donors' rows where images are in another order."""
+    new = {int(row): place for place, row in enumerate(order)} | {-1: -1}
+    return np.array([[new[int(row)] for row in draw[order]] for draw in donors])
+
+
 def in_order(table: PredictionTable, order: NDArray[np.int64]) -> PredictionTable:
     """Return the same images in another order."""
     return replace(
@@ -20,5 +26,5 @@ def in_order(table: PredictionTable, order: NDArray[np.int64]) -> PredictionTabl
         groups={k: v[order] for k, v in table.groups.items()},
         logits={k: v[:, order] for k, v in table.logits.items()},
         applied={k: v[:, order] for k, v in table.applied.items()},
-        donors={k: v[:, order] for k, v in table.donors.items()},
+        donors={k: renumbered(v, order) for k, v in table.donors.items()},
     )

@@ -16,16 +16,18 @@ from audit.data.records import Record, TextRegion
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, changed_pixels, make_perturbation
 from audit.perturbations.corruption import CORRUPTIONS, Corruption
-from audit.perturbations.donors import Donor, DonorPool
+from audit.perturbations.donors import Donor, DonorPool, has_look_donors, read_record
 from audit.perturbations.fills import FILLS
 from audit.perturbations.looks import FACTORS, measure_look
 from audit.perturbations.marker_only import MarkerOnly
 from audit.perturbations.masking import PlaceboMask, TextMask
 from audit.perturbations.pasting import PasteLetters
 from audit.perturbations.places import cover
+from audit.perturbations.properties import ClassProperties
 from audit.randomness import generator_for
 from audit.suites.reader import load_suite, suite_names
 
+RECORD = Record(id="r", path=Path("r.png"), label="x", patient="r", source="a")
 EVERY_USE = [
     pytest.param(c.perturbation, dict(c.parameters), id=f"{suite}:{c.name}")
     for suite in suite_names()
@@ -67,6 +69,16 @@ def scene(tmp_path: Path) -> Scene:
                 ),
             )
         )
+    # Further patients of the scene's class lend their look, and no text.
+    donors += [
+        Donor(record=replace(donors[i % 5].record, id=f"look{i}", label="normal", patient=f"look{i}"), regions=())
+        for i in range(15)
+    ]
+    donors += [
+        Donor(record=replace(donors[i % 5].record, id=f"further{i}", label="covid", patient=f"further{i}"), regions=())
+        for i in range(6)
+    ]
+    records, regions = [d.record for d in donors], {d.record.id: d.regions for d in donors}
     image = film((96, 128), 9)
     image[5:15, 4:30] = 250
     image[80:92, 110:120] = 245
@@ -82,6 +94,7 @@ def scene(tmp_path: Path) -> Scene:
         ),
         donors=DonorPool(donors),
         lungs=lungs,
+        properties=ClassProperties(records, regions, 0, read_record),
         background=lambda shape: film(shape, 40),
     )
 
@@ -117,7 +130,7 @@ def test_contract(name: str, parameters: dict[str, object], scene: Scene) -> Non
 
 @pytest.mark.parametrize(("name", "parameters"), EVERY_USE)
 def test_nothing_to_do_is_said(name: str, parameters: dict[str, object], scene: Scene) -> None:
-    bare = replace(scene, regions=(), donors=DonorPool([]), lungs=None, background=None)
+    bare = replace(scene, regions=(), donors=DonorPool([]), lungs=None, background=None, properties=None)
     drawn = make_perturbation(name, parameters).draw(bare, generator_for(1))
     if name in WHOLE_FILM and not str(parameters.get("part", "")).startswith("lungs"):
         assert not isinstance(drawn, NotApplicable)
@@ -448,13 +461,54 @@ def test_looks_are_taken_on() -> None:
     assert np.abs(np.diff(soft.astype(int))).mean() < 0.8 * np.abs(np.diff(target.astype(int))).mean()
 
 
-def test_films_lend_their_look_by_source(scene: Scene) -> None:
-    for same, expected in ((True, {"a"}), (False, {"b"})):
-        found = {
-            scene.donors.choose_film(scene.record, same_source=same, rng=generator_for(s)).record.source
-            for s in range(20)
-        }
-        assert found == expected
+def look_cohort(counts: dict[tuple[str, str], int]) -> DonorPool:
+    """A pool of `counts[label, source]` patients, with two images each."""
+    return DonorPool(
+        Donor(
+            record=replace(
+                RECORD, id=f"{label}{source}{i}-{j}", label=label, source=source, patient=f"{label}{source}{i}"
+            ),
+            regions=(),
+        )
+        for (label, source), n in counts.items()
+        for i in range(n)
+        for j in range(2)
+    )
+
+
+def test_looks_are_lent_within_the_class() -> None:
+    pool = look_cohort({("x", "a"): 6, ("x", "b"): 5, ("x", "c"): 4, ("y", "a"): 9, ("y", "b"): 9})
+    record = replace(RECORD, id="xa0-0", label="x", source="a", patient="xa0")
+    for same, expected in ((True, "a"), (False, "b")):
+        found = [pool.choose_look(record, same_source=same, rng=generator_for(s)) for s in range(60)]
+        assert {(d.record.label, d.record.source) for d in found if d} == {("x", expected)}, (
+            "four patients of c are too few"
+        )
+        assert len({d.record.patient for d in found if d}) == 5, "and never the image's own patient"
+        assert "xa0" not in {d.record.patient for d in found if d}
+    alone = replace(record, source="b", patient="xb0")
+    assert pool.choose_look(alone, same_source=True, rng=generator_for(0)) is None, (
+        "four others of its class and source"
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "known"),
+    [
+        ({("x", "a"): 6, ("x", "b"): 5}, True),
+        ({("x", "a"): 5, ("x", "b"): 5}, False),
+        ({("x", "a"): 60, ("y", "b"): 60}, False),
+        ({("x", "a"): 60, ("y", "b"): 60, ("y", "a"): 5}, True),
+    ],
+)
+def test_a_source_that_cannot_be_told_from_the_class_is_not_tested(
+    counts: dict[tuple[str, str], int], known: bool
+) -> None:
+    pool = look_cohort(counts)
+    records = [d.record for found in pool._by_look.values() for d in found]
+    assert has_look_donors(records) is known
+    drawn = [r for r in records if all(pool.choose_look(r, same_source=s, rng=generator_for(1)) for s in (True, False))]
+    assert bool(drawn) is known, "a cohort has donors where any image has both kinds"
 
 
 @pytest.mark.parametrize(
@@ -502,13 +556,13 @@ def test_edits_do_what_they_declare(name: str, parameters: dict[str, object], sc
     if "text" in made.removes:
         assert all(part.mean() > 0.9 for part in inside), "every region that was found is gone"
     if "text" in made.adds:
-        assert drawn.donor_id != scene.record.id
+        assert drawn.donor.id != scene.record.id
         assert drawn.patches
     if "border" in made.removes:
         assert changed[0].all()
         assert changed[:, -1].all()
     if "look" in made.adds:
-        assert drawn.donor_id != scene.record.id
+        assert drawn.donor.id != scene.record.id
     if name == "placebo-mask":
         assert not any(part.any() for part in inside)
 

@@ -220,7 +220,7 @@ def test_a_perturbation_that_breaks_the_contract_is_said(monkeypatch: pytest.Mon
     monkeypatch.setattr(PERTURBATIONS, "_own", makers)
     with pytest.raises(UsageError, match="has no needs, removes, adds, keeps, seamless, suspect, draw, apply"):
         make_perturbation("half", {})
-    with pytest.raises(UsageError, match="several sources"):
+    with pytest.raises(UsageError, match="class with several sources"):
         make_perturbation("greedy", {})
     with pytest.raises(UsageError, match="content of the perturbation 'odd'"):
         make_perturbation("odd", {})

@@ -45,8 +45,8 @@ def test_without_a_judged_estimate_nothing_is_tested(effect: object) -> None:
 
 
 def test_the_reason_stands_beside_what_the_cohort_lacks() -> None:
-    found = find_scope([condition("look", lacks="several sources", adds=["look"])], [])
-    assert any("the cohort has no several sources" in words for words in found.not_tested)
+    found = find_scope([condition("look", lacks="class with several sources", adds=["look"])], [])
+    assert any("the cohort has no class with several sources" in words for words in found.not_tested)
     assert any("objects without text" in words for words in found.not_tested), "whatever the suite"
 
 

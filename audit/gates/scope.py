@@ -15,12 +15,15 @@ _CONTENTS: Mapping[str, str] = {
     "text": "printed text and markers that the text finder finds",
     "border": "the border of the image",
     "look": "the appearance of another source",
+    "grey-curve": "exposure, contrast and gamma of the classes",
+    "sharpness": "sharpness, resolution and noise of the classes",
+    "frame": "flat frame and aspect of the image",
+    "compression": "compression and bit depth",
 }
 """Content (`audit.data.conditions.CONTENTS`) -> what it is, in words."""
 _NEVER = (
     "objects without text (electrodes, tubes, clips, rulers, stickers)",
-    "global properties within one source (exposure, contrast, sharpness, noise, resolution, compression)",
-    "position, rotation, zoom and aspect",
+    "position, rotation and zoom",
     "patient characteristics (sex, age)",
 )
 """What no suite edits."""

@@ -13,6 +13,7 @@ from audit.data.conditions import CONTENTS
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError, UnknownNameError, UsageError
 from audit.perturbations.donors import DonorPool
+from audit.perturbations.properties import ClassProperties
 from audit.registry import Registry
 
 
@@ -30,6 +31,8 @@ class Scene:
     """The other images of the cohort."""
     lungs: NDArray[np.bool_] | None = None
     """(h, w), true inside the lungs; None where the manifest has no mask."""
+    properties: ClassProperties | None = None
+    """The classes' mean grey curve and sharpness; None where there are none."""
     background: Callable[[tuple[int, int]], NDArray[np.uint8]] | None = None
     """Returns the text-free mean of the classes' mean images at a shape (h, w); None where there is none."""
 
@@ -71,8 +74,8 @@ class Perturbation(Protocol):
         ...
 
 
-NEEDS = ("several sources", "lung masks")
-"""What a perturbation may need of a cohort."""
+NEEDS = ("class with several sources", "lung masks")
+"""What a perturbation may need of a cohort; each fits "the cohort has no ..."."""
 _PARTS = ("name", "version", "needs", "removes", "adds", "keeps", "seamless", "suspect", "draw", "apply")
 
 PERTURBATIONS: Registry[Callable[..., Perturbation]] = Registry("perturbation", "audit.perturbations")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,13 @@ from numpy.typing import NDArray
 from audit.data.images import read_gray
 from audit.data.records import Record, TextRegion
 
+K = TypeVar("K", bound=Hashable)
 # Decoding is cheap beside prediction; a few images kept are enough for the draws that come together.
 _KEPT_IMAGES = 16
 _QUICK_TRIES = 20
+MIN_LOOK_DONORS = 5
+"""Patients that a source must have within a class to lend its look: from fewer, their own peculiarities would be taken for the source's,
+and nothing would tell how far they differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,13 +44,16 @@ class DonorPool:
     def __init__(self, donors: Iterable[Donor], *, read: Callable[[Record], NDArray[np.uint8]] = read_record) -> None:
         everyone = sorted(donors, key=lambda d: d.record.id)
         self._by_label = _grouped((d.record.label, d) for d in everyone if d.regions and d.record.label is not None)
-        self._by_source = _grouped((d.record.source, d) for d in everyone)
+        self._by_look = _grouped(((d.record.label, d.record.source), d) for d in everyone)
+        self._patients = {key: len({d.record.patient for d in found}) for key, found in self._by_look.items()}
+        self._by_class = _grouped((d.record.label, d) for d in everyone if d.record.label is not None)
+        self._class_patients = {key: len({d.record.patient for d in found}) for key, found in self._by_class.items()}
         self._read = lru_cache(maxsize=_KEPT_IMAGES)(read)
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Every source, sorted."""
-        return tuple(self._by_source)
+        return tuple(sorted({source for _, source in self._by_look}))
 
     def choose(self, record: Record, *, same_class: bool, rng: np.random.Generator) -> Donor | None:
         """Draw a donor of text of the record's class, or of another one, never of the same patient.
@@ -59,20 +67,53 @@ class DonorPool:
         label = donor.record.label
         return None if label is None else _draw_stranger(self._by_label.get(label, []), record, rng)
 
-    def choose_film(self, record: Record, *, same_source: bool, rng: np.random.Generator) -> Donor | None:
-        """Draw an image of the record's source, or of another one (each with equal chance), never of the same patient."""
-        return _choose(self._by_source, record.source, record, same=same_source, rng=rng)
+    def choose_look(self, record: Record, *, same_source: bool, rng: np.random.Generator) -> Donor | None:
+        """Draw an image of the record's class, from its source or from another one, never of the same patient.
+
+        Within the class, because a look carries the disease with it: were donors of any class, and classes unequally spread over
+        sources, another source's look would differ from the own one's as the classes do. Each other source is drawn with equal chance;
+        one of fewer than `MIN_LOOK_DONORS` patients beside the record's own lends nothing.
+        """
+        keys = [
+            key
+            for key in self._by_look
+            if key[0] == record.label and (key[1] == record.source) == same_source
+            if self._patients[key] - (key == (record.label, record.source)) >= MIN_LOOK_DONORS
+        ]
+        return _draw_stranger(self._by_look[keys[int(rng.integers(len(keys)))]], record, rng) if keys else None
+
+    def choose_image(self, record: Record, *, same_class: bool, rng: np.random.Generator) -> Donor | None:
+        """Draw an image of the record's class, or of another one (each with equal chance), with or without text, never of the same patient.
+
+        A class of fewer than `MIN_LOOK_DONORS` patients beside the record's own lends nothing.
+        """
+        keys = [
+            label
+            for label in self._by_class
+            if (label == record.label) == same_class
+            if self._class_patients[label] - (label == record.label) >= MIN_LOOK_DONORS
+        ]
+        return _draw_stranger(self._by_class[keys[int(rng.integers(len(keys)))]], record, rng) if keys else None
 
     def pixels(self, donor: Donor) -> NDArray[np.uint8]:
         """Return the donor's image, grey (h, w)."""
         return self._read(donor.record)
 
 
-def _grouped(pairs: Iterable[tuple[str, Donor]]) -> Mapping[str, Sequence[Donor]]:
-    groups: defaultdict[str, list[Donor]] = defaultdict(list)
+def has_look_donors(records: Iterable[Record]) -> bool:
+    """Say whether the look of another source can be given to any image within its class: what the source does is not told else."""
+    patients: defaultdict[str | None, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for record in records:
+        patients[record.label][record.source].add(record.patient)
+    largest = (sorted((len(p) for p in sources.values()), reverse=True) for sources in patients.values())
+    return any(len(n) > 1 and n[0] > MIN_LOOK_DONORS and n[1] >= MIN_LOOK_DONORS for n in largest)
+
+
+def _grouped(pairs: Iterable[tuple[K, Donor]]) -> Mapping[K, Sequence[Donor]]:
+    groups: defaultdict[K, list[Donor]] = defaultdict(list)
     for key, donor in pairs:
         groups[key].append(donor)
-    return dict(sorted(groups.items()))
+    return dict(sorted(groups.items(), key=lambda group: str(group[0])))
 
 
 def _choose(

@@ -65,7 +65,7 @@ def measure_look(image: GreyImage, jpeg_table: tuple[int, ...] | None) -> Look:
     jpeg_table : tuple of int or None
         Luminance quantisation table of its file.
     """
-    frame, level = _find_frame(image)
+    frame, level = find_frame(image)
     used = int(np.count_nonzero(np.bincount(image.ravel(), minlength=256)))
     span = int(image.max()) - int(image.min()) + 1
     return Look(
@@ -92,10 +92,10 @@ def _with_aspect(image: GreyImage, look: Look) -> GreyImage:
 def _with_frame(image: GreyImage, look: Look) -> GreyImage:
     """Take the image out of its own frame and put it into the donor's."""
     height, width = image.shape
-    own, _ = _find_frame(image)
-    top, bottom, left, right = _frame_px(own, image.shape)
+    own, _ = find_frame(image)
+    top, bottom, left, right = frame_px(own, image.shape)
     inner = image[top : height - bottom, left : width - right]
-    top, bottom, left, right = _frame_px(look.frame, image.shape)
+    top, bottom, left, right = frame_px(look.frame, image.shape)
     framed = np.full((height, width), look.frame_level, dtype=np.uint8)
     framed[top : height - bottom, left : width - right] = _resized(inner, (height - top - bottom, width - left - right))
     return framed
@@ -122,8 +122,8 @@ def _with_sharpness(image: GreyImage, look: Look) -> GreyImage:
     if known.sum() < 2:
         return image.copy()
     gains = np.clip(look.band_amplitude[known] / np.maximum(own[known], 1e-12), *_GAIN_LIMITS)
-    cycles = _cycles(image.shape)
-    gain = np.interp(np.log(np.maximum(cycles, 1e-3)), np.log(_BANDS[known]), gains, left=1.0)
+    frequency = cycles(image.shape)
+    gain = np.interp(np.log(np.maximum(frequency, 1e-3)), np.log(_BANDS[known]), gains, left=1.0)
     return _grey(scipy.fft.irfft2(_spectrum(image) * gain.astype(np.float32), s=image.shape))
 
 
@@ -176,7 +176,7 @@ def _spectrum(image: NDArray[np.generic]) -> NDArray[np.complex64]:
     return np.asarray(scipy.fft.rfft2(image.astype(np.float32)), dtype=np.complex64)
 
 
-def _cycles(shape: tuple[int, ...]) -> NDArray[np.float32]:
+def cycles(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return the frequency of each coefficient of the half spectrum, in cycles a long side."""
     fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
     return np.hypot(fy.astype(np.float32), fx.astype(np.float32)) * np.float32(max(shape))
@@ -189,7 +189,7 @@ def _band_amplitude(image: GreyImage) -> Field:
     power = np.square(np.abs(_spectrum(centred))).ravel()
     edges = np.sqrt(_BANDS[1:] * _BANDS[:-1])
     edges = np.concatenate([[_BANDS[0] ** 2 / edges[0]], edges, [_BANDS[-1] ** 2 / edges[-1]]])
-    band = np.digitize(_cycles(image.shape).ravel(), edges) - 1
+    band = np.digitize(cycles(image.shape).ravel(), edges) - 1
     inside = (band >= 0) & (band < len(_BANDS))
     sums = np.bincount(band[inside], weights=power[inside], minlength=len(_BANDS))
     counts = np.bincount(band[inside], minlength=len(_BANDS))
@@ -199,13 +199,13 @@ def _band_amplitude(image: GreyImage) -> Field:
     return np.asarray(amplitude / max(float(np.nan_to_num(amplitude[0])), 1e-12), dtype=np.float64)
 
 
-def _find_frame(image: GreyImage) -> tuple[tuple[float, float, float, float], int]:
+def find_frame(image: GreyImage) -> tuple[tuple[float, float, float, float], int]:
     """Return the flat frame as shares of the sides (top, bottom, left, right), and its grey level."""
     rows = np.ptp(np.quantile(image, [0.02, 0.98], axis=1), axis=0) <= _FLAT_LEVELS
     columns = np.ptp(np.quantile(image, [0.02, 0.98], axis=0), axis=0) <= _FLAT_LEVELS
     shares = tuple(_leading(flat) / len(flat) for flat in (rows, rows[::-1], columns, columns[::-1]))
     top, bottom, left, right = (min(share, _WIDEST_FRAME_SHARE) for share in shares)
-    px = _frame_px((top, bottom, left, right), image.shape)
+    px = frame_px((top, bottom, left, right), image.shape)
     parts = (
         image[: px[0]],
         image[image.shape[0] - px[1] :],
@@ -221,7 +221,8 @@ def _leading(flat: NDArray[np.bool_]) -> int:
     return 0 if flat.all() else int(np.argmin(flat))
 
 
-def _frame_px(frame: tuple[float, float, float, float], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def frame_px(frame: tuple[float, float, float, float], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return a frame (top, bottom, left, right) given as shares of the sides in pixels of a shape (h, w)."""
     top, bottom, left, right = frame
     return round(top * shape[0]), round(bottom * shape[0]), round(left * shape[1]), round(right * shape[1])
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.pixels.facts import GreyImage
+from audit.data.records import Record
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
@@ -47,10 +48,8 @@ class PasteDraw:
     """In the order in which they are laid."""
     opacity: float
     """How far all of it shows, 0 to 1."""
-    donor_id: str
-    """Record that the first of them comes from."""
-    donor_label: str | None
-    """Its class."""
+    donor: Record
+    """Image that the first of them comes from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +151,7 @@ class PasteLetters:
         return PasteDraw(
             patches=tuple(patches),
             opacity=self._opacity,
-            donor_id=donor.record.id,
-            donor_label=donor.record.label,
+            donor=donor.record,
         )
 
     def _letters(self, scene: Scene, donor: Donor, rng: np.random.Generator) -> list[_Letters]:

@@ -9,11 +9,15 @@ import numpy as np
 
 from audit.data.images import jpeg_table
 from audit.data.pixels.facts import GreyImage
+from audit.data.records import Record
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
+from audit.perturbations.donors import MIN_LOOK_DONORS
 from audit.perturbations.looks import FACTORS, Look, measure_look
 
-_SOURCES = ("other", "same")
+_SOURCES = ("other", "same", "other-class", "same-class")
+# What no disease changes, by what it is: the rest of a look may be taken from a donor of another class by `class-shift` alone.
+_OF_CLASSES = {"border": "frame", "aspect": "frame", "jpeg": "compression", "bit-depth": "compression"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +26,8 @@ class LookDraw:
 
     look: Look
     """Measured on the donor."""
-    donor_id: str
-    """Record that it was measured on."""
-    donor_source: str
-    """Its source."""
-    donor_label: str | None
-    """Its class."""
+    donor: Record
+    """Image that it was measured on."""
 
 
 @PERTURBATIONS.register("look-transfer")
@@ -36,19 +36,20 @@ class LookTransfer:
 
     Parameters
     ----------
-    source : {"other", "same"}
-        Whose look: that of an image from another source (the edit), or of another patient's image from the same source
-        (its placebo: an equal edit without the foreign source).
+    source : {"other", "same", "other-class", "same-class"}
+        Whose look: of an image of the same class from another source (the edit), or of another patient's image of the same class
+        and source (its placebo: as much of an edit, without the foreign source). Or of an image of another class, or of the own one,
+        whatever their sources; only for factors that no disease changes.
     factors : sequence of str
         Factors of the look: aspect, border, fourier, sharpness, histogram, bit-depth, jpeg; empty for all of them.
     """
 
     name = "look-transfer"
-    version = 1
-    needs: tuple[str, ...] = ("several sources",)
+    version = 2
+    needs: tuple[str, ...]
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
-    adds: tuple[str, ...] = ("look",)
+    adds: tuple[str, ...]
     seamless = True
 
     def __init__(self, *, source: str = "other", factors: Sequence[str] = ()) -> None:
@@ -59,22 +60,34 @@ class LookTransfer:
         for factor in factors:
             if factor not in FACTORS:
                 raise UnknownNameError("factor of a look", str(factor), FACTORS)
-        self._same = source == "same"
+        self._same, self._by_class = source.startswith("same"), source.endswith("class")
         self._factors = tuple(name for name in FACTORS if not factors or name in factors)
+        self.needs = () if self._by_class else ("class with several sources",)
+        diseased = [name for name in self._factors if name not in _OF_CLASSES]
+        if self._by_class and diseased:
+            raise UsageError(
+                f"A look of another class may be disease: {', '.join(diseased)} cannot be taken from donors by class. Use the "
+                f"perturbation class-shift, or factors among {', '.join(_OF_CLASSES)}."
+            )
         taken = "look" if len(self._factors) == len(FACTORS) else " and ".join(self._factors)
-        self.suspect = f"the source's {taken}"
+        self.suspect = f"the image's {taken}" if self._by_class else f"the source's {taken}"
+        self.adds = tuple(dict.fromkeys(_OF_CLASSES[name] for name in self._factors)) if self._by_class else ("look",)
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> LookDraw | NotApplicable:
         """Choose a donor and measure its look."""
-        donor = scene.donors.choose_film(scene.record, same_source=self._same, rng=rng)
+        if self._by_class:
+            donor = scene.donors.choose_image(scene.record, same_class=self._same, rng=rng)
+            lacking = "of its class" if self._same else "of any other class"
+        else:
+            donor = scene.donors.choose_look(scene.record, same_source=self._same, rng=rng)
+            lacking = f"of its class from {'its own source' if self._same else 'another source'}"
         if donor is None:
-            return NotApplicable("no other image of its source" if self._same else "no image of another source")
+            return NotApplicable(f"fewer than {MIN_LOOK_DONORS} donors {lacking}")
         table = jpeg_table(donor.record.path)
         if table is None and self._factors == ("jpeg",):
             return NotApplicable("the donor's file is not a JPEG")
         look = measure_look(scene.donors.pixels(donor), table)
-        record = donor.record
-        return LookDraw(look=look, donor_id=record.id, donor_source=record.source, donor_label=record.label)
+        return LookDraw(look=look, donor=donor.record)
 
     def apply(self, image: GreyImage, drawn: LookDraw) -> GreyImage:
         """Return a copy of grey (h, w) with the donor's look."""

@@ -109,7 +109,7 @@ def _rows(
             "applied": not variant.why_not,
             "why_not": variant.why_not,
             "changed_share": variant.changed_share,
-            "donor_class": variant.donor_class,
+            "donor": variant.donor,
             "logits": logits[i].tolist(),
             "probabilities": probabilities[i].tolist(),
             "predicted": classes[int(np.argmax(logits[i]))],

@@ -109,9 +109,9 @@ def read_predictions(
     donors = {c.name: np.full((c.draws, n), -1, dtype=np.int64) for c in suite.conditions}
     index = {name: i for i, name in enumerate(classes)}
     for part in parts:
-        for row in run.read_rows(part, ["record_id", "condition", "draw", "applied", "donor_class", "logits"]):
+        for row in run.read_rows(part, ["record_id", "condition", "draw", "applied", "donor", "logits"]):
             i = position[row["record_id"]]
-            donors[row["condition"]][row["draw"], i] = index.get(row["donor_class"], -1)
+            donors[row["condition"]][row["draw"], i] = position.get(row["donor"], -1)
             logits[row["condition"]][row["draw"], i] = row["logits"]
             applied[row["condition"]][row["draw"], i] = row["applied"]
     return PredictionTable(

@@ -15,6 +15,7 @@ from audit.errors import AuditError
 from audit.perturbations import NotApplicable, Perturbation, Scene, changed_pixels, make_perturbation
 from audit.perturbations.background import MeanFilm
 from audit.perturbations.donors import Donor, DonorPool, read_record
+from audit.perturbations.properties import ClassProperties
 from audit.randomness import generator_for
 
 
@@ -32,8 +33,8 @@ class Variant:
     """Share of the stored pixels that differ from the clean image's."""
     why_not: str = ""
     """Why the condition does not apply; empty where it does."""
-    donor_class: str = ""
-    """Class of the image that the edit was taken from; empty where it was taken from none."""
+    donor: str = ""
+    """Name of the image that the edit was taken from; empty where it was taken from none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class CohortContext:
     """The audited images, as donors."""
     background: MeanFilm
     """Their mean image."""
+    properties: ClassProperties
+    """Their classes' mean grey curve and sharpness."""
     read: Callable[[Record], NDArray[np.uint8]] = read_record
     """Reads a record's image; pictures that go out are drawn on covered ones (`audit.prediction.covering`)."""
 
@@ -58,6 +61,7 @@ def cohort_context(
         regions=regions,
         donors=DonorPool(Donor(record=r, regions=regions[r.id]) for r in records),
         background=MeanFilm(records, regions, seed),
+        properties=ClassProperties(records, regions, seed, read_record),
     )
 
 
@@ -73,6 +77,7 @@ def read_scene(record: Record, context: CohortContext) -> Scene:
         donors=context.donors,
         lungs=None if record.lung_mask is None else read_mask(record.lung_mask, (height, width)),
         background=context.background,
+        properties=context.properties,
     )
 
 
@@ -107,5 +112,6 @@ def make_variant(scene: Scene, condition: Condition, perturbation: Perturbation,
             f"{scene.image.shape}. An edit must keep type and shape; correct its apply()."
         )
     share = float(changed_pixels(scene.image, edited).mean())
-    donor_class = getattr(drawn, "donor_label", None) or ""
-    return Variant(condition=condition.name, draw=draw, image=edited, changed_share=share, donor_class=str(donor_class))
+    donor = getattr(drawn, "donor", None)
+    name = donor.name if isinstance(donor, Record) else ""
+    return Variant(condition=condition.name, draw=draw, image=edited, changed_share=share, donor=name)

@@ -14,6 +14,7 @@ from audit.data.records import SPLIT_TOLD_BY, AuditedSplit, Cohort, Record, Spli
 from audit.errors import CohortError, UsageError
 from audit.models.bundle import Bundle
 from audit.models.foreign import shown
+from audit.perturbations.donors import has_look_donors
 from audit.run.settings import Settings
 
 _LEARNT = ("train", "validation")
@@ -107,7 +108,7 @@ def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[s
         Condition -> what is lacking.
     """
     has = {
-        "several sources": len({r.source for r in cohort.records}) > 1,
+        "class with several sources": has_look_donors(cohort.records),
         "lung masks": any(r.lung_mask is not None for r in cohort.records),
     }
     lacking = {name: [need for need in wanted if not has[need]] for name, wanted in needs.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,12 @@ class AlignedImages:
     spread: float
     """Standard deviation of the clean margins; 1 where they are all equal."""
 
+    @cached_property
+    def strata(self) -> NDArray[np.intp]:
+        """(n,) number of each image's class and source together: those that an image's donors are drawn alike from."""
+        _, source = np.unique(self.sources, return_inverse=True)
+        return np.asarray(source * len(self.classes) + self.labels, dtype=np.intp)
+
     def class_members(self) -> dict[Group, NDArray[np.bool_]]:
         """Return (n,) membership for every class, with or without images."""
         return {Group(kind="class", value=name): self.labels == index for index, name in enumerate(self.classes)}
@@ -68,7 +75,7 @@ class AppliedChanges:
     logits: NDArray[np.float32]
     """(draws, n, k) in the order of the aligned images."""
     donors: NDArray[np.int64] | None
-    """(draws, n) class of the donor, -1 where there was none; None for conditions without donors."""
+    """(draws, n) place of the image that the edit was taken from, -1 where there was none; None for conditions without donors."""
     labels: NDArray[np.int64]
     """(n,) index of the true class."""
 
@@ -156,11 +163,12 @@ def apply_condition(name: str, table: PredictionTable, images: AlignedImages) ->
             f"The predictions do not record which images {name!r} was applied to in each draw. Run the audit again."
         )
     donors = table.donors.get(name)
+    lent = donors is not None and bool((donors >= 0).any())
     return AppliedChanges(
-        changes=image_changes(images.clean, logits, images.labels),
+        changes=image_changes(images.clean, logits, images.labels, by_draw=lent),
         everywhere=np.all(applied[:, images.order], axis=0, out=np.empty(len(images.order), dtype=np.bool_)),
         logits=logits,
-        donors=None if donors is None or not (donors >= 0).any() else donors[:, images.order],
+        donors=_places(donors, images.order) if donors is not None and lent else None,
         labels=images.labels,
     )
 
@@ -173,6 +181,13 @@ def _values(column: str, cells: NDArray[np.str_], patients: NDArray[np.intp]) ->
     least = MIN_GROUP_PATIENTS if column in _MANY_VALUED else 1
     # An empty cell says that the value is unknown, which is not a group.
     return [name for name, n in zip(names.tolist(), n_patients, strict=True) if name and n >= least]
+
+
+def _places(rows: NDArray[np.int64], order: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Turn (draws, n) rows of a table into places, in the order of places; -1 stays."""
+    place = np.empty(len(order) + 1, dtype=np.int64)
+    place[order], place[-1] = np.arange(len(order)), -1
+    return np.asarray(place[rows[:, order]])
 
 
 def _logits(name: str, table: PredictionTable, order: NDArray[np.intp]) -> NDArray[np.float32]:

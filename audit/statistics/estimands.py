@@ -144,7 +144,10 @@ def _over(
     images: AlignedImages,
     recall: FinderRecall | None,
 ) -> Iterator[Estimand]:
-    counted = Population(images=images, chosen=population)
+    alone, counted = (
+        Population(images=images, chosen=population, lenders=lenders)
+        for lenders in (_lenders(applied), _lenders(applied, placebo))
+    )
     headline = headline_of(condition.role)
     judged = judged_measures(condition.role) if condition.judged else ()
     towards = _directions(applied, applied, images, paired=True)
@@ -153,7 +156,7 @@ def _over(
         None,
         {**applied.changes.changes, **towards},
         applied.changes.flipped,
-        counted,
+        alone,
         headline=MEASURES[MOVEMENT],
         judged=judged if placebo is None else (),
         tested=placebo is None,
@@ -239,8 +242,18 @@ def _directions(
     """Return (n,) moves towards the classes of the edit's donors; NaN where it had none of another class."""
     if edit.donors is None:
         return {}
-    found = donor_direction(images.clean, shown.outputs(), edit.donors, images.labels, paired=paired)
+    classes = np.where(edit.donors >= 0, images.labels[edit.donors], -1)
+    found = donor_direction(images.clean, shown.outputs(), classes, images.labels, paired=paired)
+    if not found.known.any():  # donors of the own class push towards no other
+        return {}
     return {name: np.where(found.known, values, np.nan) for name, values in found.moves.items()}
+
+
+def _lenders(*roles: AppliedChanges | None) -> tuple[AppliedChanges, ...]:
+    """Return those under which images were edited with what others lent, if the first is one."""
+    if roles[0] is None or roles[0].donors is None:
+        return ()
+    return tuple(role for role in roles if role is not None and role.donors is not None)
 
 
 def _contrast(

@@ -28,9 +28,13 @@ class ImageChanges:
     """(draws, n) whether it is the true class."""
     scores: NDArray[np.float64]
     """(draws, k, n) see `Outputs.scores`."""
+    by_draw: Mapping[str, NDArray[np.float64]]
+    """The same as `changes`, (draws, n) draw by draw; empty unless it was asked for."""
 
 
-def image_changes(clean: Outputs, draws: NDArray[np.floating], labels: NDArray[np.int64]) -> ImageChanges:
+def image_changes(
+    clean: Outputs, draws: NDArray[np.floating], labels: NDArray[np.int64], *, by_draw: bool = False
+) -> ImageChanges:
     """Measure what every image lost or gained under a condition, averaged over the condition's draws.
 
     What is measured are the measures of the catalogue that have a number of their own for each image (`Measure.change`).
@@ -43,10 +47,13 @@ def image_changes(clean: Outputs, draws: NDArray[np.floating], labels: NDArray[n
         Logits under the condition.
     labels : array of int, (n images,)
         Index of the true class.
+    by_draw : bool
+        Keep the changes of every draw, too.
     """
     n = len(labels)
     measured = changes_of_images()
     total = {name: np.zeros(n) for name in measured}
+    apart = {name: np.empty((len(draws), n)) for name in measured} if by_draw else {}
     flipped = np.zeros(n, dtype=np.bool_)
     largest = np.zeros(n)
     confidence, correct = np.empty((len(draws), n)), np.empty((len(draws), n), dtype=np.bool_)
@@ -55,7 +62,10 @@ def image_changes(clean: Outputs, draws: NDArray[np.floating], labels: NDArray[n
         now = read_outputs(logits, labels)
         move = Move(clean=clean, now=now)
         for name, change in measured.items():
-            total[name] += change(move)
+            moved = change(move)
+            total[name] += moved
+            if by_draw:
+                apart[name][draw] = moved
         flipped |= move.flipped
         np.maximum(largest, move.moved.max(axis=1), out=largest)
         confidence[draw], correct[draw], scores[draw] = now.confidence, now.correct, now.scores
@@ -66,4 +76,5 @@ def image_changes(clean: Outputs, draws: NDArray[np.floating], labels: NDArray[n
         confidence=confidence,
         correct=correct,
         scores=scores,
+        by_draw=apart,
     )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr, stdtrit
 
 from audit.statistics.carriers import carriers, design_effect, movers
+from audit.statistics.crossed_interval import crossed_limits, freedom_of
 from audit.statistics.patient_bootstrap import GAUSSIAN_FROM, PatientBootstrap
 from audit.statistics.patient_sums import BOUNDED, PatientSums
 from audit.statistics.power import detectable_difference, detectable_shift
@@ -166,6 +167,8 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
         )
     if sums.scale not in BOUNDED:
         return _without_bounds(sums, level)
+    if sums.lent is not None:
+        return _crossed(sums, critical, level)
     carried = min(carriers(sums.stratum(index)) for index in range(len(sums.totals)))
     rare = not sums.counted and movers(sums) < min(FEW_MOVERS, g / 4)
     if carried < FEW_CARRIERS or error <= 1e-15 or rare:
@@ -227,10 +230,32 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
     )
 
 
+def _crossed(sums: PatientSums, critical: float, level: float) -> Interval:
+    """Over patients as images and as donors, never shorter than if the images alone were uncertain and few."""
+    low, high, p, method = crossed_limits(sums, level)
+    if sums.counted:
+        least_low, least_high, _ = _score_limits(sums, level)
+        why = ", not shorter than the score interval on effective counts"
+    else:
+        arm = _unseen(sums, critical, UNSEEN_MOVE)
+        least_low, least_high = sums.estimate - arm, sums.estimate + arm
+        why = ", not shorter than the score bound on changed images that the sample does not contain"
+    bottom, top = _reach(sums)
+    low, high = max(bottom, min(low, least_low)), min(top, max(high, least_high))
+    return Interval(
+        low=low,
+        high=high,
+        p=p,
+        minimum_detectable=detectable_shift((high - low) / 2 / critical, critical),
+        kind="student",
+        method=method + why,
+    )
+
+
 def _without_bounds(sums: PatientSums, level: float) -> Interval:
     """Student's t over patients, its skewness taken away, at least as wide as if the share of images that may yet move did."""
     g, error, carried = sums.n_patients, sums.standard_error, carriers(sums)
-    freedom = _freedom(sums)
+    freedom = freedom_of(sums)
     critical = float(stdtrit(freedom, (1 + level) / 2))
     skewness, unseen, why = skewness_of(sums.influence, error), 0.0, ""
     of_all = critical_value(level, g)  # that few make the variance does not make fewer patients that may yet move
@@ -251,16 +276,6 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
         method=f"Student's t over {g} patients, {freedom:.0f} degrees of freedom, corrected for a skewness of {number(skewness, 2)} "
         f"(Hall){why}",
     )
-
-
-def _freedom(sums: PatientSums) -> float:
-    """Degrees of freedom of the variance over g patients: g - 1 if influences are normal, fewer if a few make it all.
-
-    The relative variance of a sum of squares is 1 / movers - 1 / g; that of a chi-square is 2 / freedom (Satterthwaite 1946).
-    """
-    g, moved = sums.n_patients, movers(sums)
-    uncertain = 1 / moved - 1 / g if moved > 0 else 0.0
-    return max(1.0, min(g - 1.0, 2 / uncertain)) if uncertain > 0 else g - 1.0
 
 
 def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float) -> Interval:

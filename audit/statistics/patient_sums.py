@@ -35,6 +35,10 @@ class PatientSums:
     """(s, g) number of images."""
     spread: float = 1.0
     """The measure's natural unit, for unbounded values that never moved: the SD of the clean margins."""
+    lent: NDArray[np.float64] | None = None
+    """(g,) what each patient adds to the estimate as a donor; None where nothing was lent."""
+    counted_twice: float = 0.0
+    """Variance that stands both in what an image adds and in what its donor adds."""
 
     @cached_property
     def n_images(self) -> int:
@@ -70,7 +74,15 @@ class PatientSums:
         """(g,) how far each patient of the cohort draws the estimate to itself, to first order; sums to 0."""
         residual = self.totals - self.by_stratum[:, None] * self.sizes
         drawn: NDArray[np.float64] = (residual / self.sizes.sum(axis=1, keepdims=True)).mean(axis=0)
-        return drawn
+        if self.lent is None:
+            return drawn
+        both = drawn + self.lent
+        squares, own = float(np.square(both).sum()), float(np.square(drawn).sum())
+        # What is counted twice is taken out of all alike; never is less uncertain than over images alone.
+        kept: NDArray[np.float64] = (
+            both * np.sqrt(max(squares - self.counted_twice, own) / squares) if squares > 0 else both
+        )
+        return kept
 
     def stratum(self, index: int) -> PatientSums:
         """Return one stratum as an estimand of its own."""

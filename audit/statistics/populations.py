@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.statistics.alignment import AlignedImages, spread_of
+from audit.statistics.alignment import AlignedImages, AppliedChanges, spread_of
 from audit.statistics.catalogue import MEASURES
+from audit.statistics.donor_influence import LentChanges, donor_influence
 from audit.statistics.measure import Measure
 from audit.statistics.patient_sums import PatientCells, PatientSums, Scale
 from audit.store.group import Group
@@ -24,6 +25,8 @@ class Population:
     """All n images."""
     chosen: NDArray[np.bool_]
     """(n,) those that count."""
+    lenders: tuple[AppliedChanges, ...] = ()
+    """The edit, and its placebo if there is one, where images were edited with what others lent."""
 
     @cached_property
     def _by_patient(self) -> PatientCells:
@@ -39,7 +42,7 @@ class Population:
             return None
         cells = self._by_class if measure.over == "classes" else self._by_patient
         spread = natural_unit(measure, self.images)
-        return cells.sums(values, scale=scale, counted=measure.counted, spread=spread)
+        return self._with_lenders(measure, cells.sums(values, scale=scale, counted=measure.counted, spread=spread))
 
     def sums_by_class(self, measure: Measure, values: NDArray[np.float64], scale: Scale) -> dict[Group, PatientSums]:
         """Reduce a measure to sums within patients, class by class; classes without images are left out."""
@@ -47,11 +50,28 @@ class Population:
             return {}
         whole = self._by_class.sums(values, scale=scale, counted=measure.counted)
         groups = [Group(kind="class", value=self.images.classes[index]) for index in self._by_class.strata]
-        return {group: whole.stratum(row) for row, group in enumerate(groups)}
+        members = self.images.class_members()
+        return {
+            group: self.only(members[group])._with_lenders(measure, whole.stratum(row))
+            for row, group in enumerate(groups)
+        }
 
     def only(self, members: NDArray[np.bool_]) -> Population:
         """Return those of the images that are among the members."""
-        return Population(images=self.images, chosen=self.chosen & members)
+        return Population(images=self.images, chosen=self.chosen & members, lenders=self.lenders)
+
+    def _with_lenders(self, measure: Measure, sums: PatientSums) -> PatientSums:
+        """Add what donors add, to a mean over images."""
+        if not self.lenders or measure.over == "classes" or (measure.change is None and not measure.made_of):
+            return sums
+        roles = [
+            LentChanges(values=image_values(measure, role.changes.by_draw, self.images), donors=role.donors, sign=sign)
+            for role, sign in zip(self.lenders, (1, -1), strict=False)
+            if role.donors is not None
+        ]
+        strata, images = self.images.strata, self.images
+        lent, twice = donor_influence(roles, self.chosen, strata, images.patients, images.n_patients)
+        return replace(sums, lent=lent, counted_twice=twice)
 
 
 def natural_unit(measure: Measure, images: AlignedImages) -> float:

@@ -59,7 +59,7 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("applied", pa.bool_()),
         ("why_not", pa.string()),
         ("changed_share", pa.float64()),
-        ("donor_class", pa.string()),
+        ("donor", pa.string()),
         ("logits", pa.list_(pa.float32())),
         ("probabilities", pa.list_(pa.float32())),
         ("predicted", pa.string()),

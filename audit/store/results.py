@@ -57,7 +57,7 @@ class PredictionTable:
     applied: Mapping[str, NDArray[np.bool_]]
     """Condition name -> (draws, n): was the image edited at all?"""
     donors: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    """Condition name -> (draws, n) index of the class of the image that the edit was taken from; -1 for none."""
+    """Condition name -> (draws, n) row of the image that the edit was taken from; -1 for none."""
     words: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     """String that was read on the images of enough patients -> (n,) on which (`audit.data.strings.common_words`)."""
     ranks: NDArray[np.intp] | None = None

@@ -1,0 +1,199 @@
+"""Global properties of images by class: grey curve and sharpness, measured where the disease is not.
+
+A network may tell classes by how their images were exposed or processed, with no text and no source to name. What a class's images have in
+common beyond the other class's is measured outside the lungs, text taken out, for inside the disease changes grey levels and texture
+rightly. Where the manifest names no lung mask, the outer fifth of the image stands for what is outside.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from audit.data.images import read_mask
+from audit.data.pixels.facts import GreyImage
+from audit.data.records import Record, TextRegion
+from audit.perturbations.fills import inpaint
+from audit.perturbations.looks import cycles, find_frame, frame_px
+from audit.perturbations.places import cover, text_boxes
+from audit.randomness import generator_for
+
+Field = NDArray[np.float64]
+
+PATIENTS_PER_CLASS = 100
+"""Patients that a class's properties are measured on, at most one image each."""
+MIN_PATIENTS = 5
+"""Classes of fewer patients have no property of their own."""
+N_QUANTILES = 65
+BANDS = np.geomspace(8, 320, 12)
+"""Centres of the bands of sharpness, in cycles a long side; the first is the reference."""
+GAIN_LIMITS = (0.1, 3.0)
+"""Most that a band is damped or raised: raising more would only show noise."""
+# Without a mask, what lies this far from a border is taken to be outside the lungs.
+_OUTSIDE_SHARE = 0.2
+# Larger images are measured at this long side: twice the highest band.
+_LONGEST_PX = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Properties:
+    """What was measured on one image outside the lungs."""
+
+    curve: Field
+    """(q,) grey levels at even shares of the pixels."""
+    bands: Field
+    """(b,) logarithm of each band's amplitude over the first's; nan beyond the image's own resolution."""
+
+
+def measure_properties(image: GreyImage, regions: Sequence[TextRegion], lungs: NDArray[np.bool_] | None) -> Properties:
+    """Measure grey curve and sharpness outside the lungs and the text.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, (h, w)
+    regions : sequence of TextRegion
+        Text, continued from its surroundings before anything is measured.
+    lungs : ndarray of bool, (h, w), or None
+        Where the lungs are; None for the inner part of the image.
+    """
+    height, width = image.shape
+    clean = image.copy()
+    boxes = text_boxes(regions, (height, width))
+    covered = cover(boxes, (height, width))
+    for box in boxes:
+        x0, y0, x1, y1 = box
+        clean[y0:y1, x0:x1] = inpaint(image, box, covered)
+    frame, _ = find_frame(clean)
+    top, bottom, left, right = frame_px(frame, clean.shape)
+    inner = (slice(top, height - bottom), slice(left, width - right))
+    outside = ~_inside((height, width)) if lungs is None else ~lungs
+    seen, weight = clean[inner], outside[inner]
+    if not weight.any():
+        weight = np.ones_like(weight)
+    curve = np.quantile(seen[weight], np.linspace(0, 1, N_QUANTILES))
+    return Properties(curve=np.asarray(curve, dtype=np.float64), bands=_bands(seen, weight))
+
+
+def _inside(shape: tuple[int, int]) -> NDArray[np.bool_]:
+    height, width = shape
+    inside = np.zeros(shape, dtype=np.bool_)
+    dy, dx = round(_OUTSIDE_SHARE * height), round(_OUTSIDE_SHARE * width)
+    inside[dy : height - dy, dx : width - dx] = True
+    return inside
+
+
+def _bands(image: GreyImage, outside: NDArray[np.bool_]) -> Field:
+    scale = _LONGEST_PX / max(image.shape)
+    if scale < 1:
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        outside = cv2.resize(outside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(np.bool_)
+    # The window falls smoothly to zero at the border and at the lungs, so that no edge of its own is measured.
+    ramp = max(3, max(image.shape) // 12)
+    padded = np.pad(outside, 1).astype(np.uint8)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    window = (0.5 - 0.5 * np.cos(np.pi * np.minimum(distance / ramp, 1.0))).astype(np.float32)
+    mean = float((image * window).sum() / max(float(window.sum()), 1e-9))
+    # What is slower than the window is no sharpness; what is left of it would leak into every band.
+    detail = image.astype(np.float32) - mean - cv2.GaussianBlur(image.astype(np.float32) - mean, (0, 0), ramp / 2)
+    power = np.square(np.abs(scipy.fft.rfft2(detail * window))).ravel()
+    edges = np.sqrt(BANDS[1:] * BANDS[:-1])
+    edges = np.concatenate([[BANDS[0] ** 2 / edges[0]], edges, [BANDS[-1] ** 2 / edges[-1]]])
+    band = np.digitize(cycles(image.shape).ravel(), edges) - 1
+    within = (band >= 0) & (band < len(BANDS))
+    sums = np.bincount(band[within], weights=power[within], minlength=len(BANDS))
+    counts = np.bincount(band[within], minlength=len(BANDS))
+    amplitude = np.sqrt(sums / np.maximum(counts, 1))
+    known = (counts > 0) & (max(image.shape) / 2 >= BANDS) & (amplitude > 0)
+    logarithm = np.full(len(BANDS), np.nan)
+    logarithm[known] = np.log(amplitude[known])
+    return np.asarray(logarithm - logarithm[0], dtype=np.float64)
+
+
+class ClassProperties:
+    """The classes' mean properties, on a bounded sample; measured when they are first asked for.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The audited records.
+    regions : mapping
+        Record id -> its text.
+    seed : int
+        Run seed, for the sample.
+    read : callable
+        Reads a record's image.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        regions: Mapping[str, tuple[TextRegion, ...]],
+        seed: int,
+        read: Callable[[Record], GreyImage],
+    ) -> None:
+        self._records, self._regions, self._seed, self._read = records, regions, seed, read
+        self._measured: tuple[NDArray[np.str_], Field, Field] | None = None
+
+    def classes(self) -> tuple[str, ...]:
+        """Return the classes with enough patients, sorted."""
+        labels, counts = np.unique(self._sample()[0], return_counts=True)
+        return tuple(label for label, n in zip(labels.tolist(), counts.tolist(), strict=True) if n >= MIN_PATIENTS)
+
+    def means(self, labels: Sequence[str], rng: np.random.Generator | None = None) -> list[Properties]:
+        """Return the mean properties of some classes.
+
+        Parameters
+        ----------
+        labels : sequence of str
+            Of `classes()`.
+        rng : numpy Generator, optional
+            Shuffles the labels over the patients first: the classes that come out differ by chance alone, by as much as classes of
+            these sizes do.
+        """
+        told, curves, bands = self._sample()
+        if rng is not None:
+            told = rng.permutation(told)
+        return [
+            Properties(curve=curves[told == label].mean(axis=0), bands=_known_mean(bands[told == label]))
+            for label in labels
+        ]
+
+    def _sample(self) -> tuple[NDArray[np.str_], Field, Field]:
+        if self._measured is None:
+            found = [(record.label or "", self._measure(record)) for record in self._chosen()]
+            self._measured = (
+                np.array([label for label, _ in found]),
+                np.array([p.curve for _, p in found]).reshape(len(found), N_QUANTILES),
+                np.array([p.bands for _, p in found]).reshape(len(found), len(BANDS)),
+            )
+        return self._measured
+
+    def _chosen(self) -> list[Record]:
+        """Draw an image of each of at most `PATIENTS_PER_CLASS` patients of every class."""
+        patients: defaultdict[str, dict[str, Record]] = defaultdict(dict)
+        order = generator_for(self._seed, "class properties").permutation(len(self._records))
+        for index in order.tolist():
+            record = self._records[index]
+            if record.label is not None and len(patients[record.label]) < PATIENTS_PER_CLASS:
+                patients[record.label].setdefault(record.patient, record)
+        return [record for label in sorted(patients) for record in patients[label].values()]
+
+    def _measure(self, record: Record) -> Properties:
+        image = self._read(record)
+        height, width = image.shape
+        lungs = None if record.lung_mask is None else read_mask(record.lung_mask, (height, width))
+        return measure_properties(image, self._regions[record.id], lungs)
+
+
+def _known_mean(rows: Field) -> Field:
+    """Average each column over the rows that know it; nan where none does."""
+    known = np.isfinite(rows)
+    n = known.sum(axis=0)
+    return np.asarray(np.where(n > 0, np.where(known, rows, 0.0).sum(axis=0) / np.maximum(n, 1), np.nan))
