@@ -76,8 +76,10 @@ _FIXED = (
     "Text that the finder misses is not edited, so the true effect of the text may be larger. Finders miss single letters first.",
     "A black rectangle is itself an artefact: if black and inpainted masks disagree, the rectangle is part of the effect. "
     "Blurred text stays bright; pasted letters add no rectangle.",
-    "The look of another source is taken from single images of any class. If classes come from different sources, part of a look "
-    "may be disease.",
+    "The look of another source is taken from images of the same class. Where a class comes from one source only, the effect of the "
+    "source cannot be separated from the class and is not tested.",
+    "Grey curves and sharpness of the classes are measured outside the lungs, so that disease in the lungs does not count; disease "
+    "that changes the rest of the image does.",
     "A tolerance is a choice that was made before the run. The effects apply to this model on these images; images of another hospital may "
     "carry other text.",
     "Heatmaps show where a network looks, not why. Only edits show what changes the prediction.",
