@@ -27,7 +27,7 @@ ARCHITECTURE = "densenet-small"
 _EPOCHS, _BATCH, _RATE = 12, 32, 4e-3
 _PULL = 2e-3
 """Weight of the squared distance from the head that fitting starts at, in standardised features."""
-_STILL = 1.0
+_STILL = 4.0
 """Weight of the mean squared difference of twins' logits."""
 _LAST_STEPS = 200
 _TEXT_OFTEN, _PLAIN_OFTEN = 3.0, 4.0

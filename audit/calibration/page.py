@@ -17,6 +17,7 @@ from audit.calibration.table import (
 )
 from audit.calibration.trial import Outcome
 from audit.calibration.zoo import DESIGNS
+from audit.data.strings import shown_string
 from audit.files import write_atomically
 from audit.gates.calibration import sentence_of
 from audit.reports.html import environment, frame
@@ -63,7 +64,7 @@ def network_block(outcomes: Sequence[Outcome]) -> Block:
             o.truth.rank,
             _CODES.get(o.finding.exit_code, str(o.finding.exit_code)),
             false_alarm_or_found(o),
-            ", ".join(o.finding.sensitive) or "nothing",
+            ", ".join(map(shown_string, o.finding.sensitive)) or "nothing",
             "yes" if names_its_cause(o) and o.truth.rank != "null" else "no" if o.truth.rank != "null" else "",
         )
         for o in outcomes

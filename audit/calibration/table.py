@@ -15,6 +15,8 @@ from audit.calibration.trial import Estimate, Outcome
 from audit.calibration.truth import Truth
 
 _LEVEL = 0.95
+ENOUGH = 20
+"""Networks or estimates from which on a target is judged."""
 _FAILED, _UNDECIDED, _PASSED = 1, 3, 0
 
 
@@ -75,7 +77,7 @@ class Accuracy:
     family: Family
     """Family of what it edits: estimates are compared with the truth of plants of this family."""
     group: str
-    """`all` or `carriers`."""
+    """`all`, or `with a string`: those that bear one of the strings that the audit judges."""
     n: int
     """Networks."""
     bias: float
@@ -98,8 +100,8 @@ class Target:
     """What is wanted, in words."""
     found: str
     """What was measured, in words."""
-    status: Literal["pass", "fail", "not measured"]
-    """Whether it is met."""
+    status: Literal["pass", "fail", "too few"]
+    """Whether it is met; too few: fewer than `ENOUGH` networks or estimates cannot tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,19 +171,20 @@ def false_alarm_or_found(outcome: Outcome) -> str:
 def true_effect(outcome: Outcome, estimate: Estimate) -> float | None:
     """Return what an estimate should have been; None where no intervention of the zoo says it.
 
-    Taking text away is compared with the twin without any text; taking another plant away with the clean twin. Another source's look
-    is the other state of the image. What brings in content of another class is compared with the state of an image of
-    another class, beyond that of one of its own.
+    Taking text away is compared with the twin without any text, of all images or of those that bear a string; taking another plant
+    away with the clean twin. Another source's look is the other state of the image. What brings in content of another class is
+    compared with the state of an image of another class, beyond that of one of its own.
     """
     kind, truth = find_kind(outcome.case.kind), outcome.truth
-    in_words = estimate.group != "all"
-    if in_words and not 0.9 <= estimate.n_images / max(1, truth.n_carriers) <= 1.1:
-        return None
     if is_named(("text",), estimate.suspect):
         if not estimate.adds:
-            return truth.text_carriers if in_words else truth.text
-        return truth.exchanged if kind.family == "text" and kind.otherwise is not None and not in_words else None
-    if in_words or not is_named(kind.families, estimate.suspect) or len(kind.families) > 1:
+            return truth.text if estimate.group == "all" else truth.words.get(estimate.group.removeprefix("word="))
+        return (
+            truth.exchanged
+            if kind.family == "text" and kind.otherwise is not None and estimate.group == "all"
+            else None
+        )
+    if estimate.group != "all" or not is_named(kind.families, estimate.suspect) or len(kind.families) > 1:
         return None
     if kind.family == "source":
         return truth.toggled
@@ -232,7 +235,7 @@ def _accuracies(outcomes: Sequence[Outcome]) -> Iterable[Accuracy]:
             if truth is None:
                 continue
             family = "text" if is_named(("text",), estimate.suspect) else find_kind(outcome.case.kind).family
-            group = "all" if estimate.group == "all" else "carriers"
+            group = "all" if estimate.group == "all" else "with a string"
             by_condition[estimate.condition, family, group].append((estimate, truth))
     for (condition, family, group), pairs in sorted(by_condition.items()):
         errors = np.array([estimate.estimate - truth for estimate, truth in pairs])
@@ -291,17 +294,17 @@ def _targets(
         wrong.hits <= 0.02 * wrong.n,
     )
     for a in accuracies:
-        named_so = f"{a.condition} against {a.family}{', carriers' if a.group == 'carriers' else ''}"
+        named_so = f"{a.condition} against {a.family}{'' if a.group == 'all' else f', {a.group}'}"
         yield Target(
             name=f"Bias of {named_so}: at most 0.015",
             found=f"{a.bias:+.3f} [{a.bias_low:+.3f}, {a.bias_high:+.3f}], n = {a.n}",
-            status="pass" if abs(a.bias) <= 0.015 else "fail",
+            status=_status(a.n, abs(a.bias) <= 0.015),
         )
         yield Target(
             name=f"Coverage of {named_so}: 93 to 97 %",
             found=in_words(a.coverage),
-            # Few networks cannot show 93 to 97 %: it fails where the interval excludes all of it.
-            status="fail" if a.coverage.high < 0.93 or a.coverage.low > 0.97 else "pass",
+            # No number of networks below hundreds shows 93 to 97 %: it fails where the interval excludes all of it.
+            status=_status(a.n, a.coverage.high >= 0.93 and a.coverage.low <= 0.97),
         )
 
 
@@ -319,7 +322,11 @@ def in_words(found: Rate) -> str:
 
 
 def _target(name: str, found: Rate, n: int, met: bool) -> Target:
-    return Target(name=name, found=in_words(found), status="not measured" if n == 0 else "pass" if met else "fail")
+    return Target(name=name, found=in_words(found), status=_status(n, met))
+
+
+def _status(n: int, met: bool) -> Literal["pass", "fail", "too few"]:
+    return "too few" if n < ENOUGH else "pass" if met else "fail"
 
 
 def truth_in_words(truth: Truth) -> str:

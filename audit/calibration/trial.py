@@ -29,6 +29,8 @@ from audit.store.results import SCHEMA_VERSION, to_json
 
 _BUILT, _FOUND = "truth.json", "finding.json"
 _ONE_SOURCE = "one source"
+BUILD_VERSION = 1
+"""Raised whenever plants, fitting or the truth change: what an earlier version built is built again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,8 @@ class Finding:
     """Of every judged edit."""
     seconds: float
     """Wall-clock time of the audit."""
+    cpu_seconds: float
+    """Processor time of the audit, which other programs on the machine do not lengthen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +114,7 @@ def build(case: Case, shop: Workshop, folder: Path) -> float:
 
     A case that was built before, of the same everything, is left as it is: `truth.json` is written last.
     """
-    made_by = {**shop.made_by, "case": asdict(case)}
+    made_by = {**shop.made_by, "case": asdict(case), "version": BUILD_VERSION}
     if (built := _read(folder / _BUILT)) is not None and built.get("made_by") == json.loads(to_json(made_by)):
         return 0.0
     begun = time.monotonic()
@@ -226,7 +230,7 @@ def audit_case(case: Case, folder: Path, suite: str) -> Finding:
     from audit.run.pipeline import run_audit
     from audit.run.settings import Settings
 
-    begun = time.monotonic()
+    begun, worked = time.monotonic(), time.process_time()
     settings = Settings(
         model=str(folder / "bundle"),
         data=str(folder / "manifest.csv"),
@@ -258,7 +262,8 @@ def audit_case(case: Case, folder: Path, suite: str) -> Finding:
             )
         ),
         estimates=tuple(_estimates(effects, plan)),
-        seconds=time.monotonic() - begun,
+        seconds=round(time.monotonic() - begun, 1),
+        cpu_seconds=round(time.process_time() - worked, 1),
     )
     _write(folder / _FOUND, {"stamp": stamp, "finding": found})
     return found

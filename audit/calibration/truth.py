@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from audit.calibration.corpus import Specimen
 from audit.calibration.plants import Kind, Picture, plant
 from audit.calibration.zoo import Case
+from audit.data.strings import normal_string
 from audit.randomness import generator_for
 
 NOT_LEARNT_BELOW = 0.02
@@ -43,8 +45,8 @@ class Truth:
     """The state of an image of another class minus that of one of its own class, over images of another class at random."""
     text: float | None
     """As planted against the twin without any text, the image's own included; None where nobody knows, or a plant is text in part."""
-    text_carriers: float | None
-    """The same over carriers; None without any."""
+    words: Mapping[str, float]
+    """The same over the images that bear a string; empty where `text` is None."""
     accuracy: float
     """Of the planted images."""
     accuracy_clean: float
@@ -130,7 +132,7 @@ def measure_truth(
         toggled=float(toggled.mean()),
         exchanged=float((toggled * exchange_weights(labels, carried, n_classes)).mean()),
         text=None if text is None else float(text.mean()),
-        text_carriers=None if text is None or not holds.any() else float(text[holds].mean()),
+        words={} if text is None else _by_word(here, text),
         accuracy=float((p_here.argmax(axis=1) == labels).mean()),
         accuracy_clean=float((p_clean.argmax(axis=1) == labels).mean()),
     )
@@ -152,6 +154,15 @@ def _text_moves(
         return None
     pictures = [s.picture for s in bare] if kind.family == "text" else planted(case, kind, bare, carried)
     return total_variation(p_here, predict([p.image for p in pictures]))
+
+
+def _by_word(pictures: Sequence[Picture], moved: NDArray[np.float64]) -> dict[str, float]:
+    """Return string -> mean over the images that bear it, as the audit groups them."""
+    bearers: dict[str, set[int]] = defaultdict(set)
+    for row, picture in enumerate(pictures):
+        for box in picture.boxes:
+            bearers[normal_string(box.text)].add(row)
+    return {word: float(moved[sorted(rows)].mean()) for word, rows in sorted(bearers.items())}
 
 
 def total_variation(p: Probabilities, q: Probabilities) -> NDArray[np.float64]:

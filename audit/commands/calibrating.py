@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from audit.commands.progress import Stages
-from audit.data.strings import shown_string
 from audit.gates.calibration import sentence_of
 from audit.run.settings import Settings
 
@@ -52,8 +51,8 @@ def _show(document: Mapping[str, Any], out: Path, *, as_json: bool) -> int:
             sys.stdout.writelines(f"  {line}\n" for line in _in_columns([columns, *rows]))
     seconds = document["seconds"]
     sys.stdout.write(
-        f"Building the networks took {seconds['building']:.0f} s, auditing them {seconds['auditing']:.0f} s "
-        f"({seconds['workers']} at a time).\n"
+        f"Building the networks took {seconds['building']:.0f} s ({seconds['building_cpu']:.0f} s of processor time), auditing them "
+        f"{seconds['auditing']:.0f} s ({seconds['auditing_cpu']:.0f} s of processor time; {seconds['workers']} at a time).\n"
     )
     if sentence := sentence_of(document):
         sys.stdout.write(f"{sentence}\n")
@@ -63,6 +62,5 @@ def _show(document: Mapping[str, Any], out: Path, *, as_json: bool) -> int:
 
 def _in_columns(lines: Sequence[tuple[str, ...]]) -> list[str]:
     """Lay rows out with each column as wide as its widest cell."""
-    shown = [tuple(shown_string(cell) if cell else "" for cell in line) for line in lines]
-    widths = [max(len(cell) for cell in column) for column in zip(*shown, strict=True)]
-    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in shown]
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in lines]
