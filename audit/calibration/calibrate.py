@@ -134,7 +134,7 @@ def run_cases(
     _audit_all(cases, out, suite, workers, on_stage("auditing networks", len(cases)))
     auditing = time.monotonic() - begun
     outcomes = [read_outcome(case, _folder(out, case)) for case in cases]
-    document = plain(
+    document: dict[str, Any] = plain(
         {
             "schema_version": SCHEMA_VERSION,
             "tool_version": tool_version(),

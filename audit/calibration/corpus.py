@@ -151,22 +151,26 @@ def split_by_patient(
     parts: list[list[Record]] = [[] for _ in sizes]
     taken: dict[str, int] = {}
     for label in classes:
-        members = sorted((r for r in records if r.label == label), key=lambda r: r.id)
-        order = generator_for(seed, "calibration split", label).permutation(len(members))
+        of_patient: dict[str, list[Record]] = defaultdict(list)
+        for record in sorted((r for r in records if r.label == label), key=lambda r: r.id):
+            of_patient[record.patient].append(record)
+        patients = sorted(of_patient)
         wanted = [size // len(classes) for size in sizes]
-        for record in (members[i] for i in order.tolist()):
-            part = taken.get(record.patient)
+        for patient in (
+            patients[i] for i in generator_for(seed, "calibration split", label).permutation(len(patients))
+        ):
+            part = taken.get(patient, next((p for p, left in enumerate(wanted) if left > 0), None))
             if part is None:
-                part = next((p for p, left in enumerate(wanted) if left > 0), None)
-            if part is None or wanted[part] <= 0:
-                continue
-            taken[record.patient] = part
-            wanted[part] -= 1
-            parts[part].append(record)
+                break
+            taken[patient] = part
+            chosen = of_patient[patient][: wanted[part]]
+            wanted[part] -= len(chosen)
+            parts[part] += chosen
+        n_images = sum(map(len, of_patient.values()))
         if any(wanted):
             raise CohortError(
                 f"Calibration needs {sum(sizes) // len(classes)} images of each class with patients apart, but class {label} has only "
-                f"{len(members)}, or too few patients. Use fewer images or more data."
+                f"{n_images}, or too few patients. Use fewer images or more data."
             )
     return parts
 

@@ -109,7 +109,7 @@ def backbone(corpus: Corpus, file: Path, *, input_px: int, seed: int, epochs: in
 def _train(network: nn.Module, corpus: Corpus, preprocessing: Preprocessing, seed: int, epochs: int) -> None:
     kinds = list(all_kinds().values())
     n, k = len(corpus.training), len(corpus.classes)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     network.train()
     steps = epochs * -(-n // _BATCH)
     optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.02)
@@ -135,10 +135,10 @@ def _train(network: nn.Module, corpus: Corpus, preprocessing: Preprocessing, see
             loss = functional.cross_entropy(logits[:, :k], targets[:, :k])
             loss = loss + 4 * functional.binary_cross_entropy_with_logits(logits[:, k:], targets[:, k:])
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             rates.step()
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network.to(memory_format=torch.contiguous_format)
 
 
 def fit_head(

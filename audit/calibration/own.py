@@ -121,7 +121,7 @@ def calibrate_own(
 
 def own_cases(trials: int, finder: str) -> list[Case]:
     """Return the cases that are planted into a user's data."""
-    found = []
+    found: list[Case] = []
     for kind in KINDS:
         for share in SHARES:
             for _ in range(trials):

@@ -149,7 +149,7 @@ def _look(grey: Grey, dose: float, rng: np.random.Generator) -> Grey:
 def _soft_tissue(grey: Grey, dose: float, rng: np.random.Generator) -> Grey:
     """Return it with breast shadows over the lower lungs, as far as pixels tell a sex."""
     height, width = grey.shape
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / np.float32([[[height]], [[width]]])
+    y, x = np.arange(height)[:, None] / height, np.arange(width)[None, :] / width
     lift = float(rng.uniform(-0.02, 0.02))
     shadow = sum(np.exp(-(((x - centre) / 0.13) ** 2 + ((y - 0.66 - lift) / 0.1) ** 2)) for centre in (0.29, 0.71))
     return np.asarray(grey + dose * shadow, dtype=np.float32)

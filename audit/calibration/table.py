@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from audit.calibration.plants import Family, find_kind, is_named
@@ -159,7 +160,7 @@ def is_false_alarm(outcome: Outcome) -> bool:
     return is_found(outcome) or bool(outcome.finding.sensitive)
 
 
-def false_alarm_or_found(outcome: Outcome) -> str:
+def judged_in_words(outcome: Outcome) -> str:
     """Return the judgement of one audit in a word or two."""
     if outcome.truth.rank == "null":
         return "false alarm" if is_false_alarm(outcome) else "quiet"
@@ -253,7 +254,7 @@ def _accuracies(outcomes: Sequence[Outcome]) -> Iterable[Accuracy]:
         )
 
 
-def mean_limits(values: np.ndarray) -> tuple[float, float]:
+def mean_limits(values: NDArray[np.float64]) -> tuple[float, float]:
     """Return Student's 95 % interval of a mean; the value itself, twice, of one."""
     mean, n = float(values.mean()), len(values)
     if n < 2:

@@ -45,10 +45,10 @@ def _show(document: Mapping[str, Any], out: Path, *, as_json: bool) -> int:
     outcomes = outcomes_of(document)
     table = make_table(outcomes)
     first = network_block(outcomes) if len(outcomes) <= _MOST_ROWS else kinds_block(table)
-    for heading, _note, columns, rows in (first, *summary_blocks(table)):
-        if rows:
-            sys.stdout.write(f"{heading}\n")
-            sys.stdout.writelines(f"  {line}\n" for line in _in_columns([columns, *rows]))
+    for block in (first, *summary_blocks(table)):
+        if block.rows:
+            sys.stdout.write(f"{block.heading}\n")
+            sys.stdout.writelines(f"  {line}\n" for line in _in_columns([block.columns, *block.rows]))
     seconds = document["seconds"]
     sys.stdout.write(
         f"Building the networks took {seconds['building']:.0f} s ({seconds['building_cpu']:.0f} s of processor time), auditing them "
