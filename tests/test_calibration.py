@@ -222,7 +222,7 @@ def test_carriers_follow_the_design() -> None:
 
     def shares(design: str, *, training: bool = False) -> tuple[float, float]:
         case = Case(name="x", kind="word", design=design, share=0.6, seed=1)  # type: ignore[arg-type]
-        carried = draw_carriers(case, specimens, 2, training=training)
+        carried = draw_carriers(case, specimens, training=training)
         return float(carried[labels == 1].mean()), float(carried[labels == 0].mean())
 
     assert shares("planted") == pytest.approx((0.6, 0.0), abs=0.05)
@@ -233,6 +233,10 @@ def test_carriers_follow_the_design() -> None:
     assert shares("names", training=True) == (0.0, 0.0)
     assert shares("names at random") == pytest.approx((0.5, 0.5), abs=0.05)
     assert shares("none") == (0.0, 0.0)
+    # Of three classes of which data hold two, one of the two carries it.
+    lacking = [_flat(i, 2 * (i % 2), 100) for i in range(40)]
+    for seed in range(4):
+        assert draw_carriers(Case(name="x", kind="word", seed=seed), lacking, training=False).sum() == 20
 
 
 @given(st.integers(0, 60), st.integers(1, 60))
@@ -474,7 +478,7 @@ def test_a_zoo_end_to_end_and_resumed_after_a_kill(audit: Audit, tmp_path: Path)
     def on_stage(name: str, _steps: int) -> Callable[[], None]:
         def step() -> None:
             stages.append(name)
-            if stages == ["building networks", "building networks", "auditing networks"]:
+            if stages == ["training backbones", "building networks", "building networks", "auditing networks"]:
                 raise Killed
 
         return step
@@ -597,6 +601,8 @@ def test_the_users_own_network_and_data(
         "Measured with this network and data: this audit would have found a word (0.075 of the side high) on 100 %"
     )
     assert sentence in said
+    copies = next((tmp_path / "cal").rglob("manifest.csv")).read_text()
+    assert "normal-" not in copies, "neither images nor patients keep their names"
     few = write_cohort(5)
     code, _, errors = audit("calibrate", "--model", known_bundle, "--data", few, "--out", tmp_path / "few")
     assert code == 4

@@ -81,17 +81,42 @@ def calibrate_zoo(zoo: str, out: Path, *, suite: str, workers: int, on_stage: On
     radiographs = radiograph_folder()
     cases = make_zoo(zoo, radiographs=radiographs is not None)
     scale = SCALES[zoo]
-    made: dict[tuple[CorpusName, int], Workshop] = {}
 
-    def shop(case: Case) -> Workshop:
-        key = (case.corpus, case.seed % scale.n_backbones)
-        if key not in made:
-            made[key] = _workshop(case.corpus, key[1], scale, out, radiographs)
-        return made[key]
+    def key(case: Case) -> tuple[CorpusName, int]:
+        return case.corpus, case.seed % scale.n_backbones
 
+    keys = list(dict.fromkeys(map(key, cases)))
+    check_workers(workers)
+    check_writable(out)
+    begun, worked = time.monotonic(), time.process_time()
+    step = on_stage("training backbones", len(keys))
+    shops: dict[tuple[CorpusName, int], Workshop] = {}
+    with one_thread():
+        for name, number in keys:
+            shops[name, number] = _workshop(name, number, scale, out, radiographs)
+            step()
     return run_cases(
-        cases, shop, out, suite=suite, workers=workers, on_stage=on_stage, about={"zoo": zoo, "scale": scale}
+        cases,
+        lambda case: shops[key(case)],
+        out,
+        suite=suite,
+        workers=workers,
+        on_stage=on_stage,
+        about={"zoo": zoo, "scale": scale},
+        spent=(time.monotonic() - begun, time.process_time() - worked),
     )
+
+
+def check_workers(workers: int) -> None:
+    """Refuse a number of processes that is none.
+
+    Raises
+    ------
+    UsageError
+        If it is below 1.
+    """
+    if workers < 1:
+        raise UsageError(f"The number of workers must be at least 1, found {workers}.")
 
 
 def run_cases(
@@ -103,6 +128,7 @@ def run_cases(
     workers: int,
     on_stage: OnStage,
     about: Mapping[str, Any],
+    spent: tuple[float, float] = (0.0, 0.0),
     summary: Callable[[Sequence[Outcome]], Mapping[str, Any]] = lambda _: {},
 ) -> dict[str, Any]:
     """Build and audit cases, add them up and write the document and its page.
@@ -117,13 +143,14 @@ def run_cases(
         See `calibrate_zoo`.
     about : mapping
         What stands at the head of the document.
+    spent : tuple of float
+        Wall-clock and processor time that preparing took, in seconds.
     summary : callable, optional
         Outcomes -> further entries of the document.
     """
-    if workers < 1:
-        raise UsageError(f"The number of workers must be at least 1, found {workers}.")
+    check_workers(workers)
     check_writable(out)
-    begun, worked = time.monotonic(), time.process_time()
+    begun, worked = time.monotonic() - spent[0], time.process_time() - spent[1]
     step = on_stage("building networks", len(cases))
     with one_thread():
         for case in cases:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from audit.calibration.calibrate import DOCUMENT, make_workshop, run_cases
-from audit.calibration.corpus import Corpus, read_specimen, split_by_patient
+from audit.calibration.calibrate import DOCUMENT, check_workers, make_workshop, run_cases
+from audit.calibration.corpus import Corpus, Specimen, read_specimen, split_by_patient
 from audit.calibration.networks import Backbone, head_of
 from audit.calibration.plants import find_kind
 from audit.calibration.table import Rate, is_found, rate
@@ -81,6 +82,7 @@ def calibrate_own(
     """
     if trials < 1:
         raise UsageError(f"The number of trials must be at least 1, found {trials}.")
+    check_workers(workers)
     if settings.detector == "annotated":
         raise UsageError(
             "Planted text is in no file of boxes, so the finder annotated would miss it. Use --detector cascade."
@@ -90,16 +92,24 @@ def calibrate_own(
     training, test = _records(bundle, settings)
     reading = on_stage("reading images", len(training) + len(test))
 
-    def read(records: Sequence[Record]) -> Any:
-        for record in records:
-            yield read_specimen(record, bundle.classes)
+    def read(records: Sequence[Record], part: str) -> Iterator[Specimen]:
+        patients = {
+            patient: f"{part}-patient-{i}" for i, patient in enumerate(dict.fromkeys(r.patient for r in records))
+        }
+        for number, record in enumerate(records):
+            specimen = read_specimen(record, bundle.classes)
+            # Neither a patient nor an image has its own name in the copies.
+            yield replace(specimen, id=f"{part}-{number}", patient=patients[record.patient])
             reading()
 
     corpus = Corpus(
-        name=bundle.name, classes=bundle.classes, training=tuple(read(training)), folds=(tuple(read(test)),)
+        name=bundle.name,
+        classes=bundle.classes,
+        training=tuple(read(training, "training")),
+        folds=(tuple(read(test, "test")),),
     )
     body = Backbone(network=bundle.network, architecture=bundle.architecture, preprocessing=bundle.preprocessing)
-    made_by = {"model": bundle.digest, "training": [r.id for r in training], "test": [r.id for r in test]}
+    made_by = {"model": bundle.digest, "images": _digest((*corpus.training, *corpus.folds[0]))}
     shop = make_workshop(corpus, body, made_by=made_by, start=head_of(body))
     document = run_cases(
         own_cases(trials, settings.detector),
@@ -117,6 +127,15 @@ def calibrate_own(
     )
     write_atomically(bundle.folder / DOCUMENT, to_json(document).encode())
     return document
+
+
+def _digest(specimens: Sequence[Specimen]) -> str:
+    """Return a hash of everything that is taken from the user's images."""
+    digest = hashlib.sha256()
+    for s in specimens:
+        digest.update(f"{s.id}\x1f{s.label}\x1f{s.patient}\x1f{s.picture.image.shape}".encode())
+        digest.update(s.picture.image.tobytes())
+    return digest.hexdigest()
 
 
 def own_cases(trials: int, finder: str) -> list[Case]:

@@ -122,7 +122,7 @@ def build(case: Case, shop: Workshop, folder: Path) -> float:
     kind, classes = find_kind(case.kind), shop.corpus.classes
     head = _fitted(case, shop)
     fold = shop.corpus.folds[case.seed % len(shop.corpus.folds)]
-    carried = draw_carriers(case, fold, len(classes), training=False)
+    carried = draw_carriers(case, fold, training=False)
     pictures = planted(case, kind, fold, carried)
     truth = measure_truth(
         case, kind, fold, carried, lambda images: head.probabilities(shop.body.features(images)), len(classes)
@@ -149,7 +149,7 @@ def build(case: Case, shop: Workshop, folder: Path) -> float:
 def _fitted(case: Case, shop: Workshop) -> Head:
     """Fit a head on the training images with the case's plants."""
     training = shop.corpus.training
-    carried = draw_carriers(case, training, len(shop.corpus.classes), training=True)
+    carried = draw_carriers(case, training, training=True)
     pictures = planted(case, find_kind(case.kind), training, carried)
     changed = [i for i, (p, s) in enumerate(zip(pictures, training, strict=True)) if p is not s.picture]
     features = shop.clean.copy()

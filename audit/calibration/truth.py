@@ -62,13 +62,14 @@ class Truth:
         return "null" if max(self.removed, self.text or 0.0) < NOT_LEARNT_BELOW else "faint"
 
 
-def draw_carriers(case: Case, specimens: Sequence[Specimen], n_classes: int, *, training: bool) -> NDArray[np.bool_]:
+def draw_carriers(case: Case, specimens: Sequence[Specimen], *, training: bool) -> NDArray[np.bool_]:
     """Draw which images carry the plant, bool (n); the same image carries it in every process.
 
     One class carries it with the case's share, the others do not; names of sources go with a tenth of the others too.
     """
     design = "alike" if training and case.design == "unlearnt" else case.design
-    target = case.seed % n_classes
+    present = sorted({s.label for s in specimens})  # a user's data may lack a class
+    target = present[case.seed % len(present)]
     if design == "none" or (training and design.startswith("names")):
         return np.zeros(len(specimens), dtype=np.bool_)
     shares = {"alike": (case.share, case.share), "names at random": (0.5, 0.5), "names": (case.share, _OTHERS)}
