@@ -12,6 +12,7 @@ from audit.calibration.table import (
     Detection,
     Table,
     in_words,
+    is_found,
     judged_in_words,
     make_table,
     names_its_cause,
@@ -93,7 +94,7 @@ def _network_row(outcome: Outcome) -> tuple[str, ...]:
         _CODES.get(finding.exit_code, str(finding.exit_code)),
         judged_in_words(outcome),
         ", ".join(map(shown_string, finding.sensitive)) or "nothing",
-        "" if truth.rank == "null" else "yes" if names_its_cause(outcome) else "no",
+        "" if truth.rank == "null" or not is_found(outcome) else "yes" if names_its_cause(outcome) else "no",
     )
 
 
