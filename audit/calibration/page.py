@@ -23,7 +23,7 @@ from audit.calibration.zoo import DESIGNS
 from audit.data.strings import shown_string
 from audit.files import write_atomically
 from audit.gates.calibration import sentence_of
-from audit.reports.html import environment, frame
+from audit.reports.page.templates import environment, frame
 from audit.store.numbers import number, signed_bracketed
 
 

@@ -225,8 +225,8 @@ def audit_case(case: Case, folder: Path, suite: str) -> Finding:
     if (done := _read(folder / _FOUND)) is not None and done.get("stamp") == stamp:
         return finding_from_json(done["finding"])
     from audit.gates.judging import exit_code
-    from audit.reports.headline import headline
-    from audit.reports.runfolder import read_run
+    from audit.reports.findings.headline import headline
+    from audit.reports.reading.folder import read_run
     from audit.run.pipeline import run_audit
     from audit.run.settings import Settings
 
