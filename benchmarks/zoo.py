@@ -2,9 +2,10 @@
 
     python benchmarks/zoo.py [--zoo full] [--out zoo] [--workers 2] [--suite standard]
 
-Repeat the command to resume: networks that were built and audits that were finished by this version are kept. Exit code 1 if a target
-is missed, 3 if one could not be judged. On two idle cores the full zoo of 148 networks takes about ten minutes to build and, with 16 s
-of processor time for an audit on phantoms, less than an hour to audit; on real radiographs the text finder adds its time.
+Repeat the command to resume: networks that were built and audits that were finished by this version are kept, so use another folder
+after a change of the engine. Exit code 1 if a target is missed, 3 if one could not be judged. Estimated from single networks, on two
+idle cores: about a quarter of an hour to build the 148 networks and an hour to audit them (17 s of processor time for an audit of phantoms,
+some two minutes for one of radiographs, most of it for finding text).
 """
 
 from __future__ import annotations

@@ -298,6 +298,7 @@ def _outcome(
 
 def test_a_network_is_null_faint_or_must_be_found() -> None:
     assert _truth(0.019).rank == "null"
+    assert _truth(0.019, text=0.029).rank == "null"
     assert _truth(0.019, text=0.03).rank == "faint"
     assert _truth(0.02).rank == "faint"
     assert _truth(0.1).rank == "planted"

@@ -14,6 +14,7 @@ from scipy import stats
 from audit.calibration.plants import Family, find_kind, is_named
 from audit.calibration.trial import Estimate, Outcome
 from audit.calibration.truth import Truth
+from audit.store.numbers import signed_bracketed
 
 _LEVEL = 0.95
 ENOUGH = 20
@@ -298,7 +299,7 @@ def _targets(
         named_so = f"{a.condition} against {a.family}{'' if a.group == 'all' else f', {a.group}'}"
         yield Target(
             name=f"Bias of {named_so}: at most 0.015",
-            found=f"{a.bias:+.3f} [{a.bias_low:+.3f}, {a.bias_high:+.3f}], n = {a.n}",
+            found=f"{signed_bracketed(a.bias, a.bias_low, a.bias_high)}, n = {a.n}",
             status=_status(a.n, abs(a.bias) <= 0.015),
         )
         yield Target(

@@ -18,6 +18,8 @@ from audit.randomness import generator_for
 
 NOT_LEARNT_BELOW = 0.02
 """A network whose plant moves the probabilities by less does not rely on it: a null network."""
+OWN_TEXT_BELOW = 0.03
+"""What the images' own text may do to a null network: little enough that calling it sensitive would be false."""
 FOUND_FROM, FOUND_FROM_CARRIERS, FEWEST_CARRIERS = 0.10, 0.25, 20
 """From here on a plant must be found: over all images, or over carriers where there are enough of them."""
 _OTHERS = 0.1
@@ -59,7 +61,7 @@ class Truth:
         if carried or self.removed >= FOUND_FROM:
             return "planted"
         # A network that reads its images' own text is no null network either.
-        return "null" if max(self.removed, self.text or 0.0) < NOT_LEARNT_BELOW else "faint"
+        return "null" if self.removed < NOT_LEARNT_BELOW and (self.text or 0.0) < OWN_TEXT_BELOW else "faint"
 
 
 def draw_carriers(case: Case, specimens: Sequence[Specimen], *, training: bool) -> NDArray[np.bool_]:
