@@ -19,7 +19,7 @@ import torch
 from audit.calibration.calibrate import calibrate_zoo, outcomes_of
 from audit.calibration.page import summary_blocks
 from audit.calibration.table import make_table
-from audit.commands.progress import Stages
+from audit.commands.progress import ProgressLines
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
-    with Stages() as on_stage:
+    with ProgressLines() as on_stage:
         document = calibrate_zoo(
             options.zoo, options.out, suite=options.suite, workers=options.workers, on_stage=on_stage
         )

@@ -22,7 +22,7 @@ from audit.calibration.truth import Truth
 from audit.calibration.zoo import Case, make_zoo
 from audit.errors import UsageError
 from audit.files import check_writable, write_atomically
-from audit.prediction.engine import one_thread
+from audit.prediction.shards import one_thread
 from audit.provenance import tool_version
 from audit.store.results import SCHEMA_VERSION, plain, to_json
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audit.commands.progress import Stages
+from audit.commands.progress import ProgressLines
 from audit.gates.calibration import sentence_of
 from audit.run.settings import Settings
 
@@ -20,7 +20,7 @@ def zoo(name: str, out: Path, *, suite: str, workers: int, as_json: bool) -> int
     """Build and audit a zoo and print its tables; a completed calibration returns 0, whatever it found."""
     from audit.calibration.calibrate import calibrate_zoo
 
-    with Stages(quiet=as_json) as on_stage:
+    with ProgressLines(quiet=as_json) as on_stage:
         document = calibrate_zoo(name, out, suite=suite, workers=workers, on_stage=on_stage)
     return _show(document, out, as_json=as_json)
 
@@ -29,7 +29,7 @@ def own(settings: Settings, out: Path, *, trials: int, workers: int, as_json: bo
     """Plant into the user's data, fine-tune the user's head, audit, and print what would have been found."""
     from audit.calibration.own import calibrate_own
 
-    with Stages(quiet=as_json) as on_stage:
+    with ProgressLines(quiet=as_json) as on_stage:
         document = calibrate_own(settings, out, trials=trials, workers=workers, on_stage=on_stage)
     return _show(document, out, as_json=as_json)
 
