@@ -51,8 +51,8 @@ def _show(document: Mapping[str, Any], out: Path, *, as_json: bool) -> int:
             sys.stdout.writelines(f"  {line}\n" for line in _in_columns([block.columns, *block.rows]))
     seconds = document["seconds"]
     sys.stdout.write(
-        f"Building the networks took {seconds['building']:.0f} s ({seconds['building_cpu']:.0f} s of processor time), auditing them "
-        f"{seconds['auditing']:.0f} s ({seconds['auditing_cpu']:.0f} s of processor time; {seconds['workers']} at a time).\n"
+        f"In this call, building the networks took {seconds['building']:.0f} s and auditing them {seconds['auditing']:.0f} s "
+        f"({seconds['workers']} at a time). All audits together took {seconds['auditing_cpu']:.0f} s of processor time.\n"
     )
     if sentence := sentence_of(document):
         sys.stdout.write(f"{sentence}\n")
