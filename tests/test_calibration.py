@@ -300,6 +300,7 @@ def test_a_network_is_null_faint_or_must_be_found() -> None:
     assert _truth(0.019).rank == "null"
     assert _truth(0.019, text=0.029).rank == "null"
     assert _truth(0.019, text=0.03).rank == "faint"
+    assert _truth(0.019, carriers=0.1, n_carriers=5).rank == "faint"
     assert _truth(0.02).rank == "faint"
     assert _truth(0.1).rank == "planted"
     assert _truth(0.05, carriers=0.25, n_carriers=20).rank == "planted"

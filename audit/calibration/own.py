@@ -15,7 +15,7 @@ from audit.calibration.networks import Backbone, head_of
 from audit.calibration.plants import find_kind
 from audit.calibration.table import Rate, is_found, rate
 from audit.calibration.trial import Outcome
-from audit.calibration.truth import NOT_LEARNT_BELOW
+from audit.calibration.truth import FOUND_FROM_CARRIERS, NOT_LEARNT_BELOW
 from audit.calibration.zoo import Case
 from audit.data.manifests import load_cohort
 from audit.data.records import Record
@@ -159,9 +159,7 @@ def powers(outcomes: Sequence[Outcome]) -> list[Power]:
     found = []
     for (name, share), members in by_plant.items():
         kind = find_kind(name)
-        learnt = [
-            o for o in members if max(o.truth.removed, (o.truth.removed_carriers or 0.0) * share) >= NOT_LEARNT_BELOW
-        ]
+        learnt = [o for o in members if is_learnt(o)]
         found.append(
             Power(
                 kind=name,
@@ -173,6 +171,11 @@ def powers(outcomes: Sequence[Outcome]) -> list[Power]:
             )
         )
     return found
+
+
+def is_learnt(outcome: Outcome) -> bool:
+    """Say whether the head relies on the plant, over all images or over carriers, of which there may be few."""
+    return outcome.truth.removed >= NOT_LEARNT_BELOW or (outcome.truth.removed_carriers or 0.0) >= FOUND_FROM_CARRIERS
 
 
 def _records(bundle: Bundle, settings: Settings) -> tuple[list[Record], list[Record]]:

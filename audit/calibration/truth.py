@@ -18,6 +18,8 @@ from audit.randomness import generator_for
 
 NOT_LEARNT_BELOW = 0.02
 """A network whose plant moves the probabilities by less does not rely on it: a null network."""
+CARRIERS_BELOW = 0.10
+"""Over carriers it may move a null network's probabilities by less: of few carriers the mean over all images tells little."""
 OWN_TEXT_BELOW = 0.03
 """What the images' own text may do to a null network: little enough that calling it sensitive would be false."""
 FOUND_FROM, FOUND_FROM_CARRIERS, FEWEST_CARRIERS = 0.10, 0.25, 20
@@ -61,7 +63,9 @@ class Truth:
         if carried or self.removed >= FOUND_FROM:
             return "planted"
         # A network that reads its images' own text is no null network either.
-        return "null" if self.removed < NOT_LEARNT_BELOW and (self.text or 0.0) < OWN_TEXT_BELOW else "faint"
+        own = (self.text or 0.0) < OWN_TEXT_BELOW
+        few = (self.removed_carriers or 0.0) < CARRIERS_BELOW
+        return "null" if self.removed < NOT_LEARNT_BELOW and few and own else "faint"
 
 
 def draw_carriers(case: Case, specimens: Sequence[Specimen], *, training: bool) -> NDArray[np.bool_]:

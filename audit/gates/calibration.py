@@ -47,7 +47,7 @@ def sentence_of(document: Mapping[str, Any]) -> str:
     if powers:
         measured = [p for p in powers if p["found"]["n"] > 0]
         said = [_power(p) for p in measured]
-        unlearnt = sorted({shown_string(str(p["about"]), 60) for p in powers if p["found"]["n"] == 0})
+        unlearnt = [_plant(p) for p in powers if p["found"]["n"] == 0]
         silent = f" The network did not learn {_joined(unlearnt)}, so nothing was measured for it." if unlearnt else ""
         return (
             f"Measured with this network and data: this audit would have found {_joined(said)}.{silent}"
@@ -69,9 +69,13 @@ def sentence_of(document: Mapping[str, Any]) -> str:
 def _power(power: Mapping[str, Any]) -> str:
     found = power["found"]
     return (
-        f"{shown_string(str(power['about']), 60)} on {100 * power['share']:.0f} % of one class with probability {found['share']:.2f} "
+        f"{_plant(power)} with probability {found['share']:.2f} "
         f"({found['hits']} of {counted(found['n'], 'trial')}, 95 % CI {found['low']:.2f} to {found['high']:.2f})"
     )
+
+
+def _plant(power: Mapping[str, Any]) -> str:
+    return f"{shown_string(str(power['about']), 60)} on {100 * power['share']:.0f} % of one class"
 
 
 def _joined(parts: list[str]) -> str:
