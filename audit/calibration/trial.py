@@ -247,7 +247,7 @@ def audit_case(case: Case, folder: Path, suite: str) -> Finding:
     )
     path, verdict = run_audit(settings, judge_gates=True, command=["audit", "calibrate"], on_stage=_silent)
     run = read_run(path)
-    plan = {c["name"]: c for c in run.plan["suite"]["conditions"]}
+    plan = {c["name"]: c for c in read_json(path / "plan.json")["suite"]["conditions"]}
     effects = read_json(path / "effects.json")["effects"]
     found = Finding(
         exit_code=exit_code(verdict.status),

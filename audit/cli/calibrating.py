@@ -7,8 +7,16 @@ from typing import Annotated
 
 import typer
 
-from audit.cli.auditing import DataOption, FinderOption, IgnoreOption, ModelOption, SplitOption, SuiteOption, TaskOption
+from audit.cli.settings import setting_help
 from audit.cli.text import Json
+
+ModelOption = Annotated[str | None, typer.Option(help=setting_help("model"))]
+DataOption = Annotated[str | None, typer.Option(help=setting_help("data"))]
+TaskOption = Annotated[str | None, typer.Option(help=setting_help("task"))]
+SplitOption = Annotated[str | None, typer.Option(help=setting_help("split"))]
+SuiteOption = Annotated[str | None, typer.Option(help=setting_help("suite"))]
+FinderOption = Annotated[str | None, typer.Option(help=setting_help("detector"))]
+IgnoreOption = Annotated[list[str] | None, typer.Option(help=setting_help("ignore_label"))]
 
 
 def calibrate_command(
