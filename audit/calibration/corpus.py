@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from audit.calibration.plants import Picture
 from audit.data.images import read_gray, read_mask
-from audit.data.manifests import read_records
+from audit.data.reading import read_records
 from audit.data.records import Record
 from audit.errors import CohortError
 from audit.models.preprocessing import Preprocessing
@@ -128,7 +128,7 @@ def radiograph_corpus(folder: Path, *, n_training: int, n_test: int, n_folds: in
         If the folder holds too few.
     """
     by_source: dict[str, list[Record]] = defaultdict(list)
-    for record in read_records(folder / "manifest.csv"):
+    for record in read_records(folder / "manifest.csv")[0]:
         if record.label in _CLASSES:
             by_source[record.source].append(record)
     records = max(by_source.values(), key=len, default=[])
