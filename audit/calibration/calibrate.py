@@ -22,12 +22,12 @@ from audit.calibration.truth import Truth
 from audit.calibration.zoo import Case, make_zoo
 from audit.errors import UsageError
 from audit.files import check_writable, write_atomically
+from audit.gates.calibration import CALIBRATION_FILE
 from audit.prediction.shards import one_thread
 from audit.provenance import tool_version
 from audit.store.results import SCHEMA_VERSION, plain, to_json
 
 OnStage = Callable[[str, int], Callable[[], None]]
-DOCUMENT = "calibration.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +182,7 @@ def run_cases(
         }
     )
     write_page(out / "calibration.html", document, outcomes)
-    write_atomically(out / DOCUMENT, to_json(document).encode())
+    write_atomically(out / CALIBRATION_FILE, to_json(document).encode())
     return document
 
 

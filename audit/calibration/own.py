@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from audit.calibration.calibrate import DOCUMENT, check_workers, make_workshop, run_cases
+from audit.calibration.calibrate import check_workers, make_workshop, run_cases
 from audit.calibration.corpus import Corpus, Specimen, read_specimen, split_by_patient
 from audit.calibration.networks import Backbone, head_of
 from audit.calibration.plants import find_kind
@@ -21,6 +21,7 @@ from audit.data.manifests import load_cohort
 from audit.data.records import Record
 from audit.errors import CohortError, UsageError
 from audit.files import write_atomically
+from audit.gates.calibration import CALIBRATION_FILE
 from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.models.tasks import audited_task
 from audit.run.cohorts import audited_cohort
@@ -125,7 +126,7 @@ def calibrate_own(
         },
         summary=lambda outcomes: {"powers": powers(outcomes)},
     )
-    write_atomically(bundle.folder / DOCUMENT, to_json(document).encode())
+    write_atomically(bundle.folder / CALIBRATION_FILE, to_json(document).encode())
     return document
 
 

@@ -11,10 +11,31 @@ from audit.errors import StoreError
 from audit.store.documents import read_json
 from audit.store.numbers import counted
 
+CALIBRATION_FILE = "calibration.json"
+"""Its name, in a bundle and where it was made."""
 NOT_MEASURED = (
     "How often this audit finds a shortcut in this network and data was not measured; "
     "`audit calibrate --model MODEL --data MANIFEST` measures it."
 )
+
+
+def calibration_of(bundle: Path, digest: str) -> str:
+    """Return the sentence on a network from the calibration in its bundle, if that was measured with these weights.
+
+    Parameters
+    ----------
+    bundle : Path
+        Its folder.
+    digest : str
+        Of its weights, classes and preprocessing.
+    """
+    path = bundle / CALIBRATION_FILE
+    try:
+        document = read_json(path) if path.is_file() else {}
+        same = document.get("model", {}).get("digest") == digest
+    except (OSError, ValueError, AttributeError):  # beside a verdict a broken file is one that measured nothing
+        return NOT_MEASURED
+    return calibration_sentence(path) if same else NOT_MEASURED
 
 
 def calibration_sentence(path: Path) -> str:
