@@ -14,6 +14,7 @@ from scipy import stats
 from audit.calibration.plants import Family, find_kind, is_named
 from audit.calibration.trial import Estimate, Outcome
 from audit.calibration.truth import Truth
+from audit.store.group import parse_group
 from audit.store.numbers import signed_bracketed
 
 _LEVEL = 0.95
@@ -180,7 +181,7 @@ def true_effect(outcome: Outcome, estimate: Estimate) -> float | None:
     kind, truth = find_kind(outcome.case.kind), outcome.truth
     if is_named(("text",), estimate.suspect):
         if not estimate.adds:
-            return truth.text if estimate.group == "all" else truth.words.get(estimate.group.removeprefix("word="))
+            return truth.text if estimate.group == "all" else truth.words.get(parse_group(estimate.group).value)
         return (
             truth.exchanged
             if kind.family == "text" and kind.otherwise is not None and estimate.group == "all"

@@ -25,6 +25,7 @@ from audit.files import write_atomically
 from audit.models.bundle import save_bundle
 from audit.provenance import tool_version
 from audit.store.documents import read_json
+from audit.store.group import parse_group
 from audit.store.results import SCHEMA_VERSION, to_json
 
 _BUILT, _FOUND = "truth.json", "finding.json"
@@ -275,7 +276,7 @@ def _estimates(effects: Sequence[Mapping[str, Any]], plan: Mapping[str, Mapping[
         for e in effects
         if e["measure"] == "shortcut_sensitivity" and e["placebo"] is not None and e["tolerance"] is not None
         if e["estimate"] is not None and e["low"] is not None
-        if e["group"] == "all" or e["group"].startswith("word=")
+        if e["group"] == "all" or parse_group(e["group"]).kind == "word"
     ]
     return [
         Estimate(
