@@ -103,7 +103,7 @@ def test_import_then_its_mistakes(audit: Audit, tmp_path: Path) -> None:
         ([tmp_path / "evil.pth", "--as", "densenet121"], 4, "posix.system"),
         ([tmp_path / "cut.pth", "--as", "densenet121"], 4, "cut.pth"),
         ([tmp_path / "none.pth", "--as", "densenet121"], 4, "none.pth"),
-        ([file, "--as", "densenet201", "--classes", "a,b,c"], 4, "--as densenet121"),
+        ([file, "--as", "densenet201", "--classes", "a,b,c", "--task", "single-label"], 4, "--as densenet121"),
         ([file, "--as", "densnet121"], 2, "Did you mean 'densenet121'"),
         ([file, "--as", "densenet121", "--classes", "normal,covid"], 2, "3 outputs"),
         ([file, "--as", "densenet121", "--classes", "a,b,c"], 2, "--task single-label"),
