@@ -8,6 +8,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from audit.errors import StoreError
 
@@ -83,12 +84,23 @@ def read_regular(path: Path, limit: int = -1) -> bytes:
     OSError
         If it cannot be read, or is something else than a regular file.
     """
+    with open_regular(path) as file:
+        return file.read(limit)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file as `read_regular` does.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is something else than a regular file.
+    """
     kind = path.stat().st_mode
     if not stat.S_ISREG(kind):
         number = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
         raise OSError(number, os.strerror(number) if number == errno.EISDIR else "it is a pipe or a device", str(path))
-    with path.open("rb") as file:
-        return file.read(limit)
+    return path.open("rb")
 
 
 def check_writable(folder: Path) -> None:
@@ -110,9 +122,9 @@ def check_writable(folder: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, read in pieces."""
+    """Return the SHA-256 of a regular file, read in pieces."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()

@@ -22,7 +22,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,9 +32,20 @@ from tests.forked_commands import faults, run_forked
 from tests.hostile_mutations import mutation_for, replace
 
 RUN, OTHER, KEPT = "runs/now", "runs/before", "runs/kept"
-QUICK = (
-    "--suite quick --resamples 100 --detector annotated --boxes data/boxes.json --relevance-images 0 --judge-images 0"
-).split()
+QUICK = [
+    "--suite",
+    "quick",
+    "--resamples",
+    "100",
+    "--detector",
+    "annotated",
+    "--boxes",
+    "data/boxes.json",
+    "--relevance-images",
+    "0",
+    "--judge-images",
+    "0",
+]
 ON_RUN = (
     "report {run}", "gate {run}", "gate {run} --json", "diff {run} {other}", "diff {other} {run} --json", "diff {run} {other} --md",
     "verify {run}", "export mlflow {run}", "export model-card {run}", "export cyclonedx {run}",
@@ -114,7 +124,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=2400)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="of the processor, after which no case is begun")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="of the processor, after which no case is begun"
+    )
     parser.add_argument("--only", choices=list(TARGETS))
     parser.add_argument("--case", type=int, help="run this case alone, and print all that it wrote")
     options = parser.parse_args()
@@ -137,7 +149,10 @@ def main() -> None:
                 print(told, ended, sep="\n")
             for fault in found:
                 counts[fault] += 1
-                print(f"{number:>6}  {fault}: {told}\n        {(ended.err.strip() or ended.out.strip())[-300:]!r}", flush=True)
+                print(
+                    f"{number:>6}  {fault}: {told}\n        {(ended.err.strip() or ended.out.strip())[-300:]!r}",
+                    flush=True,
+                )
             targets[what] += 1
             codes[ended.code] += 1
             spent += ended.cpu_s
@@ -178,7 +193,11 @@ def one_case(world: Path, folder: Path, what: str, rng: random.Random) -> tuple[
     found = list(faults(ended, folder))
     if _listed(folder / "outside") != outside:
         found.append("wrote outside")
-    return f"{place} ({told}{'' if vouched else ', hashes as they were'}): audit {' '.join(arguments)[:150]}", ended, found
+    return (
+        f"{place} ({told}{'' if vouched else ', hashes as they were'}): audit {' '.join(arguments)[:150]}",
+        ended,
+        found,
+    )
 
 
 def vouch_again(folder: Path) -> None:
@@ -223,7 +242,9 @@ def make_world(folder: Path) -> Path:
         name = f"images/{label}-{index}.png"
         Image.fromarray(draw_film(index, label)).save(folder / "data" / name)
         x0, y0, x1, y1 = marker_box(label)
-        boxes[name] = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": label.upper(), "polygon": [[x0, y0], [x1, y0], [x1, y1]]}]
+        boxes[name] = [
+            {"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": label.upper(), "polygon": [[x0, y0], [x1, y0], [x1, y1]]}
+        ]
         rows.append(
             {"path": name, "label": label, "source": ("north", "south")[index % 2], "patient_id": f"p{index // 2}",
              "age": f"0{20 + index}Y", "sex": "FM"[index % 2], "view": "PA"}
@@ -250,7 +271,9 @@ def make_world(folder: Path) -> Path:
     torch.save(network.state_dict(), folder / "foreign/state.pt")
     torch.save(network, folder / "foreign/old.pth", _use_new_zipfile_serialization=False)
     shutil.copy(folder / "models/C/weights.safetensors", folder / "foreign/weights.safetensors")
-    (folder / "suite.toml").write_bytes(Path(sys.modules["audit"].__file__ or "").with_name("suites").joinpath("quick.toml").read_bytes())
+    (folder / "suite.toml").write_bytes(
+        Path(sys.modules["audit"].__file__ or "").with_name("suites").joinpath("quick.toml").read_bytes()
+    )
     for seed, place in ((0, RUN), (1, OTHER)):
         ended = run_forked([*RESUME.split(), "--seed", seed, "--runs", "first"], folder)
         assert ended.code in (0, 3), ended
@@ -260,12 +283,16 @@ def make_world(folder: Path) -> Path:
         if seed == 0:
             (folder / "name").write_text(found.name)
     shutil.copytree(GOLDEN, folder / KEPT)
-    (folder / "audit.toml").write_text(SETTINGS.replace('baseline = "audit-baseline.json"\n', "").rpartition("[[gate.rule]]")[0])
+    (folder / "audit.toml").write_text(
+        SETTINGS.replace('baseline = "audit-baseline.json"\n', "").rpartition("[[gate.rule]]")[0]
+    )
     for arguments in (f"baseline accept {RUN} --file audit-baseline.json", f"gate {RUN}", f"gate {OTHER}"):
         ended = run_forked(arguments.split(), folder)
         assert ended.code in (0, 1, 3), ended
     (folder / "audit.toml").write_text(SETTINGS)
-    (folder / "pyproject.toml").write_text('[project]\nname = "x"\n\n' + re.sub(r"^(\[\[?)", r"\1tool.audit.", SETTINGS, flags=re.M))
+    (folder / "pyproject.toml").write_text(
+        '[project]\nname = "x"\n\n' + re.sub(r"^(\[\[?)", r"\1tool.audit.", SETTINGS, flags=re.M)
+    )
     _write_review(folder)
     (folder / "exclude.txt").write_text("a.png\nb.png\n")
     shutil.rmtree(folder / ".audit-cache", ignore_errors=True)
@@ -300,7 +327,13 @@ def _write_review(folder: Path) -> None:
 
     run = read_run(folder / RUN)
     answers = [{"id": f.id, "answer": "agree", "comment": "as shown"} for f in findings(run)]
-    review = {"kind": "audit-signoff", "evidence": evidence_digest(run), "reviewer": "A. Reader", "saved": "2026-01-02", "findings": answers}
+    review = {
+        "kind": "audit-signoff",
+        "evidence": evidence_digest(run),
+        "reviewer": "A. Reader",
+        "saved": "2026-01-02",
+        "findings": answers,
+    }
     (folder / "review.json").write_text(json.dumps(review))
     read_signoff(folder / RUN, folder / "review.json")
 
@@ -356,7 +389,15 @@ def _import_all() -> None:
     import torch
 
     torch.set_num_threads(1)
-    for package in ("audit.commands", "audit.reports", "audit.models", "audit.data", "audit.run", "audit.baseline", "audit.text"):
+    for package in (
+        "audit.commands",
+        "audit.reports",
+        "audit.models",
+        "audit.data",
+        "audit.run",
+        "audit.baseline",
+        "audit.text",
+    ):
         root = importlib.import_module(package)
         for module in pkgutil.walk_packages(root.__path__, f"{package}."):
             try:

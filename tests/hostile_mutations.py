@@ -97,7 +97,9 @@ def replace(path: Path, data: bytes) -> None:
 
 def of_another_kind(path: Path, rng: random.Random) -> str:
     """Put something else in a file's place: a pipe, a device, a folder, a link, nothing, or far too much."""
-    kind = rng.choice(("pipe", "endless", "loop", "folder", "dangling", "link out", "missing", "empty", "sparse", "spaces"))
+    kind = rng.choice(
+        ("pipe", "endless", "loop", "folder", "dangling", "link out", "missing", "empty", "sparse", "spaces")
+    )
     data = path.read_bytes()
     path.unlink()
     match kind:
@@ -147,7 +149,9 @@ def changed_json(path: Path, rng: random.Random) -> str:
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Yield every container of a document with each of its keys or indices."""
-    steps: Sequence[Any] = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    steps: Sequence[Any] = (
+        list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    )
     for step in steps:
         yield value, step
         yield from places(value[step])
@@ -188,7 +192,9 @@ def _change(document: Any, rng: random.Random) -> str:
     elif isinstance(value, (int, float)):
         container[step] = rng.choice((-value, value * 1e6, value + 1, value / 7))
     elif isinstance(value, str):
-        container[step] = rng.choice((value[::-1], value + "x", value.upper(), value + "\u202e", value[:-1], value * 50))
+        container[step] = rng.choice(
+            (value[::-1], value + "x", value.upper(), value + "\u202e", value[:-1], value * 50)
+        )
     else:
         container[step] = type(value)()
     return f"{step} altered"
@@ -226,8 +232,12 @@ def changed_lines(path: Path, rng: random.Random) -> str:
                 at = rng.randrange(len(lines))
                 sign = "=" if "=" in lines[at] else ","
                 cells = lines[at].split(sign)
-                value = rng.choice((*HOSTILE_TEXT, "[", '"', "'", '"""', "nan", "-1", "[1, 2]", "{a = 1}", "1979-05-27", "0x1F"))
-                cells[rng.randrange(len(cells))] = value.replace("\n", " ") if sign == "," and rng.random() < 0.5 else value
+                value = rng.choice(
+                    (*HOSTILE_TEXT, "[", '"', "'", '"""', "nan", "-1", "[1, 2]", "{a = 1}", "1979-05-27", "0x1F")
+                )
+                cells[rng.randrange(len(cells))] = (
+                    value.replace("\n", " ") if sign == "," and rng.random() < 0.5 else value
+                )
                 lines[at] = sign.join(cells)
             told = "cells"
     replace(path, "\n".join(lines).encode("utf-8", "surrogatepass"))
@@ -257,7 +267,10 @@ def changed_parquet(path: Path, rng: random.Random) -> str:
         case 4:
             told, table = "text", put(pa.array([rng.choice(HOSTILE_TEXT) for _ in range(n)]))
         case 5:
-            told, table = "numbers", put(pa.array([rng.choice((0.0, -1.0, float("nan"), float("inf"), 1e300)) for _ in range(n)]))
+            told, table = (
+                "numbers",
+                put(pa.array([rng.choice((0.0, -1.0, float("nan"), float("inf"), 1e300)) for _ in range(n)])),
+            )
         case 6:
             told, table = "lists", put(pa.array([[1.0] * rng.choice((0, 1, 2, 50)) for _ in range(n)]))
         case 7:
