@@ -24,6 +24,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -206,10 +207,8 @@ def vouch_again(folder: Path) -> None:
         if (record := _object(run / "run.json")) is not None:
             from audit.store.folder import RunFolder
 
-            try:
+            with suppress(OSError):  # what is no file has no hash
                 _put(run / "run.json", {**record, "files": RunFolder(run).hashes()})
-            except OSError:
-                pass
     bundle, weights = folder / "models/C/model.json", folder / "models/C/weights.safetensors"
     if (document := _object(bundle)) is not None and _is_small_file(weights):
         _put(bundle, {**document, "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()})

@@ -80,11 +80,7 @@ def _become(arguments: Sequence[object], folder: Path, out: Path, err: Path) -> 
     made = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for path in (out, err)]
     for descriptor, given in enumerate((null, *made)):
         os.dup2(given, descriptor)
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(0, closefd=False),
-        open(1, "w", closefd=False),
-        open(2, "w", closefd=False),
-    )
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(os.dup(i), mode) for i, mode in enumerate("rww"))
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
     virtual = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (virtual + _ADDED_BYTES,) * 2)

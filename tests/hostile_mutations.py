@@ -9,6 +9,7 @@ import os
 import random
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +173,8 @@ def _change(document: Any, rng: random.Random) -> str:
             return f"{step} removed"
         case 4:
             other, key = rng.choice(found)
-            try:
+            with suppress(KeyError, IndexError):  # it may be the one that was just taken out
                 container[step] = copy.deepcopy(other[key])
-            except (KeyError, IndexError):
-                pass
             return f"{step} from elsewhere"
         case 5 if isinstance(container, dict):
             container[rng.choice(HOSTILE_TEXT)[:50] or "new"] = container.pop(step)

@@ -36,9 +36,9 @@ def test_merge_joins_parts_in_order(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     for part in ("p/1", "p/2"):
         row = {"record_id": part, "x0": 0, "y0": 0, "x1": 1, "y1": 1, "text": "", "confidence": 1.0, "kind": "t"}
-        run.write_rows(part, [{**row, "detector": "d", "polygon": []}], REGIONS_SCHEMA)
-    run.merge(["p/1", "p/2"], "all.parquet", REGIONS_SCHEMA)
-    assert [r["record_id"] for r in run.read_rows("all.parquet")] == ["p/1", "p/2"]
+        run.write_rows(part, [{**row, "withheld": False, "detector": "d", "polygon": []}], REGIONS_SCHEMA)
+    run.merge(["p/1", "p/2"], "regions.parquet", REGIONS_SCHEMA)
+    assert [r["record_id"] for r in run.read_rows("regions.parquet")] == ["p/1", "p/2"]
 
 
 def test_damage_is_one_clear_error(tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ def test_unwritable_place(tmp_path: Path) -> None:
 
 def test_a_table_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.write_rows("old.parquet", [{"record_id": "a"}], pa.schema([("record_id", pa.string())]))
-    with pytest.raises(StoreError, match="no column patient: the run was made by an earlier version"):
-        list(run.read_rows("old.parquet", ["record_id", "patient"]))
+    run.write_rows("records.parquet", [{"record_id": "a"}], pa.schema([("record_id", pa.string())]))
+    with pytest.raises(StoreError, match=r"has no column patient. Another version wrote it.*Run the audit again"):
+        list(run.read_rows("records.parquet", ["record_id", "patient"]))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
