@@ -67,7 +67,13 @@ def why_unreadable(path: Path) -> str:
     return "is a folder, not a file" if stat.S_ISDIR(kind) else "is a pipe or a device, not a regular file"
 
 
-def read_regular(path: Path, limit: int = -1) -> bytes:
+MAX_FILE_BYTES = 1024**3
+"""Of a file that is read whole, where nothing smaller is asked: the weights of the largest network take some hundred megabytes."""
+MAX_TEXT_BYTES = 64 * 1024**2
+"""Of a list or another plain text; a million file names take some 30 megabytes."""
+
+
+def read_regular(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     """Read a file of a folder that somebody else may have packed.
 
     A pipe would be waited for for ever, and a device such as `/dev/zero` has no end: neither is opened.
@@ -77,15 +83,28 @@ def read_regular(path: Path, limit: int = -1) -> bytes:
     path : Path
         The file; links are followed.
     limit : int
-        Bytes to read at most; -1 for all.
+        Bytes that it may have.
 
     Raises
     ------
     OSError
-        If it cannot be read, or is something else than a regular file.
+        If it cannot be read, is something else than a regular file, or is larger.
     """
     with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > limit:
+            raise OSError(errno.EFBIG, f"it is larger than the limit of {limit / 2**20:g} MiB", str(path))
         return file.read(limit)
+
+
+def read_text_file(path: Path) -> str:
+    """Read a plain text in UTF-8; bytes that are none are replaced.
+
+    Raises
+    ------
+    OSError
+        As of `read_regular`.
+    """
+    return read_regular(path, MAX_TEXT_BYTES).decode("utf-8-sig", errors="replace")
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -24,13 +24,12 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tests import image_encodings as made
 from tests.forked_commands import faults, run_forked
-from tests.hostile_mutations import mutation_for, replace
+from tests.hostile_mutations import mutation_for, replace, vouch_for
 
 RUN, OTHER, KEPT = "runs/now", "runs/before", "runs/kept"
 QUICK = [
@@ -204,11 +203,7 @@ def one_case(world: Path, folder: Path, what: str, rng: random.Random) -> tuple[
 def vouch_again(folder: Path) -> None:
     """Make the hashes in a case's folder true again where what holds them can still be read: a hash is no defence against its author."""
     for run in (folder / RUN, folder / KEPT):
-        if (record := _object(run / "run.json")) is not None:
-            from audit.store.folder import RunFolder
-
-            with suppress(OSError):  # what is no file has no hash
-                _put(run / "run.json", {**record, "files": RunFolder(run).hashes()})
+        vouch_for(run)
     bundle, weights = folder / "models/C/model.json", folder / "models/C/weights.safetensors"
     if (document := _object(bundle)) is not None and _is_small_file(weights):
         _put(bundle, {**document, "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()})

@@ -16,6 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audit.errors import AuditError
+from audit.store.folder import RunFolder
+
 Mutation = Callable[[Path, random.Random], str]
 """Changes a file in place and returns what it did, in a word or two."""
 
@@ -197,6 +200,18 @@ def _change(document: Any, rng: random.Random) -> str:
     else:
         container[step] = type(value)()
     return f"{step} altered"
+
+
+def vouch_for(run: Path) -> None:
+    """Make the hashes in `run.json` true again where it can still be read: a hash is no defence against whoever writes it."""
+    path = run / "run.json"
+    try:
+        document = json.loads(path.read_bytes()) if path.is_file() and path.stat().st_size < 10_000_000 else None
+        if isinstance(document, dict):
+            text = json.dumps({**document, "files": RunFolder(run).hashes()}, indent=2, sort_keys=True)
+            replace(path, text.encode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError, OSError, AuditError):  # what is no file has no hash
+        return
 
 
 # Tables and settings
