@@ -8,7 +8,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from audit.errors import StoreError
 
@@ -96,15 +96,24 @@ def read_regular(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
         return file.read(limit)
 
 
-def read_text_file(path: Path) -> str:
-    """Read a plain text in UTF-8; bytes that are none are replaced.
+def read_text_file(path: Path, *, errors: Literal["strict", "replace"] = "replace") -> str:
+    """Read a plain text in UTF-8.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    errors : "strict" or "replace"
+        What is done with bytes that are no text.
 
     Raises
     ------
     OSError
         As of `read_regular`.
+    UnicodeDecodeError
+        If it is no text, and `errors` is strict.
     """
-    return read_regular(path, MAX_TEXT_BYTES).decode("utf-8-sig", errors="replace")
+    return read_regular(path, MAX_TEXT_BYTES).decode("utf-8-sig", errors)
 
 
 def open_regular(path: Path) -> BinaryIO:

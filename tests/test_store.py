@@ -137,4 +137,6 @@ def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         read_regular(tmp_path)
     assert read_regular(tmp_path / "link") == b"abc"
-    assert read_regular(tmp_path / "link", 2) == b"ab"
+    assert read_regular(tmp_path / "link", 3) == b"abc"
+    with pytest.raises(OSError, match="larger than the limit"):
+        read_regular(tmp_path / "link", 2)

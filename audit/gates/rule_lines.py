@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit.files import read_text_file
+
 _ID = re.compile(r"""(?:^|[\s,{])id\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)')""")
 _HEADER = re.compile(r"^\s*\[[^\]]*\]|^\s*\[\[")
 _RULES = re.compile(r"^\s*\[\[\s*(tool\.audit\.)?gate\.rule\s*\]\]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from audit.data.plan import InputSteps
 from audit.data.records import SPLITS
 from audit.data.tasks import Task
 from audit.errors import ModelError, UnknownNameError, shown_value
-from audit.files import read_regular, why_unreadable, write_atomically
+from audit.files import open_regular, read_regular, why_unreadable, write_atomically
 from audit.models.canary import check_canary, make_canary
 from audit.models.foreign import RefusedError
 from audit.models.networks import build_network, last_layer
@@ -30,6 +31,7 @@ from audit.models.tasks import older_task
 from audit.models.tensors import read_tensors
 from audit.store.documents import read_json
 from audit.store.results import SCHEMA_VERSION, to_json
+from audit.store.tables import check_size
 from audit.store.typed import FormatError, typed
 
 
@@ -310,12 +312,13 @@ def _preprocessing(folder: Path, steps: InputSteps) -> Preprocessing:
 
 def _read_splits(folder: Path) -> list[dict[str, str]]:
     path = folder / "splits.csv"
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        check_size(path)
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ModelError(f"{path} cannot be read ({error}). Copy the bundle again.") from error
     if any(row.get("id") is None or row.get("split") not in SPLITS for row in rows):
         raise ModelError(

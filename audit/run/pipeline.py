@@ -95,6 +95,7 @@ def run_audit(
     bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
     calibration = calibration_of(bundle.folder, bundle.digest)
     run = RunFolder(run_path(Path(settings.runs), plan))
+    run.check_links()
     _check_key(run, plan)
     if run.has(RunRecord.FILE):  # written last: whatever the rules are now, all that they are about is there
         with clock.stage("judging"):

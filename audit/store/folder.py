@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -226,10 +227,42 @@ class RunFolder:
                     writer.write_table(pq.read_table(handle, schema=schema))
         write_atomically(self.path / name, buffer.getvalue())
 
+    def check_links(self) -> None:
+        """Refuse a folder with a link that leads out of it: what is read there goes into pages, and files are written there.
+
+        Raises
+        ------
+        StoreError
+            For the first such link.
+        """
+        inside = self.path.resolve()
+        for folder, folders, files in os.walk(self.path):
+            for name in sorted([*folders, *files]):
+                entry = Path(folder, name)
+                if entry.is_symlink() and not _target(entry).is_relative_to(inside):
+                    raise StoreError(
+                        f"{entry} is a link that leads out of the run folder. Put the file itself in its place, or run the audit again."
+                    )
+
     def hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of every file that results rest on, by its path inside the folder."""
+        """Return the SHA-256 of every file that results rest on, by its path inside the folder.
+
+        Raises
+        ------
+        StoreError
+            If a link leads out of the folder.
+        """
+        self.check_links()
         files = sorted(p for p in self.path.rglob("*") if p.is_file() and not p.name.startswith("."))
         return {p.relative_to(self.path).as_posix(): file_sha256(p) for p in files if p.name not in RENDERED}
+
+
+def _target(link: Path) -> Path:
+    """Return what a link stands for; of one that goes round in a circle, nothing that any folder holds."""
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError):
+        return Path("/")
 
 
 def verify_run(path: Path, *, but: frozenset[str] = frozenset()) -> list[str]:
@@ -250,7 +283,7 @@ def verify_run(path: Path, *, but: frozenset[str] = frozenset()) -> list[str]:
     Raises
     ------
     StoreError
-        If the folder holds no readable run.json.
+        If the folder holds no readable run.json, or a link leads out of it.
     """
     run = RunFolder(path)
     expected = run.read(RunRecord).files
