@@ -7,10 +7,18 @@ import hashlib
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from audit.errors import StoreError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+_SUFFIX = ".part"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -31,20 +39,57 @@ def write_atomically(path: Path, data: bytes) -> None:
                     left = left[stream.write(left) :]
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
+        _remove_abandoned(path)
+        handle, temporary = _temporary(path)
+        with os.fdopen(handle, "wb") as file:  # closed, and so unlocked, last
+            try:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            # mkstemp makes files private; what a run leaves behind is for others to read.
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+                # mkstemp makes files private; what a run leaves behind is for others to read.
+                temporary.chmod(0o644)
+                if fcntl is None:  # nor does Windows rename what is open
+                    file.close()
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise StoreError(f"Cannot write {path}: {error.strerror or error}. Choose a writable folder.") from error
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """Make the temporary file of a file; it is locked for as long as its writer lives."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
+        if fcntl is None:
+            return handle, Path(name)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # another process took it for abandoned before it was locked
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files of a file that a kill left: nobody holds their lock."""
+    if fcntl is None:
+        return
+    begin = f".{path.name}."
+    with os.scandir(path.parent) as entries:
+        left = [
+            e.path
+            for e in entries
+            if e.name.startswith(begin) and e.name.endswith(_SUFFIX) and e.is_file(follow_symlinks=False)
+        ]
+    for name in left:
+        with suppress(OSError):  # still being written, or just gone
+            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                Path(name).unlink()
+            finally:
+                os.close(handle)
 
 
 def _is_stream(path: Path) -> bool:

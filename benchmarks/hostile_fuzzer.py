@@ -154,6 +154,8 @@ def main() -> None:
                     flush=True,
                 )
             targets[what] += 1
+            if n % 200 == 0:
+                print(f"{n:>6} cases, {spent:.0f} s of the processor", file=sys.stderr, flush=True)
             codes[ended.code] += 1
             spent += ended.cpu_s
             slowest, peak = max(slowest, (ended.cpu_s, told)), max(peak, (ended.peak_bytes, told))

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from msgspec import structs
 
+from audit import files
 from audit.errors import StoreError
 from audit.files import read_regular, write_atomically
 from audit.store.folder import REGIONS_SCHEMA, RunFolder, verify_run
@@ -140,3 +141,17 @@ def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
     assert read_regular(tmp_path / "link", 3) == b"abc"
     with pytest.raises(OSError, match="larger than the limit"):
         read_regular(tmp_path / "link", 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no kills here")
+def test_what_a_kill_left_is_removed_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "effects.json"
+    (tmp_path / ".effects.json.abc.part").write_bytes(b"half")
+    (tmp_path / ".other.json.abc.part").write_bytes(b"another file's")
+    handle, living = files._temporary(path)
+    write_atomically(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    assert {p.name for p in tmp_path.iterdir()} == {"effects.json", ".other.json.abc.part", living.name}
+    os.close(handle)
+    write_atomically(path, b"again")
+    assert {p.name for p in tmp_path.iterdir()} == {"effects.json", ".other.json.abc.part"}
