@@ -7,9 +7,18 @@ import hashlib
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 from audit.errors import StoreError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+_SUFFIX = ".part"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -30,20 +39,57 @@ def write_atomically(path: Path, data: bytes) -> None:
                     left = left[stream.write(left) :]
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
+        _remove_abandoned(path)
+        handle, temporary = _temporary(path)
+        with os.fdopen(handle, "wb") as file:  # closed, and so unlocked, last
+            try:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            # mkstemp makes files private; what a run leaves behind is for others to read.
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+                # mkstemp makes files private; what a run leaves behind is for others to read.
+                temporary.chmod(0o644)
+                if fcntl is None:  # nor does Windows rename what is open
+                    file.close()
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise StoreError(f"Cannot write {path}: {error.strerror or error}. Choose a writable folder.") from error
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """Make the temporary file of a file; it is locked for as long as its writer lives."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
+        if fcntl is None:
+            return handle, Path(name)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # another process took it for abandoned before it was locked
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files of a file that a kill left: nobody holds their lock."""
+    if fcntl is None:
+        return
+    begin = f".{path.name}."
+    with os.scandir(path.parent) as entries:
+        left = [
+            e.path
+            for e in entries
+            if e.name.startswith(begin) and e.name.endswith(_SUFFIX) and e.is_file(follow_symlinks=False)
+        ]
+    for name in left:
+        with suppress(OSError):  # still being written, or just gone
+            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                Path(name).unlink()
+            finally:
+                os.close(handle)
 
 
 def _is_stream(path: Path) -> bool:
@@ -66,7 +112,13 @@ def why_unreadable(path: Path) -> str:
     return "is a folder, not a file" if stat.S_ISDIR(kind) else "is a pipe or a device, not a regular file"
 
 
-def read_regular(path: Path, limit: int = -1) -> bytes:
+MAX_FILE_BYTES = 1024**3
+"""Of a file that is read whole, where nothing smaller is asked: the weights of the largest network take some hundred megabytes."""
+MAX_TEXT_BYTES = 64 * 1024**2
+"""Of a list or another plain text; a million file names take some 30 megabytes."""
+
+
+def read_regular(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     """Read a file of a folder that somebody else may have packed.
 
     A pipe would be waited for for ever, and a device such as `/dev/zero` has no end: neither is opened.
@@ -76,19 +128,52 @@ def read_regular(path: Path, limit: int = -1) -> bytes:
     path : Path
         The file; links are followed.
     limit : int
-        Bytes to read at most; -1 for all.
+        Bytes that it may have.
 
     Raises
     ------
     OSError
-        If it cannot be read, or is something else than a regular file.
+        If it cannot be read, is something else than a regular file, or is larger.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > limit:
+            raise OSError(errno.EFBIG, f"it is larger than the limit of {limit / 2**20:g} MiB", str(path))
+        return file.read(limit)
+
+
+def read_text_file(path: Path, *, errors: Literal["strict", "replace"] = "replace") -> str:
+    """Read a plain text in UTF-8.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    errors : "strict" or "replace"
+        What is done with bytes that are no text.
+
+    Raises
+    ------
+    OSError
+        As of `read_regular`.
+    UnicodeDecodeError
+        If it is no text, and `errors` is strict.
+    """
+    return read_regular(path, MAX_TEXT_BYTES).decode("utf-8-sig", errors)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file as `read_regular` does.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is something else than a regular file.
     """
     kind = path.stat().st_mode
     if not stat.S_ISREG(kind):
         number = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
         raise OSError(number, os.strerror(number) if number == errno.EISDIR else "it is a pipe or a device", str(path))
-    with path.open("rb") as file:
-        return file.read(limit)
+    return path.open("rb")
 
 
 def check_writable(folder: Path) -> None:
@@ -110,9 +195,9 @@ def check_writable(folder: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, read in pieces."""
+    """Return the SHA-256 of a regular file, read in pieces."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()

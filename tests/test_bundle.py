@@ -114,12 +114,21 @@ def test_damage_is_told_by_the_checksum(write_bundle: Callable[..., Path]) -> No
         ({"classes": ["a", "a", "b"]}, "different names"),
         ({"classes": ["a", "\x1b[2Jb", "c"]}, r"without control characters, found '\\x1b\[2Jb'"),
         ({"name": "C\x9b2J"}, r"without control characters, found 'C\\x9b2J'"),
-        ({"name": {"a": 1}}, "must be text without control characters"),
+        ({"name": {"a": 1}}, "name must be a string, found {'a': 1}"),
         ({"schema_version": 99}, "schema version 99"),
         ({"schema_version": True}, "schema version True"),
-        ({"preprocessing": {"size_px": ["128", 128], "mean": [0.5] * 3, "std": [0.2] * 3}}, "two whole numbers"),
+        (
+            {"preprocessing": {"size_px": ["128", 128], "mean": [0.5] * 3, "std": [0.2] * 3}},
+            r"preprocessing.size_px\[0\] must be an integer, found '128'",
+        ),
         ({"preprocessing": {"size_px": [2, 2], "mean": [0, 0, 0], "std": [1, 1, 1]}}, "32..4096"),
-        ({"preprocessing": None}, "cannot be used"),
+        ({"preprocessing": None}, "preprocessing must be an object, found None"),
+        ({"made_by": "x"}, "has a field made_by, which is not known"),
+        ({"weights_sha256": "x" * 9}, "weights_sha256 must be"),
+        ({"provenance": {"manifest": 5}}, r"provenance.manifest must be a string or null, found 5"),
+        ({"provenance": {"ignore_labels": "abc"}}, "provenance.ignore_labels must be a list"),
+        ({"provenance": {"columns": {"path": ["a"]}}}, "provenance.columns"),
+        ({"name": "C" * 400}, "at most 300 characters, found 400"),
         ({"architecture": "densenet-smal"}, "Did you mean 'densenet-small'"),
         ({"architecture": "densenet121"}, "do not fit the architecture"),
     ],
@@ -138,7 +147,7 @@ def test_missing_parts(write_bundle: Callable[..., Path], tmp_path: Path) -> Non
     with pytest.raises(ModelError, match="not valid JSON"):
         load_bundle(folder)
     (folder / "model.json").write_text("{}")
-    with pytest.raises(ModelError, match="lacks schema_version"):
+    with pytest.raises(ModelError, match="has schema version None"):
         load_bundle(folder)
 
 
@@ -217,8 +226,6 @@ def test_preprocessing_is_pillow_bilinear_then_imagenet() -> None:
         ["a", ""],
         ["a", "b" * 400],
         [str(i) for i in range(5000)],
-        "ab",
-        {"a": 1, "b": 2},
     ],
 )
 def test_classes_that_cannot_be_told_apart(write_bundle: Callable[..., Path], classes: object) -> None:
@@ -231,7 +238,7 @@ def test_task_is_kept_checked_and_told_of_older_bundles(write_bundle: Callable[.
     assert (load_bundle(single).task, load_bundle(multi).task) == ("single-label", "multi-label")
     # Baselines name a network by its digest, which did not know of tasks.
     assert load_bundle(single).digest == load_bundle(multi).digest
-    with pytest.raises(ModelError, match=r"task must be single-label or multi-label, found 'softmax'"):
+    with pytest.raises(ModelError, match=r"task must be multi-label or single-label, found 'softmax'"):
         load_bundle(change(single, task="softmax"))
     for provenance, expected in (
         ({"network": "C", "recipe": {"name": "demo"}}, "single-label"),
@@ -243,7 +250,7 @@ def test_task_is_kept_checked_and_told_of_older_bundles(write_bundle: Callable[.
         document.pop("task", None)
         (multi / "model.json").write_text(json.dumps({**document, "provenance": provenance}))
         assert load_bundle(multi).task == expected
-    with pytest.raises(ModelError, match="provenance must be a table, found list"):
+    with pytest.raises(ModelError, match=r"provenance must be an object, found \[\]"):
         load_bundle(change(multi, provenance=[]))
 
 

@@ -116,8 +116,9 @@ def test_tables_that_are_refused_by_their_footer(tmp_path: Path, monkeypatch: py
     wide = parquet(tmp_path / "wide.parquet", **{f"c{i}": [1] for i in range(MAX_COLUMNS + 1)})
     with pytest.raises(CohortError, match=f"{MAX_COLUMNS + 1} columns"):
         load_cohort(wide)
+    (tmp_path / "records.parquet").write_bytes(wide.read_bytes())
     with pytest.raises(StoreError, match=f"{MAX_COLUMNS + 1} columns"):
-        list(RunFolder(tmp_path).read_rows("wide.parquet"))
+        list(RunFolder(tmp_path).read_rows("records.parquet"))
     nested = parquet(tmp_path / "nested.parquet", path=[["a"]], label=["x"])
     with pytest.raises(CohortError, match="contains lists or records"):
         load_cohort(nested)

@@ -22,6 +22,7 @@ from audit.reports.reading.view import RunView
 from audit.reports.sections.checklist import checklist
 from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
 from audit.store.group import ALL
+from audit.store.review import Review
 from audit.text.annotated import AnnotatedDetector
 from audit.text.detectors import DETECTORS
 from audit.text.joined import JoinedDetector
@@ -270,7 +271,7 @@ def test_the_checklist_points_at_what_is_there(kept: Path, told_by: str, signed:
     edit(kept / "plan.json", lambda d: d["data"].update(split_name=name, split_told_by=told_by))
     run = read_run(kept)
     if signed:
-        review = {"reviewer": "R", "saved": "2026-01-01", "evidence": "0", "findings": []}
+        review = Review(kind="audit-signoff", reviewer="R", saved="2026-01-01", evidence="0", findings=())
         run = dataclasses.replace(run, signoff=review)
     page, text = page_of(run)
     ids = {a["id"] for _, a in page.found if a.get("id")}

@@ -144,12 +144,15 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "another run's": ({"evidence": "0" * 64}, "is a review of other files"),
     "codes of a terminal": ({"evidence": "\x1b[2J"}, r"its evidence is '\x1b[2J'"),
     "nobody's": ({"reviewer": " \n"}, "names no reviewer"),
-    "a number's": ({"reviewer": 5}, "names no reviewer"),
-    "without answers": ({"findings": {"a": 1}}, "answers no finding"),
-    "of a string": ({"findings": ["\x1b[2J"]}, r"has the answer '\x1b[2J'. Expected a finding of this run"),
-    "of a list": (answering(id=["accuracy"]), "a finding of this run"),
-    "of an unknown finding": (answering(id="</td>"), "a finding of this run"),
-    "with another answer": (answering(answer="splendid"), "with agree, disagree, cannot judge."),
+    "a number's": ({"reviewer": 5}, "reviewer must be a string, found 5"),
+    "without answers": ({"findings": {"a": 1}}, "findings must be a list"),
+    "of a string": ({"findings": ["\x1b[2J"]}, r"findings[0] must be an object, found '\x1b[2J'"),
+    "of a list": (answering(id=["accuracy"]), "findings[0].id must be a string"),
+    "of an unknown finding": (answering(id="</td>"), "no finding of this run"),
+    "with another answer": (answering(answer="splendid"), "findings[0].answer must be"),
+    "of another day": ({"saved": 5}, "saved must be a string, found 5"),
+    "with more": ({"more": 1}, "has a field more, which is not known"),
+    "without answers at all": ({"findings": []}, "answers no finding"),
     "twice": ({"findings": 2 * [{"id": "accuracy", "answer": "agree"}]}, "answers accuracy twice"),
     "with no number": ({"saved": float("nan")}, "NaN is not a number"),
     "too long": ({"reviewer": "W" * 1_100_000}, "is larger than 1000000 bytes"),
@@ -179,15 +182,14 @@ def test_review_is_kept_as_text(audit: Audit, kept: Path, tmp_path: Path) -> Non
     hostile = "</script><script>alert(1)</script>\u202egnp \ud800\x00\x1b[2J"
     change = {
         "reviewer": hostile + "W" * 5000,
-        "saved": 5,
-        "more": 1,
+        "saved": "s" * 50,
         **answering(comment=hostile + "\n\n" + "x" * 9999),
     }
     (tmp_path / "saved.json").write_text(json.dumps({**review(kept), **change}))
     code, _, err = audit("report", kept, "--signoff", tmp_path / "saved.json")
     assert code == 0, err
     saved = json.loads((kept / "signoff.json").read_text())
-    assert [len(saved["reviewer"]), len(saved["findings"][0]["comment"]), saved["saved"]] == [300, 4000, ""]
+    assert [len(saved["reviewer"]), len(saved["findings"][0]["comment"]), saved["saved"]] == [300, 4000, "s" * 40]
     assert not re.search(r"[\x00-\x1f\ud800]", saved["reviewer"] + saved["findings"][0]["comment"])
     page = (kept / "report.html").read_text()
     assert "<script>alert" not in page

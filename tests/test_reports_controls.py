@@ -47,7 +47,7 @@ def test_outcomes_follow_the_record(view: RunView) -> None:
     shuffles = (("the output layer", 0.73), ("all layers", 0.61))
     worse = dataclasses.replace(
         view,
-        planted=tuple({**row, "verdict": "inconclusive"} for row in view.planted),
+        planted=tuple(structs.replace(row, verdict="inconclusive") for row in view.planted),
         relevance_summary=structs.replace(
             view.relevance_summary,
             logit_gap=1e-3,
@@ -69,7 +69,7 @@ def test_outcomes_follow_the_record(view: RunView) -> None:
     [("sensitive", "failed"), ("inconclusive", "undecided"), ("reversed", "undecided"), ("robust", "passed")],
 )
 def test_a_null_holds_only_where_it_is_shown_to_be_small(view: RunView, verdict: str, outcome: str) -> None:
-    judged = dataclasses.replace(view, planted=tuple({**row, "verdict": verdict} for row in view.planted))
+    judged = dataclasses.replace(view, planted=tuple(structs.replace(row, verdict=verdict) for row in view.planted))
     null = next(c for c in controls(judged) if c.what == "a null effect is not called sensitive")
     assert null.outcome == outcome
     assert verdict in null.found

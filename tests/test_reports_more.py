@@ -16,10 +16,19 @@ from audit.reports.findings.effect_words import without_folders
 from audit.reports.page.html import MAX_BYTES, render_html, within_budget
 from audit.reports.reading.folder import read_run
 from audit.run.schemas import DOCUMENTS, schema_of
-from audit.store.results import EffectsDocument
+from audit.store.results import EffectsDocument, plain
+from audit.store.review import Answer, Review
 
 from .golden.make_schemas import FOLDER, files
 from .report_runs import check, edit, finished_run
+
+REVIEW = Review(
+    kind="audit-signoff",
+    evidence="0" * 64,
+    reviewer="R",
+    saved="2026-01-01",
+    findings=(Answer(id="accuracy", answer="agree", comment="c"),),
+)
 
 
 @pytest.fixture
@@ -31,6 +40,7 @@ def test_run_obeys_the_schemas_and_docs_hold_them(run: Path) -> None:
     assert {file.name for file in FOLDER.iterdir()} == {file.name for file in files()}
     for file, text in files().items():
         assert file.read_text() == text, f"{file.name} is out of date: python -m tests.golden.make_schemas writes it"
+    (run / Review.FILE).write_text(json.dumps({"schema_version": 1, **plain(REVIEW)}))  # which only a reviewer can give
     for kind in DOCUMENTS:
         check(json.loads((run / kind.FILE).read_text()), schema_of(kind), kind.FILE)
     effects = json.loads((run / "effects.json").read_text())

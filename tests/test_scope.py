@@ -8,6 +8,7 @@ import pytest
 
 from audit.data.plan import PlannedCondition, PlannedData
 from audit.gates.scope import find_caveats, find_scope
+from audit.store.controls import Blindness
 from audit.store.group import parse_group
 
 from .documents import plan_with, planned
@@ -54,4 +55,6 @@ def test_images_that_trained_the_network_are_a_caveat() -> None:
     assert find_caveats(data(0), []) == ()
     assert find_caveats(data(9), [])[0].startswith("All audited images")
     assert find_caveats(data(2), [])[0].startswith("2 of the 9 audited images")
-    assert find_caveats(data(0), [{"sentence": "It is blind."}]) == ("It is blind.",)
+    assert find_caveats(data(0), [Blindness(kind="narrow", classes=(), total=True, sentence="It is blind.")]) == (
+        "It is blind.",
+    )

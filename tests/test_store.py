@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from msgspec import structs
 
+from audit import files
 from audit.errors import StoreError
 from audit.files import read_regular, write_atomically
 from audit.store.folder import REGIONS_SCHEMA, RunFolder, verify_run
@@ -36,9 +37,9 @@ def test_merge_joins_parts_in_order(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     for part in ("p/1", "p/2"):
         row = {"record_id": part, "x0": 0, "y0": 0, "x1": 1, "y1": 1, "text": "", "confidence": 1.0, "kind": "t"}
-        run.write_rows(part, [{**row, "detector": "d", "polygon": []}], REGIONS_SCHEMA)
-    run.merge(["p/1", "p/2"], "all.parquet", REGIONS_SCHEMA)
-    assert [r["record_id"] for r in run.read_rows("all.parquet")] == ["p/1", "p/2"]
+        run.write_rows(part, [{**row, "withheld": False, "detector": "d", "polygon": []}], REGIONS_SCHEMA)
+    run.merge(["p/1", "p/2"], "regions.parquet", REGIONS_SCHEMA)
+    assert [r["record_id"] for r in run.read_rows("regions.parquet")] == ["p/1", "p/2"]
 
 
 def test_damage_is_one_clear_error(tmp_path: Path) -> None:
@@ -92,9 +93,9 @@ def test_unwritable_place(tmp_path: Path) -> None:
 
 def test_a_table_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.write_rows("old.parquet", [{"record_id": "a"}], pa.schema([("record_id", pa.string())]))
-    with pytest.raises(StoreError, match="no column patient: the run was made by an earlier version"):
-        list(run.read_rows("old.parquet", ["record_id", "patient"]))
+    run.write_rows("records.parquet", [{"record_id": "a"}], pa.schema([("record_id", pa.string())]))
+    with pytest.raises(StoreError, match=r"has no column patient. Another version wrote it.*Run the audit again"):
+        list(run.read_rows("records.parquet", ["record_id", "patient"]))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -137,4 +138,20 @@ def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         read_regular(tmp_path)
     assert read_regular(tmp_path / "link") == b"abc"
-    assert read_regular(tmp_path / "link", 2) == b"ab"
+    assert read_regular(tmp_path / "link", 3) == b"abc"
+    with pytest.raises(OSError, match="larger than the limit"):
+        read_regular(tmp_path / "link", 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no kills here")
+def test_what_a_kill_left_is_removed_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "effects.json"
+    (tmp_path / ".effects.json.abc.part").write_bytes(b"half")
+    (tmp_path / ".other.json.abc.part").write_bytes(b"another file's")
+    handle, living = files._temporary(path)
+    write_atomically(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    assert {p.name for p in tmp_path.iterdir()} == {"effects.json", ".other.json.abc.part", living.name}
+    os.close(handle)
+    write_atomically(path, b"again")
+    assert {p.name for p in tmp_path.iterdir()} == {"effects.json", ".other.json.abc.part"}

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 
 from audit.baseline.changes import ImageValues
 from audit.data.plan import Identity
-from audit.errors import StoreError
+from audit.errors import StoreError, shown_string
 from audit.files import read_regular, write_atomically
 from audit.store.documents import read_json
 from audit.store.group import ALL, Group
 from audit.store.results import plain, to_json
 from audit.store.run_record import Sha256
-from audit.store.tables import read_flat_table
+from audit.store.tables import ColumnError, check_columns, check_filled, read_flat_table
 from audit.store.typed import Document, FormatError, typed
 
 BASELINE_NAME = "audit-baseline.json"
@@ -197,9 +197,18 @@ def read_baseline(path: Path) -> AcceptedBaseline:
         ) from error
     if hashlib.sha256(table).hexdigest() != found.images_sha256:
         raise StoreError(f"The table {images_path(path)} is not the one that {path} was written with. {again}")
-    return AcceptedBaseline(
-        identity=found.identity, entries=found.entries, history=found.history, values=_from_parquet(table)
-    )
+    try:
+        values = _from_parquet(table)
+        lacking = next((entry for entry in found.entries if entry.pin not in values), None)
+        if lacking is not None:
+            raise ColumnError(
+                f"it has no values of {shown_string(lacking.measure)} under {shown_string(lacking.condition)}"
+            )
+    except (ValueError, OSError, pa.ArrowException) as error:
+        raise StoreError(
+            f"The table {images_path(path)} does not have the format of this version of audit: {shown_string(str(error), 200)}. {again}"
+        ) from error
+    return AcceptedBaseline(identity=found.identity, entries=found.entries, history=found.history, values=values)
 
 
 def keep_needed(values: Mapping[Pin, ImageValues], entries: Iterable[Accepted]) -> dict[Pin, ImageValues]:
@@ -227,7 +236,15 @@ def _to_parquet(values: Mapping[Pin, ImageValues]) -> bytes:
 
 
 def _from_parquet(table: bytes) -> dict[Pin, ImageValues]:
-    rows = read_flat_table(io.BytesIO(table)).to_pandas()
+    flat = read_flat_table(io.BytesIO(table))
+    plain_types = [pa.field(f.name, getattr(f.type, "value_type", f.type)) for f in _IMAGES_SCHEMA]
+    check_columns(flat.schema, pa.schema(plain_types))
+    check_filled(flat, _IMAGES_SCHEMA.names)
+    rows = flat.to_pandas()
+    if rows.duplicated(["condition", "measure", "run", "image"]).any():
+        raise ColumnError("it has two values of one image")
+    if not np.isfinite(rows["value"]).all():
+        raise ColumnError("its column value is not a finite number in every row")
     return {
         (str(condition), str(measure), str(run)): ImageValues(
             images=told["image"].to_numpy(dtype=np.str_), values=told["value"].to_numpy(dtype=np.float64)

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audit.errors import StoreError, UsageError
+from audit.files import read_regular
 
 KEY_VARIABLE = "AUDIT_KEY"
 """Environment variable that holds the key itself: for CI, where it is a secret of the project."""
 FILE_VARIABLE = "AUDIT_KEY_FILE"
 """Environment variable that names the file of the key, in place of the user's own."""
+_MAX_KEY_BYTES = 64 * 1024
 MIN_KEY_BYTES = 16
 """Shorter keys can be found by trying."""
 _NEW_KEY_BYTES = 32
@@ -136,7 +138,7 @@ def _long_enough(key: bytes, where: str) -> bytes:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return _long_enough(path.read_bytes().strip(), shown_path(path))
+        return _long_enough(read_regular(path, _MAX_KEY_BYTES).strip(), shown_path(path))
     except FileNotFoundError:
         return None
     except OSError as error:

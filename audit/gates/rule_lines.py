@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit.files import read_text_file
+
 _ID = re.compile(r"""(?:^|[\s,{])id\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)')""")
 _HEADER = re.compile(r"^\s*\[[^\]]*\]|^\s*\[\[")
 _RULES = re.compile(r"^\s*\[\[\s*(tool\.audit\.)?gate\.rule\s*\]\]")
@@ -44,7 +46,7 @@ def find_rule_lines(rules: Sequence[str], folder: Path) -> dict[str, RuleLine]:
     file = None if path is None else path_in_repository(path, folder)
     if path is None or file is None:
         return {}
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_text_file(path).splitlines()
     wanted, found = set(rules), dict.fromkeys(rules, 1)
     header, inside = 0, False
     for number, line in enumerate(lines, 1):

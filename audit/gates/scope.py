@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from audit.data.plan import Plan, PlannedCondition, PlannedData
 from audit.gates.calibration import NOT_MEASURED
 from audit.statistics.catalogue import headlines
+from audit.store.controls import Blindness
 from audit.store.group import ALL
 from audit.store.results import Effect, Verdict
 
@@ -68,27 +68,27 @@ def find_scope(conditions: Sequence[PlannedCondition], effects: Sequence[Effect]
     return Scope(tested=tuple(tested), not_tested=(*not_tested, *_NEVER))
 
 
-def find_caveats(data: PlannedData, blindness: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def find_caveats(data: PlannedData, blindness: Sequence[Blindness]) -> tuple[str, ...]:
     """Return what makes every figure of a run doubtful, in sentences.
 
     Parameters
     ----------
     data : PlannedData
         Of the plan.
-    blindness : sequence of mapping
-        Of `controls.json`: why effects could be there and not be measured (`audit.statistics.blindness`).
+    blindness : sequence of Blindness
+        Of `controls.json`: why effects could be there and not be measured.
     """
     seen, n = data.n_seen_in_training, data.n_images
     which = "All" if seen == n else f"{seen} of the {n}"
     trained = f"{which} audited images were used to train the network: its accuracy is overstated, and effects on new images may differ."
-    return (*((trained,) if seen else ()), *(str(found["sentence"]) for found in blindness))
+    return (*((trained,) if seen else ()), *(found.sentence for found in blindness))
 
 
 def with_reach(
     verdict: Verdict,
     plan: Plan,
     effects: Sequence[Effect],
-    blindness: Sequence[Mapping[str, Any]],
+    blindness: Sequence[Blindness],
     calibration: str,
 ) -> Verdict:
     """Add to a verdict what it speaks of and what it does not, and repeat the caveats in its summary."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,26 +14,25 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from msgspec import Struct
 from torch import nn
 
+from audit.data.bundle_record import MAX_CLASS_NAME, MAX_CLASSES, BundleRecord, Origin
+from audit.data.plan import InputSteps
 from audit.data.records import SPLITS
 from audit.data.tasks import Task
-from audit.errors import ModelError, UnknownNameError
-from audit.files import read_regular, why_unreadable, write_atomically
+from audit.errors import ModelError, UnknownNameError, shown_value
+from audit.files import open_regular, read_regular, why_unreadable, write_atomically
 from audit.models.canary import check_canary, make_canary
 from audit.models.foreign import RefusedError
 from audit.models.networks import build_network, last_layer
 from audit.models.preprocessing import Preprocessing
-from audit.models.tasks import read_task
+from audit.models.tasks import older_task
 from audit.models.tensors import read_tensors
 from audit.store.documents import read_json
 from audit.store.results import SCHEMA_VERSION, to_json
-
-MAX_CLASSES = 4096
-"""Outputs of a network."""
-MAX_CLASS_NAME = 300
-"""Characters of a class's name."""
-_REQUIRED = ("schema_version", "name", "architecture", "classes", "preprocessing", "weights_sha256")
+from audit.store.tables import check_size
+from audit.store.typed import FormatError, typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,8 @@ class Bundle:
     """SHA-256 over architecture, classes, preprocessing and weights."""
     provenance: Mapping[str, Any]
     """Data, recipe and starting weights."""
+    origin: Origin = field(default_factory=Origin)
+    """The data that it was trained on, as its provenance names them."""
     metrics: Mapping[str, Any]
     """What training measured."""
     splits: Mapping[str, str]
@@ -183,17 +185,17 @@ def load_bundle(folder: Path) -> Bundle:
         a weight is not finite, the checksum differs from the one in `model.json`, or the network no longer answers
         its canary as it did.
     """
-    document = _read_document(folder)
+    record, origin = _read_record(folder)
     weights_path = folder / "weights.safetensors"
     try:
         data = read_regular(weights_path)
     except OSError as error:
         raise ModelError(f"Bundle {folder} has no readable weights.safetensors ({error.strerror}).") from error
     found = hashlib.sha256(data).hexdigest()
-    if found != document["weights_sha256"]:
+    if found != record.weights_sha256:
         raise ModelError(
             f"The weights of bundle {folder} have SHA-256 {found[:12]}..., but model.json says "
-            f"{str(document['weights_sha256'])[:12]}.... One of the files was changed or damaged; copy the bundle again."
+            f"{record.weights_sha256[:12]}.... One of the files was changed or damaged; copy the bundle again."
         )
     try:
         state = read_tensors(data)
@@ -205,24 +207,25 @@ def load_bundle(folder: Path) -> Bundle:
             f"Bundle {folder} has weights that are NaN or infinite in {len(bad)} tensors, first {bad[0]}. "
             "Training diverged; train it again with a smaller learning rate."
         )
-    classes = tuple(str(c) for c in document["classes"])
-    network = _network(folder, document, classes, state)
-    preprocessing = _preprocessing(folder, document)
+    classes = record.classes
+    network = _network(folder, record, state)
+    preprocessing = _preprocessing(folder, record.preprocessing)
     check_canary(folder / "canary.safetensors", network, preprocessing)
     rows = _read_splits(folder)
     # The task is not part of it: baselines rest on digests, and only single-label networks are audited.
-    identity = to_json([document["architecture"], classes, preprocessing, found])
+    identity = to_json([record.architecture, classes, preprocessing, found])
     return Bundle(
-        name=str(document["name"]),
+        name=record.name,
         folder=folder,
-        architecture=str(document["architecture"]),
+        architecture=record.architecture,
         classes=classes,
-        task=read_task(str(folder / "model.json"), document),
+        task=record.task or older_task(record.provenance),
         preprocessing=preprocessing,
         network=network,
         digest=hashlib.sha256(identity.encode()).hexdigest(),
-        provenance=document.get("provenance", {}),
-        metrics=document.get("metrics", {}),
+        provenance=record.provenance,
+        origin=origin,
+        metrics=record.metrics,
         splits={row["id"]: row["split"] for row in rows},
         # Of copies that stand in two splits, the one that was learnt from counts: it comes last.
         seen={
@@ -234,85 +237,88 @@ def load_bundle(folder: Path) -> Bundle:
     )
 
 
-def _read_document(folder: Path) -> dict[str, Any]:
-    path = folder / "model.json"
+def _read_record(folder: Path) -> tuple[BundleRecord, Origin]:
+    path = folder / BundleRecord.FILE
     try:
-        document: dict[str, Any] = read_json(path)
+        document = read_json(path)
     except OSError as error:
         raise ModelError(f"Bundle {folder} has no readable model.json ({error.strerror}).") from error
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON: {error}.") from error
-    missing = [key for key in _REQUIRED if not isinstance(document, dict) or key not in document]
-    if missing:
-        raise ModelError(f"{path} lacks {', '.join(missing)}, which a bundle needs.")
-    for key in ("provenance", "metrics"):
-        if not isinstance(document.get(key, {}), dict):
-            raise ModelError(f"{path}: {key} must be a table, found {type(document[key]).__name__}.")
-    if type(document["schema_version"]) is not int or document["schema_version"] != SCHEMA_VERSION:
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if type(version) is not int or version != SCHEMA_VERSION:
         raise ModelError(
-            f"{path} has schema version {document['schema_version']!r}; this version of audit reads {SCHEMA_VERSION}."
+            f"{path} has schema version {shown_value(version)}; this version of audit reads {SCHEMA_VERSION}. Copy the bundle again."
         )
-    classes = document["classes"]
-    # More outputs than this are never looked at one by one, and their layer would take the memory before the weights are seen.
-    few = isinstance(classes, list) and len(classes) <= MAX_CLASSES
-    names = [str(name).strip().casefold() for name in classes] if few else []
+    try:
+        record = typed(document, BundleRecord)
+        origin = typed({"provenance": record.provenance}, _Told).provenance
+    except FormatError as error:
+        raise ModelError(
+            f"{path} is not the record of a bundle: {error}. Correct model.json, or copy the bundle again."
+        ) from error
+    names = [name.strip().casefold() for name in record.classes] if len(record.classes) <= MAX_CLASSES else []
     if len(names) < 2 or len(set(names)) != len(names) or "" in names or any(len(n) > MAX_CLASS_NAME for n in names):
         raise ModelError(
             f"{path}: classes must be a list of 2 to {MAX_CLASSES} different names of at most {MAX_CLASS_NAME} characters (case "
-            f"and blanks around them make no difference), found {str(classes)[:200]!r}."
+            f"and blanks around them make no difference), found {shown_value(list(record.classes[:20]), 200)}."
         )
     # Both are printed by every command: a control character could clear a terminal and write a verdict of its own.
-    for text in (document["name"], *map(str, classes)):
-        if not isinstance(text, str) or any(unicodedata.category(c) == "Cc" for c in text):
+    for text in (record.name, *record.classes):
+        if any(unicodedata.category(c) == "Cc" for c in text):
             raise ModelError(
                 f"{path}: name and classes must be text without control characters, found {ascii(text)[:200]}. Correct model.json."
             )
-    return document
+    if len(record.name) > MAX_CLASS_NAME:
+        raise ModelError(
+            f"{path}: name must have at most {MAX_CLASS_NAME} characters, found {len(record.name)}. Correct model.json."
+        )
+    return record, origin
 
 
-def _network(
-    folder: Path, document: Mapping[str, Any], classes: tuple[str, ...], state: Mapping[str, torch.Tensor]
-) -> nn.Module:
+class _Told(Struct, frozen=True, kw_only=True):
+    """What is obeyed of a bundle's story, at its place in the file."""
+
+    provenance: Origin
+
+
+def _network(folder: Path, record: BundleRecord, state: Mapping[str, torch.Tensor]) -> nn.Module:
+    classes = record.classes
     head = state.get("classifier.weight")
     if head is not None and head.shape[0] != len(classes):
         raise ModelError(
             f"Bundle {folder} names {len(classes)} classes ({', '.join(classes)}), but its network has {head.shape[0]} "
             "outputs. Correct the classes in model.json or train again."
         )
-    network = build_network(str(document["architecture"]), len(classes))
+    network = build_network(record.architecture, len(classes))
     try:
         network.load_state_dict(dict(state))
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise ModelError(
-            f"The weights of bundle {folder} do not fit the architecture {document['architecture']}: {first}"
+            f"The weights of bundle {folder} do not fit the architecture {record.architecture}: {first}"
         ) from error
     return network.eval().requires_grad_(False)
 
 
-def _preprocessing(folder: Path, document: Mapping[str, Any]) -> Preprocessing:
-    try:
-        fields = dict(document["preprocessing"])
-        height, width = fields["size_px"]
-        if type(height) is not int or type(width) is not int:
-            raise ValueError(f"size_px must be two whole numbers, found {fields['size_px']!r}")
-        mean = tuple(float(v) for v in fields["mean"])
-        std = tuple(float(v) for v in fields["std"])
-        if min(height, width) < 32 or max(height, width) > 4096 or len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ValueError("size_px must lie in 32..4096, mean and std need three values, std above 0")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"The preprocessing of bundle {folder} cannot be used: {error}.") from error
-    return Preprocessing(size_px=(height, width), mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))
+def _preprocessing(folder: Path, steps: InputSteps) -> Preprocessing:
+    if min(steps.size_px) < 32 or max(steps.size_px) > 4096 or min(steps.std) <= 0:
+        raise ModelError(
+            f"The preprocessing of bundle {folder} cannot be used: size_px must lie in 32..4096 and std above 0, found "
+            f"{steps.size_px} and {steps.std}. Correct model.json."
+        )
+    return Preprocessing(size_px=steps.size_px, mean=steps.mean, std=steps.std)
 
 
 def _read_splits(folder: Path) -> list[dict[str, str]]:
     path = folder / "splits.csv"
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        check_size(path)
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ModelError(f"{path} cannot be read ({error}). Copy the bundle again.") from error
     if any(row.get("id") is None or row.get("split") not in SPLITS for row in rows):
         raise ModelError(

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from audit.data.bundle_record import MAX_CLASS_NAME, MAX_CLASSES
 from audit.data.tasks import Task
 from audit.errors import UsageError
 from audit.models.backbones import Backbone
-from audit.models.bundle import MAX_CLASS_NAME, MAX_CLASSES
 from audit.models.foreign import shown
 from audit.models.heads import Head
 from audit.models.pickles import Shell

@@ -9,29 +9,15 @@ from audit.data.tasks import TASKS, Task
 from audit.errors import ModelError, UnknownNameError, UsageError
 
 
-def read_task(where: str, document: Mapping[str, Any]) -> Task | None:
-    """Return the task that a bundle's `model.json` says.
+def older_task(provenance: Mapping[str, Any]) -> Task | None:
+    """Return the task of a bundle that was written before it said it.
 
-    Bundles that were written before the field existed are known where training wrote them: the chain's last step learns
-    one class an image, its findings step independent findings. Of others nothing is assumed.
-
-    Raises
-    ------
-    ModelError
-        If it says a task that does not exist.
+    Those are known where training wrote them: the chain's last step learns one class an image, its findings step independent
+    findings. Of others nothing is assumed.
     """
-    if "task" in document:
-        for task in TASKS:
-            if document["task"] == task:
-                return task
-        raise ModelError(f"{where}: task must be {' or '.join(TASKS)}, found {document['task']!r}.")
-    story = document.get("provenance")
-    if isinstance(story, Mapping):
-        if "network" in story and "recipe" in story:
-            return "single-label"
-        if "fingerprint" in story:
-            return "multi-label"
-    return None
+    if "network" in provenance and "recipe" in provenance:
+        return "single-label"
+    return "multi-label" if "fingerprint" in provenance else None
 
 
 def check_task(name: str) -> Task:

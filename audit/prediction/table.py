@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from audit.data.conditions import Condition, Suite
 from audit.data.groups import WITHHELD, Audited, group_columns
 from audit.data.plan import Plan, PlannedCondition
 from audit.data.strings import common_words
+from audit.errors import StoreError, shown_string
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.store.folder import RunFolder, check_run
 from audit.store.results import ConditionUse, PredictionTable
@@ -108,12 +109,32 @@ def read_predictions(
     applied = {c.name: np.zeros((c.draws, n), dtype=np.bool_) for c in suite.conditions}
     donors = {c.name: np.full((c.draws, n), -1, dtype=np.int64) for c in suite.conditions}
     index = {name: i for i, name in enumerate(classes)}
+    _check_records(run, records, index)
+    told = {name: np.zeros(array.shape, dtype=np.bool_) for name, array in applied.items()}
     for part in parts:
         for row in run.read_rows(part, ["record_id", "condition", "draw", "applied", "donor", "logits"]):
-            i = position[row["record_id"]]
-            donors[row["condition"]][row["draw"], i] = position.get(row["donor"], -1)
-            logits[row["condition"]][row["draw"], i] = row["logits"]
-            applied[row["condition"]][row["draw"], i] = row["applied"]
+            i, name, draw = position.get(row["record_id"], -1), row["condition"], row["draw"]
+            if (
+                i < 0
+                or name not in told
+                or not 0 <= draw < len(told[name])
+                or told[name][draw, i]
+                or len(row["logits"]) != k
+            ):
+                raise StoreError(
+                    f"{run.path / part} has a prediction that does not belong to the run's plan and records: {shown_string(name)}, draw "
+                    f"{draw}, {len(row['logits'])} outputs. The run was edited. Run the audit again."
+                )
+            told[name][draw, i] = True
+            donors[name][draw, i] = position.get(row["donor"], -1)
+            logits[name][draw, i] = row["logits"]
+            applied[name][draw, i] = row["applied"]
+    lacking = {name: int((~array).sum()) for name, array in told.items() if not array.all()}
+    if lacking:
+        raise StoreError(
+            f"The run {run.path} lacks {sum(lacking.values())} predictions, the first under {shown_string(next(iter(lacking)))}. The run "
+            "was edited. Run the audit again."
+        )
     return PredictionTable(
         record_ids=np.array([r.name for r in records]),
         # The order of the run's records, which no key decides; that of names would be another with every key.
@@ -129,11 +150,27 @@ def read_predictions(
             (
                 (position[row["record_id"]], row["text"])
                 for row in run.read_rows("regions.parquet", ["record_id", "text"])
+                if row["record_id"] in position
             ),
             [r.patient for r in records],
             min_patients=MIN_GROUP_PATIENTS,
         ),
     )
+
+
+def _check_records(run: RunFolder, records: Sequence[Audited], classes: Mapping[str, int]) -> None:
+    """Refuse records that a run cannot have: none, two of a name, one without a class of the network."""
+    names = Counter(record.name for record in records)
+    for what, found in (
+        ("no record", "" if records else "empty"),
+        ("two records of one name", next((name for name, n in names.items() if n > 1), "")),
+        ("a record of another class", next((str(r.label) for r in records if r.label not in classes), "")),
+    ):
+        if found:
+            raise StoreError(
+                f"The records of the run {run.path} do not fit its plan: it has {what} ({shown_string(found)}). The run was edited. Run "
+                "the audit again."
+            )
 
 
 def read_uses(run: RunFolder, parts: Sequence[str], suite: Suite) -> list[ConditionUse]:

@@ -131,8 +131,8 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
             settings.ignore_label,
             TableOptions(columns=settings.columns, layout=settings.layout),
         )
-    recorded = bundle.provenance.get("manifest")
-    if not isinstance(recorded, str) or not recorded:
+    recorded = bundle.origin.manifest
+    if not recorded:
         raise UsageError(f"Bundle {bundle.folder} does not state what it was trained on. Use --data MANIFEST.")
     manifest = bundle.folder / recorded
     # A bundle may come from anybody, and could name any file of this machine.
@@ -142,9 +142,9 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
             f"Bundle {bundle.folder} names the manifest {shown(recorded)}, which lies neither in the bundle's folder nor below the "
             "working folder. If these are the data that you mean, confirm them with --data MANIFEST."
         )
-    ignored = settings.ignore_label or tuple(bundle.provenance.get("ignore_labels", ()))
-    columns = dict(settings.columns or bundle.provenance.get("columns", {}))
-    layout = settings.layout if settings.layout != AUTO else str(bundle.provenance.get("layout", AUTO))
+    ignored = settings.ignore_label or bundle.origin.ignore_labels
+    columns = dict(settings.columns or bundle.origin.columns)
+    layout = settings.layout if settings.layout != AUTO else bundle.origin.layout
     return manifest, ignored, TableOptions(columns=columns, layout=layout)
 
 
@@ -213,7 +213,7 @@ class _Known:
 def _known_splits(cohort: Cohort, bundle: Bundle, labelled: Sequence[Record]) -> _Known:
     """Return the manifest's splits, else the bundle's: for its own data, by pixels, or by names that all agree."""
     column = {r.id: r.split for r in labelled if r.split is not None}
-    own = bool(bundle.splits) and bundle.provenance.get("cohort_hash") == cohort.content_hash
+    own = bool(bundle.splits) and bundle.origin.cohort_hash == cohort.content_hash
     if column:
         return _Known(splits=column, told_by="manifest", own=own)
     if own:
@@ -224,7 +224,7 @@ def _known_splits(cohort: Cohort, bundle: Bundle, labelled: Sequence[Record]) ->
             return _Known(splits=recognised, told_by="pixels", by_pixels=True)
         return _Known(splits={})
     named = {r.id: bundle.splits[r.id] for r in labelled if r.id in bundle.splits}
-    if len(named) == len(labelled) and named and "cohort_hash" not in bundle.provenance:
+    if len(named) == len(labelled) and named and bundle.origin.cohort_hash is None:
         return _Known(splits=named, told_by="names", by_name=True)
     doubt = (
         f"{len(named)} of {len(labelled)} images have names that occur in the splits of bundle {bundle.name}, but the bundle has "

@@ -25,6 +25,7 @@ from audit.gates.rules import (
 )
 from audit.gates.scope import with_reach
 from audit.prediction.table import FinishedRun, read_finished
+from audit.store.controls import ControlsDocument
 from audit.store.folder import RunFolder, check_run
 from audit.store.group import Group
 from audit.store.results import Effect, EffectsDocument, Verdict
@@ -135,7 +136,7 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
 
 
 def _reaching(run: RunFolder, verdict: Verdict, effects: Sequence[Effect], calibration: str) -> Verdict:
-    return with_reach(verdict, run.read(Plan), effects, run.read_json("controls.json")["blindness"], calibration)
+    return with_reach(verdict, run.read(Plan), effects, run.read(ControlsDocument).blindness, calibration)
 
 
 def _check_sites(run: RunFolder, config: GateConfig) -> None:

@@ -39,7 +39,9 @@ from audit.statistics.catalogue import headline_of
 from audit.statistics.doses import measure_trends
 from audit.statistics.effects import measure_effects
 from audit.statistics.planted import check_planted
+from audit.store.controls import ControlsDocument
 from audit.store.folder import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
+from audit.store.probe import ProbeDocument
 from audit.store.results import ConditionsDocument, EffectsDocument, Verdict
 from audit.store.run_record import RunRecord, SecondOpinion
 from audit.text.base import TextDetector
@@ -93,6 +95,7 @@ def run_audit(
     bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
     calibration = calibration_of(bundle.folder, bundle.digest)
     run = RunFolder(run_path(Path(settings.runs), plan))
+    run.check_links()
     _check_key(run, plan)
     if run.has(RunRecord.FILE):  # written last: whatever the rules are now, all that they are about is there
         with clock.stage("judging"):
@@ -142,18 +145,18 @@ def run_audit(
             effects = measure_effects(table, suite, **how, recall=prepared.recall)
             trends = measure_trends(table, suite, seed=settings.seed, resamples=settings.resamples)
             run.write(EffectsDocument(effects=tuple(effects), trends=tuple(trends)))
-        if not run.has("controls.json"):
+        if not run.has(ControlsDocument.FILE):
             blindness = find_blindness(
                 softmax(table.logits["clean"][0]),
                 [bundle.classes[k] for k in table.labels.tolist()],
                 bundle.classes,
                 tolerance=prepared.tolerances[headline_of("edit").name],
             )
-            run.write_json("controls.json", {"planted": check_planted(table, suite, **how), "blindness": blindness})
+            run.write(ControlsDocument(planted=tuple(check_planted(table, suite, **how)), blindness=blindness))
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:
-        if not run.has("source_probe.json"):
+        if not run.has(ProbeDocument.FILE):
             probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)
-            run.write_json("source_probe.json", {"probe": probe})
+            run.write(ProbeDocument(probe=probe))
     with clock.stage("attributing relevance", min(len(records), settings.relevance_images)) as step:
         relevance_note = audit_relevance(
             experiment, disclosure, table, plan.relevance, level=settings.level, on_image=step

@@ -13,9 +13,12 @@ from msgspec import inspect as types
 
 from audit.data.plan import Plan
 from audit.gates.document import VerdictDocument
+from audit.store.controls import ControlsDocument
 from audit.store.pictures import ClustersDocument, ExamplesDocument, MarkersDocument
+from audit.store.probe import ProbeDocument
 from audit.store.relevance import RelevanceDocument
 from audit.store.results import SCHEMA_VERSION, ConditionsDocument, EffectsDocument
+from audit.store.review import Review
 from audit.store.run_record import RunRecord
 from audit.store.typed import RunDocument
 
@@ -23,12 +26,15 @@ DOCUMENTS: tuple[type[RunDocument], ...] = (
     Plan,
     ConditionsDocument,
     EffectsDocument,
+    ControlsDocument,
+    ProbeDocument,
     RelevanceDocument,
     ClustersDocument,
     ExamplesDocument,
     MarkersDocument,
     VerdictDocument,
     RunRecord,
+    Review,
 )
 """The documents of a run that have a type."""
 _SCALARS: Mapping[type[types.Type], str] = {

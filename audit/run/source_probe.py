@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -23,6 +22,7 @@ from audit.data.images import read_gray
 from audit.data.records import Record, TextRegion
 from audit.models.bundle import Bundle
 from audit.randomness import generator_for
+from audit.store.probe import Probe, ProbedView, SourceProbe
 from audit.text.merging import area_px
 
 Table = NDArray[np.float64]
@@ -37,40 +37,6 @@ _BINS = 64
 _THUMBNAIL_PX = 32
 _BORDER_PX = 3
 _TOKENS = 24
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Probe:
-    """How well one view of the images predicts the source within one class."""
-
-    view: str
-    """features (the network's penultimate layer), histogram, border, thumbnail (32 px) or text."""
-    label: str
-    """The class."""
-    n_images: int
-    """Images of the class from the sources that were distinguished."""
-    n_patients: int
-    """Patients among them."""
-    sources: tuple[str, ...]
-    """Sources that were distinguished."""
-    auc: float
-    """Area under the ROC curve, one source against the rest, mean over sources; 0.5 is chance."""
-    null_auc: float
-    """Mean of the same over permuted sources."""
-    p: float
-    """Share of permutations, the real sources counted in, that reach this area."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceProbe:
-    """What predicts the source."""
-
-    n_images: int
-    """Images that were probed."""
-    majority: float
-    """Share of the most frequent class."""
-    probes: tuple[Probe, ...]
-    """By class and view; empty where no class comes from two sources."""
 
 
 def probe_sources(
@@ -99,7 +65,7 @@ def probe_sources(
     drawn = generator_for(seed, "source probe").permutation(len(records))[:MAX_IMAGES].tolist()
     chosen = [records[i] for i in sorted(drawn)]
     tokens = _frequent_tokens(chosen, regions)
-    rows: defaultdict[str, list[Table]] = defaultdict(list)
+    rows: defaultdict[ProbedView, list[Table]] = defaultdict(list)
     for record in chosen:
         image = read_gray(record.path)
         _, features = bundle.penultimate(bundle.preprocessing.prepare(image)[None])
@@ -116,7 +82,9 @@ def probe_sources(
     )
 
 
-def _plain_views(image: NDArray[np.uint8], regions: Sequence[TextRegion], tokens: Sequence[str]) -> dict[str, Table]:
+def _plain_views(
+    image: NDArray[np.uint8], regions: Sequence[TextRegion], tokens: Sequence[str]
+) -> dict[ProbedView, Table]:
     """Return what can be seen without a network."""
     height, width = image.shape
     thumbnail = cv2.resize(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), interpolation=cv2.INTER_AREA).astype(np.float64)
@@ -144,7 +112,7 @@ def _frequent_tokens(records: Sequence[Record], regions: Mapping[str, tuple[Text
     return sorted(counts, key=lambda t: (-counts[t], t))[:_TOKENS]
 
 
-def _probe_class(label: str, records: Sequence[Record], views: Mapping[str, Table], seed: int) -> list[Probe]:
+def _probe_class(label: str, records: Sequence[Record], views: Mapping[ProbedView, Table], seed: int) -> list[Probe]:
     sources_of: defaultdict[str, set[str]] = defaultdict(set)
     for r in records:
         sources_of[r.patient].add(r.source)

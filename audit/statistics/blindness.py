@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.statistics.saturation import SATURATED_ABOVE, too_many_saturated
+from audit.store.controls import Blindness
 from audit.store.numbers import compact
 
 CONSTANT_RANGE = 1e-3
 """A probability that varies less than this over all images counts as constant."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Blindness:
-    """One reason why effects could be there and not be measured."""
-
-    kind: Literal["constant", "narrow", "one winner", "saturated"]
-    """A probability never varies; no two predictions differ by the limit; one class wins on (nearly) every image; the winner is all but
-    certain on so many images that they can hide an effect above the limit."""
-    classes: tuple[str, ...]
-    """The classes concerned; empty for narrow and saturated."""
-    total: bool
-    """Does it leave no room for an effect, so that none that is measured to be small counts as small?"""
-    sentence: str
-    """The same for a reader."""
 
 
 def find_blindness(

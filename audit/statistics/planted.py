@@ -7,7 +7,7 @@ effects, the patients and the tolerance are those of the run: what is found here
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -17,38 +17,13 @@ from audit.data.conditions import Condition, Suite
 from audit.randomness import generator_for
 from audit.statistics.catalogue import default_tolerances, headline_of
 from audit.statistics.effects import measure_effects
+from audit.store.controls import PlantedCheck
 from audit.store.group import ALL
-from audit.store.results import EffectVerdict, PredictionTable
+from audit.store.results import PredictionTable
 
 PLANTED_TOLERANCES = 3.0
 """How many times the tolerance the planted effect is, on average over patients."""
 _MOST_MOVED = 0.9
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlantedCheck:
-    """What the audit said of one made effect."""
-
-    kind: Literal["planted", "null"]
-    """`planted`: half of the patients' outputs were moved. `null`: edit and placebo changed places by a coin."""
-    condition: str
-    """The edit whose outputs were replaced."""
-    strength: float
-    """The mean effect that was planted; 0 for the null."""
-    estimate: float | None
-    """What the audit found."""
-    low: float | None
-    """Lower end of the interval that holds together with all other judged effects."""
-    high: float | None
-    """Upper end of the same."""
-    verdict: EffectVerdict
-    """What the audit made of it."""
-    as_expected: bool
-    """Was the planted effect called sensitive, and the null not?"""
-    n_images: int
-    """Images behind it."""
-    n_patients: int
-    """Patients behind it."""
 
 
 def check_planted(

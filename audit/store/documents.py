@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import tomllib
@@ -78,7 +79,9 @@ def strict_json(text: str) -> Any:
 
 
 def _text(path: Path, limit: int) -> str:
-    data = read_regular(path, limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"it is larger than the limit of {limit / 2**20:g} MiB")
-    return data.decode("utf-8")
+    try:
+        return read_regular(path, limit).decode("utf-8")
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ValueError(error.strerror) from None
+        raise

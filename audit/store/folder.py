@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,12 +11,12 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audit.errors import StoreError
-from audit.files import file_sha256, write_atomically
+from audit.errors import StoreError, shown_string
+from audit.files import file_sha256, open_regular, write_atomically
 from audit.store.documents import read_json
 from audit.store.results import SCHEMA_VERSION, plain, to_json
 from audit.store.run_record import RunRecord
-from audit.store.tables import check_parquet
+from audit.store.tables import ColumnError, check_columns, check_filled, check_parquet
 from audit.store.typed import FormatError, RunDocument, typed
 
 _D = TypeVar("_D", bound=RunDocument)
@@ -97,6 +98,21 @@ RELEVANCE_SCHEMA = pa.schema(
         ("conservation_gap", pa.float64()),
     ]
 )
+
+_SCHEMAS: Mapping[str, pa.Schema] = {
+    "regions": REGIONS_SCHEMA,
+    "records": RECORDS_SCHEMA,
+    "predictions": PREDICTIONS_SCHEMA,
+    "relevance": RELEVANCE_SCHEMA,
+}
+_NEVER_NULL = frozenset(
+    {
+        "record_id", "text", "n_regions", "condition", "draw", "applied", "why_not", "changed_share", "logits", "probabilities",
+        "predicted", "target_class", "preset", "start", "area_share", "map_boxes", "region_masses", "region_areas", "at_pixels",
+        "kept_bias", "kept_shift", "kept_stabiliser",
+    }
+)  # fmt: skip
+"""Columns that hold a value in every row, in whichever table they stand."""
 
 RENDERED = frozenset(
     {"run.json", "report.html", "junit.xml", "summary.md", "signoff.json", "audit.sarif", "code-quality.json"}
@@ -181,36 +197,72 @@ class RunFolder:
         Raises
         ------
         StoreError
-            If it is missing or damaged.
+            If it is missing or damaged, or its columns are not those of such a table.
         """
         path = self.path / name
+        schema = _SCHEMAS[name.partition("/")[0].partition(".")[0]]
         try:
             # By a handle: pyarrow takes no path that is not text, as a Linux file name need not be.
-            with path.open("rb") as handle, pq.ParquetFile(handle) as file:
+            with open_regular(path) as handle, pq.ParquetFile(handle) as file:
                 check_parquet(file)
-                missing = sorted(set(columns or ()) - set(file.schema_arrow.names))
-                if missing:
-                    raise StoreError(
-                        f"{path} has no column {', '.join(missing)}: the run was made by an earlier version. Run the audit again."
-                    )
-                for batch in file.iter_batches(batch_size=4096, columns=None if columns is None else list(columns)):
+                wanted = schema.names if columns is None else list(columns)
+                check_columns(file.schema_arrow, pa.schema([schema.field(column) for column in wanted]))
+                for batch in file.iter_batches(batch_size=4096, columns=wanted):
+                    check_filled(batch, _NEVER_NULL)
                     yield from batch.to_pylist()
+        except ColumnError as error:
+            raise StoreError(
+                f"{path} does not have the format of this version of audit: {error}. Another version wrote it, or it was edited. Run "
+                "the audit again."
+            ) from error
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise StoreError(f"{path} cannot be read as a Parquet table: {error}.") from error
+            raise StoreError(f"{path} cannot be read as a Parquet table: {shown_string(str(error), 200)}.") from error
 
     def merge(self, parts: Sequence[str], name: str, schema: pa.Schema) -> None:
         """Join Parquet parts into one table, a row group each, without holding them all."""
         buffer = io.BytesIO()
         with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
             for part in parts:
-                with (self.path / part).open("rb") as handle:
+                with open_regular(self.path / part) as handle:
                     writer.write_table(pq.read_table(handle, schema=schema))
         write_atomically(self.path / name, buffer.getvalue())
 
+    def check_links(self) -> None:
+        """Refuse a folder with a link that leads out of it: what is read there goes into pages, and files are written there.
+
+        Raises
+        ------
+        StoreError
+            For the first such link.
+        """
+        inside = self.path.resolve()
+        for folder, folders, files in os.walk(self.path):
+            for name in sorted([*folders, *files]):
+                entry = Path(folder, name)
+                if entry.is_symlink() and not _target(entry).is_relative_to(inside):
+                    raise StoreError(
+                        f"{entry} is a link that leads out of the run folder. Put the file itself in its place, or run the audit again."
+                    )
+
     def hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of every file that results rest on, by its path inside the folder."""
+        """Return the SHA-256 of every file that results rest on, by its path inside the folder.
+
+        Raises
+        ------
+        StoreError
+            If a link leads out of the folder.
+        """
+        self.check_links()
         files = sorted(p for p in self.path.rglob("*") if p.is_file() and not p.name.startswith("."))
         return {p.relative_to(self.path).as_posix(): file_sha256(p) for p in files if p.name not in RENDERED}
+
+
+def _target(link: Path) -> Path:
+    """Return what a link stands for; of one that goes round in a circle, nothing that any folder holds."""
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError):
+        return Path("/")
 
 
 def verify_run(path: Path, *, but: frozenset[str] = frozenset()) -> list[str]:
@@ -231,7 +283,7 @@ def verify_run(path: Path, *, but: frozenset[str] = frozenset()) -> list[str]:
     Raises
     ------
     StoreError
-        If the folder holds no readable run.json.
+        If the folder holds no readable run.json, or a link leads out of it.
     """
     run = RunFolder(path)
     expected = run.read(RunRecord).files

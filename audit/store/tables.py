@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from audit.errors import shown_string
+
 MAX_ROWS = 100_000_000
 """Of one table; a prediction of every image under every condition is a row."""
 MAX_STORED_BYTES = 8 * 1024**3
@@ -53,6 +55,42 @@ def check_parquet(file: pq.ParquetFile) -> None:
             f"it has {about.num_rows} rows, {about.num_columns} columns and {n_bytes} bytes; at most {MAX_ROWS} rows, "
             f"{MAX_COLUMNS} columns and {MAX_STORED_BYTES} bytes are read"
         )
+
+
+class ColumnError(ValueError):
+    """A table lacks a column, or has one of another type or with holes; the message says which."""
+
+
+def check_columns(found: pa.Schema, expected: pa.Schema) -> None:
+    """Refuse a table of a run or baseline whose columns are missing or of other types.
+
+    Raises
+    ------
+    ColumnError
+        For the first that is.
+    """
+    for field in expected:
+        places = found.get_all_field_indices(field.name)
+        if len(places) != 1:
+            raise ColumnError(
+                f"it has {'no' if not places else len(places)} column{'s' if places else ''} {field.name}"
+            )
+        kind = found.field(places[0]).type
+        if kind != field.type:
+            raise ColumnError(f"its column {field.name} must be of type {field.type}, found {shown_string(str(kind))}")
+
+
+def check_filled(rows: pa.RecordBatch | pa.Table, names: Collection[str]) -> None:
+    """Refuse rows with nothing in a column that always holds something.
+
+    Raises
+    ------
+    ColumnError
+        For the first such column.
+    """
+    for name, column in zip(rows.schema.names, rows.columns, strict=True):
+        if name in names and column.null_count:
+            raise ColumnError(f"its column {name} is empty in {column.null_count} rows")
 
 
 def read_flat_table(source: Path | BinaryIO, columns: Collection[str] | None = None) -> pa.Table:

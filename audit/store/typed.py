@@ -49,9 +49,47 @@ def typed(value: Any, kind: type[_T]) -> _T:
         If it is not one.
     """
     try:
-        return convert(value, kind, dec_hook=_from_text)
+        found = convert(value, kind, dec_hook=_from_text)
     except ValidationError as error:
         raise FormatError(_in_words(str(error), value, kind)) from None
+    except (
+        UnicodeEncodeError
+    ) as error:  # of a file name that is no text a string may hold such bytes, but no name or choice may
+        raise FormatError(f"it has {shown_value(error.object)}, which is no text") from None
+    _refuse_unknown(value, inspect.type_info(kind), "")
+    return found
+
+
+def _refuse_unknown(value: Any, info: inspect.Type, place: str) -> None:
+    """Refuse a field that a dataclass does not have: msgspec forbids those of its own records alone.
+
+    Raises
+    ------
+    FormatError
+        For the first such field.
+    """
+    match value, info:
+        case dict(), inspect.DataclassType() | inspect.StructType():
+            kinds = {field.encode_name: field.type for field in info.fields}
+            is_open = isinstance(info, inspect.StructType) and not info.forbid_unknown_fields
+            if not is_open and (more := next((name for name in value if name not in kinds), None)) is not None:
+                raise FormatError(
+                    f"{shown_string(place, 120) or 'the document'} has a field {shown_string(more)}, which is not known"
+                )
+            for name, inner in value.items():
+                if isinstance(inner, (dict, list)) and name in kinds:
+                    _refuse_unknown(inner, kinds[name], f"{place}.{name}".lstrip("."))
+        case list(), inspect.VarTupleType(item_type=item):
+            for i, inner in enumerate(value):
+                _refuse_unknown(inner, item, f"{place}[{i}]")
+        case dict(), inspect.DictType(value_type=item):
+            for name, inner in value.items():
+                _refuse_unknown(inner, item, f"{place}.{name}".lstrip("."))
+        case _, inspect.UnionType(types=alternatives):
+            for one in alternatives:
+                _refuse_unknown(value, one, place)
+        case _, inspect.Metadata(type=inner_info):
+            _refuse_unknown(value, inner_info, place)
 
 
 def _from_text(kind: type, text: object) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from audit.data.images import pixel_hash, read_gray
 from audit.data.records import TextRegion
 from audit.errors import TextError
+from audit.files import file_sha256
 from audit.text.boxes import read_boxes
 
 
@@ -66,4 +66,4 @@ def load_annotated(boxes: Path | None) -> AnnotatedDetector:
         raise TextError("The text finder annotated needs a file of boxes: use --boxes FILE.")
     images = read_boxes(boxes)
     regions = {pixel_hash(read_gray(image.path)): image.regions for image in images}
-    return AnnotatedDetector(regions, hashlib.sha256(boxes.read_bytes()).hexdigest()[:16])
+    return AnnotatedDetector(regions, file_sha256(boxes)[:16])

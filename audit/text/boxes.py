@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.data.records import TextRegion
-from audit.errors import TextError
+from audit.errors import TextError, shown_value
 from audit.files import why_unreadable
 from audit.store.documents import read_json
 
@@ -53,7 +53,7 @@ def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TextError(
             f"The file of boxes {file} does not have the expected form (images: path -> list of boxes, or a list of objects "
-            f"with path and boxes): {error!r}."
+            f"with path and boxes): {shown_value(error, 200)}."
         ) from error
     missing = next((image.path for image in found if not image.path.is_file()), None)
     if missing is not None:

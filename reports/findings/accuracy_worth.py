@@ -62,11 +62,11 @@ def _source(e: Effect) -> str:
 
 
 def _in_features(run: RunView) -> list[str]:
-    told = [p for p in run.probe["probes"] if p["view"] == "features" and p["p"] <= _TOLD]
+    told = [p for p in run.probe.probes if p.view == "features" and p.p <= _TOLD]
     if not told:
         return []
-    clearest = max(told, key=lambda p: p["auc"])
+    clearest = max(told, key=lambda p: p.auc)
     return [
-        f"The network's features reveal the source: within class {shown_string(clearest['label'])} they predict it with an AUC of "
-        f"{number(clearest['auc'], 2)} (0.5 is chance). The edit with another source's look tests whether the network uses this."
+        f"The network's features reveal the source: within class {shown_string(clearest.label)} they predict it with an AUC of "
+        f"{number(clearest.auc, 2)} (0.5 is chance). The edit with another source's look tests whether the network uses this."
     ]

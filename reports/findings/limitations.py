@@ -51,7 +51,7 @@ def _own(run: RunView) -> list[str]:
     sources = {e.group for e in run.effects if e.group.kind == "source"}
     if len(sources) < 2:
         found.append("All images come from one source: nothing can be concluded about another.")
-    elif not run.probe["probes"]:
+    elif not run.probe.probes:
         found.append(
             "No class has enough images from two sources: effects of the source and of the class cannot be separated."
         )

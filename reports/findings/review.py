@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import get_args
 from unicodedata import category
 
-from audit.errors import StoreError, UsageError
-from audit.files import write_atomically
+from msgspec.structs import replace
+
+from audit.errors import StoreError, UsageError, shown_value
 from audit.reports.findings.effect_words import estimate, where
 from audit.reports.findings.group_effects import told_effects
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.store.documents import read_json
+from audit.store.folder import RunFolder
 from audit.store.group import ALL, Group
-from audit.store.results import SCHEMA_VERSION, to_json
+from audit.store.review import Answer, Opinion, Review
+from audit.store.typed import FormatError, typed
 
-ANSWERS = ("agree", "disagree", "cannot judge")
-_MAX_COMMENT, _MAX_FILE_BYTES = 4000, 1_000_000
+ANSWERS: tuple[Opinion, ...] = get_args(Opinion)
+_MAX_NAME, _MAX_DATE, _MAX_COMMENT, _MAX_FILE_BYTES = 300, 40, 4000, 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,47 +84,46 @@ def read_signoff(path: Path, file: Path) -> Path:
         raise StoreError(f"The review {file} cannot be read ({error.strerror}).") from error
     except ValueError as error:
         raise UsageError(f"The review {file} is not valid JSON: {error}.") from error
-    checked = _checked(run, document, file)
-    target = path / "signoff.json"
-    write_atomically(target, to_json({"schema_version": SCHEMA_VERSION, **checked}).encode())
-    return target
+    RunFolder(path).write(_checked(run, document, file))
+    return path / Review.FILE
 
 
-def _checked(run: RunView, document: object, file: Path) -> dict[str, Any]:
-    if not isinstance(document, Mapping) or document.get("kind") != "audit-signoff":
+def _checked(run: RunView, document: object, file: Path) -> Review:
+    if not isinstance(document, dict) or document.get("kind") != "audit-signoff":
         raise UsageError(f"{file} is not a review. Expected the JSON file that the report's page saves.")
-    if document.get("evidence") != evidence_digest(run):
+    document.pop(
+        "schema_version", None
+    )  # the page's file has none, and what was kept as `signoff.json` can be passed again
+    try:
+        review = typed(document, Review)
+    except FormatError as error:
         raise UsageError(
-            f"{file} is a review of other files than those of {run.path}: its evidence is {str(document.get('evidence'))[:12]!r}, the "
+            f"{file} is not a review as the report's page saves it: {error}. Save the review again."
+        ) from error
+    if review.evidence != evidence_digest(run):
+        raise UsageError(
+            f"{file} is a review of other files than those of {run.path}: its evidence is {shown_value(review.evidence[:12])}, the "
             f"run's is {evidence_digest(run)[:12]}. Review the report of this run."
         )
-    name = _text(document.get("reviewer"), 300)
+    name = _text(review.reviewer, _MAX_NAME)
     if not name:
         raise UsageError(f"{file} names no reviewer. Enter the name on the page and save the review again.")
-    answers = document.get("findings")
-    known = [f.id for f in findings(run)]
-    kept: dict[str, dict[str, str]] = {}
-    for row in answers if isinstance(answers, list) else []:
-        if not isinstance(row, Mapping) or row.get("id") not in known or row.get("answer") not in ANSWERS:
-            raise UsageError(
-                f"{file} has the answer {row!r:.80}. Expected a finding of this run with {', '.join(ANSWERS)}."
-            )
-        finding, answer = str(row["id"]), str(row["answer"])
-        if finding in kept:
-            raise UsageError(f"{file} answers {finding} twice. Expected one answer per finding.")
-        kept[finding] = {"id": finding, "answer": answer, "comment": _text(row.get("comment"), _MAX_COMMENT)}
-    if not kept:
+    if not review.findings:
         raise UsageError(f"{file} answers no finding. Choose at least one answer and save the review again.")
-    return {
-        "kind": "audit-signoff",
-        "evidence": document["evidence"],
-        "reviewer": name,
-        "saved": _text(document.get("saved"), 40),
-        "findings": list(kept.values()),
-    }
+    known = {f.id for f in findings(run)}
+    kept: dict[str, Answer] = {}
+    for row in review.findings:
+        if row.id not in known:
+            raise UsageError(
+                f"{file} answers {shown_value(row.id)}, which is no finding of this run. Save the review again."
+            )
+        if row.id in kept:
+            raise UsageError(f"{file} answers {row.id} twice. Expected one answer per finding.")
+        kept[row.id] = replace(row, comment=_text(row.comment, _MAX_COMMENT))
+    return replace(review, reviewer=name, saved=_text(review.saved, _MAX_DATE), findings=tuple(kept.values()))
 
 
-def _text(value: object, most: int) -> str:
-    """Return what a person typed, on one line; anything but a string is nothing, and what cannot be stored is replaced."""
-    flat = " ".join(value.split()) if isinstance(value, str) else ""
+def _text(value: str, most: int) -> str:
+    """Return what a person typed, on one line; what cannot be stored is replaced."""
+    flat = " ".join(value.split())
     return "".join("\N{REPLACEMENT CHARACTER}" if category(c) in ("Cc", "Cs") else c for c in flat)[:most]

@@ -54,11 +54,9 @@ def source_lines(run: RunView) -> list[str]:
     """Say what accuracy is worth beside the source, and how well the source can itself be told."""
     probe = run.probe
     lines = further_worth(run)
-    for label in dict.fromkeys(p["label"] for p in probe["probes"]):
+    for label in dict.fromkeys(p.label for p in probe.probes):
         told = ", ".join(
-            f"{VIEWS[p['view']]} {number(p['auc'], 2)} (p {number(p['p'])})"
-            for p in probe["probes"]
-            if p["label"] == label
+            f"{VIEWS[p.view]} {number(p.auc, 2)} (p {number(p.p)})" for p in probe.probes if p.label == label
         )
         lines.append(f"AUC of predicting the source within class {shown_string(label)}, from {told}")
     return lines

@@ -18,13 +18,16 @@ from audit.errors import StoreError
 from audit.files import read_regular
 from audit.gates.document import VerdictDocument
 from audit.reports.reading.view import MOST_CASES, PICTURES, RunView, WordCount
+from audit.store.controls import ControlsDocument
 from audit.store.folder import RunFolder, verify_run
 from audit.store.pictures import ClustersDocument, Example, ExamplesDocument, MarkersDocument, Picture
+from audit.store.probe import ProbeDocument
 from audit.store.relevance import RelevanceDocument
 from audit.store.results import (
     ConditionsDocument,
     EffectsDocument,
 )
+from audit.store.review import Review
 from audit.store.run_record import RunRecord
 
 _TOP_WORDS = 8
@@ -92,38 +95,33 @@ def _read(path: Path) -> RunView:
         effects=effects.effects,
         trends=effects.trends,
         uses={use.condition: use for use in folder.read(ConditionsDocument).conditions},
-        probe=folder.read_json("source_probe.json")["probe"],
+        probe=folder.read(ProbeDocument).probe,
         confusion=_confusion(folder),
         words=_words(folder, {key: row["label"] for key, row in records.items()}),
         films_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},
         relevance=_relevance(folder, records),
         relevance_summary=folder.read(RelevanceDocument).relevance if folder.has(RelevanceDocument.FILE) else None,
-        planted=tuple(folder.read_json("controls.json")["planted"]) if folder.has("controls.json") else (),
+        planted=folder.read(ControlsDocument).planted if folder.has(ControlsDocument.FILE) else (),
         clusters=_clusters(folder),
         examples=tuple(_with_pictures(folder, e) for e in examples[:MOST_CASES]),
         n_examples=len(examples),
         markers=_markers(folder),
-        signoff=_signoff(folder),
+        signoff=_review(folder),
         problems=tuple(verify_run(path)),
     )
 
 
-def _signoff(folder: RunFolder) -> Mapping[str, Any] | None:
+def _review(folder: RunFolder) -> Review | None:
     """Return the review; a person may have edited it, and the run is none the worse for it."""
-    if not folder.has("signoff.json"):
+    if not folder.has(Review.FILE):
         return None
     try:
-        found = folder.read_json("signoff.json")
-        rows = [found["reviewer"], found["evidence"], found["saved"]]
-        rows += [row[key] for row in found["findings"] for key in ("id", "answer", "comment")]
-    except (StoreError, LookupError, TypeError) as error:
-        rows = [error]
-    if not all(isinstance(row, str) for row in rows):
+        return folder.read(Review)
+    except StoreError as error:
         raise StoreError(
-            f"{folder.path / 'signoff.json'} is not a review written by `audit report --signoff`. Delete it, and pass the review "
-            "that the page saved again."
-        )
-    return found
+            f"{folder.path / Review.FILE} is not a review written by `audit report --signoff`. Delete it, and pass the review that "
+            "the page saved again."
+        ) from error
 
 
 def _markers(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:

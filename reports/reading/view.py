@@ -10,9 +10,12 @@ from typing import Any
 from audit.data.plan import Plan, PlannedCondition
 from audit.gates.rules import GateConfig
 from audit.statistics.catalogue import ACCURACY, headlines
+from audit.store.controls import PlantedCheck
 from audit.store.group import ALL, Group
+from audit.store.probe import SourceProbe
 from audit.store.relevance import RelevanceSummary
 from audit.store.results import ConditionUse, DoseTrend, Effect, Verdict
+from audit.store.review import Review
 from audit.store.run_record import RunRecord
 
 PICTURES = ("clean", "edit", "difference", "overlay")
@@ -51,7 +54,7 @@ class RunView:
     """The same file's trends of ladders; empty where no ladder was tested."""
     uses: Mapping[str, ConditionUse]
     """conditions.json, by condition."""
-    probe: Mapping[str, Any]
+    probe: SourceProbe
     """source_probe.json."""
     confusion: Mapping[str, Mapping[str, int]]
     """True class -> predicted class -> clean images."""
@@ -63,7 +66,7 @@ class RunView:
     """Rows of relevance.parquet, with the label of each image; empty where there is none."""
     relevance_summary: RelevanceSummary | None
     """relevance.json; None where there is none."""
-    planted: tuple[Mapping[str, Any], ...]
+    planted: tuple[PlantedCheck, ...]
     """controls.json: what the audit said of effects that it made itself; empty in runs that made none."""
     clusters: tuple[Mapping[str, Any], ...]
     """clusters.json, with every picture as a data URI."""
@@ -73,7 +76,7 @@ class RunView:
     """Cases in the run folder, of which `examples` may be the first."""
     markers: tuple[Mapping[str, Any], ...]
     """markers.json: crops of the commonest strings by class, with data URIs; empty in runs that drew none."""
-    signoff: Mapping[str, Any] | None
+    signoff: Review | None
     """signoff.json: what a reviewer said; None before the review."""
     problems: tuple[str, ...]
     """How the folder differs from what the run left; empty if it does not."""

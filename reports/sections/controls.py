@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from audit.reports.findings.summary import second_opinion
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 from audit.statistics.catalogue import CONTROL_MEASURE
+from audit.store.controls import PlantedCheck
 from audit.store.numbers import number
 
 # Maps that stay as alike as this although every weight was shuffled show the images, not the network.
@@ -51,32 +52,32 @@ def _own_crops(run: RunView) -> Iterator[Control]:
 
 def _planted(run: RunView) -> Iterator[Control]:
     for check in run.planted:
-        interval = f"{number(check['estimate'])} ({number(check['low'])} to {number(check['high'])})"
-        people = f"{check['n_images']} images of {check['n_patients']} patients"
-        if check["kind"] == "planted":
-            found = check["verdict"] == "sensitive"
+        interval = f"{number(check.estimate)} ({number(check.low)} to {number(check.high)})"
+        people = f"{check.n_images} images of {check.n_patients} patients"
+        if check.kind == "planted":
+            found = check.verdict == "sensitive"
             yield Control(
-                what=f"a planted shift of {number(check['strength'], 2)} is called sensitive",
-                found=f"the outputs under {check['condition']} were shifted by {number(check['strength'], 2)} on average, by twice "
-                f"that in half of the patients; estimate {interval} in {people}: {check['verdict']}"
+                what=f"a planted shift of {number(check.strength, 2)} is called sensitive",
+                found=f"the outputs under {check.condition} were shifted by {number(check.strength, 2)} on average, by twice "
+                f"that in half of the patients; estimate {interval} in {people}: {check.verdict}"
                 + ("" if found else "; this run does not detect effects of this size"),
                 outcome="passed" if found else "failed",
             )
         else:
             yield Control(
                 what="a null effect is not called sensitive",
-                found=f"{check['condition']} and its placebo were swapped in half of the patients, which removes any effect; estimate "
-                f"{interval} in {people}: {check['verdict']}" + _null_in_words(check),
+                found=f"{check.condition} and its placebo were swapped in half of the patients, which removes any effect; estimate "
+                f"{interval} in {people}: {check.verdict}" + _null_in_words(check),
                 outcome=_null_outcome(check),
             )
 
 
-def _null_outcome(check: Mapping[str, Any]) -> Outcome:
+def _null_outcome(check: PlantedCheck) -> Outcome:
     """Return failed for a false alarm, passed where the null is shown to be small, undecided in between."""
-    return {"sensitive": "failed", "robust": "passed"}.get(check["verdict"], "undecided")  # type: ignore[return-value]
+    return {"sensitive": "failed", "robust": "passed"}.get(check.verdict, "undecided")  # type: ignore[return-value]
 
 
-def _null_in_words(check: Mapping[str, Any]) -> str:
+def _null_in_words(check: PlantedCheck) -> str:
     outcome = _null_outcome(check)
     if outcome == "failed":
         return ", a false alarm"

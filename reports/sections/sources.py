@@ -12,7 +12,7 @@ from audit.reports.sections.base import Section
 
 def view(run: RunView) -> Mapping[str, object]:
     """Return the sentences on the accuracy, and the probes of each class."""
-    return {"worth": worth(run), "probes": run.probe["probes"], "views": VIEWS}
+    return {"worth": worth(run), "probes": run.probe.probes, "views": VIEWS}
 
 
 SECTION = Section(

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from audit.data.layouts.guess import LAYOUTS
 from audit.data.records import Record
 from audit.errors import CohortError, UnknownNameError
-from audit.files import write_atomically
+from audit.files import read_text_file, write_atomically
 from audit.training.datasets.arranged import arranged
 from audit.training.datasets.chestxray14 import chestxray14
 from audit.training.datasets.chexpert import chexpert
@@ -72,7 +72,7 @@ def _names(path: Path | None) -> frozenset[str]:
     if path is None:
         return frozenset()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text_file(path, errors="strict").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CohortError(
             f"The list of excluded files {path} cannot be read: {error}. Expected one name per line."

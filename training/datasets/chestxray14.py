@@ -8,6 +8,7 @@ from pathlib import Path
 from audit.data.ages import parse_age
 from audit.data.records import Record
 from audit.errors import CohortError
+from audit.files import read_text_file
 from audit.randomness import generator_for
 from audit.training.datasets.published import Selection, files_by_name, find_folder, read_table, sex
 from audit.training.splits import check_disjoint
@@ -85,10 +86,10 @@ def _label(findings: tuple[str, ...]) -> str | None:
 
 def _list(path: Path) -> frozenset[str]:
     try:
-        return frozenset(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except OSError as error:
+        return frozenset(line.strip() for line in read_text_file(path, errors="strict").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
         raise CohortError(
-            f"{path} cannot be read ({error.strerror}). It is the official test list; download it from the page of the table."
+            f"{path} cannot be read ({error}). It is the official test list; download it from the page of the table."
         ) from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from audit.data.ages import parse_age
 from audit.data.records import Record
 from audit.errors import CohortError
+from audit.files import read_text_file
 from audit.training.datasets.published import Selection, find_folder
 
 ADULT_YEARS = 18
@@ -75,7 +76,7 @@ def _reading(path: Path) -> tuple[str, float | None]:
     (femal, yr, 9month, 7days, no unit, no space).
     """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_text_file(path)
     except OSError:
         return "", None
     # "Patient's" must not be read as a sex or an age.

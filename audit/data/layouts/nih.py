@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audit.data.layouts.found import FoundSet, Layout, first_match, images_below, labels_of, read_named, taken
+from audit.files import read_text_file
 
 SOURCE = "NIH"
 
@@ -46,7 +47,7 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
     if sexes in table:
         columns["sex"], told_by["sex"] = table[sexes], sexes
     if (folder / "test_list.txt").is_file():
-        official = set((folder / "test_list.txt").read_text(encoding="utf-8", errors="replace").split())
+        official = set(read_text_file(folder / "test_list.txt").split())
         columns["split"] = ["test" if name in official else "train" for name in names]
         told_by["split"] = "test_list.txt"
     absent = n_rows - len(names)

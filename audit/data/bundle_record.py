@@ -1,0 +1,58 @@
+"""What a bundle says of itself in `model.json`, and what of its story the audit obeys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta, Struct, field
+
+from audit.data.plan import InputSteps
+from audit.data.tasks import Task
+from audit.store.run_record import Sha256
+from audit.store.typed import Document
+
+MAX_CLASSES = 4096
+"""Outputs of a network; more are never looked at one by one, and their layer would take the memory before the weights are seen."""
+MAX_CLASS_NAME = 300
+"""Characters of a class's name."""
+
+
+class BundleRecord(Document, frozen=True, kw_only=True):
+    """A bundle, but for its weights."""
+
+    FILE: ClassVar[str] = "model.json"
+
+    schema_version: int
+    """Version of the file."""
+    name: str
+    """Name that the network was trained under, such as C."""
+    architecture: str
+    """Its architecture, by name."""
+    classes: tuple[str, ...]
+    """Class of each output."""
+    task: Task | None = None
+    """What the outputs mean; null for a bundle of an earlier version that does not say it."""
+    preprocessing: InputSteps
+    """What the network expects to see."""
+    weights_sha256: Sha256
+    """SHA-256 of `weights.safetensors`."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Data, recipe and starting weights; free in form, but for `Origin`."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """What training measured; free in form."""
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """The data that a network was trained on, as its `provenance` names them beside whatever else it tells."""
+
+    manifest: str | None = None
+    """Path of the manifest from the bundle's folder."""
+    ignore_labels: tuple[str, ...] = ()
+    """Labels that are not part of the task."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Names of the manifest's columns."""
+    layout: Annotated[str, Meta(max_length=100)] = "auto"
+    """Data set in a folder without a manifest."""
+    cohort_hash: str | None = None
+    """Hash of the data's content."""

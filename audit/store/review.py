@@ -1,0 +1,37 @@
+"""A reviewer's answers to a run's findings, as the report's page saves them and `signoff.json` keeps them."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from audit.store.typed import Document, RunDocument
+
+Opinion = Literal["agree", "disagree", "cannot judge"]
+
+
+class Answer(Document, frozen=True, kw_only=True):
+    """One finding, answered."""
+
+    id: str
+    """The finding's name, stable within the run."""
+    answer: Opinion
+    """Whether the finding follows from what is shown."""
+    comment: str = ""
+    """What the reviewer adds."""
+
+
+class Review(RunDocument, frozen=True, kw_only=True):
+    """The review of a run."""
+
+    FILE: ClassVar[str] = "signoff.json"
+
+    kind: Literal["audit-signoff"]
+    """What the file is: the page saves it without a schema version."""
+    evidence: str
+    """SHA-256 over the hashes of the run's files: the review holds for these files alone."""
+    reviewer: str
+    """Who answers."""
+    saved: str = ""
+    """When, as the reviewer's machine says it."""
+    findings: tuple[Answer, ...]
+    """At most one answer per finding."""
