@@ -55,7 +55,7 @@ def test_json_is_one_object_and_nothing_else(audit: Audit, asked: list[object]) 
     assert document["exit_code"] == code == 3, "twelve images decide nothing"
     assert document["status"] == "inconclusive"
     assert {g["id"] for g in document["gates"]} == {
-        "shortcut-sensitivity-text-mask-black",
+        "shortcut-sensitivity-text-mask-inpaint",
         "shortcut-sensitivity-text-mask-median",
         "shortcut-sensitivity-text-mask-inpaint",
         "shortcut-sensitivity-text-mask-blur",
