@@ -57,7 +57,6 @@ def test_json_is_one_object_and_nothing_else(audit: Audit, asked: list[object]) 
     assert {g["id"] for g in document["gates"]} == {
         "shortcut-sensitivity-text-mask-inpaint",
         "shortcut-sensitivity-text-mask-median",
-        "shortcut-sensitivity-text-mask-inpaint",
         "shortcut-sensitivity-text-mask-blur",
         "shortcut-sensitivity-letters-other-class",
         "shortcut-sensitivity-grey-curve-other-class",

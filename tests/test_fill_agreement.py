@@ -83,7 +83,13 @@ def test_the_difference_is_the_paired_one_of_the_judged_fills() -> None:
 
 @pytest.mark.parametrize(
     ("median", "told"),
-    [(0.1, "lower"), (0.3, "higher"), (0.2, ""), (0.2 - FILLS_AGREE_WITHIN / 2, ""), (0.2 + FILLS_AGREE_WITHIN / 2, "")],
+    [
+        (0.1, "lower"),
+        (0.3, "higher"),
+        (0.2, ""),
+        (0.2 - FILLS_AGREE_WITHIN / 2, ""),
+        (0.2 + FILLS_AGREE_WITHIN / 2, ""),
+    ],
 )
 def test_only_a_difference_beyond_the_fills_own_error_is_told(median: float, told: str) -> None:
     effects = differences(table({"median": median, "inpaint": 0.2, "black": 0.02}))

@@ -86,7 +86,9 @@ def test_each_condition_answers_its_own_question(
     reader = pattern_at(reads)
     assert effect(scene, reader, TextMask(fill="inpaint")) == pytest.approx(removing, abs=0.05)
     assert effect(scene, reader, PasteLetters(source="other-class")) == pytest.approx(swapping, abs=0.05)
-    assert effect(scene, reader, PasteLetters(source="other-class", own_text="kept")) == pytest.approx(painting, abs=0.05)
+    assert effect(scene, reader, PasteLetters(source="other-class", own_text="kept")) == pytest.approx(
+        painting, abs=0.05
+    )
     # The same word from another image of the class: a reader of the own place cannot tell, so that the placebo takes nothing away.
     same = effect(scene, reader, PasteLetters(source="same-class"))
     assert same == pytest.approx(0.0, abs=0.05)
@@ -127,7 +129,10 @@ def test_swapped_letters_are_as_high_as_the_own_ones(scene: Scene) -> None:
     assert laid.level.shape[0] == y1 - y0
     assert laid.level.shape[1] / laid.level.shape[0] == pytest.approx(26 / 18, rel=0.05), "they keep their shape"
     h, w = laid.level.shape
-    assert (laid.x0 + w / 2, laid.y0 + h / 2) == (pytest.approx((x0 + x1) / 2, abs=1), pytest.approx((y0 + y1) / 2, abs=1))
+    assert (laid.x0 + w / 2, laid.y0 + h / 2) == (
+        pytest.approx((x0 + x1) / 2, abs=1),
+        pytest.approx((y0 + y1) / 2, abs=1),
+    )
 
 
 def test_letters_are_never_moved(scene: Scene) -> None:
@@ -145,7 +150,7 @@ def test_letters_are_never_moved(scene: Scene) -> None:
     # Where one donor's letters have no place, another's may: of the same kind, for edit and placebo alike.
     lungs[THERE[1] : THERE[1] + 12, THERE[0] : THERE[0] + 20] = True
     other = next(d for pool in scene.donors._by_label.values() for d in pool if d.record.id == "vertical")
-    pool = [replace(other, regions=(region(HERE),))] + [other]
+    pool = [replace(other, regions=(region(HERE),)), other]
     bare = replace(scene, image=written(), regions=(), lungs=lungs, donors=DonorPool(pool))
     draws = [PasteLetters().draw(bare, generator_for(s)) for s in range(60)]
     made = [d for d in draws if not isinstance(d, NotApplicable)]

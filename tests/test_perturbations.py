@@ -22,8 +22,7 @@ from audit.perturbations.looks import FACTORS, measure_look
 from audit.perturbations.marker_only import MarkerOnly
 from audit.perturbations.masking import PlaceboMask, TextMask
 from audit.perturbations.pasting import PasteLetters
-from audit.perturbations.places import text_boxes
-from audit.perturbations.places import cover
+from audit.perturbations.places import cover, text_boxes
 from audit.perturbations.properties import ClassProperties
 from audit.randomness import generator_for
 from audit.suites.reader import load_suite, suite_names

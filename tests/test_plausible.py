@@ -128,7 +128,10 @@ def test_the_range_is_what_was_measured() -> None:
     levels = [radiograph(k)[LUNGS].astype(float) for k in range(12)]
     top, spread = max(v.mean() for v in levels), min(v.std() for v in levels)
     grey = GreyRange([replace(r, lung_mask=None) for r in RECORDS], 0, lambda r: radiograph(int(r.id)))
-    for beyond in (-1.5, 1.5):  # the inner part stands for lungs without a mask: its means differ by a fraction of a level
+    for beyond in (
+        -1.5,
+        1.5,
+    ):  # the inner part stands for lungs without a mask: its means differ by a fraction of a level
         level = top + SLACK_LEVELS + beyond
         image = np.where(np.indices(SHAPE).sum(0) % 2, level - 20, level + 20).round().astype(np.uint8)
         assert (grey.leaves(image, None) is not None) == (beyond > 0)

@@ -449,7 +449,11 @@ def test_the_task_is_planned_and_decides_who_is_audited(
             UnknownNameError,
             "Did you mean 'accuracy'",
         ),
-        ({"gate": {"rule": [{**RULE, "where": {"condition": "text-mask-inpiant"}}]}}, UnknownNameError, "text-mask-inpaint"),
+        (
+            {"gate": {"rule": [{**RULE, "where": {"condition": "text-mask-inpiant"}}]}},
+            UnknownNameError,
+            "text-mask-inpaint",
+        ),
         ({"gate": {"rule": [{**RULE, "where": {"group": "class=covd"}}]}}, UnknownNameError, "'class=covid'"),
         (
             {"plain_ids": True, "gate": {"rule": [{**RULE, "where": {"group": "source=norht"}}]}},

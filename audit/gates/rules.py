@@ -215,7 +215,9 @@ def config_for(
             condition=c.name,
             # Of 128 images a border that matters is found, but that it does not matter is shown for half of the networks that do
             # not read it: where edits are judged too, an undecided border is reported and does not block.
-            inconclusive="pass" if "border" in c.declared.keeps and any(e.role == "edit" for e, _ in measured) else None,
+            inconclusive="pass"
+            if "border" in c.declared.keeps and any(e.role == "edit" for e, _ in measured)
+            else None,
             reason=measure.demand,
         )
         for c, measure in measured

@@ -124,7 +124,9 @@ class PasteLetters:
                 f"Pasted letters need count from 0, size in 0..8 and opacity in 0..1, found {count}, {size} and {opacity}."
             )
         if count and own_text == "replaced":
-            raise UsageError(f'A count of letters needs own_text = "kept", found count = {count} with own_text = "replaced".')
+            raise UsageError(
+                f'A count of letters needs own_text = "kept", found count = {count} with own_text = "replaced".'
+            )
         self._source = source
         self.adds: tuple[str, ...] = () if source == "own" else ("text",)
         self._replaces = own_text == "replaced"
@@ -275,7 +277,9 @@ def _instead(letters: Sequence[_Letters], own: Sequence[Box], shape: tuple[int, 
         # The short side is the height of a line of text, whichever way it runs; no further than the image is wide.
         factor = size * min(x1 - x0, y1 - y0) / min(letters[k].contrast.shape)
         factor = min(factor, *(limit / side for side, limit in zip(letters[k].contrast.shape, shape, strict=True)))
-        placed[k] = replace(_scaled(letters[k], factor, shape), centre=(float(places[place, 0]), float(places[place, 1])))
+        placed[k] = replace(
+            _scaled(letters[k], factor, shape), centre=(float(places[place, 0]), float(places[place, 1]))
+        )
     return placed
 
 
