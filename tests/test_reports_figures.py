@@ -20,7 +20,7 @@ LONG = "class: consolidation of the left lower lobe with effusion, second film"
 
 
 def test_names_are_cut_in_the_middle() -> None:
-    assert shortened("text-mask-inpaint", 190) == "text-mask-inpaint"
+    assert shortened("text-mask-black", 190) == "text-mask-black"
     cut = shortened(LONG, 190)
     assert text_px(cut) <= 190 < text_px(LONG)
     assert cut.startswith("class: conso")
@@ -31,7 +31,7 @@ def test_names_are_cut_in_the_middle() -> None:
 @pytest.fixture
 def forest() -> Dots:
     effect = read_run(RUN).headline()[0]
-    names = ["text-mask-inpaint", LONG, "W" * 300]
+    names = ["text-mask-black", LONG, "W" * 300]
     drawn = effect_forest([dataclasses.replace(effect, condition=name) for name in names])
     assert drawn is not None
     return drawn

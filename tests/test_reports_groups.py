@@ -93,7 +93,7 @@ def test_a_class_that_could_not_be_edited_is_named(kept: RunView) -> None:
     )
     view = replace(kept, effects=changed)
     said = headline(view)
-    assert "could be edited by text-mask-inpaint" in said
+    assert "could be edited by text-mask-black" in said
     assert "cannot be concluded" in said
     assert "too small" not in said
     assert "No edit of" not in said
@@ -107,7 +107,7 @@ def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: Ru
     def fallen(view: RunView) -> RunView:
         changed = tuple(
             replace(e, verdict="sensitive", estimate=-0.2, low=-0.28, high=-0.12)
-            if (e.measure, e.condition, e.group) == ("accuracy", "text-mask-inpaint", ALL) and e.placebo
+            if (e.measure, e.condition, e.group) == ("accuracy", "text-mask-black", ALL) and e.placebo
             else e
             for e in view.effects
         )
@@ -115,7 +115,7 @@ def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: Ru
 
     said = headline(fallen(judged(kept, {"all": "inconclusive"})))
     assert (
-        "Accuracy depends on the text: under text-mask-inpaint it falls by 0.200 more than under placebo-mask-inpaint"
+        "Accuracy depends on the text: under text-mask-black it falls by 0.200 more than under placebo-mask-black"
         in said
     )
     assert "(95 % CI 0.120 to 0.280; limit 0.02)" in said
@@ -128,7 +128,7 @@ def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: Ru
 def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
     view = judged(kept, {"class=covid": "sensitive", "word=<COVID>": "sensitive"}, others="inconclusive")
     said = headline(view)
-    assert said.startswith("The network reads the text in images that carry “<COVID>”: text-mask-inpaint changes")
+    assert said.startswith("The network reads the text in images that carry “<COVID>”: text-mask-black changes")
     assert "likewise in images of class covid (0.400)" in said
     assert "Averaged over all images it is" in said
     assert "too small" not in said, "a word that is read is no open question"
@@ -136,7 +136,7 @@ def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
     lines = summary_lines(view)
     assert len(lines) <= 10
     assert any(
-        line.startswith("text-mask-inpaint, images that carry “<COVID>”: shortcut sensitivity 0.410") for line in lines
+        line.startswith("text-mask-black, images that carry “<COVID>”: shortcut sensitivity 0.410") for line in lines
     )
     assert lines.index(next(line for line in lines if "images that carry" in line and "Verdict" not in line)) == 3
     for told in (page(view), on_terminal(view)):
@@ -167,7 +167,7 @@ def test_what_is_robust_over_all_films_stays_so_while_groups_are_open(kept: RunV
 
 def test_groups_of_what_all_films_show_do_not_drown_it(kept: RunView) -> None:
     view = judged(kept, {"all": "sensitive", "word=<COVID>": "sensitive"})
-    assert headline(view).startswith("The network reads the text: text-mask-inpaint changes")
+    assert headline(view).startswith("The network reads the text: text-mask-black changes")
     assert "images that carry" not in headline(view)
     assert sensitive_groups(view) == []
     assert "1 sensitive" in undecided(view), "but the section of groups tells them all"
