@@ -58,11 +58,7 @@ def test_json_is_one_object_and_nothing_else(audit: Audit, asked: list[object]) 
         "shortcut-sensitivity-text-mask-inpaint",
         "shortcut-sensitivity-text-mask-median",
         "shortcut-sensitivity-letters-other-class",
-<<<<<<< Updated upstream
-=======
         "shortcut-sensitivity-letters-added-other-class",
-        "shortcut-sensitivity-look-other-source",
->>>>>>> Stashed changes
         "shortcut-sensitivity-grey-curve-other-class",
         "shortcut-sensitivity-sharpness-other-class",
         "shortcut-sensitivity-frame-other-class",
@@ -350,11 +346,7 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     code, out, _ = audit(*options, "--sheet", tmp_path / "sheet.png")
     assert code == 0
     text = " ".join(out.split())
-<<<<<<< Updated upstream
-    assert "12 images × 149 predictions = at most 1,788 forward passes" in text
-=======
     assert "12 images × 151 predictions = at most 1,812 forward passes" in text
->>>>>>> Stashed changes
     assert "minutes: text" in text
     assert "not applicable: the cohort has no lung masks" in text
     with Image.open(tmp_path / "sheet.png") as sheet:
