@@ -97,7 +97,7 @@ def test_a_new_record_is_listed_and_shown(doubt: Measure, audit: Audit) -> None:
     made = [
         replace(e, measure=doubt.name, estimate=0.123456)
         for e in view.effects
-        if e.measure == "harm" and e.condition == "text-mask-inpaint" and e.group == ALL
+        if e.measure == "harm" and e.condition == "text-mask-black" and e.group == ALL
     ]
     page = within_budget(replace(view, effects=(*view.effects, *made)), MAX_BYTES).html.decode()
     assert len(made) == 2, "alone, and compared with its placebo"
