@@ -46,8 +46,8 @@ SEED = 0
 
 EIGHT = (
     "clean",
-    "text-mask-black",
-    "placebo-mask-black",
+    "text-mask-median",
+    "placebo-mask-median",
     "text-mask-inpaint",
     "placebo-mask-inpaint",
     "letters-other-class",

@@ -25,11 +25,11 @@ RULES = """
 [[gate.rule]]
 id = "text"
 measure = "shortcut_sensitivity"
-where = { condition = "text-mask-black" }
+where = { condition = "text-mask-inpaint" }
 max_increase = 0.01
 """
 SECOND = RULES.replace('"text"', '"clean"').replace("shortcut_sensitivity", "accuracy")
-SECOND = SECOND.replace('"text-mask-black"', '"clean"').replace("max_increase", "max_decrease")
+SECOND = SECOND.replace('"text-mask-inpaint"', '"clean"').replace("max_increase", "max_decrease")
 
 
 class MarkerReader(torchvision.models.DenseNet):
@@ -96,7 +96,7 @@ def sensitivity(run: Path) -> np.ndarray:
     for row in rows:
         change = 0.5 * np.abs(np.array(row["probabilities"]) - clean[row["record_id"]]).sum()
         moved.setdefault(row["condition"], {}).setdefault(row["record_id"], []).append(float(change))
-    edit, placebo = moved["text-mask-black"], moved["placebo-mask-black"]
+    edit, placebo = moved["text-mask-inpaint"], moved["placebo-mask-inpaint"]
     return np.array([np.mean(edit[name]) - np.mean(placebo[name]) for name in sorted(clean)])
 
 
@@ -120,7 +120,7 @@ def test_accepting_tightening_and_loosening(audit: Audit, make_run: Any, tmp_pat
     assert audit("baseline", "accept", mild)[0] == 0, "tightening needs no reason"
     code, _, err = audit("baseline", "accept", strong)
     assert code == 2
-    assert "shortcut_sensitivity under text-mask-black went higher by" in one_paragraph(err)
+    assert "shortcut_sensitivity under text-mask-inpaint went higher by" in one_paragraph(err)
     code, _, err = audit("baseline", "accept", strong, "--allow-worse")
     assert code == 2
     assert "needs a reason" in one_paragraph(err)
@@ -190,7 +190,7 @@ def test_pruning_only_removes(audit: Audit, make_run: Any, tmp_path: Path) -> No
     toml.write_text(RULES + SECOND)
     assert audit("baseline", "accept", run)[0] == 0
     before = json.loads(file.read_text())
-    assert {e["condition"] for e in before["entries"]} == {"clean", "text-mask-black"}
+    assert {e["condition"] for e in before["entries"]} == {"clean", "text-mask-inpaint"}
     code, out, _ = audit("baseline", "prune")
     assert (code, "nothing to remove" in out) == (0, True)
     toml.write_text(RULES)
@@ -201,8 +201,8 @@ def test_pruning_only_removes(audit: Audit, make_run: Any, tmp_path: Path) -> No
     assert (code, "removed: accuracy under clean" in out) == (0, True)
     after = json.loads(file.read_text())
     assert after["entries"] == [e for e in before["entries"] if e["condition"] != "clean"]
-    assert set(pq.read_table(file.with_suffix(".parquet")).to_pandas()["condition"]) == {"text-mask-black"}
-    toml.write_text(RULES.replace("text-mask-black", "text-mask-blak"))
+    assert set(pq.read_table(file.with_suffix(".parquet")).to_pandas()["condition"]) == {"text-mask-inpaint"}
+    toml.write_text(RULES.replace("text-mask-inpaint", "text-mask-inpiant"))
     code, _, err = audit("baseline", "accept", run)
     assert code == 2
     assert "'text' matches nothing" in one_paragraph(err)
@@ -287,7 +287,7 @@ def test_the_default_rules_watch_the_rise_too(audit: Audit, make_run: Any, tmp_p
     asked += ["--boxes", tmp_path / "data/boxes.json", "--resamples", 200, "--relevance-images", 0, "--judge-images", 0]
     code, out, _ = audit(*asked, "--baseline", "audit-baseline.json", "--json")
     names = [g["id"] for g in json.loads(out)["gates"]]
-    assert "shortcut-sensitivity-text-mask-black-rise" in names
+    assert "shortcut-sensitivity-text-mask-inpaint-rise" in names
     written = json.loads((Path(json.loads(out)["run"]) / "run.json").read_text())["baseline"]
     digest = hashlib.sha256((tmp_path / "audit-baseline.json").read_bytes()).hexdigest()
     assert written == {"name": "audit-baseline.json", "sha256": digest}, "which baseline the verdict rests on"

@@ -55,11 +55,10 @@ def test_json_is_one_object_and_nothing_else(audit: Audit, asked: list[object]) 
     assert document["exit_code"] == code == 3, "twelve images decide nothing"
     assert document["status"] == "inconclusive"
     assert {g["id"] for g in document["gates"]} == {
-        "shortcut-sensitivity-text-mask-black",
-        "shortcut-sensitivity-text-mask-median",
         "shortcut-sensitivity-text-mask-inpaint",
-        "shortcut-sensitivity-text-mask-blur",
+        "shortcut-sensitivity-text-mask-median",
         "shortcut-sensitivity-letters-other-class",
+        "shortcut-sensitivity-letters-added-other-class",
         "shortcut-sensitivity-grey-curve-other-class",
         "shortcut-sensitivity-sharpness-other-class",
         "shortcut-sensitivity-frame-other-class",
@@ -347,7 +346,7 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     code, out, _ = audit(*options, "--sheet", tmp_path / "sheet.png")
     assert code == 0
     text = " ".join(out.split())
-    assert "12 images × 149 predictions = at most 1,788 forward passes" in text
+    assert "12 images × 151 predictions = at most 1,812 forward passes" in text
     assert "minutes: text" in text
     assert "not applicable: the cohort has no lung masks" in text
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -356,7 +355,7 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     code, out, err = audit(*options, "--json")
     document = json.loads(out)
     assert (code, err) == (0, "")
-    assert document["forecast"]["n_passes"] == 1788
+    assert document["forecast"]["n_passes"] == 1812
     assert document["forecast"]["cached_share"] > 0, "the first call found some text"
     assert document["plan"]["suite"]["name"] == "full"
     code, _, err = audit("plan", "--model", "c")

@@ -365,8 +365,8 @@ def test_defaults_limit_every_edit_with_a_placebo() -> None:
         config_for(nowhere, suite, {}, asked=False, groups={"all", "class=covid"})
     with pytest.raises(UsageError, match="would not be used"):
         config_for({"rule": [TABLE], "baseline": "b.json"}, suite, {}, asked=False)
-    misspelt = {"rule": [{**TABLE, "where": {"condition": "text-mask-blak"}}]}
-    with pytest.raises(UnknownNameError, match="Did you mean 'text-mask-black'"):
+    misspelt = {"rule": [{**TABLE, "where": {"condition": "text-mask-inpiant"}}]}
+    with pytest.raises(UnknownNameError, match="Did you mean 'text-mask-inpaint'"):
         config_for(misspelt, suite, {}, asked=False)
     with pytest.raises(UsageError, match="has none"):
         config_for(None, bare, {"shortcut_sensitivity": 0.05}, asked=True)

@@ -205,7 +205,7 @@ def test_a_case_is_found_with_key_and_manifest(
     code, out, _ = audit("case", run, name[:6].upper(), "--data", manifest)
     assert code == 0
     assert "images/covid-3.png" in out
-    assert "text-mask-black" in out
+    assert "text-mask-inpaint" in out
 
     for asked, code, says in (
         (("ffffffffffffffff",), 2, "no image called"),

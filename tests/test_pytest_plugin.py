@@ -17,14 +17,14 @@ min_images = {min_images}
 [[gate.rule]]
 id = "holds"
 measure = "shortcut_sensitivity"
-where = {{ condition = "text-mask-black" }}
+where = {{ condition = "text-mask-inpaint" }}
 max = 0.9
 evidence = "point"
 
 [[gate.rule]]
 id = "breaks"
 measure = "shortcut_sensitivity"
-where = {{ condition = "text-mask-black" }}
+where = {{ condition = "text-mask-inpaint" }}
 min = 0.8
 
 [[gate.rule]]

@@ -232,9 +232,9 @@ def test_agreement_is_the_correlation_with_the_real_fall() -> None:
         for a in measure_agreement(rows, table(fall), load_suite("quick"), start="winner", level=0.95,
                                    rng=generator_for(0))
     }  # fmt: skip
-    assert list(found) == ["text inpainted", "text-mask-black", "letters-other-class"]
+    assert list(found) == ["text inpainted", "text-mask-inpaint", "text-mask-median", "letters-other-class"]
     expected = np.corrcoef(credited, fall)[0, 1]
-    for name in ("text inpainted", "text-mask-black"):
+    for name in ("text inpainted", "text-mask-inpaint", "text-mask-median"):
         assert found[name].signed.value == pytest.approx(expected, abs=1e-6)
         assert found[name].signed.low < expected < found[name].signed.high
         assert found[name].enrichment.value == pytest.approx(1.0)

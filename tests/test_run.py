@@ -129,10 +129,10 @@ def test_accuracy_and_sensitivity_by_hand(settings: Callable[..., Settings]) -> 
         clean = np.array(by[i, "clean", 0]["probabilities"], dtype=float)
         return float(np.mean([0.5 * np.abs(np.array(r["probabilities"], dtype=float) - clean).sum() for r in draws]))
 
-    sensitivity = np.mean([moved(i, "text-mask-black") - moved(i, "placebo-mask-black") for i in ids])
+    sensitivity = np.mean([moved(i, "text-mask-inpaint") - moved(i, "placebo-mask-inpaint") for i in ids])
     found = {(e["condition"], e["measure"], e["group"], e["placebo"]): e for e in effects(run)}
     assert found["clean", "accuracy", "all", None]["estimate"] == pytest.approx(accuracy)
-    entry = found["text-mask-black", "shortcut_sensitivity", "all", "placebo-mask-black"]
+    entry = found["text-mask-inpaint", "shortcut_sensitivity", "all", "placebo-mask-inpaint"]
     assert entry["estimate"] == pytest.approx(sensitivity, abs=1e-5)
     assert entry["low"] <= entry["estimate"] <= entry["high"]
     assert entry["n_images"] == 18
@@ -230,7 +230,7 @@ def test_uses_count_every_image_once(settings: Callable[..., Settings], write_co
         assert sum(use["not_applied"].values()) == len(missed), name
         shares = [r["changed_share"] for r in mine if r["applied"]]
         assert use["changed_share"] == (pytest.approx(np.mean(shares)) if shares else None), name
-    assert uses["text-mask-black"]["not_applied"] == {"no text": 1}
+    assert uses["text-mask-inpaint"]["not_applied"] == {"no text": 1}
     assert uses["clean"]["changed_share"] == 0
     clean = {r["record_id"]: r["logits"] for r in rows if r["condition"] == "clean"}
     assert all(r["logits"] == clean[r["record_id"]] for r in rows if not r["applied"])
@@ -449,7 +449,11 @@ def test_the_task_is_planned_and_decides_who_is_audited(
             UnknownNameError,
             "Did you mean 'accuracy'",
         ),
-        ({"gate": {"rule": [{**RULE, "where": {"condition": "text-mask-blak"}}]}}, UnknownNameError, "text-mask-black"),
+        (
+            {"gate": {"rule": [{**RULE, "where": {"condition": "text-mask-inpiant"}}]}},
+            UnknownNameError,
+            "text-mask-inpaint",
+        ),
         ({"gate": {"rule": [{**RULE, "where": {"group": "class=covd"}}]}}, UnknownNameError, "'class=covid'"),
         (
             {"plain_ids": True, "gate": {"rule": [{**RULE, "where": {"group": "source=norht"}}]}},

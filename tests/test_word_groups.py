@@ -305,7 +305,7 @@ def test_a_run_tells_its_words_and_a_later_one_is_held_against_them(
             next(
                 e
                 for e in effects
-                if (e["condition"], e["group"], e["family"]) == ("text-mask-black", group, "declared")
+                if (e["condition"], e["group"], e["family"]) == ("text-mask-inpaint", group, "declared")
             )
             for group in (f"class={name}", f"word={name.upper()}")
         )
@@ -313,9 +313,9 @@ def test_a_run_tells_its_words_and_a_later_one_is_held_against_them(
     assert set(table.groups) == {"source", "site", "view", "sex", "age"}
 
     changes = json.loads(audit("diff", second, first, "--json")[1])["changes"]
-    told = {c["group"]: c["change"] for c in changes if c["condition"] == "text-mask-black"}
+    told = {c["group"]: c["change"] for c in changes if c["condition"] == "text-mask-inpaint"}
     assert told["word=COVID"]["n_images"] == 20
-    assert "text-mask-black (word=COVID)" in audit("diff", second, first)[1]
+    assert "text-mask-inpaint (word=COVID)" in audit("diff", second, first)[1]
     rules = [
         ("is", "max = 0.9", "word=covid"),
         ("rose", "max_increase = 0.9", "word=COVID"),
@@ -324,7 +324,7 @@ def test_a_run_tells_its_words_and_a_later_one_is_held_against_them(
     Path("audit.toml").write_text(
         "".join(
             f'[[gate.rule]]\nid = "{name}"\nmeasure = "shortcut_sensitivity"\n{limit}\n'
-            f'where = {{ condition = "text-mask-black", group = "{group}" }}\n'
+            f'where = {{ condition = "text-mask-inpaint", group = "{group}" }}\n'
             for name, limit, group in rules
         )
     )

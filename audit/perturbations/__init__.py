@@ -6,6 +6,7 @@ from audit.perturbations.base import (
     NotApplicable,
     Perturbation,
     Scene,
+    SelfChecking,
     changed_pixels,
     make_perturbation,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "NotApplicable",
     "Perturbation",
     "Scene",
+    "SelfChecking",
     "anatomy",
     "changed_pixels",
     "class_shift",

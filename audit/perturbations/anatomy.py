@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from audit.data.pixels.facts import GreyImage
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
+from audit.perturbations.fills import without_text
+from audit.perturbations.places import Box, text_boxes
+from audit.perturbations.plausible import covers_too_much
 
 _PARTS = ("lungs", "lungs-dilated", "lungs-box", "centre", "border")
 _FILLS = ("mean", "black", "blur")
@@ -37,6 +40,8 @@ class AnatomyDraw:
 
     removed: NDArray[np.bool_]
     """(h, w)."""
+    text: tuple[Box, ...] = ()
+    """Text that is inpainted first."""
 
 
 @PERTURBATIONS.register("anatomy")
@@ -55,10 +60,13 @@ class Anatomy:
     place : {"own", "elsewhere"}
         The part itself, or (its placebo) the same shape and area elsewhere, shifted around the image's edges to where it
         overlaps the part least.
+
+    Words and markers stand where the border is. So that they are not taken for it, the border (or as much from elsewhere) is kept with
+    the image's text inpainted; the text alone is what `marker-only` keeps.
     """
 
     name = "anatomy"
-    version = 1
+    version = 2
     adds: tuple[str, ...] = ()
     seamless = False
 
@@ -91,19 +99,23 @@ class Anatomy:
         if self._elsewhere:
             part = _shifted(part, rng)
         removed = ~part if self._keep else part
-        return AnatomyDraw(removed=removed)
+        if not (self._part == "border" and self._keep):
+            return AnatomyDraw(removed=removed)
+        height, width = scene.image.shape
+        text = text_boxes(scene.regions, (height, width))
+        return covers_too_much(text, scene) or AnatomyDraw(removed=removed, text=text)
 
     def apply(self, image: GreyImage, drawn: AnatomyDraw) -> GreyImage:
         """Return a copy of grey (h, w) in which what is taken away is filled."""
-        edited = image.copy()
+        edited = without_text(image, drawn.text)
         if not drawn.removed.any():
             return edited
         if self._fill == "black":
             edited[drawn.removed] = 0
         elif self._fill == "mean":
-            edited[drawn.removed] = np.uint8(np.rint(image[drawn.removed].mean()))
+            edited[drawn.removed] = np.uint8(np.rint(edited[drawn.removed].mean()))
         else:
-            blurred = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), _BLUR_SHARE * max(image.shape))
+            blurred = cv2.GaussianBlur(edited, (0, 0), _BLUR_SHARE * max(image.shape))
             edited[drawn.removed] = np.asarray(blurred, dtype=np.uint8)[drawn.removed]
         return edited
 

@@ -11,8 +11,8 @@ import numpy as np
 from audit.data.images import read_gray
 from audit.data.pixels.facts import GreyImage
 from audit.data.records import Record, TextRegion
-from audit.perturbations.fills import inpaint
-from audit.perturbations.places import cover, text_boxes
+from audit.perturbations.fills import without_text
+from audit.perturbations.places import text_boxes
 from audit.randomness import generator_for
 
 # Images that make a class's mean, and the side on which it is made: a mean has no detail to lose.
@@ -63,10 +63,5 @@ class MeanFilm:
     def _without_text(self, record: Record) -> GreyImage:
         image = read_gray(record.path)
         height, width = image.shape
-        boxes = text_boxes(self._regions[record.id], (height, width))
-        covered = cover(boxes, (height, width))
-        clean = image.copy()
-        for box in boxes:
-            x0, y0, x1, y1 = box
-            clean[y0:y1, x0:x1] = inpaint(image, box, covered)
+        clean = without_text(image, text_boxes(self._regions[record.id], (height, width)))
         return np.asarray(cv2.resize(clean, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ class Scene:
     """The classes' mean grey curve and sharpness; None where there are none."""
     background: Callable[[tuple[int, int]], NDArray[np.uint8]] | None = None
     """Returns the text-free mean of the classes' mean images at a shape (h, w); None where there is none."""
+    leaves_range: Callable[[NDArray[np.uint8], NDArray[np.bool_] | None], NotApplicable | None] | None = None
+    """Says how an edited image (h, w) with its lungs leaves the grey levels of the cohort's own (`audit.perturbations.plausible`); None
+    where there is no cohort."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,15 @@ class Perturbation(Protocol):
 
     def apply(self, image: NDArray[np.uint8], drawn: Any) -> NDArray[np.uint8]:
         """Return an edited copy of grey (h, w), of the same shape; the same `drawn` gives the same pixels."""
+        ...
+
+
+@runtime_checkable
+class SelfChecking(Protocol):
+    """A perturbation whose result can be no radiograph any more, and that looks at it: others know before they edit."""
+
+    def check(self, scene: Scene, edited: NDArray[np.uint8]) -> NotApplicable | None:
+        """Say why the edited image (h, w) must not be predicted; None where it may."""
         ...
 
 

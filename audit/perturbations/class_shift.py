@@ -78,7 +78,7 @@ class ClassShift:
     """
 
     name = "class-shift"
-    version = 1
+    version = 2
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
@@ -108,3 +108,7 @@ class ClassShift:
     def apply(self, image: GreyImage, drawn: ShiftDraw) -> GreyImage:
         """Return a copy of grey (h, w) with the property shifted."""
         return self._shift(image, drawn)
+
+    def check(self, scene: Scene, edited: GreyImage) -> NotApplicable | None:
+        """Say how the lungs left the cohort's grey levels."""
+        return None if scene.leaves_range is None else scene.leaves_range(edited, scene.lungs)

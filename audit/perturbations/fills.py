@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.pixels.facts import GreyImage
-from audit.perturbations.places import Box
+from audit.perturbations.places import Box, cover
 
 Covered = NDArray[np.bool_]
 
@@ -63,6 +63,17 @@ def inpaint(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
         return _median(image, box, covered)
     filled = cv2.inpaint(np.ascontiguousarray(image[rows, columns]), hole, 3, cv2.INPAINT_NS)
     return np.asarray(filled, dtype=np.uint8)[y0:y1, x0:x1]
+
+
+def without_text(image: GreyImage, boxes: Sequence[Box]) -> GreyImage:
+    """Return a copy of the image, (h, w), in which all boxes are inpainted."""
+    height, width = image.shape
+    covered = cover(boxes, (height, width))
+    clean = image.copy()
+    for box in boxes:
+        x0, y0, x1, y1 = box
+        clean[y0:y1, x0:x1] = inpaint(image, box, covered)
+    return clean
 
 
 def _blur(image: GreyImage, box: Box, covered: Covered) -> GreyImage:

@@ -10,6 +10,7 @@ from audit.data.pixels.facts import GreyImage
 from audit.errors import UnknownNameError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.places import Box, relocate_all, text_boxes
+from audit.perturbations.plausible import covers_too_much
 
 _CONTENTS = ("text", "elsewhere")
 
@@ -38,7 +39,7 @@ class MarkerOnly:
     """
 
     name = "marker-only"
-    version = 1
+    version = 2
     needs: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
@@ -57,6 +58,9 @@ class MarkerOnly:
         boxes: tuple[Box, ...] | None = text_boxes(scene.regions, (height, width))
         if not boxes:
             return NotApplicable("no text")
+        too_much = covers_too_much(boxes, scene)
+        if too_much is not None:
+            return too_much
         if scene.background is None:
             return NotApplicable("no mean image of the cohort")
         if self._content == "elsewhere":

@@ -11,6 +11,10 @@ from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.fills import FILLS, SEAMLESS
 from audit.perturbations.places import MIN_PAD_PX, PAD_SHARE, Box, cover, relocate_all, text_boxes
+from audit.perturbations.plausible import covers_too_much
+
+# Draws of all places of a placebo, of which the first that spares the lungs is taken.
+_PLACEBO_TRIES = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +58,7 @@ class _Mask:
 
 @PERTURBATIONS.register("text-mask")
 class TextMask(_Mask):
-    """Cover every text region.
+    """Cover every text region, unless the boxes cover so much that they cannot be text (`audit.perturbations.plausible`).
 
     Parameters
     ----------
@@ -68,7 +72,7 @@ class TextMask(_Mask):
     """
 
     name = "text-mask"
-    version = 2
+    version = 3
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ("text",)
@@ -78,7 +82,9 @@ class TextMask(_Mask):
     def draw(self, scene: Scene, rng: np.random.Generator) -> MaskDraw | NotApplicable:
         """Return the boxes over the image's text."""
         boxes = self.boxes(scene)
-        return MaskDraw(boxes=boxes) if boxes else NotApplicable("no text")
+        if not boxes:
+            return NotApplicable("no text")
+        return covers_too_much(boxes, scene) or MaskDraw(boxes=boxes)
 
 
 @PERTURBATIONS.register("placebo-mask")
@@ -89,7 +95,7 @@ class PlaceboMask(_Mask):
     """
 
     name = "placebo-mask"
-    version = 2
+    version = 3
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
@@ -101,5 +107,14 @@ class PlaceboMask(_Mask):
         text = self.boxes(scene)
         if not text:
             return NotApplicable("no text")
-        moved = relocate_all(scene.image, text, rng)
-        return NotApplicable("no free place for the placebo") if moved is None else MaskDraw(boxes=moved)
+        too_much = covers_too_much(text, scene)
+        if too_much is not None:
+            return too_much
+        for _ in range(_PLACEBO_TRIES):
+            moved = relocate_all(scene.image, text, rng)
+            if moved is None:
+                break
+            # A placebo must not take more of the patient away than text may.
+            if covers_too_much(moved, scene) is None:
+                return MaskDraw(boxes=moved)
+        return NotApplicable("no free place for the placebo")

@@ -1,12 +1,13 @@
-"""Letter pasting (Bassi & Attux 2021, section 8): the markers of another image, put where they were on it."""
+"""Letters of other images (Bassi & Attux 2021, section 8), in place of the image's own text or beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+import scipy.optimize
 from numpy.typing import NDArray
 
 from audit.data.pixels.facts import GreyImage
@@ -16,14 +17,21 @@ from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
 from audit.perturbations.fills import inpaint
 from audit.perturbations.places import Box, cover, free_corner, in_lungs, overlap, text_boxes
+from audit.perturbations.plausible import covers_too_much
 
 Field = NDArray[np.float32]
 _SOURCES = ("other-class", "same-class", "own")
+_OWN_TEXT = ("replaced", "kept")
 # Contrast with the image behind it from which on a pixel begins to belong to a letter, and does wholly: in grey levels at
 # least, and as shares of the letter's own, for a bone's edge beside it is fainter than it.
 _FAINT_LEVELS, _FIRM_LEVELS = 5.0, 15.0
 _FAINT_SHARE, _FIRM_SHARE = 0.25, 0.5
 _DONORS_PER_LETTER = 4
+# Donors asked for one draw: where the letters of one have no place, those of another may.
+_DONORS_PER_DRAW = 4
+TAKEN = NotApplicable("own text stands where letters would be added")
+IN_LUNGS = NotApplicable("foreign letters would lie in the lungs")
+NO_PLACE = NotApplicable("no free place for letters")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,47 +69,67 @@ class _Letters:
     opacity: Field
     """(h, w), 0 to 1."""
     centre: tuple[float, float]
-    """Relative place (y, x) on the donor, 0 to 1."""
+    """Relative place (y, x) on the donor, 0 to 1; of letters that replace others, theirs."""
 
 
 @PERTURBATIONS.register("paste-letters")
 class PasteLetters:
-    """Paste the text of other images at its own relative place, size and contrast, without its background.
+    """Give the image the text of another one, without its background: in place of its own text, or beside it.
 
     Letters keep their contrast with their surroundings and are laid on the target's own image, so that the edit shows no
-    rectangle. The target's own text at that place is removed. If the place lies inside the lungs, a free corner is used
-    instead.
+    rectangle. They are never moved: where their place lies in the lungs by the mask, or they would lie on each other, the letters of
+    another donor are tried, and if those of four have no place the edit does not apply. A `count` asks how the number of letters matters,
+    not their place: only then letters without a place of their own go to a free corner, or along the border.
 
     Parameters
     ----------
     source : {"other-class", "same-class", "own"}
         Whose text: of another class (the edit), of another image of the same class (its placebo: the same kind of
         edit, without the foreign class), or the image's own letters put back (the control: it must change nothing).
+    own_text : {"replaced", "kept"}
+        replaced (swapping: does the prediction follow the text?): the image's own text is inpainted, and each of the donor's texts stands
+        where the nearest own one stood, as high as it; those in excess stand at their own relative place, as they all do on an image
+        without text. kept (painting: what does further text do?): the donor's text at its own relative place, size and contrast, but for
+        what would lie on the image's own text.
     count : int
-        How many regions to paste, from as many donors of one class as needed; 0 for all the text of one donor.
+        How many regions to paste, from as many donors of one class as needed; 0 for all the text of one donor. Own text is then kept.
     size : float
-        Factor on the letters' own size, relative to the image.
+        Factor on the size that the letters would have.
     opacity : float
         1 is opaque, 0 invisible.
     """
 
     name = "paste-letters"
-    version = 2
+    version = 3
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
-    removes: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ()  # where text is replaced, there is text afterwards
     seamless = True  # letters are laid on the target's own image
     suspect = "the text"
 
-    def __init__(self, *, source: str = "other-class", count: int = 0, size: float = 1.0, opacity: float = 1.0) -> None:
-        if source not in _SOURCES:
-            raise UnknownNameError("source of letters", source, _SOURCES)
+    def __init__(
+        self,
+        *,
+        source: str = "other-class",
+        own_text: str = "replaced",
+        count: int = 0,
+        size: float = 1.0,
+        opacity: float = 1.0,
+    ) -> None:
+        for kind, value, allowed in (("source of letters", source, _SOURCES), ("own_text", own_text, _OWN_TEXT)):
+            if value not in allowed:
+                raise UnknownNameError(kind, value, allowed)
         if count < 0 or not 0 < size <= 8 or not 0 <= opacity <= 1:
             raise UsageError(
                 f"Pasted letters need count from 0, size in 0..8 and opacity in 0..1, found {count}, {size} and {opacity}."
             )
+        if count and own_text == "replaced":
+            raise UsageError(
+                f'A count of letters needs own_text = "kept", found count = {count} with own_text = "replaced".'
+            )
         self._source = source
         self.adds: tuple[str, ...] = () if source == "own" else ("text",)
+        self._replaces = own_text == "replaced"
         self._count = count
         self._size = size
         self._opacity = opacity
@@ -111,9 +139,20 @@ class PasteLetters:
         if self._source == "own":
             if not scene.regions:
                 return NotApplicable("no text")
-            return self._placed(scene, Donor(record=scene.record, regions=scene.regions), rng)
-        donor = scene.donors.choose(scene.record, same_class=self._source == "same-class", rng=rng)
-        return NotApplicable("no donor of that class") if donor is None else self._placed(scene, donor, rng)
+            return self._put_back(scene)
+        own = text_boxes(scene.regions, _shape(scene))
+        too_much = covers_too_much(own, scene) if self._replaces else None
+        if too_much is not None:
+            return too_much
+        found: PasteDraw | NotApplicable = NotApplicable("no donor of that class")
+        for _ in range(_DONORS_PER_DRAW):
+            donor = scene.donors.choose(scene.record, same_class=self._source == "same-class", rng=rng)
+            if donor is None:
+                break
+            found = self._placed(scene, donor, own, rng)
+            if isinstance(found, PasteDraw):
+                break
+        return found
 
     def apply(self, image: GreyImage, drawn: PasteDraw) -> GreyImage:
         """Return a copy of grey (h, w) with the letters laid over it."""
@@ -128,52 +167,75 @@ class PasteLetters:
             edited = np.rint(mixed).astype(np.uint8)
         return edited
 
-    def _placed(self, scene: Scene, donor: Donor, rng: np.random.Generator) -> PasteDraw | NotApplicable:
-        height, width = scene.image.shape
-        own = text_boxes(scene.regions, (height, width))
-        covered = cover(own, (height, width))
-        taken: list[Box] = []
-        patches: list[Patch] = []
-        for letters in self._letters(scene, donor, rng):
-            box = _box(letters, (height, width))
-            if self._source != "own":
-                moved = _settled(box, taken, own, scene, rng)
-                if moved is None:
-                    continue
-                box = moved
-            taken.append(box)
-            patches.append(_laid(letters, box, scene.image, covered))
-        if not patches:
-            return NotApplicable("no free place for letters")
-        if self._source != "own":
-            replaced = [text for text in own if any(overlap(text, box) for box in taken)]
-            patches = [_erasure(text, scene.image, covered) for text in replaced] + patches
-        return PasteDraw(
-            patches=tuple(patches),
-            opacity=self._opacity,
-            donor=donor.record,
-        )
+    def _put_back(self, scene: Scene) -> PasteDraw:
+        """Take the image's own letters through the same steps."""
+        shape = _shape(scene)
+        covered = cover(text_boxes(scene.regions, shape), shape)
+        cut = _cut(Donor(record=scene.record, regions=scene.regions), scene.image)
+        letters = [_scaled(one, self._size, shape) for one in cut]
+        patches = tuple(_laid(one, _box(one, shape), scene.image, covered) for one in letters)
+        return PasteDraw(patches=patches, opacity=self._opacity, donor=scene.record)
 
-    def _letters(self, scene: Scene, donor: Donor, rng: np.random.Generator) -> list[_Letters]:
-        """Cut letters out of one donor, or of as many as the count takes, scaled to the target."""
-        pixels = scene.image if self._source == "own" else scene.donors.pixels(donor)
-        cut = _cut(donor, pixels, scene.image.shape, self._size)
-        if not self._count:
-            return cut
+    def _placed(
+        self, scene: Scene, donor: Donor, own: Sequence[Box], rng: np.random.Generator
+    ) -> PasteDraw | NotApplicable:
+        shape = _shape(scene)
+        pixels = scene.donors.pixels(donor)
+        factor = self._size * max(shape) / max(pixels.shape)
+        letters = [_scaled(one, factor, shape) for one in _cut(donor, pixels)]
+        if self._count:
+            letters, boxes = self._counted(letters, scene, donor, own, rng)
+            if len(boxes) < self._count:
+                return NO_PLACE
+        else:
+            if self._replaces:
+                letters = _instead(letters, own, shape, self._size)
+            else:
+                letters = [one for one in letters if not any(overlap(_box(one, shape), text) for text in own)]
+            boxes = [_box(one, shape) for one in letters]
+            if not boxes:
+                return TAKEN
+            if scene.lungs is not None and any(in_lungs(box, scene.lungs, shape) for box in boxes):
+                return IN_LUNGS
+            if any(overlap(box, other) for k, box in enumerate(boxes) for other in boxes[:k]):
+                return NO_PLACE
+        covered = cover(own, shape)
+        erased = [_erasure(text, scene.image, covered) for text in own] if self._replaces else []
+        laid = [_laid(one, box, scene.image, covered) for one, box in zip(letters, boxes, strict=True)]
+        return PasteDraw(patches=(*erased, *laid), opacity=self._opacity, donor=donor.record)
+
+    def _counted(
+        self, letters: list[_Letters], scene: Scene, donor: Donor, own: Sequence[Box], rng: np.random.Generator
+    ) -> tuple[list[_Letters], list[Box]]:
+        """Return as many letters as asked for, or all that found a place, from as many donors as it takes."""
+        shape = _shape(scene)
+        found: list[_Letters] = []
+        boxes: list[Box] = []
         for _ in range(_DONORS_PER_LETTER * self._count):
-            further = scene.donors.another(donor, scene.record, rng) if len(cut) < self._count else None
+            for one in letters:
+                box = _settled(_box(one, shape), boxes, own, scene, rng)
+                if box is not None and len(boxes) < self._count:
+                    found.append(one)
+                    boxes.append(box)
+            further = scene.donors.another(donor, scene.record, rng) if len(boxes) < self._count else None
             if further is None:
                 break
-            cut += _cut(further, scene.donors.pixels(further), scene.image.shape, self._size)
-        return cut[: self._count]
+            pixels = scene.donors.pixels(further)
+            factor = self._size * max(shape) / max(pixels.shape)
+            letters = [_scaled(one, factor, shape) for one in _cut(further, pixels)]
+        return found, boxes
 
 
-def _cut(donor: Donor, pixels: GreyImage, shape: tuple[int, ...], size: float) -> list[_Letters]:
-    """Free the donor's letters from its image, and scale them to a target of `shape` (h, w)."""
+def _shape(scene: Scene) -> tuple[int, int]:
+    height, width = scene.image.shape
+    return height, width
+
+
+def _cut(donor: Donor, pixels: GreyImage) -> list[_Letters]:
+    """Free the donor's letters from its image."""
     height, width = pixels.shape
     boxes = text_boxes(donor.regions, (height, width))
     covered = cover(boxes, (height, width))
-    scale = size * max(shape) / max(pixels.shape)
     cut = []
     for box in boxes:
         x0, y0, x1, y1 = box
@@ -181,20 +243,44 @@ def _cut(donor: Donor, pixels: GreyImage, shape: tuple[int, ...], size: float) -
         strength = np.abs(contrast)
         peak = float(np.quantile(strength, 0.98))
         faint, firm = max(_FAINT_LEVELS, _FAINT_SHARE * peak), max(_FIRM_LEVELS, _FIRM_SHARE * peak)
-        opacity: Field = np.clip((strength - faint) / (firm - faint), 0, 1)
-        h, w = (max(1, min(limit, round(side * scale))) for side, limit in zip(contrast.shape, shape, strict=True))
-        if (h, w) != contrast.shape:
-            how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            contrast = np.asarray(cv2.resize(contrast, (w, h), interpolation=how), dtype=np.float32)
-            opacity = np.asarray(cv2.resize(opacity, (w, h), interpolation=how), dtype=np.float32)
-        cut.append(
-            _Letters(
-                contrast=contrast,
-                opacity=opacity.astype(np.float32),
-                centre=((y0 + y1) / 2 / height, (x0 + x1) / 2 / width),
-            )
-        )
+        opacity: Field = np.clip((strength - faint) / (firm - faint), 0, 1).astype(np.float32)
+        centre = ((y0 + y1) / 2 / height, (x0 + x1) / 2 / width)
+        cut.append(_Letters(contrast=contrast, opacity=opacity, centre=centre))
     return cut
+
+
+def _scaled(letters: _Letters, factor: float, shape: tuple[int, int]) -> _Letters:
+    """Return letters of another size, at most as large as the target's `shape` (h, w)."""
+    contrast, opacity = letters.contrast, letters.opacity
+    h, w = (max(1, min(limit, round(side * factor))) for side, limit in zip(contrast.shape, shape, strict=True))
+    if (h, w) == contrast.shape:
+        return letters
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return replace(
+        letters,
+        contrast=np.asarray(cv2.resize(contrast, (w, h), interpolation=how), dtype=np.float32),
+        opacity=np.asarray(cv2.resize(opacity, (w, h), interpolation=how), dtype=np.float32),
+    )
+
+
+def _instead(letters: Sequence[_Letters], own: Sequence[Box], shape: tuple[int, int], size: float) -> list[_Letters]:
+    """Give each of the letters the place and the height of an own text, so that places are as near as can be; the rest stay."""
+    if not own or not letters:
+        return list(letters)
+    height, width = shape
+    places = np.array([[(y0 + y1) / 2 / height, (x0 + x1) / 2 / width] for x0, y0, x1, y1 in own])
+    centres = np.array([one.centre for one in letters])
+    distances = np.linalg.norm(centres[:, None] - places[None], axis=2)
+    placed = list(letters)
+    for k, place in zip(*scipy.optimize.linear_sum_assignment(distances), strict=True):
+        x0, y0, x1, y1 = own[place]
+        # The short side is the height of a line of text, whichever way it runs; no further than the image is wide.
+        factor = size * min(x1 - x0, y1 - y0) / min(letters[k].contrast.shape)
+        factor = min(factor, *(limit / side for side, limit in zip(letters[k].contrast.shape, shape, strict=True)))
+        placed[k] = replace(
+            _scaled(letters[k], factor, shape), centre=(float(places[place, 0]), float(places[place, 1]))
+        )
+    return placed
 
 
 def _box(letters: _Letters, shape: tuple[int, int]) -> Box:
@@ -206,10 +292,9 @@ def _box(letters: _Letters, shape: tuple[int, int]) -> Box:
 
 
 def _settled(box: Box, taken: Sequence[Box], own: Sequence[Box], scene: Scene, rng: np.random.Generator) -> Box | None:
-    """Return the box, or a free corner if it lies on letters pasted before or in the lungs."""
-    height, width = scene.image.shape
-    shape = (height, width)
-    if not in_lungs(box, scene.lungs, shape) and not any(overlap(box, other) for other in taken):
+    """Return the box, or a free corner if it lies on other text or in the lungs."""
+    shape = _shape(scene)
+    if not in_lungs(box, scene.lungs, shape) and not any(overlap(box, other) for other in (*taken, *own)):
         return box
     return free_corner((box[3] - box[1], box[2] - box[0]), [*taken, *own], scene.lungs, shape, rng)
 

@@ -85,6 +85,15 @@ def relocate_all(image: NDArray[np.uint8], boxes: Sequence[Box], rng: np.random.
     return tuple(placed)
 
 
+def inner_part(shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return what is taken for the lungs of an image of `shape` (h, w) without a mask: all but its outer fifth."""
+    height, width = shape
+    inside = np.zeros(shape, dtype=np.bool_)
+    dy, dx = round(_LUNG_MARGIN_SHARE * height), round(_LUNG_MARGIN_SHARE * width)
+    inside[dy : height - dy, dx : width - dx] = True
+    return inside
+
+
 def in_lungs(box: Box, lungs: NDArray[np.bool_] | None, shape: tuple[int, int]) -> bool:
     """Say whether a box lies in the lungs: by the mask, or without one by its distance from the border."""
     x0, y0, x1, y1 = box
@@ -102,7 +111,7 @@ def free_corner(
     shape: tuple[int, int],
     rng: np.random.Generator,
 ) -> Box | None:
-    """Draw a corner of an image of `shape` (h, w) into which a box of `size` (h, w) fits, without text or lungs."""
+    """Draw a corner of an image of `shape` (h, w) into which a box of `size` (h, w) fits, without text or lungs; else a place beside."""
     height, width = shape
     h, w = size
     margin_y, margin_x = round(_MARGIN_SHARE * height), round(_MARGIN_SHARE * width)
@@ -115,7 +124,10 @@ def free_corner(
         masked = lungs is not None and in_lungs(box, lungs, shape)
         if not masked and not any(overlap(box, other) for other in taken):
             return box
-    return None
+    # With every corner taken, anywhere as near to the border.
+    seed = (margin_x, margin_y, margin_x + w, margin_y + h)
+    along = (box for box in _candidates(seed, taken, shape, rng) if lungs is None or not in_lungs(box, lungs, shape))
+    return next((box for box in along if lungs is not None or not in_lungs(box, None, shape)), None)
 
 
 def overlap(a: Box, b: Box) -> bool:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from audit.data.images import read_mask
 from audit.data.pixels.facts import GreyImage
 from audit.data.records import Record, TextRegion
-from audit.perturbations.fills import inpaint
+from audit.perturbations.fills import without_text
 from audit.perturbations.looks import cycles, find_frame, frame_px
-from audit.perturbations.places import cover, text_boxes
+from audit.perturbations.places import inner_part, text_boxes
 from audit.randomness import generator_for
 
 Field = NDArray[np.float64]
@@ -35,8 +35,6 @@ BANDS = np.geomspace(8, 320, 12)
 """Centres of the bands of sharpness, in cycles a long side; the first is the reference."""
 GAIN_LIMITS = (0.1, 3.0)
 """Most that a band is damped or raised: raising more would only show noise."""
-# Without a mask, what lies this far from a border is taken to be outside the lungs.
-_OUTSIDE_SHARE = 0.2
 # Larger images are measured at this long side: twice the highest band.
 _LONGEST_PX = 1024
 
@@ -63,29 +61,16 @@ def measure_properties(image: GreyImage, regions: Sequence[TextRegion], lungs: N
         Where the lungs are; None for the inner part of the image.
     """
     height, width = image.shape
-    clean = image.copy()
-    boxes = text_boxes(regions, (height, width))
-    covered = cover(boxes, (height, width))
-    for box in boxes:
-        x0, y0, x1, y1 = box
-        clean[y0:y1, x0:x1] = inpaint(image, box, covered)
+    clean = without_text(image, text_boxes(regions, (height, width)))
     frame, _ = find_frame(clean)
     top, bottom, left, right = frame_px(frame, clean.shape)
     inner = (slice(top, height - bottom), slice(left, width - right))
-    outside = ~_inside((height, width)) if lungs is None else ~lungs
+    outside = ~inner_part((height, width)) if lungs is None else ~lungs
     seen, weight = clean[inner], outside[inner]
     if not weight.any():
         weight = np.ones_like(weight)
     curve = np.quantile(seen[weight], np.linspace(0, 1, N_QUANTILES))
     return Properties(curve=np.asarray(curve, dtype=np.float64), bands=_bands(seen, weight))
-
-
-def _inside(shape: tuple[int, int]) -> NDArray[np.bool_]:
-    height, width = shape
-    inside = np.zeros(shape, dtype=np.bool_)
-    dy, dx = round(_OUTSIDE_SHARE * height), round(_OUTSIDE_SHARE * width)
-    inside[dy : height - dy, dx : width - dx] = True
-    return inside
 
 
 def _bands(image: GreyImage, outside: NDArray[np.bool_]) -> Field:

@@ -45,7 +45,7 @@ class LookTransfer:
     """
 
     name = "look-transfer"
-    version = 2
+    version = 3
     needs: tuple[str, ...]
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
@@ -95,3 +95,9 @@ class LookTransfer:
         for factor in self._factors:
             edited = FACTORS[factor](edited, drawn.look)
         return edited
+
+    def check(self, scene: Scene, edited: GreyImage) -> NotApplicable | None:
+        """Say how the lungs left the cohort's grey levels: a look must not whiten them. A frame alone moves them instead."""
+        if scene.leaves_range is None or all(_OF_CLASSES.get(name) == "frame" for name in self._factors):
+            return None
+        return scene.leaves_range(edited, scene.lungs)

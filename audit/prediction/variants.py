@@ -12,9 +12,10 @@ from audit.data.conditions import Condition, Suite
 from audit.data.images import read_mask
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError
-from audit.perturbations import NotApplicable, Perturbation, Scene, changed_pixels, make_perturbation
+from audit.perturbations import NotApplicable, Perturbation, Scene, SelfChecking, changed_pixels, make_perturbation
 from audit.perturbations.background import MeanFilm
 from audit.perturbations.donors import Donor, DonorPool, read_record
+from audit.perturbations.plausible import GreyRange
 from audit.perturbations.properties import ClassProperties
 from audit.randomness import generator_for
 
@@ -49,6 +50,8 @@ class CohortContext:
     """Their mean image."""
     properties: ClassProperties
     """Their classes' mean grey curve and sharpness."""
+    grey_range: GreyRange
+    """How bright and how rich in contrast their lungs are."""
     read: Callable[[Record], NDArray[np.uint8]] = read_record
     """Reads a record's image; pictures that go out are drawn on covered ones (`audit.prediction.covering`)."""
 
@@ -62,6 +65,7 @@ def cohort_context(
         donors=DonorPool(Donor(record=r, regions=regions[r.id]) for r in records),
         background=MeanFilm(records, regions, seed),
         properties=ClassProperties(records, regions, seed, read_record),
+        grey_range=GreyRange(records, seed, read_record),
     )
 
 
@@ -78,6 +82,7 @@ def read_scene(record: Record, context: CohortContext) -> Scene:
         lungs=None if record.lung_mask is None else read_mask(record.lung_mask, (height, width)),
         background=context.background,
         properties=context.properties,
+        leaves_range=context.grey_range.leaves,
     )
 
 
@@ -98,8 +103,7 @@ def make_variant(scene: Scene, condition: Condition, perturbation: Perturbation,
     """Edit one image; the result depends on (seed, record id, condition, draw) alone."""
     drawn = perturbation.draw(scene, generator_for(seed, scene.record.id, condition.stream, draw))
     if isinstance(drawn, NotApplicable):
-        why = drawn.reason or "no reason given"
-        return Variant(condition=condition.name, draw=draw, image=scene.image, changed_share=0.0, why_not=why)
+        return _not_made(scene, condition, draw, drawn)
     if drawn is None:
         raise AuditError(
             f"The perturbation of condition {condition.name} returned None from draw(). If it does not apply, draw() must return "
@@ -111,7 +115,15 @@ def make_variant(scene: Scene, condition: Condition, perturbation: Perturbation,
             f"The perturbation of condition {condition.name} returned {edited.dtype} {edited.shape} for an image uint8 "
             f"{scene.image.shape}. An edit must keep type and shape; correct its apply()."
         )
+    implausible = perturbation.check(scene, edited) if isinstance(perturbation, SelfChecking) else None
+    if implausible is not None:
+        return _not_made(scene, condition, draw, implausible)
     share = float(changed_pixels(scene.image, edited).mean())
     donor = getattr(drawn, "donor", None)
     name = donor.name if isinstance(donor, Record) else ""
     return Variant(condition=condition.name, draw=draw, image=edited, changed_share=share, donor=name)
+
+
+def _not_made(scene: Scene, condition: Condition, draw: int, why: NotApplicable) -> Variant:
+    reason = why.reason or "no reason given"
+    return Variant(condition=condition.name, draw=draw, image=scene.image, changed_share=0.0, why_not=reason)

@@ -226,6 +226,14 @@ MEASURES: dict[str, Measure] = {
             corrects="shortcut_sensitivity",
         ),
         Measure(
+            name="fill_disagreement",
+            words="shortcut sensitivity under one fill of the text minus the same under another, on the images of both",
+            unit="probability, −2 to 2",
+            of="edit",
+            better="near 0",
+            scale="difference",
+        ),
+        Measure(
             name="sufficiency",
             words="probability of the true class when only the suspected part is kept, minus the same for an equal area from "
             "elsewhere in the image, from −1 to 1",
@@ -273,6 +281,8 @@ ACCURACY_OVER_SOURCE = "accuracy_over_source"
 """Measured of clean images: accuracy minus that of guessing the class from the source."""
 CONTROL_MEASURE = "max_abs_probability_change"
 """What is measured of a control: the largest change of any probability, which must be exactly 0."""
+FILL_DISAGREEMENT = "fill_disagreement"
+"""Measured of two fills of the text: how far their figures differ; in the place of the placebo stands the other fill."""
 MOVEMENT = "total_variation"
 """What sums a condition up by itself; compared with its placebo only where its role has no headline measure."""
 

@@ -19,6 +19,7 @@ from audit.statistics.blindness import find_blindness
 from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES, default_tolerances, headline_of
 from audit.statistics.detector_misses import FinderRecall
 from audit.statistics.estimands import Estimand, condition_estimands, performance_estimands
+from audit.statistics.fill_agreement import FillComparison
 from audit.statistics.intervals import (
     UNSEEN_MOVE,
     Interval,
@@ -150,16 +151,19 @@ def _measured(
             known[name] = applied
         return applied
 
+    fills = FillComparison(images=images)
     for condition in shown:
         applied = changes_under(condition.name)
         if condition.role == "control":
             made.append(_control(condition.name, applied, images, level))
             continue
         placebo = None if condition.placebo is None else changes_under(condition.placebo)
+        fills.add(condition, applied, placebo)
         estimands = condition_estimands(condition, applied, placebo, images, recall)
         # They share one matrix product where patients are resampled; else none has to wait for the others in memory.
         batches = [estimands] if images.n_patients < GAUSSIAN_FROM else ([e] for e in estimands)
         made += [one for batch in batches for one in _estimate(list(batch), bootstrap, level, limits)]
+    made += _estimate(list(fills.estimands()), bootstrap, level, limits)
     effects = _adjust(made, level, seed, blind=_is_blind(images, limits[headline_of("edit").name]))
     if not control_failures(effects):
         return effects

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from audit.data.strings import shown_string
 from audit.reports.findings.accuracy_worth import says_little, worth
 from audit.reports.findings.effect_words import estimate
+from audit.reports.findings.fill_agreement import fills_that_disagree
 from audit.reports.findings.group_effects import place, sensitive_groups
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import ACCURACY, MEASURES
@@ -37,6 +38,7 @@ def headline(run: RunView) -> str:
     )
     if silent:
         said.append(f"Nothing can be concluded about {silent}: no image could be edited this way.")
+    said += fills_that_disagree(run)
     if says_little(run):
         said += worth(run)[:1]
     return " ".join(said)

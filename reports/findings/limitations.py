@@ -74,8 +74,9 @@ _UNKNOWN = {"sex=unknown", "age=unknown", "view=unknown"}
 _MAPS = ("film", "overlay")
 _FIXED = (
     "Text that the finder misses is not edited, so the true effect of the text may be larger. Finders miss single letters first.",
-    "A black rectangle is itself an artefact: if black and inpainted masks disagree, the rectangle is part of the effect. "
-    "Blurred text stays bright; pasted letters add no rectangle.",
+    "A black rectangle and blurred text leave a trace of their own, and their effects do not add up with that of the text: they are "
+    "described, not judged. Text is judged by fills that take it away.",
+    "Removing text, replacing it by other text and adding text are three questions. A network can react to one and not to another.",
     "The look of another source is taken from images of the same class. Where a class comes from one source only, the effect of the "
     "source cannot be separated from the class and is not tested.",
     "Grey curves and sharpness of the classes are measured outside the lungs, so that disease in the lungs does not count; disease "

@@ -1,0 +1,107 @@
+"""What an edit checks of itself: whether it still asks its question of this image, or has taken the patient away or made no radiograph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.data.images import read_mask
+from audit.data.pixels.facts import GreyImage
+from audit.data.records import Record
+from audit.perturbations.base import NotApplicable, Scene
+from audit.perturbations.places import Box, cover, inner_part
+from audit.randomness import generator_for
+
+MOST_TEXT_SHARE = 0.25
+"""Share of the image from which on boxes over text are no text: the largest words of radiographs cover a tenth."""
+MOST_LUNG_SHARE = 0.1
+"""Share of the lungs from which on covering them takes findings away: a third of an upper field, two thirds of one lobe."""
+SLACK_LEVELS = 10.0
+"""Grey levels by which the mean of the lungs may lie beyond all that was seen in the cohort."""
+LEAST_CONTRAST = 0.5
+"""Share of the smallest spread of grey levels in the cohort's lungs that must be left."""
+SAMPLE = 200
+"""Images that the cohort's range is measured on at most."""
+MIN_SAMPLE = 5
+"""With fewer there is no range."""
+
+
+def covers_too_much(boxes: Iterable[Box], scene: Scene) -> NotApplicable | None:
+    """Say why boxes cannot be covered without covering the patient; None where they can.
+
+    Parameters
+    ----------
+    boxes : iterable of Box
+        In pixels of the image.
+    scene : Scene
+        Its image, and its lungs where there is a mask.
+    """
+    height, width = scene.image.shape
+    covered = cover(boxes, (height, width))
+    if covered.mean() > MOST_TEXT_SHARE:
+        return NotApplicable(f"boxes over text cover more than {MOST_TEXT_SHARE:.0%} of the image".replace("%", " %"))
+    if scene.lungs is not None and scene.lungs.any() and covered[scene.lungs].mean() > MOST_LUNG_SHARE:
+        return NotApplicable(f"boxes over text cover more than {MOST_LUNG_SHARE:.0%} of the lungs".replace("%", " %"))
+    return None
+
+
+class GreyRange:
+    """How bright and how rich in contrast the cohort's lungs are; measured when it is first asked for.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The audited records; at most `SAMPLE` are drawn from the run's seed.
+    seed : int
+        Run seed.
+    read : callable
+        Reads a record's image.
+    """
+
+    def __init__(self, records: Sequence[Record], seed: int, read: Callable[[Record], GreyImage]) -> None:
+        self._records, self._seed, self._read = records, seed, read
+        self._limits: tuple[float, float, float] | None = None
+
+    def leaves(self, image: GreyImage, lungs: NDArray[np.bool_] | None) -> NotApplicable | None:
+        """Say how an edited image leaves the cohort's range; None where it does not, or where there is no range.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, (h, w)
+            After the edit.
+        lungs : ndarray of bool, (h, w), or None
+            Where the lungs are; None for the inner part of the image.
+        """
+        if len(self._records) < MIN_SAMPLE:
+            return None
+        if self._limits is None:
+            means, spreads = np.array([self._measure(record) for record in self._chosen()]).T
+            self._limits = (float(means.min()), float(means.max()), float(spreads.min()))
+        low, high, spread = self._limits
+        mean, left = _levels(image, lungs)
+        if mean > high + SLACK_LEVELS:
+            return NotApplicable("the edited lungs are brighter than any of the cohort")
+        if mean < low - SLACK_LEVELS:
+            return NotApplicable("the edited lungs are darker than any of the cohort")
+        if left < LEAST_CONTRAST * spread:
+            return NotApplicable("the edited lungs have less contrast than any of the cohort")
+        return None
+
+    def _chosen(self) -> list[Record]:
+        order = generator_for(self._seed, "grey range").permutation(len(self._records))
+        return [self._records[k] for k in sorted(order[:SAMPLE].tolist())]
+
+    def _measure(self, record: Record) -> tuple[float, float]:
+        image = self._read(record)
+        height, width = image.shape
+        return _levels(image, None if record.lung_mask is None else read_mask(record.lung_mask, (height, width)))
+
+
+def _levels(image: GreyImage, lungs: NDArray[np.bool_] | None) -> tuple[float, float]:
+    """Return mean and standard deviation of the grey levels of the lungs."""
+    height, width = image.shape
+    inside = inner_part((height, width)) if lungs is None or not lungs.any() else lungs
+    seen = image[inside] if inside.any() else image
+    return float(seen.mean()), float(seen.std())
