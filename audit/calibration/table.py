@@ -181,7 +181,7 @@ def true_effect(outcome: Outcome, estimate: Estimate) -> float | None:
     kind, truth = find_kind(outcome.case.kind), outcome.truth
     if is_named(("text",), estimate.suspect):
         if not estimate.adds:
-            return truth.text if estimate.group == "all" else truth.words.get(parse_group(estimate.group).value)
+            return truth.text if estimate.group == "all" else truth.words.get(parse_group(estimate.group).value or "")
         return (
             truth.exchanged
             if kind.family == "text" and kind.otherwise is not None and estimate.group == "all"
