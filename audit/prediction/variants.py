@@ -16,6 +16,7 @@ from audit.perturbations import NotApplicable, Perturbation, Scene, changed_pixe
 from audit.perturbations.background import MeanFilm
 from audit.perturbations.donors import Donor, DonorPool, read_record
 from audit.perturbations.properties import ClassProperties
+from audit.perturbations.suspects import Suspects
 from audit.randomness import generator_for
 
 
@@ -49,12 +50,17 @@ class CohortContext:
     """Their mean image."""
     properties: ClassProperties
     """Their classes' mean grey curve and sharpness."""
+    suspects: Suspects | None = None
+    """Objects that the run's search proposed."""
     read: Callable[[Record], NDArray[np.uint8]] = read_record
     """Reads a record's image; pictures that go out are drawn on covered ones (`audit.prediction.covering`)."""
 
 
 def cohort_context(
-    records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], seed: int
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    seed: int,
+    suspects: Suspects | None = None,
 ) -> CohortContext:
     """Gather what perturbations may look at besides the image itself."""
     return CohortContext(
@@ -62,6 +68,7 @@ def cohort_context(
         donors=DonorPool(Donor(record=r, regions=regions[r.id]) for r in records),
         background=MeanFilm(records, regions, seed),
         properties=ClassProperties(records, regions, seed, read_record),
+        suspects=suspects,
     )
 
 
@@ -78,6 +85,7 @@ def read_scene(record: Record, context: CohortContext) -> Scene:
         lungs=None if record.lung_mask is None else read_mask(record.lung_mask, (height, width)),
         background=context.background,
         properties=context.properties,
+        suspects=context.suspects,
     )
 
 
