@@ -85,9 +85,7 @@ def _splits(
     return gaps[rows, best], threshold, high
 
 
-def find_candidates(
-    images: Sequence[GreyImage], queries: Sequence[int], *, least: int, most: int
-) -> list[Candidate]:
+def find_candidates(images: Sequence[GreyImage], queries: Sequence[int], *, least: int, most: int) -> list[Candidate]:
     """Find places that are nearly alike on at least `least` images, and on the others not.
 
     Parameters
@@ -125,9 +123,7 @@ def find_candidates(
             break
         i, k = asked[index]
         centre, side = described[i].centres[k], float(described[i].sides[k])
-        if any(
-            image == i and np.abs(other - centre).max() < 0.75 * side for image, other in known
-        ):
+        if any(image == i and np.abs(other - centre).max() < 0.75 * side for image, other in known):
             continue
         x, y = (int(v) for v in np.rint(centre))
         half = max(5, round(side / 2))
@@ -143,7 +139,7 @@ def find_candidates(
 
 def _describe(image: GreyImage) -> _Described:
     """Describe the strongest keypoints of an image, upright: objects lie on radiographs the way patients do."""
-    finder = cv2.SIFT_create(nfeatures=0, contrastThreshold=0.015, edgeThreshold=15)
+    finder = cv2.SIFT.create(nfeatures=0, contrastThreshold=0.015, edgeThreshold=15)
     low, high = _SIDES_PX
     kept = [p for p in finder.detect(image, None) if low <= _WINDOW * p.size <= high]
     kept.sort(key=lambda p: (-p.response, p.pt))

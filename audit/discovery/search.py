@@ -7,10 +7,12 @@ with it and without; what is there on nearly every image of every class cannot t
 from __future__ import annotations
 
 import base64
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +30,8 @@ SEARCH_VERSION = 1
 """Raised whenever another search finds other suspects."""
 MOST_IMAGES = 200
 """Images that are searched, one a patient."""
+_CLEAR = 0.75
+"""Of templates of one object those count whose gap is at least this share of the widest."""
 _CANDIDATES = 12
 _LEAST_SEPARATION = 4.0
 """Anatomy that a few patients lack reaches 3.8 on phantoms, objects 6 to 24."""
@@ -39,7 +43,7 @@ _COMMON = 0.6
 """Mean share of the classes from which on something is anatomy or frame: what most images of most classes show."""
 _GROWN = 2.0
 """How far around a candidate its object may reach, in sides of the candidate."""
-_EXTENT_GAP = 1.2
+_EXTENT_GAP = 2.0
 """Where images with the object differ from others by more standard deviations than this, the object is."""
 
 
@@ -99,7 +103,9 @@ def search_objects(
     if len(images) < 2 * MIN_PATIENTS:
         return ()
     found = []
-    for candidate in find_candidates(images, range(min(QUERY_IMAGES, len(images))), least=MIN_PATIENTS, most=_CANDIDATES):
+    for candidate in find_candidates(
+        images, range(min(QUERY_IMAGES, len(images))), least=MIN_PATIENTS, most=_CANDIDATES
+    ):
         x0, y0, x1, y1 = candidate.box
         verified = _verify(images, labels, images[candidate.image][y0:y1, x0:x1])
         on_step()
@@ -110,7 +116,7 @@ def search_objects(
         home = next((group for group in groups if _same_object(verified, group[0])), None)
         if home is None:
             groups.append([verified])
-        elif verified.separation >= 0.5 * home[0].separation:
+        elif verified.separation >= _CLEAR * home[0].separation:
             home.append(verified)
     # Of clear templates of one object the largest: an edit has to take all of it.
     kept = [max(group, key=lambda v: v.template.size) for group in groups]
@@ -149,7 +155,9 @@ def _scored(images: Sequence[GreyImage], template: GreyImage) -> _Verified | Non
     )
 
 
-def _windows(images: Sequence[GreyImage], chosen: Sequence[int], places: Sequence[tuple[int, int]], box: Box) -> NDArray[np.float64]:
+def _windows(
+    images: Sequence[GreyImage], chosen: Sequence[int], places: Sequence[tuple[int, int]], box: Box
+) -> NDArray[np.float64]:
     """Cut the same box, relative to each place, out of images; what lies beyond an image is nan."""
     x0, y0, x1, y1 = box
     cut = np.full((len(chosen), y1 - y0, x1 - x0), np.nan)
@@ -185,13 +193,16 @@ def _extent(images: Sequence[GreyImage], verified: _Verified) -> Box:
     elsewhere = _windows(images, others, [places[i % len(places)] for i in range(len(others))], box)
     known = np.isfinite(there).sum(0) >= MIN_PATIENTS // 2
     known &= np.isfinite(elsewhere).sum(0) >= MIN_PATIENTS // 2
-    with np.errstate(invalid="ignore"):
-        gap = np.zeros(known.shape)
-        for values, sign in ((there, 1.0), (elsewhere, -1.0)):
-            # About its own mean: brighter images are no object.
-            gap += sign * _mean(values - _mean(values, (1, 2))[:, None, None], 0)
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a window wholly beyond its image has no median
+        # About their own medians: brighter images are no object, and an object does not darken what is around it.
+        there, elsewhere = (v - np.nanmedian(v, axis=(1, 2), keepdims=True) for v in (there, elsewhere))
+        gap = _mean(there, 0) - _mean(elsewhere, 0)
         spread = np.sqrt((_variance(there) + _variance(elsewhere)) / 2) + 3.0
-    inside = known & (np.abs(gap) / spread > _EXTENT_GAP)
+    differs = known & (np.abs(gap) / spread > _EXTENT_GAP)
+    _, parts = cv2.connectedComponents(differs.astype(np.uint8), connectivity=8)
+    touched = np.unique(parts[grow : grow + t, grow : grow + u])
+    inside = np.isin(parts, touched[touched > 0])
     rows, columns = np.flatnonzero(inside.sum(1) >= 2), np.flatnonzero(inside.sum(0) >= 2)
     if not rows.size or not columns.size:
         return 0, 0, u, t
@@ -206,14 +217,14 @@ def _mean(values: NDArray[np.float64], axis: int | tuple[int, ...]) -> NDArray[n
 
 
 def _variance(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    centred = values - _mean(values, (1, 2))[:, None, None]
-    return _mean((centred - _mean(centred, 0)) ** 2, 0)
+    return _mean((values - _mean(values, 0)) ** 2, 0)
 
 
 def _prevalence(shows: NDArray[np.bool_], labels: Sequence[str]) -> dict[str, tuple[int, int]]:
     of_class = np.array(labels)
     return {
-        label: (int((shows & (of_class == label)).sum()), int((of_class == label).sum())) for label in sorted(set(labels))
+        label: (int((shows & (of_class == label)).sum()), int((of_class == label).sum()))
+        for label in sorted(set(labels))
     }
 
 
@@ -256,7 +267,9 @@ def _suspect(
     for i in order[:MOST_SIGHTINGS]:
         (left, top), (height, width) = verified.places[i], images[i].shape
         box = Spot(x0=left / width, y0=top / height, x1=(left + u) / width, y1=(top + t) / height)
-        sightings.append(Sighting(image=names[i], label=labels[i], likeness=round(float(verified.scores[i]), 4), box=box))
+        sightings.append(
+            Sighting(image=names[i], label=labels[i], likeness=round(float(verified.scores[i]), 4), box=box)
+        )
     return FoundSuspect(
         height=t,
         width=u,

@@ -65,7 +65,9 @@ def best_place(image: GreyImage, template: GreyImage) -> tuple[float, int, int]:
         # Seldom: only then is it worth finding every flat place.
         values = image.astype(np.float64)
         mean, square = (
-            cv2.boxFilter(v, -1, (u, t), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)[: found.shape[0], : found.shape[1]]
+            cv2.boxFilter(v, -1, (u, t), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)[
+                : found.shape[0], : found.shape[1]
+            ]
             for v in (values, values**2)
         )
         found = np.where(square - mean**2 < _FLAT_LEVELS**2, -1.0, found)

@@ -17,6 +17,7 @@ from audit.store.pictures import ClustersDocument, ExamplesDocument, MarkersDocu
 from audit.store.relevance import RelevanceDocument
 from audit.store.results import SCHEMA_VERSION, ConditionsDocument, EffectsDocument
 from audit.store.run_record import RunRecord
+from audit.store.suspects import SuspectsDocument
 from audit.store.typed import RunDocument
 
 DOCUMENTS: tuple[type[RunDocument], ...] = (
@@ -27,6 +28,7 @@ DOCUMENTS: tuple[type[RunDocument], ...] = (
     ClustersDocument,
     ExamplesDocument,
     MarkersDocument,
+    SuspectsDocument,
     VerdictDocument,
     RunRecord,
 )

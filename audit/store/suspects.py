@@ -32,6 +32,10 @@ class Sighting(Document, frozen=True, kw_only=True):
     """Where the object lies."""
     picture: Picture | None = None
     """The object with its surroundings; null where none was drawn."""
+    width: int = 0
+    """Of the picture, in pixels."""
+    height: int = 0
+    """Of the same."""
     spot: Spot | None = None
     """Where the object lies in the picture."""
 

@@ -112,7 +112,9 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
 def _asked_objects(suite: str, table: object) -> int:
     """Return how many objects the suite lets a search propose, of `[objects] propose = 6`."""
     if not isinstance(table, Mapping):
-        raise UsageError(f"The objects of suite {suite} must be a table such as [objects] with propose = 4, found {table!r}.")
+        raise UsageError(
+            f"The objects of suite {suite} must be a table such as [objects] with propose = 4, found {table!r}."
+        )
     if set(table) - {"propose"}:
         raise UnknownNameError(f"key of [objects] in suite {suite}", sorted(set(table) - {"propose"})[0], ["propose"])
     asked = table.get("propose", 0)
@@ -171,7 +173,10 @@ def _object_rows(number: int, digest: str) -> Iterator[Condition]:
         placebo="removed-elsewhere",
     )
     yield row(
-        "removed-elsewhere", "placebo", "remove-elsewhere", "How much does inpainting the same shape change it elsewhere?"
+        "removed-elsewhere",
+        "placebo",
+        "remove-elsewhere",
+        "How much does inpainting the same shape change it elsewhere?",
     )
     yield row(
         "added",

@@ -26,6 +26,7 @@ from audit.store.results import (
     EffectsDocument,
 )
 from audit.store.run_record import RunRecord
+from audit.store.suspects import Sighting, SuspectsDocument
 
 _TOP_WORDS = 8
 # RuntimeError: what a generator makes of a look-up that found nothing.
@@ -100,6 +101,7 @@ def _read(path: Path) -> RunView:
         relevance_summary=folder.read(RelevanceDocument).relevance if folder.has(RelevanceDocument.FILE) else None,
         planted=tuple(folder.read_json("controls.json")["planted"]) if folder.has("controls.json") else (),
         clusters=_clusters(folder),
+        suspects=_suspects(folder),
         examples=tuple(_with_pictures(folder, e) for e in examples[:MOST_CASES]),
         n_examples=len(examples),
         markers=_markers(folder),
@@ -178,6 +180,21 @@ def _clusters(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
             "exemplars": [{**asdict(e), "film": shown(e.film), "overlay": shown(e.overlay)} for e in cluster.exemplars],
         }
         for cluster in folder.read(ClustersDocument).clusters
+    )
+
+
+def _suspects(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
+    if not folder.has(SuspectsDocument.FILE):
+        return ()
+    place = folder.path / "objects"
+
+    def shown(sighting: Sighting) -> dict[str, Any]:
+        picture = sighting.picture and {**asdict(sighting.picture), "uri": _data_uri(place, sighting.picture.file)}
+        return {**asdict(sighting), "picture": picture}
+
+    return tuple(
+        {**asdict(suspect), "sightings": [shown(s) for s in suspect.sightings]}
+        for suspect in folder.read(SuspectsDocument).suspects
     )
 
 

@@ -22,6 +22,8 @@ Field = NDArray[np.float32]
 ACTIONS = ("remove", "remove-elsewhere", "add", "add-patch")
 # How far a box grows before it is inpainted, as a share of its short side: the soft edge of an object belongs to it.
 _PAD_SHARE = 0.12
+# Places that are tried for one without text.
+_PLACES = 8
 # Width of the soft edge of what is added, as a share of the short side.
 _FEATHER_SHARE = 0.15
 
@@ -67,7 +69,9 @@ class ObjectEdit:
         if action not in ACTIONS:
             raise UnknownNameError("action on an object", str(action), ACTIONS)
         if type(suspect) is not int or not 1 <= suspect <= MOST_SUSPECTS:
-            raise UsageError(f"The number of a suspect must be an integer from 1 to {MOST_SUSPECTS}, found {suspect!r}.")
+            raise UsageError(
+                f"The number of a suspect must be an integer from 1 to {MOST_SUSPECTS}, found {suspect!r}."
+            )
         self._number, self._action, self._digest = suspect, action, digest
         self.removes: tuple[str, ...] = ("object",) if action == "remove" else ()
         self.adds: tuple[str, ...] = ("object",) if action == "add" else ()
@@ -112,10 +116,11 @@ class ObjectEdit:
         if self._action == "remove":
             return ObjectDraw(box=box, added=None, opacity=None)
         text = text_boxes(scene.regions, (height, width))
-        moved = relocate_all(scene.image, (box, *text), rng)
-        if moved is None or any(overlap(moved[0], other) for other in text):
-            return NotApplicable("no free place for the placebo")
-        return ObjectDraw(box=moved[0], added=None, opacity=None)
+        for _ in range(_PLACES):
+            moved = relocate_all(scene.image, (box,), rng)
+            if moved is not None and not any(overlap(moved[0], other) for other in text):
+                return ObjectDraw(box=moved[0], added=None, opacity=None)
+        return NotApplicable("no free place for the placebo")
 
     def _added(
         self, scene: Scene, suspects: Suspects, suspect: FoundSuspect, here: Box | None, rng: np.random.Generator
@@ -148,7 +153,10 @@ class ObjectEdit:
         contrast = pixels[y0:y1, x0:x1].astype(np.float32) - film
         # By the long side, as the search does: an object keeps its size relative to the image.
         scale = max(scene.image.shape) / max(pixels.shape)
-        h, w = (max(1, min(limit, round(side * scale))) for side, limit in zip(contrast.shape, scene.image.shape, strict=True))
+        h, w = (
+            max(1, min(limit, round(side * scale)))
+            for side, limit in zip(contrast.shape, scene.image.shape, strict=True)
+        )
         if (h, w) != contrast.shape:
             how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
             contrast = np.asarray(cv2.resize(contrast, (w, h), interpolation=how), dtype=np.float32)
