@@ -10,7 +10,7 @@ import base64
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -30,8 +30,10 @@ SEARCH_VERSION = 1
 """Raised whenever another search finds other suspects."""
 MOST_IMAGES = 200
 """Images that are searched, one a patient."""
-_CLEAR = 0.75
-"""Of templates of one object those count whose gap is at least this share of the widest."""
+_ALIKE = 0.7
+"""Share of the images that show either of two places from which on those that show both make them parts of one object."""
+_FIXED_PX = 6
+"""Most that the distance between parts of one object varies."""
 _CANDIDATES = 12
 _LEAST_SEPARATION = 4.0
 """Anatomy that a few patients lack reaches 3.8 on phantoms, objects 6 to 24."""
@@ -54,6 +56,7 @@ class _Verified:
     places: tuple[tuple[int, int], ...]
     threshold: float
     separation: float
+    reach: Box
 
     @property
     def shows(self) -> NDArray[np.bool_]:
@@ -113,13 +116,12 @@ def search_objects(
             found.append(verified)
     groups: list[list[_Verified]] = []
     for verified in sorted(found, key=lambda v: -v.separation):
-        home = next((group for group in groups if _same_object(verified, group[0])), None)
+        home = next((group for group in groups if _offset(group[0], verified) is not None), None)
         if home is None:
             groups.append([verified])
-        elif verified.separation >= _CLEAR * home[0].separation:
+        else:
             home.append(verified)
-    # Of clear templates of one object the largest: an edit has to take all of it.
-    kept = [max(group, key=lambda v: v.template.size) for group in groups]
+    kept = [_joined(group) for group in groups]
     kept.sort(key=lambda v: (-_told(v.shows, labels), -v.separation))
     return tuple(_suspect(verified, images, labels, names) for verified in kept[:most])
 
@@ -133,11 +135,20 @@ def _verify(images: Sequence[GreyImage], labels: Sequence[str], template: GreyIm
     if averaged is None:
         return None
     box = _extent(images, averaged)
-    fitted = _scored(images, _mean_patch(images, averaged, box)) or averaged
-    if fitted.separation < max(_LEAST_SEPARATION, 0.5 * averaged.separation):  # what was added is no part of it
-        fitted = averaged
-    good = fitted.separation >= _LEAST_SEPARATION and fitted.scores[fitted.shows].mean() >= _LEAST_LIKENESS
-    return fitted if good and not _is_anatomy(fitted.shows, labels) else None
+    fitted = _scored(images, _mean_patch(images, averaged, box))
+    # The clearer template locates the object; the box of what its images share is what an edit takes.
+    if fitted is None or fitted.separation < averaged.separation:
+        fitted = replace(averaged, reach=box)
+    return fitted if _is_object(fitted, labels) else None
+
+
+def _is_object(found: _Verified, labels: Sequence[str]) -> bool:
+    """Say whether images with it and without differ by a gap, and it is not what most images show."""
+    return (
+        found.separation >= _LEAST_SEPARATION
+        and float(found.scores[found.shows].mean()) >= _LEAST_LIKENESS
+        and not _is_anatomy(found.shows, labels)
+    )
 
 
 def _scored(images: Sequence[GreyImage], template: GreyImage) -> _Verified | None:
@@ -152,6 +163,7 @@ def _scored(images: Sequence[GreyImage], template: GreyImage) -> _Verified | Non
         places=tuple((left, top) for _, left, top in scored),
         threshold=threshold,
         separation=separation,
+        reach=(0, 0, template.shape[1], template.shape[0]),
     )
 
 
@@ -239,19 +251,28 @@ def _is_anatomy(shows: NDArray[np.bool_], labels: Sequence[str]) -> bool:
     return float(np.mean([n / of for n, of in _prevalence(shows, labels).values()])) > _COMMON
 
 
-def _same_object(one: _Verified, other: _Verified) -> bool:
-    """Say whether two lie on each other on most of the images that show both, and most that show the rarer show both."""
-    both = np.flatnonzero(one.shows & other.shows).tolist()
-    if len(both) < 0.5 * min(one.shows.sum(), other.shows.sum()):
-        return False
-    near = 0
-    for i in both:
-        centres = [
-            np.array([v.places[i][0] + v.template.shape[1] / 2, v.places[i][1] + v.template.shape[0] / 2])
-            for v in (one, other)
-        ]
-        near += bool(np.abs(centres[0] - centres[1]).max() < max(*one.template.shape, *other.template.shape))
-    return near > 0.5 * len(both)
+def _offset(one: _Verified, other: _Verified) -> tuple[int, int] | None:
+    """Return where the other lies from the place of the one, if the same images show both at a fixed distance: they are one object."""
+    both = one.shows & other.shows
+    if both.sum() < _ALIKE * (one.shows | other.shows).sum():
+        return None
+    moves = np.array([np.subtract(other.places[i], one.places[i]) for i in np.flatnonzero(both)])
+    middle = np.median(moves, axis=0)
+    fixed = (np.abs(moves - middle).max(1) <= _FIXED_PX).mean() >= _ALIKE
+    return (int(middle[0]), int(middle[1])) if fixed else None
+
+
+def _joined(group: Sequence[_Verified]) -> _Verified:
+    """Return the clearest template of an object with the reach of all its parts: an edit has to take all of it."""
+    first = group[0]
+    x0, y0, x1, y1 = first.reach
+    for part in group[1:]:
+        dx, dy = _offset(first, part) or (0, 0)
+        left, top, right, bottom = part.reach
+        wider = min(x0, left + dx), min(y0, top + dy), max(x1, right + dx), max(y1, bottom + dy)
+        if max(wider[2] - wider[0], wider[3] - wider[1]) <= LONGEST_TEMPLATE_PX:
+            x0, y0, x1, y1 = wider
+    return replace(first, reach=(x0, y0, x1, y1))
 
 
 def _suspect(
@@ -261,18 +282,24 @@ def _suspect(
     shares = {label: n / of for label, (n, of) in prevalence.items()}
     # Home is where it is at least half as common as where it is commonest; where all classes are home, it is added to any image.
     home = tuple(label for label, share in shares.items() if share >= 0.5 * max(shares.values()))
-    t, u = verified.template.shape
+    x0, y0, x1, y1 = verified.reach
     order = sorted(np.flatnonzero(verified.shows).tolist(), key=lambda i: (-verified.scores[i], names[i]))
     sightings = []
     for i in order[:MOST_SIGHTINGS]:
         (left, top), (height, width) = verified.places[i], images[i].shape
-        box = Spot(x0=left / width, y0=top / height, x1=(left + u) / width, y1=(top + t) / height)
+        box = Spot(
+            x0=max(0, left + x0) / width,
+            y0=max(0, top + y0) / height,
+            x1=min(width, left + x1) / width,
+            y1=min(height, top + y1) / height,
+        )
         sightings.append(
             Sighting(image=names[i], label=labels[i], likeness=round(float(verified.scores[i]), 4), box=box)
         )
     return FoundSuspect(
-        height=t,
-        width=u,
+        height=verified.template.shape[0],
+        width=verified.template.shape[1],
+        reach=verified.reach,
         template=base64.b64encode(np.ascontiguousarray(verified.template).tobytes()).decode(),
         threshold=round(verified.threshold, 4),
         separation=round(verified.separation, 2),

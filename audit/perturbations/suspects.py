@@ -82,7 +82,15 @@ def decode_template(suspect: FoundSuspect) -> GreyImage:
 
 def suspect_digest(suspect: FoundSuspect) -> str:
     """Return what names a suspect in a plan: it changes with everything that decides the pixels of its edits."""
-    parts = (suspect.height, suspect.width, suspect.template, suspect.threshold, suspect.home, suspect.sightings)
+    parts = (
+        suspect.height,
+        suspect.width,
+        suspect.reach,
+        suspect.template,
+        suspect.threshold,
+        suspect.home,
+        suspect.sightings,
+    )
     return hashlib.sha256(to_json(plain(parts)).encode()).hexdigest()[:16]
 
 
@@ -109,7 +117,8 @@ class Suspects:
         score, left, top = best_place(small, template)
         if score < self.found[number - 1].threshold:
             return None
-        return to_pixels((left, top, left + template.shape[1], top + template.shape[0]), small.shape, image.shape)
+        x0, y0, x1, y1 = self.found[number - 1].reach
+        return to_pixels((left + x0, top + y0, left + x1, top + y1), small.shape, image.shape)
 
 
 def to_pixels(box: Box, shape: tuple[int, ...], target: tuple[int, ...]) -> Box:

@@ -16,6 +16,7 @@ MOST_SIGHTINGS = 24
 """Sightings kept of one suspect, at most."""
 LONGEST_TEMPLATE_PX = 64
 """Long side of a template, at most."""
+_Offset = Annotated[int, Meta(ge=-LONGEST_TEMPLATE_PX, le=2 * LONGEST_TEMPLATE_PX)]
 _Side = Annotated[int, Meta(ge=2, le=LONGEST_TEMPLATE_PX)]
 
 
@@ -47,6 +48,8 @@ class FoundSuspect(Document, frozen=True, kw_only=True):
     """Of the template, in pixels at the scale of the search."""
     width: _Side
     """Of the same."""
+    reach: tuple[_Offset, _Offset, _Offset, _Offset]
+    """What an edit takes: left, upper, right and lower edge from the template's upper left corner, in the same pixels."""
     template: Annotated[str, Meta(max_length=20_000)]
     """Grey levels of the template, the mean over its sightings, base64, row by row."""
     threshold: Annotated[float, Meta(ge=-1, le=1)]
