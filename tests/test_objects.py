@@ -20,10 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from audit.data.plan import PlannedObjects
 from audit.data.records import Record, TextRegion
 from audit.discovery.candidates import split_scores
 from audit.discovery.search import proposal_sample, search_objects
 from audit.errors import UnknownNameError, UsageError
+from audit.gates.scope import find_scope
+from audit.gates.suspects import suspect_outcomes
 from audit.models import networks
 from audit.models.bundle import save_bundle
 from audit.models.preprocessing import Preprocessing
@@ -31,6 +34,7 @@ from audit.perturbations import NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.suspects import Suspects, at_search_scale, best_place, decode_template, proposes
 from audit.randomness import generator_for
+from audit.statistics.catalogue import MOVEMENT
 from audit.store.suspects import FoundSuspect
 from audit.suites.reader import load_suite
 from audit.training.phantom.artefacts import CENTRE, RADIUS, stick_electrode
@@ -38,6 +42,8 @@ from audit.training.phantom.cohort import film_specs, make_phantoms
 from audit.training.phantom.film import render
 
 from .conftest import CLASSES, Audit
+from .documents import planned
+from .test_power import EFFECT
 
 SIDE = 160
 MORE = {"task": "classes", "severity": 0.5}
@@ -71,8 +77,8 @@ class UpperHalf(nn.Module):
         super().__init__()
         self.classifier = nn.Linear(1, k)
         with torch.no_grad():
-            self.classifier.weight.copy_(torch.tensor([[0.0], [0.5], [1.0]]))
-            self.classifier.bias.zero_()
+            self.classifier.weight.copy_(torch.tensor([[-4.0], [0.0], [4.0]]))
+            self.classifier.bias.copy_(torch.tensor([-3.2, 0.0, 2.4]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(x[:, :1, : x.shape[2] // 2].mean((2, 3)))
@@ -260,6 +266,8 @@ def run_on_phantoms(
         preprocessing=Preprocessing(size_px=(SIDE, SIDE)), provenance={}, metrics={}, splits={},
     )  # fmt: skip
     (tmp_path / "suite.toml").write_text(SUITE)
+    # Some twenty images of the half that tests carry an electrode: they decide on effects of a quarter, not of a twentieth.
+    (tmp_path / "audit.toml").write_text("[tolerance]\nshortcut_sensitivity = 0.25\n")
     asked = ["run", "--model", "C", "--data", manifest, "--suite", "suite.toml", "--detector", "annotated", "--gate"]
     asked += [
         "--boxes",
@@ -277,12 +285,12 @@ def run_on_phantoms(
     return code, json.loads((runs[0] / "verdict.json").read_text()), runs[0]
 
 
-def effect_of(run: Path, condition: str) -> dict[str, object]:
+def effect_of(
+    run: Path, condition: str, measure: str = "shortcut_sensitivity", *, controlled: bool = True
+) -> dict[str, object]:
     effects = json.loads((run / "effects.json").read_text())["effects"]
-    return next(
-        e for e in effects
-        if e["condition"] == condition and e["measure"] == "shortcut_sensitivity" and e["group"] == "all" and e["placebo"]
-    )  # fmt: skip
+    wanted = (condition, measure, "all", controlled)
+    return next(e for e in effects if (e["condition"], e["measure"], e["group"], e["placebo"] is not None) == wanted)
 
 
 def test_a_network_that_reads_the_electrode_fails_by_it(
@@ -325,8 +333,49 @@ def test_a_network_that_reads_elsewhere_passes_with_the_object_dismissed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit
 ) -> None:
     code, verdict, run = run_on_phantoms(tmp_path, monkeypatch, audit, UpperHalf, 0.6)
-    assert code != 1
-    removed = effect_of(run, "object-1-removed")
-    assert removed["verdict"] != "sensitive" and abs(removed["estimate"]) < 0.02  # type: ignore[arg-type]
-    assert "dismissed" in (run / "report.html").read_text()
-    assert not any(g["status"] == "fail" for g in verdict["gates"] if "object" in g["where"])  # type: ignore[union-attr]
+    assert effect_of(run, "object-1-added")["estimate"] == 0
+    assert effect_of(run, "object-1-removed", MOVEMENT, controlled=False)["estimate"] == 0
+    assert effect_of(run, "object-1-removed")["verdict"] != "sensitive"
+    assert "dismissed: removing and adding" in (run / "report.html").read_text()
+    assert code != 1 or not any(g["status"] == "fail" for g in verdict["gates"] if "object" in g["where"])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("entries", "outcome"),
+    [
+        ([("sensitive", 0.3, 0.4), ("inconclusive", 0.0, 0.2)], "shown"),
+        ([("inconclusive", 0.0, 0.04), ("robust", 0.0, 0.02)], "dismissed"),
+        ([("inconclusive", 0.0, 0.04), ("inconclusive", 0.0, 0.2)], "undecided"),
+        ([("void", 0.3, 0.4)], "not tested"),
+        ([("inconclusive", None, None)], "not tested"),
+    ],
+)
+def test_what_the_test_said_is_one_word(entries: list[tuple[str, float | None, float | None]], outcome: str) -> None:
+    names = ["object-1-removed", "object-1-added"][: len(entries)]
+    conditions = [
+        planned(name, perturbation="object", role="edit", dose=None, parameters={"suspect": 1, "action": "add"})
+        for name in names
+    ]
+    effects = [
+        replace(EFFECT, condition=name, verdict=verdict, estimate=estimate, high=high, tolerance=0.05, blind=False)  # type: ignore[arg-type]
+        for name, (verdict, estimate, high) in zip(names, entries, strict=True)
+    ]
+    found = suspect_outcomes(conditions, effects)
+    assert [(o.number, o.outcome) for o in found] == [(1, outcome)]
+    objects = PlannedObjects(asked=2, n_images=40, n_found=1, why_none="", search_version=1)
+    scope = find_scope(conditions, effects, objects)
+    assert any("suspect-1" in words for words in scope.tested) == (outcome in ("shown", "dismissed"))
+    assert any("suspect-1 undecided" in words for words in scope.not_tested) == (outcome in ("undecided", "not tested"))
+
+
+@pytest.mark.parametrize(
+    ("objects", "words"),
+    [
+        (None, "stickers)"),
+        (PlannedObjects(asked=2, why_none="there are few"), "no search, because there are few"),
+        (PlannedObjects(asked=2, n_images=80), "the search found none"),
+    ],
+)
+def test_objects_that_were_not_tested_are_named(objects: PlannedObjects | None, words: str) -> None:
+    scope = find_scope([], [], objects)
+    assert any("objects without text" in line and words in line for line in scope.not_tested)

@@ -30,6 +30,9 @@ name = "tiny"
 version = 1
 description = "One edit, its placebo, a part kept alone, a control."
 
+[objects]
+propose = 2
+
 [[condition]]
 name = "text-mask-black"
 perturbation = "text-mask"
