@@ -159,15 +159,15 @@ class PlannedSuite(SuiteIdentity, frozen=True, kw_only=True):
 class PlannedObjects(Document, frozen=True, kw_only=True):
     """The search for objects that recur, which named some of the suite's conditions."""
 
-    asked: int = 0
+    asked: int
     """Objects that it may propose, at most; 0 where it was not asked for."""
-    n_images: int = 0
+    n_images: int
     """Images that were searched, one a patient."""
-    n_found: int = 0
+    n_found: int
     """Objects that were proposed."""
-    why_none: str = ""
+    why_none: str
     """Why nothing was searched although it was asked for; empty where it was."""
-    search_version: int = 0
+    search_version: int
     """Version of the search; 0 where it was not asked for."""
 
 
@@ -269,7 +269,7 @@ class Plan(Identity, RunDocument, frozen=True, kw_only=True):
     """The conditions."""
     finder: FinderStory
     """The text finder in words."""
-    objects: PlannedObjects = PlannedObjects()
+    objects: PlannedObjects
     """The search for objects that recur."""
     relevance: PlannedRelevance
     """How heatmaps are made."""

@@ -123,6 +123,8 @@ def make_plan(
         },
         "detector": {"name": detector.name, "version": detector.version, "config": detector.config()},
         "finder": {"about": detector.about, "parts": [list(part) for part in detector.parts]},
+        # What the search found is added after it (`audit.run.objects`).
+        "objects": {"asked": suite.objects, "n_images": 0, "n_found": 0, "why_none": "", "search_version": 0},
         "relevance": {
             "preset": settings.relevance_preset,
             "about": about_method(settings.relevance_preset),

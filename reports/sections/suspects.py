@@ -58,7 +58,7 @@ def view(run: RunView) -> Mapping[str, object] | None:
         for number, suspect in enumerate(found, start=1)
         if number in outcomes
     ]
-    return {"cards": cards, "n_images": objects.n_images, "why_none": objects.why_none, "uses": run.uses}
+    return {"cards": cards, "n_images": objects.n_images, "why_none": objects.why_none}
 
 
 SECTION = Section(
