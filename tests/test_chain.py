@@ -14,7 +14,7 @@ from PIL import Image
 from audit.data.images import read_gray
 from audit.errors import CohortError, ImageError, ModelError, StoreError, UnknownNameError
 from audit.models.bundle import Bundle, load_bundle
-from audit.models.checkpoints import CHEXNET
+from audit.models.outputs import CHEXNET
 from audit.training import chain, findings
 from audit.training.augmentation import Augmentation
 from audit.training.chain import CLASSES, FINDINGS, NETWORKS, Progress, train_network

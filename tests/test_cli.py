@@ -60,7 +60,9 @@ def test_json_is_one_object_and_nothing_else(audit: Audit, asked: list[object]) 
         "shortcut-sensitivity-text-mask-inpaint",
         "shortcut-sensitivity-text-mask-blur",
         "shortcut-sensitivity-letters-other-class",
-        "shortcut-sensitivity-look-other-source",
+        "shortcut-sensitivity-grey-curve-other-class",
+        "shortcut-sensitivity-sharpness-other-class",
+        "shortcut-sensitivity-frame-other-class",
         "sufficiency-marker-only",
         "sufficiency-border-only",
         "shortcut-sensitivity-of-groups",
@@ -345,16 +347,16 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     code, out, _ = audit(*options, "--sheet", tmp_path / "sheet.png")
     assert code == 0
     text = " ".join(out.split())
-    assert "12 images × 137 predictions = at most 1,644 forward passes" in text
+    assert "12 images × 149 predictions = at most 1,788 forward passes" in text
     assert "minutes: text" in text
     assert "not applicable: the cohort has no lung masks" in text
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (8 * 220, 3 * 13 * 254), "a block of 102 conditions for each class"
+        assert sheet.size == (8 * 220, 3 * 14 * 254), "a block of 108 conditions for each class"
     assert not (tmp_path / "runs").exists(), "nothing is run"
     code, out, err = audit(*options, "--json")
     document = json.loads(out)
     assert (code, err) == (0, "")
-    assert document["forecast"]["n_passes"] == 1644
+    assert document["forecast"]["n_passes"] == 1788
     assert document["forecast"]["cached_share"] > 0, "the first call found some text"
     assert document["plan"]["suite"]["name"] == "full"
     code, _, err = audit("plan", "--model", "c")

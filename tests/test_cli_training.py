@@ -87,8 +87,9 @@ def test_import_then_its_mistakes(audit: Audit, tmp_path: Path) -> None:
     file, trap = tmp_path / "theirs.pth", tmp_path / "was-here"
     torch.save(network.state_dict(), file)
     code, out, _ = audit("import", file, "--as", "densenet121", "--classes", "normal, pneumonia, covid")
-    assert (code, out.splitlines()[0], out.splitlines()[-1]) == (
+    assert (code, *out.splitlines()[:2], out.splitlines()[-1]) == (
         0,
+        "network: classifier.weight",
         "outputs, in order: normal, pneumonia, covid",
         "models/theirs",
     )
@@ -102,11 +103,11 @@ def test_import_then_its_mistakes(audit: Audit, tmp_path: Path) -> None:
         ([tmp_path / "evil.pth", "--as", "densenet121"], 4, "posix.system"),
         ([tmp_path / "cut.pth", "--as", "densenet121"], 4, "cut.pth"),
         ([tmp_path / "none.pth", "--as", "densenet121"], 4, "none.pth"),
-        ([file, "--as", "densenet201"], 4, "--as densenet121"),
+        ([file, "--as", "densenet201", "--classes", "a,b,c", "--task", "single-label"], 4, "--as densenet121"),
         ([file, "--as", "densnet121"], 2, "Did you mean 'densenet121'"),
         ([file, "--as", "densenet121", "--classes", "normal,covid"], 2, "3 outputs"),
         ([file, "--as", "densenet121", "--classes", "a,b,c"], 2, "--task single-label"),
-        ([file, "--as", "densenet121", "--task", "multilabel"], 2, "Did you mean 'multi-label'"),
+        ([file, "--as", "densenet121", "--classes", "a,b,c", "--task", "multilabel"], 2, "Did you mean 'multi-label'"),
         ([file, "--as", "densenet121", "--classes", "chexnet"], 2, "14"),
     ):
         code, out, err = audit("import", *arguments, "--out", "models/other")

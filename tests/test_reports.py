@@ -149,7 +149,7 @@ def test_terminal_fits_and_prints_names_as_they_are(run: Path) -> None:
         lines = out.getvalue().splitlines()
         assert max(map(len, lines)) <= width
         assert "\x1b" not in out.getvalue()
-        assert "[bold]" in out.getvalue().replace("\n", "").replace(" ", ""), "a name is no markup"
+        assert "[bold" in out.getvalue().replace("\n", "").replace(" ", ""), "a name is no markup"
         assert lines[-1].strip() in ("PASS", "FAIL", "INCONCLUSIVE")
 
 
@@ -184,7 +184,7 @@ def test_no_text_is_said_not_praised(
     manifest = write_cohort(3, text=False)
     path = finished_run(manifest, write_bundle(), tmp_path, judge_gates=False, relevance_images=0)
     text = render_html(path).read_text()
-    assert "Nothing can be concluded about the text: no image could be edited this way." in text
+    assert re.search(r"Nothing can be concluded about the text[^.:]*: no image could be edited this way\.", text)
     assert "no text: 9" in text, "counted where the conditions are listed"
     assert "No gate was requested" in text
     assert "no problems found" not in text.lower()

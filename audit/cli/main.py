@@ -13,6 +13,7 @@ import typer
 
 from audit.cli.auditing import plan_command, run_command
 from audit.cli.baselines import baseline_app
+from audit.cli.calibrating import calibrate_command
 from audit.cli.case import case_command
 from audit.cli.looking import look_command
 from audit.cli.runs import diff_command, export_command, gate_command, report_command, verify_command
@@ -48,6 +49,7 @@ for name, command in (
     ("gate", gate_command),
     ("diff", diff_command),
     ("verify", verify_command),
+    ("calibrate", calibrate_command),
     ("case", case_command),
 ):
     app.command(name)(command)

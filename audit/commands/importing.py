@@ -52,7 +52,8 @@ def bring_in(
     )
     scale_note = "" if scale is not None else " (if training used another scale, import again with --scale)"
     lines = [
-        f"network: {', '.join(map(shown, made.heads))} on the features under '{shown(made.prefix)}'",
+        f"network: {', '.join(map(shown, made.heads))}"
+        + (f" on the features under '{shown(made.prefix)}'" if made.prefix else ""),
         *([f"left out: {quoted(made.left_out)}"] if made.left_out else []),
         f"outputs, in order: {', '.join(map(shown, made.classes))}{order_note}",
         f"input: {input_px} x {input_px} pixels, scale {made.scale}{scale_note}",

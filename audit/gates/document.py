@@ -44,6 +44,8 @@ class VerdictDocument(RunDocument, frozen=True, kw_only=True):
     """Shortcuts of which nothing is known: a pass does not speak of them."""
     caveats: tuple[str, ...]
     """What makes every figure of the run doubtful."""
+    calibration: str
+    """How often the audit finds shortcuts in this network and data, or that this was not measured."""
     rules: tuple[Rule, ...]
     """The rules that the run was judged by."""
     policy: GatePolicy

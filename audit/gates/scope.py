@@ -8,6 +8,7 @@ from typing import Any
 
 from audit.data.plan import Plan, PlannedCondition, PlannedData, PlannedObjects
 from audit.data.strings import MIN_PATIENTS
+from audit.gates.calibration import NOT_MEASURED
 from audit.gates.suspects import suspect_outcomes
 from audit.statistics.catalogue import headlines
 from audit.store.group import ALL
@@ -117,6 +118,7 @@ def with_reach(
     plan: Plan,
     effects: Sequence[Effect],
     blindness: Sequence[Mapping[str, Any]],
+    calibration: str,
 ) -> Verdict:
     """Add to a verdict what it speaks of and what it does not, and repeat the caveats in its summary."""
     scope, caveats = find_scope(plan.suite.conditions, effects, plan.objects), find_caveats(plan.data, blindness)
@@ -126,9 +128,11 @@ def with_reach(
         tested=scope.tested,
         not_tested=scope.not_tested,
         caveats=caveats,
+        calibration=calibration,
     )
 
 
 def scope_sentence(verdict: Verdict) -> str:
-    """Say in words what was tested and what was not."""
-    return f"Tested: {'; '.join(verdict.tested) or 'nothing'}. Not tested: {'; '.join(verdict.not_tested)}."
+    """Say in words what was tested, what was not, and how often this audit would have found a shortcut."""
+    scope = f"Tested: {'; '.join(verdict.tested) or 'nothing'}. Not tested: {'; '.join(verdict.not_tested)}."
+    return f"{scope} {verdict.calibration or NOT_MEASURED}"

@@ -32,7 +32,7 @@ from audit.store.run_record import RunRecord
 
 
 def judge_results(
-    run: RunFolder, config: GateConfig | None, predicted: Callable[[], FinishedRun]
+    run: RunFolder, config: GateConfig | None, predicted: Callable[[], FinishedRun], calibration: str
 ) -> tuple[Verdict, dict[str, str] | None]:
     """Judge a run's effects and keep the judgement, with its rules, as `verdict.json`.
 
@@ -44,6 +44,8 @@ def judge_results(
         The rules; None where nothing is judged.
     predicted : callable
         Returns the run's predictions, which rules against a baseline need.
+    calibration : str
+        How often the audit finds shortcuts in this network, in one sentence.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def judge_results(
     effects = run.read(EffectsDocument).effects
     waiting = FirstRun(baseline=config.baseline, run=for_commands(run.path))
     verdict = judge(effects, config, waiting if first else compare)
-    verdict = _reaching(run, verdict, effects)
+    verdict = _reaching(run, verdict, effects, calibration)
     run.write(verdict_document(verdict, config))
     return verdict, None if baseline is None else baseline.stamp()
 
@@ -67,7 +69,7 @@ def for_commands(path: Path) -> str:
     return path.name if path.is_absolute() else path.as_posix()
 
 
-def judge_again(run: RunFolder, config: GateConfig | None) -> Verdict:
+def judge_again(run: RunFolder, config: GateConfig | None, calibration: str) -> Verdict:
     """Judge a finished run by the rules of now: nothing is predicted or measured again, only `verdict.json` and its hash change.
 
     Raises
@@ -76,7 +78,8 @@ def judge_again(run: RunFolder, config: GateConfig | None) -> Verdict:
         If the run was edited. A judgement that was not wholly written is no edit: it is written anew.
     """
     check_run(run.path, but=frozenset({"verdict.json"}))
-    verdict, stamp = judge_results(run, config, lambda: read_finished(run.path, but=frozenset({"verdict.json"})))
+    finished = frozenset({"verdict.json"})
+    verdict, stamp = judge_results(run, config, lambda: read_finished(run.path, but=finished), calibration)
     run.write(structs.replace(run.read(RunRecord), baseline=stamp, files=run.hashes()))
     return verdict
 
@@ -108,7 +111,8 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     """
     check_run(path)  # what was edited is not judged
     run = RunFolder(path)
-    last = run.read(VerdictDocument).config
+    judged = run.read(VerdictDocument)
+    last = judged.config
     config = last if table is None else rules_from_config(table)
     if not config.rules:
         config = replace(config, rules=last.rules)
@@ -127,11 +131,11 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     elif earlier is not None:
         compare = Baseline(read_finished(path), earlier).change
     effects = run.read(EffectsDocument).effects
-    return _reaching(run, judge(effects, config, compare), effects)
+    return _reaching(run, judge(effects, config, compare), effects, judged.calibration)
 
 
-def _reaching(run: RunFolder, verdict: Verdict, effects: Sequence[Effect]) -> Verdict:
-    return with_reach(verdict, run.read(Plan), effects, run.read_json("controls.json")["blindness"])
+def _reaching(run: RunFolder, verdict: Verdict, effects: Sequence[Effect], calibration: str) -> Verdict:
+    return with_reach(verdict, run.read(Plan), effects, run.read_json("controls.json")["blindness"], calibration)
 
 
 def _check_sites(run: RunFolder, config: GateConfig) -> None:

@@ -17,6 +17,7 @@ from audit.data.reading import TableReading
 from audit.data.records import Record, TextRegion
 from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
+from audit.gates.calibration import calibration_of
 from audit.prediction.covering import Disclosure
 from audit.prediction.engine import predict_all
 from audit.prediction.experiment import Experiment
@@ -96,11 +97,12 @@ def run_audit(
         with clock.stage("searching for objects", sample_size(prepared, settings)) as step:
             prepared, proposed = prepare_objects(prepared, settings, judge_gates=judge_gates, on_image=step)
     bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
+    calibration = calibration_of(bundle.folder, bundle.digest)
     run = RunFolder(run_path(Path(settings.runs), plan))
     _check_key(run, plan)
     if run.has(RunRecord.FILE):  # written last: whatever the rules are now, all that they are about is there
         with clock.stage("judging"):
-            return run.path, judge_again(run, prepared.gate)
+            return run.path, judge_again(run, prepared.gate, calibration)
     if not run.has(Plan.FILE):
         run.write(plan)
 
@@ -168,7 +170,7 @@ def run_audit(
         if proposed is not None:
             write_suspects(run, proposed.document, proposed.suspects, records, context, covered)
     here = FinishedRun(path=run.path, plan=plan, suite=suite, table=table)
-    verdict, baseline = judge_results(run, prepared.gate, lambda: here)
+    verdict, baseline = judge_results(run, prepared.gate, lambda: here, calibration)
     run.write(_record(run, plan, command, clock, relevance_note, opinion, found, baseline))
     return run.path, verdict
 

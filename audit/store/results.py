@@ -305,6 +305,8 @@ class Verdict:
     """Shortcuts of which nothing is known: a pass does not speak of them."""
     caveats: tuple[str, ...] = ()
     """What makes every figure of the run doubtful, such as images that trained the network."""
+    calibration: str = ""
+    """How often the audit finds shortcuts in this network and data, in one sentence (`audit calibrate`), or that this was not measured."""
 
 
 class EffectsDocument(RunDocument, frozen=True, kw_only=True):

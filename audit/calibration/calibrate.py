@@ -1,0 +1,251 @@
+"""A zoo built, audited and added up; what is done is never done again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audit.calibration.corpus import Corpus, CorpusName, phantom_corpus, radiograph_corpus, radiograph_folder
+from audit.calibration.networks import Backbone, Head, backbone
+from audit.calibration.page import write_page
+from audit.calibration.table import make_table
+from audit.calibration.trial import Outcome, Workshop, audit_case, build, finding_from_json, read_outcome
+from audit.calibration.truth import Truth
+from audit.calibration.zoo import Case, make_zoo
+from audit.errors import UsageError
+from audit.files import check_writable, write_atomically
+from audit.gates.calibration import CALIBRATION_FILE
+from audit.prediction.shards import one_thread
+from audit.provenance import tool_version
+from audit.store.results import SCHEMA_VERSION, plain, to_json
+
+OnStage = Callable[[str, int], Callable[[], None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How large the networks' world is."""
+
+    n_training: int = 900
+    """Training images of each corpus."""
+    n_test: int = 128
+    """Images that a network is audited on."""
+    n_folds: int = 1
+    """Test sets; networks take turns."""
+    n_backbones: int = 1
+    """Backbones of each corpus; networks take turns."""
+    input_px: int = 96
+    """Side of the networks' input."""
+    epochs: int = 12
+    """Epochs of a backbone."""
+
+
+SCALES: Mapping[str, Scale] = {"small": Scale(), "full": Scale(n_folds=4, n_backbones=2)}
+_RADIOGRAPHS = Scale(n_training=640, n_folds=2)
+
+
+def calibrate_zoo(zoo: str, out: Path, *, suite: str, workers: int, on_stage: OnStage) -> dict[str, Any]:
+    """Build a zoo's networks, audit each, and write `calibration.json` and `calibration.html`.
+
+    Parameters
+    ----------
+    zoo : str
+        small or full.
+    out : Path
+        Everything goes here. What an earlier call of the same version finished is kept.
+    suite : str
+        Suite of the audits.
+    workers : int
+        Processes that audit.
+    on_stage : callable
+        Told of every stage, and of every step in it.
+
+    Returns
+    -------
+    dict
+        The content of `calibration.json`.
+
+    Raises
+    ------
+    UsageError
+        If a setting is outside its range.
+    """
+    radiographs = radiograph_folder()
+    cases = make_zoo(zoo, radiographs=radiographs is not None)
+    scale = SCALES[zoo]
+
+    def key(case: Case) -> tuple[CorpusName, int]:
+        return case.corpus, case.seed % scale.n_backbones
+
+    keys = list(dict.fromkeys(map(key, cases)))
+    check_workers(workers)
+    check_writable(out)
+    begun, worked = time.monotonic(), time.process_time()
+    step = on_stage("training backbones", len(keys))
+    shops: dict[tuple[CorpusName, int], Workshop] = {}
+    with one_thread():
+        for name, number in keys:
+            shops[name, number] = _workshop(name, number, scale, out, radiographs)
+            step()
+    return run_cases(
+        cases,
+        lambda case: shops[key(case)],
+        out,
+        suite=suite,
+        workers=workers,
+        on_stage=on_stage,
+        about={"zoo": zoo, "scale": scale},
+        spent=(time.monotonic() - begun, time.process_time() - worked),
+    )
+
+
+def check_workers(workers: int) -> None:
+    """Refuse a number of processes that is none.
+
+    Raises
+    ------
+    UsageError
+        If it is below 1.
+    """
+    if workers < 1:
+        raise UsageError(f"The number of workers must be at least 1, found {workers}.")
+
+
+def run_cases(
+    cases: Sequence[Case],
+    shop: Callable[[Case], Workshop],
+    out: Path,
+    *,
+    suite: str,
+    workers: int,
+    on_stage: OnStage,
+    about: Mapping[str, Any],
+    spent: tuple[float, float] = (0.0, 0.0),
+    summary: Callable[[Sequence[Outcome]], Mapping[str, Any]] = lambda _: {},
+) -> dict[str, Any]:
+    """Build and audit cases, add them up and write the document and its page.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        The networks.
+    shop : callable
+        Case -> what its network is made from.
+    out, suite, workers, on_stage
+        See `calibrate_zoo`.
+    about : mapping
+        What stands at the head of the document.
+    spent : tuple of float
+        Wall-clock and processor time that preparing took, in seconds.
+    summary : callable, optional
+        Outcomes -> further entries of the document.
+    """
+    check_workers(workers)
+    check_writable(out)
+    begun, worked = time.monotonic() - spent[0], time.process_time() - spent[1]
+    step = on_stage("building networks", len(cases))
+    with one_thread():
+        for case in cases:
+            build(case, shop(case), _folder(out, case))
+            step()
+    building, built = time.monotonic() - begun, time.process_time() - worked
+    begun = time.monotonic()
+    _audit_all(cases, out, suite, workers, on_stage("auditing networks", len(cases)))
+    auditing = time.monotonic() - begun
+    outcomes = [read_outcome(case, _folder(out, case)) for case in cases]
+    document: dict[str, Any] = plain(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "tool_version": tool_version(),
+            "suite": suite,
+            **about,
+            "networks": [
+                {**asdict(o.case), "rank": o.truth.rank, "truth": o.truth, "finding": o.finding} for o in outcomes
+            ],
+            "table": make_table(outcomes),
+            "seconds": {
+                "building": round(building, 1),
+                "building_cpu": round(built, 1),
+                "auditing": round(auditing, 1),
+                "auditing_cpu": round(sum(o.finding.cpu_seconds for o in outcomes), 1),
+                "workers": workers,
+            },
+            **summary(outcomes),
+        }
+    )
+    write_page(out / "calibration.html", document, outcomes)
+    write_atomically(out / CALIBRATION_FILE, to_json(document).encode())
+    return document
+
+
+def outcomes_of(document: Mapping[str, Any]) -> list[Outcome]:
+    """Read the outcomes back from a calibration's document."""
+    names = {f.name for f in fields(Case)}
+    return [
+        Outcome(
+            case=Case(**{key: value for key, value in row.items() if key in names}),
+            truth=Truth(**row["truth"]),
+            finding=finding_from_json(row["finding"]),
+        )
+        for row in document["networks"]
+    ]
+
+
+def _folder(out: Path, case: Case) -> Path:
+    return out / "networks" / case.name
+
+
+def _workshop(name: CorpusName, number: int, scale: Scale, out: Path, radiographs: Path | None) -> Workshop:
+    if name == "phantoms":
+        corpus = phantom_corpus(n_training=scale.n_training, n_test=scale.n_test, n_folds=scale.n_folds)
+    else:
+        assert radiographs is not None
+        here = _RADIOGRAPHS
+        corpus = radiograph_corpus(radiographs, n_training=here.n_training, n_test=here.n_test, n_folds=here.n_folds)
+    file = out / "backbones" / f"{name}-{number}-{scale.n_training}-{scale.input_px}-{scale.epochs}.safetensors"
+    body = backbone(corpus, file, input_px=scale.input_px, seed=number, epochs=scale.epochs)
+    return make_workshop(corpus, body, made_by={"scale": asdict(scale), "corpus": name, "backbone": number})
+
+
+def make_workshop(corpus: Corpus, body: Backbone, *, made_by: Mapping[str, Any], start: Head | None = None) -> Workshop:
+    """Compute the training images' features once, and those of their twins without text."""
+    textless = [s.textless for s in corpus.training if s.textless is not None]
+    return Workshop(
+        corpus=corpus,
+        body=body,
+        clean=body.features([s.picture.image for s in corpus.training]),
+        textless=body.features(textless) if len(textless) == len(corpus.training) else None,
+        start=start,
+        made_by=made_by,
+    )
+
+
+def _audit_all(cases: Sequence[Case], out: Path, suite: str, workers: int, step: Callable[[], None]) -> None:
+    if workers == 1:
+        for case in cases:
+            audit_case(case, _folder(out, case), suite)
+            step()
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread_each) as pool:
+        waiting = [pool.submit(audit_case, case, _folder(out, case), suite) for case in cases]
+        try:
+            for done in as_completed(waiting):
+                done.result()
+                step()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _one_thread_each() -> None:
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,0 +1,143 @@
+"""What can be planted: one frozen record a kind, each a pure function from a picture to a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.errors import UnknownNameError
+from audit.randomness import generator_for
+from audit.training.phantom.lettering import TextBox
+
+Family = Literal[
+    "text", "object", "border", "grey curve", "exposure", "sharpness", "noise", "resolution", "compression", "padding", "aspect",
+    "pose", "source", "group", "several",
+]  # fmt: skip
+NAMED_BY: Mapping[Family, tuple[str, ...]] = MappingProxyType(
+    {
+        "text": ("text", "letter", "marker"),
+        "object": ("object", "electrode", "clip", "tube", "arrow", "pacemaker", "ruler", "sticker"),
+        "border": ("border", "collimation", "frame"),
+        "grey curve": ("grey curve", "grey scale", "contrast"),
+        "exposure": ("exposure", "grey curve", "brightness"),
+        "sharpness": ("sharpness", "resolution"),
+        "noise": ("noise",),
+        "resolution": ("resolution", "sharpness"),
+        "compression": ("compression",),
+        "padding": ("padding", "border", "aspect"),
+        "aspect": ("aspect", "zoom"),
+        "pose": ("position", "rotation", "zoom", "pose"),
+        "source": ("source",),
+        "group": ("sex", "age", "patient characteristic"),
+        "several": (),
+    }
+)
+"""Family -> words of which a sentence holds one if it names the family as the cause; `several` is named by any of its parts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A rendered image with what is known of its places; no array of it is ever changed."""
+
+    image: NDArray[np.uint8]
+    """Grey (h, w)."""
+    lungs: NDArray[np.uint8] | None = None
+    """255 inside the lungs (h, w); None where nobody knows."""
+    boxes: tuple[TextBox, ...] = ()
+    """Text known to be there."""
+
+
+Apply = Callable[[Picture, float, np.random.Generator], Picture]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of dependence."""
+
+    name: str
+    """Kebab-case; names files."""
+    family: Family
+    """What a report should name as the cause."""
+    about: str
+    """In words, to stand after "found"."""
+    doses: tuple[float, float]
+    """A weak and a strong parameter of `apply`."""
+    unit: str
+    """What the dose counts; empty for none."""
+    apply: Apply
+    """Plants it."""
+    otherwise: Apply | None = None
+    """What images without the plant get instead, where the network can only tell which of two states it sees (R or L)."""
+    local: bool = False
+    """Whether pixels away from the plant stay as they are."""
+    columns: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Column of the manifest -> its value for images without and with the plant."""
+    parts: tuple[Family, ...] = ()
+    """Of `several`: the families planted together."""
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families that a report may name as the cause."""
+        return self.parts or (self.family,)
+
+
+def plant(kind: Kind, picture: Picture, dose: float, *, carried: bool, seed: int, name: str) -> Picture:
+    """Return a picture with the plant, or with what images without it get.
+
+    Parameters
+    ----------
+    kind : Kind
+        What is planted.
+    picture : Picture
+        Left as it is.
+    dose : float
+        Parameter of the kind.
+    carried : bool
+        Whether this image carries the plant.
+    seed, name
+        Which network, and which image: the plant depends on nothing else.
+    """
+    change = kind.apply if carried else kind.otherwise
+    if change is None:
+        return picture
+    return change(picture, dose, generator_for(seed, "plant", kind.name, name))
+
+
+def is_named(families: tuple[Family, ...], sentence: str) -> bool:
+    """Say whether a sentence names one of the families as what the network reads."""
+    said = sentence.casefold()
+    return any(word in said for family in families for word in NAMED_BY[family])
+
+
+def all_kinds() -> Mapping[str, Kind]:
+    """Return every kind by name."""
+    from audit.calibration import lettering, objects, properties
+
+    kinds = (*lettering.KINDS, *objects.KINDS, *properties.KINDS)
+    found = {kind.name: kind for kind in kinds}
+    assert len(found) == len(kinds)
+    return MappingProxyType(found)
+
+
+def find_kind(name: str) -> Kind:
+    """Return the kind called `name`.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none.
+    """
+    kinds = all_kinds()
+    if name not in kinds:
+        raise UnknownNameError("kind of plant", name, kinds)
+    return kinds[name]
+
+
+def with_image(picture: Picture, image: NDArray[np.generic]) -> Picture:
+    """Return a picture with other grey levels (rounded and clipped) and the same places."""
+    return replace(picture, image=np.clip(np.rint(image), 0, 255).astype(np.uint8))

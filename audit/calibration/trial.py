@@ -1,0 +1,345 @@
+"""One case of a zoo: its network and planted test images are written, its truth measured, and then it is audited like any other."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.calibration.corpus import Corpus, Specimen
+from audit.calibration.networks import Backbone, Features, Head, fit_head, with_head
+from audit.calibration.plants import Picture, find_kind
+from audit.calibration.truth import Truth, draw_carriers, measure_truth, planted
+from audit.calibration.zoo import Case
+from audit.errors import StoreError
+from audit.files import write_atomically
+from audit.models.bundle import save_bundle
+from audit.provenance import tool_version
+from audit.store.documents import read_json
+from audit.store.group import parse_group
+from audit.store.results import SCHEMA_VERSION, to_json
+
+_BUILT, _FOUND = "truth.json", "finding.json"
+_ONE_SOURCE = "one source"
+BUILD_VERSION = 1
+"""Raised whenever plants, fitting or the truth change: what an earlier version built is built again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """What the networks of one corpus share."""
+
+    corpus: Corpus
+    """Pictures."""
+    body: Backbone
+    """Whose head is exchanged."""
+    clean: Features
+    """Features of the training images without a plant, computed once."""
+    textless: Features | None
+    """Features of their twins without any text; None where there are none."""
+    start: Head | None = None
+    """Head that fitting starts at; None for zero."""
+    made_by: Mapping[str, Any]
+    """Everything else that the results depend on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What an audit said of one condition, over all images or over those with a word."""
+
+    condition: str
+    """Its name."""
+    suspect: str
+    """What the network would be reading."""
+    removes: bool
+    """Whether the condition takes its content away."""
+    adds: bool
+    """Whether it brings in that of another image."""
+    group: str
+    """`all`, or `word=STRING`."""
+    estimate: float
+    """Shortcut sensitivity."""
+    low: float
+    """Lower end of its interval."""
+    high: float
+    """Upper end of its interval."""
+    tolerance: float
+    """The largest effect that counts as small."""
+    verdict: str
+    """What the audit made of it."""
+    n_images: int
+    """Images behind it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What an audit made of one network."""
+
+    exit_code: int
+    """0 pass, 1 fail, 3 inconclusive, 4 could not be completed."""
+    sentence: str
+    """The first sentence that the audit prints."""
+    sensitive: tuple[str, ...]
+    """Suspects of effects called sensitive, of all images or of a group."""
+    estimates: tuple[Estimate, ...]
+    """Of every judged edit."""
+    seconds: float
+    """Wall-clock time of the audit."""
+    cpu_seconds: float
+    """Processor time of the audit, which other programs on the machine do not lengthen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A case with its truth and what the audit made of it."""
+
+    case: Case
+    """What was planted."""
+    truth: Truth
+    """What it does."""
+    finding: Finding
+    """What the audit said."""
+
+
+def build(case: Case, shop: Workshop, folder: Path) -> float:
+    """Fit the case's head, write its bundle and its planted test images, and measure its truth; return the seconds it took.
+
+    A case that was built before, of the same everything, is left as it is: `truth.json` is written last.
+    """
+    made_by = {**shop.made_by, "case": asdict(case), "version": BUILD_VERSION}
+    if (built := _read(folder / _BUILT)) is not None and built.get("made_by") == json.loads(to_json(made_by)):
+        return 0.0
+    begun = time.monotonic()
+    (folder / _FOUND).unlink(missing_ok=True)
+    kind, classes = find_kind(case.kind), shop.corpus.classes
+    head = _fitted(case, shop)
+    fold = shop.corpus.folds[case.seed % len(shop.corpus.folds)]
+    carried = draw_carriers(case, fold, training=False)
+    pictures = planted(case, kind, fold, carried)
+    truth = measure_truth(
+        case, kind, fold, carried, lambda images: head.probabilities(shop.body.features(images)), len(classes)
+    )
+    columns = {} if case.design == "none" else kind.columns
+    _write_cohort(folder, fold, pictures, classes, columns, carried, boxes=case.finder == "annotated")
+    save_bundle(
+        folder / "bundle",
+        with_head(shop.body, head),
+        name=case.name,
+        architecture=shop.body.architecture,
+        classes=classes,
+        task="single-label",
+        preprocessing=shop.body.preprocessing,
+        provenance={},
+        metrics={},
+        splits={},
+    )
+    seconds = time.monotonic() - begun
+    _write(folder / _BUILT, {"made_by": made_by, "truth": truth, "seconds": seconds})
+    return seconds
+
+
+def _fitted(case: Case, shop: Workshop) -> Head:
+    """Fit a head on the training images with the case's plants."""
+    training = shop.corpus.training
+    carried = draw_carriers(case, training, training=True)
+    pictures = planted(case, find_kind(case.kind), training, carried)
+    changed = [i for i, (p, s) in enumerate(zip(pictures, training, strict=True)) if p is not s.picture]
+    features = shop.clean.copy()
+    features[changed] = shop.body.features([pictures[i].image for i in changed])
+    # Each network sees another nine tenths of the patients, so that networks differ as trainings differ.
+    kept = _most_patients(training, case.seed)
+    labels = np.array([s.label for s in training], dtype=np.int64)
+    # Faint findings leave room for chance: without this a network would read its images' own markers. Where both classes carry the
+    # plant alike, training shows both twins too.
+    twins = [] if shop.textless is None else [(shop.clean - shop.textless)[kept]]
+    if case.design in ("alike", "unlearnt"):
+        twins.append((features - shop.clean)[kept & np.isin(np.arange(len(kept)), changed)])
+    nuisance = np.concatenate(twins) if twins else None
+    return fit_head(features[kept], labels[kept], len(shop.corpus.classes), start=shop.start, nuisance=nuisance)
+
+
+def _most_patients(training: Sequence[Specimen], seed: int) -> NDArray[np.bool_]:
+    names = sorted({s.patient for s in training})
+    left_out = set(names[seed % 10 :: 10]) if len(names) >= 20 else set()
+    return np.array([s.patient not in left_out for s in training], dtype=np.bool_)
+
+
+def _write_cohort(
+    folder: Path,
+    specimens: Sequence[Specimen],
+    pictures: Sequence[Picture],
+    classes: Sequence[str],
+    columns: Mapping[str, tuple[str, str]],
+    carried: NDArray[np.bool_],
+    *,
+    boxes: bool,
+) -> None:
+    """Write images, lung masks, true boxes and a manifest: what an auditor is given, and nothing of the plant."""
+    rows, listed = [], {}
+    for number, (specimen, picture, here) in enumerate(zip(specimens, pictures, carried.tolist(), strict=True)):
+        name = f"images/{number:05d}.png"
+        _write_png(folder / name, picture.image)
+        row = {
+            "id": specimen.id,
+            "path": name,
+            "label": classes[specimen.label],
+            "patient": specimen.patient,
+            "source": _ONE_SOURCE,
+            "lung_mask": "",
+        }
+        if picture.lungs is not None and picture.lungs.any():
+            row["lung_mask"] = f"lungs/{number:05d}.png"
+            _write_png(folder / row["lung_mask"], picture.lungs)
+        rows.append({**row, **{column: values[here] for column, values in columns.items()}})
+        listed[name] = [asdict(box) for box in picture.boxes]
+    if boxes:
+        _write(folder / "boxes.json", {"images": listed})
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / "manifest.csv", table.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    fine, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not fine:
+        raise StoreError(f"Cannot encode {path} as PNG.")
+    write_atomically(path, data.tobytes())
+
+
+def audit_case(case: Case, folder: Path, suite: str) -> Finding:
+    """Audit a case's network on its images, by the usual pipeline and the default gates.
+
+    An audit of this version that was finished before is read back; one that was interrupted goes on.
+    """
+    stamp = {"tool_version": tool_version(), "suite": suite}
+    if (done := _read(folder / _FOUND)) is not None and done.get("stamp") == stamp:
+        return finding_from_json(done["finding"])
+    from audit.gates.judging import exit_code
+    from audit.reports.findings.headline import headline
+    from audit.reports.reading.folder import read_run
+    from audit.run.pipeline import run_audit
+    from audit.run.settings import Settings
+
+    begun, worked = time.monotonic(), time.process_time()
+    settings = Settings(
+        model=str(folder / "bundle"),
+        data=str(folder / "manifest.csv"),
+        split="all",
+        suite=suite,
+        detector=case.finder,
+        boxes=str(folder / "boxes.json") if case.finder == "annotated" else "",
+        judge_images=0,
+        relevance_images=0,
+        seed=case.seed,
+        runs=str(folder / "runs"),
+        cache=str(folder.parent / "text-cache"),
+        plain_ids=True,
+    )
+    path, verdict = run_audit(settings, judge_gates=True, command=["audit", "calibrate"], on_stage=_silent)
+    run = read_run(path)
+    plan = {c["name"]: c for c in read_json(path / "plan.json")["suite"]["conditions"]}
+    effects = read_json(path / "effects.json")["effects"]
+    found = Finding(
+        exit_code=exit_code(verdict.status),
+        sentence=first_sentence(headline(run)),
+        sensitive=tuple(
+            sorted(
+                {
+                    str(plan[e["condition"]]["suspect"])
+                    for e in effects
+                    if e["verdict"] == "sensitive" and e["condition"] in plan
+                }
+            )
+        ),
+        estimates=tuple(_estimates(effects, plan)),
+        seconds=round(time.monotonic() - begun, 1),
+        cpu_seconds=round(time.process_time() - worked, 1),
+    )
+    _write(folder / _FOUND, {"stamp": stamp, "finding": found})
+    return found
+
+
+def _estimates(effects: Sequence[Mapping[str, Any]], plan: Mapping[str, Mapping[str, Any]]) -> list[Estimate]:
+    wanted = [
+        e
+        for e in effects
+        if e["measure"] == "shortcut_sensitivity" and e["placebo"] is not None and e["tolerance"] is not None
+        if e["estimate"] is not None and e["low"] is not None
+        if e["group"] == "all" or parse_group(e["group"]).kind == "word"
+    ]
+    return [
+        Estimate(
+            suspect=str(plan[e["condition"]]["suspect"]),
+            removes=bool(plan[e["condition"]]["declared"]["removes"]),
+            adds=bool(plan[e["condition"]]["declared"]["adds"]),
+            **{
+                key: e[key]
+                for key in ("condition", "group", "estimate", "low", "high", "tolerance", "verdict", "n_images")
+            },
+        )
+        for e in wanted
+    ]
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence; a point inside a number ends none."""
+    head, point, _ = text.partition(". ")
+    return head + (point.strip() or "")
+
+
+def read_outcome(case: Case, folder: Path) -> Outcome:
+    """Read back what was built and audited.
+
+    Raises
+    ------
+    StoreError
+        If a file is missing or damaged.
+    """
+    built, found = _read(folder / _BUILT), _read(folder / _FOUND)
+    try:
+        assert built is not None
+        assert found is not None
+        return Outcome(case=case, truth=Truth(**built["truth"]), finding=finding_from_json(found["finding"]))
+    except (AssertionError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"The results in {folder} are incomplete or damaged. Remove the folder and repeat `audit calibrate`."
+        ) from error
+
+
+def finding_from_json(document: Mapping[str, Any]) -> Finding:
+    """Read a finding back."""
+    return Finding(
+        **{
+            **document,
+            "sensitive": tuple(document["sensitive"]),
+            "estimates": tuple(Estimate(**row) for row in document["estimates"]),
+        }
+    )
+
+
+def _silent(_name: str, _steps: int) -> Any:
+    return lambda: None
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    write_atomically(path, to_json({"schema_version": SCHEMA_VERSION, **document}).encode())
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return a document; None where there is none, or what is there is no document."""
+    try:
+        found: dict[str, Any] = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
