@@ -372,7 +372,10 @@ def test_what_the_test_said_is_one_word(entries: list[tuple[str, float | None, f
     ("objects", "words"),
     [
         (None, "stickers)"),
-        (PlannedObjects(asked=2, n_images=0, n_found=0, why_none="there are few", search_version=1), "no search, because there are few"),
+        (
+            PlannedObjects(asked=2, n_images=0, n_found=0, why_none="there are few", search_version=1),
+            "no search, because there are few",
+        ),
         (PlannedObjects(asked=2, n_images=80, n_found=0, why_none="", search_version=1), "the search found none"),
     ],
 )

@@ -62,7 +62,7 @@ def view(run: RunView) -> Mapping[str, object] | None:
 
 
 SECTION = Section(
-    name="suspects",
+    name="recurring-objects",
     title="Recurring objects",
     template="sections/suspects.html.j2",
     view=view,
