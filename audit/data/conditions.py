@@ -9,9 +9,9 @@ from typing import Any, Literal
 Role = Literal["clean", "edit", "sufficiency", "stress", "placebo", "control"]
 JUDGED_ROLES: tuple[Role, ...] = ("edit", "sufficiency")
 """Roles whose conditions are held against a tolerance, each by the headline measure of its role (`audit.statistics.catalogue`)."""
-CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "frame", "compression")
+CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "frame", "compression", "object")
 """What an edit may take from an image or bring into it: burned-in text; what lies along the border; the look of a source; global
-properties: grey curve, sharpness, flat frame and aspect, compression and depth."""
+properties: grey curve, sharpness, flat frame and aspect, compression and depth; an object that the search proposed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +98,8 @@ class Suite:
     """Raised whenever a condition changes."""
     description: str
     """What the suite is for."""
+    objects: int = 0
+    """Objects that recur, at most, that a search proposes and that get conditions of their own."""
     conditions: tuple[Condition, ...]
     """`clean`, then the rest in the order of the file."""
 

@@ -156,6 +156,21 @@ class PlannedSuite(SuiteIdentity, frozen=True, kw_only=True):
     """`clean`, then the rest in the order of the suite."""
 
 
+class PlannedObjects(Document, frozen=True, kw_only=True):
+    """The search for objects that recur, which named some of the suite's conditions."""
+
+    asked: int
+    """Objects that it may propose, at most; 0 where it was not asked for."""
+    n_images: int
+    """Images that were searched, one a patient."""
+    n_found: int
+    """Objects that were proposed."""
+    why_none: str
+    """Why nothing was searched although it was asked for; empty where it was."""
+    search_version: int
+    """Version of the search; 0 where it was not asked for."""
+
+
 class FinderIdentity(Document, frozen=True, kw_only=True):
     """Which text finder, and all that changes its regions."""
 
@@ -254,6 +269,8 @@ class Plan(Identity, RunDocument, frozen=True, kw_only=True):
     """The conditions."""
     finder: FinderStory
     """The text finder in words."""
+    objects: PlannedObjects
+    """The search for objects that recur."""
     relevance: PlannedRelevance
     """How heatmaps are made."""
     seed: int

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from audit.data.plan import Plan, PlannedCondition, PlannedData
+from audit.data.plan import Plan, PlannedCondition, PlannedData, PlannedObjects
+from audit.data.strings import MIN_PATIENTS
 from audit.gates.calibration import NOT_MEASURED
+from audit.gates.suspects import suspect_outcomes
 from audit.statistics.catalogue import headlines
 from audit.store.controls import Blindness
 from audit.store.group import ALL
@@ -22,8 +24,8 @@ _CONTENTS: Mapping[str, str] = {
     "compression": "compression and bit depth",
 }
 """Content (`audit.data.conditions.CONTENTS`) -> what it is, in words."""
+_OBJECTS = "objects without text (electrodes, tubes, clips, rulers, stickers)"
 _NEVER = (
-    "objects without text (electrodes, tubes, clips, rulers, stickers)",
     "position, rotation and zoom",
     "patient characteristics (sex, age)",
 )
@@ -40,7 +42,9 @@ class Scope:
     """Shortcuts of which nothing is known, with the reason where the run gives one."""
 
 
-def find_scope(conditions: Sequence[PlannedCondition], effects: Sequence[Effect]) -> Scope:
+def find_scope(
+    conditions: Sequence[PlannedCondition], effects: Sequence[Effect], objects: PlannedObjects | None = None
+) -> Scope:
     """Find what was tested: contents that a judged condition removes, adds or keeps, and that have an estimate.
 
     Parameters
@@ -49,6 +53,8 @@ def find_scope(conditions: Sequence[PlannedCondition], effects: Sequence[Effect]
         Of the plan's suite.
     effects : sequence of Effect
         Of the run; where a control failed nothing counts as tested.
+    objects : PlannedObjects
+        The plan's search for objects that recur; None where there was none.
     """
     estimated = {
         e.condition
@@ -65,7 +71,30 @@ def find_scope(conditions: Sequence[PlannedCondition], effects: Sequence[Effect]
         lacks = {c.cohort_lacks for c in concerned if c.cohort_lacks}
         why = f" (the cohort has no {' and no '.join(sorted(lacks))})" if lacks else ""
         not_tested.append(words + why)
-    return Scope(tested=tuple(tested), not_tested=(*not_tested, *_NEVER))
+    tested_objects, other_objects = _objects_in_words(conditions, effects, objects)
+    return Scope(
+        tested=(*tested, *tested_objects),
+        not_tested=(*not_tested, *other_objects, *_NEVER),
+    )
+
+
+def _objects_in_words(
+    conditions: Sequence[PlannedCondition], effects: Sequence[Effect], objects: PlannedObjects | None
+) -> tuple[list[str], list[str]]:
+    """Return which objects were tested, and which were not: never all of them, for a search finds only what recurs."""
+    if objects is None or not objects.asked:
+        return [], [_OBJECTS]
+    if objects.why_none:
+        return [], [f"{_OBJECTS}: no search, because {objects.why_none}"]
+    if not objects.n_found:
+        return [], [f"{_OBJECTS}: the search found none that recurs on the images of {MIN_PATIENTS} or more patients"]
+    by_outcome: dict[str, list[str]] = {}
+    for found in suspect_outcomes(conditions, effects):
+        by_outcome.setdefault(found.outcome, []).append(f"suspect-{found.number}")
+    tested = by_outcome.get("shown", []) + by_outcome.get("dismissed", [])
+    left = by_outcome.get("undecided", []) + by_outcome.get("not tested", [])
+    others = f"{_OBJECTS} that the search did not propose" + (f"; {', '.join(sorted(left))} undecided" if left else "")
+    return ([f"recurring objects that the search proposed ({', '.join(sorted(tested))})"] if tested else []), [others]
 
 
 def find_caveats(data: PlannedData, blindness: Sequence[Blindness]) -> tuple[str, ...]:
@@ -92,7 +121,7 @@ def with_reach(
     calibration: str,
 ) -> Verdict:
     """Add to a verdict what it speaks of and what it does not, and repeat the caveats in its summary."""
-    scope, caveats = find_scope(plan.suite.conditions, effects), find_caveats(plan.data, blindness)
+    scope, caveats = find_scope(plan.suite.conditions, effects, plan.objects), find_caveats(plan.data, blindness)
     return replace(
         verdict,
         summary=" ".join([verdict.summary, *caveats]),

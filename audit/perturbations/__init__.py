@@ -1,6 +1,6 @@
 """Edits of an image, one file a family; importing this package registers all of them."""
 
-from audit.perturbations import anatomy, class_shift, corruption, marker_only, masking, pasting, source_shift
+from audit.perturbations import anatomy, class_shift, corruption, marker_only, masking, objects, pasting, source_shift
 from audit.perturbations.base import (
     PERTURBATIONS,
     NotApplicable,
@@ -24,6 +24,7 @@ __all__ = [
     "make_perturbation",
     "marker_only",
     "masking",
+    "objects",
     "pasting",
     "source_shift",
 ]

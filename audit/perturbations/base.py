@@ -14,6 +14,7 @@ from audit.data.records import Record, TextRegion
 from audit.errors import AuditError, UnknownNameError, UsageError
 from audit.perturbations.donors import DonorPool
 from audit.perturbations.properties import ClassProperties
+from audit.perturbations.suspects import Suspects
 from audit.registry import Registry
 
 
@@ -33,6 +34,8 @@ class Scene:
     """(h, w), true inside the lungs; None where the manifest has no mask."""
     properties: ClassProperties | None = None
     """The classes' mean grey curve and sharpness; None where there are none."""
+    suspects: Suspects | None = None
+    """Objects that the run's search proposed; None where it did not search."""
     background: Callable[[tuple[int, int]], NDArray[np.uint8]] | None = None
     """Returns the text-free mean of the classes' mean images at a shape (h, w); None where there is none."""
     leaves_range: Callable[[NDArray[np.uint8], NDArray[np.bool_] | None], NotApplicable | None] | None = None

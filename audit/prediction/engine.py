@@ -43,6 +43,7 @@ def predict_all(experiment: Experiment, on_image: Callable[[], None], *, workers
             records=experiment.records,
             regions=experiment.context.regions,
             seed=experiment.seed,
+            suspects=experiment.context.suspects,
         )
         predict_side_by_side(job, missing, workers, on_image)
     else:

@@ -21,6 +21,7 @@ from typing import Any
 from audit.data.conditions import Suite
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError
+from audit.perturbations.suspects import Suspects
 from audit.prediction.interrupts import Tasks, signals_held
 
 _IMAGES_A_TASK = 4
@@ -58,6 +59,8 @@ class PredictionJob:
     """Record id -> its text."""
     seed: int
     """Run seed."""
+    suspects: Suspects | None = None
+    """Objects that the run's search proposed."""
 
 
 def find_text_side_by_side(job: TextJob, workers: int, on_image: Callable[[], None]) -> None:
@@ -218,7 +221,7 @@ def _start_prediction(job: PredictionJob) -> None:
             bundle=load_bundle(job.bundle),
             suite=job.suite,
             records=job.records,
-            context=cohort_context(job.records, job.regions, job.seed),
+            context=cohort_context(job.records, job.regions, job.seed, job.suspects),
             seed=job.seed,
         ),
         "perturbations": make_perturbations(job.suite),

@@ -17,6 +17,7 @@ from audit.perturbations.background import MeanFilm
 from audit.perturbations.donors import Donor, DonorPool, read_record
 from audit.perturbations.plausible import GreyRange
 from audit.perturbations.properties import ClassProperties
+from audit.perturbations.suspects import Suspects
 from audit.randomness import generator_for
 
 
@@ -52,12 +53,17 @@ class CohortContext:
     """Their classes' mean grey curve and sharpness."""
     grey_range: GreyRange
     """How bright and how rich in contrast their lungs are."""
+    suspects: Suspects | None = None
+    """Objects that the run's search proposed."""
     read: Callable[[Record], NDArray[np.uint8]] = read_record
     """Reads a record's image; pictures that go out are drawn on covered ones (`audit.prediction.covering`)."""
 
 
 def cohort_context(
-    records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], seed: int
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    seed: int,
+    suspects: Suspects | None = None,
 ) -> CohortContext:
     """Gather what perturbations may look at besides the image itself."""
     return CohortContext(
@@ -66,6 +72,7 @@ def cohort_context(
         background=MeanFilm(records, regions, seed),
         properties=ClassProperties(records, regions, seed, read_record),
         grey_range=GreyRange(records, seed, read_record),
+        suspects=suspects,
     )
 
 
@@ -83,6 +90,7 @@ def read_scene(record: Record, context: CohortContext) -> Scene:
         background=context.background,
         properties=context.properties,
         leaves_range=context.grey_range.leaves,
+        suspects=context.suspects,
     )
 
 

@@ -29,10 +29,12 @@ from audit.provenance import git_commit, portable_command, without_paths
 from audit.relevance.auditing import audit_relevance
 from audit.run.examples import N_EXAMPLES, write_examples
 from audit.run.judgement import judge_again, judge_results
+from audit.run.objects import prepare_objects, sample_size
 from audit.run.plan import package_versions, run_path
 from audit.run.preparation import prepare
 from audit.run.settings import Settings
 from audit.run.source_probe import MAX_IMAGES, probe_sources
+from audit.run.suspect_pictures import write_suspects
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.blindness import find_blindness
 from audit.statistics.catalogue import headline_of
@@ -92,6 +94,10 @@ def run_audit(
     with clock.stage("checking data"):
         folders = (Path(settings.runs), Path(settings.cache))
         prepared = prepare(settings, judge_gates=judge_gates, writes_to=folders, on_table=on_table)
+    proposed = None
+    if prepared.suite.objects:
+        with clock.stage("searching for objects", sample_size(prepared, settings)) as step:
+            prepared, proposed = prepare_objects(prepared, settings, judge_gates=judge_gates, on_image=step)
     bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
     calibration = calibration_of(bundle.folder, bundle.digest)
     run = RunFolder(run_path(Path(settings.runs), plan))
@@ -127,7 +133,8 @@ def run_audit(
         covered = {r.id: () if settings.show_text else policy.covered(regions[r.id]) for r in records}
         _write_regions(run, records, regions, policy)
     opinion = _second_opinion(prepared.detector, records, regions, policy, settings, clock)
-    context = cohort_context(records, regions, settings.seed)
+    suspects = None if proposed is None else proposed.suspects
+    context = cohort_context(records, regions, settings.seed, suspects)
     experiment = Experiment(run=run, bundle=bundle, suite=suite, records=records, context=context, seed=settings.seed)
     disclosure = Disclosure(text=shown, covered=covered)
     with clock.stage("predicting", len(records)) as step:
@@ -163,6 +170,8 @@ def run_audit(
         )
     with clock.stage("drawing examples", N_EXAMPLES) as step:
         write_examples(experiment, disclosure, table, plan.relevance, step)
+        if proposed is not None:
+            write_suspects(run, proposed.document, proposed.suspects, records, context, covered)
     here = FinishedRun(path=run.path, plan=plan, suite=suite, table=table)
     verdict, baseline = judge_results(run, prepared.gate, lambda: here, calibration)
     run.write(_record(run, plan, command, clock, relevance_note, opinion, found, baseline))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from audit.data.conditions import Suite
 from audit.data.plan import Plan, plan_hash
@@ -119,26 +119,12 @@ def make_plan(
             "name": suite.name,
             "version": suite.version,
             "description": suite.description,
-            "conditions": [
-                {
-                    "name": c.name,
-                    "perturbation": c.perturbation,
-                    "perturbation_version": c.version,
-                    "declared": plain(c.declared),
-                    "role": c.role,
-                    "draws": c.draws,
-                    "placebo": c.placebo,
-                    "parameters": c.parameters,
-                    "suspect": c.suspect,
-                    "dose": c.dose,
-                    "cohort_lacks": impossible.get(c.name, ""),
-                    "question": c.question,
-                }
-                for c in suite.conditions
-            ],
+            "conditions": planned_conditions(suite, impossible),
         },
         "detector": {"name": detector.name, "version": detector.version, "config": detector.config()},
         "finder": {"about": detector.about, "parts": [list(part) for part in detector.parts]},
+        # What the search found is added after it (`audit.run.objects`).
+        "objects": {"asked": suite.objects, "n_images": 0, "n_found": 0, "why_none": "", "search_version": 0},
         "relevance": {
             "preset": settings.relevance_preset,
             "about": about_method(settings.relevance_preset),
@@ -163,6 +149,27 @@ def make_plan(
     }
     # What a reader will get: the hash of a plan is the same before it is written and after it was read.
     return typed(plain(document), Plan)
+
+
+def planned_conditions(suite: Suite, impossible: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the conditions of a suite as a plan holds them; `impossible` says what the cohort lacks for which."""
+    return [
+        {
+            "name": c.name,
+            "perturbation": c.perturbation,
+            "perturbation_version": c.version,
+            "declared": plain(c.declared),
+            "role": c.role,
+            "draws": c.draws,
+            "placebo": c.placebo,
+            "parameters": c.parameters,
+            "suspect": c.suspect,
+            "dose": c.dose,
+            "cohort_lacks": impossible.get(c.name, ""),
+            "question": c.question,
+        }
+        for c in suite.conditions
+    ]
 
 
 def run_path(runs: Path, plan: Plan) -> Path:

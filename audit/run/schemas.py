@@ -20,6 +20,7 @@ from audit.store.relevance import RelevanceDocument
 from audit.store.results import SCHEMA_VERSION, ConditionsDocument, EffectsDocument
 from audit.store.review import Review
 from audit.store.run_record import RunRecord
+from audit.store.suspects import SuspectsDocument
 from audit.store.typed import RunDocument
 
 DOCUMENTS: tuple[type[RunDocument], ...] = (
@@ -32,6 +33,7 @@ DOCUMENTS: tuple[type[RunDocument], ...] = (
     ClustersDocument,
     ExamplesDocument,
     MarkersDocument,
+    SuspectsDocument,
     VerdictDocument,
     RunRecord,
     Review,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from audit.data.conditions import CLEAN, Condition, Declared, Dose, Suite
+from audit.data.conditions import CLEAN, Condition, Declared, Dose, Role, Suite
 from audit.errors import UnknownNameError, UsageError
 from audit.files import why_unreadable
 from audit.perturbations import make_perturbation
 from audit.store.documents import parse_toml, read_toml
+from audit.store.suspects import MOST_SUSPECTS
 
 _ROLES = ("edit", "sufficiency", "stress", "placebo", "control")
+_SUITE_KEYS = {"name", "version", "description", "objects", "condition"}
 _KEYS = {"name", "perturbation", "role", "suspect", "draws", "placebo", "parameters", "question", "ladder"}
 _TEXTS = {"name", "perturbation", "role", "suspect", "placebo", "question"}
 _LADDER_KEYS = {"parameter", "values"}
@@ -56,11 +58,9 @@ def load_suite(name: str) -> Suite:
 
 
 def _parse(name: str, document: Mapping[str, Any]) -> Suite:
-    unknown = set(document) - {"name", "version", "description", "condition"}
+    unknown = set(document) - _SUITE_KEYS
     if unknown:
-        raise UnknownNameError(
-            f"key of suite {name}", sorted(unknown)[0], ["name", "version", "description", "condition"]
-        )
+        raise UnknownNameError(f"key of suite {name}", sorted(unknown)[0], sorted(_SUITE_KEYS))
     version, rows = document.get("version", 1), document.get("condition", [])
     if type(version) is not int:
         raise UsageError(f"The version of suite {name} must be an integer, found {version!r}.")
@@ -104,8 +104,88 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
         name=str(document.get("name", name)),
         version=version,
         description=str(document.get("description", "")),
+        objects=_asked_objects(name, document.get("objects", {})),
         conditions=tuple(conditions),
     )
+
+
+def _asked_objects(suite: str, table: object) -> int:
+    """Return how many objects the suite lets a search propose, of `[objects] propose = 6`."""
+    if not isinstance(table, Mapping):
+        raise UsageError(
+            f"The objects of suite {suite} must be a table such as [objects] with propose = 4, found {table!r}."
+        )
+    if set(table) - {"propose"}:
+        raise UnknownNameError(f"key of [objects] in suite {suite}", sorted(set(table) - {"propose"})[0], ["propose"])
+    asked = table.get("propose", 0)
+    if type(asked) is not int or not 0 <= asked <= MOST_SUSPECTS:
+        raise UsageError(
+            f"The suite {suite} may let a search propose 0 to {MOST_SUSPECTS} objects; found propose = {asked!r} in its [objects]."
+        )
+    return asked
+
+
+def with_objects(suite: Suite, digests: Sequence[str]) -> Suite:
+    """Add the conditions that test the objects which a search proposed, four for each.
+
+    Parameters
+    ----------
+    suite : Suite
+        That asked for them.
+    digests : sequence of str
+        What names each (`audit.perturbations.suspects.suspect_digest`).
+
+    Raises
+    ------
+    UsageError
+        If the suite has a condition of such a name already.
+    """
+    rows = [row for number, digest in enumerate(digests, start=1) for row in _object_rows(number, digest)]
+    taken = {c.name for c in suite.conditions} & {row.name for row in rows}
+    if taken:
+        raise UsageError(
+            f"The suite {suite.name} has a condition {sorted(taken)[0]}, which is the name of a condition for an object that the search "
+            "proposes. Rename it."
+        )
+    return replace(suite, conditions=(*suite.conditions, *map(_bind, rows)))
+
+
+def _object_rows(number: int, digest: str) -> Iterator[Condition]:
+    stem = f"object-{number}"
+
+    def row(name: str, role: Role, action: str, question: str, *, placebo: str | None = None) -> Condition:
+        parameters = {"suspect": number, "action": action, "digest": digest}
+        return Condition(
+            name=f"{stem}-{name}",
+            perturbation="object",
+            role=role,
+            placebo=placebo and f"{stem}-{placebo}",
+            draws=1 if role == "edit" else 2,
+            parameters=parameters,
+            question=question,
+        )
+
+    yield row(
+        "removed",
+        "edit",
+        "remove",
+        f"Does the prediction change when the object of suspect-{number} is inpainted?",
+        placebo="removed-elsewhere",
+    )
+    yield row(
+        "removed-elsewhere",
+        "placebo",
+        "remove-elsewhere",
+        "How much does inpainting the same shape change it elsewhere?",
+    )
+    yield row(
+        "added",
+        "edit",
+        "add",
+        f"Does the prediction change when the object of suspect-{number} is added to images of classes that seldom show it?",
+        placebo="added-patch",
+    )
+    yield row("added-patch", "placebo", "add-patch", "How much does a random patch of the same images change it?")
 
 
 def _bound(suite: Suite) -> Suite:

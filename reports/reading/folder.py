@@ -29,6 +29,7 @@ from audit.store.results import (
 )
 from audit.store.review import Review
 from audit.store.run_record import RunRecord
+from audit.store.suspects import Sighting, SuspectsDocument
 
 _TOP_WORDS = 8
 # RuntimeError: what a generator makes of a look-up that found nothing.
@@ -103,6 +104,7 @@ def _read(path: Path) -> RunView:
         relevance_summary=folder.read(RelevanceDocument).relevance if folder.has(RelevanceDocument.FILE) else None,
         planted=folder.read(ControlsDocument).planted if folder.has(ControlsDocument.FILE) else (),
         clusters=_clusters(folder),
+        suspects=_suspects(folder),
         examples=tuple(_with_pictures(folder, e) for e in examples[:MOST_CASES]),
         n_examples=len(examples),
         markers=_markers(folder),
@@ -176,6 +178,21 @@ def _clusters(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
             "exemplars": [{**asdict(e), "film": shown(e.film), "overlay": shown(e.overlay)} for e in cluster.exemplars],
         }
         for cluster in folder.read(ClustersDocument).clusters
+    )
+
+
+def _suspects(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
+    if not folder.has(SuspectsDocument.FILE):
+        return ()
+    place = folder.path / "objects"
+
+    def shown(sighting: Sighting) -> dict[str, Any]:
+        picture = sighting.picture and {**asdict(sighting.picture), "uri": _data_uri(place, sighting.picture.file)}
+        return {**asdict(sighting), "picture": picture}
+
+    return tuple(
+        {**asdict(suspect), "sightings": [shown(s) for s in suspect.sightings]}
+        for suspect in folder.read(SuspectsDocument).suspects
     )
 
 

@@ -70,6 +70,8 @@ class RunView:
     """controls.json: what the audit said of effects that it made itself; empty in runs that made none."""
     clusters: tuple[Mapping[str, Any], ...]
     """clusters.json, with every picture as a data URI."""
+    suspects: tuple[Mapping[str, Any], ...]
+    """objects/suspects.json, with every picture as a data URI; empty in runs that proposed none."""
     examples: tuple[Mapping[str, Any], ...]
     """examples.json up to `MOST_CASES`, with every picture as a data URI; None in place of one that is gone."""
     n_examples: int

@@ -18,6 +18,7 @@ from audit.reports.sections import (
     signoff,
     sources,
     stress,
+    suspects,
     training,
     verdict,
 )
@@ -26,8 +27,8 @@ from audit.reports.sections.base import SECTIONS, Section, checked_section
 OWN = tuple(
     SECTIONS.register(module.SECTION.name)(module.SECTION)
     for module in (
-        edited, verdict, gates, effects, stress, examples, relevance, looked_alike, atlas, groups, sources, controls, training, methods,
-        limits, checklist, provenance, signoff,
+        edited, verdict, gates, effects, suspects, stress, examples, relevance, looked_alike, atlas, groups, sources, controls,
+        training, methods, limits, checklist, provenance, signoff,
     )
 )  # fmt: skip
 """The sections of this package, in the page's order."""

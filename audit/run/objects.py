@@ -1,0 +1,155 @@
+"""The search for objects in a run: its images are chosen, read, and what it proposes becomes conditions of the plan."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec import structs
+from numpy.typing import NDArray
+
+from audit.data.groups import known_groups
+from audit.data.images import read_gray
+from audit.data.plan import PlannedObjects, PlannedSuite
+from audit.data.records import Record
+from audit.data.strings import MIN_PATIENTS
+from audit.discovery.search import SEARCH_VERSION, proposal_sample, search_objects
+from audit.errors import TextError
+from audit.files import write_atomically
+from audit.gates.rules import config_for
+from audit.perturbations.suspects import Suspects, at_search_scale, decode_template, suspect_digest
+from audit.prediction.processes import TextJob, find_text_side_by_side
+from audit.run.plan import planned_conditions
+from audit.run.preparation import Preparation
+from audit.run.settings import Settings
+from audit.store.documents import read_json
+from audit.store.results import plain, to_json
+from audit.store.suspects import SuspectsDocument
+from audit.store.typed import FormatError, typed
+from audit.suites.reader import with_objects
+from audit.text.cache import RegionCache
+from audit.text.find import find_in
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposedObjects:
+    """What the search proposed."""
+
+    document: SuspectsDocument
+    """As it is kept; images by the digest of their pixels."""
+    suspects: Suspects
+    """For the edits."""
+
+
+def prepare_objects(
+    prepared: Preparation, settings: Settings, *, judge_gates: bool, on_image: Callable[[], None]
+) -> tuple[Preparation, ProposedObjects]:
+    """Search for objects that recur, and add conditions that test them to the suite, the plan and the rules.
+
+    Parameters
+    ----------
+    prepared : Preparation
+        Of a suite that asks for objects.
+    settings : Settings
+        What to audit, and how.
+    judge_gates : bool
+        Judge although nothing is configured.
+    on_image : callable
+        Called once for every image of `sample_size`.
+
+    Raises
+    ------
+    AuditError
+        If an image cannot be read, or its text not be looked for.
+    """
+    proposed = _proposed(prepared, settings, on_image)
+    document = proposed.document
+    suite = with_objects(prepared.suite, [suspect_digest(s) for s in document.suspects])
+    impossible = {c.name: c.cohort_lacks for c in prepared.plan.suite.conditions if c.cohort_lacks}
+    planned = typed(
+        plain({**plain(prepared.plan.suite), "conditions": planned_conditions(suite, impossible)}), PlannedSuite
+    )
+    objects = PlannedObjects(
+        asked=prepared.suite.objects,
+        n_images=document.n_images,
+        n_found=len(document.suspects),
+        why_none=document.why_none,
+        search_version=SEARCH_VERSION,
+    )
+    gate = config_for(
+        settings.gate,
+        suite,
+        prepared.tolerances,
+        asked=judge_gates,
+        impossible=impossible,
+        groups=known_groups(prepared.cohort.labelled()),
+    )
+    plan = structs.replace(prepared.plan, suite=planned, objects=objects)
+    return replace(prepared, suite=suite, plan=plan, gate=gate), proposed
+
+
+def sample_size(prepared: Preparation, settings: Settings) -> int:
+    """Return how many images the search reads."""
+    return len(proposal_sample(prepared.cohort.records, settings.seed)) if prepared.suite.objects else 0
+
+
+def _proposed(prepared: Preparation, settings: Settings, on_image: Callable[[], None]) -> ProposedObjects:
+    records, pixels = prepared.cohort.records, prepared.cohort.pixels
+    sample = proposal_sample(records, settings.seed)
+    detector = prepared.detector
+    asked: list[Any] = [SEARCH_VERSION, detector.name, detector.version, detector.config(), prepared.suite.objects]
+    asked.append([[pixels[r.id], r.label] for r in sample])
+    kept = Path(settings.cache) / "objects" / f"{hashlib.sha256(to_json(plain(asked)).encode()).hexdigest()[:32]}.json"
+    document = _read(kept)
+    if document is None:
+        document = _search(sample, prepared, settings, on_image)
+        write_atomically(kept, to_json(document).encode())
+    else:
+        for _ in sample:
+            on_image()
+    donors = {pixels[r.id]: r for r in sample}
+    return ProposedObjects(
+        document=document, suspects=Suspects(found=document.suspects, donors=donors, seed=settings.seed)
+    )
+
+
+def _search(
+    sample: Sequence[Record], prepared: Preparation, settings: Settings, on_image: Callable[[], None]
+) -> SuspectsDocument:
+    if len(sample) < 2 * MIN_PATIENTS:
+        for _ in sample:
+            on_image()
+        why = f"the half of the patients that proposes objects has {len(sample)}, and {2 * MIN_PATIENTS} are needed"
+        return SuspectsDocument(n_images=0, why_none=why, suspects=())
+    if settings.workers > 1:
+        job = TextJob(records=sample, detector=settings.detector, boxes=settings.boxes, cache=settings.cache)
+        find_text_side_by_side(job, settings.workers, lambda: None)
+    cache = RegionCache(Path(settings.cache), prepared.detector)
+    images: list[NDArray[np.uint8]] = []
+    read: list[Record] = []
+    for record in sample:
+        try:
+            images.append(at_search_scale(read_gray(record.path), find_in(record.path, cache)))
+            read.append(record)
+        except TextError:
+            if settings.on_bad_image == "fail":
+                raise
+        on_image()
+    names = [prepared.cohort.pixels[r.id] for r in read]
+    suspects = search_objects(images, [str(r.label) for r in read], names, most=prepared.suite.objects)
+    return SuspectsDocument(n_images=len(read), why_none="", suspects=suspects)
+
+
+def _read(path: Path) -> SuspectsDocument | None:
+    """Return what an earlier search proposed; None where there is none, or it cannot be read: it is then searched again."""
+    try:
+        document = typed(read_json(path), SuspectsDocument)
+        for suspect in document.suspects:
+            decode_template(suspect)
+    except (OSError, ValueError, FormatError):
+        return None
+    return document

@@ -1,0 +1,384 @@
+"""Objects that nobody named: found where they recur, shown where the network reads them, dismissed where it does not.
+
+True values, written down before the search was: on phantoms whose COVID-19 images carry an electrode at a share of 60 %, the reader's
+probability of COVID-19 is a function of the electrode alone, so removing it moves the probabilities by nearly 1 and adding it likewise;
+the null network reads the upper half of the image alone, the electrode lies below, so every effect of the object is exactly 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from audit.data.plan import PlannedObjects
+from audit.data.records import Record, TextRegion
+from audit.discovery.candidates import split_scores
+from audit.discovery.search import proposal_sample, search_objects
+from audit.errors import UnknownNameError, UsageError
+from audit.gates.scope import find_scope
+from audit.gates.suspects import suspect_outcomes
+from audit.models import networks
+from audit.models.bundle import save_bundle
+from audit.models.preprocessing import Preprocessing
+from audit.perturbations import NotApplicable, Scene, make_perturbation
+from audit.perturbations.donors import Donor, DonorPool
+from audit.perturbations.suspects import Suspects, at_search_scale, best_place, decode_template, proposes
+from audit.randomness import generator_for
+from audit.statistics.catalogue import MOVEMENT
+from audit.store.suspects import FoundSuspect
+from audit.suites.reader import load_suite
+from audit.training.phantom.artefacts import CENTRE, RADIUS, stick_electrode
+from audit.training.phantom.cohort import film_specs, make_phantoms
+from audit.training.phantom.film import render
+
+from .conftest import CLASSES, Audit
+from .documents import planned
+from .test_power import EFFECT
+
+SIDE = 160
+MORE = {"task": "classes", "severity": 0.5}
+
+
+class ElectrodeReader(nn.Module):
+    """Takes the largest correlation with an electrode for the sign of COVID-19: 14 to 20 with one, 4 to 10 without."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        bare = np.full((SIDE, SIDE), 60, np.uint8)
+        drawn = stick_electrode(bare, np.random.default_rng(0)).astype(np.float32) - 60
+        reach = round(1.4 * RADIUS * SIDE)
+        y, x = np.unravel_index(int(cv2.GaussianBlur(drawn, (0, 0), RADIUS * SIDE).argmax()), drawn.shape)
+        kernel = torch.from_numpy(drawn[y - reach : y + reach + 1, x - reach : x + reach + 1].copy())
+        self.kernel = nn.Parameter(((kernel - kernel.mean()) / (kernel - kernel.mean()).norm())[None, None])
+        self.classifier = nn.Linear(1, k)
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.tensor([[0.0], [0.0], [2.0]]))
+            self.classifier.bias.copy_(torch.tensor([0.0, 0.0, -2.0 * 12.0]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = nn.functional.conv2d(x[:, :1], self.kernel).amax((2, 3))
+        return self.classifier(found)
+
+
+class UpperHalf(nn.Module):
+    """Reads how bright the upper half is: no electrode lies there."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(1, k)
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.tensor([[-4.0], [0.0], [4.0]]))
+            self.classifier.bias.copy_(torch.tensor([-3.2, 0.0, 2.4]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(x[:, :1, : x.shape[2] // 2].mean((2, 3)))
+
+
+def films(share: float, n: int = 240, seed: int = 6) -> tuple[list[np.ndarray], list[str], list[bool]]:
+    """Images of one patient each, text taken out, with their classes and whether an electrode is there."""
+    specs = {s.patient: s for s in film_specs(n_images=n, seed=seed, electrode_share=share, **MORE)}
+    images = []
+    for spec in specs.values():
+        film = render(spec, SIDE)
+        regions = [TextRegion(x0=b.x0, y0=b.y0, x1=b.x1, y1=b.y1) for b in film.boxes]
+        images.append(at_search_scale(film.image, regions))
+    return images, [s.label for s in specs.values()], [s.electrode for s in specs.values()]
+
+
+@pytest.fixture(scope="module")
+def proposed() -> tuple[list[np.ndarray], list[bool], tuple[FoundSuspect, ...]]:
+    images, labels, there = films(0.6, 120)
+    return images, there, search_objects(images, labels, [str(i) for i in range(len(images))], most=4)
+
+
+def test_an_electrode_is_found_on_the_images_that_carry_it(
+    proposed: tuple[list[np.ndarray], list[bool], tuple[FoundSuspect, ...]],
+) -> None:
+    images, there, found = proposed
+    first = found[0]
+    assert first.home == ("covid",)
+    assert first.prevalence["normal"][0] == first.prevalence["pneumonia"][0] == 0
+    scores = [best_place(image, decode_template(first))[0] >= first.threshold for image in images]
+    assert np.mean(np.array(scores) == np.array(there)) >= 0.98
+    for sighting in first.sightings:
+        box = sighting.box
+        assert there[int(sighting.image)]
+        assert box.x0 < CENTRE[0] - RADIUS / 2 < CENTRE[0] + RADIUS / 2 < box.x1
+        assert box.y0 < CENTRE[1] - RADIUS / 2 < CENTRE[1] + RADIUS / 2 < box.y1
+
+
+def test_without_an_object_nothing_tells_the_classes() -> None:
+    images, labels, _ = films(0.0, 120)
+    for suspect in search_objects(images, labels, [str(i) for i in range(len(images))], most=4):
+        shares = [n / of for n, of in suspect.prevalence.values()]
+        assert max(shares) - min(shares) < 0.4, "anatomy may recur, but not by class as an object does"
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(10, 40), st.integers(10, 40))
+def test_a_gap_is_split_where_it_is(seed: int, low: int, high: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = np.concatenate([rng.uniform(0.2, 0.4, low), rng.uniform(0.8, 0.9, high)])
+    separation, threshold, n = split_scores(rng.permutation(scores), 10)
+    assert n == high and 0.4 <= threshold <= 0.8 and separation > 4
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_one_bell_curve_has_no_gap(seed: int) -> None:
+    assert split_scores(np.random.default_rng(seed).normal(0.5, 0.1, 100), 10)[0] < 4.0
+
+
+def test_too_few_scores_are_not_split() -> None:
+    assert split_scores(np.linspace(0, 1, 19), 10)[2] == 0
+
+
+def test_the_halves_are_of_patients_and_the_sample_is_of_one_half(tmp_path: Path) -> None:
+    records = [
+        Record(id=f"r{i}", path=tmp_path / "x.png", label=CLASSES[i % 3], patient=f"p{i // 2}") for i in range(900)
+    ]
+    sample = proposal_sample(records, seed=4)
+    assert len({r.patient for r in sample}) == len(sample) == 200
+    assert all(proposes(r, 4) for r in sample)
+    assert 0.4 < np.mean([proposes(r, 4) for r in records]) < 0.6
+    assert proposal_sample(list(reversed(records)), seed=5) != sample
+
+
+def scene_of(image: np.ndarray, label: str, suspects: Suspects | None, donors: DonorPool, seed: int = 0) -> Scene:
+    """A scene of a patient who tests."""
+    name = next(
+        f"t{i}" for i in range(99) if not proposes(Record(id="x", path=Path("x"), label=label, patient=f"t{i}"), seed)
+    )
+    record = Record(id="target", path=Path("x.png"), label=label, patient=name)
+    return Scene(image=image, record=record, regions=(), donors=donors, suspects=suspects)
+
+
+def test_removing_leaves_no_electrode_and_adding_brings_one(
+    proposed: tuple[list[np.ndarray], list[bool], tuple[FoundSuspect, ...]],
+) -> None:
+    images, there, found = proposed
+    records = {
+        s.image: Record(id=s.image, path=Path("x.png"), label=s.label, patient=s.image) for s in found[0].sightings
+    }
+    pool = DonorPool((Donor(record=r, regions=()) for r in records.values()), read=lambda r: images[int(r.id)])
+    suspects = Suspects(found=found, donors=records, seed=0)
+    with_it, without = images[there.index(True)], images[there.index(False)]
+    template = decode_template(found[0])
+
+    def edited(image: np.ndarray, label: str, action: str) -> np.ndarray | NotApplicable:
+        made = make_perturbation("object", {"suspect": 1, "action": action})
+        drawn = made.draw(scene_of(image, label, suspects, pool), generator_for(1, action))
+        return drawn if isinstance(drawn, NotApplicable) else made.apply(image, drawn)
+
+    shows = {
+        action: best_place(edited(image, label, action), template)[0] >= found[0].threshold  # type: ignore[arg-type]
+        for action, image, label in (
+            ("remove", with_it, "covid"),
+            ("remove-elsewhere", with_it, "covid"),
+            ("add", without, "normal"),
+            ("add-patch", without, "normal"),
+        )
+    }
+    assert shows == {"remove": False, "remove-elsewhere": True, "add": True, "add-patch": False}
+    assert edited(without, "normal", "remove") == NotApplicable("object not found")
+    assert edited(with_it, "covid", "add") == NotApplicable("it shows the object already")
+    assert edited(without, "covid", "add") == NotApplicable("its class often shows the object")
+    proposing = replace(scene_of(with_it, "covid", suspects, pool).record, patient=next(
+        f"q{i}" for i in range(99) if proposes(Record(id="x", path=Path("x"), label="covid", patient=f"q{i}"), 0)
+    ))  # fmt: skip
+    made = make_perturbation("object", {"suspect": 1})
+    scene = replace(scene_of(with_it, "covid", suspects, pool), record=proposing)
+    assert made.draw(scene, generator_for(1)) == NotApplicable("its patient proposed the object")
+    assert made.draw(scene_of(with_it, "covid", None, pool), generator_for(1)) == NotApplicable(
+        "no such object was proposed"
+    )
+
+
+def test_text_is_no_object() -> None:
+    image = np.full((128, 128), 40, np.uint8)
+    cv2.putText(image, "R", (40, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 2)
+    assert at_search_scale(image, [TextRegion(x0=38, y0=34, x1=66, y1=64)]).max() < 60
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error"),
+    [({"action": "eat"}, UnknownNameError), ({"suspect": 0}, UsageError), ({"suspect": 13}, UsageError), ({"suspect": True}, UsageError)],
+)  # fmt: skip
+def test_an_edit_that_means_nothing_is_refused(parameters: dict[str, object], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        make_perturbation("object", parameters)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("[objects]\npropose = 13", "0 to 12 objects"),
+        ("[objects]\npropose = true", "propose = True"),
+        ("[objects]\npropse = 2", "propose"),
+        ("objects = 3", "must be a table"),
+    ],
+)
+def test_a_suite_that_asks_wrongly_is_refused(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(f'name = "own"\n{line}\n')
+    with pytest.raises((UsageError, UnknownNameError), match=words):
+        load_suite(str(path))
+
+
+SUITE = """
+name = "own"
+description = "Text and objects."
+
+[objects]
+propose = 2
+
+[[condition]]
+name = "text-mask-inpaint"
+perturbation = "text-mask"
+role = "edit"
+placebo = "placebo-mask-inpaint"
+parameters = { fill = "inpaint" }
+
+[[condition]]
+name = "placebo-mask-inpaint"
+perturbation = "placebo-mask"
+role = "placebo"
+parameters = { fill = "inpaint" }
+"""
+
+
+def run_on_phantoms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit, network: Callable[[int], nn.Module], share: float
+) -> tuple[int, dict[str, object], Path]:
+    """Audit a network on phantoms; return the exit code, the verdict and the run folder."""
+    monkeypatch.setattr(networks, "ARCHITECTURES", {**networks.ARCHITECTURES, "reader": network})
+    manifest = make_phantoms(tmp_path / "data", n_images=240, size_px=SIDE, seed=6, electrode_share=share, **MORE)
+    save_bundle(
+        tmp_path / "models" / "C", network(3).eval(), name="C", architecture="reader", classes=CLASSES, task="single-label",
+        preprocessing=Preprocessing(size_px=(SIDE, SIDE)), provenance={}, metrics={}, splits={},
+    )  # fmt: skip
+    (tmp_path / "suite.toml").write_text(SUITE)
+    # Some twenty images of the half that tests carry an electrode: they decide on effects of a quarter, not of a twentieth.
+    (tmp_path / "audit.toml").write_text("[tolerance]\nshortcut_sensitivity = 0.25\n")
+    asked = ["run", "--model", "C", "--data", manifest, "--suite", "suite.toml", "--detector", "annotated", "--gate"]
+    asked += [
+        "--boxes",
+        manifest.parent / "boxes.json",
+        "--relevance-images",
+        0,
+        "--judge-images",
+        0,
+        "--resamples",
+        500,
+    ]
+    code, _, said = audit(*asked)
+    runs = list((tmp_path / "runs").iterdir())
+    assert len(runs) == 1, said
+    return code, json.loads((runs[0] / "verdict.json").read_text()), runs[0]
+
+
+def effect_of(
+    run: Path, condition: str, measure: str = "shortcut_sensitivity", *, controlled: bool = True
+) -> dict[str, object]:
+    effects = json.loads((run / "effects.json").read_text())["effects"]
+    wanted = (condition, measure, "all", controlled)
+    return next(e for e in effects if (e["condition"], e["measure"], e["group"], e["placebo"] is not None) == wanted)
+
+
+def test_a_network_that_reads_the_electrode_fails_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit
+) -> None:
+    code, verdict, run = run_on_phantoms(tmp_path, monkeypatch, audit, ElectrodeReader, 0.6)
+    assert code == 1
+    for condition in ("object-1-removed", "object-1-added"):
+        effect = effect_of(run, condition)
+        assert effect["verdict"] == "sensitive"
+        assert effect["estimate"] > 0.7, condition  # type: ignore[operator]
+    assert any("suspect-1" in words for words in verdict["tested"])  # type: ignore[union-attr]
+    page = (run / "report.html").read_text()
+    assert "suspect-1" in page and "the network relies on it" in page
+    found = json.loads((run / "objects" / "suspects.json").read_text())
+    assert found["suspects"][0]["sightings"][0]["picture"]
+    assert len(list((run / "objects").glob("01-*.jpg"))) == 4
+    before = (run / "effects.json").read_bytes()
+    (run / "run.json").unlink()
+    (run / "effects.json").unlink()
+    manifest = tmp_path / "data" / "manifest.csv"
+    asked = ["run", "--model", "C", "--data", manifest, "--suite", "suite.toml", "--detector", "annotated", "--gate"]
+    asked += [
+        "--boxes",
+        manifest.parent / "boxes.json",
+        "--relevance-images",
+        0,
+        "--judge-images",
+        0,
+        "--resamples",
+        500,
+    ]
+    for kept in (tmp_path / ".audit-cache" / "objects").iterdir():
+        kept.unlink()
+    assert audit(*asked)[0] == 1
+    assert (run / "effects.json").read_bytes() == before, "searched again, the same suspects are found"
+
+
+def test_a_network_that_reads_elsewhere_passes_with_the_object_dismissed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit
+) -> None:
+    code, verdict, run = run_on_phantoms(tmp_path, monkeypatch, audit, UpperHalf, 0.6)
+    assert effect_of(run, "object-1-added")["estimate"] == 0
+    assert effect_of(run, "object-1-removed", MOVEMENT, controlled=False)["estimate"] == 0
+    assert effect_of(run, "object-1-removed")["verdict"] != "sensitive"
+    assert "dismissed: removing and adding" in (run / "report.html").read_text()
+    assert code != 1 or not any(g["status"] == "fail" for g in verdict["gates"] if "object" in g["where"])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("entries", "outcome"),
+    [
+        ([("sensitive", 0.3, 0.4), ("inconclusive", 0.0, 0.2)], "shown"),
+        ([("inconclusive", 0.0, 0.04), ("robust", 0.0, 0.02)], "dismissed"),
+        ([("inconclusive", 0.0, 0.04), ("inconclusive", 0.0, 0.2)], "undecided"),
+        ([("void", 0.3, 0.4)], "not tested"),
+        ([("inconclusive", None, None)], "not tested"),
+    ],
+)
+def test_what_the_test_said_is_one_word(entries: list[tuple[str, float | None, float | None]], outcome: str) -> None:
+    names = ["object-1-removed", "object-1-added"][: len(entries)]
+    conditions = [
+        planned(name, perturbation="object", role="edit", dose=None, parameters={"suspect": 1, "action": "add"})
+        for name in names
+    ]
+    effects = [
+        replace(EFFECT, condition=name, verdict=verdict, estimate=estimate, high=high, tolerance=0.05, blind=False)  # type: ignore[arg-type]
+        for name, (verdict, estimate, high) in zip(names, entries, strict=True)
+    ]
+    found = suspect_outcomes(conditions, effects)
+    assert [(o.number, o.outcome) for o in found] == [(1, outcome)]
+    objects = PlannedObjects(asked=2, n_images=40, n_found=1, why_none="", search_version=1)
+    scope = find_scope(conditions, effects, objects)
+    assert any("suspect-1" in words for words in scope.tested) == (outcome in ("shown", "dismissed"))
+    assert any("suspect-1 undecided" in words for words in scope.not_tested) == (outcome in ("undecided", "not tested"))
+
+
+@pytest.mark.parametrize(
+    ("objects", "words"),
+    [
+        (None, "stickers)"),
+        (
+            PlannedObjects(asked=2, n_images=0, n_found=0, why_none="there are few", search_version=1),
+            "no search, because there are few",
+        ),
+        (PlannedObjects(asked=2, n_images=80, n_found=0, why_none="", search_version=1), "the search found none"),
+    ],
+)
+def test_objects_that_were_not_tested_are_named(objects: PlannedObjects | None, words: str) -> None:
+    scope = find_scope([], [], objects)
+    assert any("objects without text" in line and words in line for line in scope.not_tested)
