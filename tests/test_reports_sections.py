@@ -40,6 +40,9 @@ def variants() -> dict[str, RunView]:
         "edited": dataclasses.replace(run, problems=("<b> is gone",)),
         "without heatmaps": dataclasses.replace(run, relevance=(), relevance_summary=None, clusters=(), markers=()),
         "stresses": dataclasses.replace(run, plan=plan_with(run.plan, suite={"conditions": conditions})),
+        "searched": dataclasses.replace(
+            run, plan=plan_with(run.plan, objects={"asked": 4, "why_none": "the half that proposes has 18 patients"})
+        ),
         "no case": dataclasses.replace(run, examples=(), words=()),
     }
 
@@ -80,7 +83,8 @@ def test_the_navigation_is_the_sections_in_their_order(name: str) -> None:
 
 def test_sections_that_do_not_apply_are_neither_shown_nor_in_the_navigation() -> None:
     shown = {name: {s.name for s in OWN if s.view(run) is not None} for name, run in variants().items()}
-    assert {s.name for s in OWN} - shown["kept"] == {"edited", "stress"}
+    assert {s.name for s in OWN} - shown["kept"] == {"edited", "stress", "recurring-objects"}
+    assert shown["searched"] - shown["kept"] == {"recurring-objects"}
     assert shown["edited"] - shown["kept"] == {"edited"}
     assert shown["stresses"] - shown["kept"] == {"stress"}
     assert shown["kept"] - shown["without heatmaps"] == {"looked-alike"}
