@@ -38,13 +38,15 @@ class Ended:
     wall_s: float
     """Seconds that it took."""
     peak_bytes: int
-    """Its memory at most."""
+    """Its memory at most, beyond what it was forked with."""
 
 
 def run_forked(arguments: Sequence[object], folder: Path) -> Ended:
     """Run one command in a folder, in a process of its own; one that does not end is ended."""
     out, err = folder.with_name(folder.name + ".out"), folder.with_name(folder.name + ".err")
     began = time.monotonic()
+    # A forked process starts with the memory of its parent, which in a long session of tests is large.
+    inherited = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     pid = os.fork()
     if pid == 0:
         try:
@@ -68,7 +70,7 @@ def run_forked(arguments: Sequence[object], folder: Path) -> Ended:
         err=texts[1],
         cpu_s=usage.ru_utime + usage.ru_stime,
         wall_s=time.monotonic() - began,
-        peak_bytes=usage.ru_maxrss * 1024,
+        peak_bytes=max(0, usage.ru_maxrss * 1024 - inherited),
     )
 
 

@@ -16,6 +16,7 @@ from audit.baseline.ratchet import Held, weigh_changes
 from audit.data.plan import Identity, plan_hash
 from audit.errors import UsageError
 from audit.gates.groups import EVERY, covers, may_be_absent
+from audit.gates.matching import placebos_of
 from audit.gates.rules import Rule
 from audit.prediction.table import FinishedRun, read_finished
 from audit.provenance import git_commit
@@ -155,7 +156,7 @@ def prune_baseline(file: Path, rules: Sequence[Rule]) -> tuple[str, ...]:
 
 def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]:
     """List what the baseline is to hold, with the run's own figures."""
-    placebos = {e.placebo for e in effects}
+    placebos = placebos_of(effects)
     found: dict[tuple[str, str, Group], Accepted] = {}
     for effect in effects:
         known = comparable_on_clean() if effect.condition == "clean" else comparable()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.groups import EVERY, covers, edits_without_group, is_pattern, looks_at, may_be_absent, why_absent
 from audit.gates.rules import Rule
+from audit.statistics.catalogue import FILL_DISAGREEMENT
 from audit.store.group import ALL, Group
 from audit.store.results import Effect
 
@@ -105,9 +106,14 @@ def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | FirstRun 
     return found
 
 
+def placebos_of(effects: Sequence[Effect]) -> set[str]:
+    """Return the conditions that others are compared with, of which nothing is asked: the other of two fills is none of them."""
+    return {e.placebo for e in effects if e.placebo is not None and e.measure != FILL_DISAGREEMENT}
+
+
 def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
     """Find one effect for each condition and group that the rule looks at, the controlled one where there is one."""
-    placebos = {e.placebo for e in effects}
+    placebos = placebos_of(effects)
     if rule.condition in (None, EVERY):
         candidates = [e for e in effects if e.condition != "clean" and e.condition not in placebos]
     else:
