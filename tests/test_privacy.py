@@ -213,7 +213,7 @@ def test_planted_identifiers_are_in_no_file_of_a_run(
 
     def ran(*arguments: object) -> str:
         code, out, err = audit(*arguments)
-        assert code in (0, 1, 3), (arguments, err)
+        assert code in (0, 1, 3, 5), (arguments, err)  # 5: with another seed letters may fit on other images
         logs.append((" ".join(map(str, arguments[:2])), out + err))
         return out
 
