@@ -28,7 +28,7 @@ docs: $(BIN)/audit  ## the site, in build/site; a warning is an error
 	$(BIN)/python -m docs.site
 
 bench: $(BIN)/audit  ## the long measurements, each printing its ratio
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
 
 clean:
 	rm -rf $(VENV) demo build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -19,6 +19,8 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 _SUFFIX = ".part"
+_unfinished: set[str] = set()
+"""Temporary files of this process that are being written."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -41,6 +43,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         handle, temporary = _temporary(path)
+        _unfinished.add(str(temporary))
         with os.fdopen(handle, "wb") as file:  # closed, and so unlocked, last
             try:
                 file.write(data)
@@ -54,8 +57,17 @@ def write_atomically(path: Path, data: bytes) -> None:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
+            finally:
+                _unfinished.discard(str(temporary))
     except OSError as error:
         raise StoreError(f"Cannot write {path}: {error.strerror or error}. Choose a writable folder.") from error
+
+
+def remove_unfinished() -> None:
+    """Remove the temporary files that this process is writing, before it ends without unwinding."""
+    for name in tuple(_unfinished):
+        with suppress(OSError):
+            Path(name).unlink()
 
 
 def _temporary(path: Path) -> tuple[int, Path]:

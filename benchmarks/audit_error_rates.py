@@ -5,7 +5,7 @@ that no other image has; then audits each on new phantoms, again and again, and 
 and with any shortcut sensitivity, of all images, a class or the images that carry a word, beyond chance (adjusted p below 0.05), with
 Wilson's interval; then which effects these were: condition, measure, group.
 
-    python benchmarks/audit_error_rates.py [--null 200] [--planted 50] [--share 0.2] [--images 300] [--suite quick] [--first 0]
+    python -m benchmarks.audit_error_rates [--null 200] [--planted 50] [--share 0.2] [--images 300] [--suite quick] [--first 0]
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from painted_word import paint_word
 
 from audit.data.images import read_gray
 from audit.models.bundle import load_bundle
@@ -30,6 +29,7 @@ from audit.store.results import EffectsDocument
 from audit.training.chain import train_network
 from audit.training.phantom.cohort import CLASSES, make_phantoms
 from audit.training.recipes import load_recipe
+from benchmarks.painted_word import paint_word
 
 FAINT = 0.4
 """Severity of findings where a word is planted: a network must have a reason to learn it."""

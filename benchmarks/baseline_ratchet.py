@@ -5,7 +5,7 @@ from image to image), plus what it happened to make of all of them. Nine figures
 sequence begins with a new baseline; each of its networks is compared with the pinned values and accepted, or refused, as the command
 would. Comparison and decision are the package's own; only the runs are drawn.
 
-    python benchmarks/baseline_ratchet.py [--sequences 40] [--seed 0]
+    python -m benchmarks.baseline_ratchet [--sequences 40] [--seed 0]
 """
 
 from __future__ import annotations

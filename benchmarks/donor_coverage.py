@@ -5,7 +5,7 @@ look moves probabilities by an amount of its own, so that the effect of *another
 single audits. Printed: coverage of the audit's interval, of the same without donors (images alone), how often the effect is called
 sensitive, and the same for a look that is real.
 
-    python benchmarks/donor_coverage.py --repetitions 300
+    python -m benchmarks.donor_coverage --repetitions 300
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The naive script reopens and decodes every image for every condition, finds its text again, and predicts
 with batches of one. Both see the same images, conditions, seeds and network; predictions must agree to 1e-5.
 
-    python benchmarks/engine_vs_naive.py [--images 100] [--threads 2]
+    python -m benchmarks.engine_vs_naive [--images 100] [--threads 2]
 
 Real radiographs are read from AUDIT_CXR_DIR (default ../shared/cxr); phantoms take their place where there are none.
 """

@@ -1,6 +1,6 @@
 """Processor time of the default text finder against EasyOCR's plain `readtext` at 1,024 px. Prints the ratio; at least 8 wanted.
 
-    python benchmarks/finder_speed.py IMAGE... [--threads 1]
+    python -m benchmarks.finder_speed IMAGE... [--threads 1]
 
 Without images it draws phantoms of 1,024 px.
 """

@@ -1,6 +1,6 @@
 """Every text finder on the same hand-drawn boxes: recall, images fully covered, false regions, processor seconds. Prints a table.
 
-    python benchmarks/finders_compared.py [--boxes boxes.json] [--only NAME...]
+    python -m benchmarks.finders_compared [--boxes boxes.json] [--only NAME...]
 
 Engines as shipped stand beside the finders of this package: EasyOCR's `readtext` with its working size set to 1,024 px,
 RapidOCR's own pipeline, and Tesseract looking for sparse text (if the program is installed).

@@ -5,7 +5,7 @@ and test show it. Audited on these are the network as it was, the same with othe
 rules are `max_increase` on the shortcut sensitivity of the text, over all images, in each class and on the images with the word, for
 a word of few images moves the mean over all by little; the baseline is the network as it was, accepted into a file.
 
-    python benchmarks/gate_ratchet.py [--model models/C] [--data MANIFEST] [--share 0.3] [--limit 0.05] [--few 40] [--keep FOLDER]
+    python -m benchmarks.gate_ratchet [--model models/C] [--data MANIFEST] [--share 0.3] [--limit 0.05] [--few 40] [--keep FOLDER]
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from painted_word import paint_word
 from torch.nn import functional
 
 from audit.data.images import read_gray
 from audit.data.manifests import load_cohort
 from audit.models.bundle import Bundle, load_bundle, save_bundle
+from benchmarks.painted_word import paint_word
 
 LABEL = "covid"
 WORD = "SITIO"

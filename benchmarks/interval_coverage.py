@@ -4,7 +4,7 @@ Each repetition draws a cohort with images that come in patients of one to three
 the engine's intervals stands the plain percentile bootstrap over images, which is what scripts commonly use. The last rows are
 AUCs, and differences of AUC and of likelihood between two sets of logits, whose truth is that of 400,000 images.
 
-    python benchmarks/interval_coverage.py [--repetitions 1000] [--evidence 1.6 --taken 0.4]
+    python -m benchmarks.interval_coverage [--repetitions 1000] [--evidence 1.6 --taken 0.4]
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.hostile_fuzzer import RESUME, make_world
+from tests.hostile_world import RESUME, make_world
 from tests.test_workers import contents
 
 

@@ -1,6 +1,6 @@
 """LRP on DenseNet-121 at 224 px against one forward pass with its gradient to the input, and against zennit.
 
-    python benchmarks/lrp_speed.py [--batch 8] [--repeats 5] [--without-zennit]
+    python -m benchmarks.lrp_speed [--batch 8] [--repeats 5] [--without-zennit]
 
 Processor time of one thread, the smallest of interleaved repeats; the baseline has frozen parameters and channels-last memory,
 which is its fastest form. Peak memory is taken in a process of its own for each way.

@@ -4,7 +4,7 @@ The plain way is what a competent analyst writes with pandas: read the table, pa
 look for what is wrong; the records are then made one by one. What it leaves out is what a cell may hold in other tables: encodings,
 separators, paths of other machines, ages with units, ids that differ by zeros.
 
-    python benchmarks/manifest_speed.py [--rows 200000] [--columns 40] [--limit-seconds 15] [--limit-mb 500]
+    python -m benchmarks.manifest_speed [--rows 200000] [--columns 40] [--limit-seconds 15] [--limit-mb 500]
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A COVID-19 image gets the letters of a normal one ("L PA"): probabilities before and after, and LRP from the output `normal`
 before and after. Beside that single image: the same over all of them, against letters of other COVID-19 images.
 
-    python benchmarks/paper_letters.py --model models/C [--data manifest.csv] [--ignore-label NAME] [--out letters.png]
+    python -m benchmarks.paper_letters --model models/C [--data manifest.csv] [--ignore-label NAME] [--out letters.png]
 """
 
 from __future__ import annotations

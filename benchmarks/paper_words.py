@@ -3,7 +3,7 @@
 For each class the correctly recognised image of most relevance inside words: LRP from the winning output, as the image is, and
 with its words masked in black. Prints, over all images with words, the share of relevance inside them and the probabilities.
 
-    python benchmarks/paper_words.py --model models/C [--data manifest.csv] [--ignore-label NAME] [--out words.png]
+    python -m benchmarks.paper_words --model models/C [--data manifest.csv] [--ignore-label NAME] [--out words.png]
 """
 
 from __future__ import annotations

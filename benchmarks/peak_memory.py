@@ -1,6 +1,6 @@
 """Does peak memory grow with the number of images? Audits 200 and 2,000 phantoms, and prints both peaks and their ratio.
 
-    python benchmarks/peak_memory.py [--small 200] [--large 2000]
+    python -m benchmarks.peak_memory [--small 200] [--large 2000]
 
 Each audit runs in its own process. Text boxes are the phantoms' own, since OCR would take hours and holds one image anyway.
 """

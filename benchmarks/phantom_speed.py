@@ -1,6 +1,6 @@
 """Synthetic radiographs a second on one core, with their PNG files, text boxes and lung masks on disk; at least 50 wanted.
 
-python benchmarks/phantom_speed.py [--images 200]
+python -m benchmarks.phantom_speed [--images 200]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Is an artefact found that nobody named? Trains a network on images of which some carry an electrode, and groups its heatmaps.
 
-    python benchmarks/planted_electrode.py [--share 0.6] [--images 180] [--model FOLDER] [--rows 4] [--out groups.jpg]
+    python -m benchmarks.planted_electrode [--share 0.6] [--images 180] [--model FOLDER] [--rows 4] [--out groups.jpg]
 
 Of the COVID-19 images `--share` show an electrode, which no other image does and no text finder knows. Prints, for every group
 that spectral relevance analysis finds, how many of its images carry one and where it differs, and draws the groups. Training

@@ -3,7 +3,7 @@
 A network is trained on images whose words alone tell the class, then 200 fresh images are attributed with several methods: the
 relevance inside the true text boxes, from the winning output, against the fall of that output on the same image without text.
 
-    python benchmarks/relevance_truth.py [--severity 1] [--images 200] [--model FOLDER] [--figure validity.png]
+    python -m benchmarks.relevance_truth [--severity 1] [--images 200] [--model FOLDER] [--figure validity.png]
 
 Training takes about three minutes on two cores; `--model` takes a bundle instead.
 """

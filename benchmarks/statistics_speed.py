@@ -3,7 +3,7 @@
 Prints seconds and peak memory of the engine (every measure, 10,000 resamples of patients), the time of a naive loop of one
 measure under one condition (a few resamples, scaled up), and the ratio per measure and condition.
 
-    python benchmarks/statistics_speed.py [--images 100000] [--conditions 50]
+    python -m benchmarks.statistics_speed [--images 100000] [--conditions 50]
 """
 
 from __future__ import annotations

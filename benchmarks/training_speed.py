@@ -4,7 +4,7 @@ The hand-written loop opens, resizes and moves each image whenever it is visited
 steps the optimiser; head-only phases freeze the backbone and still run it. Data, order, movements, batches and rates are
 the same, and so are the losses, to 1e-3.
 
-    python benchmarks/training_speed.py [--images 64] [--threads 2] [--repeats 3]
+    python -m benchmarks.training_speed [--images 64] [--threads 2] [--repeats 3]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How true are the verdicts? Trains and audits the full zoo of networks with known shortcuts, and judges the instrument's targets.
 
-    python benchmarks/zoo.py [--zoo full] [--out zoo] [--workers 2] [--suite standard]
+    python -m benchmarks.zoo [--zoo full] [--out zoo] [--workers 2] [--suite standard]
 
 Repeat the command to resume: networks that were built and audits that were finished by this version are kept, so use another folder
 after a change of the engine. Exit code 1 if a target is missed, 3 if one could not be judged. Estimated from single networks, on two

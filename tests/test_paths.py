@@ -64,18 +64,18 @@ def test_bundles_and_boxes_that_name_a_pipe(tmp_path: Path) -> None:
 def test_the_manifest_of_a_foreign_bundle_is_only_opened_where_its_user_works(
     write_bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = tmp_path / "work"
-    (work / "films").mkdir(parents=True)
+    here = tmp_path / "project"
+    (here / "images").mkdir(parents=True)
     secret = tmp_path / "secret.csv"
     secret.write_text("path,label\n")
-    monkeypatch.chdir(work)
+    monkeypatch.chdir(here)
 
     def named(recorded: str) -> Path:
         return known_manifest(load_bundle(write_bundle(provenance={"manifest": recorded})), Settings())[0]
 
     beside = tmp_path / "models/C"
     assert named("m.csv") == beside / "m.csv"
-    assert named("../../work/films/m.csv").resolve() == work / "films/m.csv"
+    assert named("../../project/images/m.csv").resolve() == here / "images/m.csv"
     (beside / "link.csv").symlink_to(secret)
     for recorded in (
         "../../secret.csv",

@@ -268,6 +268,52 @@ def test_signals_end_a_run_that_goes_on_from_there(
     assert {p: p.stat().st_mtime_ns for p in kept} == kept, "what was done stays"
 
 
+SWALLOWED = """
+import signal, time
+from audit.prediction.interrupts import Interrupted, interruptible
+class Last:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+with interruptible():
+    try:
+        last = Last()
+        del last
+        time.sleep(20)
+    except Interrupted as end:
+        raise SystemExit(end.exit_code)
+"""
+
+
+def test_a_signal_in_a_finaliser_is_not_lost() -> None:
+    """Python prints what is raised there and goes on: the signal is sent once more."""
+    started = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGTERM, "")
+    assert time.monotonic() - started < 15
+
+
+WRITING = """
+import os, signal, sys
+from pathlib import Path
+from audit import files
+from audit.prediction.interrupts import end_on_sigterm
+end_on_sigterm()
+class Last:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+files.os.fsync = lambda number: Last()
+files.write_atomically(Path(sys.argv[1]) / "whole.bin", b"half")
+"""
+
+
+def test_a_worker_ends_at_once_and_leaves_no_half_file(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WRITING, tmp_path], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGTERM, "")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_ignored_stays_ignored_and_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     program = (
         "import signal, time, sys\n"

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from audit.models.foreign import RefusedError, first_twice, shown
-from audit.models.pickles import Mention, Storage
+from audit.models.pickle_names import Mention, Storage
 
 MAX_PICKLE_BYTES = 32 * 1024 * 1024
 """Of the pickle alone, without the storages; a whole DenseNet-201 takes 0.3 MB."""

@@ -12,7 +12,7 @@ import torch
 from audit.errors import ModelError, UsageError
 from audit.models.backbones import Backbone, quoted, resolve
 from audit.models.foreign import shown
-from audit.models.pickles import Shell
+from audit.models.pickle_names import Shell
 from audit.models.states import States
 from audit.store.numbers import counted
 

@@ -12,7 +12,8 @@ import torch
 
 from audit.models.archives import MAX_PICKLE_BYTES
 from audit.models.foreign import RefusedError, shown
-from audit.models.pickles import Mention, Storage, run_pickle
+from audit.models.pickle_names import Mention, Storage
+from audit.models.pickles import run_pickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001

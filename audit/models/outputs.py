@@ -14,7 +14,7 @@ from audit.errors import UsageError
 from audit.models.backbones import Backbone
 from audit.models.foreign import shown
 from audit.models.heads import Head
-from audit.models.pickles import Shell
+from audit.models.pickle_names import Shell
 from audit.models.states import States
 
 CHEXNET = (

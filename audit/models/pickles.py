@@ -8,16 +8,15 @@ bounded as well: instructions, the length of numbers, keys whose hashes a file c
 from __future__ import annotations
 
 import io
-import math
 import pickletools
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from audit.models.foreign import RefusedError, shown
+from audit.models.foreign import RefusedError
+from audit.models.pickle_names import CONTAINERS, Mention, Shell, find_name
 
 MAX_STEPS = 1_000_000
 """Instructions, and items copied by them; a whole DenseNet-201 takes 120,000."""
@@ -25,41 +24,6 @@ _MAX_INTEGER_BITS = 128
 # The hashes of numbers are known beforehand, so a file can choose keys that all collide: a few are cheap, millions are not.
 _MAX_CHOSEN_HASHES = 20_000
 _MAX_KEY_ITEMS = 16
-_MAX_DIMENSIONS = 16
-# Beyond this torch's own arithmetic of strides may overflow.
-_MAX_EXTENT = 2**48
-
-
-@dataclass(kw_only=True, eq=False)
-class Shell:
-    """What stands for an object of a class that is not loaded: its attributes, and no behaviour."""
-
-    kind: str
-    """Module and name of the class."""
-    attributes: dict[str, Any] = field(default_factory=dict)
-    """What the pickle says of the object."""
-    items: dict[str, Any] = field(default_factory=dict)
-    """Of a class that is a dictionary as well: what it holds under text."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Mention:
-    """A name in a pickle that was found on the list; never the thing itself."""
-
-    kind: str
-    """Module and name."""
-    build: Callable[[tuple[Any, ...]], Any] | None = None
-    """What a call of it makes of its arguments; None for a shell."""
-    dtype: torch.dtype | None = None
-    """For a kind of storage: the type of its elements."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Storage:
-    """The numbers behind one or more tensors."""
-
-    elements: torch.Tensor
-    """One-dimensional (n), on the CPU or without values (meta)."""
 
 
 Persistent = Callable[[Any], Any]
@@ -83,130 +47,9 @@ def run_pickle(stream: io.BytesIO, *, persistent: Persistent, admit: Collection[
     RefusedError
         If the pickle names what is not on the list, uses an instruction that is not, costs too much, or is damaged.
     """
-    return _Machine(persistent, (*_SHELLED_PACKAGES, *admit)).run(stream)
+    return _Machine(persistent, tuple(admit)).run(stream)
 
 
-def as_tensor(storage: object, offset: object, size: object, stride: object) -> torch.Tensor:
-    """Return the tensor that lies at an offset of a storage; every element of it exists there.
-
-    Raises
-    ------
-    RefusedError
-        If it reaches beyond its storage or names more elements than that holds.
-    """
-    if not isinstance(storage, Storage) or not isinstance(size, (tuple, list)) or not isinstance(stride, (tuple, list)):
-        raise RefusedError("it rebuilds a tensor from something that is not a storage with size and stride")
-    if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
-        raise RefusedError(f"it contains a tensor with {len(size)} sizes and {len(stride)} strides")
-    sizes = [_count(value) for value in size]
-    strides = [_count(value) for value in stride]
-    begin, available = _count(offset), storage.elements.numel()
-    n = math.prod(sizes)
-    last = begin + sum((extent - 1) * step for extent, step in zip(sizes, strides, strict=True)) if n else begin - 1
-    if n > available or last >= available or math.prod(max(v, 1) for v in (*sizes, *strides)) > _MAX_EXTENT:
-        raise RefusedError(f"it contains a tensor that exceeds its storage of {available} elements")
-    # torch counts from the beginning of the memory, of which the elements may be a part.
-    return torch.as_strided(storage.elements, sizes, strides, storage.elements.storage_offset() + begin)
-
-
-def _count(value: object) -> int:
-    if type(value) is not int or not 0 <= value <= _MAX_EXTENT:
-        raise RefusedError("it contains a tensor whose size, stride or offset is not a whole number in range")
-    return value
-
-
-def _rebuild(arguments: tuple[Any, ...]) -> torch.Tensor:
-    storage, offset, size, stride, *_ = arguments
-    return as_tensor(storage, offset, size, stride)
-
-
-def _parameter(arguments: tuple[Any, ...]) -> torch.Tensor:
-    if not arguments or not isinstance(arguments[0], torch.Tensor):
-        raise RefusedError("it rebuilds a parameter from something that is not a tensor")
-    return arguments[0]
-
-
-def _pairs(arguments: tuple[Any, ...]) -> list[tuple[Any, Any]]:
-    found = arguments[0] if arguments else ()
-    return list(found.items()) if isinstance(found, dict) else [(key, value) for key, value in found]
-
-
-def _items(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    found = arguments[0] if arguments else ()
-    if not isinstance(found, (list, tuple, set)):
-        raise RefusedError("it builds a set or a size from something that is not a list")
-    return tuple(found)
-
-
-_BUILDERS: Mapping[str, Callable[[tuple[Any, ...]], Any]] = MappingProxyType(
-    {
-        "torch._utils._rebuild_tensor": _rebuild,
-        "torch._utils._rebuild_tensor_v2": _rebuild,
-        "torch._utils._rebuild_parameter": _parameter,
-        "torch._utils._rebuild_parameter_with_state": _parameter,
-        # Before torch 0.4 a parameter was an object around a tensor.
-        "torch.nn.parameter.Parameter": _parameter,
-        "torch.autograd.variable.Variable": _parameter,
-        "torch.Size": _items,
-    }
-)
-# Containers are only filled once their keys were looked at.
-_CONTAINERS: Mapping[str, Callable[[Collection[Any]], Any]] = MappingProxyType(
-    {"collections.OrderedDict": dict, "builtins.set": set, "builtins.frozenset": frozenset}
-)
-_DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
-    {f"torch.{name}": value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
-)
-_STORAGES: Mapping[str, torch.dtype] = MappingProxyType(
-    {
-        f"{module}.{name}Storage": dtype
-        for module in ("torch", "torch.cuda")
-        for name, dtype in (
-            ("Double", torch.float64), ("Float", torch.float32), ("Half", torch.float16), ("BFloat16", torch.bfloat16),
-            ("Long", torch.int64), ("Int", torch.int32), ("Short", torch.int16), ("Char", torch.int8),
-            ("Byte", torch.uint8), ("Bool", torch.bool), ("ComplexFloat", torch.complex64),
-            ("ComplexDouble", torch.complex128),
-        )
-    }
-)  # fmt: skip
-# What networks are made of, and what training frameworks store beside them (settings, paths, counts, callbacks): all become
-# shells. None of them is ever imported or called, so a name here can only make a file readable, never make it run.
-_SHELLED_PACKAGES = (
-    "torch.nn", "torchvision", "torchxrayvision", "timm", "monai.networks", "__main__",
-    "pathlib", "omegaconf", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "yacs.config",
-    "mmengine.config", "addict", "easydict", "munch", "box", "torch.optim", "numpy.dtypes",
-)  # fmt: skip
-_SHELLED_NAMES = frozenset(
-    {
-        "argparse.Namespace",
-        "types.SimpleNamespace",
-        "collections.Counter",
-        "collections.defaultdict",
-        "collections.deque",
-        "datetime.datetime",
-        "datetime.date",
-        "datetime.timedelta",
-        "uuid.UUID",
-        # What a defaultdict makes of a missing key, and the types that settings state for their fields.
-        "builtins.dict",
-        "builtins.list",
-        "builtins.tuple",
-        "builtins.int",
-        "builtins.float",
-        "builtins.str",
-        "builtins.bool",
-        "typing.Any",
-        "torch.torch_version.TorchVersion",
-        "torch.device",
-        "numpy.dtype",
-        "numpy.core.multiarray.scalar",
-        "numpy._core.multiarray.scalar",
-        "numpy.core.multiarray._reconstruct",
-        "numpy._core.multiarray._reconstruct",
-        "numpy.ndarray",
-        "_codecs.encode",
-    }
-)
 _PUSHED = frozenset(
     {
         "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
@@ -221,9 +64,9 @@ _TUPLES: Mapping[str, int] = MappingProxyType({"TUPLE1": 1, "TUPLE2": 2, "TUPLE3
 
 
 class _Machine:
-    def __init__(self, persistent: Persistent, packages: tuple[str, ...]) -> None:
+    def __init__(self, persistent: Persistent, admit: tuple[str, ...]) -> None:
         self._persistent = persistent
-        self._packages = packages
+        self._admit = admit
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
@@ -278,10 +121,10 @@ class _Machine:
             stack.append(self._persistent(stack.pop()))
         elif opcode == "GLOBAL":
             module, _, name = argument.partition(" ")
-            stack.append(self._find(module, name))
+            stack.append(find_name(module, name, self._admit))
         elif opcode == "STACK_GLOBAL":
             name, module = stack.pop(), stack.pop()
-            stack.append(self._find(module, name))
+            stack.append(find_name(module, name, self._admit))
         elif opcode in ("REDUCE", "NEWOBJ"):
             arguments, called = stack.pop(), stack.pop()
             stack.append(self._call(called, arguments))
@@ -338,28 +181,6 @@ class _Machine:
         self._stack = self._below.pop()
         return items
 
-    def _find(self, module: object, name: object) -> Any:
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise RefusedError("it names something by a value that is not a name")
-        # What Python 2 called __builtin__ is what protocol 2 still writes.
-        kind = f"{module.replace('__builtin__', 'builtins')}.{name}"
-        if kind in _BUILDERS or kind in _CONTAINERS:
-            return Mention(
-                kind=kind, build=_BUILDERS.get(kind, _pairs if kind == "collections.OrderedDict" else _items)
-            )
-        if kind in _STORAGES:
-            return Mention(kind=kind, dtype=_STORAGES[kind])
-        if kind in _DTYPES:
-            return _DTYPES[kind]
-        inside = any(module == package or module.startswith(f"{package}.") for package in self._packages)
-        if inside or kind in _SHELLED_NAMES:
-            return Mention(kind=kind)
-        raise RefusedError(
-            f"it names {shown(kind)}, which rebuilding a network does not need and which could run code. If this is a class "
-            "of the network's own code, admit its package with --admit; the class then becomes a shell without behaviour. "
-            "Otherwise do not trust the file"
-        )
-
     def _call(self, called: object, arguments: object) -> Any:
         if not isinstance(called, Mention) or type(arguments) is not tuple or called.dtype is not None:
             raise RefusedError("it calls something that is not allowed")
@@ -369,11 +190,11 @@ class _Machine:
         first = arguments[0] if arguments else None
         self._spend(8 + (len(first) if isinstance(first, (dict, list, tuple, set)) else 0))
         made = called.build(arguments)
-        if called.kind not in _CONTAINERS:
+        if called.kind not in CONTAINERS:
             return made
         for item in made:
             self._key(item[0] if called.kind == "collections.OrderedDict" else item)
-        return _CONTAINERS[called.kind](made)
+        return CONTAINERS[called.kind](made)
 
     def _build(self, target: object, state: object) -> None:
         """Keep the attributes of a shell; those of dictionaries and tensors hold nothing that is needed."""

@@ -12,7 +12,7 @@ import torch
 
 from audit.errors import ModelError
 from audit.models.foreign import shown
-from audit.models.pickles import Shell
+from audit.models.pickle_names import Shell
 
 # What a file may cost beyond its own bytes: one tensor under many names, modules that contain each other.
 MAX_TENSORS = 20_000

@@ -17,7 +17,8 @@ from audit.files import why_unreadable
 from audit.models.archives import open_archive
 from audit.models.foreign import RefusedError
 from audit.models.legacy import read_legacy
-from audit.models.pickles import Shell, run_pickle
+from audit.models.pickle_names import Shell
+from audit.models.pickles import run_pickle
 from audit.models.tensors import read_tensors
 
 __all__ = ["Shell", "read_checkpoint"]

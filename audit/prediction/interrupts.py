@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
+
+from audit.files import remove_unfinished
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that ask a process to end; Windows has no SIGHUP."""
 _TWICE_S = 1.0
 """A signal to a group, passed on by a parent, comes twice at once; a person who asks again waits longer."""
+_AGAIN_S = 0.02
 
 
 class Interrupted(BaseException):
@@ -56,6 +61,15 @@ def interruptible() -> Iterator[None]:
         asked.append(time.monotonic())
         raise Interrupted(number)
 
+    def ask_again(lost: sys.UnraisableHookArgs) -> None:
+        """Send the signal once more if its exception was raised where Python swallows it: in a finaliser or a weak reference."""
+        if not isinstance(lost.exc_value, Interrupted):
+            unraisable(lost)
+            return
+        asked.clear()
+        threading.Timer(_AGAIN_S, os.kill, (os.getpid(), lost.exc_value.number)).start()
+
+    unraisable, sys.unraisablehook = sys.unraisablehook, ask_again
     before: dict[int, Any] = {}
     for number in ENDING:
         found = signal.getsignal(number)
@@ -64,6 +78,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -84,25 +99,16 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class Tasks:
-    """In a worker: SIGTERM ends it, after the file that is being written was removed; other signals are the first process's."""
+def end_on_sigterm() -> None:
+    """In a worker: SIGTERM ends it at once, after the file that is being written was removed; other signals are the first process's.
 
-    def __init__(self) -> None:
-        self._busy = False
-        for number in ENDING:
-            signal.signal(number, self._answer if number == signal.SIGTERM else signal.SIG_IGN)
+    Nothing is raised: an exception would be swallowed where Python calls back on its own (a finaliser, a weak reference), and the worker
+    would go on.
+    """
 
-    def run(self, task: Callable[[int], int | str], number: int) -> int | str:
-        """Do one task."""
-        try:
-            self._busy = True
-            return task(number)
-        except Interrupted as end:
-            os._exit(end.exit_code)
-        finally:
-            self._busy = False
-
-    def _answer(self, number: int, _frame: FrameType | None) -> NoReturn:
-        if self._busy:  # unwind, so that no half file stays
-            raise Interrupted(number)
+    def end(number: int, _frame: FrameType | None) -> NoReturn:
+        remove_unfinished()
         os._exit(128 + number)
+
+    for number in ENDING:
+        signal.signal(number, end if number == signal.SIGTERM else signal.SIG_IGN)

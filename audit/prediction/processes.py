@@ -22,7 +22,7 @@ from audit.data.conditions import Suite
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError
 from audit.perturbations.suspects import Suspects
-from audit.prediction.interrupts import Tasks, signals_held
+from audit.prediction.interrupts import end_on_sigterm, signals_held
 
 _IMAGES_A_TASK = 4
 _GRACE_S = 5.0
@@ -125,7 +125,7 @@ def _spread(
     with _pool(min(workers, len(numbers)), start, job) as pool:
         try:
             with signals_held():
-                asked = [pool.submit(_do, task, number) for number in numbers]
+                asked = [pool.submit(task, number) for number in numbers]
             for done in as_completed(asked):
                 found = done.result()
                 if isinstance(found, str):
@@ -168,7 +168,7 @@ def _end_all() -> None:
 
 
 def _start(start: Callable[[Any], None], job: object) -> None:
-    _state["tasks"] = Tasks()
+    end_on_sigterm()
     # When the first process is killed, none must be left behind.
     parent = parent_process()
     if parent is not None:
@@ -177,11 +177,6 @@ def _start(start: Callable[[Any], None], job: object) -> None:
         start(job)
     except AuditError as error:  # a process that cannot start says why; one that raises here would only be called dead
         _state["failed"] = str(error)
-
-
-def _do(task: Callable[[int], int | str], number: int) -> int | str:
-    tasks: Tasks = _state["tasks"]
-    return tasks.run(task, number)
 
 
 def _end_with(sentinel: int) -> None:
