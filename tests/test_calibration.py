@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from audit.calibration import calibrate, own
 from audit.calibration.calibrate import Scale, calibrate_zoo, outcomes_of
 from audit.calibration.corpus import Specimen, phantom_corpus, split_by_patient
+from audit.calibration.kinds import all_kinds, find_kind
 from audit.calibration.networks import ARCHITECTURE, Backbone, Head, fit_head, head_of, with_head
-from audit.calibration.plants import NAMED_BY, Picture, all_kinds, find_kind, is_named, plant
+from audit.calibration.plants import NAMED_BY, Picture, is_named, plant
 from audit.calibration.table import (
     ENOUGH,
     in_words,

@@ -255,6 +255,24 @@ parameters = { fill = "inpaint" }
 """
 
 
+def asked(manifest: Path) -> list[object]:
+    """Return the command that audits network C with the suite above."""
+    found: list[object] = [
+        "run",
+        "--model",
+        "C",
+        "--data",
+        manifest,
+        "--suite",
+        "suite.toml",
+        "--gate",
+        "--resamples",
+        500,
+    ]
+    found += ["--detector", "annotated", "--boxes", manifest.parent / "boxes.json"]
+    return [*found, "--relevance-images", 0, "--judge-images", 0]
+
+
 def run_on_phantoms(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit, network: Callable[[int], nn.Module], share: float
 ) -> tuple[int, dict[str, object], Path]:
@@ -268,18 +286,7 @@ def run_on_phantoms(
     (tmp_path / "suite.toml").write_text(SUITE)
     # Some twenty images of the half that tests carry an electrode: they decide on effects of a quarter, not of a twentieth.
     (tmp_path / "audit.toml").write_text("[tolerance]\nshortcut_sensitivity = 0.25\n")
-    asked = ["run", "--model", "C", "--data", manifest, "--suite", "suite.toml", "--detector", "annotated", "--gate"]
-    asked += [
-        "--boxes",
-        manifest.parent / "boxes.json",
-        "--relevance-images",
-        0,
-        "--judge-images",
-        0,
-        "--resamples",
-        500,
-    ]
-    code, _, said = audit(*asked)
+    code, _, said = audit(*asked(manifest))
     runs = list((tmp_path / "runs").iterdir())
     assert len(runs) == 1, said
     return code, json.loads((runs[0] / "verdict.json").read_text()), runs[0]
@@ -311,21 +318,9 @@ def test_a_network_that_reads_the_electrode_fails_by_it(
     before = (run / "effects.json").read_bytes()
     (run / "run.json").unlink()
     (run / "effects.json").unlink()
-    manifest = tmp_path / "data" / "manifest.csv"
-    asked = ["run", "--model", "C", "--data", manifest, "--suite", "suite.toml", "--detector", "annotated", "--gate"]
-    asked += [
-        "--boxes",
-        manifest.parent / "boxes.json",
-        "--relevance-images",
-        0,
-        "--judge-images",
-        0,
-        "--resamples",
-        500,
-    ]
     for kept in (tmp_path / ".audit-cache" / "objects").iterdir():
         kept.unlink()
-    assert audit(*asked)[0] == 1
+    assert audit(*asked(tmp_path / "data" / "manifest.csv"))[0] == 1
     assert (run / "effects.json").read_bytes() == before, "searched again, the same suspects are found"
 
 

@@ -15,13 +15,15 @@ from torch import nn
 from torch.nn import functional
 
 from audit.calibration.corpus import Corpus
-from audit.calibration.plants import all_kinds, plant
+from audit.calibration.kinds import all_kinds
+from audit.calibration.plants import plant
 from audit.errors import ModelError
 from audit.files import read_regular, write_atomically
 from audit.models.networks import build_network, last_layer
 from audit.models.preprocessing import Preprocessing
 from audit.models.tensors import read_tensors
 from audit.randomness import generator_for
+from audit.statistics.outputs import softmax
 
 ARCHITECTURE = "densenet-small"
 _EPOCHS, _BATCH, _RATE = 12, 32, 4e-3
@@ -73,9 +75,7 @@ class Head:
 
     def probabilities(self, features: Features) -> NDArray[np.float64]:
         """Return the class probabilities (n, k) of features (n, f)."""
-        logits = features.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+        return softmax(features.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias)
 
 
 def backbone(corpus: Corpus, file: Path, *, input_px: int, seed: int, epochs: int = _EPOCHS) -> Backbone:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.calibration.plants import find_kind
+from audit.calibration.kinds import find_kind
 from audit.calibration.table import (
     Detection,
     Table,

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.errors import UnknownNameError
 from audit.randomness import generator_for
 from audit.training.phantom.lettering import TextBox
 
@@ -112,30 +111,6 @@ def is_named(families: tuple[Family, ...], sentence: str) -> bool:
     """Say whether a sentence names one of the families as what the network reads."""
     said = sentence.casefold()
     return any(word in said for family in families for word in NAMED_BY[family])
-
-
-def all_kinds() -> Mapping[str, Kind]:
-    """Return every kind by name."""
-    from audit.calibration import lettering, objects, properties
-
-    kinds = (*lettering.KINDS, *objects.KINDS, *properties.KINDS)
-    found = {kind.name: kind for kind in kinds}
-    assert len(found) == len(kinds)
-    return MappingProxyType(found)
-
-
-def find_kind(name: str) -> Kind:
-    """Return the kind called `name`.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is none.
-    """
-    kinds = all_kinds()
-    if name not in kinds:
-        raise UnknownNameError("kind of plant", name, kinds)
-    return kinds[name]
 
 
 def with_image(picture: Picture, image: NDArray[np.generic]) -> Picture:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from audit.calibration.plants import Family, find_kind, is_named
+from audit.calibration.kinds import find_kind
+from audit.calibration.plants import Family, is_named
 from audit.calibration.trial import Estimate, Outcome
 from audit.calibration.truth import Truth
 from audit.store.group import parse_group

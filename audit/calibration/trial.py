@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.calibration.corpus import Corpus, Specimen
+from audit.calibration.kinds import find_kind
 from audit.calibration.networks import Backbone, Features, Head, fit_head, with_head
-from audit.calibration.plants import Picture, find_kind
+from audit.calibration.plants import Picture
 from audit.calibration.truth import Truth, draw_carriers, measure_truth, planted
 from audit.calibration.zoo import Case
 from audit.errors import StoreError

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from audit.calibration.corpus import CorpusName
-from audit.calibration.plants import all_kinds
+from audit.calibration.kinds import all_kinds
 from audit.errors import UnknownNameError
 
 Design = Literal["planted", "alike", "unlearnt", "names", "names at random", "none"]

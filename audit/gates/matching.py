@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.groups import EVERY, covers, edits_without_group, is_pattern, looks_at, may_be_absent, why_absent
 from audit.gates.rules import Rule
-from audit.statistics.catalogue import FILL_DISAGREEMENT
 from audit.store.group import ALL, Group
 from audit.store.results import Effect
 
@@ -107,8 +106,12 @@ def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | FirstRun 
 
 
 def placebos_of(effects: Sequence[Effect]) -> set[str]:
-    """Return the conditions that others are compared with, of which nothing is asked: the other of two fills is none of them."""
-    return {e.placebo for e in effects if e.placebo is not None and e.measure != FILL_DISAGREEMENT}
+    """Return the conditions that only serve as a comparison, so that no rule asks for them.
+
+    Of two fills that are compared with each other, each has a placebo of its own.
+    """
+    compared = {e.condition for e in effects if e.placebo is not None}
+    return {e.placebo for e in effects if e.placebo is not None} - compared
 
 
 def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:

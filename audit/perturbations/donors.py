@@ -44,10 +44,8 @@ class DonorPool:
     def __init__(self, donors: Iterable[Donor], *, read: Callable[[Record], NDArray[np.uint8]] = read_record) -> None:
         everyone = sorted(donors, key=lambda d: d.record.id)
         self._by_label = _grouped((d.record.label, d) for d in everyone if d.regions and d.record.label is not None)
-        self._by_look = _grouped(((d.record.label, d.record.source), d) for d in everyone)
-        self._patients = {key: len({d.record.patient for d in found}) for key, found in self._by_look.items()}
-        self._by_class = _grouped((d.record.label, d) for d in everyone if d.record.label is not None)
-        self._class_patients = {key: len({d.record.patient for d in found}) for key, found in self._by_class.items()}
+        self._by_look = _counted(_grouped(((d.record.label, d.record.source), d) for d in everyone))
+        self._by_class = _counted(_grouped((d.record.label, d) for d in everyone if d.record.label is not None))
         self._read = lru_cache(maxsize=_KEPT_IMAGES)(read)
 
     @property
@@ -74,26 +72,17 @@ class DonorPool:
         sources, another source's look would differ from the own one's as the classes do. Each other source is drawn with equal chance;
         one of fewer than `MIN_LOOK_DONORS` patients beside the record's own lends nothing.
         """
-        keys = [
-            key
-            for key in self._by_look
-            if key[0] == record.label and (key[1] == record.source) == same_source
-            if self._patients[key] - (key == (record.label, record.source)) >= MIN_LOOK_DONORS
-        ]
-        return _draw_stranger(self._by_look[keys[int(rng.integers(len(keys)))]], record, rng) if keys else None
+        label, source = record.label, record.source
+        keys = [key for key in self._by_look if key[0] == label and (key[1] == source) == same_source]
+        return _draw_from_enough(self._by_look, keys, (label, source), record, rng)
 
     def choose_image(self, record: Record, *, same_class: bool, rng: np.random.Generator) -> Donor | None:
         """Draw an image of the record's class, or of another one (each with equal chance), with or without text, never of the same patient.
 
         A class of fewer than `MIN_LOOK_DONORS` patients beside the record's own lends nothing.
         """
-        keys = [
-            label
-            for label in self._by_class
-            if (label == record.label) == same_class
-            if self._class_patients[label] - (label == record.label) >= MIN_LOOK_DONORS
-        ]
-        return _draw_stranger(self._by_class[keys[int(rng.integers(len(keys)))]], record, rng) if keys else None
+        keys = [label for label in self._by_class if (label == record.label) == same_class]
+        return _draw_from_enough(self._by_class, keys, record.label, record, rng)
 
     def pixels(self, donor: Donor) -> NDArray[np.uint8]:
         """Return the donor's image, grey (h, w)."""
@@ -114,6 +103,23 @@ def _grouped(pairs: Iterable[tuple[K, Donor]]) -> Mapping[K, Sequence[Donor]]:
     for key, donor in pairs:
         groups[key].append(donor)
     return dict(sorted(groups.items(), key=lambda group: str(group[0])))
+
+
+def _counted(groups: Mapping[K, Sequence[Donor]]) -> Mapping[K, tuple[Sequence[Donor], int]]:
+    """Add to each group how many patients it has."""
+    return {key: (found, len({d.record.patient for d in found})) for key, found in groups.items()}
+
+
+def _draw_from_enough(
+    groups: Mapping[K, tuple[Sequence[Donor], int]],
+    keys: Iterable[K],
+    own: object,
+    record: Record,
+    rng: np.random.Generator,
+) -> Donor | None:
+    """Draw one of the groups that have enough patients beside the record's own, then a donor of it."""
+    enough = [key for key in keys if groups[key][1] - (key == own) >= MIN_LOOK_DONORS]
+    return _draw_stranger(groups[enough[int(rng.integers(len(enough)))]][0], record, rng) if enough else None
 
 
 def _choose(

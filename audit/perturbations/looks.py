@@ -182,20 +182,37 @@ def cycles(shape: tuple[int, ...]) -> NDArray[np.float32]:
     return np.hypot(fy.astype(np.float32), fx.astype(np.float32)) * np.float32(max(shape))
 
 
+def amplitude_by_band(image: NDArray[np.generic], centres: Field) -> Field:
+    """Return the root mean square amplitude of an image (h, w) in bands of frequencies.
+
+    Parameters
+    ----------
+    image : ndarray, (h, w)
+        Falling to zero at its edges.
+    centres : ndarray, (b,)
+        Of the bands, in cycles a long side, equally spaced in their logarithm.
+
+    Returns
+    -------
+    ndarray, (b,)
+        Not a number above the image's Nyquist frequency, where it has nothing to say.
+    """
+    power = np.square(np.abs(_spectrum(image))).ravel()
+    edges = np.sqrt(centres[1:] * centres[:-1])
+    edges = np.concatenate([[centres[0] ** 2 / edges[0]], edges, [centres[-1] ** 2 / edges[-1]]])
+    band = np.digitize(cycles(image.shape).ravel(), edges) - 1
+    inside = (band >= 0) & (band < len(centres))
+    sums = np.bincount(band[inside], weights=power[inside], minlength=len(centres))
+    counts = np.bincount(band[inside], minlength=len(centres))
+    amplitude = np.sqrt(sums / np.maximum(counts, 1))
+    return np.where((counts > 0) & (max(image.shape) / 2 >= centres), amplitude, np.nan)
+
+
 def _band_amplitude(image: GreyImage) -> Field:
     # A window keeps the jump between opposite edges out of the spectrum.
     rows, columns = (np.hanning(side).astype(np.float32) for side in image.shape)
     centred = (image - np.float32(image.mean())) * rows[:, None] * columns[None, :]
-    power = np.square(np.abs(_spectrum(centred))).ravel()
-    edges = np.sqrt(_BANDS[1:] * _BANDS[:-1])
-    edges = np.concatenate([[_BANDS[0] ** 2 / edges[0]], edges, [_BANDS[-1] ** 2 / edges[-1]]])
-    band = np.digitize(cycles(image.shape).ravel(), edges) - 1
-    inside = (band >= 0) & (band < len(_BANDS))
-    sums = np.bincount(band[inside], weights=power[inside], minlength=len(_BANDS))
-    counts = np.bincount(band[inside], minlength=len(_BANDS))
-    amplitude = np.sqrt(sums / np.maximum(counts, 1))
-    # Above its Nyquist frequency an image has nothing to say.
-    amplitude = np.where((counts > 0) & (max(image.shape) / 2 >= _BANDS), amplitude, np.nan)
+    amplitude = amplitude_by_band(centred, _BANDS)
     return np.asarray(amplitude / max(float(np.nan_to_num(amplitude[0])), 1e-12), dtype=np.float64)
 
 

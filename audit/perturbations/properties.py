@@ -13,14 +13,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from audit.data.images import read_mask
 from audit.data.pixels.facts import GreyImage
 from audit.data.records import Record, TextRegion
 from audit.perturbations.fills import without_text
-from audit.perturbations.looks import cycles, find_frame, frame_px
+from audit.perturbations.looks import amplitude_by_band, find_frame, frame_px
 from audit.perturbations.places import inner_part, text_boxes
 from audit.randomness import generator_for
 
@@ -87,17 +86,8 @@ def _bands(image: GreyImage, outside: NDArray[np.bool_]) -> Field:
     mean = float((image * window).sum() / max(float(window.sum()), 1e-9))
     # What is slower than the window is no sharpness; what is left of it would leak into every band.
     detail = image.astype(np.float32) - mean - cv2.GaussianBlur(image.astype(np.float32) - mean, (0, 0), ramp / 2)
-    power = np.square(np.abs(scipy.fft.rfft2(detail * window))).ravel()
-    edges = np.sqrt(BANDS[1:] * BANDS[:-1])
-    edges = np.concatenate([[BANDS[0] ** 2 / edges[0]], edges, [BANDS[-1] ** 2 / edges[-1]]])
-    band = np.digitize(cycles(image.shape).ravel(), edges) - 1
-    within = (band >= 0) & (band < len(BANDS))
-    sums = np.bincount(band[within], weights=power[within], minlength=len(BANDS))
-    counts = np.bincount(band[within], minlength=len(BANDS))
-    amplitude = np.sqrt(sums / np.maximum(counts, 1))
-    known = (counts > 0) & (max(image.shape) / 2 >= BANDS) & (amplitude > 0)
-    logarithm = np.full(len(BANDS), np.nan)
-    logarithm[known] = np.log(amplitude[known])
+    amplitude = amplitude_by_band(detail * window, BANDS)
+    logarithm = np.log(np.where(amplitude > 0, amplitude, np.nan))
     return np.asarray(logarithm - logarithm[0], dtype=np.float64)
 
 

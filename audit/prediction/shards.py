@@ -16,6 +16,7 @@ from audit.models.bundle import Bundle
 from audit.perturbations import Perturbation
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import Variant, read_scene, variants
+from audit.statistics.outputs import softmax
 from audit.store.folder import PREDICTIONS_SCHEMA
 
 # A shard is the unit of resume: what a kill can lose. Its size is fixed, so that it never changes a byte.
@@ -100,7 +101,7 @@ def shard_of(records: Sequence[Record], number: int) -> Sequence[Record]:
 def _rows(
     record: Record, classes: Sequence[str], shown: Sequence[Variant], logits: NDArray[np.float32]
 ) -> list[dict[str, Any]]:
-    probabilities = softmax(logits)
+    probabilities = softmax(logits).astype(np.float32)
     return [
         {
             "record_id": record.name,
@@ -117,9 +118,3 @@ def _rows(
         }
         for i, variant in enumerate(shown)
     ]
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn logits (..., k) into probabilities (..., k)."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)

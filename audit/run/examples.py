@@ -19,12 +19,12 @@ from audit.models.bundle import Bundle
 from audit.perturbations import Scene
 from audit.prediction.covering import Disclosure, covered_context, flatten_relevance
 from audit.prediction.experiment import Experiment
-from audit.prediction.shards import softmax
 from audit.prediction.variants import CohortContext, make_perturbations, make_variant, read_scene
 from audit.relevance.lrp import Attributor
 from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
 from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance
+from audit.statistics.outputs import softmax
 from audit.store.folder import RunFolder
 from audit.store.pictures import (
     Example,

@@ -22,7 +22,6 @@ from audit.prediction.covering import Disclosure
 from audit.prediction.engine import predict_all
 from audit.prediction.experiment import Experiment
 from audit.prediction.processes import TextJob, find_text_side_by_side
-from audit.prediction.shards import softmax
 from audit.prediction.table import FinishedRun, read_predictions, read_uses
 from audit.prediction.variants import cohort_context
 from audit.provenance import git_commit, portable_command, without_paths
@@ -40,6 +39,7 @@ from audit.statistics.blindness import find_blindness
 from audit.statistics.catalogue import headline_of
 from audit.statistics.doses import measure_trends
 from audit.statistics.effects import measure_effects
+from audit.statistics.outputs import softmax
 from audit.statistics.planted import check_planted
 from audit.store.controls import ControlsDocument
 from audit.store.folder import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder

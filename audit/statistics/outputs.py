@@ -71,6 +71,12 @@ def winners(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     return top, winner
 
 
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Turn logits (..., k) into probabilities (..., k)."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+
 def read_outputs(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Outputs:
     """Read logits as probabilities, winners and margins.
 

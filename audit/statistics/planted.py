@@ -17,6 +17,7 @@ from audit.data.conditions import Condition, Suite
 from audit.randomness import generator_for
 from audit.statistics.catalogue import default_tolerances, headline_of
 from audit.statistics.effects import measure_effects
+from audit.statistics.outputs import softmax
 from audit.store.controls import PlantedCheck
 from audit.store.group import ALL
 from audit.store.results import PredictionTable
@@ -105,9 +106,7 @@ def _coin(table: PredictionTable, seed: int) -> NDArray[np.bool_]:
 def _with_effect(table: PredictionTable, condition: Condition, moved: NDArray[np.float64]) -> PredictionTable:
     """Give an edit its placebo's outputs, with a share (n,) of the probability moved to the class that was least likely."""
     placebo = str(condition.placebo)
-    logits = table.logits[placebo].astype(np.float64)
-    weights = np.exp(logits - logits.max(axis=2, keepdims=True))
-    probabilities = weights / weights.sum(axis=2, keepdims=True)
+    probabilities = softmax(table.logits[placebo])
     least = np.eye(len(table.classes))[table.logits["clean"][0].argmin(axis=1)]
     mixed = (1 - moved)[:, None] * probabilities + (moved[:, None] * least)[None]
     planted = np.log(np.maximum(mixed, 1e-30)).astype(np.float32)
