@@ -123,7 +123,8 @@ def one_case(world: Path, folder: Path, what: str, rng: random.Random) -> tuple[
     if vouched:
         vouch_again(folder)
     if what == "resumed":
-        (folder / RUN / "run.json").unlink(missing_ok=True)
+        finished = folder / RUN / "run.json"
+        shutil.rmtree(finished) if finished.is_dir() else finished.unlink(missing_ok=True)
         (folder / RUN).rename(folder / "runs" / _name_of(world))
     if what in ("run", "kept") and rng.random() < 0.03:
         _link_out(folder, folder / (RUN if what == "run" else KEPT), rng)

@@ -234,6 +234,7 @@ def test_what_is_not_as_it_was_left_is_refused(audit: Audit, make_run: Any, tmp_
     looser = json.dumps({**document, "entries": [{**e, "estimate": 0.9} for e in document["entries"]]})
     says(looser, "edited by hand")
     says(json.dumps({**document, "schema_version": 99}), "schema version 99")
+    says(json.dumps({**document, "schema_version": "x" * 5000}), "xxx…, but this version")
     says(json.dumps({"format": "something"}), "not a baseline")
     says("[]", "not a baseline")
     says("{", "not valid JSON")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from audit.baseline.changes import ImageValues
 from audit.data.plan import Identity
-from audit.errors import StoreError, shown_string
+from audit.errors import StoreError, shown_string, shown_value
 from audit.files import read_regular, write_atomically
 from audit.store.documents import read_json
 from audit.store.group import ALL, Group
@@ -177,7 +177,7 @@ def read_baseline(path: Path) -> AcceptedBaseline:
         raise StoreError(f"{path} is not a baseline: its format is not audit-baseline. {again}")
     if document.get("schema_version") != BASELINE_VERSION:
         raise StoreError(
-            f"The baseline {path} has schema version {document.get('schema_version')!r}, but this version of audit reads "
+            f"The baseline {path} has schema version {shown_value(document.get('schema_version'))}, but this version of audit reads "
             f"{BASELINE_VERSION}. Delete it and {images_path(path).name}, and accept a new run with `audit baseline accept RUN`."
         )
     stated = document.pop("sha256", None)
