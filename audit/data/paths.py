@@ -61,8 +61,8 @@ def _refuse_addresses(manifest: Path, paths: Sequence[str], first_row: int) -> N
     found = [i for i, path in enumerate(paths) if _ADDRESS.match(path)]
     if found:
         raise CohortError(
-            f"Row {found[0] + first_row} of {manifest} has an address in place of a path, {shown_string(paths[found[0]], _SHOWN)!r}, as "
-            f"{'has no other row' if len(found) == 1 else counted(len(found), 'row') + ' have'}. Images are read from this machine "
+            f"{counted(len(found), 'row')} of {manifest} {'has an address' if len(found) == 1 else 'have addresses'} in place of a path, "
+            f"first row {found[0] + first_row}: {shown_string(paths[found[0]], _SHOWN)!r}. Images are read from this machine "
             "only: download them, and write their paths relative to the table."
         )
 
