@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
+from audit.data.plan import InputSteps
 from audit.errors import UnknownNameError
 from audit.relevance.lrp import SURROGATES
 from audit.relevance.presets import PRESETS, about_method
@@ -45,7 +47,7 @@ FACTS = Facts(
     finder_about="PP-OCR and shapes",
     finder_parts=(("cascade", "1"), ("rapidocr", "2")),
     recall={},
-    preprocessing={"size_px": [224, 256], "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2]},
+    preprocessing=InputSteps(size_px=(224, 256), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)),
     level=0.95,
     resamples=10_000,
     intervals={"bootstrap": 30, "student": 1},
@@ -208,9 +210,10 @@ def test_methods_in_full() -> None:
         "corrected for the text that it missed "
         "(shortcut_sensitivity_corrected)."
     )
-    further = {**FACTS.preprocessing, "crop_px": 5}
+    further = structs.replace(FACTS.preprocessing, fit="letterbox", library="opencv", clahe=2.0, pad=7)
     assert said(dataclasses.replace(FACTS, preprocessing=further))["network"].endswith(
-        "Further preprocessing: crop px 5."
+        "as the network's owner declared: 256 × 224 px, after CLAHE with clip limit 2, the whole image, padded with 7, bilinear (OpenCV), "
+        "3 channels, values 0 to 1, mean 0.5, 0.4, 0.3, deviation 0.2, 0.2, 0.2."
     )
 
 

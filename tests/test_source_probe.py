@@ -11,6 +11,7 @@ from PIL import Image
 
 from audit.data.records import Record, TextRegion
 from audit.models.bundle import load_bundle
+from audit.models.classifier import features_of
 from audit.run.source_probe import N_PERMUTATIONS, SourceProbe, _areas, probe_sources
 
 LABELS = ("normal", "covid")
@@ -42,8 +43,10 @@ def cohort(folder: Path, *, apart: bool, purity: float = 0.5) -> tuple[list[Reco
 def probe(tmp_path: Path, write_bundle: Callable[..., Path]) -> Callable[..., SourceProbe]:
     bundle = load_bundle(write_bundle("C", classes=LABELS))
 
-    def run(**how: object) -> SourceProbe:
+    def run(*, opaque: bool = False, **how: object) -> SourceProbe:
         records, regions = cohort(tmp_path, **how)
+        if opaque:
+            bundle.classifier.ability = lambda name: None  # type: ignore[method-assign]
         return probe_sources(bundle, records, regions, seed=0, on_image=lambda: None)
 
     return run
@@ -64,6 +67,10 @@ def test_what_is_there_is_told_and_what_is_not_is_chance(probe: Callable[..., So
     assert all(abs(p.null_auc - 0.5) < 0.08 for p in none), "the null must be chance"
 
 
+def test_without_features_the_other_views_are_probed(probe: Callable[..., SourceProbe]) -> None:
+    assert {p.view for p in probe(apart=True, opaque=True).probes} == {"histogram", "border", "thumbnail", "text"}
+
+
 def test_a_class_of_one_source_is_not_probed(probe: Callable[..., SourceProbe]) -> None:
     assert probe(apart=False).majority == 0.5
     assert not probe(apart=False, purity=1.0).probes, "no class from two sources"
@@ -74,9 +81,9 @@ def test_penultimate_is_what_the_head_reads(write_bundle: Callable[..., Path]) -
 
     bundle = load_bundle(write_bundle("C"))
     inputs = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    logits, features = bundle.penultimate(inputs)
-    assert torch.allclose(bundle.network.classifier(features), logits, atol=1e-6)
-    assert torch.equal(logits, bundle.logits(inputs))
+    read = features_of(bundle.classifier)
+    assert read is not None
+    assert torch.allclose(bundle.network.classifier(read(inputs)), bundle.logits(inputs), atol=1e-6)
 
 
 def test_areas_are_those_of_every_pair_of_images() -> None:

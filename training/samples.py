@@ -88,7 +88,7 @@ class Samples:
 
     def views(self, rows: NDArray[np.int64], *, seed: int, epoch: int) -> NDArray[np.int64]:
         """Return which view (0 as it is, 1 mirrored) `training_batch` shows for each row, int64 (b)."""
-        shape = self.preprocessing.size_px
+        shape = self.preprocessing.input_px
         return np.array(
             [
                 draw_for(self.augmentation, shape, seed=seed, epoch=epoch, record_id=self.ids[i], copy=copy).flip
@@ -146,7 +146,7 @@ def resize_all(
     ImageError
         If an image cannot be read.
     """
-    height, width = preprocessing.size_px
+    height, width = preprocessing.input_px
     shape = (len(records), height, width)
     table: NDArray[np.uint8]
     if len(records) * height * width > MEMORY_LIMIT_BYTES:

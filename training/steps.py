@@ -55,9 +55,9 @@ class Setting:
     """Batches between checkpoints."""
     tensorboard: Path | None = None
     """Folder for TensorBoard's files."""
-    mean: tuple[float, float, float] = IMAGENET_MEAN
+    mean: tuple[float, ...] = IMAGENET_MEAN
     """Of the input's channels."""
-    std: tuple[float, float, float] = IMAGENET_STD
+    std: tuple[float, ...] = IMAGENET_STD
     """Of the input's channels."""
 
     @property

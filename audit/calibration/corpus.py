@@ -182,7 +182,7 @@ def read_specimen(record: Record, classes: Sequence[str], size_px: int | None = 
     if size_px is not None and max(image.shape) > size_px:
         scale = size_px / max(image.shape)
         shape = (max(32, round(image.shape[0] * scale)), max(32, round(image.shape[1] * scale)))
-        image = Preprocessing(size_px=shape).resize(image)
+        image = np.asarray(Preprocessing(size_px=shape).resize(image), dtype=np.uint8)
         lungs = (
             None
             if lungs is None

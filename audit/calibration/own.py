@@ -17,9 +17,10 @@ from audit.calibration.table import Rate, is_found, rate
 from audit.calibration.trial import Outcome
 from audit.calibration.truth import FOUND_FROM_CARRIERS, NOT_LEARNT_BELOW
 from audit.calibration.zoo import Case
+from audit.data.bundle_record import OWN_KIND
 from audit.data.manifests import load_cohort
 from audit.data.records import Record
-from audit.errors import CohortError, UsageError
+from audit.errors import CohortError, ModelError, UsageError
 from audit.files import write_atomically
 from audit.gates.calibration import CALIBRATION_FILE
 from audit.models.bundle import Bundle, find_bundle, load_bundle
@@ -90,6 +91,11 @@ def calibrate_own(
         )
     bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
     audited_task(bundle.name, bundle.task, settings.task)
+    if bundle.kind != OWN_KIND or bundle.folder is None:
+        raise ModelError(
+            f"{bundle.where} is of the kind {bundle.kind}, whose last layer cannot be exchanged. Calibration needs a bundle of weights, as "
+            "`audit train` and `audit import FILE --as densenet121` write it."
+        )
     training, test = _records(bundle, settings)
     reading = on_stage("reading images", len(training) + len(test))
 

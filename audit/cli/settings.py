@@ -70,13 +70,14 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameter(setting: Setting) -> inspect.Parameter:
-    is_silent = setting.default in ("", (), {}) or setting.type is bool
+    is_silent = setting.default in ("", (), {}, None) or setting.type is bool
     shown = setting.help if is_silent else f"{setting.help} [default: {setting.default}]"
     choices = f"<{'|'.join(setting.choices)}>" if setting.choices else "COLUMN=NAME,..." if setting.is_pairs else None
-    kind = (
-        list[str] if get_origin(setting.type) is tuple else str if setting.choices or setting.is_pairs else setting.type
-    )
-    option = typer.Option(help=shown, metavar=choices, show_default=False)
+    in_one = setting.choices or setting.is_pairs or setting.is_commas
+    kind = str if in_one else list[str] if get_origin(setting.type) is tuple else setting.type
+    # An option under its own name is named by typer, which gives a switch its opposite.
+    named = () if setting.flag == f"--{setting.name.replace('_', '-')}" else (setting.flag,)
+    option = typer.Option(*named, help=shown, metavar=choices, show_default=False)
     return inspect.Parameter(
         setting.name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -32,12 +32,20 @@ from audit.store.run_record import RunRecord
 
 def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]) -> int:
     """Audit, write the report, print the summary; return the exit code."""
+    from audit.commands.models import model_lines
     from audit.run.pipeline import run_audit
 
     announce_key(settings)
     with ProgressLines(quiet=as_json) as on_stage:
         table = TableTeller(on_stage)
-        path, verdict = run_audit(settings, judge_gates=gate, command=command, on_stage=on_stage, on_table=table)
+        path, verdict = run_audit(
+            settings,
+            judge_gates=gate,
+            command=command,
+            on_stage=on_stage,
+            on_table=table,
+            on_model=lambda bundle: on_stage.say(model_lines(bundle)),
+        )
         written = on_stage("writing the report", 1)
         try:
             report = render(path)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.commands.keys import announce_key
+from audit.commands.models import model_lines
 from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller
 from audit.data.records import Record
@@ -32,7 +33,9 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     with ProgressLines(quiet=as_json) as stages:
         checked = stages("checking data", 1)
         told = TableTeller(stages)
-        prepared = prepare(settings, judge_gates=False, on_table=told)
+        prepared = prepare(
+            settings, judge_gates=False, on_table=told, on_model=lambda bundle: stages.say(model_lines(bundle))
+        )
         checked()
         step = stages("timing a few images", min(3, len(prepared.cohort.records)))
         found = forecast(

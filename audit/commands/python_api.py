@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audit.errors import UsageError
 from audit.gates.document import VerdictDocument
-from audit.run.settings import declared_settings, make_settings
+from audit.run.settings import Settings, declared_settings, make_settings
 from audit.store.folder import RunFolder, check_run
 from audit.store.results import EffectsDocument, Verdict, plain
 
@@ -51,7 +53,7 @@ class AuditResult:
 
 def run_audit(
     *,
-    model: str | Path,
+    model: str | Path | Callable[..., Any],
     data: str | Path = "",
     gate: bool | Mapping[str, Any] = True,
     progress: Progress | None = None,
@@ -61,8 +63,10 @@ def run_audit(
 
     Parameters
     ----------
-    model : str or Path
-        A bundle: the name of a folder in `models/`, or a path.
+    model : str, Path, torch module or callable
+        A bundle (the name of a folder in `models/`, or a path), a file, `package.module:function`; or the classifier itself: a torch
+        module, a scikit-learn classifier, or a function `predict(images) -> probabilities` of uint8 images (n, height, width). Name its
+        `classes`.
     data : str or Path
         Manifest of the images; omitted, the one that the bundle was trained on.
     gate : bool or mapping
@@ -81,15 +85,47 @@ def run_audit(
     from audit.run.pipeline import run_audit as run_pipeline
 
     table = None if isinstance(gate, bool) else gate
-    chosen = make_settings({"model": model, "data": data, "gate": table, **settings})
+    live = None if isinstance(model, (str, Path)) else model
+    named = model if live is None else _name_of(live)
+    chosen = make_settings({"model": named, "data": data, "gate": table, **settings})
+    if live is not None:
+        _check_live(live, chosen)
     path, verdict = run_pipeline(
         chosen,
         judge_gates=gate is not False,
         command=["audit.run_audit"],
         on_stage=progress or (lambda *_: lambda: None),
+        live=live,
     )
     render(path)
     return AuditResult(path=path, verdict=verdict)
+
+
+def _name_of(live: Any) -> str:
+    """Return what messages and reports call a classifier that is handed over."""
+    return str(getattr(live, "__name__", type(live).__name__)).strip("<>") or "model"
+
+
+def _check_live(live: Any, settings: Settings) -> None:
+    """Refuse a classifier that cannot be audited, or not as it is asked for.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be called, or cannot be sent to other processes.
+    """
+    if not callable(live) and not hasattr(live, "predict_proba"):
+        raise UsageError(
+            f"model must be a name, a path, a torch module or a callable that predicts images; found a {type(live).__name__}."
+        )
+    if settings.workers > 1:
+        try:
+            pickle.dumps(live)
+        except Exception as error:  # whatever its parts raise, it cannot be sent
+            raise UsageError(
+                f"The classifier {_name_of(live)} cannot be sent to {settings.workers} processes ({error}). Use workers=1, or define "
+                "it in a module and pass model='package.module:function'."
+            ) from error
 
 
 def _with_settings(door: Callable[..., AuditResult]) -> inspect.Signature:

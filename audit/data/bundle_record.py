@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -12,6 +12,8 @@ from audit.data.tasks import Task
 from audit.store.run_record import Sha256
 from audit.store.typed import Document
 
+OWN_KIND = "network"
+"""Kind of a bundle that training writes."""
 MAX_CLASSES = 4096
 """Outputs of a network; more are never looked at one by one, and their layer would take the memory before the weights are seen."""
 MAX_CLASS_NAME = 300
@@ -35,8 +37,14 @@ class BundleRecord(Document, frozen=True, kw_only=True):
     """What the outputs mean; null for a bundle of an earlier version that does not say it."""
     preprocessing: InputSteps
     """What the network expects to see."""
+    kind: str = OWN_KIND
+    """What opens it: a kind of `audit.models.kinds`, such as onnx or timm:NAME; `network` for a network that `architecture` names."""
+    file: str | None = None
+    """Name of the file in the bundle that is opened; null for `weights.safetensors`."""
+    answers: Literal["logits", "probabilities"] = "logits"
+    """What the numbers of its outputs are."""
     weights_sha256: Sha256
-    """SHA-256 of `weights.safetensors`."""
+    """SHA-256 of `weights.safetensors`; of another kind, over all files that it consists of."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Data, recipe and starting weights; free in form, but for `Origin`."""
     metrics: Mapping[str, Any] = field(default_factory=dict)

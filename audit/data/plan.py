@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from msgspec import field
 
@@ -13,6 +13,10 @@ from audit.data.records import SplitTeller
 from audit.data.tasks import Task
 from audit.store.results import plain, to_json
 from audit.store.typed import Document, RunDocument
+
+Fit = Literal["squash", "shorter-side", "letterbox", "none"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
+Library = Literal["pil", "opencv", "torch", "torch-antialias"]
 
 
 class ModelIdentity(Document, frozen=True, kw_only=True):
@@ -29,12 +33,33 @@ class ModelIdentity(Document, frozen=True, kw_only=True):
 class InputSteps(Document, frozen=True, kw_only=True):
     """What happens to an image before the network sees it."""
 
-    size_px: tuple[int, int]
-    """Height and width of the input."""
-    mean: tuple[float, float, float]
-    """Mean of each channel, on a scale of 0 to 1."""
-    std: tuple[float, float, float]
-    """Standard deviation of each channel, on a scale of 0 to 1."""
+    size_px: tuple[int, int] | None
+    """Height and width of the input; null where the classifier takes images at their own size."""
+    mean: tuple[float, ...]
+    """Mean of each channel, on the scale of `value_range`."""
+    std: tuple[float, ...]
+    """Standard deviation of each channel, on the scale of `value_range`."""
+    fit: Fit = "squash"
+    """squash: to the size, whatever the aspect ratio; shorter-side: scaled by the shorter side, then the centre; letterbox: the whole
+    image with its aspect ratio, padded; none: images have the size already, or keep their own."""
+    shorter_px: int | None = None
+    """Length that the shorter side is scaled to before the centre is taken; null for the shorter side of the input."""
+    interpolation: Interpolation = "bilinear"
+    """Interpolation of the scaling."""
+    library: Library = "pil"
+    """Library that scales: pil (always antialiased), opencv (8 bits, not antialiased), torch (not antialiased) or torch-antialias."""
+    pad: int = 0
+    """Grey value, 0 to 255, of what a letterbox pads with."""
+    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    """Left, top, right and bottom edge of what is cut out of an image first, as shares of its width and height."""
+    clahe: float = 0.0
+    """Clip limit of a contrast-limited histogram equalisation on 8 x 8 tiles (OpenCV's) before scaling; 0 for none."""
+    value_range: tuple[float, float] = (0.0, 1.0)
+    """What black and white become before mean and deviation are taken out."""
+    per_image: bool = False
+    """Whether each image's own mean and deviation are taken out in place of fixed ones."""
+    function: str = ""
+    """`package:function` that prepares an image in place of everything above; empty where there is none."""
 
 
 class TrainingStory(Document, frozen=True, kw_only=True):
@@ -55,6 +80,10 @@ class PlannedModel(ModelIdentity, frozen=True, kw_only=True):
     """What its outputs mean."""
     preprocessing: InputSteps
     """What happens to an image before the network sees it."""
+    assumed: tuple[str, ...] = ()
+    """What nobody declared of it and the audit assumed, in words."""
+    lacks: tuple[str, ...] = ()
+    """What the audit does without because the classifier cannot do it, in sentences."""
     training: TrainingStory = TrainingStory()
     """How it came about."""
 

@@ -19,16 +19,18 @@ NOT_MEASURED = (
 )
 
 
-def calibration_of(bundle: Path, digest: str) -> str:
+def calibration_of(bundle: Path | None, digest: str) -> str:
     """Return the sentence on a network from the calibration in its bundle, if that was measured with these weights.
 
     Parameters
     ----------
-    bundle : Path
-        Its folder.
+    bundle : Path or None
+        Its folder; None for a model that is no bundle.
     digest : str
         Of its weights, classes and preprocessing.
     """
+    if bundle is None:
+        return NOT_MEASURED
     path = bundle / CALIBRATION_FILE
     try:
         document = read_json(path) if path.is_file() else {}

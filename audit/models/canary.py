@@ -4,36 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
-from torch import nn
 
 from audit.errors import ModelError
+from audit.models.classifier import Classifier
 from audit.models.foreign import RefusedError
+from audit.models.identity import example_image
 from audit.models.preprocessing import Preprocessing
 from audit.models.tensors import read_tensors
-from audit.randomness import generator_for
 
 # Other versions and processors add up in another order: logits of networks then differ in the sixth digit.
 TOLERANCE = 1e-3
+_USUAL_PX = (160, 128)
 
 
-def make_canary(network: nn.Module, preprocessing: Preprocessing) -> bytes:
-    """Return a safetensors file with an image (h, w) and the network's logits (k) for it.
+def make_canary(classifier: Classifier) -> bytes:
+    """Return a safetensors file with an image (h, w) and the classifier's logits (k) for it.
 
-    The image is noise over a soft disc, the same for every bundle of that size: it needs no radiograph, and moves every layer.
+    The image is the same for every bundle of that size.
+
+    Raises
+    ------
+    ModelError
+        If the logits are not one for each class.
     """
-    height, width = preprocessing.size_px
-    yy, xx = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    noise = generator_for(0, "canary").normal(0, 25, (height, width))
-    image = np.clip(160 * np.exp(-(xx**2 + yy**2)) + 40 + noise, 0, 255).astype(np.uint8)
-    return safetensors.torch.save(
-        {"image": torch.from_numpy(image), "logits": _logits(network, torch.from_numpy(image), preprocessing)}
-    )
+    image = example_image(_size(classifier.wants))
+    logits = _logits(classifier, torch.from_numpy(image))
+    if tuple(logits.shape) != (len(classifier.outputs.names),):
+        raise ModelError(
+            f"The network gives {logits.numel()} logits for one image, but {len(classifier.outputs.names)} classes are named "
+            f"({', '.join(classifier.outputs.names[:20])}). Name one class per output."
+        )
+    return safetensors.torch.save({"image": torch.from_numpy(image), "logits": logits})
 
 
-def check_canary(path: Path, network: nn.Module, preprocessing: Preprocessing) -> None:
+def check_canary(path: Path, classifier: Classifier) -> None:
     """Predict the stored image again; a bundle without a canary is let pass.
 
     Raises
@@ -48,12 +54,13 @@ def check_canary(path: Path, network: nn.Module, preprocessing: Preprocessing) -
         image, before = stored["image"], stored["logits"]
     except (OSError, KeyError, RefusedError) as error:
         raise ModelError(f"The canary {path} cannot be read: {error}. Copy the bundle again.") from error
-    if image.dtype != torch.uint8 or tuple(image.shape) != preprocessing.size_px or not before.is_floating_point():
+    size = _size(classifier.wants)
+    if image.dtype != torch.uint8 or tuple(image.shape) != size or not before.is_floating_point():
         raise ModelError(
-            f"The canary {path} does not fit its bundle: a grey image of {preprocessing.size_px} pixels in 8 bits and its logits "
+            f"The canary {path} does not fit its bundle: a grey image of {size} pixels in 8 bits and its logits "
             f"are expected, found {tuple(image.shape)} of {image.dtype} and {before.dtype}. Copy the bundle again."
         )
-    now = _logits(network, image, preprocessing)
+    now = _logits(classifier, image)
     if now.shape != before.shape or not torch.allclose(now, before.float(), rtol=TOLERANCE, atol=TOLERANCE):
         raise ModelError(
             f"The bundle {path.parent} gives {_words(now)} for its canary image, but gave {_words(before)} when it was "
@@ -62,16 +69,12 @@ def check_canary(path: Path, network: nn.Module, preprocessing: Preprocessing) -
         )
 
 
-def _logits(network: nn.Module, image: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-    was_training = network.training
-    try:
-        with torch.inference_mode():
-            device = next(network.parameters()).device
-            inputs = preprocessing.normalise(image.numpy())[None].to(device)
-            logits: torch.Tensor = network.eval()(inputs)[0].float().cpu()
-    finally:
-        network.train(was_training)
-    return logits.clone()
+def _size(wants: Preprocessing) -> tuple[int, int]:
+    return wants.size_px or _USUAL_PX
+
+
+def _logits(classifier: Classifier, image: torch.Tensor) -> torch.Tensor:
+    return classifier.logits(classifier.wants.prepare(image.numpy())[None])[0].float().clone()
 
 
 def _words(logits: torch.Tensor) -> str:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -20,7 +19,8 @@ from audit.models.bundle import save_bundle
 from audit.models.foreign import shown
 from audit.models.heads import choose_head
 from audit.models.outputs import find_task, is_torchxrayvision, name_outputs
-from audit.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from audit.models.preprocessing import Preprocessing
+from audit.models.requests import SCALES
 from audit.models.states import collect_states
 from audit.models.unpickling import read_checkpoint
 
@@ -30,17 +30,6 @@ _SIZES: Mapping[tuple[int, ...], str] = {
     (6, 12, 32, 32): "densenet169",
     (6, 12, 48, 32): "densenet201",
 }
-Channels = tuple[float, float, float]
-SCALES: Mapping[str, tuple[Channels, Channels]] = MappingProxyType(
-    {
-        "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
-        "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        "symmetric": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-        # torchxrayvision's input: (2 x / 255 - 1) * 1024.
-        "torchxrayvision": ((0.5, 0.5, 0.5), (1 / 2048, 1 / 2048, 1 / 2048)),
-    }
-)
-"""How training scaled grey values: ImageNet's mean and deviation, 0 to 1, -1 to 1, -1024 to 1024."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,7 +39,12 @@ AUDITED_ONLY = (
     "efficientnet_v2_s", "convnext_tiny", "convnext_small", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large",
     "densenet161", "swin_t",
 )  # fmt: skip
-"""torchvision's networks that a bundle may hold too."""
+"""Those of torchvision's other networks that are tested one by one; a bundle may hold any of `library_networks`."""
+
+
+def library_networks() -> list[str]:
+    """Return the names of torchvision's image classifiers."""
+    return sorted(torchvision.models.list_models(module=torchvision.models))
 
 
 def build_network(architecture: str, n_outputs: int) -> nn.Module:
@@ -48,8 +53,8 @@ def build_network(architecture: str, n_outputs: int) -> nn.Module:
     Parameters
     ----------
     architecture : str
-        A key of `ARCHITECTURES`, densenet121, densenet169, densenet201 (Huang et al. 2017) or densenet-small; or one of
-        `AUDITED_ONLY`, by torchvision's name.
+        A key of `ARCHITECTURES`, densenet121, densenet169, densenet201 (Huang et al. 2017) or densenet-small; or one
+        of `library_networks`, by torchvision's name.
     n_outputs : int
         Number of outputs k; the network maps (n, 3, h, w) to (n, k) logits.
 
@@ -60,8 +65,8 @@ def build_network(architecture: str, n_outputs: int) -> nn.Module:
     """
     if architecture in ARCHITECTURES:
         return ARCHITECTURES[architecture](n_outputs)
-    if architecture not in AUDITED_ONLY:
-        raise UnknownNameError("architecture", architecture, [*ARCHITECTURES, *AUDITED_ONLY])
+    if architecture not in library_networks():
+        raise UnknownNameError("architecture", architecture, [*ARCHITECTURES, *library_networks()])
     return _module(torchvision.models.get_model(architecture, weights=None, num_classes=n_outputs))
 
 

@@ -1,43 +1,156 @@
-"""From a stored radiograph to a network's input; training and audit share this one way."""
+"""From a stored radiograph to a network's input, as its owner declares it; training and audit share this one way."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
+from msgspec import structs
 from numpy.typing import NDArray
-from PIL import Image
+
+from audit.data.plan import InputSteps
+from audit.errors import ImageError, ModelError, UsageError
+from audit.models.references import load_reference
+from audit.models.scaling import METHODS, Window, crop_box, scale_image, window_of
+from audit.store.results import plain
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MIN_PX, MAX_PX = 8, 4096
+"""Side of an input."""
+_TILES = (8, 8)
+
+Seen = NDArray[np.uint8] | NDArray[np.float32]
+"""What is left of an image after scaling: grey (h, w) on a scale of 0 to 255."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Preprocessing:
-    """What happens to an image before the network sees it (Bassi & Attux 2021, section 6.2)."""
+class Preprocessing(InputSteps, frozen=True, kw_only=True):
+    """What happens to an image before the network sees it; the defaults are Bassi & Attux's (2021, section 6.2)."""
 
-    size_px: tuple[int, int]
-    """Height and width of the input; the image is squashed to it, as in the paper."""
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    """Mean of each channel, on a scale of 0 to 1."""
-    std: tuple[float, float, float] = IMAGENET_STD
-    """Standard deviation of each channel, on a scale of 0 to 1."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Mean of each channel, on the scale of `value_range`; as many as there are channels."""
+    std: tuple[float, ...] = IMAGENET_STD
+    """Standard deviation of each channel, on the scale of `value_range`."""
 
-    def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Scale grey (h, w) to `size_px`, bilinear with antialiasing (another filter would be a domain shift)."""
-        height, width = self.size_px
-        if image.shape == (height, width):
+    @property
+    def channels(self) -> int:
+        """Channels of the input."""
+        return len(self.mean)
+
+    @property
+    def input_px(self) -> tuple[int, int]:
+        """Height and width of the input.
+
+        Raises
+        ------
+        UsageError
+            If images keep their own size.
+        """
+        if self.size_px is None:
+            raise UsageError("The size of the input is not declared. Use --input-px SIDE.")
+        return self.size_px
+
+    def resize(self, image: NDArray[np.uint8]) -> Seen:
+        """Cut, equalise and scale grey (h, w); images that are equal after it are equal to the network.
+
+        Raises
+        ------
+        ImageError
+            If images are not scaled, and this one has another size.
+        """
+        if self.function:
             return image
-        return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), dtype=np.uint8)
+        x0, y0, x1, y1 = crop_box(image.shape, self)
+        part = image[y0:y1, x0:x1]
+        if self.clahe:
+            part = np.asarray(cv2.createCLAHE(self.clahe, _TILES).apply(np.ascontiguousarray(part)), dtype=np.uint8)
+        if self.size_px is None or part.shape == self.size_px:
+            return part
+        if self.fit == "none":
+            raise ImageError(
+                f"An image has {part.shape[1]} x {part.shape[0]} pixels, but the network expects {self.size_px[1]} x "
+                f"{self.size_px[0]} and its preprocessing does not scale. Declare how images are scaled with --fit."
+            )
+        return scale_image(part, self, self.size_px)
 
-    def normalise(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """Turn resized grey (h, w) into float32 (3, h, w) with the channels' mean and deviation taken out."""
+    def normalise(self, image: Seen) -> torch.Tensor:
+        """Turn resized grey (h, w) into float32 (channels, h, w) with mean and deviation taken out."""
+        if self.function:
+            return self._by_function(image)
         grey = torch.from_numpy(np.array(image, dtype=np.float32) / np.float32(255.0))
+        low, high = self.value_range
+        if (low, high) != (0.0, 1.0):
+            grey = low + grey * (high - low)
+        if self.per_image:
+            grey = (grey - grey.mean()) / grey.std(correction=0).clamp(min=1e-6)
         mean = torch.tensor(self.mean, dtype=torch.float32)[:, None, None]
         std = torch.tensor(self.std, dtype=torch.float32)[:, None, None]
         return (grey[None] - mean) / std
 
     def prepare(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """Turn stored grey (h, w) into the network's input (3, h, w)."""
+        """Turn stored grey (h, w) into the network's input (channels, h, w)."""
         return self.normalise(self.resize(image))
+
+    def window(self, shape: tuple[int, ...]) -> Window | None:
+        """Return which part of a stored image (h, w) the input shows; None where a function decides it."""
+        return None if self.function else window_of(shape, self)
+
+    def _by_function(self, image: Seen) -> torch.Tensor:
+        prepare = load_reference(self.function, "preprocessing function")
+        try:
+            found = torch.as_tensor(prepare(image)).to(torch.float32)
+        except Exception as error:  # the owner's code may raise anything
+            raise ModelError(
+                f"The preprocessing function {self.function} failed on an image of {image.shape[1]} x {image.shape[0]} pixels "
+                f"({error!r}). It gets a uint8 array (height, width), and must return (channels, height, width)."
+            ) from error
+        found = found[None] if found.ndim == 2 else found
+        expected = (self.channels, *self.size_px) if self.size_px else (self.channels, *found.shape[1:])
+        if tuple(found.shape) != expected:
+            raise ModelError(
+                f"The preprocessing function {self.function} must return (channels, height, width) = {expected}, found "
+                f"{tuple(found.shape)}. Correct the function, --input-px or --channels."
+            )
+        return found
+
+
+_BASIC = ("size_px", "mean", "std")
+
+
+def declared_steps(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return what decides an input, as a bundle keeps it: fields that came later only where they are not as they were before."""
+    usual = Preprocessing(size_px=None)
+    values = structs.asdict(preprocessing)
+    return {name: plain(v) for name, v in values.items() if name in _BASIC or v != getattr(usual, name)}
+
+
+def why_impossible(steps: InputSteps) -> str:
+    """Return why no image can be prepared so, as a sentence without its full stop; empty where it can."""
+    edge = [] if steps.size_px is None else list(steps.size_px)
+    x0, y0, x1, y1 = steps.crop
+    faults = {
+        f"a side of the input must be {MIN_PX} to {MAX_PX} px, found {edge}": edge
+        and not all(MIN_PX <= px <= MAX_PX for px in edge),
+        f"the network must read 1 or 3 channels, with a mean and a deviation each, found {len(steps.mean)} and "
+        f"{len(steps.std)}": len(steps.mean) not in (1, 3) or len(steps.mean) != len(steps.std),
+        f"std must be above 0, found {list(steps.std)}": any(not value > 0 for value in steps.std),
+        f"{steps.library} has no interpolation {steps.interpolation}; it has {', '.join(METHODS[steps.library])}": (
+            steps.interpolation not in METHODS[steps.library]
+        ),
+        f"the shorter side must be scaled to {max(edge, default=0)} to {MAX_PX} px, found {steps.shorter_px}": (
+            steps.shorter_px is not None and not max(edge, default=0) <= steps.shorter_px <= MAX_PX
+        ),
+        "shorter_px is only used with fit = shorter-side": steps.shorter_px is not None and steps.fit != "shorter-side",
+        f"the grey value of the padding must be 0 to 255, found {steps.pad}": not 0 <= steps.pad <= 255,
+        f"crop must be left, top, right and bottom edge as shares from 0 to 1, found {list(steps.crop)}": not (
+            0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1
+        ),
+        f"the clip limit of CLAHE must be 0 to 100, found {steps.clahe}": not 0 <= steps.clahe <= 100,
+        f"value_range must be two different numbers, found {list(steps.value_range)}": (
+            not abs(steps.value_range[1] - steps.value_range[0]) > 0
+        ),
+        f"fit = {steps.fit} needs the size of the input": not edge and steps.fit in ("shorter-side", "letterbox"),
+    }
+    return next((what for what, wrong in faults.items() if wrong), "")

@@ -34,6 +34,35 @@ def check_task(name: str) -> Task:
     raise UnknownNameError("task", name, TASKS)
 
 
+def foreign_task(model: str, asked: Task | None, n_classes: int, n_outputs: int) -> tuple[Task, tuple[str, ...]]:
+    """Return the task of a model that is opened directly, and what was assumed of it, in words.
+
+    Raises
+    ------
+    UsageError
+        If the task that was asked for does not fit the outputs.
+    ModelError
+        If it is multi-label.
+    """
+    if asked == "multi-label":
+        raise ModelError(_MULTI_LABEL.format(model=model))
+    if asked == "binary" and n_classes != 2:
+        raise UsageError(
+            f"{model} has {n_classes} classes, but --task binary was given. Omit --task, or name two classes."
+        )
+    if n_outputs == 1:
+        return "binary", ()
+    if asked is None:
+        return "single-label", ("exactly one class applies to an image (softmax)",)
+    return asked, ()
+
+
+_MULTI_LABEL = (
+    "The model {model} is multi-label (a sigmoid for each output), and only single-label networks (softmax over the classes, or one "
+    "sigmoid for two) can be audited yet. Training can start from a multi-label bundle: `audit train D --checkpoint FOLDER`."
+)
+
+
 def audited_task(model: str, known: Task | None, said: str) -> Task:
     """Return the task under which a network is audited; only single-label networks can be.
 
@@ -66,8 +95,5 @@ def audited_task(model: str, known: Task | None, said: str) -> Task:
             "to each image (softmax), use --task single-label; networks with independent findings (sigmoids) cannot be audited yet."
         )
     if task == "multi-label":
-        raise ModelError(
-            f"The bundle {model} is multi-label (a sigmoid for each output), and only single-label networks (softmax over the "
-            "classes) can be audited yet. Training can start from it: `audit train D --checkpoint FOLDER`."
-        )
+        raise ModelError(_MULTI_LABEL.format(model=model))
     return task

@@ -38,7 +38,7 @@ def predict_all(experiment: Experiment, on_image: Callable[[], None], *, workers
     if workers > 1:
         job = PredictionJob(
             run=experiment.run.path,
-            bundle=experiment.bundle.folder,
+            model=experiment.bundle.request,
             suite=experiment.suite,
             records=experiment.records,
             regions=experiment.context.regions,

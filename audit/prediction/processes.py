@@ -16,13 +16,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import active_children, connection, get_context, parent_process
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audit.data.conditions import Suite
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError
 from audit.perturbations.suspects import Suspects
 from audit.prediction.interrupts import end_on_sigterm, signals_held
+
+if TYPE_CHECKING:  # torch takes seconds to import, and the first process may need no network
+    from audit.models.requests import ModelRequest
 
 _IMAGES_A_TASK = 4
 _GRACE_S = 5.0
@@ -49,8 +52,8 @@ class PredictionJob:
 
     run: Path
     """Run folder."""
-    bundle: Path
-    """Folder of the network."""
+    model: ModelRequest
+    """How the classifier is opened."""
     suite: Suite
     """Conditions."""
     records: Sequence[Record]
@@ -205,7 +208,7 @@ def _find_text(start: int) -> int:
 
 
 def _start_prediction(job: PredictionJob) -> None:
-    from audit.models.bundle import load_bundle
+    from audit.models.opening import open_model
     from audit.prediction.experiment import Experiment
     from audit.prediction.variants import cohort_context, make_perturbations
     from audit.store.folder import RunFolder
@@ -213,7 +216,7 @@ def _start_prediction(job: PredictionJob) -> None:
     _state["prediction"] = {
         "experiment": Experiment(
             run=RunFolder(job.run),
-            bundle=load_bundle(job.bundle),
+            bundle=open_model(job.model),
             suite=job.suite,
             records=job.records,
             context=cohort_context(job.records, job.regions, job.seed, job.suspects),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,29 @@ SHARD_RECORDS = 16
 _BATCH = 16
 
 
-def predict_scene(bundle: Bundle, shown: Iterable[Variant]) -> tuple[list[Variant], NDArray[np.float32]]:
-    """Predict every variant of one image; of each only what the network sees is held.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """A variant that was predicted, without its pixels; its fields are those of `Variant`."""
+
+    condition: str
+    """Name of the condition."""
+    draw: int
+    """Number of the draw."""
+    changed_share: float
+    """Share of the stored pixels that differ from the clean image's."""
+    why_not: str
+    """Why the condition does not apply."""
+    donor: str
+    """Name of the image that the edit was taken from."""
+
+    @classmethod
+    def of(cls, variant: Variant) -> Shown:
+        """Return a variant without its pixels."""
+        return cls(**{name: getattr(variant, name) for name in cls.__slots__})
+
+
+def predict_scene(bundle: Bundle, shown: Iterable[Variant]) -> tuple[list[Shown], NDArray[np.float32]]:
+    """Predict every variant of one image; no more than a batch of inputs is held.
 
     A batch holds nothing but this image's variants, in their order, whatever else is going on: the rounding of a
     matrix product depends on its shape, and results must not. Variants that are equal to the pixel share one
@@ -34,23 +56,26 @@ def predict_scene(bundle: Bundle, shown: Iterable[Variant]) -> tuple[list[Varian
 
     Returns
     -------
-    variants : list of Variant
-        As shown, with the image scaled to the network's input.
+    variants : list of Shown
     logits : ndarray of float32, (variants, k)
     """
-    seen: list[Variant] = []
+    seen: list[Shown] = []
     unique: dict[bytes, int] = {}
     index = []
+    waiting: list[torch.Tensor] = []
+    batches: list[torch.Tensor] = []
     for variant in shown:
         scaled = bundle.preprocessing.resize(variant.image)
-        index.append(unique.setdefault(scaled.tobytes(), len(unique)))
-        seen.append(replace(variant, image=scaled))
-    first = {place: variant.image for place, variant in zip(reversed(index), reversed(seen), strict=True)}
-    images = [first[place] for place in range(len(unique))]
-    batches = [
-        bundle.logits(torch.stack([bundle.preprocessing.normalise(image) for image in images[start : start + _BATCH]]))
-        for start in range(0, len(images), _BATCH)
-    ]
+        known = len(unique)
+        index.append(unique.setdefault(hashlib.sha256(scaled.tobytes()).digest(), known))
+        seen.append(Shown.of(variant))
+        if len(unique) > known:
+            waiting.append(bundle.preprocessing.normalise(scaled))
+        if len(waiting) == _BATCH:
+            batches.append(bundle.logits(torch.stack(waiting)))
+            waiting = []
+    if waiting:
+        batches.append(bundle.logits(torch.stack(waiting)))
     return seen, np.asarray(torch.cat(batches).numpy(), dtype=np.float32)[index]
 
 
@@ -99,7 +124,7 @@ def shard_of(records: Sequence[Record], number: int) -> Sequence[Record]:
 
 
 def _rows(
-    record: Record, classes: Sequence[str], shown: Sequence[Variant], logits: NDArray[np.float32]
+    record: Record, classes: Sequence[str], shown: Sequence[Shown], logits: NDArray[np.float32]
 ) -> list[dict[str, Any]]:
     probabilities = softmax(logits).astype(np.float32)
     return [

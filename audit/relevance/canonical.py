@@ -77,17 +77,21 @@ class CanonicalNetwork(nn.Module):
     def __init__(self, network: nn.Module, *, merged: bool = True) -> None:
         super().__init__()
         self.ledger = Ledger()
-        own = copy.deepcopy(network).eval()
-        for parameter in own.parameters():
-            parameter.requires_grad_(False)
         try:
+            own = copy.deepcopy(network).eval()
+            for parameter in own.parameters():
+                parameter.requires_grad_(False)
             graph = _Tracer().trace(own)
         except Exception as error:  # fx reports what it cannot trace by exceptions of many types
             raise RelevanceError(
                 f"LRP needs a network that torch.fx can trace; {type(network).__name__} depends on its input's values or "
                 f"types ({error})."
             ) from error
-        self.body = _Rewriting(own, graph, self.ledger).run(merged=merged)
+        try:
+            self.body = _Rewriting(own, graph, self.ledger).run(merged=merged)
+        except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            # A step that is called in another way than the networks that the rules were written for do it.
+            raise RelevanceError(f"LRP cannot rewrite a step of {type(network).__name__} ({error!r}).") from error
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (n, 3, h, w) to logits (n, k)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +45,15 @@ class Relevance:
     """Account (bias, shift, stabiliser) -> (n, s) what did not reach the image; empty for maps that conserve nothing."""
     gap: NDArray[np.float64]
     """(n, s) |start - (sum of the map + kept)| over |start|: what no layer accounts for. NaN where nothing is conserved."""
+
+    def with_maps(self, maps: NDArray[np.float32]) -> Relevance:
+        """Return the same with other maps."""
+        return replace(self, maps=maps)
+
+
+def unconserved(maps: torch.Tensor, logits: torch.Tensor, start: torch.Tensor) -> Relevance:
+    """Return maps (n, s, h, w) of a method that conserves nothing, with the logits (n, k) and starts (n, s, k)."""
+    return _relevance(maps, logits, start, None)
 
 
 class Method(Protocol):

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from audit.data.images import read_gray
 from audit.data.plan import PlannedRelevance
 from audit.data.records import Record, TextRegion
-from audit.models.bundle import Bundle
 from audit.perturbations.masking import MaskDraw, TextMask
 from audit.perturbations.places import text_boxes
 from audit.prediction.covering import Disclosure, flatten_relevance
 from audit.prediction.experiment import Experiment
 from audit.randomness import generator_for
 from audit.relevance.heatmaps import write_heatmaps
-from audit.relevance.lrp import Attributor, Relevance
+from audit.relevance.images import ImageAttributor
+from audit.relevance.lrp import Relevance
 from audit.relevance.regions import map_boxes, mass_inside, summarise_relevance
 from audit.relevance.same_place import with_same_place
 from audit.relevance.start import WINNER, start_each, start_relevance, start_signs
@@ -79,7 +79,7 @@ def measure_relevance(
     """
     run, bundle, regions = experiment.run, experiment.bundle, disclosure.text
     chosen = _sample(experiment.records, options.max_images, experiment.seed)
-    attributor = Attributor(bundle.network, options.preset)
+    attributor = ImageAttributor(bundle, options.preset)
     parts, heatmaps = [], []
     for number, first in enumerate(range(0, len(chosen), SHARD_RECORDS)):
         shard = chosen[first : first + SHARD_RECORDS]
@@ -87,7 +87,9 @@ def measure_relevance(
         # The first even on a resumed run, so that the method and its note are known.
         if not run.has(part) or number == 0:
             images = [read_gray(record.path) for record in shard]
-            made = _attribute(attributor, bundle, images, [regions[record.id] for record in shard], options.start)
+            made = _attribute(
+                attributor, bundle.classes, images, [regions[record.id] for record in shard], options.start
+            )
             write_heatmaps(
                 maps, _kept(made, [disclosure.covered[record.id] for record in shard]), made.signs, made.bare
             )
@@ -136,26 +138,25 @@ class _Maps:
 
 
 def _attribute(
-    attributor: Attributor,
-    bundle: Bundle,
+    attributor: ImageAttributor,
+    classes: Sequence[str],
     images: Sequence[NDArray[np.uint8]],
     regions: Sequence[tuple[TextRegion, ...]],
     start: str,
 ) -> _Maps:
     def of_start(logits: torch.Tensor) -> torch.Tensor:
-        return start_relevance(logits, bundle.classes, start)
+        return start_relevance(logits, classes, start)
 
-    inputs = torch.stack([bundle.preprocessing.prepare(image) for image in images])
-    every = len(bundle.classes) <= MAX_OUTPUTS
-    found = attributor.attribute(inputs, start_each if every else of_start)
-    signs = start_signs(torch.from_numpy(found.logits), bundle.classes, start).numpy()
+    every = len(classes) <= MAX_OUTPUTS
+    found = attributor.attribute(images, start_each if every else of_start)
+    signs = start_signs(torch.from_numpy(found.logits), classes, start).numpy()
     weights = signs.astype(np.float32) if every else np.ones((len(images), 1), dtype=np.float32)
     bare = np.einsum("nk,nkhw->nhw", weights, found.maps)
     bare_start = (signs * found.logits).sum(axis=1)
     with_text = [i for i, found_here in enumerate(regions) if found_here]
     if with_text:
         painted = [_without_text(images[i], regions[i]) for i in with_text]
-        again = attributor.attribute(torch.stack([bundle.preprocessing.prepare(image) for image in painted]), of_start)
+        again = attributor.attribute(painted, of_start)
         bare[with_text] = again.maps[:, 0]
         bare_start[with_text] = (signs[with_text] * again.logits).sum(axis=1)
     return _Maps(found=found, signs=weights, bare=bare, bare_start=bare_start, sizes=[image.shape for image in images])

@@ -73,9 +73,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset
 DEFAULT_PRESET = "epsilon-plus-flat"
 
 
+OCCLUSION = "occlusion"
+"""The method that needs nothing but answers."""
 _SURROGATES: Mapping[str, str] = {
     "gradient-x-input": "the gradient times the input, which is not LRP",
-    "occlusion": "occlusion of one patch after another, which is not LRP",
+    OCCLUSION: "occlusion of one patch after another, which is not LRP",
 }
 """Methods for networks that LRP has no rules for (`audit.relevance.surrogates`), in words."""
 

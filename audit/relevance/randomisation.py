@@ -38,14 +38,22 @@ def randomise_weights(
     ------
     RelevanceError
         If the network cannot be attributed.
+
+    Returns
+    -------
+    tuple of Randomisation
+        Empty where there are no layers to shuffle.
     """
-    if not images:
+    network = bundle.classifier.ability("network")
+    if not images or not isinstance(network, nn.Module):
+        return ()
+    names = [name for name, module in network.named_modules() if isinstance(module, _LAYERS)][::-1]
+    if not names:  # a program of fused steps: nothing of it could be shuffled, and unchanged maps would mean nothing
         return ()
     inputs = torch.stack([bundle.preprocessing.prepare(image) for image in images])
-    own = Attributor(bundle.network, preset).attribute(inputs, start_each)
+    own = Attributor(network, preset).attribute(inputs, start_each)
     winners = own.logits.argmax(axis=1)
-    shuffled = copy.deepcopy(bundle.network)
-    names = [name for name, module in shuffled.named_modules() if isinstance(module, _LAYERS)][::-1]
+    shuffled = copy.deepcopy(network)
     found, done = [], 0
     for label, stop in (
         ("the output layer", 1),

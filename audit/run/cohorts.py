@@ -132,8 +132,8 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
             TableOptions(columns=settings.columns, layout=settings.layout),
         )
     recorded = bundle.origin.manifest
-    if not recorded:
-        raise UsageError(f"Bundle {bundle.folder} does not state what it was trained on. Use --data MANIFEST.")
+    if not recorded or bundle.folder is None:
+        raise UsageError(f"{bundle.where} does not state what it was trained on. Use --data MANIFEST.")
     manifest = bundle.folder / recorded
     # A bundle may come from anybody, and could name any file of this machine.
     near = (bundle.folder.resolve(), Path.cwd())

@@ -20,7 +20,7 @@ from audit.perturbations import Scene
 from audit.prediction.covering import Disclosure, covered_context, flatten_relevance
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import CohortContext, make_perturbations, make_variant, read_scene
-from audit.relevance.lrp import Attributor
+from audit.relevance.images import ImageAttributor
 from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
 from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance
@@ -207,20 +207,19 @@ class _Overlays:
         self._bundle = bundle
         self._start = start
         self._drawn: dict[str, bytes] = {}
-        self._attributor: Attributor | None = None
+        self._attributor: ImageAttributor | None = None
         # A network whose maps cannot be right is audited without them.
         with suppress(RelevanceError):
-            self._attributor = Attributor(bundle.network, preset)
+            self._attributor = ImageAttributor(bundle, preset)
 
     def of(self, record: Record, image: NDArray[np.uint8], covered: Sequence[TextRegion]) -> bytes | None:
         """Return the overlay of one image, as it is, as PNG; None where there is no relevance."""
         if self._attributor is None:
             return None
         if record.id not in self._drawn:
-            inputs = self._bundle.preprocessing.prepare(image)[None]
             try:
                 found = self._attributor.attribute(
-                    inputs, lambda logits: start_relevance(logits, self._bundle.classes, self._start)
+                    [image], lambda logits: start_relevance(logits, self._bundle.classes, self._start)
                 )
             except RelevanceError:
                 return None

@@ -15,7 +15,7 @@ from audit.models.bundle import Bundle
 from audit.prediction.shards import predict_scene
 from audit.prediction.variants import cohort_context, make_perturbations, read_scene, variants
 from audit.randomness import generator_for
-from audit.relevance.lrp import Attributor
+from audit.relevance.images import ImageAttributor, mapped_images
 from audit.relevance.start import start_each
 from audit.run.preparation import Preparation
 from audit.text.cache import RegionCache
@@ -88,7 +88,7 @@ def forecast(
 
     n, n_variants = len(records), sum(c.draws for c in prepared.suite.conditions)
     share = sum(known) / len(known)
-    n_maps = min(n, relevance_images)
+    n_maps = min(n, mapped_images(prepared.bundle, relevance_images))
     return Forecast(
         n_images=n,
         n_conditions=len(prepared.suite.conditions),
@@ -115,8 +115,7 @@ def _seconds(records: Sequence[Record], work: Callable[[Record], object]) -> flo
 
 def _relevance_s(bundle: Bundle, records: Sequence[Record], preset: str) -> float:
     try:
-        attributor = Attributor(bundle.network, preset)
+        attributor = ImageAttributor(bundle, preset)
     except RelevanceError:  # a network that is audited without relevance
         return 0.0
-    prepared = bundle.preprocessing.prepare
-    return _seconds(records, lambda r: attributor.attribute(prepared(read_gray(r.path))[None], start_each))
+    return _seconds(records, lambda r: attributor.attribute([read_gray(r.path)], start_each))

@@ -18,6 +18,7 @@ from audit.data.records import Record, TextRegion
 from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
 from audit.gates.calibration import calibration_of
+from audit.models.bundle import Bundle
 from audit.prediction.covering import Disclosure
 from audit.prediction.engine import predict_all
 from audit.prediction.experiment import Experiment
@@ -64,6 +65,8 @@ def run_audit(
     command: Sequence[str],
     on_stage: OnStage,
     on_table: Callable[[TableReading], None] | None = None,
+    on_model: Callable[[Bundle], None] | None = None,
+    live: object = None,
 ) -> tuple[Path, Verdict]:
     """Audit one model on one cohort; an unfinished run of the same plan is resumed, a finished one only judged.
 
@@ -79,6 +82,10 @@ def run_audit(
         Told of every stage, and of every step in it.
     on_table : callable, optional
         Told what was read from which column of the manifest.
+    on_model : callable, optional
+        Told of the classifier once it is open.
+    live : object, optional
+        The classifier itself, where Python code hands it over; `settings.model` is then its name.
 
     Returns
     -------
@@ -93,7 +100,9 @@ def run_audit(
     clock = _Clock(on_stage)
     with clock.stage("checking data"):
         folders = (Path(settings.runs), Path(settings.cache))
-        prepared = prepare(settings, judge_gates=judge_gates, writes_to=folders, on_table=on_table)
+        prepared = prepare(
+            settings, judge_gates=judge_gates, writes_to=folders, on_table=on_table, on_model=on_model, live=live
+        )
     proposed = None
     if prepared.suite.objects:
         with clock.stage("searching for objects", sample_size(prepared, settings)) as step:
@@ -164,7 +173,7 @@ def run_audit(
         if not run.has(ProbeDocument.FILE):
             probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)
             run.write(ProbeDocument(probe=probe))
-    with clock.stage("attributing relevance", min(len(records), settings.relevance_images)) as step:
+    with clock.stage("attributing relevance", min(len(records), plan.relevance.max_images)) as step:
         relevance_note = audit_relevance(
             experiment, disclosure, table, plan.relevance, level=settings.level, on_image=step
         )

@@ -15,6 +15,7 @@ from audit.data.conditions import Suite
 from audit.data.plan import Plan, plan_hash
 from audit.data.records import AuditedSplit, Cohort
 from audit.data.tasks import Task
+from audit.models.classifier import lacking
 from audit.provenance import tool_version, without_paths
 from audit.relevance.presets import about_method
 from audit.run.settings import Settings
@@ -65,6 +66,7 @@ def make_plan(
     tolerances: Mapping[str, float],
     impossible: Mapping[str, str],
     start_signs: Mapping[str, float],
+    n_maps: int,
     key: str | None,
 ) -> Plan:
     """Write down everything that decides the results.
@@ -77,6 +79,8 @@ def make_plan(
         Condition -> what the cohort lacks for it.
     start_signs : mapping
         Class -> sign of its output where relevance starts; empty for the winning output.
+    n_maps : int
+        Images that get a heatmap, at most.
 
     Returns
     -------
@@ -92,6 +96,8 @@ def make_plan(
             "architecture": bundle.architecture,
             "classes": bundle.classes,
             "task": task,
+            "assumed": bundle.assumed,
+            "lacks": lacking(bundle.classifier),
             "preprocessing": bundle.preprocessing,
             "training": {"provenance": without_paths(bundle.provenance), "metrics": without_paths(bundle.metrics)},
         },
@@ -131,7 +137,7 @@ def make_plan(
             "start": settings.relevance_start,
             "start_signs": start_signs,
             "n_placebo": N_RELEVANCE_PLACEBOS,
-            "max_images": settings.relevance_images,
+            "max_images": n_maps,
         },
         "privacy": {"key": key, "plain_ids": settings.plain_ids, "show_text": settings.show_text},
         "seed": settings.seed,

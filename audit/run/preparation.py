@@ -17,12 +17,15 @@ from audit.data.reading import TableReading
 from audit.data.records import Cohort, Record
 from audit.files import check_writable
 from audit.gates.rules import GateConfig, config_for
-from audit.models.bundle import Bundle, find_bundle, load_bundle
+from audit.models.bundle import Bundle
+from audit.models.opening import open_model
 from audit.models.tasks import audited_task
 from audit.prediction.variants import make_perturbations
 from audit.relevance.auditing import check_relevance
+from audit.relevance.images import mapped_images
 from audit.run.cohorts import audited_cohort, out_of_reach
 from audit.run.plan import make_plan
+from audit.run.requested import requested_model
 from audit.run.settings import Settings, check_settings
 from audit.statistics.catalogue import default_tolerances
 from audit.statistics.detector_misses import FinderRecall, read_recall
@@ -59,6 +62,8 @@ def prepare(
     judge_gates: bool,
     writes_to: Sequence[Path] = (),
     on_table: Callable[[TableReading], None] | None = None,
+    on_model: Callable[[Bundle], None] | None = None,
+    live: object = None,
 ) -> Preparation:
     """Load and check everything that an audit needs; what can be refused is refused before the first image is read.
 
@@ -72,6 +77,10 @@ def prepare(
         Folders that will be written to.
     on_table : callable, optional
         Told what was read from which column of the manifest, before the first image is read.
+    on_model : callable, optional
+        Told of the classifier once it is open.
+    live : object, optional
+        The classifier itself, where Python code hands it over: a torch module or a callable.
 
     Raises
     ------
@@ -88,8 +97,10 @@ def prepare(
     rules = config_for(settings.gate, suite, tolerances, asked=judge_gates)
     if rules is not None and rules.baseline and not is_first_run(rules):
         check_baseline(Path(rules.baseline))
-    bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
-    task = audited_task(bundle.name, bundle.task, settings.task)
+    bundle = open_model(requested_model(settings, live))
+    task = audited_task(bundle.name, bundle.task, settings.task if bundle.folder is not None else "")
+    if on_model is not None:
+        on_model(bundle)
     start_signs = check_relevance(settings.relevance_preset, settings.relevance_start, bundle.classes)
     recall = read_recall(settings.recall, bundle.classes)
     for folder in writes_to:
@@ -130,6 +141,7 @@ def prepare(
             tolerances,
             impossible,
             start_signs,
+            mapped_images(bundle, settings.relevance_images),
             names.fingerprint,
         ),
     )

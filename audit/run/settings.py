@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from msgspec import Meta, Struct, ValidationError, convert, field
 from msgspec.structs import asdict, fields
 
+from audit.data.plan import Fit, Interpolation, Library
 from audit.data.tasks import Task
 from audit.errors import UnknownNameError, UsageError, shown_value
 
@@ -23,10 +24,114 @@ from audit.errors import UnknownNameError, UsageError, shown_value
 _LARGEST_SEED = 2**63 - 1
 
 
+_IN_MODEL = {"section": "model"}
+"""Marks a setting that stands in [model] of a configuration file: it describes the model, not the run."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that a user may set for `audit run`."""
 
-    model: Annotated[str, Meta(description="Bundle: NAME for models/NAME, or a folder.")] = ""
+    model: Annotated[
+        str,
+        Meta(
+            description="Bundle (NAME for models/NAME, or a folder), a file (.onnx, .pt2, TorchScript, weights), a Hugging Face folder, or "
+            "package.module:function."
+        ),
+    ] = ""
+    kind: Annotated[
+        str,
+        Meta(
+            description="Kind of the model, if it does not show it: torch, callable, onnx, pt2, torchscript, hf; timm:NAME, "
+            "torchvision:NAME, torchxrayvision:NAME, monai:NAME or package.module:function for a file of weights.",
+            extra={"section": "model", "flag": "--as"},
+        ),
+    ] = ""
+    classes: Annotated[tuple[str, ...], Meta(description="Class of each output, a,b,c in order.", extra=_IN_MODEL)] = ()
+    answers: Annotated[
+        Literal["logits", "probabilities", ""],
+        Meta(description="What the numbers of the outputs are, if the model does not show it.", extra=_IN_MODEL),
+    ] = ""
+    checkpoint: Annotated[
+        str, Meta(description="File that is handed to the function that builds the network.", extra=_IN_MODEL)
+    ] = ""
+    trust: Annotated[
+        bool,
+        Meta(
+            description="Run code that the model brings: TorchScript, .pt2, functions named in a bundle.",
+            extra=_IN_MODEL,
+        ),
+    ] = False
+    input_px: Annotated[
+        tuple[int, ...], Meta(description="Side of the square input, or HEIGHT,WIDTH, in pixels.", extra=_IN_MODEL)
+    ] = ()
+    channels: Annotated[
+        int | None, Meta(description="Channels of the input, 1 or 3, if the model does not show it.", extra=_IN_MODEL)
+    ] = None
+    scale: Annotated[
+        Literal["imagenet", "unit", "symmetric", "torchxrayvision", ""],
+        Meta(
+            description="Grey values of the input: imagenet (its mean and deviation), unit (0 to 1), symmetric (-1 to 1) or "
+            "torchxrayvision (-1024 to 1024).",
+            extra=_IN_MODEL,
+        ),
+    ] = ""
+    mean: Annotated[
+        tuple[float, ...], Meta(description="Mean that is taken out, of each channel or of all.", extra=_IN_MODEL)
+    ] = ()
+    std: Annotated[tuple[float, ...], Meta(description="Standard deviation that is divided by.", extra=_IN_MODEL)] = ()
+    value_range: Annotated[
+        tuple[float, ...],
+        Meta(description="Value of black and of white before mean and deviation, such as 0,255.", extra=_IN_MODEL),
+    ] = ()
+    per_image: Annotated[
+        bool | None, Meta(description="Take out each image's own mean and deviation.", extra=_IN_MODEL)
+    ] = None
+    fit: Annotated[
+        Fit | Literal[""],
+        Meta(
+            description="How an image becomes the input's size: squash (aspect ratio not kept), shorter-side (then the centre), letterbox "
+            "(padded) or none.",
+            extra=_IN_MODEL,
+        ),
+    ] = ""
+    shorter_px: Annotated[
+        int | None,
+        Meta(
+            description="Length of the shorter side before the centre is taken; default: the input's.", extra=_IN_MODEL
+        ),
+    ] = None
+    interpolation: Annotated[
+        Interpolation | Literal[""],
+        Meta(description="Interpolation of the scaling: nearest, bilinear, bicubic, lanczos or area.", extra=_IN_MODEL),
+    ] = ""
+    library: Annotated[
+        Library | Literal[""],
+        Meta(description="Library whose scaling is used: pil, opencv, torch or torch-antialias.", extra=_IN_MODEL),
+    ] = ""
+    pad: Annotated[int | None, Meta(description="Grey value of a letterbox's padding, 0 to 255.", extra=_IN_MODEL)] = (
+        None
+    )
+    crop: Annotated[
+        tuple[float, ...],
+        Meta(
+            description="Part of the image that is used: LEFT,TOP,RIGHT,BOTTOM as shares from 0 to 1.", extra=_IN_MODEL
+        ),
+    ] = ()
+    clahe: Annotated[
+        float | None,
+        Meta(description="Clip limit of CLAHE (OpenCV, 8 x 8 tiles) before scaling; default: none.", extra=_IN_MODEL),
+    ] = None
+    preprocess: Annotated[
+        str,
+        Meta(description="package.module:function that prepares an image in place of these settings.", extra=_IN_MODEL),
+    ] = ""
+    check: Annotated[
+        str,
+        Meta(
+            description="Table of the answers of your own pipeline (image, one probability column per class); differences stop the run.",
+            extra=_IN_MODEL,
+        ),
+    ] = ""
     data: Annotated[
         str, Meta(description="Manifest (CSV or Parquet); default: the manifest that the bundle was trained on.")
     ] = ""
@@ -41,7 +146,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Mapping[str, str],
         Meta(description="Names of the manifest's columns, path=Path,label=target,...; the others are recognised."),
     ] = field(default_factory=dict)
-    task: Annotated[Task | Literal[""], Meta(description="Task of a bundle that does not state its own.")] = ""
+    task: Annotated[Task | Literal[""], Meta(description="Task of a model that does not state its own.")] = ""
     split: Annotated[
         Literal["auto", "test", "train", "validation", "all"],
         Meta(description="Split to audit; auto is the test split where there is one."),
@@ -129,6 +234,17 @@ class Setting:
         return any(get_origin(kind) is Mapping for kind in (self.type, *get_args(self.type)))
 
     @property
+    def section(self) -> str:
+        """Section of a configuration file that it stands in."""
+        told: str = (self.limits.extra or {}).get("section", "run")
+        return self.name if self.is_table else told
+
+    @property
+    def is_commas(self) -> bool:
+        """Whether an option gives all its values at once, separated by commas."""
+        return get_origin(self.type) is tuple and self.section == "model"
+
+    @property
     def is_pairs(self) -> bool:
         """Whether it is a table of names, which an option and a variable can hold as `a=b,c=d`."""
         return get_origin(self.type) is Mapping and get_args(self.type) == (str, str)
@@ -141,7 +257,8 @@ class Setting:
     @property
     def flag(self) -> str:
         """Its option on the command line."""
-        return f"--{self.name.replace('_', '-')}"
+        told: str = (self.limits.extra or {}).get("flag", f"--{self.name.replace('_', '-')}")
+        return told
 
     @property
     def variable(self) -> str:
@@ -151,7 +268,7 @@ class Setting:
     @property
     def key(self) -> str:
         """Its place in a configuration file."""
-        return f"[{self.name}]" if self.is_table else f"[run] {self.name}"
+        return f"[{self.name}]" if self.is_table else f"[{self.section}] {self.name}"
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -169,6 +286,8 @@ class Setting:
             return " or ".join((", ".join(self.choices[:-1]), self.choices[-1]))
         if get_origin(self.type) is tuple:
             return f"a list of {_PLURALS[get_args(self.type)[0]]}"
+        if get_origin(self.type) is not None:  # a number or switch that may also be left open
+            return _SINGULARS[next(kind for kind in get_args(self.type) if kind is not type(None))]
         return f"{_SINGULARS[self.type]}{_range_in_words(self.limits)}"
 
 
@@ -217,7 +336,7 @@ def load_settings(given: Mapping[str, Any], folder: Path, environment: Mapping[s
             merged[setting.name] = setting.variable, _from_text(setting, text)
         if given.get(setting.name) is not None:
             value = given[setting.name]
-            merged[setting.name] = setting.flag, _pairs(value) if setting.is_pairs and isinstance(value, str) else value
+            merged[setting.name] = setting.flag, _of_option(setting, value)
     return _checked(merged)
 
 
@@ -275,7 +394,7 @@ def _from_files(folder: Path) -> Iterator[tuple[str, tuple[str, Any]]]:
     if not isinstance(table, Mapping):
         raise UsageError(f"[tool.audit] in {path} must be a table, found {shown_value(table)}.")
     settings = declared_settings()
-    sections = ["run", *(s.name for s in settings.values() if s.is_table)]
+    sections = list(dict.fromkeys(s.section for s in settings.values()))
     for section, content in table.items():
         if section not in sections:
             raise UnknownNameError(f"section of {path}", section, sections)
@@ -283,13 +402,13 @@ def _from_files(folder: Path) -> Iterator[tuple[str, tuple[str, Any]]]:
             raise UsageError(
                 f"[{section}] in {path} must be a table, found {type(content).__name__}; rules are [[gate.rule]]."
             )
-        if section != "run":
+        if section in settings and settings[section].is_table:
             yield section, (f"{settings[section].key} in {path.name}", content)
             continue
-        known = [s.name for s in settings.values() if not s.is_table]
+        known = [s.name for s in settings.values() if s.section == section]
         for name, value in content.items():
             if name not in known:
-                raise UnknownNameError(f"key of [run] in {path}", name, known)
+                raise UnknownNameError(f"key of [{section}] in {path}", name, known)
             yield name, (f"{settings[name].key} in {path.name}", value)
 
 
@@ -298,10 +417,26 @@ def _from_text(setting: Setting, text: str) -> Any:
     if setting.is_pairs:
         return _pairs(text)
     if get_origin(setting.type) is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return _listed(setting, text)
     plain = {"yes": "true", "no": "false"}.get(text.lower(), text) if setting.type is bool else text.strip()
     try:
         return convert(plain, setting.type, strict=False)
+    except ValidationError:
+        return text
+
+
+def _of_option(setting: Setting, value: Any) -> Any:
+    """Return the value of an option, of which some are lists or tables in one text."""
+    if setting.is_pairs and isinstance(value, str):
+        return _pairs(value)
+    return _listed(setting, value) if setting.is_commas and isinstance(value, str) else value
+
+
+def _listed(setting: Setting, text: str) -> Any:
+    """Return `a,b,c` as a list of strings or numbers; a text that is not written so stays, and is refused as such."""
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        return convert(parts, setting.type, strict=False)
     except ValidationError:
         return text
 

@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from audit.data.images import read_gray
 from audit.data.records import Record, TextRegion
 from audit.models.bundle import Bundle
+from audit.models.classifier import features_of
 from audit.randomness import generator_for
 from audit.store.probe import Probe, ProbedView, SourceProbe
 from audit.text.merging import area_px
@@ -52,7 +53,7 @@ def probe_sources(
     Parameters
     ----------
     bundle : Bundle
-        The network, whose penultimate layer is one view.
+        The network, whose features are one view if it has any.
     records : sequence of Record
         Labelled images; at most `MAX_IMAGES` are drawn from the seed.
     regions : mapping
@@ -66,10 +67,11 @@ def probe_sources(
     chosen = [records[i] for i in sorted(drawn)]
     tokens = _frequent_tokens(chosen, regions)
     rows: defaultdict[ProbedView, list[Table]] = defaultdict(list)
+    features = features_of(bundle.classifier)
     for record in chosen:
         image = read_gray(record.path)
-        _, features = bundle.penultimate(bundle.preprocessing.prepare(image)[None])
-        rows["features"].append(features[0].numpy().astype(np.float64))
+        if features is not None:
+            rows["features"].append(features(bundle.preprocessing.prepare(image)[None])[0].numpy().astype(np.float64))
         for view, values in _plain_views(image, regions[record.id], tokens).items():
             rows[view].append(values)
         on_image()

@@ -17,6 +17,7 @@ def deviations(run: RunView) -> list[str]:
     """Report where less was done than planned."""
     found = [f"Left out: {n} {what}." for what, n in sorted(run.run.skipped.items())]
     found += [f"Not applied: {line}." for line in not_applied(run)]
+    found += run.plan.model.lacks
     if run.run.relevance_note:
         found.append(run.run.relevance_note)
     pictures = [e[part] for e in run.examples for part in PICTURES if e[part] is not None]
@@ -40,6 +41,11 @@ def limitations(run: RunView) -> list[str]:
 
 def _own(run: RunView) -> list[str]:
     found = []
+    assumed = run.plan.model.assumed
+    if assumed:
+        found.append(
+            f"Not declared of the model, and assumed: {'; '.join(assumed)}. If this is wrong, the results are those of another model."
+        )
     undecided = [e for e in run.headline() if e.verdict == "inconclusive"]
     if undecided:
         e = undecided[0]

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from msgspec.structs import asdict
-
+from audit.data.plan import InputSteps
 from audit.reports.reading.view import RunView
 from audit.store.results import Effect
 
@@ -52,7 +50,7 @@ class Facts:
     """(name, version) of what it is made of."""
     recall: Mapping[str, tuple[int, int]]
     """Class, or `all` -> text boxes found and text boxes, of the finder on a labelled sample; empty where not told."""
-    preprocessing: Mapping[str, Any]
+    preprocessing: InputSteps
     """What happens to an image before the network sees it."""
     level: float
     """Nominal coverage of intervals."""
@@ -122,7 +120,7 @@ def read_facts(run: RunView) -> Facts:
         finder_about=plan.finder.about,
         finder_parts=plan.finder.parts,
         recall=plan.recall,
-        preprocessing=asdict(plan.model.preprocessing),
+        preprocessing=plan.model.preprocessing,
         level=statistics.level,
         resamples=statistics.resamples,
         intervals=_interval_kinds(run.effects),

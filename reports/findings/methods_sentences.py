@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from audit.data.input_words import input_in_words
+from audit.data.plan import InputSteps
 from audit.reports.findings.methods_facts import INTERVALS, Facts, Relevance
 from audit.store.numbers import compact, counted, number
 
@@ -21,7 +23,6 @@ _TOLD_BY = {
     "pixels": "the pixels of the training images, as recorded in the bundle",
     "names": "the names of the training images, as recorded in the bundle",
 }
-_PREPROCESSING = ("size_px", "mean", "std")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +110,15 @@ def _text(facts: Facts) -> Iterator[str]:
 
 def _preprocessing(facts: Facts) -> Iterator[str]:
     told = facts.preprocessing
-    height, width = told["size_px"]
-    means, deviations = (", ".join(compact(v) for v in told[key]) for key in ("mean", "std"))
+    if told != InputSteps(size_px=told.size_px, mean=told.mean, std=told.std) or told.size_px is None:
+        yield f"After each edit, an image was prepared as the network's owner declared: {input_in_words(told)}."
+        return
+    height, width = told.size_px
+    means, deviations = (", ".join(compact(v) for v in values) for values in (told.mean, told.std))
     yield (
         f"After each edit, an image was scaled to {width} × {height} px without keeping its aspect ratio and normalised by channel (mean "
         f"{means}; standard deviation {deviations})."
     )
-    further = [f"{key.replace('_', ' ')} {value}" for key, value in sorted(told.items()) if key not in _PREPROCESSING]
-    if further:
-        yield f"Further preprocessing: {_listed(further)}."
 
 
 def _intervals(facts: Facts) -> Iterator[str]:

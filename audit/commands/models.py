@@ -1,0 +1,27 @@
+"""What a model is taken for, as the command line states it before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from audit.data.bundle_record import OWN_KIND
+from audit.data.input_words import input_in_words
+from audit.data.strings import shown_string
+from audit.models.bundle import Bundle
+from audit.models.classifier import lacking
+
+_MOST = 12
+
+
+def model_lines(bundle: Bundle) -> Iterator[str]:
+    """Yield what a model is taken for, a line each; nothing of a bundle that training wrote, which says it all itself."""
+    if bundle.kind == OWN_KIND:
+        return
+    names = [shown_string(name) for name in bundle.classes[:_MOST]]
+    more = f" and {len(bundle.classes) - _MOST} more" if len(bundle.classes) > _MOST else ""
+    yield f"model: {shown_string(bundle.name)} ({shown_string(bundle.architecture)}), {bundle.task}, outputs {', '.join(names)}{more}"
+    yield f"input: {input_in_words(bundle.preprocessing)}"
+    if bundle.assumed:
+        yield f"assumed, because it was not declared: {'; '.join(bundle.assumed)}"
+    for sentence in lacking(bundle.classifier):
+        yield f"not available: {sentence[0].lower()}{sentence[1:]}"

@@ -1,0 +1,56 @@
+"""The way of an image to a network's input, in one line for the terminal and for reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from audit.data.plan import InputSteps
+
+
+def input_in_words(steps: InputSteps) -> str:
+    """Return how an image becomes an input, in words without a full stop."""
+    if steps.function:
+        return f"{steps.function}, {_size_in_words(steps)}"
+    parts = [_size_in_words(steps)]
+    if steps.crop != (0.0, 0.0, 1.0, 1.0):
+        parts.append(
+            f"after a crop to {', '.join(f'{edge:g}' for edge in steps.crop)} of the image (left, top, right, bottom)"
+        )
+    if steps.clahe:
+        parts.append(f"after CLAHE with clip limit {steps.clahe:g}")
+    if steps.size_px is not None:
+        parts.append(_FITS[steps.fit].format(shorter=steps.shorter_px or min(steps.size_px), pad=steps.pad))
+    if steps.size_px is not None and steps.fit != "none":
+        parts.append(f"{steps.interpolation} ({_LIBRARIES[steps.library]})")
+    parts.append(f"{len(steps.mean)} channel{'s' if len(steps.mean) > 1 else ''}")
+    parts.append(_values_in_words(steps))
+    return ", ".join(parts)
+
+
+_FITS: Mapping[str, str] = MappingProxyType(
+    {
+        "squash": "without keeping the aspect ratio",
+        "shorter-side": "shorter side scaled to {shorter} px, then the centre",
+        "letterbox": "the whole image, padded with {pad}",
+        "none": "not scaled",
+    }
+)
+_LIBRARIES: Mapping[str, str] = MappingProxyType(
+    {"pil": "PIL", "opencv": "OpenCV", "torch": "torch", "torch-antialias": "torch, antialiased"}
+)
+
+
+def _size_in_words(steps: InputSteps) -> str:
+    return "images at their own size" if steps.size_px is None else f"{steps.size_px[1]} × {steps.size_px[0]} px"
+
+
+def _values_in_words(steps: InputSteps) -> str:
+    low, high = steps.value_range
+    span = f"values {low:g} to {high:g}"
+    if steps.per_image:
+        return f"{span}, each image with its own mean and deviation taken out"
+    if set(steps.mean) == {0.0} and set(steps.std) == {1.0}:
+        return span
+    mean, std = (", ".join(f"{v:.4g}" for v in values) for values in (steps.mean, steps.std))
+    return f"{span}, mean {mean}, deviation {std}"
