@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import signal
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
+from audit.errors import ModelError
 from audit.models.bundle import save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
@@ -214,9 +217,16 @@ def test_bundles_that_cannot_be_used(audit: Audit, asked: list[object], tmp_path
     rest = {"task": "single-label", "provenance": {}, "metrics": {}, "splits": {}}
     with torch.no_grad():
         next(iter(network.parameters())).fill_(float("nan"))
-    save_bundle(
-        tmp_path / "models/nan", network, name="nan", classes=("normal", "pneumonia", "covid"), **settings, **rest
-    )
+    given = {"name": "nan", "classes": ("normal", "pneumonia", "covid"), **settings, **rest}
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        save_bundle(tmp_path / "models/nan", network, **given)
+    save_bundle(tmp_path / "models/nan", build_network(tiny_architecture, 3), **given)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    data = safetensors.torch.save(state)
+    (tmp_path / "models/nan/weights.safetensors").write_bytes(data)
+    record = json.loads((tmp_path / "models/nan/model.json").read_text())
+    record["weights_sha256"] = hashlib.sha256(data).hexdigest()
+    (tmp_path / "models/nan/model.json").write_text(json.dumps(record))
     code, _, err = audit(*asked, "--model", "nan")
     assert code == 4
     assert "finite" in one_paragraph(err)

@@ -488,3 +488,96 @@ def test_a_function_gets_images_at_their_own_size(write_cohort: Callable[..., Pa
     assert plan["model"]["preprocessing"]["size_px"] is None
     assert (96, 96) in met, "the size of the cohort's images"
     assert "images at their own size, 1 channel, values 0 to 255" in result.report.read_text()
+
+
+# Bundles, and the libraries
+
+
+def test_import_makes_a_bundle_that_answers_the_same(
+    audit: Audit, module: str, tmp_path: Path, image: np.ndarray
+) -> None:
+    made, usual = network(), ["--classes", ",".join(CLASSES), "--input-px", SIDE, "--scale", "unit", "--fit", "squash"]
+    torch.save(made.state_dict(), tmp_path / "weights.pth")
+    write_onnx(tmp_path / "o.onnx", made)
+    write_pt2(tmp_path / "p.pt2", made)
+    write_script(tmp_path / "s.pt", made)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in torchvision_network().state_dict().items()}}, tmp_path / "r.pth")
+    for command, code_runs in (
+        (["o.onnx"], False),
+        (["p.pt2", "--trust"], True),
+        (["s.pt", "--trust"], True),
+        (["weights.pth", "--as", f"{module}:from_file"], True),
+        (["r.pth", "--as", "resnet18"], False),
+    ):
+        name = str(command[0]).partition(".")[0]
+        code, out, err = audit("import", *command, *usual)
+        assert code == 0, err
+        assert out.splitlines()[-1] == f"models/{name}"
+        assert f"input: {SIDE} × {SIDE} px, without keeping the aspect ratio" in out
+        folder = tmp_path / "models" / name
+        if code_runs:
+            with pytest.raises(ModelError, match=r"repeat the command with --trust"):
+                load_bundle(folder)
+        bundle = load_bundle(folder, trust=True)
+        expected = own(image, torchvision_network() if name == "r" else made)
+        found = softmax(bundle.logits(bundle.preprocessing.prepare(image)[None]).numpy())[0]
+        assert np.allclose(found, expected, atol=1e-4), name
+        assert bundle.classes == CLASSES and bundle.task == "single-label"
+        weights = next(p for p in folder.iterdir() if p.suffix in (".onnx", ".pt2", ".pt", ".pth") or p.name == "weights.safetensors")
+        weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+        with pytest.raises(ModelError, match="have SHA-256"):
+            load_bundle(folder, trust=True)
+
+
+def torchvision_network() -> nn.Module:
+    from audit.models.networks import build_network
+
+    torch.manual_seed(3)
+    return build_network("resnet18", 3).eval()
+
+
+def test_what_import_cannot_take_is_one_sentence(audit: Audit, module: str, tmp_path: Path) -> None:
+    made = network()
+    torch.save(made.state_dict(), tmp_path / "w.pth")
+    write_onnx(tmp_path / "o.onnx", made)
+    classes = ["--classes", "a,b,c", "--input-px", SIDE, "--scale", "unit"]
+    for command, code, says in (
+        (["w.pth", *classes], 2, "holds weights, but not the network"),
+        (["w.pth", "--as", "resnet18", *classes], 4, "do not fit torchvision resnet18 with 3 classes: "),
+        (["w.pth", "--as", "resnet", *classes], 2, "No kind of model is called 'resnet'"),
+        (["w.pth", "--as", "torchvision:resnet17", *classes], 2, "'resnet18'"),
+        (["o.onnx", "--classes", "a,b"], 4, "one output (n, 2)" if False else "outputs"),
+        (["o.onnx", "--head", "x", *classes], 2, "--prefix, --head and --admit are for checkpoints of the DenseNets"),
+        (["gone.onnx", *classes], 4, "cannot be read"),
+        ([f"{module}:predict", "--as", "callable", "--classes", "a,b,c"], 4, "consists of code alone, which no bundle can hold"),
+    ):
+        found, _, err = audit("import", *command)
+        assert (found, says in one_paragraph(err)) == (code, True), err
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "extra"),
+    [
+        ("timm:resnet18", "timm", "timm"),
+        ("monai:DenseNet121", r"monai\.networks\.nets", "monai"),
+        ("torchxrayvision:densenet121", "torchxrayvision", "torchxrayvision"),
+        ("hf", "transformers", "huggingface"),
+    ],
+)
+def test_a_library_that_is_not_installed_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str, extra: str
+) -> None:
+    for name in ("timm", "monai", "torchxrayvision", "transformers"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_text("")
+    with pytest.raises(UsageError, match=rf"needs the package {package}.*pip install 'imageaudit\[{extra}\]'"):
+        open_model(asked(tmp_path, kind=kind))
+
+
+def test_a_folder_of_hugging_face_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert with_kind(asked(tmp_path)).kind == "hf"
+    with pytest.raises(ModelError, match=r"must hold config\.json and model\.safetensors.*found config\.json"):
+        open_model(asked(tmp_path))

@@ -48,6 +48,7 @@ FACTS = Facts(
     finder_parts=(("cascade", "1"), ("rapidocr", "2")),
     recall={},
     preprocessing=InputSteps(size_px=(224, 256), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)),
+    parity=None,
     level=0.95,
     resamples=10_000,
     intervals={"bootstrap": 30, "student": 1},

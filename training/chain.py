@@ -18,6 +18,7 @@ from audit.data.records import SPLITS, Cohort, Record
 from audit.errors import CohortError, ModelError, StoreError, UnknownNameError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle, load_bundle, save_bundle
+from audit.models.preprocessing import declared_steps
 from audit.provenance import git_commit
 from audit.store.results import plain
 from audit.training.curves import Curves, curves_csv
@@ -216,7 +217,7 @@ def _train_classes(
             "cohort": cohort.content_hash,
             "splits": splits,
             "step": recipe.classes,
-            "preprocessing": setting.preprocessing,
+            "preprocessing": declared_steps(setting.preprocessing),
             "start": started_from,
             "seed": setting.seed,
             "processes": setting.team.size,

@@ -12,6 +12,7 @@ import torch
 from audit.data.records import Cohort, Record
 from audit.errors import CohortError, ModelError
 from audit.models.bundle import load_bundle, save_bundle
+from audit.models.preprocessing import declared_steps
 from audit.store.results import plain
 from audit.training.leaks import check_unseen
 from audit.training.networks import FINDINGS
@@ -144,7 +145,7 @@ def _made_by(cohort: Cohort, outputs: Sequence[str], splits: Mapping[str, str], 
         "outputs": list(outputs),
         "splits": splits,
         "architecture": setting.architecture,
-        "preprocessing": setting.preprocessing,
+        "preprocessing": declared_steps(setting.preprocessing),
         "step": setting.recipe.findings,
         "start": setting.start.digest,
         "seed": setting.seed,

@@ -14,6 +14,7 @@ from audit.run.settings import Setting, declared_settings, load_settings
 
 if TYPE_CHECKING:  # pyarrow is not needed for --help
     from audit.data.reading import TableOptions
+    from audit.run.settings import Settings
 
 
 def setting_help(name: str) -> str:
@@ -37,19 +38,33 @@ def table_options(columns: str | None, layout: str | None) -> TableOptions:
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each setting, in front of its own, in place of its first parameter `settings`.
+    """Give a command an option for each setting, and make sure that a model is named; see `with_some_settings`."""
+
+    @wraps(command)
+    def named(settings: Settings, **own: Any) -> None:
+        if not settings.model:
+            raise typer.BadParameter("no model is named; use --model NAME, or set model in [run] of audit.toml")
+        command(settings, **own)
+
+    return with_some_settings(named, lambda _: True)
+
+
+def with_some_settings(command: Callable[..., None], chosen: Callable[[Setting], bool]) -> Callable[..., None]:
+    """Give a command an option for some settings, in front of its own, in place of its first parameter `settings`.
 
     Parameters
     ----------
     command : callable
-        It gets the settings of all sources, checked; a model is named.
+        It gets the settings of all sources, checked.
+    chosen : callable
+        Says of a setting whether it is offered.
 
     Returns
     -------
     callable
         What typer reads its options from.
     """
-    offered = [setting for setting in declared_settings().values() if setting.has_option]
+    offered = [setting for setting in declared_settings().values() if setting.has_option and chosen(setting)]
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     parameters = [_parameter(setting) for setting in offered] + [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own
@@ -59,10 +74,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         named = {setting.name: given.pop(setting.name) for setting in offered}
         # typer gives an empty list for an option that is repeatable and was not given.
-        settings = load_settings({name: value for name, value in named.items() if value != []}, Path())
-        if not settings.model:
-            raise typer.BadParameter("no model is named; use --model NAME, or set model in [run] of audit.toml")
-        command(settings, **given)
+        command(load_settings({name: value for name, value in named.items() if value != []}, Path()), **given)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
-from audit.cli.settings import ColumnsOption, LayoutOption, setting_help, table_options
+from audit.cli.settings import ColumnsOption, LayoutOption, setting_help, table_options, with_some_settings
 from audit.cli.text import BadImage
+from audit.run.settings import Settings
 
 data_app = typer.Typer(help="Build manifests from published data sets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -54,22 +56,16 @@ def train_command(
     )
 
 
-def import_command(
-    file: Annotated[Path, typer.Argument(help="Checkpoint written by torch.save, or safetensors.", metavar="FILE")],
-    architecture: Annotated[str, typer.Option("--as", help="densenet121, densenet169, densenet201.")],
+def _import(
+    settings: Settings,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Checkpoint (torch.save or safetensors), ONNX, .pt2 or TorchScript file, or a Hugging Face folder.",
+            metavar="FILE",
+        ),
+    ],
     out: Annotated[Path | None, typer.Option(help="Bundle folder; default models/ and the file's name.")] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Class of each output, a,b,c; or paper, chexnet, chestxray15, torchxrayvision.")
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="single-label (softmax) or multi-label (sigmoids), if the file does not show it."),
-    ] = None,
-    input_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of the square input.")] = 224,
-    scale: Annotated[
-        str | None,
-        typer.Option(help="Grey values of the input: imagenet, unit (0 to 1), symmetric (-1 to 1), torchxrayvision."),
-    ] = None,
     prefix: Annotated[
         str | None, typer.Option(help="Prefix of the network in the file, if it holds several, such as state_dict_ema.")
     ] = None,
@@ -80,24 +76,23 @@ def import_command(
         list[str] | None, typer.Option(help="Package whose classes may be read as inert shells; repeatable.")
     ] = None,
 ) -> None:
-    """Convert a foreign checkpoint to a bundle without running code from it."""
+    """Convert a foreign model or checkpoint to a bundle; no code of the file runs without --trust."""
     from audit.commands import importing
 
     folder = out or Path("models") / file.name.split(".")[0]
     raise typer.Exit(
         importing.bring_in(
+            replace(settings, model=str(file)),
             file,
-            architecture,
             folder,
-            classes=classes,
-            task=task,
-            input_px=input_px,
-            scale=scale,
             prefix=prefix,
             head=tuple(head or ()),
             admit=tuple(admit or ()),
         )
     )
+
+
+import_command = with_some_settings(_import, lambda s: s.section == "model" or s.name == "task")
 
 
 @data_app.command("build")

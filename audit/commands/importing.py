@@ -1,4 +1,4 @@
-"""`audit import`: a foreign checkpoint becomes a bundle."""
+"""`audit import`: a foreign checkpoint or model becomes a bundle."""
 
 from __future__ import annotations
 
@@ -6,51 +6,92 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from audit.commands.models import opened_lines
 from audit.data.tasks import Task
+from audit.errors import UsageError
+from audit.files import file_sha256
 from audit.models.backbones import quoted
+from audit.models.bundle import save_opened
 from audit.models.checkpoints import import_checkpoint
 from audit.models.foreign import shown
+from audit.models.kinds import open_directly, with_kind
+from audit.models.networks import ARCHITECTURES
+from audit.models.opening import bundle_of
 from audit.models.outputs import ORDERS
-from audit.models.tasks import check_task
+from audit.models.parity import check_parity
+from audit.run.requested import requested_model
+from audit.run.settings import Settings
 
 _MEANING: Mapping[Task, str] = {
     "single-label": "task: single-label (softmax: exactly one class applies to an image)",
+    "binary": "task: binary (one sigmoid for two classes)",
     "multi-label": "task: multi-label (a sigmoid for each finding); `audit train D` and `E` can start from it with --checkpoint; "
     "`audit run` cannot audit it yet",
 }
 
 
 def bring_in(
+    settings: Settings,
     file: Path,
-    architecture: str,
     out: Path,
     *,
-    classes: str | None,
-    task: str | None,
-    input_px: int,
-    scale: str | None,
     prefix: str | None,
     head: tuple[str, ...],
     admit: tuple[str, ...],
 ) -> int:
-    """Convert a checkpoint, state what every output is taken for, and what can be done with it; the path is the last line."""
-    order = None if classes is None else ORDERS.get(classes) or tuple(name.strip() for name in classes.split(","))
+    """Convert a checkpoint or model, state what every output is taken for, and what can be done with it; the path is the last line."""
+    if settings.kind in ARCHITECTURES:
+        return _checkpoint(settings, file, out, prefix=prefix, head=head, admit=admit)
+    if prefix or head or admit:
+        raise UsageError(
+            "--prefix, --head and --admit are for checkpoints of the DenseNets, --as densenet121. Omit them."
+        )
+    request = with_kind(requested_model(settings))
+    if not request.kind:
+        raise UsageError(
+            f"{file} is no model that `audit import` knows. Name what it is with --as: onnx, pt2, torchscript, hf, timm:NAME, "
+            "torchvision:NAME, torchxrayvision:NAME, monai:NAME, package.module:function or densenet121."
+        )
+    opened = open_directly(request)
+    bundle = bundle_of(request, opened)
+    parity = check_parity(bundle, Path(settings.check)) if settings.check else None
+    provenance = {"imported_from": file.name} | ({"imported_sha256": file_sha256(file)} if file.is_file() else {})
+    save_opened(out, opened, request, provenance=provenance, parity=parity)
+    lines = [*opened_lines(bundle), _MEANING[bundle.task or "single-label"]]
+    if parity is not None:
+        lines.append(
+            f"parity: {parity.n_images} images differ by at most {parity.largest:.1e} (limit {parity.limit:g})"
+        )
+    sys.stdout.write("".join(f"{line}\n" for line in [*lines, str(out)]))
+    return 0
+
+
+def _checkpoint(
+    settings: Settings,
+    file: Path,
+    out: Path,
+    *,
+    prefix: str | None,
+    head: tuple[str, ...],
+    admit: tuple[str, ...],
+) -> int:
+    asked = settings.classes
+    order = None if not asked else ORDERS.get(asked[0], asked) if len(asked) == 1 else asked
+    input_px = settings.input_px[0] if settings.input_px else 224
     made = import_checkpoint(
         file,
-        architecture,
+        settings.kind,
         out,
         classes=order,
-        task=None if task is None else check_task(task),
+        task=settings.task or None,
         input_px=input_px,
-        scale=scale,
+        scale=settings.scale or None,
         prefix=prefix,
         head=head,
         admit=admit,
     )
-    order_note = (
-        "" if classes is not None else f" ({made.class_order}; if this order is wrong, import again with --classes)"
-    )
-    scale_note = "" if scale is not None else " (if training used another scale, import again with --scale)"
+    order_note = "" if asked else f" ({made.class_order}; if this order is wrong, import again with --classes)"
+    scale_note = "" if settings.scale else " (if training used another scale, import again with --scale)"
     lines = [
         f"network: {', '.join(map(shown, made.heads))}"
         + (f" on the features under '{shown(made.prefix)}'" if made.prefix else ""),

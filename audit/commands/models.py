@@ -15,8 +15,12 @@ _MOST = 12
 
 def model_lines(bundle: Bundle) -> Iterator[str]:
     """Yield what a model is taken for, a line each; nothing of a bundle that training wrote, which says it all itself."""
-    if bundle.kind == OWN_KIND:
-        return
+    if bundle.kind != OWN_KIND:
+        yield from opened_lines(bundle)
+
+
+def opened_lines(bundle: Bundle) -> Iterator[str]:
+    """Yield what a model is taken for, a line each."""
     names = [shown_string(name) for name in bundle.classes[:_MOST]]
     more = f" and {len(bundle.classes) - _MOST} more" if len(bundle.classes) > _MOST else ""
     yield f"model: {shown_string(bundle.name)} ({shown_string(bundle.architecture)}), {bundle.task}, outputs {', '.join(names)}{more}"

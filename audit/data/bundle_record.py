@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
-from audit.data.plan import InputSteps
+from audit.data.plan import InputSteps, Parity
 from audit.data.tasks import Task
 from audit.store.run_record import Sha256
 from audit.store.typed import Document
@@ -45,6 +45,8 @@ class BundleRecord(Document, frozen=True, kw_only=True):
     """What the numbers of its outputs are."""
     weights_sha256: Sha256
     """SHA-256 of `weights.safetensors`; of another kind, over all files that it consists of."""
+    parity: Parity | None = None
+    """The comparison with the owner's own pipeline, when the bundle was made."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Data, recipe and starting weights; free in form, but for `Origin`."""
     metrics: Mapping[str, Any] = field(default_factory=dict)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from msgspec import field
 
 from audit.data.conditions import Declared, Dose, Role
+from audit.data.input_choices import Fit, Interpolation, Library
 from audit.data.records import SplitTeller
 from audit.data.tasks import Task
 from audit.store.results import plain, to_json
 from audit.store.typed import Document, RunDocument
-
-Fit = Literal["squash", "shorter-side", "letterbox", "none"]
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
-Library = Literal["pil", "opencv", "torch", "torch-antialias"]
 
 
 class ModelIdentity(Document, frozen=True, kw_only=True):
@@ -30,7 +27,7 @@ class ModelIdentity(Document, frozen=True, kw_only=True):
     """Classes, in the order of its outputs."""
 
 
-class InputSteps(Document, frozen=True, kw_only=True):
+class InputSteps(Document, frozen=True, kw_only=True, omit_defaults=True):
     """What happens to an image before the network sees it."""
 
     size_px: tuple[int, int] | None
@@ -71,7 +68,18 @@ class TrainingStory(Document, frozen=True, kw_only=True):
     """Curves of training, and figures on its own test images."""
 
 
-class PlannedModel(ModelIdentity, frozen=True, kw_only=True):
+class Parity(Document, frozen=True, kw_only=True):
+    """How far the network's probabilities lie from those of its owner's own pipeline, for the same images."""
+
+    n_images: int
+    """Images that were compared."""
+    largest: float
+    """Largest difference of a probability."""
+    limit: float
+    """What the difference may be."""
+
+
+class PlannedModel(ModelIdentity, frozen=True, kw_only=True, omit_defaults=True):
     """The network."""
 
     architecture: str
@@ -84,6 +92,8 @@ class PlannedModel(ModelIdentity, frozen=True, kw_only=True):
     """What nobody declared of it and the audit assumed, in words."""
     lacks: tuple[str, ...] = ()
     """What the audit does without because the classifier cannot do it, in sentences."""
+    parity: Parity | None = None
+    """The comparison with the owner's own pipeline; null where there was none."""
     training: TrainingStory = TrainingStory()
     """How it came about."""
 
@@ -326,5 +336,8 @@ def plan_hash(plan: Plan) -> str:
     """
     document = plain(plan)
     for part, left_out in (("model", "training"), ("data", "notes"), ("privacy", "key")):
-        del document[part][left_out]
+        document[part].pop(left_out, None)
+    # That parity was shown is part of what a run states; its digits are of a machine.
+    if plan.model.parity is not None:
+        document["model"]["parity"] = True
     return hashlib.sha256(to_json(document).encode()).hexdigest()

@@ -18,7 +18,7 @@ from msgspec import Struct, structs
 from torch import nn
 
 from audit.data.bundle_record import MAX_CLASS_NAME, MAX_CLASSES, OWN_KIND, BundleRecord, Origin
-from audit.data.plan import InputSteps
+from audit.data.plan import InputSteps, Parity
 from audit.data.records import SPLITS
 from audit.data.tasks import Task
 from audit.errors import ModelError, UnknownNameError, shown_value
@@ -69,6 +69,8 @@ class Bundle:
     """Pixels, as `Cohort.pixels` tells them -> train, validation or test; empty where the bundle does not say."""
     assumed: tuple[str, ...] = ()
     """What nobody declared of it, in words."""
+    parity: Parity | None = None
+    """The comparison with the owner's own pipeline; None where there was none."""
     kind: str = OWN_KIND
     """What opened it."""
 
@@ -176,7 +178,14 @@ def save_bundle(
     return folder
 
 
-def save_opened(folder: Path, opened: OpenedModel, request: ModelRequest, *, provenance: Mapping[str, Any]) -> Path:
+def save_opened(
+    folder: Path,
+    opened: OpenedModel,
+    request: ModelRequest,
+    *,
+    provenance: Mapping[str, Any],
+    parity: Parity | None = None,
+) -> Path:
     """Write the bundle of a model that was opened as its owner has it.
 
     Parameters
@@ -189,6 +198,8 @@ def save_opened(folder: Path, opened: OpenedModel, request: ModelRequest, *, pro
         How it was opened.
     provenance : mapping
         Where it came from.
+    parity : Parity, optional
+        The comparison with its owner's own pipeline.
 
     Raises
     ------
@@ -208,6 +219,7 @@ def save_opened(folder: Path, opened: OpenedModel, request: ModelRequest, *, pro
         file=file,
         answers=opened.answers,
         weights_sha256=hashlib.sha256(held[file or WEIGHTS]).hexdigest(),
+        parity=parity,
         provenance=provenance,
     )
     check_record(record, f"The bundle {folder}")
@@ -234,7 +246,7 @@ def _write(
     document = plain(record)
     document["preprocessing"] = declared_steps(Preprocessing(**structs.asdict(record.preprocessing)))
     if record.kind == OWN_KIND:  # as earlier versions read it
-        for name in ("kind", "file", "answers"):
+        for name in ("kind", "file", "answers", "parity"):
             del document[name]
     write_atomically(folder / BundleRecord.FILE, to_json(document).encode())
 
@@ -333,6 +345,7 @@ def load_bundle(folder: Path, *, trust: bool = False) -> Bundle:
             if row["split"] == split and row.get("pixels")
         },
         assumed=assumed,
+        parity=record.parity,
     )
 
 

@@ -74,7 +74,15 @@ def _size(wants: Preprocessing) -> tuple[int, int]:
 
 
 def _logits(classifier: Classifier, image: torch.Tensor) -> torch.Tensor:
-    return classifier.logits(classifier.wants.prepare(image.numpy())[None])[0].float().clone()
+    wants = classifier.wants
+    try:
+        return classifier.logits(wants.prepare(image.numpy())[None])[0].float().clone()
+    except RuntimeError as error:
+        first = next(iter(str(error).splitlines()), "")
+        raise ModelError(
+            f"The network does not take an input of {wants.channels} channels and {image.shape[1]} x {image.shape[0]} pixels ({first}). "
+            "Correct its preprocessing."
+        ) from error
 
 
 def _words(logits: torch.Tensor) -> str:

@@ -30,6 +30,11 @@ _OPENERS: Mapping[str, str] = MappingProxyType(
         "onnx": "audit.models.onnx_models:open_onnx",
         "pt2": "audit.models.exported:open_exported",
         "torchscript": "audit.models.exported:open_script",
+        "torchvision": "audit.models.libraries:open_torchvision",
+        "timm": "audit.models.libraries:open_timm",
+        "torchxrayvision": "audit.models.libraries:open_torchxrayvision",
+        "monai": "audit.models.libraries:open_monai",
+        "hf": "audit.models.libraries:open_huggingface",
     }
 )
 NEEDS_TRUST = frozenset({"torch", "callable", "pt2", "torchscript"})

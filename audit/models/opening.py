@@ -8,7 +8,7 @@ from pathlib import Path
 from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.models.kinds import open_directly, with_kind
 from audit.models.preprocessing import declared_steps
-from audit.models.requests import ModelRequest
+from audit.models.requests import ModelRequest, OpenedModel
 from audit.store.results import to_json
 
 
@@ -23,7 +23,11 @@ def open_model(request: ModelRequest) -> Bundle:
     known = with_kind(request)
     if not known.kind:
         return load_bundle(find_bundle(request.model, Path(request.models)), trust=request.trust)
-    opened = open_directly(known)
+    return bundle_of(known, open_directly(known))
+
+
+def bundle_of(known: ModelRequest, opened: OpenedModel) -> Bundle:
+    """Return a model that was opened directly as a bundle without a folder."""
     classifier = opened.classifier
     identity = [known.kind, classifier.outputs.names, declared_steps(classifier.wants), opened.content]
     return Bundle(
@@ -33,7 +37,7 @@ def open_model(request: ModelRequest) -> Bundle:
         architecture=opened.architecture,
         classifier=classifier,
         digest=hashlib.sha256(to_json(identity).encode()).hexdigest(),
-        provenance=opened.provenance,
+        provenance={"opened_as": known.kind, **opened.provenance},
         metrics={},
         kind=known.kind,
         splits={},

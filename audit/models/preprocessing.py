@@ -116,14 +116,10 @@ class Preprocessing(InputSteps, frozen=True, kw_only=True):
         return found
 
 
-_BASIC = ("size_px", "mean", "std")
-
-
 def declared_steps(preprocessing: Preprocessing) -> dict[str, Any]:
     """Return what decides an input, as a bundle keeps it: fields that came later only where they are not as they were before."""
-    usual = Preprocessing(size_px=None)
-    values = structs.asdict(preprocessing)
-    return {name: plain(v) for name, v in values.items() if name in _BASIC or v != getattr(usual, name)}
+    kept: dict[str, Any] = plain(InputSteps(**structs.asdict(preprocessing)))
+    return kept
 
 
 def why_impossible(steps: InputSteps) -> str:

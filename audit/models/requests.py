@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 from torch import nn
 
-from audit.data.plan import Fit, Interpolation, Library
+from audit.data.input_choices import Fit, Interpolation, Library
 from audit.data.tasks import Task
 from audit.errors import UnknownNameError, UsageError
 from audit.models.classifier import Classifier

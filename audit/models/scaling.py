@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F  # noqa: N812
 
-from audit.data.plan import Fit, InputSteps, Interpolation, Library
+from audit.data.input_choices import Fit, Interpolation, Library
+from audit.data.plan import InputSteps
 
 Size = tuple[int, int]
 Window = tuple[float, float, float, float]

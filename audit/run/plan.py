@@ -16,6 +16,7 @@ from audit.data.plan import Plan, plan_hash
 from audit.data.records import AuditedSplit, Cohort
 from audit.data.tasks import Task
 from audit.models.classifier import lacking
+from audit.models.preprocessing import declared_steps
 from audit.provenance import tool_version, without_paths
 from audit.relevance.presets import about_method
 from audit.run.settings import Settings
@@ -97,8 +98,9 @@ def make_plan(
             "classes": bundle.classes,
             "task": task,
             "assumed": bundle.assumed,
+            "parity": bundle.parity,
             "lacks": lacking(bundle.classifier),
-            "preprocessing": bundle.preprocessing,
+            "preprocessing": declared_steps(bundle.preprocessing),
             "training": {"provenance": without_paths(bundle.provenance), "metrics": without_paths(bundle.metrics)},
         },
         "data": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.baseline.comparison import check_baseline, is_first_run
@@ -19,6 +19,7 @@ from audit.files import check_writable
 from audit.gates.rules import GateConfig, config_for
 from audit.models.bundle import Bundle
 from audit.models.opening import open_model
+from audit.models.parity import check_parity
 from audit.models.tasks import audited_task
 from audit.prediction.variants import make_perturbations
 from audit.relevance.auditing import check_relevance
@@ -101,6 +102,8 @@ def prepare(
     task = audited_task(bundle.name, bundle.task, settings.task if bundle.folder is not None else "")
     if on_model is not None:
         on_model(bundle)
+    if settings.check:
+        bundle = replace(bundle, parity=check_parity(bundle, Path(settings.check)))
     start_signs = check_relevance(settings.relevance_preset, settings.relevance_start, bundle.classes)
     recall = read_recall(settings.recall, bundle.classes)
     for folder in writes_to:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from msgspec import Meta, Struct, ValidationError, convert, field
 from msgspec.structs import asdict, fields
 
-from audit.data.plan import Fit, Interpolation, Library
+from audit.data.input_choices import Fit, Interpolation, Library
 from audit.data.tasks import Task
 from audit.errors import UnknownNameError, UsageError, shown_value
 
@@ -46,7 +46,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"section": "model", "flag": "--as"},
         ),
     ] = ""
-    classes: Annotated[tuple[str, ...], Meta(description="Class of each output, a,b,c in order.", extra=_IN_MODEL)] = ()
+    classes: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Class of each output, a,b,c in order; for a DenseNet checkpoint also paper, chexnet, chestxray15, torchxrayvision.",
+            extra=_IN_MODEL,
+        ),
+    ] = ()
     answers: Annotated[
         Literal["logits", "probabilities", ""],
         Meta(description="What the numbers of the outputs are, if the model does not show it.", extra=_IN_MODEL),
@@ -434,7 +440,9 @@ def _of_option(setting: Setting, value: Any) -> Any:
 
 def _listed(setting: Setting, text: str) -> Any:
     """Return `a,b,c` as a list of strings or numbers; a text that is not written so stays, and is refused as such."""
-    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    parts = tuple(part.strip() for part in text.split(","))
+    if not setting.is_commas:  # among the names of a model's outputs an empty one has a meaning: its output is dropped
+        parts = tuple(part for part in parts if part)
     try:
         return convert(parts, setting.type, strict=False)
     except ValidationError:

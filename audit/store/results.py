@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from audit.store.group import Group
@@ -334,7 +334,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Group):
         return str(value)
     if isinstance(value, Struct):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__ if not _is_omitted(value, name)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -350,6 +350,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return value.as_posix()
     return value
+
+
+def _is_omitted(record: Struct, name: str) -> bool:
+    """Say whether a field is not written: it was added later, and is as it always was before."""
+    if not record.__struct_config__.omit_defaults:
+        return False
+    usual = {field.name: field.default for field in structs.fields(record)}
+    return bool(getattr(record, name) == usual[name])
 
 
 def printed_json(value: Any) -> str:

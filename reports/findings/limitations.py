@@ -46,6 +46,11 @@ def _own(run: RunView) -> list[str]:
         found.append(
             f"Not declared of the model, and assumed: {'; '.join(assumed)}. If this is wrong, the results are those of another model."
         )
+    if run.plan.model.parity is None and _FOREIGN & set(run.plan.model.training.provenance):
+        found.append(
+            "Parity was not shown: the network's probabilities were not compared with those of its owner's own pipeline (--check). If the "
+            "declared preprocessing is not the owner's, the results are those of another model."
+        )
     undecided = [e for e in run.headline() if e.verdict == "inconclusive"]
     if undecided:
         e = undecided[0]
@@ -76,6 +81,8 @@ def _own(run: RunView) -> list[str]:
     return found
 
 
+_FOREIGN = {"opened_as", "imported_from"}
+"""Marks of a network whose way from an image to its input was declared, not trained by this tool."""
 _UNKNOWN = {"sex=unknown", "age=unknown", "view=unknown"}
 _MAPS = ("film", "overlay")
 _FIXED = (

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from audit.data.plan import InputSteps
+from audit.data.plan import InputSteps, Parity
 from audit.reports.reading.view import RunView
 from audit.store.results import Effect
 
@@ -52,6 +52,8 @@ class Facts:
     """Class, or `all` -> text boxes found and text boxes, of the finder on a labelled sample; empty where not told."""
     preprocessing: InputSteps
     """What happens to an image before the network sees it."""
+    parity: Parity | None
+    """The comparison with the owner's own pipeline; None where there was none."""
     level: float
     """Nominal coverage of intervals."""
     resamples: int
@@ -121,6 +123,7 @@ def read_facts(run: RunView) -> Facts:
         finder_parts=plan.finder.parts,
         recall=plan.recall,
         preprocessing=plan.model.preprocessing,
+        parity=plan.model.parity,
         level=statistics.level,
         resamples=statistics.resamples,
         intervals=_interval_kinds(run.effects),

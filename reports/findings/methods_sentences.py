@@ -112,6 +112,7 @@ def _preprocessing(facts: Facts) -> Iterator[str]:
     told = facts.preprocessing
     if told != InputSteps(size_px=told.size_px, mean=told.mean, std=told.std) or told.size_px is None:
         yield f"After each edit, an image was prepared as the network's owner declared: {input_in_words(told)}."
+        yield from _parity(facts)
         return
     height, width = told.size_px
     means, deviations = (", ".join(compact(v) for v in values) for values in (told.mean, told.std))
@@ -119,6 +120,15 @@ def _preprocessing(facts: Facts) -> Iterator[str]:
         f"After each edit, an image was scaled to {width} × {height} px without keeping its aspect ratio and normalised by channel (mean "
         f"{means}; standard deviation {deviations})."
     )
+    yield from _parity(facts)
+
+
+def _parity(facts: Facts) -> Iterator[str]:
+    if facts.parity is not None:
+        yield (
+            f"Before the run, the network's probabilities for {counted(facts.parity.n_images, 'image')} were compared with those of its "
+            f"owner's own pipeline: the largest difference is {facts.parity.largest:.1e} (limit {facts.parity.limit:g})."
+        )
 
 
 def _intervals(facts: Facts) -> Iterator[str]:

@@ -1,0 +1,12 @@
+"""The choices of an input: how an image is fitted to its size, and by which library."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Fit = Literal["squash", "shorter-side", "letterbox", "none"]
+"""See `audit.data.plan.InputSteps.fit`."""
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
+"""Of the scaling."""
+Library = Literal["pil", "opencv", "torch", "torch-antialias"]
+"""See `audit.data.plan.InputSteps.library`."""

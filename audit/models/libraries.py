@@ -1,0 +1,301 @@
+"""Networks of libraries, by name: torchvision, timm, torchxrayvision, MONAI, and folders of Hugging Face; weights come from a file.
+
+Nothing is downloaded, and no code of a file runs: checkpoints are read as weights alone. The input is what the library's own
+configuration says, under what the user declares.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from audit.data.input_choices import Interpolation
+from audit.errors import ModelError, UnknownNameError, UsageError
+from audit.models.factories import load_weights, open_module
+from audit.models.foreign import shown
+from audit.models.identity import files_sha256
+from audit.models.networks import ARCHITECTURES, build_network, library_networks
+from audit.models.preprocessing import Preprocessing
+from audit.models.requests import ModelRequest, OpenedModel, class_names
+from audit.models.states import collect_states
+from audit.models.unpickling import read_checkpoint
+
+Build = Callable[[int, int], nn.Module]
+"""Channels and outputs -> a network."""
+_UNCOUNTED = "num_batches_tracked"
+_CONFIG, _PROCESSOR, _HF_WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
+_PIL: Mapping[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "area"}
+
+
+def needed(package: str, extra: str) -> Any:
+    """Import a package that not everybody has.
+
+    Raises
+    ------
+    UsageError
+        If it is not installed.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"This model needs the package {package}, which is not installed. Install it with `pip install 'imageaudit[{extra}]'`."
+        ) from error
+
+
+def open_torchvision(request: ModelRequest) -> OpenedModel:
+    """Open weights of one of torchvision's networks."""
+    import torchvision
+
+    name = _named(request, [*ARCHITECTURES, *library_networks()])
+
+    def build(channels: int, n: int) -> nn.Module:
+        _three(request, channels)
+        return build_network(name, n)
+
+    told = None
+    if name in library_networks():
+        usual = torchvision.models.get_model_weights(name)
+        preset = next(iter(usual)).transforms()
+        told = Preprocessing(
+            size_px=(preset.crop_size[0],) * 2,
+            mean=tuple(preset.mean),
+            std=tuple(preset.std),
+            fit="shorter-side",
+            shorter_px=preset.resize_size[0],
+            interpolation=cast(Interpolation, preset.interpolation.value),
+        )
+    return _opened(request, build, told, f"torchvision {name}", "torchvision")
+
+
+def open_timm(request: ModelRequest) -> OpenedModel:
+    """Open weights of one of timm's networks."""
+    timm = needed("timm", "timm")
+    name = _named(request, timm.list_models())
+    size = request.declared.input_px or (request.settled.input_px if request.settled is not None else ())
+
+    def build(channels: int, n: int) -> nn.Module:
+        made: nn.Module
+        if size:
+            try:  # transformers are built for one size, convolutions take any
+                made = timm.create_model(
+                    name, pretrained=False, num_classes=n, in_chans=channels, img_size=(size[0], size[-1])
+                )
+            except TypeError:
+                pass
+            else:
+                return made
+        made = timm.create_model(name, pretrained=False, num_classes=n, in_chans=channels)
+        return made
+
+    config = timm.data.resolve_data_config({}, model=build(3, 2))
+    height, width = (size[0], size[-1]) if size else config["input_size"][1:]
+    interpolation = config["interpolation"] if config["interpolation"] in _PIL.values() else "bilinear"
+    squashed = config.get("crop_mode") == "squash" or height != width
+    told = Preprocessing(
+        size_px=(height, width),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        fit="squash" if squashed else "shorter-side",
+        shorter_px=None if squashed else math.floor(height / config["crop_pct"]),
+        interpolation=cast(Interpolation, interpolation),
+    )
+    return _opened(request, build, told, f"timm {name}", "timm")
+
+
+def open_torchxrayvision(request: ModelRequest) -> OpenedModel:
+    """Open weights of one of torchxrayvision's DenseNets."""
+    models = needed("torchxrayvision", "torchxrayvision").models
+    name = _named(request, ["densenet121", "densenet169", "densenet201", "densenet161"])
+
+    def build(channels: int, n: int) -> nn.Module:
+        made: nn.Module = models.DenseNet(num_classes=n, in_channels=channels, **models.get_densenet_params(name))
+        return made
+
+    told = Preprocessing(size_px=(224, 224), mean=(0.0,), std=(1.0,), value_range=(-1024.0, 1024.0), fit="shorter-side")
+    return _opened(request, build, told, f"torchxrayvision {name}", "torchxrayvision")
+
+
+def open_monai(request: ModelRequest) -> OpenedModel:
+    """Open weights of one of MONAI's classifiers for images of two dimensions."""
+    nets = needed("monai.networks.nets", "monai")
+    fitting = {}
+    for name, kind in vars(nets).items():
+        if inspect.isclass(kind) and issubclass(kind, nn.Module):
+            known = inspect.signature(kind).parameters
+            outputs = next((o for o in ("out_channels", "num_classes") if o in known), None)
+            if outputs is not None and {"spatial_dims", "in_channels"} <= set(known):
+                fitting[name] = kind, outputs
+    name = _named(request, fitting)
+    kind, outputs = fitting[name]
+
+    def build(channels: int, n: int) -> nn.Module:
+        made: nn.Module = kind(**{"spatial_dims": 2, "in_channels": channels, outputs: n})
+        return made
+
+    return _opened(request, build, None, f"MONAI {name}", "")
+
+
+def open_huggingface(request: ModelRequest) -> OpenedModel:
+    """Open a folder of Hugging Face: config.json, preprocessor_config.json and safetensors, without network access."""
+    folder = Path(request.checkpoint).parent if request.checkpoint else Path(request.model)
+    files = {name: folder / name for name in (_CONFIG, _PROCESSOR, _HF_WEIGHTS) if (folder / name).is_file()}
+    if _CONFIG not in files or _HF_WEIGHTS not in files:
+        raise ModelError(
+            f"The folder {folder} must hold {_CONFIG} and {_HF_WEIGHTS} (save_pretrained writes both), found "
+            f"{', '.join(sorted(shown(p.name) for p in folder.iterdir())[:10]) or 'nothing'}."
+        )
+    transformers = needed("transformers", "huggingface")
+    try:
+        network = transformers.AutoModelForImageClassification.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+    except Exception as error:  # the library raises many types for a damaged folder
+        raise ModelError(f"transformers cannot open {folder}: {' '.join(shown(str(error)).split())}") from error
+    labels = network.config.id2label
+    names = tuple(str(labels[i]) for i in range(len(labels)))
+    told = _processor(files[_PROCESSOR]) if _PROCESSOR in files else None
+    opened = open_module(
+        request,
+        network,
+        told=told,
+        names=names,
+        architecture=f"Hugging Face {type(network).__name__}",
+        content=files_sha256(files),
+    )
+    return replace(opened, body=None, files=files)
+
+
+def _processor(file: Path) -> Preprocessing:
+    """Return the input that a preprocessor_config.json describes.
+
+    Raises
+    ------
+    ModelError
+        If it describes none that is understood.
+    """
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        size, crop = told.get("size", 224), told.get("crop_size", 224)
+        side = size if isinstance(size, int) else size.get("shortest_edge")
+        cropped = crop if isinstance(crop, int) else crop.get("height")
+        fixed = None if isinstance(size, int) or "height" not in size else (int(size["height"]), int(size["width"]))
+        centred = told.get("do_center_crop", False)
+        share = told.get("crop_pct")
+        normal = told.get("do_normalize", True)
+        values: dict[str, Any] = {
+            "mean": tuple(told["image_mean"]) if normal else (0.0,) * 3,
+            "std": tuple(told["image_std"]) if normal else (1.0,) * 3,
+            "value_range": (0.0, 255.0 * float(told.get("rescale_factor", 1 / 255)))
+            if told.get("do_rescale", True)
+            else (0.0, 255.0),
+            "interpolation": _PIL.get(told.get("resample", 2), "bilinear"),
+        }
+        if math.isclose(values["value_range"][1], 1.0):
+            values["value_range"] = (0.0, 1.0)
+        if share is not None and side and side < 384:  # ConvNeXT's way
+            return Preprocessing(size_px=(side, side), fit="shorter-side", shorter_px=int(side / share), **values)
+        if centred:
+            shorter = side or min(fixed or (cropped, cropped))
+            return Preprocessing(size_px=(cropped, cropped), fit="shorter-side", shorter_px=shorter, **values)
+        return Preprocessing(size_px=fixed or (side, side), fit="squash", **values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{file} describes no preprocessing that is understood ({error!r}). Remove it, and declare the input with --input-px, --scale "
+            "and --fit."
+        ) from error
+
+
+def _opened(
+    request: ModelRequest, build: Build, told: Preprocessing | None, architecture: str, library: str
+) -> OpenedModel:
+    """Build the network that the weights fit, give it the weights, and open it."""
+    names = class_names(request)
+    file = Path(request.weights or request.model)
+    tensors = {} if request.weights else collect_states(file, read_checkpoint(file)).tensors
+    channels = request.declared.channels or (request.settled.channels if request.settled is not None else 0)
+    tried = [channels] if channels else [told.channels if told is not None else 3, 1, 3]
+    counts = [len(names), 1] if len(names) == 2 else [len(names)]
+    first = ""
+    for n in counts:
+        for c in dict.fromkeys(tried):
+            network = build(c, n)
+            try:
+                if request.weights:
+                    load_weights(network, request)
+                else:
+                    network.load_state_dict(_chosen(file, tensors, network))
+            except (ModelError, RuntimeError) as error:
+                first = first or str(error)
+                continue
+            said = told if told is None or told.channels == c else None
+            opened = open_module(request, network, told=said, architecture=architecture)
+            by = (
+                ()
+                if said is None or request.settled is not None
+                else (f"preprocessing of {library}'s own weights, where not declared",)
+            )
+            return replace(opened, assumed=(*opened.assumed, *by))
+    raise ModelError(f"The weights {file} do not fit {architecture} with {len(names)} classes: {first}")
+
+
+def _chosen(file: Path, tensors: Mapping[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights of a network out of a file, under whatever prefix they lie.
+
+    Raises
+    ------
+    ModelError
+        If they are not there, several are, or they are of another shape.
+    """
+    own = network.state_dict()
+    counted = [key for key in own if not key.endswith(_UNCOUNTED)]
+    anchor = max(counted, key=len)
+    prefixes = [name[: -len(anchor)] for name in tensors if name == anchor or name.endswith(f".{anchor}")]
+    whole = [p for p in prefixes if all(p + key in tensors for key in counted)]
+    if not whole:
+        best = min(prefixes, key=lambda p: sum(p + key not in tensors for key in counted), default="")
+        lacking = [key for key in counted if best + key not in tensors]
+        raise ModelError(
+            f"{len(lacking)} of its {len(counted)} tensors are not in the file, first {shown(lacking[0])}."
+        )
+    if len(whole) > 1:
+        raise ModelError(
+            f"the file holds {len(whole)} such networks, under {', '.join(map(shown, whole[:4]))}. Save the right one alone."
+        )
+    found = {key: tensors[whole[0] + key] for key in counted}
+    wrong = next((key for key in counted if found[key].shape != own[key].shape), None)
+    if wrong is not None:
+        raise ModelError(
+            f"{shown(wrong)} has the shape {tuple(found[wrong].shape)} in the file, but {tuple(own[wrong].shape)} in the network."
+        )
+    rest = {key: tensors.get(whole[0] + key, value) for key, value in own.items() if key not in found}
+    return {**found, **rest}
+
+
+def _named(request: ModelRequest, known: Any) -> str:
+    if request.detail not in known:
+        raise UnknownNameError(
+            f"network of {request.base}", request.detail, known if len(known) < 100 else _near(request.detail, known)
+        )
+    return request.detail
+
+
+def _near(name: str, known: Any) -> list[str]:
+    """Return a few of a thousand names, so that a message stays one."""
+    import difflib
+
+    return difflib.get_close_matches(name, list(known), n=5, cutoff=0.3)
+
+
+def _three(request: ModelRequest, channels: int) -> None:
+    if channels != 3:
+        raise ModelError(f"torchvision's networks read 3 channels, but {channels} was declared.")

@@ -1,0 +1,102 @@
+"""Networks of timm, torchxrayvision, MONAI and Hugging Face, where they are installed: the answers are those of the libraries."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from audit.models.opening import open_model
+from audit.models.requests import DeclaredInput, ModelRequest
+from audit.statistics.outputs import softmax
+
+CLASSES = ("normal", "pneumonia", "covid")
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries, about themselves
+        yield
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(2).integers(0, 256, (260, 300), dtype=np.uint8)
+
+
+def answers(request: ModelRequest, image: np.ndarray) -> np.ndarray:
+    bundle = open_model(request)
+    return softmax(bundle.logits(bundle.preprocessing.prepare(image)[None]).numpy())[0]
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224"])
+def test_timm(tmp_path: Path, image: np.ndarray, name: str) -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    made = timm.create_model(name, pretrained=False, num_classes=3).eval()
+    torch.save(made.state_dict(), tmp_path / "w.pth")
+    request = ModelRequest(model=str(tmp_path / "w.pth"), kind=f"timm:{name}", classes=CLASSES)
+    transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=made))
+    with torch.inference_mode():
+        expected = torch.softmax(made(transform(Image.fromarray(image).convert("RGB"))[None]), 1)[0].numpy()
+    assert np.allclose(answers(request, image), expected, atol=1e-4)
+    assert "timm" in " ".join(open_model(request).assumed)
+
+
+def test_hugging_face(tmp_path: Path, image: np.ndarray) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, image_size=64, patch_size=16,
+        id2label=dict(enumerate(CLASSES)), label2id={c: i for i, c in enumerate(CLASSES)},
+    )  # fmt: skip
+    made = transformers.ViTForImageClassification(config).eval()
+    made.save_pretrained(tmp_path / "vit")
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(
+        '{"size": {"height": 64, "width": 64}, "resample": 2, "do_rescale": true, "rescale_factor": 0.00392156862745098, '
+        '"do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}'
+    )
+    small = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR), dtype=np.float32)
+    inputs = torch.from_numpy(small / 255 * 2 - 1)[None, None].repeat(1, 3, 1, 1)
+    with torch.inference_mode():
+        expected = torch.softmax(made(inputs).logits, 1)[0].numpy()
+    request = ModelRequest(model=str(tmp_path / "vit"))
+    assert np.allclose(answers(request, image), expected, atol=1e-4)
+    assert open_model(request).classes == CLASSES
+
+
+def test_monai(tmp_path: Path, image: np.ndarray) -> None:
+    nets = pytest.importorskip("monai.networks.nets")
+    torch.manual_seed(0)
+    made = nets.DenseNet121(spatial_dims=2, in_channels=1, out_channels=3).eval()
+    torch.save({"model": made.state_dict()}, tmp_path / "w.pth")
+    request = ModelRequest(
+        model=str(tmp_path / "w.pth"), kind="monai:DenseNet121", classes=CLASSES,
+        declared=DeclaredInput(input_px=(64,), channels=1, scale="unit", fit="squash"),
+    )  # fmt: skip
+    small = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR), dtype=np.float32) / 255
+    with torch.inference_mode():
+        expected = torch.softmax(made(torch.from_numpy(small)[None, None]), 1)[0].numpy()
+    assert np.allclose(answers(request, image), expected, atol=1e-4)
+
+
+def test_torchxrayvision(tmp_path: Path, image: np.ndarray) -> None:
+    xrv = pytest.importorskip("torchxrayvision")
+    torch.manual_seed(0)
+    made = xrv.models.DenseNet(num_classes=3, in_channels=1, **xrv.models.get_densenet_params("densenet121")).eval()
+    torch.save(made.state_dict(), tmp_path / "w.pth")
+    request = ModelRequest(model=str(tmp_path / "w.pth"), kind="torchxrayvision:densenet121", classes=CLASSES)
+    bundle = open_model(request)
+    inputs = bundle.preprocessing.prepare(image)[None]
+    # Where nothing is scaled, the library's own way of values is ours.
+    square = image[:224, :224]
+    own = torch.from_numpy(xrv.datasets.normalize(square.astype(np.float32), 255))
+    assert torch.allclose(bundle.preprocessing.prepare(square)[0], own, atol=1e-2)
+    with torch.inference_mode():
+        assert torch.allclose(bundle.logits(inputs), made(inputs), atol=1e-4)
