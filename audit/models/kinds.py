@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ from types import MappingProxyType
 
 from torch import nn
 
-from audit.errors import ModelError, UsageError
+from audit.errors import ModelError, UnknownNameError, UsageError
 from audit.models.networks import ARCHITECTURES, library_networks
 from audit.models.references import is_reference
 from audit.models.requests import ModelRequest, OpenedModel
@@ -84,6 +85,9 @@ def with_kind(request: ModelRequest) -> ModelRequest:
     if asked in ARCHITECTURES or asked in library_networks():
         return replace(request, kind=f"torchvision:{asked}")
     if asked:
+        if request.base not in KINDS.names():
+            near = difflib.get_close_matches(asked, library_networks(), n=3)
+            raise UnknownNameError("kind of model or network", asked, [*KINDS.names(), *ARCHITECTURES, *near])
         return request
     if request.live is not None:
         return replace(request, kind="torch" if isinstance(request.live, nn.Module) else "callable")

@@ -59,7 +59,8 @@ def open_torchvision(request: ModelRequest) -> OpenedModel:
     name = _named(request, [*ARCHITECTURES, *library_networks()])
 
     def build(channels: int, n: int) -> nn.Module:
-        _three(request, channels)
+        if channels != 3:
+            raise ModelError(f"torchvision's networks read 3 channels, but {channels} was declared.")
         return build_network(name, n)
 
     told = None
@@ -74,7 +75,7 @@ def open_torchvision(request: ModelRequest) -> OpenedModel:
             shorter_px=preset.resize_size[0],
             interpolation=cast(Interpolation, preset.interpolation.value),
         )
-    return _opened(request, build, told, f"torchvision {name}", "torchvision")
+    return _opened(request, build, told, f"torchvision {name}", "torchvision", possible=(3,))
 
 
 def open_timm(request: ModelRequest) -> OpenedModel:
@@ -216,14 +217,20 @@ def _processor(file: Path) -> Preprocessing:
 
 
 def _opened(
-    request: ModelRequest, build: Build, told: Preprocessing | None, architecture: str, library: str
+    request: ModelRequest,
+    build: Build,
+    told: Preprocessing | None,
+    architecture: str,
+    library: str,
+    *,
+    possible: tuple[int, ...] = (1, 3),
 ) -> OpenedModel:
-    """Build the network that the weights fit, give it the weights, and open it."""
+    """Build the network that the weights fit, give it the weights, and open it; `possible` are numbers of channels to try."""
     names = class_names(request)
     file = Path(request.weights or request.model)
     tensors = {} if request.weights else collect_states(file, read_checkpoint(file)).tensors
     channels = request.declared.channels or (request.settled.channels if request.settled is not None else 0)
-    tried = [channels] if channels else [told.channels if told is not None else 3, 1, 3]
+    tried = [channels] if channels else [told.channels if told is not None else 3, *possible]
     counts = [len(names), 1] if len(names) == 2 else [len(names)]
     first = ""
     for n in counts:
@@ -294,8 +301,3 @@ def _near(name: str, known: Any) -> list[str]:
     import difflib
 
     return difflib.get_close_matches(name, list(known), n=5, cutoff=0.3)
-
-
-def _three(request: ModelRequest, channels: int) -> None:
-    if channels != 3:
-        raise ModelError(f"torchvision's networks read 3 channels, but {channels} was declared.")

@@ -207,6 +207,8 @@ def prepared_input(
         for name in ("fit", "shorter_px", "interpolation", "library", "pad", "clahe", "per_image")
         if (value := getattr(said, name)) is not None
     }
+    if said.fit not in (None, "shorter-side"):  # what a library says of the shorter side is then of no use
+        further.setdefault("shorter_px", None)
     if said.value_range:
         further["value_range"] = said.value_range
     if said.crop:

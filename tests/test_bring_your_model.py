@@ -1,0 +1,113 @@
+"""The page "Bring your model": each of its commands is run as it stands, in a folder with the files that it names."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from audit.data.images import read_gray
+from audit.models.opening import open_model
+from audit.models.requests import DeclaredInput, ModelRequest
+from audit.statistics.outputs import softmax
+
+from .conftest import Audit
+from .door_models import CLASSES, SIDE, network, write_onnx, write_pt2, write_script
+
+PAGE = Path(__file__).parents[1] / "docs" / "guides" / "bring-your-model.md"
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_NEEDS = {"timm:": "timm", "monai:": "monai", "torchxrayvision:": "torchxrayvision", "vit-folder": "transformers"}
+
+
+def blocks(kind: str) -> list[str]:
+    return [text for found, text in _BLOCK.findall(PAGE.read_text(encoding="utf-8")) if found == kind]
+
+
+def commands() -> list[list[str]]:
+    lines = [line for text in blocks("console") for line in text.splitlines()]
+    assert all(line.startswith("audit ") for line in lines)
+    return [shlex.split(line)[1:] for line in lines]
+
+
+@pytest.mark.slow
+def test_every_command_of_the_page_runs(
+    audit: Audit, write_cohort: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.move(write_cohort(4).parent, tmp_path / "images")
+    for text in blocks("python"):
+        name = re.match(r"# (\w+\.py)\n", text)
+        if name is not None:
+            (tmp_path / name[1]).write_text(text, encoding="utf-8")
+    made = network()
+    write_onnx(tmp_path / "net.onnx", made)
+    write_pt2(tmp_path / "net.pt2", made)
+    write_script(tmp_path / "script.pt", made)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import mynets  # type: ignore[import-not-found]
+
+    from audit.models.networks import build_network
+
+    torch.save(mynets.load().state_dict(), tmp_path / "weights.pth")
+    torch.save(build_network("resnet18", 3).state_dict(), tmp_path / "resnet.pth")
+    write_answers(tmp_path)
+    for name, value in {
+        "SUITE": "quick", "DETECTOR": "annotated", "BOXES": "images/boxes.json", "RESAMPLES": "100",
+        "RELEVANCE_IMAGES": "0", "JUDGE_IMAGES": "0",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"AUDIT_{name}", value)
+    done = 0
+    for command in commands():
+        needed = next((package for mark, package in _NEEDS.items() if mark in " ".join(command)), None)
+        if needed is not None:  # tests/test_libraries.py opens those that are installed
+            continue
+        code, out, err = audit(*command)
+        assert code == 0, (command, err)
+        assert out.splitlines()[-1].startswith(("runs/", "models/")), out
+        done += 1
+    assert done >= 11
+    python = next(text for text in blocks("python") if "run_audit" in text)
+    exec(compile(python, "page", "exec"), {})
+    for name in ("mynets", "mypredict"):
+        sys.modules.pop(name, None)
+
+
+def write_answers(folder: Path) -> None:
+    """Write what the owner of net.onnx has: a table of the answers of a pipeline."""
+    request = ModelRequest(
+        model=str(folder / "net.onnx"), classes=CLASSES, declared=DeclaredInput(input_px=(SIDE,), scale="unit")
+    )
+    bundle = open_model(request)
+    lines = ["image," + ",".join(CLASSES)]
+    for file in sorted((folder / "images" / "images").iterdir())[:5]:
+        row = softmax(bundle.logits(bundle.preprocessing.prepare(read_gray(file))[None]).numpy())[0]
+        lines.append(f"images/images/{file.name}," + ",".join(f"{value:.5f}" for value in np.asarray(row)))
+    (folder / "answers.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_every_extra_that_the_page_names_is_one() -> None:
+    import tomllib
+
+    extras = tomllib.loads((PAGE.parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = set(re.findall(r"imageaudit\[(\w+)\]", PAGE.read_text()))
+    assert named and named <= set(extras)
+    assert importlib.util.find_spec("onnxruntime"), "ONNX needs no extra"
+
+
+def test_options_that_the_page_names_are_there() -> None:
+    import tomllib
+
+    from audit.run.settings import declared_settings
+
+    section = tomllib.loads(blocks("toml")[0])["model"]
+    assert {s.name for s in declared_settings().values() if s.section == "model"} >= set(section)
+    flags = {s.flag for s in declared_settings().values()} | {"--out"}
+    used = set(re.findall(r"(--[a-z][a-z-]+)", PAGE.read_text()))
+    assert used <= flags, used - flags
