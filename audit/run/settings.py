@@ -49,7 +49,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     classes: Annotated[
         tuple[str, ...],
         Meta(
-            description="Class of each output, a,b,c in order; for a DenseNet checkpoint also paper, chexnet, chestxray15, torchxrayvision.",
+            description="Class of each output in order, a,b,c; for DenseNet checkpoints paper, chexnet, chestxray15 or torchxrayvision.",
             extra=_IN_MODEL,
         ),
     ] = ()
