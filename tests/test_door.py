@@ -510,8 +510,9 @@ def test_import_makes_a_bundle_that_answers_the_same(
         (["s.pt", "--trust"], True),
         (["weights.pth", "--as", f"{module}:from_file"], True),
         (["r.pth", "--as", "resnet18"], False),
+        ([f"{module}:load"], True),
     ):
-        name = str(command[0]).partition(".")[0]
+        name = str(command[0]).partition(".")[0].partition(":")[0]
         code, out, err = audit("import", *command, *usual)
         assert code == 0, err
         assert out.splitlines()[-1] == f"models/{name}"

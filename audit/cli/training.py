@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -79,7 +80,7 @@ def _import(
     """Convert a foreign model or checkpoint to a bundle; no code of the file runs without --trust."""
     from audit.commands import importing
 
-    folder = out or Path("models") / file.name.split(".")[0]
+    folder = out or Path("models") / re.split(r"[.:]", file.name)[0]
     raise typer.Exit(
         importing.bring_in(
             replace(settings, model=str(file)),

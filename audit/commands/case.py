@@ -12,7 +12,7 @@ from audit.data.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms
 from audit.data.reading import TableOptions, read_records
 from audit.data.records import Record
 from audit.data.strings import shown_string
-from audit.errors import CohortError, StoreError, UsageError
+from audit.errors import CohortError, ModelError, StoreError, UsageError
 from audit.run.cohorts import known_manifest
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
@@ -83,7 +83,7 @@ def _manifest(plan: Plan, settings: Settings) -> tuple[Path, TableOptions]:
     try:
         bundle = load_bundle(find_bundle(settings.model or plan.model.name, Path(settings.models)))
         manifest, _, options = known_manifest(bundle, settings)
-    except UsageError as error:
+    except (ModelError, UsageError) as error:
         raise UsageError(f"The manifest of the run is unknown. Use --data MANIFEST. ({error})") from error
     return manifest, options
 

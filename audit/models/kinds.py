@@ -91,7 +91,9 @@ def with_kind(request: ModelRequest) -> ModelRequest:
         return request
     if request.live is not None:
         return replace(request, kind="torch" if isinstance(request.live, nn.Module) else "callable")
-    return replace(request, kind=_recognised(request.model))
+    kind = _recognised(request.model)
+    # With the function's name: a bundle keeps the kind, and has a model of another name.
+    return replace(request, kind=f"torch:{request.model}" if kind == "torch" else kind)
 
 
 def _recognised(model: str) -> str:
