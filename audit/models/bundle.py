@@ -280,7 +280,10 @@ def find_bundle(model: str, models_folder: Path = Path("models")) -> Path:
         if (folder / "model.json").is_file():
             return folder
     known = [p.parent.name for p in models_folder.glob("*/model.json")]
-    hint = f"A bundle is a folder with model.json and weights.safetensors; `audit train {model}` writes one."
+    hint = (
+        f"A bundle is a folder with model.json and weights.safetensors; `audit train {model}` writes one. A function of your own is named "
+        "package.module:function."
+    )
     given = Path(model)
     if given.is_dir():
         inside = given / "model.json"
