@@ -53,6 +53,7 @@ FACTS = Facts(
     declared_draws=DRAWS,
     exploratory=EXPLORATORY,
     n_declared=40,
+    n_in_groups=30,
     n_exploratory=12,
     tolerances={"accuracy": 0.02, "shortcut_sensitivity": 0.05},
     n_rules=11,
@@ -193,9 +194,10 @@ def test_methods_in_full() -> None:
         "percentile bootstrap over patients (10,000 resamples) and 1 effect by Student's t over patients, corrected for skewness."
     )
     assert found["multiplicity"] == (
-        "Tolerances, fixed before the run: accuracy 0.02 and shortcut sensitivity 0.05. Judged effects (40) form one family: p-values and "
-        "simultaneous intervals are corrected for multiple comparisons by the step-down max-T procedure of Westfall and Young on 20,000 "
-        "multiplier draws over patients; Holm's p-value is used where it is smaller. P-values of exploratory effects (12) are adjusted for "
+        "Tolerances, fixed before the run: accuracy 0.02 and shortcut sensitivity 0.05. Judged effects form two families, over all "
+        "images (10) and over groups (30). In each, p-values and simultaneous intervals are corrected for multiple comparisons by the "
+        "step-down max-T procedure of Westfall and Young on 20,000 multiplier draws over patients; Holm's p-value is used where it is "
+        "smaller. P-values of exploratory effects (12) are adjusted for "
         "the false discovery rate (Benjamini and Hochberg); nothing is concluded from them."
     )
     assert "trends" not in found, "what was not done is not told"

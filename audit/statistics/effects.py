@@ -281,18 +281,26 @@ def _is_blind(images: AlignedImages, tolerance: float) -> bool:
 
 
 def _adjust(made: Sequence[_Estimate], level: float, seed: int, *, blind: bool) -> list[Effect]:
-    """Adjust the declared family together, and the exploratory rest among itself; judge the declared."""
-    declared = [m for m in made if m.influence is not None]
-    influences = [m.influence for m in declared if m.influence is not None]
-    family = adjust_family([m.interval.p for m in declared if m.interval], influences, level=level, seed=seed)
-    adjusted = {id(m): p for m, p in zip(declared, family.p_adjusted, strict=True)}
+    """Adjust what is judged over all images together, what is judged in groups together, and the exploratory rest; judge.
+
+    Two families: what a network does to all images is the first question, and has not to pay for the many groups that are asked beside it.
+    """
+    judged = [m for m in made if m.influence is not None]
+    adjusted: dict[int, float] = {}
+    levels: dict[bool, float] = {}
+    for over_all in (True, False):
+        members = [m for m in judged if (m.estimand.group == ALL) == over_all]
+        influences = [m.influence for m in members if m.influence is not None]
+        family = adjust_family([m.interval.p for m in members if m.interval], influences, level=level, seed=seed)
+        adjusted |= {id(m): p for m, p in zip(members, family.p_adjusted, strict=True)}
+        levels[over_all] = family.simultaneous_level
     explored = iter(benjamini_hochberg([m.effect.p for m in made if m.estimand.tested and not m.estimand.judged]))
     effects = []
     for m in made:
         effect = m.effect
         if m.estimand.judged:
             effect = replace(effect, family="declared", p_adjusted=_rounded(adjusted.get(id(m))), blind=blind)
-            effect = _judge(effect, m, family.simultaneous_level)
+            effect = _judge(effect, m, levels[m.estimand.group == ALL])
         elif m.estimand.tested:
             effect = replace(effect, family="exploratory", p_adjusted=_rounded(next(explored)))
         effects.append(effect)

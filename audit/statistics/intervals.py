@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from audit.statistics.carriers import carriers, design_effect, movers
 from audit.statistics.crossed_interval import crossed_limits, freedom_of
@@ -191,7 +191,7 @@ def _score_limits(sums: PatientSums, level: float) -> tuple[float, float, float]
     lows, highs, effects = [], [], []
     for index in range(len(sums.totals)):
         one = sums.stratum(index)
-        effect, critical = design_effect(one), critical_value(level, one.n_patients)
+        effect, critical = design_effect(one), _score_quantile(level, one)
         n, total, moved = (float(x.sum()) / effect for x in (one.sizes, one.totals, one.movement))
         if one.n_patients < 2:
             limits = (0.0, 1.0) if one.scale == "proportion" else (-1.0, 1.0)
@@ -208,6 +208,10 @@ def _score_limits(sums: PatientSums, level: float) -> tuple[float, float, float]
     return low, high, max(effects)
 
 
+def _score_quantile(level: float, sums: PatientSums) -> float:
+    return critical_value(level, sums.n_patients) if sums.counted else float(ndtri((1 + level) / 2))
+
+
 def _score(sums: PatientSums, carried: float, critical: float, level: float) -> Interval:
     low, high, effect = _score_limits(sums, level)
     name = "Wilson" if sums.scale == "proportion" else "Tango"
@@ -217,7 +221,7 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
     detectable = (
         detectable_difference(churn, n, critical) if single else detectable_shift((high - low) / 2 / critical, critical)
     )
-    arm = 0.0 if sums.counted else _unseen(sums, critical, UNSEEN_MOVE)
+    arm = 0.0 if sums.counted else _unseen(sums, level, UNSEEN_MOVE)
     bottom, top = _reach(sums)
     return Interval(
         low=max(bottom, min(low, sums.estimate - arm)),
@@ -237,7 +241,7 @@ def _crossed(sums: PatientSums, critical: float, level: float) -> Interval:
         least_low, least_high, _ = _score_limits(sums, level)
         why = ", not shorter than the score interval on effective counts"
     else:
-        arm = _unseen(sums, critical, UNSEEN_MOVE)
+        arm = _unseen(sums, level, UNSEEN_MOVE)
         least_low, least_high = sums.estimate - arm, sums.estimate + arm
         why = ", not shorter than the score bound on changed images that the sample does not contain"
     bottom, top = _reach(sums)
@@ -258,12 +262,11 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
     freedom = freedom_of(sums)
     critical = float(stdtrit(freedom, (1 + level) / 2))
     skewness, unseen, why = skewness_of(sums.influence, error), 0.0, ""
-    of_all = critical_value(level, g)  # that few make the variance does not make fewer patients that may yet move
     if sums.scale == "contrast" and not sums.counted:
-        unseen = _unseen(sums, of_all, UNSEEN_MOVE)
+        unseen = _unseen(sums, level, UNSEEN_MOVE)
         why = ", not shorter than the score bound on changed images that the sample does not contain"
     elif carried < FEW_CARRIERS or error <= 1e-15:
-        unseen = _unseen(sums, of_all, sums.spread, together=1.0)
+        unseen = _unseen(sums, level, sums.spread, together=1.0)
         why = f", but not shorter than the score bound on unchanged images times the measure's natural unit: {_few_words(sums, carried)}"
     below, above = error * with_skewness(critical, skewness), error * with_skewness(-critical, skewness)
     statistic = without_skewness(sums.estimate / error, skewness) if error > 0 else 0.0
@@ -284,7 +287,7 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
     critical = critical_value(level, g)
     tail = float(ndtr(-critical * math.sqrt(g / (g - 1))))
     low, high = np.quantile(replicates[np.isfinite(replicates)], [tail, 1 - tail]).tolist()
-    arm = 0.0 if sums.counted else _unseen(sums, critical, UNSEEN_MOVE)
+    arm = 0.0 if sums.counted else _unseen(sums, level, UNSEEN_MOVE)
     noted = (
         "" if sums.counted else ", not shorter than the score bound on changed images that the sample does not contain"
     )
@@ -300,7 +303,7 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
     )
 
 
-def _unseen(sums: PatientSums, critical: float, move: float, together: float = 0.5) -> float:
+def _unseen(sums: PatientSums, level: float, move: float, together: float = 0.5) -> float:
     """Return how far the estimate may lie off for images that move by `move` and were all missed by the sample.
 
     No bootstrap knows of them, nor, where all that was seen moves little, a score interval on effective counts: of 15 images of
@@ -318,7 +321,8 @@ def _unseen(sums: PatientSums, critical: float, move: float, together: float = 0
     """
     images_a_patient = max(1.0, float(np.square(sums.sizes).sum() / sums.sizes.sum()))
     n = float(sums.sizes.sum()) / (1 + together * (images_a_patient - 1))
-    return move * critical**2 / (n + critical**2)
+    squared = float(ndtri((1 + level) / 2)) ** 2
+    return move * squared / (n + squared)
 
 
 def _few_words(sums: PatientSums, carried: float) -> str:

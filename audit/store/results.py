@@ -118,11 +118,11 @@ class Effect:
     minimum_detectable: float | None
     """The smallest true effect that 80 % of repetitions would find: of a judged effect, call sensitive; of others, tell from 0."""
     family: EffectFamily = "none"
-    """declared: `p_adjusted` (step-down max-T of Westfall and Young) and the simultaneous interval hold over all declared entries of
-    the run; exploratory: `p_adjusted` bounds the false discovery rate over all exploratory ones (Benjamini-Hochberg); none: not
-    tested."""
+    """declared: `p_adjusted` (step-down max-T of Westfall and Young) and the simultaneous interval hold over all declared entries about
+    all images, or over all declared entries about groups; exploratory: `p_adjusted` bounds the false discovery rate over all
+    exploratory ones (Benjamini-Hochberg); none: not tested."""
     simultaneous_low: float | None = None
-    """Lower end of the interval that covers together with those of all other declared entries; None outside the family."""
+    """Lower end of the interval that covers together with those of its family (all images, or groups); None outside."""
     simultaneous_high: float | None = None
     """Upper end of the same."""
     patients_to_decide: int | None = None

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from audit.reports.reading.view import RunView
+from audit.store.group import ALL
 from audit.store.results import Effect
 
 INTERVALS = {
@@ -68,6 +69,8 @@ class Facts:
     """How those of exploratory effects are adjusted."""
     n_declared: int
     """Judged effects."""
+    n_in_groups: int
+    """Of them about groups."""
     n_exploratory: int
     """Tested effects that are not judged."""
     tolerances: Mapping[str, float]
@@ -130,6 +133,7 @@ def read_facts(run: RunView) -> Facts:
         declared_draws=statistics.declared_draws,
         exploratory=statistics.exploratory,
         n_declared=families["declared"],
+        n_in_groups=sum(e.family == "declared" and e.group != ALL for e in run.effects),
         n_exploratory=families["exploratory"],
         tolerances=plan.tolerances,
         n_rules=len(run.judged_by.rules),

@@ -135,9 +135,10 @@ def _multiplicity(facts: Facts) -> Iterator[str]:
     yield f"Tolerances, fixed before the run: {limits}."
     if facts.n_declared:
         yield {
-            "westfall-young": f"Judged effects ({facts.n_declared}) form one family: p-values and simultaneous intervals are "
-            "corrected for multiple comparisons by the step-down max-T procedure of Westfall and Young on "
-            f"{facts.declared_draws:,} multiplier draws over patients; Holm's p-value is used where it is smaller.",
+            "westfall-young": f"Judged effects form two families, over all images ({facts.n_declared - facts.n_in_groups}) and over groups "
+            f"({facts.n_in_groups}). In each, p-values and simultaneous intervals are corrected for multiple comparisons by the step-down "
+            f"max-T procedure of Westfall and Young on {facts.declared_draws:,} multiplier draws over patients; Holm's p-value is used "
+            "where it is smaller.",
         }[facts.declared]
     if facts.n_exploratory:
         yield {
