@@ -19,18 +19,12 @@ from hypothesis import strategies as st
 from audit.calibration import calibrate, own
 from audit.calibration.calibrate import Scale, calibrate_zoo, outcomes_of
 from audit.calibration.corpus import Specimen, phantom_corpus, split_by_patient
+from audit.calibration.judgements import in_words, rate, true_effect
 from audit.calibration.kinds import all_kinds, find_kind
 from audit.calibration.networks import ARCHITECTURE, Backbone, Head, fit_head, head_of, with_head
+from audit.calibration.outcomes import Estimate, Finding, Outcome, first_sentence
 from audit.calibration.plants import NAMED_BY, Picture, is_named, plant
-from audit.calibration.table import (
-    ENOUGH,
-    in_words,
-    make_table,
-    mean_limits,
-    rate,
-    true_effect,
-)
-from audit.calibration.trial import Estimate, Finding, Outcome, first_sentence
+from audit.calibration.table import ENOUGH, make_table, mean_limits
 from audit.calibration.truth import Truth, draw_carriers, exchange_weights, measure_truth, total_variation
 from audit.calibration.zoo import Case, full_zoo, make_zoo, small_zoo
 from audit.data.images import read_gray

@@ -7,18 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audit.calibration.judgements import in_words, is_found, judged_in_words, names_its_cause
 from audit.calibration.kinds import find_kind
-from audit.calibration.table import (
-    Detection,
-    Table,
-    in_words,
-    is_found,
-    judged_in_words,
-    make_table,
-    names_its_cause,
-    truth_in_words,
-)
-from audit.calibration.trial import Outcome
+from audit.calibration.outcomes import Outcome
+from audit.calibration.table import Detection, Table, make_table, truth_in_words
 from audit.calibration.zoo import DESIGNS
 from audit.data.strings import shown_string
 from audit.files import write_atomically
