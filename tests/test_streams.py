@@ -292,6 +292,36 @@ def test_a_signal_in_a_finaliser_is_not_lost() -> None:
     assert time.monotonic() - started < 15
 
 
+IMPORTED = """
+import signal, sys
+from audit.prediction.interrupts import Interrupted, interruptible
+sys.path.insert(0, sys.argv[1])
+try:
+    with interruptible():
+        import printing
+        import time
+        time.sleep(20)
+except Interrupted as end:
+    sys.exit(end.exit_code)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_in_an_import_ends_the_program_after_it(tmp_path: Path, name: str) -> None:
+    """Modules in C import others, print what stops them, and name another reason: numpy's own macro does."""
+    (tmp_path / "stopped.py").write_text(f"import signal\nsignal.raise_signal(signal.{name})\nWHOLE = True\n")
+    (tmp_path / "printing.py").write_text(
+        "import traceback\ntry:\n    from stopped import WHOLE\nexcept BaseException:\n    traceback.print_exc()\n"
+        "    raise ImportError('a module failed to import')\n"
+    )
+    started = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-c", IMPORTED, tmp_path], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (128 + signal.Signals[name], "")
+    assert time.monotonic() - started < 15
+
+
 WRITING = """
 import os, signal, sys
 from pathlib import Path
