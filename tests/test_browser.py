@@ -91,6 +91,28 @@ def axe_source() -> str:
     return next(Path(package.submodule_search_locations[0]).rglob("axe.min.js")).read_text(encoding="utf-8")
 
 
+def alike_once(page: Any) -> int:
+    """Open all details, and leave three rows of each shape in a table: axe takes minutes for thousands, and finds the same in each.
+
+    A shape is a row's elements, classes and other attributes, and which of its cells are empty; return how many rows were left out.
+    """
+    return page.evaluate("""() => {
+        document.querySelectorAll('details').forEach(d => { d.open = true; });
+        let left = 0;
+        for (const part of document.querySelectorAll('thead, tbody, tfoot')) {
+            const section = part.closest('section') || document.body;
+            section.shapes = section.shapes || {};
+            for (const row of [...part.rows]) {
+                const names = row.outerHTML.replace(/>[^<]+(?=<)/g, '>text').replace(/ (id|href|for|title)="[^"]+"/g, ' $1');
+                section.shapes[names] = (section.shapes[names] || 0) + 1;
+                if (section.shapes[names] > 3) { row.remove(); left += 1; }
+            }
+            if (!part.rows.length) part.remove();
+        }
+        return left;
+    }""")
+
+
 def test_nothing_is_fetched_and_nothing_breaks_the_policy(run: Path, browser: Any) -> None:
     report = render_html(run)
     page = browser.new_page()
@@ -114,7 +136,7 @@ def test_axe_finds_nothing(run: Path, browser: Any, theme: str) -> None:
     source = axe_source()
     page = browser.new_context(color_scheme=theme, bypass_csp=True).new_page()
     page.goto(render_html(run).as_uri())
-    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert alike_once(page) > 300, "few rows are of a shape of their own"
     page.evaluate(source)
     found = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS)
     assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found["violations"]] == []
@@ -212,7 +234,7 @@ def test_other_pages_are_as_clean_as_the_report(browser: Any, tmp_path: Path, wh
     for theme in ("light", "dark"):
         page = browser.new_context(color_scheme=theme, bypass_csp=True).new_page()
         page.goto(written.as_uri())
-        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        alike_once(page)
         page.evaluate(source)
         found = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS)
         assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found["violations"]] == []
