@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
-from statsmodels.stats.multitest import multipletests
 
 DECLARED, EXPLORATORY = "westfall-young", "benjamini-hochberg"
 """How the p values of each family are adjusted, as a plan names it."""
@@ -39,12 +38,17 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         The family in any order. None marks a hypothesis that could not be tested: it stays None and is not counted,
         because whether it could be tested does not depend on what the test would have said.
     """
-    return _adjust(p_values, "holm")
+    return _adjust(p_values, lambda ascending: np.maximum.accumulate(ascending * np.arange(len(ascending), 0, -1)))
 
 
 def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
     """Adjust p values so that the false discovery rate holds (Benjamini & Hochberg, JRSS B 1995)."""
-    return _adjust(p_values, "fdr_bh")
+
+    def stepped_up(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
+        shares = np.arange(1, len(ascending) + 1) / len(ascending)
+        return np.minimum.accumulate((ascending / shares)[::-1])[::-1]
+
+    return _adjust(p_values, stepped_up)
 
 
 def adjust_family(
@@ -109,9 +113,13 @@ def _correlated(influences: Sequence[NDArray[np.floating]], seed: int) -> NDArra
     return np.abs(drawn, out=drawn)
 
 
-def _adjust(p_values: Sequence[float | None], method: str) -> list[float | None]:
-    tested = [p for p in p_values if p is not None]
-    if not tested:
-        return [None] * len(p_values)
-    adjusted = iter(multipletests(tested, method=method)[1].tolist())
-    return [None if p is None else float(next(adjusted)) for p in p_values]
+def _adjust(
+    p_values: Sequence[float | None], adjust: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> list[float | None]:
+    """Adjust those that are there, given to `adjust` from the smallest up; none becomes larger than 1."""
+    tested = np.array([p for p in p_values if p is not None], dtype=np.float64)
+    order = np.argsort(tested)
+    adjusted = np.empty_like(tested)
+    adjusted[order] = np.minimum(adjust(tested[order]), 1.0)
+    found = iter(adjusted.tolist())
+    return [None if p is None else next(found) for p in p_values]
