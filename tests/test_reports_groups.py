@@ -204,5 +204,5 @@ def test_what_is_not_known_is_no_column(kept: RunView) -> None:
     view = replace(kept, effects=unknown)
     assert any("gives no usable sex, age, view" in line for line in limitations(view))
     fairness = next(item for item in checklist(view) if item.topic.startswith("Fairness"))
-    assert fairness.state == "needs a person"
+    assert fairness.state == "to be completed"
     assert not any("age" in line for line in limitations(kept) if "no usable" in line)

@@ -14,7 +14,7 @@ from audit.store.numbers import counted
 CALIBRATION_FILE = "calibration.json"
 """Its name, in a bundle and where it was made."""
 NOT_MEASURED = (
-    "How often this audit finds a shortcut in this network and data was not measured; "
+    "This audit's detection rate for this network and data was not measured; "
     "`audit calibrate --model MODEL --data MANIFEST` measures it."
 )
 
@@ -58,7 +58,7 @@ def calibration_sentence(path: Path) -> str:
         return sentence_of(document) or NOT_MEASURED
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
-            f"{path} is no calibration ({type(error).__name__}: {error}). Remove it, or repeat `audit calibrate`."
+            f"{path} is not a calibration ({type(error).__name__}: {error}). Remove it, or repeat `audit calibrate`."
         ) from error
 
 

@@ -165,11 +165,11 @@ def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult
         status, why = "not judged", match.why_not
     elif match.why_not:
         status, why = "not comparable", f"Not comparable: {match.why_not}."
-    beyond = f" beyond {effect.placebo}" if effect.placebo is not None else ""
+    compared = f" compared with {effect.placebo}" if effect.placebo is not None else ""
     return GateResult(
         id=match.name,
         measure=rule.measure,
-        where=f"{effect.condition}{beyond}, {shown_string(str(effect.group))}",
+        where=f"{effect.condition}{compared}, {shown_string(str(effect.group))}",
         operator=rule.operator,
         expected=rule.limit,
         actual=effect.estimate,
@@ -216,11 +216,11 @@ def _compare(
     if effect.n_images < min_images:
         return "inconclusive", f"Only {counted(effect.n_images, 'image')}; the gate requires at least {min_images}."
     below = rule.operator == "<="
-    limit, beyond = _limit_in_words(rule)
+    limit, beyond, within_limit = _limit_in_words(rule)
     if _is_exact(rule):
         holds = effect.estimate <= rule.limit if below else effect.estimate >= rule.limit
         found = f"{_subject(rule, effect)}{compact(effect.estimate, 3)}"
-        return ("pass" if holds else "fail"), f"{found} on these images {'is within' if holds else beyond} {limit}."
+        return ("pass" if holds else "fail"), f"{found} on these images {within_limit if holds else beyond} {limit}."
     low, high = effect.low, effect.high
     if low is None or high is None or sure is None:
         return "inconclusive", f"There is no interval ({effect.method})."
@@ -237,22 +237,22 @@ def _compare(
         )
     if within and counter is not None and ((low < counter) if below else (high > counter)):
         return "inconclusive", (
-            f"{found} is within {limit}, but includes {compact(counter)}: the placebo {effect.placebo} may disturb the network more "
+            f"{found} {within_limit} {limit}, but includes {compact(counter)}: the placebo {effect.placebo} may disturb the network more "
             f"than the edit.{_needed(rule, effect, sure, counter)}"
         )
     if within and effect.blind:
         return "inconclusive", (
-            f"{found} is within {limit}, but the network's predictions of the unedited images hardly vary, always name one class or "
+            f"{found} {within_limit} {limit}, but the network's predictions of the unedited images hardly vary, always name one class or "
             "are saturated, so this is no evidence that the effect is small. Check what the outputs mean (`task` in model.json)."
         )
     if within and effect.classes_absent:
         missing = ", ".join(shown_string(name) for name in effect.classes_absent)
         return "inconclusive", (
-            f"{found} is within {limit}, but no image of class {missing} could be edited this way, so nothing can be concluded "
+            f"{found} {within_limit} {limit}, but no image of class {missing} could be edited this way, so nothing can be concluded "
             'about that class. A rule for group = "class=*" judges each class that could be edited.'
         )
     if within:
-        return "pass", f"{found} is within {limit}."
+        return "pass", f"{found} {within_limit} {limit}."
     if (low > rule.limit) if below else (high < rule.limit):
         return "inconclusive", (
             f"{found} {beyond} {limit}, but not after correction for multiple comparisons "
@@ -269,14 +269,16 @@ def _subject(rule: Rule, effect: Effect) -> str:
     return f"{figure[:1].upper()}{figure[1:]} " if _is_exact(rule) or is_change(rule.measure, effect.condition) else ""
 
 
-def _limit_in_words(rule: Rule) -> tuple[str, str]:
-    """Return the limit, and the verb for what lies on its wrong side; a limit on a fall is told as the size of the fall."""
+def _limit_in_words(rule: Rule) -> tuple[str, str, str]:
+    """Return the limit, and the verbs for its wrong and its right side; a limit on a fall is given as the size of the fall."""
     if rule.against == "baseline":
         return (
             f"the limit of {compact(abs(rule.limit))} on its {'rise' if rule.operator == '<=' else 'fall'}",
             "exceeds",
+            "is within",
         )
-    return f"the limit of {compact(rule.limit)}", "exceeds" if rule.operator == "<=" else "is below"
+    beyond, within = ("exceeds", "is within") if rule.operator == "<=" else ("is below", "is not below")
+    return f"the limit of {compact(rule.limit)}", beyond, within
 
 
 def _counterpart(rule: Rule, effect: Effect) -> float | None:

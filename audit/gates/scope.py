@@ -15,12 +15,12 @@ from audit.store.group import ALL
 from audit.store.results import Effect, Verdict
 
 _CONTENTS: Mapping[str, str] = {
-    "text": "printed text and markers that the text finder finds",
+    "text": "printed text and markers detected by the text finder",
     "border": "the border of the image",
     "look": "the appearance of another source",
-    "grey-curve": "exposure, contrast and gamma of the classes",
-    "sharpness": "sharpness, resolution and noise of the classes",
-    "frame": "flat frame and aspect of the image",
+    "grey-curve": "differences between classes in exposure, contrast and gamma",
+    "sharpness": "differences between classes in sharpness, resolution and noise",
+    "frame": "uniform frame and aspect ratio of the image",
     "compression": "compression and bit depth",
 }
 """Content (`audit.data.conditions.CONTENTS`) -> what it is, in words."""

@@ -85,7 +85,7 @@ class ObjectEdit:
         suspect = suspects.found[self._number - 1]
         if self._digest and suspect_digest(suspect) != self._digest:
             raise AuditError(
-                f"Suspect {self._number} is another object than the one in the plan of this run. Remove the run's folder and start again."
+                f"Suspect {self._number} is not the object in the plan of this run. Remove the run's folder and start again."
             )
         if proposes(scene.record, suspects.seed):
             return NotApplicable("its patient proposed the object")

@@ -29,7 +29,7 @@ _FAINT_SHARE, _FIRM_SHARE = 0.25, 0.5
 _DONORS_PER_LETTER = 4
 # Donors asked for one draw: where the letters of one have no place, those of another may.
 _DONORS_PER_DRAW = 4
-TAKEN = NotApplicable("own text stands where letters would be added")
+TAKEN = NotApplicable("the image's own text occupies the place of the added letters")
 IN_LUNGS = NotApplicable("foreign letters would lie in the lungs")
 NO_PLACE = NotApplicable("no free place for letters")
 

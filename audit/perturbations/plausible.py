@@ -82,11 +82,11 @@ class GreyRange:
         low, high, spread = self._limits
         mean, left = _levels(image, lungs)
         if mean > high + SLACK_LEVELS:
-            return NotApplicable("the edited lungs are brighter than any of the cohort")
+            return NotApplicable("the edited lungs are brighter than any in the cohort")
         if mean < low - SLACK_LEVELS:
-            return NotApplicable("the edited lungs are darker than any of the cohort")
+            return NotApplicable("the edited lungs are darker than any in the cohort")
         if left < LEAST_CONTRAST * spread:
-            return NotApplicable("the edited lungs have less contrast than any of the cohort")
+            return NotApplicable("the edited lungs have less contrast than any in the cohort")
         return None
 
     def _chosen(self) -> list[Record]:

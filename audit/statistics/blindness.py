@@ -84,8 +84,8 @@ def find_blindness(
                 kind="one winner",
                 classes=(winner,),
                 total=True,
-                sentence=f"The network predicts {winner} for {which} images, although they carry {n_labels} labels: it tells them no "
-                "better apart than a guess, so small effects are no evidence of robustness. Check what the outputs mean (`task` in "
+                sentence=f"The network predicts {winner} for {which} images, although they carry {n_labels} labels: it distinguishes them "
+                "no better than a guess, so small effects are not evidence of robustness. Check what the outputs mean (`task` in "
                 "model.json).",
             )
         )

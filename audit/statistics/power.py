@@ -126,10 +126,10 @@ def power_sentence(effects: Sequence[Effect]) -> str:
     if weakest is None:
         return ""
     if weakest.minimum_detectable is None:
-        return f"This sample is too small to show an effect of {weakest.condition} with 80 % power, whatever its size."
+        return f"This sample is too small to show an effect of {weakest.condition}, however large, with 80 % power."
     return (
-        f"With this sample, each judged edit has 80 % power to show an effect of {number(weakest.minimum_detectable)} or more "
-        f"(least power: {weakest.condition})."
+        f"With this sample, an effect of {number(weakest.minimum_detectable)} or more is detected with at least 80 % power under every "
+        f"judged condition (lowest power: {weakest.condition})."
     )
 
 

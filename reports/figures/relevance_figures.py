@@ -52,7 +52,7 @@ def group_dots(run: RunView) -> Dots | None:
             rows.append(("moved along the border", number(moved), moved, None, None, "placebo"))
     if not rows:
         return None
-    title = "Share of positive relevance inside text, by class, in the same place without text, and in moved boxes"
+    title = "Share of positive relevance inside text by class, compared with the same place without text and with moved boxes"
     return dots(title, "share of positive relevance", rows, [0.0], [(0.0, "zero", "")], None)
 
 

@@ -68,5 +68,5 @@ def _in_features(run: RunView) -> list[str]:
     clearest = max(told, key=lambda p: p.auc)
     return [
         f"The network's features reveal the source: within class {shown_string(clearest.label)} they predict it with an AUC of "
-        f"{number(clearest.auc, 2)} (0.5 is chance). The edit with another source's look tests whether the network uses this."
+        f"{number(clearest.auc, 2)} (0.5 is chance). The edit that applies another source's look tests whether the network uses it."
     ]

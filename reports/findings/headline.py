@@ -123,7 +123,7 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
     if blind:
         yield (
             f"Nothing can be concluded about {_suspects(run, blind)}: the network's predictions of the unedited images hardly vary, always "
-            "name one class or are saturated, so a small change is no evidence."
+            "name one class or are saturated, so a small change is not evidence of robustness."
         )
     silent = [e for e in undecided if is_within(e) and not e.blind]  # only a class that could not be edited
     rest = [e for e in undecided if e not in silent and e not in blind]
@@ -182,8 +182,8 @@ def _cleared(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
             )
         else:
             yield (
-                f"{_capital(cleared)} alone does not reveal the class by more than the limit of {limit}, averaged over all images; the "
-                f"largest effect is {value}."
+                f"{_capital(cleared)} alone does not raise the probability of the true class by more than the limit of {limit} compared "
+                f"with its placebo, averaged over all images; the largest effect is {value}."
             )
 
 

@@ -115,7 +115,7 @@ def _checked(run: RunView, document: object, file: Path) -> Review:
     for row in review.findings:
         if row.id not in known:
             raise UsageError(
-                f"{file} answers {shown_value(row.id)}, which is no finding of this run. Save the review again."
+                f"{file} answers {shown_value(row.id)}, which is not a finding of this run. Save the review again."
             )
         if row.id in kept:
             raise UsageError(f"{file} answers {row.id} twice. Expected one answer per finding.")

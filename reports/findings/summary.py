@@ -58,7 +58,7 @@ def source_lines(run: RunView) -> list[str]:
         told = ", ".join(
             f"{VIEWS[p.view]} {number(p.auc, 2)} (p {number(p.p)})" for p in probe.probes if p.label == label
         )
-        lines.append(f"AUC of predicting the source within class {shown_string(label)}, from {told}")
+        lines.append(f"AUC for predicting the source within class {shown_string(label)} from {told}")
     return lines
 
 
@@ -88,9 +88,13 @@ def not_applied(run: RunView) -> list[str]:
     for reason, counts in sorted(found.items(), key=lambda item: (-max(item[1].values()), item[0])):
         most = max(counts.values())
         worst = next(name for name, count in counts.items() if count == most)
-        where = worst if len(counts) == 1 else f"{len(counts)} conditions, most under {worst}"
-        up_to = "" if min(counts.values()) == most else "up to "
-        lines.append(f"{reason}: {up_to}{most} of {total} images, {where}")
+        of = f"{most} of {total} images"
+        if len(counts) == 1:
+            lines.append(f"{reason}: {of} under {worst}")
+        elif min(counts.values()) == most:
+            lines.append(f"{reason}: {of} under each of {len(counts)} conditions, such as {worst}")
+        else:
+            lines.append(f"{reason}: up to {of} under each of {len(counts)} conditions, most under {worst}")
     return lines
 
 
@@ -106,14 +110,14 @@ def relevance_lines(run: RunView) -> list[str]:
     if summary is None or whole is None:
         return [run.run.relevance_note] if run.run.relevance_note else []
     line = (
-        f"Relevance inside text: {number(whole.enrichment.value, 1)} times its share of the area "
+        f"Share of relevance inside text: {number(whole.enrichment.value, 1)} times the text's share of the area "
         f"({counted(whole.n_images, 'image')})"
     )
     if whole.significant is not None:
-        line += f", exceeding both controls in {number(100 * whole.significant, 0)} % of them"
+        line += f"; it exceeds both controls in {number(100 * whole.significant, 0)} % of them"
     agreement = next((a.signed for a in summary.agreement if a.signed is not None), None)
     if agreement is not None and text_matters(run):
-        line += f"; its correlation with the measured effect of the text is {number(agreement.value, 2)}"
+        line += f"; relevance inside text and the measured effect of the text have a correlation of {number(agreement.value, 2)}"
     elif agreement is not None:
         line += "; inpainting the text hardly changes the outputs"
     return [line]
