@@ -112,7 +112,7 @@ def doctor() -> int:
         )
     )
     for fine, line in lines:
-        sys.stdout.write(f"{'ok  ' if fine else 'LACK'}  {line}\n")
+        sys.stdout.write(f"{'ok     ' if fine else 'MISSING'}  {line}\n")
     return 0 if all(fine for fine, _ in lines) else 4
 
 

@@ -100,7 +100,7 @@ class ClassShift:
         known = () if scene.properties is None else scene.properties.classes()
         others = [label for label in known if label != scene.record.label]
         if scene.properties is None or scene.record.label not in known or not others:
-            return NotApplicable(f"fewer than {MIN_PATIENTS} patients of its class or of any other")
+            return NotApplicable(f"fewer than {MIN_PATIENTS} patients of the image's class or of any other")
         labels = [scene.record.label, others[int(rng.integers(len(others)))]]
         own, other = scene.properties.means(labels, rng if self._shuffled else None)
         return ShiftDraw(own=own, other=other)

@@ -77,10 +77,10 @@ class LookTransfer:
         """Choose a donor and measure its look."""
         if self._by_class:
             donor = scene.donors.choose_image(scene.record, same_class=self._same, rng=rng)
-            lacking = "of its class" if self._same else "of any other class"
+            lacking = "of the image's class" if self._same else "of any other class"
         else:
             donor = scene.donors.choose_look(scene.record, same_source=self._same, rng=rng)
-            lacking = f"of its class from {'its own source' if self._same else 'another source'}"
+            lacking = f"of the image's class from {'its own source' if self._same else 'another source'}"
         if donor is None:
             return NotApplicable(f"fewer than {MIN_LOOK_DONORS} donors {lacking}")
         table = jpeg_table(donor.record.path)

@@ -16,7 +16,7 @@ MIN_PATIENTS = 10
 def deviations(run: RunView) -> list[str]:
     """Report where less was done than planned."""
     found = [f"Left out: {n} {what}." for what, n in sorted(run.run.skipped.items())]
-    found += [f"Not applied: {line}." for line in not_applied(run)]
+    found += [f"Not applied to {line}." for line in not_applied(run)]
     if run.run.relevance_note:
         found.append(run.run.relevance_note)
     pictures = [e[part] for e in run.examples for part in PICTURES if e[part] is not None]

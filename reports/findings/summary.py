@@ -90,11 +90,11 @@ def not_applied(run: RunView) -> list[str]:
         worst = next(name for name, count in counts.items() if count == most)
         of = f"{most} of {total} images"
         if len(counts) == 1:
-            lines.append(f"{reason}: {of} under {worst}")
+            lines.append(f"{of} under {worst}: {reason}")
         elif min(counts.values()) == most:
-            lines.append(f"{reason}: {of} under each of {len(counts)} conditions, such as {worst}")
+            lines.append(f"{of} under each of {len(counts)} conditions, such as {worst}: {reason}")
         else:
-            lines.append(f"{reason}: up to {of} under each of {len(counts)} conditions, most under {worst}")
+            lines.append(f"up to {of} under each of {len(counts)} conditions, most under {worst}: {reason}")
     return lines
 
 
