@@ -18,7 +18,9 @@ OWN_DATA = "its own data"
 WITHIN_PIXELS = "unused bits of the pixels"
 NOWHERE = "not in the file"
 WITHOUT_DATA = "An overlay is declared, but its bits are not in the file; its text was not searched."
-UNREADABLE_BITS = "An overlay lies in unused bits of packed pixels, where it cannot be read; its text was not searched."
+UNREADABLE_BITS = (
+    "An overlay lies in unused bits of compressed pixels, where it cannot be read; its text was not searched."
+)
 DAMAGED = "An overlay plane is damaged; the text finder rejects this image."
 UNDECLARED = "Bits of the pixels that no grey level uses are set, and no overlay declares them; they were ignored."
 
