@@ -58,7 +58,8 @@ def ece_change(
     ----------
     conditions : sequence of (weight, confidence, correct)
         The winner's probability and whether it is the true class, both (draws, n images). Weights: 1 for clean gives plain
-        performance; 1 for the edit and -1 for clean a change; 1 for the edit and -1 for the placebo what is beyond it.
+        performance; 1 for the edit and -1 for clean a change; 1 for the edit and -1 for the placebo the difference from the
+        placebo.
     patients : array of int, (n images,)
     n_patients : int
     population : array of bool, (n images,)

@@ -1,8 +1,8 @@
-"""Dose ladders: whether the prediction moves further as the edit grows, beyond the same doses of its placebo.
+"""Dose ladders: whether the prediction changes more as the edit grows, compared with the same doses of its placebo.
 
-The slope of every image's soft effect over the dose is summed within patients, and each patient's sum is given a random
-sign: under no trend beyond the placebo, one sign is as likely as the other. A test of the doses alone would call a
-placebo's trend, such as that of ever larger rectangles, a trend of the text.
+The slope of every image's soft effect over the dose is summed within patients, and each patient's sum is given a random sign:
+without a trend beyond the placebo's, both signs are equally likely. A test of the doses alone would call a placebo's trend,
+such as that of ever larger rectangles, a trend of the text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Many tests at once: the declared family by the largest of correlated statistics and by Holm, the rest by its FDR."""
+"""Multiple testing: declared families by the maximum of correlated statistics and by Holm, exploratory effects by the FDR."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Family:
     p_adjusted: tuple[float, ...]
     """Adjusted p of each, in their order: the family-wise error rate holds."""
     simultaneous_level: float
-    """Level at which single intervals must be made so that all of them together cover at the nominal level."""
+    """Level of the single intervals at which all of them together have the nominal coverage."""
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjust p values so that the family-wise error rate holds (Holm, Scand. J. Statist. 1979).
+    """Adjust p-values to control the family-wise error rate (Holm, Scand. J. Statist. 1979).
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjust p values so that the false discovery rate holds (Benjamini & Hochberg, JRSS B 1995)."""
+    """Adjust p-values to control the false discovery rate (Benjamini & Hochberg, JRSS B 1995)."""
     return _adjust(p_values, "fdr_bh")
 
 

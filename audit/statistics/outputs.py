@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LARGEST_GAP = 600.0
-"""Distance of logits up to which odds can be written down: exp(600) is 1e260."""
+"""Largest distance of logits for which odds can be represented: exp(600) is 1e260."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Per-image values reduced to sums within patients: what every interval over patients rests on."""
+"""Per-image values reduced to sums within patients, on which every interval over patients is based."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Scale = Literal["proportion", "difference", "contrast", "unbounded"]
 """Values in [0, 1], in [-1, 1], differences of such differences (in [-2, 2]), or anywhere."""
 BOUNDED: tuple[Scale, ...] = ("proportion", "difference")
-"""Those that a score interval holds for."""
+"""Those for which a score interval is valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class PatientSums:
 
     @cached_property
     def influence(self) -> NDArray[np.float64]:
-        """(g,) how far each patient of the cohort draws the estimate to itself, to first order; sums to 0."""
+        """(g,) influence of each patient of the cohort on the estimate, to first order; sums to 0."""
         residual = self.totals - self.by_stratum[:, None] * self.sizes
         drawn: NDArray[np.float64] = (residual / self.sizes.sum(axis=1, keepdims=True)).mean(axis=0)
         if self.lent is None:

@@ -1,7 +1,8 @@
-"""The audit's check of itself on a run's own predictions: a planted effect must be found, and none must stay quiet.
+"""A self-check of the audit on a run's own predictions: a planted effect must be detected, and a null effect must not.
 
-Nothing is predicted for it. The outputs of one edit are replaced by made ones, and the estimator, the family of all judged
-effects, the patients and the tolerance are those of the run: what is found here is what this run can find.
+It needs no further predictions. The outputs of one edit are replaced by synthetic ones; the estimator, the family of all
+judged effects, the patients and the tolerance are those of the run. An effect that is detected here is one that this run can
+detect.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def _with_effect(table: PredictionTable, condition: Condition, moved: NDArray[np
 
 
 def _with_places_changed(table: PredictionTable, condition: Condition, coin: NDArray[np.bool_]) -> PredictionTable:
-    """Let edit and placebo change places where the coin says so: what is left is noise of this run's size."""
+    """Swap edit and placebo where the coin is heads: what remains is noise of this run's size."""
     placebo = str(condition.placebo)
     made = {}
     for name, other in ((condition.name, placebo), (placebo, condition.name)):

@@ -172,7 +172,7 @@ def _small_sample(sides: Sequence[_Side]) -> tuple[float, float]:
     """Return the widening and the degrees of freedom of two samples with variances of their own (Brunner & Munzel 2000).
 
     Each side's variance is over its own patients, of whom there may be few; Satterthwaite's degrees of freedom lie between
-    those of the smaller side and of both. Neither is known where a side has one patient.
+    those of the smaller side and of both. Neither is known if a side has only one patient.
     """
     spare = [side.n_patients - 1 for side in sides]
     if min(spare) < 1:
