@@ -1,4 +1,4 @@
-"""How often this audit finds what is there: one sentence to stand beside a verdict, read from `calibration.json`."""
+"""The detection rate of this audit, in one sentence for the verdict, read from `calibration.json`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from audit.store.documents import read_json
 from audit.store.numbers import counted
 
 CALIBRATION_FILE = "calibration.json"
-"""Its name, in a bundle and where it was made."""
+"""Its file name, in a bundle and in the output folder of `audit calibrate`."""
 NOT_MEASURED = (
     "This audit's detection rate for this network and data was not measured; "
     "`audit calibrate --model MODEL --data MANIFEST` measures it."
@@ -20,7 +20,7 @@ NOT_MEASURED = (
 
 
 def calibration_of(bundle: Path, digest: str) -> str:
-    """Return the sentence on a network from the calibration in its bundle, if that was measured with these weights.
+    """Return the sentence on a network from the calibration in its bundle, if it was measured with these weights.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def calibration_of(bundle: Path, digest: str) -> str:
 
 
 def calibration_sentence(path: Path) -> str:
-    """Say with which probability the audit would have found which shortcut, or that this was not measured.
+    """State the probability with which the audit would have found each shortcut, or that it was not measured.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def calibration_sentence(path: Path) -> str:
     Raises
     ------
     StoreError
-        If the file is there but is no calibration.
+        If the file exists but is not a calibration.
     """
     if not path.is_file():
         return NOT_MEASURED

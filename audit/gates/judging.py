@@ -1,7 +1,7 @@
 """Effects + rules -> verdict: a gate passes or fails only when the whole interval lies on one side of the limit.
 
-Too few images, a condition that was applied nowhere, or an interval that straddles the limit is *inconclusive*, never a pass.
-A rule for every group of a kind is one gate: it fails if any of them does, and passes if all of them do.
+Too few images, a condition that was not applied to any image, or an interval that includes the limit is *inconclusive*, never
+a pass. A rule for every group of a kind is one gate: it fails if any group fails, and passes if all groups pass.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | Firs
     effects : sequence of Effect
         The run's effects.
     config : GateConfig
-        The rules. Without a condition, a rule is applied to every edit that has its measure, one result each; for every
-        group of a kind it gives one result, of the place that decides.
+        The rules. Without a condition, a rule is applied to every edit that has its measure, one result each; for every group
+        of a kind it gives one result, that of the deciding effect.
     compare : callable or FirstRun, optional
-        What rules against the baseline ask; without it they are not comparable, in a first run not judged.
+        Comparison for rules against the baseline; without it they are not comparable, in a first run not judged.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | Firs
 
 
 def _incomplete(failed: Sequence[Effect]) -> Verdict:
-    """Judge nothing: where a condition that must change nothing moves the answer, no other figure of the run can be trusted."""
+    """Judge nothing: if a condition that must change nothing changes the prediction, no other figure of the run can be trusted."""
     gates = tuple(
         GateResult(
             id=f"control-{e.condition}",
@@ -112,10 +112,10 @@ def exit_code(status: Status) -> int:
 
 
 def _judged_together(matches: Sequence[Match], correction: Correction) -> list[Limits | None]:
-    """Return the interval that a failure rests on, for each match; None where there is none.
+    """Return the interval that a failure is based on, for each match; None where there is none.
 
-    A pass stands for itself, but that any rule of a run fails without reason must be rare. Declared effects carry an interval
-    that holds over all of them; the other error-level results are one more family, widened by Holm's steps.
+    Each pass is judged by itself, but a false failure of any rule must be rare. Declared effects have a simultaneous
+    interval; the other error-level results are a further family, widened by Holm's procedure.
     """
     own: list[Limits | None] = []
     family: list[int] = []
@@ -153,7 +153,7 @@ def _judged_together(matches: Sequence[Match], correction: Correction) -> list[L
 
 
 def _is_exact(rule: Rule) -> bool:
-    """Say whether the estimate itself is judged: an exact check of these images, or a rule that asks for it."""
+    """Return whether the estimate itself is judged: an exact check of these images, or a rule that requests it."""
     return rule.evidence == "point" or rule.measure == CONTROL_MEASURE
 
 
@@ -187,7 +187,7 @@ def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult
 
 
 def _deciding(places: Sequence[GateResult]) -> GateResult:
-    """Return the place that decides a rule for every group of a kind: the furthest of those of the worst outcome."""
+    """Return the effect that decides a rule for every group of a kind: the most extreme of those with the worst outcome."""
     if len(places) == 1:
         return places[0]
     if any(p.status == "not judged" for p in places):
@@ -262,7 +262,7 @@ def _compare(
 
 
 def _subject(rule: Rule, effect: Effect) -> str:
-    """Name what is held against the limit where the numbers alone could be taken for the measure itself."""
+    """Name the figure that is compared with the limit where the numbers alone could be mistaken for the measure itself."""
     figure = figure_in_words(rule.measure, effect.condition)
     if rule.against == "baseline":
         return f"Change in {figure.removeprefix('change in ')} since the baseline: "
@@ -282,10 +282,10 @@ def _limit_in_words(rule: Rule) -> tuple[str, str, str]:
 
 
 def _counterpart(rule: Rule, effect: Effect) -> float | None:
-    """Return the limit on the other side: beyond it the placebo disturbs more than the edit, which is no pass.
+    """Return the limit on the other side: beyond it the placebo disturbs the network more than the edit, which is not a pass.
 
-    None where the rule bounds something of one side only: a figure without a placebo, a change from the baseline, sufficiency,
-    or the side that does no harm.
+    None where the limit is one-sided: a figure without a placebo, a change from the baseline, sufficiency, or the harmless
+    side.
     """
     bounds_harm = (rule.operator == ">=") == MEASURES[rule.measure].falls
     if effect.placebo is None or rule.against == "baseline" or MEASURES[rule.measure].one_sided or not bounds_harm:
@@ -295,7 +295,7 @@ def _counterpart(rule: Rule, effect: Effect) -> float | None:
 
 
 def _needed(rule: Rule, effect: Effect, sure: Limits, counter: float | None) -> str:
-    """Say how many patients would decide."""
+    """State how many patients would decide."""
     assert effect.estimate is not None
     assert effect.low is not None
     assert effect.high is not None

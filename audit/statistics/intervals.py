@@ -56,7 +56,7 @@ class Interval:
     method: str
     """The method in words, with the reason for it."""
     reach: tuple[float, float] | None = None
-    """Half-width that can be stretched for a higher level; None if the interval must be recomputed for another level."""
+    """Lower and upper half-width, which can be stretched for a higher level; None if the interval must be recomputed for another level."""
 
 
 def share_interval(sums: PatientSums, level: float) -> Interval:
