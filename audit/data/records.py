@@ -143,7 +143,7 @@ class AuditedSplit:
     name: str
     """test, train or validation; unlearnt for all but those that trained the network; all for every labelled record."""
     told_by: SplitTeller
-    """Who tells the split of a record."""
+    """Source of the records' splits."""
 
     @property
     def words(self) -> str:

@@ -20,7 +20,7 @@ class GatePolicy(Document, frozen=True, kw_only=True):
     min_images: int = 0
     """With fewer images a rule is inconclusive."""
     baseline: str = ""
-    """What rules against the baseline compare with; empty for none, and for a path that leaves the working folder."""
+    """The baseline of rules against the baseline; empty for none, and for a path that leaves the working folder."""
     first_run: FirstRunPolicy = "skip"
     """Where the baseline file does not exist yet: skip the rules that need it, or refuse to run."""
     correction: Correction = "holm"
