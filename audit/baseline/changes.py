@@ -29,7 +29,7 @@ class ImageValues:
     """One measure under one condition, image by image: all that a later run needs to be compared with this one."""
 
     images: NDArray[np.str_]
-    """(n,) names of the images that it is told for."""
+    """(n,) names of the images that have a value."""
     values: NDArray[np.float64]
     """(n,) the measure, beyond the placebo where the condition has one."""
 
@@ -174,7 +174,7 @@ def compare_images(
 
 
 def no_change(run: FinishedRun, condition: str, measure: str, group: Group, why: str, *, level: float = 0.95) -> Effect:
-    """Return the effect of a group that holds too little to tell a change, with the reason as its method."""
+    """Return the effect of a group that is too small to estimate a change, with the reason as its method."""
     nothing: dict[str, Any] = dict.fromkeys(("estimate", "low", "high", "p", "minimum_detectable"))
     shared = _shared(run, condition, measure, group, level)
     return Effect(**shared, **nothing, method=f"no estimate: {why}", n_images=0, n_patients=0, discordant=0)
@@ -188,7 +188,7 @@ def _shared(run: FinishedRun, condition: str, measure: str, group: Group, level:
 def _values(
     run: FinishedRun, images: AlignedImages, condition: str, measure: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return (n,) the measure of each image, and for which images it is told."""
+    """Return (n,) the measure of each image, and the images that have one."""
     if measure not in (comparable_on_clean() if condition == "clean" else comparable()):
         raise UsageError(
             f"{measure} under {condition} cannot be compared image by image. These can: {', '.join(comparable())}; for unedited "

@@ -77,7 +77,7 @@ class Baseline:
         self._path = path
 
     def stamp(self) -> dict[str, str]:
-        """Return what tells this baseline from another: its name, and the hash of what it rests on."""
+        """Return what identifies this baseline: its name, and the hash of its content."""
         told = self._path if self._path.suffix == ".json" else self._path / "run.json"
         return {"name": self._path.name, "sha256": file_sha256(told)}
 

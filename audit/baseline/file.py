@@ -1,4 +1,4 @@
-"""`audit-baseline.json` and the Parquet table beside it: the pinned state that later runs are compared with."""
+"""`audit-baseline.json` and its Parquet table: the pinned state that later runs are compared with."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class _BaselineDocument(Document, frozen=True, kw_only=True):
 
 
 def images_path(path: Path) -> Path:
-    """Return where the table of images lies: beside the baseline, under the same name."""
+    """Return the path of the table of images: next to the baseline, under the same name."""
     return path.with_suffix(".parquet")
 
 

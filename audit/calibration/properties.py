@@ -147,7 +147,7 @@ def _look(grey: Grey, dose: float, rng: np.random.Generator) -> Grey:
 
 
 def _soft_tissue(grey: Grey, dose: float, rng: np.random.Generator) -> Grey:
-    """Return it with breast shadows over the lower lungs, as far as pixels tell a sex."""
+    """Return it with breast shadows over the lower lungs, a visible sign of sex."""
     height, width = grey.shape
     y, x = np.arange(height)[:, None] / height, np.arange(width)[None, :] / width
     lift = float(rng.uniform(-0.02, 0.02))
@@ -156,7 +156,7 @@ def _soft_tissue(grey: Grey, dose: float, rng: np.random.Generator) -> Grey:
 
 
 def _calcified_arch(picture: Picture, dose: float, rng: np.random.Generator) -> Picture:
-    """Return it with a calcified aortic arch, as far as pixels tell an age."""
+    """Return it with a calcified aortic arch, a visible sign of age."""
     layer = np.zeros_like(picture.image)
     height, width = layer.shape
     centre = (round(width * (0.56 + float(rng.uniform(-0.01, 0.01)))), round(height * 0.36))

@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def _run() -> tuple[int, str, bool]:
-    """Return the exit code, what to say beside it (empty where the command said everything), and whether it was said."""
+    """Return the exit code, a message for it (empty where the command printed everything), and whether it was printed."""
     try:
         try:
             app()

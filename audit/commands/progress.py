@@ -66,7 +66,7 @@ class ProgressLines:
         return _Lines(name, steps)
 
     def say(self, lines: Iterable[str]) -> None:
-        """Write lines beside the progress, whatever it looks like."""
+        """Write lines without disturbing the progress display."""
         if self._quiet:
             return
         for line in lines:

@@ -53,8 +53,8 @@ class Condition:
     perturbation: str
     """Registered name; `clean` for the unedited image."""
     role: Role
-    """An `edit` changes what must not matter, and is judged by how far it moves the prediction. `sufficiency` keeps only
-    what must not matter, and is judged by how much of the truth is still told. A `stress` is measured, not judged. A
+    """An `edit` changes what must not matter, and is judged by how far it moves the prediction. `sufficiency` keeps only what
+    must not matter, and is judged by how well the true class is still predicted. A `stress` is measured, not judged. A
     `placebo` is the matched control of one of these; a `control` must change nothing at all."""
     suspect: str = ""
     """What the network would be reading if this condition gave it away, in words: "the text". The suite's words, else the

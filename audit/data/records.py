@@ -105,7 +105,7 @@ class TextRegion:
     confidence: float = 1.0
     """The detector's own score in [0, 1]; not comparable across detectors."""
     kind: str = "text"
-    """overlay, lead_marker or text where the detector cannot tell."""
+    """overlay, lead_marker, or text if the finder cannot distinguish them."""
     detector: str = "annotated"
     """Name of the detector that found it."""
     polygon: Polygon = ()

@@ -36,7 +36,7 @@ class Head:
     bias: torch.Tensor
     """Of the outputs (k)."""
     left_out: tuple[str, ...]
-    """Other weights beside the network that the user decided not to use."""
+    """Weights other than the network's that the user decided not to use."""
 
 
 def choose_head(file: Path, states: States, backbone: Backbone, keys: Sequence[str]) -> Head:

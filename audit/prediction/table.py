@@ -33,7 +33,7 @@ class _Row:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """A run, read back far enough to measure anything anew."""
+    """A finished run, with everything that is needed to measure again."""
 
     path: Path
     """Its folder."""

@@ -77,7 +77,7 @@ def cohort_context(
 
 
 def read_scene(record: Record, context: CohortContext) -> Scene:
-    """Read one image, and lay beside it what perturbations may look at."""
+    """Read one image, with everything that perturbations may look at."""
     image = context.read(record)
     image.setflags(write=False)
     height, width = image.shape

@@ -221,7 +221,7 @@ class RelevanceRow:
     kept_stabiliser: float
     """Share of the start that stabilisers and dead units kept."""
     class_cosine: float | None
-    """Mean cosine, without its sign, between the maps of two outputs; near 1 the maps do not tell classes apart."""
+    """Mean cosine, without its sign, between the heatmaps of two outputs; near 1, the heatmaps do not distinguish classes."""
     conservation_gap: float | None
     """|start - (input + what was kept)| / |start|, the worst of the outputs; None where the method conserves nothing."""
 
@@ -298,7 +298,7 @@ class Verdict:
     status: Status
     """Over all error-level gates; `not gated` where none was asked for; `incomplete` where a control failed."""
     summary: str
-    """What the rules gave, in words, without the status: it stands beside it. Never "no problems found"."""
+    """The result of the rules in words, without the status, which is given separately. Never "no problems found"."""
     gates: tuple[GateResult, ...]
     """Every gate; of an incomplete run the controls that failed, and nothing else."""
     tested: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditedRun:
-    """What JUnit's XML says of a run beside its gates."""
+    """What JUnit's XML says about a run in addition to its gates."""
 
     model: str
     """Name of the network."""
@@ -96,7 +96,7 @@ def junit_document(verdict: Verdict, run: AuditedRun) -> bytes:
 
 
 def _kind(gate: GateResult) -> str:
-    """Return the element that a gate's outcome is told by; empty for a pass."""
+    """Return the element for a gate's outcome; empty for a pass."""
     if gate.weight == "error":
         return "failure" if gate.status in ("fail", "inconclusive") else "error"
     let_through = "" if gate.level == "warn" and gate.status != "not judged" else "skipped"

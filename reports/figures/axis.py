@@ -33,7 +33,7 @@ def tick_values(low: float, high: float, most: int = 7) -> list[float]:
 
 
 def tick_digits(values: Sequence[float]) -> int:
-    """Return the decimals that tell neighbouring ticks apart, two at least."""
+    """Return the number of decimals that distinguish neighbouring ticks, at least two."""
     step = min((b - a for a, b in pairwise(values)), default=1.0)
     return max(2, -math.floor(math.log10(step) + 1e-9))
 

@@ -106,7 +106,7 @@ def effect_forest(
     effects : sequence of Effect
         Of one measure.
     where : str
-        What they are told for, for the title.
+        What they refer to, for the title.
     labels : sequence of str, optional
         Names of the rows; the conditions' if left out.
     """

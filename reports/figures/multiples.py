@@ -120,7 +120,7 @@ def multiples(
     Parameters
     ----------
     holds : sequence of float
-        Values that the axis must hold beside those of the cells.
+        Values that the axis must include in addition to those of the cells.
     reference : float or None
         Where a solid line stands.
     tolerance : float or None

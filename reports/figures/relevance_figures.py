@@ -35,7 +35,7 @@ class Scatter:
 
 
 def group_dots(run: RunView) -> Dots | None:
-    """Draw the share of relevance inside text of each class, beside that of its two controls."""
+    """Draw the share of relevance inside text for each class, with that of its two controls."""
     if run.relevance_summary is None:
         return None
     rows = []

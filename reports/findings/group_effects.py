@@ -1,4 +1,4 @@
-"""Effects by group: those of classes and words, which are judged, and where the rest is told."""
+"""Effects by group: those of classes and words, which are judged, and the exploratory rest."""
 
 from __future__ import annotations
 

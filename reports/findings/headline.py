@@ -1,4 +1,4 @@
-"""What a run found, in sentences: one for each suspect and outcome; never "no problems found"."""
+"""The findings of a run, in sentences: one for each suspect and outcome; never "no problems found"."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def headline(run: RunView) -> str:
 
 
 def _sensitive(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
-    """Yield a sentence for each suspect that moves the network, its strongest condition first."""
+    """Yield a sentence for each suspect with a sensitive effect, for its strongest condition."""
     seen: set[tuple[str, str]] = set()
     for e in effects:
         key = (run.suspect(e.condition), e.measure)
@@ -67,7 +67,7 @@ def _interval(e: Effect) -> str:
 
 
 def _in_groups(run: RunView) -> dict[str, str]:
-    """Return suspect -> a sentence on the groups that it moves, where all images together do not show it."""
+    """Return suspect -> a sentence on the groups with an effect, where all images together do not show it."""
     by_suspect: dict[str, list[Effect]] = {}
     for e in sensitive_groups(run):
         by_suspect.setdefault(run.suspect(e.condition), []).append(e)
@@ -92,7 +92,7 @@ def _grouped(run: RunView, suspect: str, found: Sequence[Effect]) -> str:
 
 
 def _falls(run: RunView, effects: Sequence[Effect]) -> dict[str, str]:
-    """Return suspect -> a sentence on the accuracy that its edit takes, where shortcut sensitivity does not show it."""
+    """Return suspect -> a sentence on the accuracy lost under its edit, where shortcut sensitivity does not show an effect."""
     shown = {run.suspect(e.condition) for e in effects if e.verdict == "sensitive"}
     found: dict[str, Effect] = {}
     for e in effects:
@@ -153,7 +153,7 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
 
 
 def _reversed(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
-    """Yield a sentence for each suspect of which an edit disturbs less than its placebo: no evidence either way."""
+    """Yield a sentence for each suspect whose edit disturbs the network less than its placebo: no evidence either way."""
     seen: set[str] = set()
     for e in effects:
         suspect = run.suspect(e.condition)
@@ -188,7 +188,7 @@ def _cleared(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
 
 
 def _suspects(run: RunView, effects: Sequence[Effect], besides: Sequence[Effect] = ()) -> str:
-    """Name what effects look at, in their order, without what `besides` looks at too: "the text or the border"."""
+    """Name the suspects of effects, in their order, without those of `besides`: "the text or the border"."""
     taken = {run.suspect(e.condition) for e in besides}
     names = [name for name in dict.fromkeys(run.suspect(e.condition) for e in effects) if name not in taken]
     return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

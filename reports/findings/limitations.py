@@ -1,4 +1,4 @@
-"""What a run departed from, and what cannot be concluded from it."""
+"""Deviations of a run from its plan, and what cannot be concluded from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from audit.reports.reading.view import PICTURES, RunView
 from audit.store.group import ALL
 
 MIN_PATIENTS = 10
-"""Groups of fewer patients are grey in the figure and the table: their intervals are too wide to compare."""
+"""Groups with fewer patients are grey in the figure and the table: their intervals are too wide to compare."""
 
 
 def deviations(run: RunView) -> list[str]:
@@ -34,7 +34,7 @@ def deviations(run: RunView) -> list[str]:
 
 
 def limitations(run: RunView) -> list[str]:
-    """Return the limits that every run has, and after them this run's own."""
+    """Return the limitations of every run, followed by this run's own."""
     return [*_FIXED, *_own(run)]
 
 

@@ -1,4 +1,4 @@
-"""What Bassi & Attux (2021) report of their networks A to E on their own 150 test images, to stand beside ours."""
+"""What Bassi & Attux (2021) report of their networks A to E on their own 150 test images, for comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run in ten lines, and the lines that stand beside them."""
+"""A run in ten lines, and further lines."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def summary_lines(run: RunView) -> list[str]:
 
 
 def telling_effects(run: RunView, most_groups: int = 3) -> list[Effect]:
-    """Return the effects that say most: over all images first, but what only groups show before what shows nothing."""
+    """Return the most informative effects: sensitive ones first, those over all images before those of groups."""
     return sorted([*run.headline(), *sensitive_groups(run)[:most_groups]], key=lambda e: e.verdict != "sensitive")
 
 
 def source_lines(run: RunView) -> list[str]:
-    """Say what accuracy is worth beside the source, and how well the source can itself be told."""
+    """State what accuracy is worth compared with a guess from the source, and how well the source can be predicted."""
     probe = run.probe
     lines = further_worth(run)
     for label in dict.fromkeys(p.label for p in probe.probes):
@@ -63,7 +63,7 @@ def source_lines(run: RunView) -> list[str]:
 
 
 def second_opinion(run: RunView) -> str:
-    """Say what EasyOCR thinks of the finder, or why it was not asked."""
+    """State how many of EasyOCR's regions the finder covers, or why EasyOCR was not used."""
     opinion = run.run.second_opinion
     if isinstance(opinion, str):
         return opinion
@@ -78,7 +78,7 @@ def second_opinion(run: RunView) -> str:
 
 
 def not_applied(run: RunView) -> list[str]:
-    """Say why conditions were not applied to some images: for each reason, to how many at most, under which conditions."""
+    """State why conditions were not applied to some images: for each reason, the largest number of images, and under which conditions."""
     found: dict[str, dict[str, int]] = {}
     for use in run.uses.values():
         for reason, count in use.not_applied.items():
@@ -99,12 +99,12 @@ def not_applied(run: RunView) -> list[str]:
 
 
 def reach(run: RunView) -> str:
-    """Say how large an effect the data could have shown."""
+    """State the smallest effect that the data could have shown."""
     return power_sentence(run.effects) or "No edit was judged, so no detectable effect can be given."
 
 
 def relevance_lines(run: RunView) -> list[str]:
-    """Say where relevance lies, against both controls, and how well it foretells what text does."""
+    """State the share of relevance in text compared with both controls, and how well it predicts the effect of the text."""
     summary = run.relevance_summary
     whole = next((g for g in summary.groups if g.group == ALL), None) if summary else None
     if summary is None or whole is None:
@@ -124,9 +124,9 @@ def relevance_lines(run: RunView) -> list[str]:
 
 
 def text_matters(run: RunView) -> bool:
-    """Say whether painting the text over moves outputs enough for maps to be right or wrong about it.
+    """Return whether inpainting the text changes the outputs enough to test the heatmaps.
 
-    Below a quarter of the outputs' own spread a correlation with what the text does is one with noise.
+    If the change is below a quarter of the outputs' own spread, a correlation with the effect of the text is only noise.
     """
     falls = [r["fall_when_gone"] for r in run.relevance if r["fall_when_gone"] is not None]
     starts = [r["start"] for r in run.relevance if r["fall_when_gone"] is not None]

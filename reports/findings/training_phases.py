@@ -15,11 +15,11 @@ class PhaseEnd:
     """One phase. Whatever was measured at its end was measured on its best network, so it belongs to that network's epoch."""
 
     name: str
-    """As the recipe calls it; empty where the bundle does not tell."""
+    """Its name in the recipe; empty where the bundle does not state it."""
     last_epoch: int
     """Where the phase ended."""
     best_epoch: int | None
-    """Epoch of the network that was kept, by validation loss; None where the bundle does not tell."""
+    """Epoch of the network that was kept, by validation loss; None where the bundle does not state it."""
     validation_loss: float | None
     """Of that network."""
     accuracy: float | None

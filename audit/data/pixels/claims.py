@@ -9,7 +9,7 @@ from audit.data.pixels.decoders import BASELINE, CONVERT, EXTENDED, LOSSLESS
 from audit.data.pixels.limits import RefusedError
 
 WALKED = (BASELINE, EXTENDED, *LOSSLESS)
-"""Transfer syntaxes whose JPEG markers tell whether the picture is all there."""
+"""Transfer syntaxes whose JPEG markers show whether the picture is complete."""
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _JPEGS = "1.2.840.10008.1.2.4."
 

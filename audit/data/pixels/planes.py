@@ -136,7 +136,7 @@ def _is_grey(dataset: Any, bit: int) -> bool:
 
 
 def _unused_bits_set(dataset: Any, raw: NDArray[Any]) -> bool:
-    """Say whether bits beside the stored ones are set; above signed values they may repeat the sign."""
+    """Return whether bits other than the stored ones are set; above signed values they may repeat the sign."""
     if raw.dtype.kind == "i":
         return False
     first, stored = _stored_bits(dataset)

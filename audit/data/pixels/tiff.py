@@ -1,4 +1,4 @@
-"""TIFF: which page is the image, whether its strips are all there, and the depths that Pillow cannot tell apart."""
+"""TIFF: which page is the image, whether its strips are complete, and the depths that Pillow does not distinguish."""
 
 from __future__ import annotations
 
