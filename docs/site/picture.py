@@ -84,7 +84,7 @@ def without_implied(edges: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _way(flow: Sequence[tuple[str, str]], branch: tuple[str, str]) -> list[str]:
     width, gap, top = 106, 28, 56
-    lines = ['<text class="title" x="24" y="28">What flows where</text>']
+    lines = ['<text class="title" x="24" y="28">Data flow</text>']
     middles = [24 + i * (width + gap) + width / 2 for i in range(len(flow))]
     for middle, (noun, package) in zip(middles, flow, strict=True):
         lines += _box("noun", middle, top, width, 36, noun)
