@@ -260,7 +260,7 @@ def _second_opinion(
     if weights_folder() is None:
         return "EasyOCR did not check the text finder: its weights are not installed (the extra `weights`)."
     judge = RegionCache(Path(settings.cache), make_detector("easyocr"))
-    with clock.stage("asking EasyOCR", n_images) as step:
+    with clock.stage("checking with EasyOCR", n_images) as step:
         try:
             return ask_second_opinion(
                 records, regions, judge, policy=policy, n_images=n_images, seed=settings.seed, on_image=step
