@@ -33,7 +33,7 @@ def calibration_of(bundle: Path, digest: str) -> str:
     try:
         document = read_json(path) if path.is_file() else {}
         same = document.get("model", {}).get("digest") == digest
-    except (OSError, ValueError, AttributeError):  # beside a verdict a broken file is one that measured nothing
+    except (OSError, ValueError, AttributeError):  # for a verdict, a damaged file counts as no measurement
         return NOT_MEASURED
     return calibration_sentence(path) if same else NOT_MEASURED
 

@@ -191,7 +191,7 @@ def _deciding(places: Sequence[GateResult]) -> GateResult:
     if len(places) == 1:
         return places[0]
     if any(p.status == "not judged" for p in places):
-        return places[0]  # of every place the same is said
+        return places[0]  # the reason is the same for all
     of = {s: [p for p in places if p.status == s] for s in ("fail", "not comparable", "inconclusive", "pass")}
     worst = of["fail"] or of["not comparable"] or of["inconclusive"] or of["pass"]
 

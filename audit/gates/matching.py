@@ -88,8 +88,8 @@ def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | FirstRun 
     """Find each effect that a rule applies to; an effect that cannot be compared is never a pass."""
     found: list[Match] = []
     for effect in _effects_of(rule, effects):
-        # Named by its condition wherever it may have several: else a further edit would give an old gate another name.
-        alone = rule.condition is not None or is_pattern(rule.group)  # of `*` only the furthest place is told
+        # Named by its condition wherever there may be several: otherwise a new edit would rename an existing gate.
+        alone = rule.condition is not None or is_pattern(rule.group)  # for `*` only the most extreme effect is reported
         name, why_not, held = rule.id if alone else f"{rule.id}-{effect.condition}", "", effect
         first = isinstance(compare, FirstRun) and rule.against == "baseline"
         if rule.against == "baseline":

@@ -208,7 +208,7 @@ def config_for(
             f"The default gate limits the shortcut sensitivity of edits that have a placebo, but suite {suite.name} has "
             "none that can be applied to this cohort. Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
         )
-    # A search proposes much that is nothing: what the test leaves open is listed as not tested, and holds up no run.
+    # Many proposals of a search are harmless: an undecided one is listed as not tested and does not block the run.
     proposed = {c.name for c in suite.conditions if c.declared.concerns("object")}
     rules = tuple(
         Rule(
@@ -268,7 +268,7 @@ def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
         operator=">=",
         limit=0.0,
         condition="clean",
-        # Where the source gives the class away, any network may do worse than the source: no fault of the network is shown.
+        # If the source reveals the class, any network may do worse than the source: this does not show a fault of the network.
         if_exceeded="inconclusive",
         reason="If the network is not more accurate than guessing from the source alone, accuracy says little about the task.",
     )
@@ -389,7 +389,7 @@ def _check_contradictions(rules: Sequence[Rule]) -> None:
     for top in rules:
         for bottom in rules:
             same = (top.measure, top.group, top.against) == (bottom.measure, bottom.group, bottom.against)
-            # A rule without a condition looks at every edit, so at the other's too, unless that is the clean images.
+            # A rule without a condition applies to every edit, so to the other rule's too, unless that one is about the clean images.
             conditions = {None if rule.condition == EVERY else rule.condition for rule in (top, bottom)}
             same = same and (len(conditions) == 1 or (None in conditions and "clean" not in conditions))
             if same and top.operator == "<=" and bottom.operator == ">=" and bottom.limit > top.limit:

@@ -82,7 +82,7 @@ class Anatomy:
             raise UsageError(f"keep must be true or false, found {keep!r}.")
         self._part = part
         self.needs: tuple[str, ...] = ("lung masks",) if part.startswith("lungs") else ()
-        # The border goes with the border itself, and with everything but the centre.
+        # The border is removed by removing the border itself, and by keeping only the centre.
         bordered = (part == "border" and not keep) or (part == "centre" and keep)
         self.removes: tuple[str, ...] = ("border",) if bordered and place == "own" else ()
         self.keeps: tuple[str, ...] = ("border",) if part == "border" and keep and place == "own" else ()

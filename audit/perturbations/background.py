@@ -15,7 +15,7 @@ from audit.perturbations.fills import without_text
 from audit.perturbations.places import text_boxes
 from audit.randomness import generator_for
 
-# Images that make a class's mean, and the side on which it is made: a mean has no detail to lose.
+# Images behind a class's mean, and the side at which it is computed: a mean has no fine detail.
 FILMS_PER_CLASS = 32
 SIDE_PX = 256
 

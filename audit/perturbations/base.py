@@ -111,9 +111,7 @@ def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:
         made = maker(**parameters)
     except AuditError:
         raise
-    except (
-        Exception
-    ) as error:  # it may be foreign code, or be given anything: whatever it raises, it does not take these
+    except Exception as error:  # it may be foreign code: whatever it raises, it does not accept these parameters
         raise UsageError(f"The perturbation {name!r} cannot be created with {dict(parameters)}: {error}.") from error
     lacking = [part for part in _PARTS if not hasattr(made, part)]
     if lacking:

@@ -15,7 +15,7 @@ from audit.data.images import read_gray
 from audit.data.records import Record, TextRegion
 
 K = TypeVar("K", bound=Hashable)
-# Decoding is cheap beside prediction; a few images kept are enough for the draws that come together.
+# Decoding is cheap compared with prediction; a small cache is enough for draws that follow each other.
 _KEPT_IMAGES = 16
 _QUICK_TRIES = 20
 MIN_LOOK_DONORS = 5

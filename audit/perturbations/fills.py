@@ -58,7 +58,7 @@ def inpaint(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
     """
     rows, columns, (x0, y0, x1, y1) = _surroundings(box, CONTEXT_PX)
     hole = np.ascontiguousarray(covered[rows, columns], dtype=np.uint8)
-    # Of a single row opencv's inpainting reads memory that it never wrote: another result each time.
+    # For a single row, opencv's inpainting reads uninitialised memory, so the result varies.
     if hole.all() or min(hole.shape) < 2:
         return _median(image, box, covered)
     filled = cv2.inpaint(np.ascontiguousarray(image[rows, columns]), hole, 3, cv2.INPAINT_NS)

@@ -24,12 +24,12 @@ _LOW_CYCLES = 1
 _LOW = np.ix_(range(-_LOW_CYCLES, _LOW_CYCLES + 1), range(_LOW_CYCLES + 1))
 # Centres of the bands of sharpness, in cycles a long side; the first is the reference.
 _BANDS = np.geomspace(6, 320, 13)
-# Most that a band is damped or raised: raising more would only show noise.
+# Largest factor by which a band is damped or raised: raising it more would only amplify noise.
 _GAIN_LIMITS = (0.1, 3.0)
 # A row belongs to the frame if it is this flat (grey levels between its 2 % and 98 % quantiles).
 _FLAT_LEVELS = 8
 _WIDEST_FRAME_SHARE = 0.25
-# Most that may be cut off a side to take on an aspect; the rest is made up by stretching.
+# Largest share that may be cropped from a side to take on an aspect ratio; the rest is stretched.
 _DEEPEST_CUT_SHARE = 0.25
 
 

@@ -23,11 +23,11 @@ Field = NDArray[np.float32]
 _SOURCES = ("other-class", "same-class", "own")
 _OWN_TEXT = ("replaced", "kept")
 # Contrast with the image behind it from which on a pixel begins to belong to a letter, and does wholly: in grey levels at
-# least, and as shares of the letter's own, for a bone's edge beside it is fainter than it.
+# least, and as shares of the letter's own, because a bone's edge next to it is fainter.
 _FAINT_LEVELS, _FIRM_LEVELS = 5.0, 15.0
 _FAINT_SHARE, _FIRM_SHARE = 0.25, 0.5
 _DONORS_PER_LETTER = 4
-# Donors asked for one draw: where the letters of one have no place, those of another may.
+# Donors tried for one draw: if the letters of one do not fit, those of another may.
 _DONORS_PER_DRAW = 4
 TAKEN = NotApplicable("the image's own text occupies the place of the added letters")
 IN_LUNGS = NotApplicable("foreign letters would lie in the lungs")

@@ -124,7 +124,7 @@ def free_corner(
         masked = lungs is not None and in_lungs(box, lungs, shape)
         if not masked and not any(overlap(box, other) for other in taken):
             return box
-    # With every corner taken, anywhere as near to the border.
+    # If every corner is occupied, anywhere at the same distance from the border.
     seed = (margin_x, margin_y, margin_x + w, margin_y + h)
     along = (box for box in _candidates(seed, taken, shape, rng) if lungs is None or not in_lungs(box, lungs, shape))
     return next((box for box in along if lungs is not None or not in_lungs(box, None, shape)), None)
@@ -191,7 +191,7 @@ def _along_border(w: int, h: int, distance: int, shape: tuple[int, int], rng: np
     """Draw the corner of a box (w, h) whose nearest border is `distance` px away, on any of the four sides."""
     height, width = shape
     far_left, far_top = width - w - distance, height - h - distance
-    # Free travel along each side, plus one so that a side that a box just fits into is still possible.
+    # Free positions along each side, plus one so that a side that a box just fits into remains possible.
     travel_x, travel_y = max(0, far_left - distance) + 1, max(0, far_top - distance) + 1
     side = int(rng.choice(4, p=np.array([travel_x, travel_x, travel_y, travel_y]) / (2 * (travel_x + travel_y))))
     along_x, along_y = distance + int(rng.integers(travel_x)), distance + int(rng.integers(travel_y))

@@ -84,7 +84,7 @@ def _bands(image: GreyImage, outside: NDArray[np.bool_]) -> Field:
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
     window = (0.5 - 0.5 * np.cos(np.pi * np.minimum(distance / ramp, 1.0))).astype(np.float32)
     mean = float((image * window).sum() / max(float(window.sum()), 1e-9))
-    # What is slower than the window is no sharpness; what is left of it would leak into every band.
+    # Frequencies below the window's are not sharpness, and would leak into every band.
     detail = image.astype(np.float32) - mean - cv2.GaussianBlur(image.astype(np.float32) - mean, (0, 0), ramp / 2)
     amplitude = amplitude_by_band(detail * window, BANDS)
     logarithm = np.log(np.where(amplitude > 0, amplitude, np.nan))

@@ -62,7 +62,7 @@ def best_place(image: GreyImage, template: GreyImage) -> tuple[float, int, int]:
         top, left = (int(i) for i in np.unravel_index(int(found.argmax()), found.shape))
         if image[top : top + t, left : left + u].std() >= _FLAT_LEVELS:
             return float(min(found[top, left], 1.0)), left, top
-        # Seldom: only then is it worth finding every flat place.
+        # Rare: only then is it worth finding every flat place.
         values = image.astype(np.float64)
         mean, square = (
             cv2.boxFilter(v, -1, (u, t), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)[

@@ -84,7 +84,7 @@ def audited_cohort(
             f"No labelled record of {manifest} is left to audit ({how.words}). Use --split all, or correct the manifest."
         )
     left_out = dict(cohort.left_out)
-    # Not by id: whoever can list the ids could tell from an image's place in the run's files which it is.
+    # Not by id: anyone who can list the ids could identify an image from its position in the run's files.
     kept = tuple(sorted((r for r in cohort.records if r.id in chosen), key=lambda r: (cohort.pixels[r.id], r.id)))
     absent = [name for name in bundle.classes if all(r.label != name for r in kept)]
     if absent:
@@ -157,7 +157,7 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
     if known.doubt and wanted != "all":
         raise UsageError(known.doubt)
     if wanted == "auto" and known.by_pixels:
-        # New images are as good as those of the test split; what was learnt from is not.
+        # New images are as suitable as those of the test split; training images are not.
         left = [r for r in labelled if known.splits.get(r.id) not in _LEARNT]
         name = "all" if len(left) == len(labelled) else "unlearnt"
         return {r.id for r in left}, AuditedSplit(name=name, told_by=known.told_by), 0, []
@@ -181,7 +181,7 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
     if not known.splits:
         raise _no_split(wanted)
     chosen = [r for r in labelled if known.splits.get(r.id) == wanted]
-    # The split asked for is taken at its word, whatever the bundle says of it.
+    # A requested split is used as requested, whatever the bundle records.
     seen = len(chosen) if wanted in _LEARNT else _seen_in_training(cohort, bundle, chosen, known)
     return {r.id for r in chosen}, AuditedSplit(name=wanted, told_by=known.told_by), seen, notes
 

@@ -208,7 +208,7 @@ class _Overlays:
         self._start = start
         self._drawn: dict[str, bytes] = {}
         self._attributor: Attributor | None = None
-        # A network whose maps cannot be right is audited without them.
+        # A network whose heatmaps would be wrong is audited without them.
         with suppress(RelevanceError):
             self._attributor = Attributor(bundle.network, preset)
 

@@ -111,7 +111,7 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     UsageError
         If there is no rule, one matches nothing, or none uses the baseline.
     """
-    check_run(path)  # what was edited is not judged
+    check_run(path)  # an edited run is not judged
     run = RunFolder(path)
     judged = run.read(VerdictDocument)
     last = judged.config
@@ -146,7 +146,7 @@ def _check_sites(run: RunFolder, config: GateConfig) -> None:
     if not asked:
         return
     known = {Group(kind="site", value=row["site"]) for row in run.read_rows("records.parquet", ["site"])}
-    if Group(kind="site", value=WITHHELD) in known:  # it may be one of few patients, of which the judge says as much
+    if Group(kind="site", value=WITHHELD) in known:  # it may be a site of few patients, which the judge then reports
         return
     for group, rule in asked.items():
         if group not in known:

@@ -103,7 +103,7 @@ def run_audit(
     run = RunFolder(run_path(Path(settings.runs), plan))
     run.check_links()
     _check_key(run, plan)
-    if run.has(RunRecord.FILE):  # written last: whatever the rules are now, all that they are about is there
+    if run.has(RunRecord.FILE):  # written last: everything that rules can refer to is there
         with clock.stage("judging"):
             return run.path, judge_again(run, prepared.gate, calibration)
     if not run.has(Plan.FILE):

@@ -22,7 +22,7 @@ from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
 from audit.store.results import plain, to_json
 from audit.store.typed import typed
 
-if TYPE_CHECKING:  # a plan's hash is asked for where nothing is predicted: torch takes seconds to import
+if TYPE_CHECKING:  # plans are hashed without predicting: torch takes seconds to import
     from audit.models.bundle import Bundle
     from audit.text.base import TextDetector
 
@@ -49,7 +49,7 @@ def package_versions() -> dict[str, str]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            # opencv comes under several names; another build of it does the same work.
+            # opencv has several package names; they contain the same library.
             found[name] = "another build"
     return found
 
@@ -147,7 +147,7 @@ def make_plan(
         "packages": package_versions(),
         "python": platform.python_version(),
     }
-    # What a reader will get: the hash of a plan is the same before it is written and after it was read.
+    # As a reader gets it, so that the hash of a plan is the same before it is written and after it is read.
     return typed(plain(document), Plan)
 
 

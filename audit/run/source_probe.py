@@ -116,7 +116,7 @@ def _probe_class(label: str, records: Sequence[Record], views: Mapping[ProbedVie
     sources_of: defaultdict[str, set[str]] = defaultdict(set)
     for r in records:
         sources_of[r.patient].add(r.source)
-    # Patients who were imaged in two places can neither be told apart by source nor permuted as one.
+    # Patients who were imaged in two places have no single source to predict or to permute.
     members = [i for i, r in enumerate(records) if r.label == label and len(sources_of[r.patient]) == 1]
     patients: defaultdict[str, set[str]] = defaultdict(set)
     for i in members:
@@ -190,7 +190,7 @@ def _areas(values: Table, targets: NDArray[np.int_], fold: NDArray[np.intp], n_s
         # A penalty as large as the number of columns: on standardised columns that is a signal-to-noise ratio of one.
         model = make_pipeline(StandardScaler(), Ridge(alpha=values.shape[1]))
         scores[test] = model.fit(values[~test], flat[~test]).predict(values[test])
-    # The area is the rank sum of the positives (Mann & Whitney 1947): one sort a column, where a library's function checks its
+    # The AUC is the rank sum of the positives (Mann & Whitney 1947): one sort per column, where a library's function checks its
     # input thousands of times over, which took two thirds of a small audit.
     ranks = rankdata(scores, axis=0)
     n_positive = flat.sum(axis=0)

@@ -349,7 +349,7 @@ def comparable_on_clean() -> tuple[str, ...]:
 def rows_of(role: Role) -> list[tuple[str, str]]:
     """Return what a report shows of a judged condition: pairs of a measure of it alone, and one compared with its placebo."""
     headline = headline_of(role)
-    alone = headline.name if headline.turned else headline.made_of  # a turned measure is told of the difference only
+    alone = headline.name if headline.turned else headline.made_of  # turned: reported for the difference only
     return [(alone or headline.name, headline.name), *((m.name, m.name) for m in MEASURES.values() if m.tabled)]
 
 

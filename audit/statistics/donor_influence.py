@@ -91,6 +91,6 @@ def _residuals(
     means = np.bincount(pair.ravel(), weights=values.ravel(), minlength=n_pairs) / np.bincount(pair.ravel())
     who = np.unique(np.stack([pair.ravel(), patients[donors].ravel()]), axis=1)
     lenders = np.bincount(who[0], minlength=n_pairs)
-    # Of q donors the mean takes 1 / q of their variance away; one alone says nothing of how far donors differ.
+    # With q donors, the mean removes 1 / q of their variance; a single donor does not show how much donors differ.
     widened = np.sqrt(lenders / np.maximum(lenders - 1, 1))
     return np.asarray((values - means[pair]) * widened[pair])

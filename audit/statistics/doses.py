@@ -73,7 +73,7 @@ def _trend(
         slope, p, one_sd, method = None, None, None, "no test: no image that every dose was applied to"
         estimates: tuple[float, ...] = ()
     else:
-        # Ranks, not the doses: opacities, counts and sizes have no common scale, and only a rise is asked for.
+        # Ranks, not the doses: opacities, counts and sizes have no common scale, and only a rise is tested.
         steps = np.arange(len(doses)) - (len(doses) - 1) / 2
         slopes = steps @ np.array([m[population] for m in moved]) / float(np.square(steps).sum())
         sums = np.bincount(images.patients[population], weights=slopes, minlength=images.n_patients)
@@ -114,7 +114,7 @@ def _sign_flip(sums: NDArray[np.float64], seed: int, resamples: int) -> tuple[fl
     for start in range(0, resamples, _CHUNK):
         rows = min(_CHUNK, resamples - start)
         signs = rng.integers(0, 2, size=(rows, g)) * 2.0 - 1.0
-        # The margin keeps sums that are equal but for rounding from counting as smaller.
+        # The margin keeps sums that differ only by rounding from counting as smaller.
         reached += int((signs @ carried >= observed - 1e-12).sum())
     return (1 + reached) / (
         1 + resamples

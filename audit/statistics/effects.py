@@ -148,7 +148,7 @@ def _measured(
     def changes_under(name: str) -> AppliedChanges:
         applied = known.pop(name, None) or apply_condition(name, table, images)
         uses[name] -= 1
-        if uses[name]:  # what nobody asks for again is let go: one condition is as large as all its images
+        if uses[name]:  # freed if not needed again: one condition is as large as all its images
             known[name] = applied
         return applied
 
@@ -161,7 +161,7 @@ def _measured(
         placebo = None if condition.placebo is None else changes_under(condition.placebo)
         fills.add(condition, applied, placebo)
         estimands = condition_estimands(condition, applied, placebo, images, recall)
-        # They share one matrix product where patients are resampled; else none has to wait for the others in memory.
+        # They share one matrix product if patients are resampled; otherwise each is processed alone, to save memory.
         batches = [estimands] if images.n_patients < GAUSSIAN_FROM else ([e] for e in estimands)
         made += [one for batch in batches for one in _estimate(list(batch), bootstrap, level, limits)]
     made += _estimate(list(fills.estimands()), bootstrap, level, limits)
@@ -188,7 +188,7 @@ def _estimate(
         else:
             interval = share_interval(estimand.data, level) if _is_share(estimand) else next(intervals)
         effect = _effect(estimand, interval, level, tolerance)
-        # Only the declared family needs its patients once more, and most of it no more than how they go together.
+        # Only declared effects need their patients again, and most of them only the correlations.
         influence = estimand.data.influence.astype(np.float32) if estimand.judged else None
         anew = estimand.judged and interval.reach is None
         kept = replace(estimand, data=replace(estimand.data) if anew else None)
@@ -253,7 +253,7 @@ def _effect(estimand: Estimand, interval: Interval, level: float, tolerance: flo
 
 
 def _rounded(value: float | None) -> float | None:
-    # Ten decimals: the order of a matrix product's additions differs between machines, the file must not.
+    # Ten decimals: the order of additions in a matrix product differs between machines, but the file must not.
     return None if value is None else round(value, 10) + 0.0
 
 

@@ -244,7 +244,7 @@ def _directions(
         return {}
     classes = np.where(edit.donors >= 0, images.labels[edit.donors], -1)
     found = donor_direction(images.clean, shown.outputs(), classes, images.labels, paired=paired)
-    if not found.known.any():  # donors of the own class push towards no other
+    if not found.known.any():  # donors of the image's class move it towards no other class
         return {}
     return {name: np.where(found.known, values, np.nan) for name, values in found.moves.items()}
 

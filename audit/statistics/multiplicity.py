@@ -74,7 +74,7 @@ def adjust_family(
     peaks = _correlated(influences, seed)
     observed = ndtri(1 - np.clip(np.asarray(p_values, dtype=np.float64), 1e-300, 1.0) / 2)
     order = np.argsort(-observed, kind="stable")
-    # Going down from the largest statistic, each is held against the largest of those that are left: from the end, one by one.
+    # Step down from the largest statistic: each is compared with the maximum of those that remain, computed from the end.
     left, exceeded = np.zeros(len(peaks)), np.empty(m)
     for place in range(m - 1, -1, -1):
         np.maximum(left, peaks[:, order[place]], out=left)
@@ -83,7 +83,7 @@ def adjust_family(
     stepped[order] = np.maximum.accumulate(exceeded)
     by_holm = holm(list(p_values))
     critical = float(np.quantile(left, level))  # by now the largest of all
-    # Rounded, for a matrix product's last digits differ between machines; Bonferroni is never undercut the other way.
+    # Rounded, because a matrix product's last digits differ between machines; the level never exceeds Bonferroni's.
     together = min(round(float(2 * ndtr(critical) - 1), 6), 1 - (1 - level) / m)
     return Family(
         p_adjusted=tuple(min(float(s), math.inf if h is None else h) for s, h in zip(stepped, by_holm, strict=True)),
@@ -95,7 +95,7 @@ def _correlated(influences: Sequence[NDArray[np.floating]], seed: int) -> NDArra
     """Draw absolute values of normal vectors that are correlated like the estimates, (draws, m)."""
     products = np.zeros((len(influences), len(influences)))
     for start in range(0, len(influences[0]), _PATIENTS):
-        # Pieces: all patients times all judged effects are too many numbers to be held twice, and in double precision.
+        # In pieces: all patients times all judged effects are too many numbers to store twice in double precision.
         piece = np.array([row[start : start + _PATIENTS] for row in influences], dtype=np.float64)
         products += piece @ piece.T
     lengths = np.sqrt(np.diag(products))

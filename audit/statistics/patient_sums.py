@@ -78,7 +78,7 @@ class PatientSums:
             return drawn
         both = drawn + self.lent
         squares, own = float(np.square(both).sum()), float(np.square(drawn).sum())
-        # What is counted twice is taken out of all alike; never is less uncertain than over images alone.
+        # Squares that are counted twice are subtracted evenly; the error is never smaller than over images alone.
         kept: NDArray[np.float64] = (
             both * np.sqrt(max(squares - self.counted_twice, own) / squares) if squares > 0 else both
         )
@@ -143,7 +143,7 @@ class PatientCells:
             scale=scale,
             counted=counted,
             totals=totals,
-            # Proportions are never negative: what they moved is what they are.
+            # Proportions are never negative, so their absolute values are the values.
             movement=totals if scale == "proportion" else self._add_up(np.abs(chosen)),
             sizes=self._sizes,
             spread=spread,

@@ -56,7 +56,7 @@ def check_planted(
     measure = headline_of(condition.role).name
     tolerance = {**default_tolerances(), **(tolerances or {})}[measure]
     names = {"clean", *(c.name for c in judged), *(c.placebo for c in judged if c.placebo)}
-    # Only what is judged: the family that its interval is widened for is the run's, the rest costs time.
+    # Only judged conditions: they form the run's family, and the rest would only cost time.
     family = replace(suite, conditions=tuple(c for c in suite.conditions if c.name in names))
     coin = _coin(table, seed)
     strength = min(PLANTED_TOLERANCES * tolerance, _MOST_MOVED / 2)
@@ -119,7 +119,7 @@ def _with_places_changed(table: PredictionTable, condition: Condition, coin: NDA
     placebo = str(condition.placebo)
     made = {}
     for name, other in ((condition.name, placebo), (placebo, condition.name)):
-        # The two may differ in their draws; those of the other are gone through in turn.
+        # The two may have different numbers of draws; those of the other are used in turn.
         turn = np.arange(len(table.logits[name])) % len(table.logits[other])
         made[name] = (
             np.where(coin[None, :, None], table.logits[other][turn], table.logits[name]),

@@ -25,7 +25,7 @@ def skewness_of(influence: NDArray[np.float64], error: float) -> float:
     """
     if not 0 < error < math.inf:
         return 0.0
-    # Divided first, for the cube of a tiny error is 0; products, for a power takes a hundred times as long.
+    # Divided first, because the cube of a tiny error underflows; products, because a power takes a hundred times as long.
     standard = influence / error
     return float((standard * standard * standard).sum())
 
@@ -37,7 +37,7 @@ def without_skewness(t: float, skewness: float) -> float:
 
 def with_skewness(t: float, skewness: float) -> float:
     """Invert `without_skewness`."""
-    if abs(skewness) < 1e-12:  # nothing to take away, and nothing to divide by
+    if abs(skewness) < 1e-12:  # nothing to correct, and a division by zero
         return t
     y = skewness * (t - skewness / 6)
     # The cube root of 1 + y, minus 1; the first form does not cancel for small skewness.
