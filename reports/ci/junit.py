@@ -33,7 +33,7 @@ class AuditedRun:
 
 
 def describe_run(path: Path, plan: Plan, run: RunRecord) -> AuditedRun:
-    """Read from `plan.json` and `run.json` what JUnit's XML says of a run."""
+    """Read from `plan.json` and `run.json` what JUnit's XML reports about a run."""
     folder = Path(path.name) if path.is_absolute() else path  # a file that travels holds no path of this machine
     return AuditedRun(
         model=plan.model.name,
@@ -104,5 +104,5 @@ def _kind(gate: GateResult) -> str:
 
 
 def _clean(text: str) -> str:
-    """Remove the characters that XML cannot hold, single surrogates among them."""
+    """Remove the characters that XML does not allow, including single surrogates."""
     return _NO_XML.sub("", text)

@@ -15,7 +15,7 @@ def text_px(text: str) -> float:
 
 
 def shortened(text: str, room_px: float) -> str:
-    """Cut a name that has no room in its middle, as names often differ at their ends; tables hold it whole."""
+    """Shorten a name that does not fit in its middle, because names often differ at their ends; tables show it in full."""
     if text_px(text) <= room_px:
         return text
     for kept in range(len(text) - 1, 0, -1):
@@ -39,7 +39,7 @@ def tick_digits(values: Sequence[float]) -> int:
 
 
 def tick_text(value: float) -> str:
-    """Write a tick without the zeros that say nothing."""
+    """Write a tick without trailing zeros."""
     return compact(round(value, 6))
 
 

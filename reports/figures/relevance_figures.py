@@ -15,7 +15,7 @@ from audit.store.numbers import number
 WIDTH_PX, HEIGHT_PX = 460, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 10, 46
 MOST_POINTS = 1500
-"""Points that a scatter holds apart."""
+"""Largest number of points in a scatter plot."""
 
 
 @dataclass(frozen=True, kw_only=True)

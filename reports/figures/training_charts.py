@@ -86,7 +86,7 @@ def _chart(
     *,
     top: float | None,
 ) -> Chart | None:
-    """Draw columns of the epochs; None where none of them holds numbers."""
+    """Draw columns of the epochs; None if none of them contains numbers."""
     series = [
         (name, look, [(float(r["epoch"]), float(r[key])) for r in epochs if is_number(r.get(key))])
         for name, look, key in wanted

@@ -54,7 +54,7 @@ def methods(facts: Facts) -> tuple[Paragraph, ...]:
 
 
 def relevance_sentence(made: Relevance) -> str:
-    """Say how maps were made, where relevance started, and why another method than the one asked for was used."""
+    """State how heatmaps were made, where relevance started, and why the requested method was not used."""
     said = f"The heatmaps were made by {made.about}, starting from {_start(made.signs)}."
     if made.about != made.asked:
         said += f" The requested method, {made.asked}, was not used: {made.why_other or 'the network has a step without a rule.'}"

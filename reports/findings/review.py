@@ -59,7 +59,7 @@ def _digest(group: Group) -> str:
 
 
 def evidence_digest(run: RunView) -> str:
-    """Return one SHA-256 over the run's file hashes: a review holds for these files alone."""
+    """Return one SHA-256 over the run's file hashes: a review applies to these files only."""
     return hashlib.sha256(json.dumps(run.run.files, sort_keys=True).encode()).hexdigest()
 
 

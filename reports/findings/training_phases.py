@@ -27,12 +27,12 @@ class PhaseEnd:
 
 
 def read_phases(metrics: object) -> tuple[PhaseEnd, ...]:
-    """Return the phases that a bundle records; anything in another shape is left out.
+    """Return the phases that a bundle records; malformed entries are left out.
 
     Parameters
     ----------
     metrics : object
-        The `metrics` of `model.json`; a foreign bundle may hold anything there.
+        The `metrics` of `model.json`; a foreign bundle may contain anything there.
     """
     rows = mapping(mapping(metrics).get("curves")).get("phases")
     told = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, (list, tuple)) else []
@@ -55,7 +55,7 @@ def mapping(value: object) -> Mapping[str, Any]:
 
 
 def is_number(value: object) -> bool:
-    """Say whether a value of a foreign file is a number that a figure can hold."""
+    """Return whether a value of a foreign file is a number that a figure can show."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 

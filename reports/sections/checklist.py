@@ -28,7 +28,7 @@ class Item:
     state: State
     """How far the run answers."""
     places: tuple[tuple[str, str], ...] = ()
-    """(id, name) of the parts of the report that answer it: each is there, and says it."""
+    """(id, name) of the parts of the report that answer it; each is present and contains the answer."""
     left: str = ""
     """What is left to say; empty where nothing is."""
 
