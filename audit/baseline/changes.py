@@ -1,4 +1,4 @@
-"""Two networks on the same images: how much more an edit moves the one than the other, image by image."""
+"""Two networks on the same images: the difference between the effects of an edit, image by image."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _SAME_KEY = "images are matched by their pseudonyms. Set AUDIT_KEY to the key of
 
 @dataclass(frozen=True, kw_only=True)
 class ImageValues:
-    """One measure under one condition, image by image: all that a later run needs to be compared with this one."""
+    """One measure under one condition, image by image: everything that a comparison with a later run needs."""
 
     images: NDArray[np.str_]
     """(n,) names of the images that have a value."""
     values: NDArray[np.float64]
-    """(n,) the measure, beyond the placebo where the condition has one."""
+    """(n,) the measure, minus the placebo's where the condition has one."""
 
 
 def incomparable(plan: Identity, baseline: Identity, condition: str) -> str:
-    """Say why a condition of two runs must not be compared; an empty string where it may be.
+    """Return why a condition of two runs cannot be compared; an empty string where it can.
 
     The images, classes, text finder, and the edit with its placebo must be the same. Another seed of draws is not a reason:
     draws are averaged within images, and what they add is inside the interval.

@@ -24,7 +24,7 @@ _QUIET_S = 15.0
 
 
 class ProgressLines:
-    """Shows one line a stage; used as a context manager.
+    """Shows one line per stage; used as a context manager.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Clean images become heatmaps and relevance rows: where the network looks, and how much of that is text."""
+"""Heatmaps and relevance of clean images: where the network looks, and how much of that is text."""
 
 from __future__ import annotations
 

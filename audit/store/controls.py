@@ -1,4 +1,4 @@
-"""What an audit found when it checked itself, as `controls.json` holds it: made effects, and why real ones could be missed."""
+"""The audit's self-check, as stored in `controls.json`: synthetic effects, and reasons why real ones could be missed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands beside the pictures of a run: cases that edits moved most, crops of strings, and groups of similar heatmaps."""
+"""Documents for the pictures of a run: the cases with the largest changes, crops of strings, and groups of similar heatmaps."""
 
 from __future__ import annotations
 
