@@ -131,7 +131,7 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         first = silent[0]
         yield (
             f"No image of class {' and '.join(shown_string(c) for c in first.classes_absent)} could be edited by {first.condition}, so "
-            f"whether the network reads {_suspects(run, silent)} there cannot be concluded; in the other images the effect is "
+            f"whether the network relies on {_suspects(run, silent)} there cannot be concluded; in the other images the effect is "
             f"{number(first.estimate)} {_interval(first)}."
         )
     if rest:
@@ -146,7 +146,7 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         decide = f"; about {first.patients_to_decide:,} patients would decide" if first.patients_to_decide else ""
         limit = number(first.tolerance, 2)
         yield (
-            f"This sample is too small to decide whether the network reads {_suspects(run, rest)}: the effect of {first.condition} is "
+            f"This sample is too small to decide whether the network relies on {_suspects(run, rest)}: the effect of {first.condition} is "
             f"{number(first.estimate)} ({round(100 * first.level)} % CI {number(low)} to {number(high)}{corrected}; "
             f"limit {limit if MEASURES[first.measure].one_sided else f'±{limit}'}){decide}."
         )
@@ -160,7 +160,7 @@ def _reversed(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         if e.verdict == "reversed" and suspect not in seen:
             seen.add(suspect)
             yield (
-                f"{e.condition} does not show whether the network reads {suspect}: its placebo {e.placebo} disturbs the network more "
+                f"{e.condition} does not show whether the network relies on {suspect}: its placebo {e.placebo} disturbs the network more "
                 f"than the edit does ({estimate(e)}), which can hide an effect. Use an edit with another fill."
             )
 
