@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Atomic writing: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def why_unreadable(path: Path) -> str:
     except OSError as error:
         return f"cannot be reached ({error.strerror})"
     except ValueError:
-        return "is no valid path"
+        return "is not a valid path"
     return "is a folder, not a file" if stat.S_ISDIR(kind) else "is a pipe or a device, not a regular file"
 
 

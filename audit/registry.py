@@ -1,4 +1,4 @@
-"""One small typed registry: names to things of one kind, from decorators here and entry points elsewhere."""
+"""A small typed registry: names of things of one kind, from decorators in this package and entry points in others."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def render_terminal(run: RunView, console: Console) -> None:
     _print_groups(run, console)
     _print_headline(run, "sufficiency", "kept alone − placebo", console)
     for line in not_applied(run):
-        console.print(_text(f"not applied: {line}"))
+        console.print(_text(f"not applied to {line}"))
     for line in source_lines(run):
         console.print(_text(line))
     for line in relevance_lines(run):

@@ -19,7 +19,7 @@ LONGEST_MESSAGE = 2000
 _PATIENCE_S = 100.0
 """A busy machine gives a process little: what waits for ever is told from what works by the time that the processor spent."""
 _ADDED_BYTES = 4 << 30
-_FAULTS = ("Traceback (most recent call last)", "This is a bug in audit", "The memory of this machine does not suffice")
+_FAULTS = ("Traceback (most recent call last)", "This is a bug in audit", "This machine does not have enough memory")
 _PART = re.compile(r"\.part$|^\..*\.part")
 
 

@@ -505,7 +505,9 @@ def test_packed_pixels_must_be_of_the_size_that_the_header_says() -> None:
         (JPEGBaseline8Bit, made.pillow(Image.fromarray(GREY), "JPEG")),
         (JPEG2000Lossless, made.pillow(Image.fromarray(GREY), "JPEG2000", no_jp2=True)),
     ):
-        with pytest.raises(ImageError, match=rf"packed pixels are {WIDTH} x {HEIGHT} with 1 samples, but its header"):
+        with pytest.raises(
+            ImageError, match=rf"compressed pixels are {WIDTH} x {HEIGHT} with 1 samples, but its header"
+        ):
             seen(made.packed(GREY[:-1], syntax, stream))
 
 

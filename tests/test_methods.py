@@ -176,8 +176,8 @@ def test_methods_say_who_split_the_data(name: str, told_by: str) -> None:
 def test_methods_in_full() -> None:
     found = said(FACTS)
     assert found["conditions"] == (
-        "Each image was predicted as it is and under 17 conditions of the suite standard (version 2): 6 edits, 2 conditions that keep one "
-        "part alone, 8 placebos, 1 control. The effect of a condition is its difference from its matched control (placebo), the same "
+        "Each image was predicted unedited and under 17 conditions of the suite standard (version 2): 6 edits, 2 conditions that keep only "
+        "one part, 8 placebos, 1 control. The effect of a condition is its difference from its matched control (placebo), the same "
         "change without the suspected content. Random draws start from seed 7; several draws of a condition are averaged within the image."
     )
     assert found["text"] == (
@@ -279,7 +279,7 @@ def test_the_checklist_points_at_what_is_there(kept: Path, told_by: str, signed:
     ids = {a["id"] for _, a in page.found if a.get("id")}
     items = checklist(run)
     for item in items:
-        assert bool(item.places) == (item.state != "needs a person"), item
+        assert bool(item.places) == (item.state != "to be completed"), item
         assert bool(item.left) == (item.state != "filled"), item
         assert {place for place, _ in item.places} <= ids, item
     state = {item.topic: item.state for item in items}
@@ -303,4 +303,4 @@ def test_the_checklist_claims_nothing_that_a_run_lacks(kept: Path) -> None:
         "Who the participants are",
         "Fairness: performance by group",
     ):
-        assert state[topic] == "needs a person", topic
+        assert state[topic] == "to be completed", topic

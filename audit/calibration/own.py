@@ -86,7 +86,7 @@ def calibrate_own(
     check_workers(workers)
     if settings.detector == "annotated":
         raise UsageError(
-            "Planted text is in no file of boxes, so the finder annotated would miss it. Use --detector cascade."
+            "Planted text is not in any file of boxes, so the finder annotated would miss it. Use --detector cascade."
         )
     bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
     audited_task(bundle.name, bundle.task, settings.task)

@@ -113,19 +113,19 @@ def summary_blocks(table: Table) -> list[Block]:
     return [
         Block(
             heading="Detection",
-            note="Networks whose plant must be found, by family: exit code 1, and named in the first sentence.",
+            note="Networks whose plant must be found, by family. Found: exit code 1. Named: in the first sentence of the verdict.",
             columns=("family", "mean truth", "found", "named", "undecided", "passed"),
             rows=_detection_rows(table.families),
         ),
         Block(
             heading="False alarms",
-            note="Null networks: exit code 1, or any effect called sensitive.",
+            note="Null networks with exit code 1, or with any effect called sensitive.",
             columns=("null networks", "false alarms", "undecided", "passed"),
             rows=alarms,
         ),
         Block(
             heading="Estimates",
-            note="Shortcut sensitivity minus the truth, and how many 95 % intervals hold the truth.",
+            note="Shortcut sensitivity minus the truth, and the share of 95 % intervals that include it.",
             columns=(
                 "condition",
                 "family",
@@ -133,13 +133,13 @@ def summary_blocks(table: Table) -> list[Block]:
                 "estimates",
                 "bias",
                 "coverage",
-                "robust although beyond the limit",
+                "robust although the truth exceeds the limit",
             ),
             rows=estimates,
         ),
         Block(
             heading="Targets",
-            note="What the instrument should reach.",
+            note="Targets that the audit should meet.",
             columns=("target", "measured", "status"),
             rows=[(t.name, t.found, str(t.status)) for t in table.targets],
         ),

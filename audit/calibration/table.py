@@ -103,7 +103,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Everything that a zoo tells of the audit."""
+    """Everything that a zoo shows about the audit."""
 
     families: tuple[Detection, ...]
     """Networks whose plant must be found, by family."""

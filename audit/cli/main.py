@@ -28,7 +28,7 @@ if os.environ.get("NO_COLOR"):
     os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
 
 app = typer.Typer(
-    help="Does the network rely on the image, or on the labels printed on it and the place where it was acquired?",
+    help="Does the network rely on the image, or on the text printed on it and the place where it was acquired?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def _run() -> tuple[int, str, bool]:
-    """Return the exit code, what to say beside it (empty where the command said everything), and whether it was said."""
+    """Return the exit code, a message for it (empty where the command printed everything), and whether it was printed."""
     try:
         try:
             app()
@@ -107,7 +107,7 @@ def _run() -> tuple[int, str, bool]:
         kept = f"Interrupted by {end.name}. The results so far are kept; repeat the command to continue."
         return end.exit_code, kept, False
     except MemoryError:
-        said = "The memory of this machine does not suffice. Use smaller files or fewer --workers. The results so far are kept."
+        said = "This machine does not have enough memory. Use smaller files or fewer --workers. The results so far are kept."
         return 4, said, False
     except Exception as error:  # an uncaught error must never read as "gate failed", which is exit code 1
         if os.environ.get("AUDIT_DEBUG"):

@@ -1,4 +1,4 @@
-"""`audit run`, `audit report`, `audit gate`, `audit verify`: everything on a run folder."""
+"""`audit run`, `audit report`, `audit gate`, `audit verify`: the commands for a run folder."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def _change_in_words(effect: Effect) -> str:
 
 
 def verify(path: Path) -> int:
-    """Check that a finished run is as it was left."""
+    """Check that a finished run is unchanged."""
     check_run(path)
     sys.stdout.write(f"{path}: no file was changed\n")
     return 0

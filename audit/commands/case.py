@@ -1,4 +1,4 @@
-"""`audit case`: which image a name in a run stands for, where the key and the manifest are."""
+"""`audit case`: which image a pseudonym in a run stands for; needs the key and the manifest."""
 
 from __future__ import annotations
 

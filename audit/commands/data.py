@@ -1,4 +1,4 @@
-"""`audit data build`: a publisher's folder becomes a manifest."""
+"""`audit data build`: make a manifest from a published data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from audit.training.datasets.covid import PAPER, ClassSummary, summarise
 
 
 def build(name: str, root: Path, out: Path, *, exclude: Path | None, seed: int) -> int:
-    """Build a manifest, say what was taken and why the rest was not; the manifest's path is the last line."""
+    """Build a manifest, and print what was included and why the rest was not; the manifest's path is the last line."""
     selection = build_manifest(name, root, out, exclude=exclude, seed=seed)
     console = Console()
     console.print(

@@ -1,4 +1,4 @@
-"""`audit import`: a foreign checkpoint becomes a bundle."""
+"""`audit import`: convert a foreign checkpoint to a bundle."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bring_in(
     head: tuple[str, ...],
     admit: tuple[str, ...],
 ) -> int:
-    """Convert a checkpoint, state what every output is taken for, and what can be done with it; the path is the last line."""
+    """Convert a checkpoint, and print the meaning of every output and how it can be used; the path is the last line."""
     order = None if classes is None else ORDERS.get(classes) or tuple(name.strip() for name in classes.split(","))
     made = import_checkpoint(
         file,

@@ -1,4 +1,4 @@
-"""`audit plan`: what would be run, and what it would cost."""
+"""`audit plan`: what `audit run` would do, and its cost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHEET_LOOKED_AT = 12
 
 
 def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
-    """Print conditions, forward passes and minutes; draw a contact sheet if asked."""
+    """Print conditions, forward passes and minutes; draw a contact sheet if requested."""
     from audit.run.forecast import forecast
 
     announce_key(settings)

@@ -24,7 +24,7 @@ _QUIET_S = 15.0
 
 
 class ProgressLines:
-    """Shows one line a stage; used as a context manager.
+    """Shows one line per stage; used as a context manager.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class ProgressLines:
         return _Lines(name, steps)
 
     def say(self, lines: Iterable[str]) -> None:
-        """Write lines beside the progress, whatever it looks like."""
+        """Write lines without disturbing the progress display."""
         if self._quiet:
             return
         for line in lines:

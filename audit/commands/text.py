@@ -1,4 +1,4 @@
-"""`audit text`: what the finder finds, how well, and what the text of a cohort tells of its classes."""
+"""`audit text`: what the finder finds, how well, and what the text of a cohort reveals about its classes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def atlas(
     sheet: Path | None,
     as_json: bool,
 ) -> int:
-    """Draw the marker atlas of a cohort: what stands where, and what of it tells the class."""
+    """Draw the marker atlas of a cohort: which text is where, and how well it predicts the class."""
     from audit.text.atlas import draw_atlas
 
     finder = RegionCache(cache, make_detector(detector, boxes))

@@ -105,7 +105,7 @@ class TextRegion:
     confidence: float = 1.0
     """The detector's own score in [0, 1]; not comparable across detectors."""
     kind: str = "text"
-    """overlay, lead_marker or text where the detector cannot tell."""
+    """overlay, lead_marker, or text if the finder cannot distinguish them."""
     detector: str = "annotated"
     """Name of the detector that found it."""
     polygon: Polygon = ()
@@ -143,7 +143,7 @@ class AuditedSplit:
     name: str
     """test, train or validation; unlearnt for all but those that trained the network; all for every labelled record."""
     told_by: SplitTeller
-    """Who tells the split of a record."""
+    """Source of the records' splits."""
 
     @property
     def words(self) -> str:

@@ -1,4 +1,4 @@
-"""How often this audit finds what is there: one sentence to stand beside a verdict, read from `calibration.json`."""
+"""The detection rate of this audit, in one sentence for the verdict, read from `calibration.json`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from audit.store.documents import read_json
 from audit.store.numbers import counted
 
 CALIBRATION_FILE = "calibration.json"
-"""Its name, in a bundle and where it was made."""
+"""Its file name, in a bundle and in the output folder of `audit calibrate`."""
 NOT_MEASURED = (
-    "How often this audit finds a shortcut in this network and data was not measured; "
+    "This audit's detection rate for this network and data was not measured; "
     "`audit calibrate --model MODEL --data MANIFEST` measures it."
 )
 
 
 def calibration_of(bundle: Path, digest: str) -> str:
-    """Return the sentence on a network from the calibration in its bundle, if that was measured with these weights.
+    """Return the sentence on a network from the calibration in its bundle, if it was measured with these weights.
 
     Parameters
     ----------
@@ -33,13 +33,13 @@ def calibration_of(bundle: Path, digest: str) -> str:
     try:
         document = read_json(path) if path.is_file() else {}
         same = document.get("model", {}).get("digest") == digest
-    except (OSError, ValueError, AttributeError):  # beside a verdict a broken file is one that measured nothing
+    except (OSError, ValueError, AttributeError):  # for a verdict, a damaged file counts as no measurement
         return NOT_MEASURED
     return calibration_sentence(path) if same else NOT_MEASURED
 
 
 def calibration_sentence(path: Path) -> str:
-    """Say with which probability the audit would have found which shortcut, or that this was not measured.
+    """State the probability with which the audit would have found each shortcut, or that it was not measured.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def calibration_sentence(path: Path) -> str:
     Raises
     ------
     StoreError
-        If the file is there but is no calibration.
+        If the file exists but is not a calibration.
     """
     if not path.is_file():
         return NOT_MEASURED
@@ -58,7 +58,7 @@ def calibration_sentence(path: Path) -> str:
         return sentence_of(document) or NOT_MEASURED
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
-            f"{path} is no calibration ({type(error).__name__}: {error}). Remove it, or repeat `audit calibrate`."
+            f"{path} is not a calibration ({type(error).__name__}: {error}). Remove it, or repeat `audit calibrate`."
         ) from error
 
 

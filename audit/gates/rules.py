@@ -60,7 +60,8 @@ class Rule:
     against: Against = "limit"
     """limit: the rule limits the measure itself; baseline: its change from the baseline."""
     condition: str | None = None
-    """Condition it looks at; None for every edit that has the measure, each a gate; `*` for every judged one, together a gate."""
+    """Condition that it applies to; None for every edit that has the measure, each a gate; `*` for every judged one, together
+    a gate."""
     group: Group = ALL
     """The images that it is about, strings in capitals; or every group of a kind: `column=*`, or `*` for classes and words."""
     level: Literal["error", "warn"] = "error"
@@ -68,11 +69,11 @@ class Rule:
     evidence: Evidence = "interval"
     """interval: the whole interval must lie on one side of the limit; point: the estimate alone is compared with it."""
     inconclusive: Policy | None = None
-    """What an undecided result does; None for the policy of the whole gate."""
+    """Effect of an undecided result; None for the policy of the whole gate."""
     if_exceeded: Literal["fail", "inconclusive"] = "fail"
     """Outcome where the limit is exceeded; inconclusive for a rule about what the data can show."""
     reason: str = ""
-    """Why this limit was set, in the words of its author."""
+    """Reason for this limit, in the words of its author."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,13 +155,14 @@ def config_for(
     impossible: Collection[str] = (),
     groups: Collection[Group] = (),
 ) -> GateConfig | None:
-    """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
+    """Return the gates of a run before it starts: those of the configuration, otherwise the defaults if requested.
 
     By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
-    that role, must be at most its tolerance; with a baseline it must not have risen by more than that either. Nor may any
-    class, or the images with any common word, exceed it significantly, for a shortcut of few images is diluted in the mean over all;
-    nor the accuracy fall significantly by more than its tolerance. An undecided effect does not fail these two. And the network must
-    be right significantly more often than a guess from the source alone; otherwise the run is undecided.
+    that role, must be at most its tolerance; with a baseline it must not have risen by more than that either. No class, and
+    no group of images with a common word, may exceed it significantly, because a shortcut of few images is diluted in the
+    mean over all images. Accuracy must not fall significantly by more than its tolerance. Undecided effects do not fail these
+    two rules. Finally, the network must be significantly more accurate than a guess from the source alone; otherwise the run
+    is undecided.
 
     Parameters
     ----------
@@ -173,7 +175,7 @@ def config_for(
     asked : bool
         Judge although nothing is configured.
     impossible : collection of str
-        Conditions that the cohort cannot be put under; the defaults leave them out, a configured rule does not.
+        Conditions that cannot be applied to the cohort; the defaults leave them out, a configured rule does not.
     groups : collection of Group
         Of the cohort (`audit.data.groups.known_groups`); empty where they are not known yet.
 
@@ -206,7 +208,7 @@ def config_for(
             f"The default gate limits the shortcut sensitivity of edits that have a placebo, but suite {suite.name} has "
             "none that can be applied to this cohort. Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
         )
-    # A search proposes much that is nothing: what the test leaves open is listed as not tested, and holds up no run.
+    # Many proposals of a search are harmless: an undecided one is listed as not tested and does not block the run.
     proposed = {c.name for c in suite.conditions if c.declared.concerns("object")}
     rules = tuple(
         Rule(
@@ -226,16 +228,16 @@ def config_for(
 
 
 def _may_stay_open(condition: Condition, judged: Sequence[tuple[Condition, Measure]]) -> bool:
-    """Say whether an undecided border does not block.
+    """Return whether an undecided border does not block.
 
-    Of 128 images a border that matters is found, but that it does not matter is shown for half of the networks that do not read it: where
-    edits are judged too, it is reported.
+    With 128 images, a border that matters is found, but that it does not matter is shown for only half of the networks that
+    do not use it. If edits are judged too, an undecided border is therefore only reported.
     """
     return "border" in condition.declared.keeps and any(c.role == "edit" for c, _ in judged)
 
 
 def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
-    """Return the rules on groups, on accuracy under edits, and on what accuracy is worth beside the source."""
+    """Return the rules on groups, on accuracy under edits, and on accuracy compared with a guess from the source."""
     headline = headline_of("edit")
     groups = Rule(
         id=f"{_kebab(headline)}-of-groups",
@@ -266,7 +268,7 @@ def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
         operator=">=",
         limit=0.0,
         condition="clean",
-        # Where the source gives the class away, any network may do worse than the source: no fault of the network is shown.
+        # If the source reveals the class, any network may do worse than the source: this does not show a fault of the network.
         if_exceeded="inconclusive",
         reason="If the network is not more accurate than guessing from the source alone, accuracy says little about the task.",
     )
@@ -278,7 +280,7 @@ def _kebab(measure: Measure) -> str:
 
 
 def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
-    """Refuse a baseline that no rule asks for.
+    """Reject a baseline that no rule uses.
 
     Raises
     ------
@@ -293,7 +295,7 @@ def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
 
 
 def with_rises(config: GateConfig) -> GateConfig:
-    """Apply the default rules' maxima over all images to the rise since the baseline too."""
+    """Apply the maxima of the default rules over all images to the rise since the baseline as well."""
     rises = tuple(
         replace(rule, id=f"{rule.id}-rise", against="baseline", reason="It must not have risen since the baseline.")
         for rule in config.rules
@@ -383,11 +385,11 @@ def _rule(row: Mapping[str, Any]) -> Rule:
 
 
 def _check_contradictions(rules: Sequence[Rule]) -> None:
-    """Refuse a minimum above a maximum of the same measure in the same place: no run could ever pass both."""
+    """Reject a minimum above a maximum of the same measure for the same effect: no run could pass both."""
     for top in rules:
         for bottom in rules:
             same = (top.measure, top.group, top.against) == (bottom.measure, bottom.group, bottom.against)
-            # A rule without a condition looks at every edit, so at the other's too, unless that is the clean images.
+            # A rule without a condition applies to every edit, so to the other rule's too, unless that one is about the clean images.
             conditions = {None if rule.condition == EVERY else rule.condition for rule in (top, bottom)}
             same = same and (len(conditions) == 1 or (None in conditions and "clean" not in conditions))
             if same and top.operator == "<=" and bottom.operator == ">=" and bottom.limit > top.limit:

@@ -72,7 +72,7 @@ class Bundle:
             return torch.as_tensor(self.network(inputs))
 
     def penultimate(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Predict logits (n, k), and return beside them what the last layer reads (n, f)."""
+        """Predict logits (n, k), and also return the inputs of the last layer (n, f)."""
         head = last_layer(self.network)
         seen: list[torch.Tensor] = []
         hook = head.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))

@@ -1,4 +1,4 @@
-"""What happens to radiographs anyway: noise, blur, exposure, compression, position (after Hendrycks & Dietterich 2019)."""
+"""Corruptions that are common in radiographs: noise, blur, exposure, compression, position (after Hendrycks & Dietterich 2019)."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class PlaceboMask(_Mask):
             moved = relocate_all(scene.image, text, rng)
             if moved is None:
                 break
-            # A placebo must not take more of the patient away than text may.
+            # A placebo must not cover more of the patient than text may.
             if covers_too_much(moved, scene) is None:
                 return MaskDraw(boxes=moved)
         return NotApplicable("no free place for the placebo")

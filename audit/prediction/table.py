@@ -1,4 +1,4 @@
-"""Predictions read back: of the run at hand, or of any finished run, without the network or the images."""
+"""Stored predictions of the current run or of any finished run, without the network or the images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Row:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """A run, read back far enough to measure anything anew."""
+    """A finished run, with everything that is needed to measure again."""
 
     path: Path
     """Its folder."""
@@ -159,7 +159,7 @@ def read_predictions(
 
 
 def _check_records(run: RunFolder, records: Sequence[Audited], classes: Mapping[str, int]) -> None:
-    """Refuse records that a run cannot have: none, two of a name, one without a class of the network."""
+    """Reject records that a run cannot have: none, two with one name, or one without a class of the network."""
     names = Counter(record.name for record in records)
     for what, found in (
         ("no record", "" if records else "empty"),
@@ -174,7 +174,7 @@ def _check_records(run: RunFolder, records: Sequence[Audited], classes: Mapping[
 
 
 def read_uses(run: RunFolder, parts: Sequence[str], suite: Suite) -> list[ConditionUse]:
-    """Count to how many images each condition was applied in all its draws, and why not to the others."""
+    """Count the images that each condition was applied to in all its draws, and the reasons for the others."""
     applied: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {c.name: Counter() for c in suite.conditions}
     changed: defaultdict[str, float] = defaultdict(float)

@@ -1,4 +1,4 @@
-"""Heatmaps on disk: the maps of every output, a shard of images a file, so that no run has to hold them all."""
+"""Heatmaps on disk: the maps of every output, one file per shard of images, so that they are never all in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clean images become heatmaps and relevance rows: where the network looks, and how much of that is text."""
+"""Heatmaps and relevance of clean images: where the network looks, and how much of that is text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_OUTPUTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What measuring relevance leaves beside `relevance.parquet`."""
+    """Results of measuring relevance other than `relevance.parquet`."""
 
     records: tuple[Record, ...]
     """The images that were attributed, in the order of the heatmaps."""

@@ -1,4 +1,4 @@
-"""What is settled before an audit computes anything: loaded, checked, and written down as a plan."""
+"""Preparation: everything that is loaded, checked and written down as a plan before an audit computes anything."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from audit.text.detectors import check_detector, make_detector
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """Everything that is settled before an audit computes anything."""
+    """Everything that is decided before an audit computes anything."""
 
     bundle: Bundle
     """The network."""
     cohort: Cohort
     """The records to audit."""
     suite: Suite
-    """What they are put under."""
+    """The conditions that are applied to them."""
     detector: TextDetector
-    """What finds their text."""
+    """The text finder."""
     tolerances: Mapping[str, float]
     """Measure -> the largest effect that counts as small."""
     recall: FinderRecall | None
-    """How much of the text the finder finds; None where it was not said."""
+    """Share of the text that the finder finds; None if it was not given."""
     gate: GateConfig | None
     """The rules; None where nothing is judged."""
     plan: Plan
@@ -60,7 +60,7 @@ def prepare(
     writes_to: Sequence[Path] = (),
     on_table: Callable[[TableReading], None] | None = None,
 ) -> Preparation:
-    """Load and check everything that an audit needs; what can be refused is refused before the first image is read.
+    """Load and check everything that an audit needs; errors are reported before the first image is read where possible.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def prepare(
     writes_to : sequence of Path
         Folders that will be written to.
     on_table : callable, optional
-        Told what was read from which column of the manifest, before the first image is read.
+        Called with what was read from which column of the manifest, before the first image is read.
 
     Raises
     ------

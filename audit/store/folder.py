@@ -228,7 +228,7 @@ class RunFolder:
         write_atomically(self.path / name, buffer.getvalue())
 
     def check_links(self) -> None:
-        """Refuse a folder with a link that leads out of it: what is read there goes into pages, and files are written there.
+        """Reject a folder with a link that leads out of it, because its files are shown in pages and files are written into it.
 
         Raises
         ------
@@ -245,7 +245,7 @@ class RunFolder:
                     )
 
     def hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of every file that results rest on, by its path inside the folder.
+        """Return the SHA-256 of every file behind the results, by its path inside the folder.
 
         Raises
         ------
@@ -258,7 +258,7 @@ class RunFolder:
 
 
 def _target(link: Path) -> Path:
-    """Return what a link stands for; of one that goes round in a circle, nothing that any folder holds."""
+    """Return the target of a link; for a circular link, the root, which no run folder contains."""
     try:
         return link.resolve()
     except (OSError, RuntimeError):
@@ -295,7 +295,7 @@ def verify_run(path: Path, *, but: frozenset[str] = frozenset()) -> list[str]:
 
 
 def check_run(path: Path, *, but: frozenset[str] = frozenset()) -> None:
-    """Refuse a finished run that was changed since it ended.
+    """Reject a finished run that was changed since it ended.
 
     Parameters
     ----------

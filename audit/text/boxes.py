@@ -24,9 +24,9 @@ class BoxedImage:
     ignored: tuple[TextRegion, ...] = ()
     """Fragments and prints of which nobody can say whether they are text: neither hit nor false alarm."""
     label: str = "unknown"
-    """Class of the image, if the file tells."""
+    """Class of the image, if the file states it."""
     source: str = "unknown"
-    """Where the image comes from, if the file tells."""
+    """Source of the image, if the file states it."""
 
 
 def read_boxes(file: Path) -> tuple[BoxedImage, ...]:

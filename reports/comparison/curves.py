@@ -58,7 +58,7 @@ class Line:
     dashes: str
     """Pattern of the line."""
     label_y: float
-    """Where the label stands, moved so that labels do not overlap."""
+    """Position of the label, shifted so that labels do not overlap."""
 
 
 def render_curves(folders: Sequence[Path], out: Path) -> Path:
@@ -67,7 +67,7 @@ def render_curves(folders: Sequence[Path], out: Path) -> Path:
     Raises
     ------
     ModelError
-        If a folder holds no bundle, or one that does not tell its test accuracy by phase.
+        If a folder contains no bundle, or one without test accuracy by phase.
     """
     networks = [_read(folder) for folder in folders]
     lines, x_ticks, y_ticks = _lines(networks)

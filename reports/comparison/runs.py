@@ -68,7 +68,7 @@ def _names(runs: Sequence[RunView]) -> list[str]:
 
 
 def _warnings(names: Sequence[str], runs: Sequence[RunView]) -> list[str]:
-    """Say why runs may not be compared as they stand."""
+    """Return the reasons why runs may not be comparable."""
     found = []
     same_images = len({run.plan.data.content_hash for run in runs}) == 1
     if not same_images:

@@ -20,7 +20,7 @@ INTERVALS = {
     "score": "a score interval on effective counts, for shares and for changes concentrated in few patients",
     "range": "the whole range of the measure, if only one patient is left",
 }
-"""Kind of interval -> its words, in the order in which they are told."""
+"""Kind of interval -> its words, in the order of the sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Facts:
     suite: str
     """Name and version of the suite, in words."""
     roles: Mapping[str, int]
-    """Role -> conditions beside the unedited images."""
+    """Role -> number of conditions, without the unedited images."""
     has_placebo: bool
     """Whether any condition is compared with a placebo."""
     seed: int
@@ -52,7 +52,7 @@ class Facts:
     finder_parts: tuple[tuple[str, str], ...]
     """(name, version) of what it is made of."""
     recall: Mapping[str, tuple[int, int]]
-    """Class, or `all` -> text boxes found and text boxes, of the finder on a labelled sample; empty where not told."""
+    """Class, or `all` -> text boxes found and text boxes, of the finder on a labelled sample; empty if not given."""
     preprocessing: Mapping[str, Any]
     """What happens to an image before the network sees it."""
     level: float

@@ -10,7 +10,7 @@ from audit.store.numbers import compact, counted, number
 
 _NOUNS = {
     "edit": ("edit", "edits"),
-    "sufficiency": ("condition that keeps one part alone", "conditions that keep one part alone"),
+    "sufficiency": ("condition that keeps only one part", "conditions that keep only one part"),
     "stress": ("stress", "stresses"),
     "placebo": ("placebo", "placebos"),
     "control": ("control", "controls"),
@@ -54,7 +54,7 @@ def methods(facts: Facts) -> tuple[Paragraph, ...]:
 
 
 def relevance_sentence(made: Relevance) -> str:
-    """Say how maps were made, where relevance started, and why another method than the one asked for was used."""
+    """State how heatmaps were made, where relevance started, and why the requested method was not used."""
     said = f"The heatmaps were made by {made.about}, starting from {_start(made.signs)}."
     if made.about != made.asked:
         said += f" The requested method, {made.asked}, was not used: {made.why_other or 'the network has a step without a rule.'}"
@@ -84,7 +84,7 @@ def _images(facts: Facts) -> Iterator[str]:
 def _conditions(facts: Facts) -> Iterator[str]:
     roles = [counted(facts.roles[role], *_NOUNS[role]) for role in _NOUNS if facts.roles.get(role)]
     yield (
-        f"Each image was predicted as it is and under {counted(sum(facts.roles.values()), 'condition')} of the suite {facts.suite}: "
+        f"Each image was predicted unedited and under {counted(sum(facts.roles.values()), 'condition')} of the suite {facts.suite}: "
         f"{', '.join(roles)}."
     )
     if facts.has_placebo:

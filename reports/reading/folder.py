@@ -56,7 +56,7 @@ def read_run(path: Path) -> RunView:
 
 @contextmanager
 def understood(path: Path) -> Iterator[None]:
-    """Turn what a folder of another version lacks, or holds in another shape, into one clear error.
+    """Turn missing or malformed content of a folder of another version into one clear error.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def _with_pictures(folder: RunFolder, example: Example) -> dict[str, Any]:
 
 
 def _data_uri(folder: Path, name: str) -> str | None:
-    """Return a picture as a data URI; None if it was deleted since, which a report says in its place."""
+    """Return a picture as a data URI; None if it was deleted since, which the report states in its place."""
     path = folder / Path(name).name  # a name from a file: never a path out of the folder
     kind = {".jpg": "jpeg", ".png": "png"}.get(path.suffix)
     if kind is None:

@@ -57,13 +57,13 @@ class Step:
     momentum: float = 0.0
     """Of SGD; AdamW has its own."""
     validation_share: float
-    """Share of the images (beside the test) that validates."""
+    """Share of the images outside the test split that is used for validation."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """How training images are moved."""
     copies: Mapping[str, int] = field(default_factory=dict)
     """Class -> differently moved copies of each image that an epoch may draw from; 1 where not named."""
     moves_validation: bool = False
-    """Whether validation images are moved and copied as training images are, drawn anew in each epoch (the paper's way)."""
+    """Whether validation images are moved and copied as training images are, drawn again in each epoch (as in the paper)."""
     phases: tuple[Phase, ...]
     """In order; each starts from the best weights before it."""
 

@@ -26,7 +26,7 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
     labels = _table(folder, "chexpert") or _table(folder, "negbio")
     if labels is None:
         raise CohortError(
-            f"{folder} has no table of findings: mimic-cxr-2.x.x-chexpert.csv.gz or -negbio.csv.gz is expected beside the metadata. "
+            f"{folder} has no table of findings: mimic-cxr-2.x.x-chexpert.csv.gz or -negbio.csv.gz is expected next to the metadata. "
             "Download it from the page of the metadata."
         )
     studies = read_named(labels, ("study_id", *FINDINGS))

@@ -178,7 +178,7 @@ def _tiff(data: bytes, max_pixels: int) -> SeenImage:
             image = Image.open(io.BytesIO(data), formats=("TIFF",))
         except UnidentifiedImageError:
             raise RefusedError(
-                f"is a TIFF of {page.name}, {page.samples} samples of {page.depth} bits, packed as {page.packed}, which is not read",
+                f"is a TIFF of {page.name}, {page.samples} samples of {page.depth} bits, compressed as {page.packed}, which is not read",
                 "Save it as 8-bit or 16-bit grey PNG",
             ) from None
         with image:
