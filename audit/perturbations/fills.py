@@ -91,5 +91,7 @@ FILLS: Mapping[str, Callable[[GreyImage, Box, Covered], GreyImage]] = {
     "blur": _blur,
 }
 """Name -> fill; `black` as in the paper."""
+BY_STROKES = frozenset({"inpaint", "median"})
+"""Fills of the strokes of text alone: what lies between letters is kept. The others fill whole boxes, as the paper does."""
 SEAMLESS = frozenset({"inpaint"})
-"""Fills that leave no artefact of their own: black and median show a rectangle, blurred text stays bright."""
+"""Fills that leave no artefact of their own: black shows a rectangle, the median is flat, blurred text stays bright."""

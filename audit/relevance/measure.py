@@ -169,7 +169,8 @@ def _kept(made: _Maps, covered: Sequence[tuple[TextRegion, ...]]) -> NDArray[np.
 
 def _without_text(image: NDArray[np.uint8], regions: tuple[TextRegion, ...]) -> NDArray[np.uint8]:
     height, width = image.shape
-    return TextMask(fill="inpaint").apply(image, MaskDraw(boxes=text_boxes(regions, (height, width))))
+    boxes = text_boxes(regions, (height, width))
+    return TextMask(fill="inpaint").apply(image, MaskDraw(boxes=boxes, text=boxes))
 
 
 def _row(
