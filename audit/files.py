@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from contextlib import suppress
@@ -111,6 +112,14 @@ def _is_stream(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def is_file(path: Path) -> bool:
+    """Say whether a path that a file names is a regular file; one that no system takes, being too long, is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def why_unreadable(path: Path) -> str:
     """Return why a path is no regular file, as the end of a sentence that begins with it: a pipe does exist, but nobody reads it."""
     try:
@@ -186,6 +195,31 @@ def open_regular(path: Path) -> BinaryIO:
         number = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
         raise OSError(number, os.strerror(number) if number == errno.EISDIR else "it is a pipe or a device", str(path))
     return path.open("rb")
+
+
+_STANDS_FOR = (
+    (re.compile(rb"version https://git-lfs"), "a Git LFS pointer, not the file itself; fetch the file with `git lfs pull`"),
+    (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)\b", re.I), "a web page, not the file itself; download the file again"),
+    (
+        re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<Error>"),
+        "the error message of a server, not the file itself; download the file again",
+    ),
+    (
+        re.compile(rb"\0\x05\x16\x07"),
+        "a resource fork that macOS writes (AppleDouble), not the file itself; leave out files whose names begin with ._",
+    ),
+)
+
+
+def stands_for(head: bytes) -> str:
+    """Return what stands in a file's place where the file itself was never copied, and what to do; empty if it seems to be itself.
+
+    Parameters
+    ----------
+    head : bytes
+        The beginning of the file.
+    """
+    return next((what for sign, what in _STANDS_FOR if sign.match(head[:1024])), "")
 
 
 def check_writable(folder: Path) -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +41,8 @@ class Ended:
     """Its memory at most, beyond what it was forked with."""
 
 
-def run_forked(arguments: Sequence[object], folder: Path) -> Ended:
-    """Run one command in a folder, in a process of its own; one that does not end is ended."""
+def run_forked(arguments: Sequence[object], folder: Path, environment: Mapping[str, str | None] | None = None) -> Ended:
+    """Run one command in a folder, in a process of its own, with variables set or (None) unset; one that does not end is ended."""
     out, err = folder.with_name(folder.name + ".out"), folder.with_name(folder.name + ".err")
     began = time.monotonic()
     # A forked process starts with the memory of its parent, which in a long session of tests is large.
@@ -50,6 +50,8 @@ def run_forked(arguments: Sequence[object], folder: Path) -> Ended:
     pid = os.fork()
     if pid == 0:
         try:
+            for name, value in (environment or {}).items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
             _become(arguments, folder, out, err)
         finally:
             os._exit(99)

@@ -20,7 +20,7 @@ from audit.cli.runs import diff_command, export_command, gate_command, report_co
 from audit.cli.text import text_app
 from audit.cli.training import curves_command, data_app, demo_command, import_command, train_command
 from audit.commands.streams import flush_streams, guard_streams
-from audit.errors import AuditError
+from audit.errors import AuditError, shown_message
 from audit.prediction.interrupts import Interrupted, interruptible
 
 # rich strips colours for NO_COLOR by itself, but typer forces terminal codes on some CI machines.
@@ -86,6 +86,7 @@ def main() -> None:
     guard_streams()
     with interruptible():
         code, complaint, said = _run()
+        complaint = shown_message(complaint)
         if complaint and not said:
             sys.stderr.write(f"audit: {complaint}\n")
         if complaint and _wants_json(sys.argv[1:]):

@@ -16,7 +16,7 @@ from audit.files import file_sha256, open_regular, write_atomically
 from audit.store.documents import read_json
 from audit.store.results import SCHEMA_VERSION, plain, to_json
 from audit.store.run_record import RunRecord
-from audit.store.tables import ColumnError, check_columns, check_filled, check_parquet
+from audit.store.tables import ColumnError, check_columns, check_filled, check_finite, check_parquet
 from audit.store.typed import FormatError, RunDocument, typed
 
 _D = TypeVar("_D", bound=RunDocument)
@@ -113,6 +113,8 @@ _NEVER_NULL = frozenset(
     }
 )  # fmt: skip
 """Columns that hold a value in every row, in whichever table they stand."""
+_FINITE = frozenset({"changed_share", "logits", "probabilities"})
+"""Columns that hold nothing but numbers: a network that predicts something else ends the run."""
 
 RENDERED = frozenset(
     {"run.json", "report.html", "junit.xml", "summary.md", "signoff.json", "audit.sarif", "code-quality.json"}
@@ -209,6 +211,7 @@ class RunFolder:
                 check_columns(file.schema_arrow, pa.schema([schema.field(column) for column in wanted]))
                 for batch in file.iter_batches(batch_size=4096, columns=wanted):
                     check_filled(batch, _NEVER_NULL)
+                    check_finite(batch, _FINITE)
                     yield from batch.to_pylist()
         except ColumnError as error:
             raise StoreError(
