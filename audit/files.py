@@ -198,8 +198,14 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 _STANDS_FOR = (
-    (re.compile(rb"version https://git-lfs"), "a Git LFS pointer, not the file itself; fetch the file with `git lfs pull`"),
-    (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)\b", re.I), "a web page, not the file itself; download the file again"),
+    (
+        re.compile(rb"version https://git-lfs"),
+        "a Git LFS pointer, not the file itself; fetch the file with `git lfs pull`",
+    ),
+    (
+        re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)\b", re.I),
+        "a web page, not the file itself; download the file again",
+    ),
     (
         re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<Error>"),
         "the error message of a server, not the file itself; download the file again",

@@ -41,7 +41,8 @@ TARGETS: Mapping[str, tuple[int, Sequence[str], Sequence[str]]] = {
     # what: its share, files (globs), commands
     "run": (30, (f"{RUN}/*.json", f"{RUN}/*/*.json", f"{RUN}/*.parquet", f"{RUN}/predictions/*"), ON_RUN),
     "kept": (18, (f"{KEPT}/*.json", f"{KEPT}/*/*.json", f"{KEPT}/*.parquet", f"{KEPT}/*/*"), [c.replace("{other}", KEPT) for c in ON_RUN]),
-    "resumed": (5, (f"{RUN}/*.json", f"{RUN}/*/*.json", f"{RUN}/*.parquet", f"{RUN}/predictions/*", f"{RUN}/*", "models/C/calibration.json"), (RESUME,)),
+    "resumed": (5, (f"{RUN}/*.json", f"{RUN}/*/*.json", f"{RUN}/*.parquet", f"{RUN}/predictions/*", f"{RUN}/*",
+        "models/C/calibration.json"), (RESUME,)),
     "image": (14, ("odd/*",), ("look {file}", "look {file} --json --out shown", "text find {file} --detector markers")),
     "cohort image": (2, ("data/images/*",), (PLAN, RESUME)),
     "manifest": (10, ("data/manifest.csv", "data/manifest.parquet"), (
@@ -56,7 +57,9 @@ TARGETS: Mapping[str, tuple[int, Sequence[str], Sequence[str]]] = {
         "plan --model models/C --data {folder} " + " ".join(QUICK), "data build {set} --root {folder} --out built.csv",
         "data build chestxray14 --root {folder} --out built.csv", "data build chexpert --root {folder} --out built.csv",
     )),
-    "recipe": (3, ("recipe.toml",), ("train C --data data/manifest.csv --recipe recipe.toml --backbone-weights nowhere.pt --out models/new",)),
+    "recipe": (3, ("recipe.toml",), (
+        "train C --data data/manifest.csv --recipe recipe.toml --backbone-weights nowhere.pt --out models/new",
+    )),
     "key": (2, ("key",), (PLAN, f"case {RUN} {{name}} --data data/manifest.csv", RESUME)),
     "suite": (6, ("suite.toml",), (PLAN + " --suite suite.toml", PLAN + " --suite suite.toml", RESUME + " --suite suite.toml")),
     "settings": (8, ("audit.toml", "pyproject.toml"), ("plan", f"gate {RUN}", "baseline prune", "baseline show --json")),
@@ -79,7 +82,7 @@ def main() -> None:
     parser.add_argument("--only", choices=list(TARGETS))
     parser.add_argument("--case", type=int, help="run this case alone, and print all that it wrote")
     options = parser.parse_args()
-    _import_all()
+    import_all()
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
         world = make_world(Path(folder) / "world")
         before = _listed(world)
@@ -210,11 +213,13 @@ def _put(path: Path, document: Mapping[str, Any]) -> None:
 
 def _listed(folder: Path) -> list[tuple[str, int, int]]:
     """Return every file below a folder with its size and the time of its last change; of a cache each use changes it."""
-    found = [(path, path.lstat()) for path in folder.rglob("*") if not path.is_dir() and ".audit-cache" not in path.parts]
+    found = [
+        (path, path.lstat()) for path in folder.rglob("*") if not path.is_dir() and ".audit-cache" not in path.parts
+    ]
     return sorted((path.as_posix(), status.st_size, status.st_mtime_ns) for path, status in found)
 
 
-def _import_all() -> None:
+def import_all() -> None:
     """Import what commands import, so that no case pays for it; with one thread, for more do not survive a fork."""
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.setdefault("AUDIT_KEY", "a key that is used by the fuzzer alone")

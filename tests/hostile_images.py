@@ -14,11 +14,26 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 NUMBERS = (0, 1, 2, 7, 255, 256, 32_767, 65_535, 2**31 - 1, 2**31, 2**32 - 1)
-PNG_KINDS = (b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"iCCP", b"sBIT", b"eXIf", b"acTL", b"fcTL", b"zTXt", b"iTXt", b"IDAT", b"IEND", b"pHYs")
+PNG_KINDS = (
+    b"IHDR",
+    b"PLTE",
+    b"tRNS",
+    b"gAMA",
+    b"iCCP",
+    b"sBIT",
+    b"eXIf",
+    b"acTL",
+    b"fcTL",
+    b"zTXt",
+    b"iTXt",
+    b"IDAT",
+    b"IEND",
+    b"pHYs",
+)
 EXIF = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"
 DICOM_TEXTS = (
-    "", "x" * 70_000, "\x1b[2J", "\u202egnp", "MONOCHROME9", "PALETTE COLOR", "YBR_FULL_422", "nan", "1e400", "-0", "1\\2\\3\\4", "abc", "0",
-    "SIGMOID", "LINEAR_EXACT", "1.2.840.10008.1.2.4.999", "../x", "99999999999999999999",
+    "", "x" * 70_000, "\x1b[2J", "\u202egnp", "MONOCHROME9", "PALETTE COLOR", "YBR_FULL_422", "nan", "1e400", "-0", "1\\2\\3\\4", "abc",
+    "0", "SIGMOID", "LINEAR_EXACT", "1.2.840.10008.1.2.4.999", "../x", "99999999999999999999",
 )  # fmt: skip
 DICOM_TAGS = (
     0x00280002, 0x00280004, 0x00280006, 0x00280008, 0x00280010, 0x00280011, 0x00280034, 0x00280100, 0x00280101, 0x00280102, 0x00280103,
@@ -61,7 +76,9 @@ def _png(data: bytes, rng: random.Random) -> tuple[bytes, str]:
             header = bytearray(parts[0][1])
             at = rng.choice((0, 4, 8, 9, 10, 11, 12))
             header[at : at + (4 if at < 8 else 1)] = (
-                struct.pack(">I", rng.choice(NUMBERS)) if at < 8 else bytes([rng.choice((0, 1, 2, 3, 4, 5, 6, 8, 16, 255))])
+                struct.pack(">I", rng.choice(NUMBERS))
+                if at < 8
+                else bytes([rng.choice((0, 1, 2, 3, 4, 5, 6, 8, 16, 255))])
             )
             parts[0], kind, told = (parts[0][0], bytes(header)), b"IHDR", f"byte {at}"
         case 5:
@@ -102,12 +119,17 @@ def _jpeg(data: bytes, rng: random.Random) -> tuple[bytes, str]:
         case 1:
             segments[i:i], told = [segments[i]] * rng.choice((1, 400)), "repeated"
         case 2:
-            segments[i], told = (rng.choice((0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xC4, 0xDB, 0xDD, 0xE1, 0xEE, 0xFE)), body), "renamed"
+            segments[i], told = (
+                (rng.choice((0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xC4, 0xDB, 0xDD, 0xE1, 0xEE, 0xFE)), body),
+                "renamed",
+            )
         case 3:
             told = "scan"
             scan = _changed(scan, rng)
         case 4:
-            segments.insert(0, (0xE1, EXIF + struct.pack(">HHI", rng.choice((3, 6, 8, 9, 65_535)), 0, rng.choice((0, 8)))))
+            segments.insert(
+                0, (0xE1, EXIF + struct.pack(">HHI", rng.choice((3, 6, 8, 9, 65_535)), 0, rng.choice((0, 8))))
+            )
             told = "orientation"
         case 5:
             segments.insert(0, (0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([rng.choice((0, 1, 2, 255))])))

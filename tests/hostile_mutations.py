@@ -73,7 +73,20 @@ HOSTILE_VALUES: tuple[Any, ...] = (
     {"x": {"x": {"x": {"x": []}}}},
     "_RAW_",
 )
-RAW = ("NaN", "Infinity", "1e999", "-1e999", "9" * 5000, "[" * 100_000, '{"a":' * 2000, "1E+400", "0x10", "01", "tru", "'a'")
+RAW = (
+    "NaN",
+    "Infinity",
+    "1e999",
+    "-1e999",
+    "9" * 5000,
+    "[" * 100_000,
+    '{"a":' * 2000,
+    "1E+400",
+    "0x10",
+    "01",
+    "tru",
+    "'a'",
+)
 """What JSON does not have, or only beyond its bounds, put in the place of a value."""
 BINARY_RUNS = (b"\0" * 8, b"\xff" * 8, b"\xff\x7f", b"\x1b[2J", "\u202e".encode(), b"\xef\xbb\xbf", b"\xff\xfe")
 
@@ -359,7 +372,10 @@ def changed_toml(path: Path, rng: random.Random) -> str:
     """Change values of a TOML document; keys and tables may move, vanish, repeat or be of another kind."""
     document = tomllib.loads(path.read_text())
     told = " ".join(_change(document, rng) for _ in range(rng.choice((1, 1, 2))))
-    replace(path, "".join(f"{json.dumps(k)} = {_toml(v, rng)}\n" for k, v in document.items()).encode("utf-8", "surrogatepass"))
+    replace(
+        path,
+        "".join(f"{json.dumps(k)} = {_toml(v, rng)}\n" for k, v in document.items()).encode("utf-8", "surrogatepass"),
+    )
     return told
 
 
@@ -367,7 +383,9 @@ def _toml(value: Any, rng: random.Random) -> str:
     """Return a value as TOML writes it in one line; what JSON alone has becomes something that only TOML has."""
     match value:
         case "_RAW_":
-            return rng.choice(("nan", "-inf", "1e400", "1979-05-27T07:32:00Z", "07:32:00", "9" * 5000, "[" * 100_000, "{}", "0o17"))
+            return rng.choice(
+                ("nan", "-inf", "1e400", "1979-05-27T07:32:00Z", "07:32:00", "9" * 5000, "[" * 100_000, "{}", "0o17")
+            )
         case dict():
             return "{" + ", ".join(f"{json.dumps(str(k))} = {_toml(v, rng)}" for k, v in value.items()) + "}"
         case list():
@@ -381,7 +399,9 @@ def changed_archive(path: Path, rng: random.Random) -> str:
     """Change the members of a zip, such as a checkpoint is: their names, number, bytes, or what the directory says of them."""
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as file:
         members = [(info.filename, file.read(info)) for info in file.infolist()]
-    i = rng.choice((0, rng.randrange(len(members)), next(n for n, (name, _) in enumerate(members) if name.endswith(".pkl"))))
+    i = rng.choice(
+        (0, rng.randrange(len(members)), next(n for n, (name, _) in enumerate(members) if name.endswith(".pkl")))
+    )
     name, data = members[i]
     match rng.randrange(7):
         case 0:
@@ -389,7 +409,10 @@ def changed_archive(path: Path, rng: random.Random) -> str:
             del members[i]
         case 1:
             told = "renamed"
-            members[i] = (rng.choice(("../x", "/x", "", name.upper(), "x" * 60_000, "archive/code/x.py", "\u202ex", "data.pkl")), data)
+            members[i] = (
+                rng.choice(("../x", "/x", "", name.upper(), "x" * 60_000, "archive/code/x.py", "\u202ex", "data.pkl")),
+                data,
+            )
         case 2:
             told = "repeated"
             members[i:i] = [members[i]] * rng.choice((1, 3000))
@@ -403,7 +426,10 @@ def changed_archive(path: Path, rng: random.Random) -> str:
             told = "bytes"
             members[i] = (name, mutated_bytes(data, rng))
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as file:
+    with (
+        warnings.catch_warnings(),
+        zipfile.ZipFile(buffer, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as file,
+    ):
         warnings.simplefilter("ignore")  # names that stand twice are meant
         for member, content in members:
             file.writestr(member or "?", content)

@@ -75,10 +75,10 @@ max_decrease = 0.05
 
 def make_world(folder: Path) -> Path:
     """Make an audit with everything that a command reads."""
-    import audit.training  # noqa: F401  # where the recipes lie
     import torch
     from PIL import Image
 
+    import audit.training  # noqa: F401  # where the recipes lie
     from audit.models import networks
     from audit.models.bundle import save_bundle
     from audit.models.preprocessing import Preprocessing

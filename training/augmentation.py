@@ -28,7 +28,9 @@ class Augmentation:
         for name, limit in limits.items():
             value = getattr(self, name)
             if not 0 <= value <= limit:
-                raise UsageError(f"The augmentation's {name} must lie between 0 and {limit:g}, found {shown_value(value)}.")
+                raise UsageError(
+                    f"The augmentation's {name} must lie between 0 and {limit:g}, found {shown_value(value)}."
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

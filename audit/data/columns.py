@@ -95,7 +95,9 @@ def choose_columns(manifest: str, names: Sequence[str], given: Mapping[str, str]
                 "Its first line is one cell: it must name the columns, separated by commas, semicolons, tabs or vertical bars, without "
                 "quotation marks around the whole line."
             )
-        raise CohortError(f"Manifest {manifest} has no column {' and no column '.join(absent)} (found: {found}). {remedy}")
+        raise CohortError(
+            f"Manifest {manifest} has no column {' and no column '.join(absent)} (found: {found}). {remedy}"
+        )
     doubles = {
         column: tuple(i for i, name in enumerate(names) if i != place and name == names[place])
         for column, place in places.items()

@@ -248,7 +248,10 @@ def _whole_lines(head: TableHead) -> Iterator[tuple[BinaryIO, list[str]]]:
             return
         file.seek(0)
         whole, n = _LONE.subn(b" ", file.read())
-    yield io.BytesIO(whole), [f"{counted(n, 'carriage return')} within lines {'was' if n == 1 else 'were'} read as blanks."]
+    yield (
+        io.BytesIO(whole),
+        [f"{counted(n, 'carriage return')} within lines {'was' if n == 1 else 'were'} read as blanks."],
+    )
 
 
 def _count_lone(file: BinaryIO) -> int:

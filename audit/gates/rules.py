@@ -123,7 +123,9 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     rules = tuple(_rule(row) for row in rows)
     baseline = table.get("baseline", "")
     if not isinstance(baseline, str):
-        raise UsageError(f"[gate] baseline must be the path of a run folder or of a baseline file, found {shown_value(baseline)}.")
+        raise UsageError(
+            f"[gate] baseline must be the path of a run folder or of a baseline file, found {shown_value(baseline)}."
+        )
     first_run = table.get("first_run", "skip")
     if first_run not in _FIRST_RUN:
         raise UnknownNameError("policy for a first run ([gate] first_run)", str(first_run), _FIRST_RUN)

@@ -114,8 +114,10 @@ def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:
     except (
         Exception
     ) as error:  # it may be foreign code, or be given anything: whatever it raises, it does not take these
-        raise UsageError(f"The perturbation {name!r} cannot be created with {shown_value(dict(parameters), 120)}: "
-            f"{shown_string(str(error), 200)}.") from error
+        raise UsageError(
+            f"The perturbation {name!r} cannot be created with {shown_value(dict(parameters), 120)}: "
+            f"{shown_string(str(error), 200)}."
+        ) from error
     lacking = [part for part in _PARTS if not hasattr(made, part)]
     if lacking:
         raise UsageError(

@@ -56,7 +56,7 @@ class LookTransfer:
         if source not in _SOURCES:
             raise UnknownNameError("source of a look", source, _SOURCES)
         if isinstance(factors, str):
-            raise UsageError(f"factors must be a list of names, found {shown_value(factors)}; write [\"...\"].")
+            raise UsageError(f'factors must be a list of names, found {shown_value(factors)}; write ["..."].')
         for factor in factors:
             if factor not in FACTORS:
                 raise UnknownNameError("factor of a look", str(factor), FACTORS)

@@ -46,7 +46,9 @@ def prediction_rows(
                     raise _edited(run, part, f"{len(row[name])} {name}, but the network has {n} outputs")
             for name in names:
                 if row[name] not in known:
-                    raise _edited(run, part, f"the class {shown_string(str(row[name]))}, which the network does not have")
+                    raise _edited(
+                        run, part, f"the class {shown_string(str(row[name]))}, which the network does not have"
+                    )
             yield row
 
 

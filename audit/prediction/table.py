@@ -157,11 +157,11 @@ def _check_records(run: RunFolder, records: Sequence[Audited], classes: Mapping[
     """Refuse records that a run cannot have: none, two of a name, one without a class of the network."""
     names = Counter(record.name for record in records)
     for what, found in (
-        ("no record", "" if records else "empty"),
-        ("two records of one name", next((name for name, n in names.items() if n > 1), "")),
-        ("a record of another class", next((str(r.label) for r in records if r.label not in classes), "")),
+        ("no record", None if records else "the table is empty"),
+        ("two records of one name", next((name for name, n in names.items() if n > 1), None)),
+        ("a record of another class", next((str(r.label) for r in records if r.label not in classes), None)),
     ):
-        if found:
+        if found is not None:  # an empty name, too, is none that a run can have
             raise StoreError(
                 f"The records of the run {run.path} do not fit its plan: it has {what} ({shown_string(found)}). The run was edited. Run "
                 "the audit again."

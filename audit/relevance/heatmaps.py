@@ -58,7 +58,11 @@ def read_heatmaps(paths: Sequence[Path]) -> Iterator[Heatmaps]:
         try:
             shard = {name: tensor.numpy() for name, tensor in read_tensors(path).items()}
             stored, scale, all_signs = shard["maps"], shard["scale"], shard["signs"]
-            if stored.ndim != 4 or scale.shape != stored.shape[:2] or all_signs.shape != (len(stored), scale.shape[1] - 1):
+            if (
+                stored.ndim != 4
+                or scale.shape != stored.shape[:2]
+                or all_signs.shape != (len(stored), scale.shape[1] - 1)
+            ):
                 raise TypeError(f"its tensors have the shapes {stored.shape}, {scale.shape} and {all_signs.shape}")
             if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in (stored, scale, all_signs)):
                 raise TypeError("a value is not a finite number")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.data.conditions import CLEAN, MAX_DRAWS, Condition, Declared, Dose, Role, Suite
-from audit.errors import UnknownNameError, UsageError, shown_string, shown_value
+from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.files import why_unreadable
 from audit.perturbations import make_perturbation
 from audit.store.documents import parse_toml, read_toml
@@ -68,7 +68,9 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
         raise UnknownNameError(f"key of suite {name}", sorted(unknown)[0], sorted(_SUITE_KEYS))
     version, rows = document.get("version", 1), document.get("condition", [])
     if type(version) is not int or not 0 <= version <= _MOST_VERSION:
-        raise UsageError(f"The version of suite {name} must be an integer from 0 to {_MOST_VERSION}, found {shown_value(version)}.")
+        raise UsageError(
+            f"The version of suite {name} must be an integer from 0 to {_MOST_VERSION}, found {shown_value(version)}."
+        )
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise UsageError(f"The conditions of suite {name} must be [[condition]] tables, one for each condition.")
     conditions = [CLEAN]
@@ -78,17 +80,21 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
             raise UnknownNameError(f"key of a condition in suite {name}", sorted(extra)[0], _KEYS)
         missing = {"name", "perturbation", "role"} - set(row)
         if missing:
-            raise UsageError(f"A condition of suite {name} lacks {', '.join(sorted(missing))}: {shown_value(dict(row), 200)}.")
+            raise UsageError(
+                f"A condition of suite {name} lacks {', '.join(sorted(missing))}: {shown_value(dict(row), 200)}."
+            )
         if row["role"] not in _ROLES:
             raise UnknownNameError(f"role in suite {name}", str(row["role"]), _ROLES)
         for key in sorted(set(row) & set(_MOST_CHARACTERS)):
             if not isinstance(row[key], str) or not 0 < len(row[key]) <= _MOST_CHARACTERS[key]:
                 raise UsageError(
-                    f"In a condition of suite {name} {key} must be a string of 1 to {_MOST_CHARACTERS[key]} characters, found {shown_value(row[key])}."
+                    f"In a condition of suite {name} {key} must be a string of 1 to {_MOST_CHARACTERS[key]} characters, found "
+                    f"{shown_value(row[key])}."
                 )
         if type(row.get("draws", 1)) is not int or not 1 <= row.get("draws", 1) <= MAX_DRAWS:
             raise UsageError(
-                f"Condition {row['name']} of suite {name}: draws must be an integer from 1 to {MAX_DRAWS}, found {shown_value(row['draws'])}."
+                f"Condition {row['name']} of suite {name}: draws must be an integer from 1 to {MAX_DRAWS}, found "
+                f"{shown_value(row['draws'])}."
             )
         if not isinstance(row.get("parameters", {}), Mapping):
             raise UsageError(
@@ -109,7 +115,9 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
             )
     title, description = document.get("name", name), document.get("description", "")
     if not all(isinstance(text, str) and len(text) <= _MOST_TITLE for text in (title, description)):
-        raise UsageError(f"The name and the description of suite {name} must be strings of at most {_MOST_TITLE} characters.")
+        raise UsageError(
+            f"The name and the description of suite {name} must be strings of at most {_MOST_TITLE} characters."
+        )
     return Suite(
         name=title,
         version=version,
@@ -130,7 +138,8 @@ def _asked_objects(suite: str, table: object) -> int:
     asked = table.get("propose", 0)
     if type(asked) is not int or not 0 <= asked <= MOST_SUSPECTS:
         raise UsageError(
-            f"The suite {suite} may let a search propose 0 to {MOST_SUSPECTS} objects; found propose = {shown_value(asked)} in its [objects]."
+            f"The suite {suite} may let a search propose 0 to {MOST_SUSPECTS} objects; found propose = {shown_value(asked)} in its "
+            "[objects]."
         )
     return asked
 

@@ -63,8 +63,8 @@ def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
     missing = next((image.path for image in found if not is_file(image.path)), None)
     if missing is not None:
         raise TextError(
-            f"The file of boxes {file} lists the image {shown_string(str(missing), 200)}, which {why_unreadable(missing)}. Paths are relative to the file's "
-            "folder; correct them, or move the file."
+            f"The file of boxes {file} lists the image {shown_string(str(missing), 200)}, which {why_unreadable(missing)}. Paths are "
+            "relative to the file's folder; correct them, or move the file."
         )
     return found
 
