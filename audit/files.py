@@ -24,10 +24,31 @@ _unfinished: set[str] = set()
 """Temporary files of this process that are being written."""
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write what the user asked for to where the user asked for it.
+
+    A pipe or a device (`/dev/stdout`, `/dev/null`) is written into: a rename would put a file in its place, for every program. In the
+    program's own folders such a thing is never opened, for nobody might read it.
+
+    Raises
+    ------
+    StoreError
+        As of `write_atomically`.
+    """
+    if not _is_stream(path):
+        write_atomically(path, data)
+        return
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb", buffering=0) as stream:
+            left = memoryview(data)
+            while left:
+                left = left[stream.write(left) :]
+    except OSError as error:
+        raise StoreError(f"Cannot write {path}: {error.strerror or error}. Choose a writable folder.") from error
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` by way of a temporary file beside it, synced, then renamed.
-
-    A pipe or a device (`/dev/stdout`, `/dev/null`) is written into: a rename would put a file in its place, for every program.
 
     Raises
     ------
@@ -35,12 +56,6 @@ def write_atomically(path: Path, data: bytes) -> None:
         If the folder cannot be written or the disk is full; nothing of the old file is lost.
     """
     try:
-        if _is_stream(path):
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb", buffering=0) as stream:
-                left = memoryview(data)
-                while left:
-                    left = left[stream.write(left) :]
-            return
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         handle, temporary = _temporary(path)

@@ -14,7 +14,7 @@ from audit.commands.keys import announce_key
 from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller
 from audit.data.records import Record
-from audit.files import write_atomically
+from audit.files import write_output
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
 from audit.store.numbers import counted
@@ -44,7 +44,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         )
         if sheet is not None:
             drawn = stages("drawing the contact sheet", 1)
-            write_atomically(sheet, _sheet(prepared, settings))
+            write_output(sheet, _sheet(prepared, settings))
             drawn()
     if as_json:
         document = {

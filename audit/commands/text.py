@@ -18,7 +18,7 @@ from audit.commands.tables import TableTeller
 from audit.data.manifests import load_cohort
 from audit.data.reading import TableOptions
 from audit.errors import StoreError
-from audit.files import write_atomically
+from audit.files import write_output
 from audit.store.numbers import counted
 from audit.store.results import plain, printed_json, to_json
 from audit.text.boxes import read_boxes
@@ -60,7 +60,7 @@ def score(boxes: Path, detector: str, *, out: Path | None, as_json: bool) -> int
     with ProgressLines(quiet=as_json) as stages:
         found = score_detector(images, finder, stages("finding text", len(images)))
     if out is not None:
-        write_atomically(out, to_json(found).encode())
+        write_output(out, to_json(found).encode())
     if as_json:
         sys.stdout.write(printed_json(found))
     else:
@@ -96,7 +96,7 @@ def atlas(
         found = find_regions(records, finder, stages("finding text", len(records)), on_bad_image=on_bad_image)
         drawn = draw_atlas([r for r in records if r.id not in found.failures], found.regions, seed=seed)
     if sheet is not None:
-        write_atomically(sheet, _sheet(drawn.glyphs))
+        write_output(sheet, _sheet(drawn.glyphs))
     if as_json:
         document = plain(drawn)
         for glyph in document["glyphs"]:

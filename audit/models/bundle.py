@@ -279,7 +279,7 @@ def _read_record(folder: Path) -> tuple[BundleRecord, Origin]:
         )
     # Both are printed by every command: a control character could clear a terminal and write a verdict of its own.
     for text in (record.name, *record.classes):
-        if any(unicodedata.category(c) == "Cc" for c in text):
+        if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
             raise ModelError(
                 f"{path}: name and classes must be text without control characters, found {ascii(text)[:200]}. Correct model.json."
             )

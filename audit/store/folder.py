@@ -231,12 +231,12 @@ class RunFolder:
         write_atomically(self.path / name, buffer.getvalue())
 
     def check_links(self) -> None:
-        """Refuse a folder with a link that leads out of it: what is read there goes into pages, and files are written there.
+        """Refuse a folder with a link that leads out of it, or with a pipe: its files go into pages, and are written anew.
 
         Raises
         ------
         StoreError
-            For the first such link.
+            For the first such link or pipe.
         """
         inside = self.path.resolve()
         for folder, folders, files in os.walk(self.path):
@@ -245,6 +245,10 @@ class RunFolder:
                 if entry.is_symlink() and not _target(entry).is_relative_to(inside):
                     raise StoreError(
                         f"{entry} is a link that leads out of the run folder. Put the file itself in its place, or run the audit again."
+                    )
+                if not entry.is_symlink() and not entry.is_file() and not entry.is_dir():
+                    raise StoreError(
+                        f"{entry} is a pipe or a device, which no run has. Remove it, and run the audit again."
                     )
 
     def hashes(self) -> dict[str, str]:

@@ -86,6 +86,8 @@ def _region(box: Mapping[str, Any]) -> TextRegion:
     region = typed({**dict(zip(_CORNERS, map(int, corners), strict=True)), **told}, TextRegion)
     if region.x1 < region.x0 or region.y1 < region.y0:
         raise ValueError(f"a box ends before it begins: {list(corners)}")
-    if len(region.text) > _MOST_CHARACTERS or len(region.kind) > _MOST_CHARACTERS:
-        raise ValueError(f"the text or kind of a box has more than {_MOST_CHARACTERS} characters")
+    for words in (region.text, region.kind):
+        if len(words) > _MOST_CHARACTERS:
+            raise ValueError(f"the text or kind of a box has more than {_MOST_CHARACTERS} characters")
+        words.encode()  # half a character, as JSON can hold it, is no text
     return region

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from audit.data.bundle_record import MAX_CLASS_NAME
 from audit.errors import ModelError, shown_string
-from audit.files import write_atomically
+from audit.files import write_output
 from audit.reports.findings.paper_networks import PaperNetwork, paper_network
 from audit.reports.findings.training_phases import LARGEST, read_phases
 from audit.reports.findings.training_story import Matrix, own_matrix, paper_matrix
@@ -93,7 +93,7 @@ def render_curves(folders: Sequence[Path], out: Path) -> Path:
             **frame(script=False),
         )
     )
-    write_atomically(out, page.encode("utf-8", "xmlcharrefreplace"))
+    write_output(out, page.encode("utf-8", "xmlcharrefreplace"))
     return out
 
 
