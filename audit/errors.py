@@ -38,7 +38,12 @@ def shown_message(text: str) -> str:
     """Return a whole message as it is printed, however long what it echoes: cut in its middle, for its end says what to do."""
     if len(text) > MOST_MESSAGE:
         text = f"{text[: MOST_MESSAGE - 500]} … {text[-400:]}"
-    return "\n".join(shown_string(line, MOST_MESSAGE) for line in text.split("\n"))
+    return shown_lines(text)
+
+
+def shown_lines(text: str) -> str:
+    """Return a text of several lines, each of them fit for a terminal."""
+    return "\n".join(shown_string(line, len(line)) for line in text.split("\n"))
 
 
 class AuditError(Exception):

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import re
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -455,7 +456,8 @@ def _files(folder: Path, bundle: Path) -> Mapping[str, tuple[Path, Callable[[Pat
 
 
 READERS = (
-    "key", "excluded", "test list", "official list", "table", "splits", "record", "weights", "canary", "boxes", "suite", "recipe", "settings",
+    "key", "excluded", "test list", "official list", "table", "splits", "record", "weights", "canary", "boxes", "suite", "recipe",
+    "settings",
     "baseline", "manifest", "columns", "review", "document", "rows", "heatmaps",
 )  # fmt: skip
 # What is not there, or is no file, is in these the same as nothing.
@@ -522,3 +524,21 @@ def test_a_network_that_predicts_nothing_is_refused(write_bundle: Callable[..., 
     bundle = load_bundle(write_bundle())
     with pytest.raises(ModelError, match="predicts NaN or infinity"):
         bundle.logits(torch.full((1, 3, 64, 64), float("nan")))
+
+
+def test_words_of_a_table_never_steer_the_terminal() -> None:
+    from rich.console import Console
+
+    from audit.commands.tables import printed
+
+    console = Console(file=io.StringIO(), width=200)
+    console.print(printed("[bold]a\x1b[2J\u202eb\nsecond\ud800"))
+    assert console.file.getvalue() == "[bold]a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b\nsecond\N{REPLACEMENT CHARACTER}\n"  # type: ignore[attr-defined]
+
+
+def test_only_the_printed_are_printed() -> None:
+    """Commands give rich no text that was not made fit before."""
+    root = Path(__file__).parents[1]
+    for path in [*(root / "audit/commands").glob("*.py"), root / "reports/terminal.py"]:
+        makers = re.findall(r"(?<![\w.])Text\((\w+)", path.read_text())
+        assert set(makers) <= {"shown_lines", "line"}, path.name
