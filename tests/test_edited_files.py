@@ -533,7 +533,10 @@ def test_words_of_a_table_never_steer_the_terminal() -> None:
 
     console = Console(file=io.StringIO(), width=200)
     console.print(printed("[bold]a\x1b[2J\u202eb\nsecond\ud800"))
-    assert console.file.getvalue() == "[bold]a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b\nsecond\N{REPLACEMENT CHARACTER}\n"  # type: ignore[attr-defined]
+    assert (
+        console.file.getvalue()
+        == "[bold]a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b\nsecond\N{REPLACEMENT CHARACTER}\n"
+    )  # type: ignore[attr-defined]
 
 
 def test_only_the_printed_are_printed() -> None:
