@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from audit.data.strings import shown_string
 from audit.errors import CohortError
-from audit.files import stands_for
+from audit.files import open_regular, stands_for
 from audit.store import tables as limits
 from audit.store.numbers import counted
 
@@ -84,7 +84,7 @@ def read_head(path: Path) -> TableHead:
         If it is no table, or too large.
     """
     with _refusals(path):
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_HEAD_BYTES)
         if head.startswith(b"PAR1"):
             with pq.ParquetFile(path) as parquet:
@@ -139,7 +139,7 @@ def _refusals(path: Path) -> Iterator[None]:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a CSV, unpacked if it is packed by gzip; a few bytes can stand for terabytes, so that is bounded."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         if not packed:
