@@ -208,13 +208,14 @@ def _with_pictures(folder: RunFolder, example: Example) -> dict[str, Any]:
 def _data_uri(folder: Path, name: str) -> str | None:
     """Return a picture as a data URI; None if it was deleted since, which a report says in its place."""
     path = folder / Path(name).name  # a name from a file: never a path out of the folder
+    shown = f"{folder}/{shown_string(path.name, 100)}"
     kind = {".jpg": "jpeg", ".png": "png"}.get(path.suffix)
     if kind is None:
-        raise StoreError(f"The picture {path} is neither .jpg nor .png.")
+        raise StoreError(f"The picture {shown} is neither .jpg nor .png.")
     try:
         data = read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreError(f"The picture {path} cannot be read ({error.strerror}).") from error
+        raise StoreError(f"The picture {shown} cannot be read ({error.strerror}).") from error
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
