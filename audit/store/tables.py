@@ -153,6 +153,7 @@ def read_flat_table(source: Path | BinaryIO, columns: Collection[str] | None = N
                 raise ValueError(f"its rows take more than {MAX_TABLE_BYTES} bytes when expanded")
             batches.append(batch)
         table = pa.Table.from_batches(batches, schema=pa.schema(schema) if not batches else batches[0].schema)
+    table.validate(full=True)  # a damaged file may hold texts that are none
     plain = [
         pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type, f.nullable)
         for f in table.schema
