@@ -9,8 +9,9 @@ import re
 import stat
 import tempfile
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from audit.errors import StoreError
 
@@ -197,7 +198,7 @@ def read_text_file(path: Path, *, errors: Literal["strict", "replace"] = "replac
     return read_regular(path, MAX_TEXT_BYTES).decode("utf-8-sig", errors)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file as `read_regular` does.
 
     Raises

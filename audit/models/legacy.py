@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
@@ -141,7 +141,7 @@ def _viewed(elements: torch.Tensor, view: object) -> Storage:
             raise RefusedError("its pickle refers to a part that its storage does not have")
 
 
-def _read_storage(file: BinaryIO, claimed: torch.Tensor, size: int) -> torch.Tensor:
+def _read_storage(file: io.BufferedReader, claimed: torch.Tensor, size: int) -> torch.Tensor:
     n = int.from_bytes(file.read(8), "little", signed=True)
     n_bytes = n * claimed.dtype.itemsize
     if n != claimed.numel() or n_bytes > size - file.tell():
