@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audit.data.strings import shown_string
+from audit.errors import shown_lines
 from audit.gates.scope import scope_sentence
 from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.group_effects import place, sensitive_groups
@@ -110,4 +110,4 @@ def _change(effect: Effect | None) -> str:
 
 
 def _text(string: str, style: str = "") -> Text:
-    return Text("\n".join(shown_string(line, len(line)) for line in string.split("\n")), style=style)
+    return Text(shown_lines(string), style=style)

@@ -620,10 +620,21 @@ def test_the_sentence_says_what_was_measured_or_that_nothing_was(tmp_path: Path)
     assert "a word on 20 % of one class with probability 0.93 (14 of 15 trials, 95 % CI 0.68 to 1.00)." in said
     assert "did not learn an" in said
     assert "\x1b" not in said
-    for damaged in ("[]", "{", '{"powers": 3}', '{"table": {}}', "{}"):
+    rates = {"families": [{"found": found}], "false_alarms": [{"alarms": found}]}
+    of_zoo = {"table": rates, "networks": ["a"]}
+    file.write_text(json.dumps(of_zoo))
+    assert "found 14 of 15 shortcuts" in calibration_sentence(file)
+    for damaged in (
+        "[]", "{", '{"powers": 3}', '{"table": {}}', "{}",
+        json.dumps({**of_zoo, "table": {**rates, "false_alarms": []}}),
+        json.dumps({**of_zoo, "table": {**rates, "families": [{"found": {**found, "hits": "x" * 9999}}]}}),
+        json.dumps({"powers": [{**powers[0], "found": {**found, "share": 10**400, "low": 1e300}}]}),
+        json.dumps({"powers": [{**powers[0], "about": {"x": 1}}]}),
+    ):  # fmt: skip
         file.write_text(damaged)
-        with pytest.raises(StoreError, match="repeat `audit calibrate`"):
+        with pytest.raises(StoreError, match="repeat `audit calibrate`") as refused:
             calibration_sentence(file)
+        assert len(str(refused.value)) < 500
 
 
 def test_settings_of_the_own_calibration_are_checked_first(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from audit.cli.runs import diff_command, export_command, gate_command, report_co
 from audit.cli.text import text_app
 from audit.cli.training import curves_command, data_app, demo_command, import_command, train_command
 from audit.commands.streams import flush_streams, guard_streams
-from audit.errors import AuditError
+from audit.errors import AuditError, shown_message, shown_string
 from audit.prediction.interrupts import Interrupted, interruptible
 
 # rich strips colours for NO_COLOR by itself, but typer forces terminal codes on some CI machines.
@@ -86,6 +86,7 @@ def main() -> None:
     guard_streams()
     with interruptible():
         code, complaint, said = _run()
+        complaint = shown_message(complaint)
         if complaint and not said:
             sys.stderr.write(f"audit: {complaint}\n")
         if complaint and _wants_json(sys.argv[1:]):
@@ -108,6 +109,15 @@ def _run() -> tuple[int, str, bool]:
         return end.exit_code, kept, False
     except MemoryError:
         said = "This machine does not have enough memory. Use smaller files or fewer --workers. The results so far are kept."
+        return 4, said, False
+    except OSError as error:
+        if os.environ.get("AUDIT_DEBUG"):
+            traceback.print_exc()
+        about = shown_string(os.fsdecode(error.filename), 200) if isinstance(error.filename, (str, bytes)) else "a file"
+        said = (
+            f"The audit could not be completed: {about}: {error.strerror or error}. Check the file and its folder. The results so far "
+            "are kept."
+        )
         return 4, said, False
     except Exception as error:  # an uncaught error must never read as "gate failed", which is exit code 1
         if os.environ.get("AUDIT_DEBUG"):

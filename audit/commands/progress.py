@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from audit.errors import shown_message
+
 _QUIET_S = 15.0
 
 
@@ -69,7 +71,7 @@ class ProgressLines:
         """Write lines without disturbing the progress display."""
         if self._quiet:
             return
-        for line in lines:
+        for line in map(shown_message, lines):
             if self._bars is not None:
                 self._bars.console.print(Text(line))
             else:

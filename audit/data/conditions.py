@@ -14,6 +14,10 @@ CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "frame", "compr
 properties: grey curve, sharpness, flat frame and aspect, compression and depth; an object that the search proposed."""
 
 
+MAX_DRAWS = 1000
+"""Of one condition; each is another prediction of every image."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declared:
     """Declarations of a perturbation. Measuring and reporting follow these, never a name or a description."""

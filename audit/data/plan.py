@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from msgspec import field
+from msgspec import Meta, field
 
-from audit.data.conditions import Declared, Dose, Role
+from audit.data.conditions import MAX_DRAWS, Declared, Dose, Role
 from audit.data.records import SplitTeller
 from audit.data.tasks import Task
 from audit.store.results import plain, to_json
@@ -108,7 +108,7 @@ class Edit(Document, frozen=True, kw_only=True):
     """Its version."""
     parameters: Mapping[str, Any]
     """Its keyword arguments."""
-    draws: int
+    draws: Annotated[int, Meta(ge=1, le=MAX_DRAWS)]
     """Independent draws of them for each record."""
     placebo: str | None
     """Condition whose effect is subtracted from this one's."""

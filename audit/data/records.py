@@ -6,11 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 KINDS = ("text", "overlay", "lead_marker")
 """What finders say of a region; a file of hand-made boxes may use words of its own."""
-Polygon = tuple[tuple[float, float], ...]
+_WITHIN = Meta(ge=-1_000_000, le=1_000_000)
+Coordinate = Annotated[int, _WITHIN]
+"""Pixels from an image's left or upper edge; no image is larger."""
+Point = tuple[Annotated[float, _WITHIN], Annotated[float, _WITHIN]]
+Polygon = tuple[Point, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,13 +98,13 @@ class Cohort:
 class TextRegion:
     """A polygon of burned-in text or marker, in pixels of the stored image."""
 
-    x0: int
+    x0: Coordinate
     """Left edge, inclusive."""
-    y0: int
+    y0: Coordinate
     """Top edge, inclusive."""
-    x1: int
+    x1: Coordinate
     """Right edge, exclusive."""
-    y1: int
+    y1: Coordinate
     """Bottom edge, exclusive."""
     text: str = ""
     """The string that was read; empty where the detector does not read, and where it may not be shown."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from audit.data.conditions import Condition, Suite
-from audit.errors import UnknownNameError, UsageError
+from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.gates.groups import EVERY, EVERY_JUDGED, check_group, read_group
 from audit.statistics.catalogue import (
     ACCURACY_OVER_SOURCE,
@@ -117,14 +117,16 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     policy = _policy(table, "inconclusive gates") or "block"
     min_images = table.get("min_images", 0)
     if not isinstance(min_images, int) or isinstance(min_images, bool) or min_images < 0:
-        raise UsageError(f"[gate] min_images must be a whole number from 0, found {min_images!r}.")
+        raise UsageError(f"[gate] min_images must be a whole number from 0, found {shown_value(min_images)}.")
     rows = table.get("rule", [])
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise UsageError("The rules of a gate are written as [[gate.rule]] tables, one for each rule.")
     rules = tuple(_rule(row) for row in rows)
     baseline = table.get("baseline", "")
     if not isinstance(baseline, str):
-        raise UsageError(f"[gate] baseline must be the path of a run folder or of a baseline file, found {baseline!r}.")
+        raise UsageError(
+            f"[gate] baseline must be the path of a run folder or of a baseline file, found {shown_value(baseline)}."
+        )
     first_run = table.get("first_run", "skip")
     if first_run not in _FIRST_RUN:
         raise UnknownNameError("policy for a first run ([gate] first_run)", str(first_run), _FIRST_RUN)
@@ -322,13 +324,13 @@ def _check_keys(kind: str, table: Mapping[str, Any], known: Sequence[str]) -> No
 
 def _rule(row: Mapping[str, Any]) -> Rule:
     name = row.get("id")
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name):
         raise UsageError(
-            f"Every gate rule needs an id, a short unique name of letters, digits, dots, dashes and underscores; found {name!r}."
+            f"Every gate rule needs an id, a short unique name of letters, digits, dots, dashes and underscores; found {shown_value(name)}."
         )
     if "metric" in row:
         raise UsageError(
-            f"Gate rule {name!r}: the key `metric` is called `measure`. Write measure = {str(row['metric'])!r}."
+            f"Gate rule {name!r}: the key `metric` is called `measure`. Write measure = {shown_value(str(row['metric']))}."
         )
     _check_keys(f"key of gate rule {name!r}", row, _RULE_KEYS)
     measure = MEASURES.get(str(row.get("measure")))
@@ -342,9 +344,9 @@ def _rule(row: Mapping[str, Any]) -> Rule:
     limit = row[limits[0]]
     operator, against = _LIMITS[limits[0]]
     if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not abs(limit) <= _LARGEST_LIMIT:
-        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be a finite number, found {str(limit)[:40]}.")
+        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be a finite number, found {shown_value(limit)}.")
     if against == "baseline" and limit < 0:
-        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be 0 or more, found {limit!r}.")
+        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be 0 or more, found {shown_value(limit)}.")
     if against == "baseline" and not measure.comparable:
         raise UsageError(
             f"Gate rule {name!r}: {measure.name} has no number for each image, so it cannot be compared with a baseline image by "

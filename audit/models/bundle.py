@@ -21,8 +21,8 @@ from audit.data.bundle_record import MAX_CLASS_NAME, MAX_CLASSES, BundleRecord, 
 from audit.data.plan import InputSteps
 from audit.data.records import SPLITS
 from audit.data.tasks import Task
-from audit.errors import ModelError, UnknownNameError, shown_value
-from audit.files import open_regular, read_regular, why_unreadable, write_atomically
+from audit.errors import ModelError, UnknownNameError, shown_string, shown_value
+from audit.files import open_regular, read_regular, stands_for, why_unreadable, write_atomically
 from audit.models.canary import check_canary, make_canary
 from audit.models.foreign import RefusedError
 from audit.models.networks import build_network, last_layer
@@ -67,9 +67,21 @@ class Bundle:
     """Pixels, as `Cohort.pixels` tells them -> train, validation or test; empty where the bundle does not say."""
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Predict logits (n, k) for prepared inputs (n, 3, h, w)."""
+        """Predict logits (n, k) for prepared inputs (n, 3, h, w).
+
+        Raises
+        ------
+        ModelError
+            If one is NaN or infinite: no probability follows from it.
+        """
         with torch.inference_mode():
-            return torch.as_tensor(self.network(inputs))
+            logits = torch.as_tensor(self.network(inputs))
+        if not bool(torch.isfinite(logits).all()):
+            raise ModelError(
+                f"The network {shown_string(self.name)} predicts NaN or infinity, so its predictions cannot be audited. Train it again "
+                "with a smaller learning rate."
+            )
+        return logits
 
     def penultimate(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Predict logits (n, k), and also return the inputs of the last layer (n, f)."""
@@ -191,6 +203,8 @@ def load_bundle(folder: Path) -> Bundle:
         data = read_regular(weights_path)
     except OSError as error:
         raise ModelError(f"Bundle {folder} has no readable weights.safetensors ({error.strerror}).") from error
+    if what := stands_for(data):
+        raise ModelError(f"{weights_path} is {what}.")
     found = hashlib.sha256(data).hexdigest()
     if found != record.weights_sha256:
         raise ModelError(
@@ -265,7 +279,7 @@ def _read_record(folder: Path) -> tuple[BundleRecord, Origin]:
         )
     # Both are printed by every command: a control character could clear a terminal and write a verdict of its own.
     for text in (record.name, *record.classes):
-        if any(unicodedata.category(c) == "Cc" for c in text):
+        if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
             raise ModelError(
                 f"{path}: name and classes must be text without control characters, found {ascii(text)[:200]}. Correct model.json."
             )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.pixels.facts import GreyImage
-from audit.errors import UnknownNameError, UsageError
+from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.fills import without_text
 from audit.perturbations.places import Box, text_boxes
@@ -79,7 +79,7 @@ class Anatomy:
             if value not in allowed:
                 raise UnknownNameError(kind, value, allowed)
         if not isinstance(keep, bool):
-            raise UsageError(f"keep must be true or false, found {keep!r}.")
+            raise UsageError(f"keep must be true or false, found {shown_value(keep)}.")
         self._part = part
         self.needs: tuple[str, ...] = ("lung masks",) if part.startswith("lungs") else ()
         # The border is removed by removing the border itself, and by keeping only the centre.

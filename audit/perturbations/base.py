@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audit.data.conditions import CONTENTS
 from audit.data.records import Record, TextRegion
-from audit.errors import AuditError, UnknownNameError, UsageError
+from audit.errors import AuditError, UnknownNameError, UsageError, shown_string, shown_value
 from audit.perturbations.donors import DonorPool
 from audit.perturbations.properties import ClassProperties
 from audit.perturbations.suspects import Suspects
@@ -111,8 +111,13 @@ def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:
         made = maker(**parameters)
     except AuditError:
         raise
-    except Exception as error:  # it may be foreign code: whatever it raises, it does not accept these parameters
-        raise UsageError(f"The perturbation {name!r} cannot be created with {dict(parameters)}: {error}.") from error
+    except (
+        Exception
+    ) as error:  # it may be foreign code, or be given anything: whatever it raises, it does not accept these parameters
+        raise UsageError(
+            f"The perturbation {name!r} cannot be created with {shown_value(dict(parameters), 120)}: "
+            f"{shown_string(str(error), 200)}."
+        ) from error
     lacking = [part for part in _PARTS if not hasattr(made, part)]
     if lacking:
         raise UsageError(
@@ -120,7 +125,7 @@ def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:
         )
     if type(made.version) is not int or made.version < 1:
         raise UsageError(
-            f"The version of the perturbation {name!r} must be a whole number from 1, found {made.version!r}."
+            f"The version of the perturbation {name!r} must be a whole number from 1, found {shown_value(made.version)}."
         )
     for kind, declared, known in (
         ("need", made.needs, NEEDS),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from audit.data.pixels.facts import GreyImage
 from audit.data.records import Record
-from audit.errors import AuditError, UnknownNameError, UsageError
+from audit.errors import AuditError, UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
 from audit.perturbations.fills import inpaint
@@ -70,7 +70,7 @@ class ObjectEdit:
             raise UnknownNameError("action on an object", str(action), ACTIONS)
         if type(suspect) is not int or not 1 <= suspect <= MOST_SUSPECTS:
             raise UsageError(
-                f"The number of a suspect must be an integer from 1 to {MOST_SUSPECTS}, found {suspect!r}."
+                f"The number of a suspect must be an integer from 1 to {MOST_SUSPECTS}, found {shown_value(suspect)}."
             )
         self._number, self._action, self._digest = suspect, action, digest
         self.removes: tuple[str, ...] = ("object",) if action == "remove" else ()

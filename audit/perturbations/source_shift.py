@@ -10,7 +10,7 @@ import numpy as np
 from audit.data.images import jpeg_table
 from audit.data.pixels.facts import GreyImage
 from audit.data.records import Record
-from audit.errors import UnknownNameError, UsageError
+from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import MIN_LOOK_DONORS
 from audit.perturbations.looks import FACTORS, Look, measure_look
@@ -56,7 +56,7 @@ class LookTransfer:
         if source not in _SOURCES:
             raise UnknownNameError("source of a look", source, _SOURCES)
         if isinstance(factors, str):
-            raise UsageError(f"factors must be a list of names, found {factors!r}; write [{factors!r}].")
+            raise UsageError(f'factors must be a list of names, found {shown_value(factors)}; write ["..."].')
         for factor in factors:
             if factor not in FACTORS:
                 raise UnknownNameError("factor of a look", str(factor), FACTORS)

@@ -16,7 +16,7 @@ from audit.files import file_sha256, open_regular, write_atomically
 from audit.store.documents import read_json
 from audit.store.results import SCHEMA_VERSION, plain, to_json
 from audit.store.run_record import RunRecord
-from audit.store.tables import ColumnError, check_columns, check_filled, check_parquet
+from audit.store.tables import ColumnError, check_columns, check_filled, check_finite, check_parquet
 from audit.store.typed import FormatError, RunDocument, typed
 
 _D = TypeVar("_D", bound=RunDocument)
@@ -113,6 +113,8 @@ _NEVER_NULL = frozenset(
     }
 )  # fmt: skip
 """Columns that hold a value in every row, in whichever table they stand."""
+_FINITE = frozenset({"changed_share", "logits", "probabilities"})
+"""Columns that hold nothing but numbers: a network that predicts something else ends the run."""
 
 RENDERED = frozenset(
     {"run.json", "report.html", "junit.xml", "summary.md", "signoff.json", "audit.sarif", "code-quality.json"}
@@ -209,6 +211,7 @@ class RunFolder:
                 check_columns(file.schema_arrow, pa.schema([schema.field(column) for column in wanted]))
                 for batch in file.iter_batches(batch_size=4096, columns=wanted):
                     check_filled(batch, _NEVER_NULL)
+                    check_finite(batch, _FINITE)
                     yield from batch.to_pylist()
         except ColumnError as error:
             raise StoreError(
@@ -228,12 +231,12 @@ class RunFolder:
         write_atomically(self.path / name, buffer.getvalue())
 
     def check_links(self) -> None:
-        """Reject a folder with a link that leads out of it, because its files are shown in pages and files are written into it.
+        """Reject a folder with a link that leads out of it, or with a pipe: its files are shown in pages, and files are written into it.
 
         Raises
         ------
         StoreError
-            For the first such link.
+            For the first such link or pipe.
         """
         inside = self.path.resolve()
         for folder, folders, files in os.walk(self.path):
@@ -242,6 +245,10 @@ class RunFolder:
                 if entry.is_symlink() and not _target(entry).is_relative_to(inside):
                     raise StoreError(
                         f"{entry} is a link that leads out of the run folder. Put the file itself in its place, or run the audit again."
+                    )
+                if not entry.is_symlink() and not entry.is_file() and not entry.is_dir():
+                    raise StoreError(
+                        f"{entry} is a pipe or a device, which no run has. Remove it, and run the audit again."
                     )
 
     def hashes(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from audit.errors import UsageError
-from audit.files import write_atomically
+from audit.files import write_output
 from audit.reports.figures.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
 from audit.reports.findings.effect_words import estimate, where
 from audit.reports.findings.group_effects import sensitive_groups
@@ -52,7 +52,7 @@ def render_comparison(paths: Sequence[Path], out: Path) -> Path:
                 **frame(script=False),
             )
         )
-    write_atomically(out, page.encode("utf-8", "xmlcharrefreplace"))
+    write_output(out, page.encode("utf-8", "xmlcharrefreplace"))
     return out
 
 

@@ -42,7 +42,7 @@ def read_phases(metrics: object) -> tuple[PhaseEnd, ...]:
             last_epoch=int(row["epoch"]),
             best_epoch=int(row["best_epoch"]) if is_number(row.get("best_epoch")) else None,
             validation_loss=_figure(row.get("validation_loss")),
-            accuracy=_figure(mapping(row.get("found")).get("accuracy")),
+            accuracy=_share(mapping(row.get("found")).get("accuracy")),
         )
         for row in told
         if is_number(row.get("epoch"))
@@ -61,3 +61,7 @@ def is_number(value: object) -> bool:
 
 def _figure(value: Any) -> float | None:
     return float(value) if is_number(value) else None
+
+
+def _share(value: Any) -> float | None:
+    return float(value) if is_number(value) and 0 <= value <= 1 else None

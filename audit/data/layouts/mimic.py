@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audit.data.layouts.chexpert import FINDINGS
-from audit.data.layouts.found import FoundSet, Layout, first_match, labels_of, positives, read_named
+from audit.data.layouts.found import FoundSet, Layout, first_match, labels_of, patients_of, positives, read_named
 from audit.errors import CohortError
 
 SOURCE = "MIMIC-CXR"
@@ -44,9 +44,10 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         if not (folder / path).is_file():
             absent += 1
             continue
-        cells = (image, path, of_study.get(study, ""), f"mimic-{subject}", view, split.get(image, ""))
+        cells = (image, path, of_study.get(study, ""), subject, view, split.get(image, ""))
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
+    columns["patient"] = patients_of("mimic", columns["patient"])
     columns |= {"label": labels_of(columns["findings"], classes), "source": [SOURCE] * len(columns["id"])}
     told_by = {
         "path": "dicom_id",
