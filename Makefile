@@ -14,7 +14,7 @@ demo: $(BIN)/audit  ## synthetic radiographs, a small network C, its audit and r
 	$(BIN)/audit demo
 
 test: $(BIN)/audit  ## every test
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(BIN)/audit docs  ## lint; types and import rules of what is installed; the site
 	$(BIN)/ruff check .

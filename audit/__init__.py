@@ -1,4 +1,4 @@
-"""Audits of image classifiers, which may read printed labels or the source of an image instead of the picture.
+"""Audits of image classifiers, which may rely on printed text or the source of an image instead of its content.
 
     import audit
 

@@ -1,4 +1,4 @@
-"""Let `python -m audit` do what `audit` does."""
+"""`python -m audit`: the same as the command `audit`."""
 
 from audit.cli.main import main
 

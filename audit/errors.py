@@ -19,6 +19,9 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
+MOST_MESSAGE = 1500
+"""Characters of a message; what it echoes is cut where it is written, and this is the limit for what nobody thought of."""
+
 
 def shown_string(text: str, most: int = 40) -> str:
     """Return a string fit for a terminal or a sentence: what does not print, or turns text round, replaced; long ones cut."""
@@ -29,6 +32,18 @@ def shown_string(text: str, most: int = 40) -> str:
 def shown_value(value: object, most: int = 60) -> str:
     """Return any value that somebody else wrote as a message echoes it: on one line, printable and cut."""
     return shown_string(repr(value), most)
+
+
+def shown_message(text: str) -> str:
+    """Return a whole message as it is printed, however long what it echoes: cut in its middle, for its end says what to do."""
+    if len(text) > MOST_MESSAGE:
+        text = f"{text[: MOST_MESSAGE - 500]} … {text[-400:]}"
+    return shown_lines(text)
+
+
+def shown_lines(text: str) -> str:
+    """Return a text of several lines, each of them fit for a terminal."""
+    return "\n".join(shown_string(line, len(line)) for line in text.split("\n"))
 
 
 class AuditError(Exception):

@@ -1,15 +1,17 @@
-"""Files appear whole or not at all."""
+"""Atomic writing: a file appears complete or not at all."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from audit.errors import StoreError
 
@@ -23,10 +25,31 @@ _unfinished: set[str] = set()
 """Temporary files of this process that are being written."""
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write what the user asked for to where the user asked for it.
+
+    A pipe or a device (`/dev/stdout`, `/dev/null`) is written into: a rename would put a file in its place, for every program. In the
+    program's own folders such a thing is never opened, for nobody might read it.
+
+    Raises
+    ------
+    StoreError
+        As of `write_atomically`.
+    """
+    if not _is_stream(path):
+        write_atomically(path, data)
+        return
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb", buffering=0) as stream:
+            left = memoryview(data)
+            while left:
+                left = left[stream.write(left) :]
+    except OSError as error:
+        raise StoreError(f"Cannot write {path}: {error.strerror or error}. Choose a writable folder.") from error
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` by way of a temporary file beside it, synced, then renamed.
-
-    A pipe or a device (`/dev/stdout`, `/dev/null`) is written into: a rename would put a file in its place, for every program.
 
     Raises
     ------
@@ -34,12 +57,6 @@ def write_atomically(path: Path, data: bytes) -> None:
         If the folder cannot be written or the disk is full; nothing of the old file is lost.
     """
     try:
-        if _is_stream(path):
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb", buffering=0) as stream:
-                left = memoryview(data)
-                while left:
-                    left = left[stream.write(left) :]
-            return
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         handle, temporary = _temporary(path)
@@ -111,6 +128,14 @@ def _is_stream(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def is_file(path: Path) -> bool:
+    """Say whether a path that a file names is a regular file; one that no system takes, being too long, is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def why_unreadable(path: Path) -> str:
     """Return why a path is no regular file, as the end of a sentence that begins with it: a pipe does exist, but nobody reads it."""
     try:
@@ -120,7 +145,7 @@ def why_unreadable(path: Path) -> str:
     except OSError as error:
         return f"cannot be reached ({error.strerror})"
     except ValueError:
-        return "is no valid path"
+        return "is not a valid path"
     return "is a folder, not a file" if stat.S_ISDIR(kind) else "is a pipe or a device, not a regular file"
 
 
@@ -173,7 +198,7 @@ def read_text_file(path: Path, *, errors: Literal["strict", "replace"] = "replac
     return read_regular(path, MAX_TEXT_BYTES).decode("utf-8-sig", errors)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file as `read_regular` does.
 
     Raises
@@ -186,6 +211,37 @@ def open_regular(path: Path) -> BinaryIO:
         number = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
         raise OSError(number, os.strerror(number) if number == errno.EISDIR else "it is a pipe or a device", str(path))
     return path.open("rb")
+
+
+_STANDS_FOR = (
+    (
+        re.compile(rb"version https://git-lfs"),
+        "a Git LFS pointer, not the file itself; fetch the file with `git lfs pull`",
+    ),
+    (
+        re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)\b", re.I),
+        "a web page, not the file itself; download the file again",
+    ),
+    (
+        re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<Error>"),
+        "the error message of a server, not the file itself; download the file again",
+    ),
+    (
+        re.compile(rb"\0\x05\x16\x07"),
+        "a resource fork that macOS writes (AppleDouble), not the file itself; leave out files whose names begin with ._",
+    ),
+)
+
+
+def stands_for(head: bytes) -> str:
+    """Return what stands in a file's place where the file itself was never copied, and what to do; empty if it seems to be itself.
+
+    Parameters
+    ----------
+    head : bytes
+        The beginning of the file.
+    """
+    return next((what for sign, what in _STANDS_FOR if sign.match(head[:1024])), "")
 
 
 def check_writable(folder: Path) -> None:

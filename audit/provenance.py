@@ -1,4 +1,4 @@
-"""Which code made a result."""
+"""Provenance: which code produced a result."""
 
 from __future__ import annotations
 

@@ -1,9 +1,13 @@
-"""One small typed registry: names to things of one kind, from decorators here and entry points elsewhere."""
+"""A small typed registry: names of things of one kind, from decorators in this package and entry points in others."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from audit.errors import UnknownNameError, UsageError
@@ -44,7 +48,7 @@ class Registry(Generic[T]):
 
     def foreign(self) -> dict[str, str]:
         """Return the names that other distributions provide, sorted, with where each lies (`package:attribute`)."""
-        return {p.name: p.value for p in sorted(metadata.entry_points(group=self._group), key=str)}
+        return {p.name: p.value for p in sorted(entry_points(self._group), key=str)}
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""
@@ -60,7 +64,7 @@ class Registry(Generic[T]):
         UsageError
             If its plug-in cannot be imported, or claims a name that is taken.
         """
-        points = list(metadata.entry_points(group=self._group, name=name))
+        points = [p for p in entry_points(self._group) if p.name == name]
         owners = [repr(p.value) for p in points] + (["this package"] if name in self._own else [])
         if len(owners) > 1:
             raise UsageError(
@@ -77,3 +81,20 @@ class Registry(Generic[T]):
         if name not in self._own:
             raise UnknownNameError(self.kind, name, self.names())
         return self._own[name]
+
+
+def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
+    """Return the entry points of a group; the installed distributions are read again only where one may have come or gone.
+
+    A run asks a hundred times, and each reading opens a file of every distribution.
+    """
+    places = []
+    for folder in sys.path:
+        with suppress(OSError, ValueError):
+            places.append((folder, Path(folder).stat().st_mtime_ns))
+    return _read(group, tuple(places))
+
+
+@lru_cache(maxsize=16)
+def _read(group: str, _places: tuple[tuple[str, int], ...]) -> tuple[metadata.EntryPoint, ...]:
+    return tuple(metadata.entry_points(group=group))

@@ -28,7 +28,7 @@ from typing import Any
 
 from tests.forked_commands import faults, run_forked
 from tests.hostile_mutations import mutation_for, replace, vouch_for
-from tests.hostile_world import KEPT, OTHER, QUICK, RESUME, RUN, make_world
+from tests.hostile_world import ATLAS, KEPT, OTHER, QUICK, RESUME, RUN, make_world
 
 ON_RUN = (
     "report {run}", "gate {run}", "gate {run} --json", "diff {run} {other}", "diff {other} {run} --json", "diff {run} {other} --md",
@@ -41,7 +41,8 @@ TARGETS: Mapping[str, tuple[int, Sequence[str], Sequence[str]]] = {
     # what: its share, files (globs), commands
     "run": (30, (f"{RUN}/*.json", f"{RUN}/*/*.json", f"{RUN}/*.parquet", f"{RUN}/predictions/*"), ON_RUN),
     "kept": (18, (f"{KEPT}/*.json", f"{KEPT}/*/*.json", f"{KEPT}/*.parquet", f"{KEPT}/*/*"), [c.replace("{other}", KEPT) for c in ON_RUN]),
-    "resumed": (5, (f"{RUN}/*.json", f"{RUN}/*/*.json", f"{RUN}/*.parquet", f"{RUN}/predictions/*", f"{RUN}/*"), (RESUME,)),
+    "resumed": (5, (f"{RUN}/*.json", f"{RUN}/*/*.json", f"{RUN}/*.parquet", f"{RUN}/predictions/*", f"{RUN}/*",
+        "models/C/calibration.json"), (RESUME,)),
     "image": (14, ("odd/*",), ("look {file}", "look {file} --json --out shown", "text find {file} --detector markers")),
     "cohort image": (2, ("data/images/*",), (PLAN, RESUME)),
     "manifest": (10, ("data/manifest.csv", "data/manifest.parquet"), (
@@ -49,16 +50,25 @@ TARGETS: Mapping[str, tuple[int, Sequence[str], Sequence[str]]] = {
         f"case {RUN} {{name}} --data {{file}}",
     )),
     "bundle": (10, ("models/C/*",), (PLAN, "curves models/C", "curves models/C models/B", RESUME)),
-    "checkpoint": (4, ("foreign/*",), ("import {file} --as densenet-small --classes normal,pneumonia,covid --task single-label",)),
+    "checkpoint": (8, ("foreign/*",), ("import {file} --as densenet-small --classes normal,pneumonia,covid --task single-label",)),
     "boxes": (5, ("data/boxes.json",), ("text score --boxes {file} --detector annotated", PLAN, RESUME)),
-    "suite": (5, ("suite.toml",), (PLAN + " --suite suite.toml",)),
+    "cached regions": (1, (".audit-cache/*/*/*.json",), (ATLAS,)),
+    "layout": (6, ("sets/*/*.csv", "sets/*/*/*.csv", "sets/nih/test_list.txt"), (
+        "plan --model models/C --data {folder} " + " ".join(QUICK), "data build {set} --root {folder} --out built.csv",
+        "data build chestxray14 --root {folder} --out built.csv", "data build chexpert --root {folder} --out built.csv",
+    )),
+    "recipe": (3, ("recipe.toml",), (
+        "train C --data data/manifest.csv --recipe recipe.toml --backbone-weights nowhere.pt --out models/new",
+    )),
+    "key": (2, ("key",), (PLAN, f"case {RUN} {{name}} --data data/manifest.csv", RESUME)),
+    "suite": (6, ("suite.toml",), (PLAN + " --suite suite.toml", PLAN + " --suite suite.toml", RESUME + " --suite suite.toml")),
     "settings": (8, ("audit.toml", "pyproject.toml"), ("plan", f"gate {RUN}", "baseline prune", "baseline show --json")),
     "baseline": (8, ("audit-baseline.json", "audit-baseline.parquet"), (
         "baseline show", "baseline show --json", "baseline prune", f"gate {RUN} --baseline audit-baseline.json", f"gate {RUN}",
         f"baseline accept {RUN}",
     )),
     "review": (5, ("review.json", f"{RUN}/signoff.json"), (f"report {RUN} --signoff review.json", f"report {RUN}")),
-    "list": (1, ("exclude.txt",), ("data build nih --root data --exclude exclude.txt",)),
+    "list": (1, ("exclude.txt",), ("data build nih --root sets/nih --exclude exclude.txt --out built.csv",)),
 }  # fmt: skip
 
 
@@ -72,7 +82,7 @@ def main() -> None:
     parser.add_argument("--only", choices=list(TARGETS))
     parser.add_argument("--case", type=int, help="run this case alone, and print all that it wrote")
     options = parser.parse_args()
-    _import_all()
+    import_all()
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
         world = make_world(Path(folder) / "world")
         before = _listed(world)
@@ -132,9 +142,9 @@ def one_case(world: Path, folder: Path, what: str, rng: random.Random) -> tuple[
     name = json.loads((world / RUN / "examples/examples.json").read_text())["examples"][0]["record"]
     run = KEPT if what == "kept" else RUN
     place = file.relative_to(folder).as_posix()
-    arguments = rng.choice(list(commands)).format(run=run, other=OTHER, file=place, name=name).split()
+    arguments = rng.choice(list(commands)).format(run=run, other=OTHER, file=place, name=name, **_set_of(place)).split()
     outside = _listed(folder / "outside")
-    ended = run_forked(arguments, folder)
+    ended = run_forked(arguments, folder, {"AUDIT_KEY": None, "AUDIT_KEY_FILE": "key"} if what == "key" else {})
     found = list(faults(ended, folder))
     if _listed(folder / "outside") != outside:
         found.append("wrote outside")
@@ -143,6 +153,13 @@ def one_case(world: Path, folder: Path, what: str, rng: random.Random) -> tuple[
         ended,
         found,
     )
+
+
+def _set_of(place: str) -> dict[str, str]:
+    """Return the data set that a file belongs to, by its folder and by its name."""
+    parts = place.split("/")
+    name = parts[1] if parts[0] == "sets" else ""
+    return {"folder": f"sets/{name}", "set": {"mimic": "mimic-cxr-jpg"}.get(name, name)}
 
 
 def vouch_again(folder: Path) -> None:
@@ -195,12 +212,14 @@ def _put(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _listed(folder: Path) -> list[tuple[str, int, int]]:
-    """Return every file below a folder with its size and the time of its last change."""
-    found = [(path, path.lstat()) for path in folder.rglob("*") if not path.is_dir()]
+    """Return every file below a folder with its size and the time of its last change; of a cache each use changes it."""
+    found = [
+        (path, path.lstat()) for path in folder.rglob("*") if not path.is_dir() and ".audit-cache" not in path.parts
+    ]
     return sorted((path.as_posix(), status.st_size, status.st_mtime_ns) for path, status in found)
 
 
-def _import_all() -> None:
+def import_all() -> None:
     """Import what commands import, so that no case pays for it; with one thread, for more do not survive a fork."""
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.setdefault("AUDIT_KEY", "a key that is used by the fuzzer alone")

@@ -2,7 +2,8 @@
 
     python -m benchmarks.killed_runs [--kills 50] [--seed 0]
 
-Prints how far each run was when it was killed; exits with code 1 if one ended in other bytes, left a temporary file, or failed.
+Half of the moments are drawn by the clock, half by the number of files that were written. The run is repeated with one process or
+two. Prints how far each run was when it was killed, and a table; exits with code 1 if one ended in other bytes, left a file, or failed.
 """
 
 from __future__ import annotations
@@ -11,15 +12,46 @@ import argparse
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from audit.prediction.shards import SHARD_RECORDS
+from audit.store.folder import RENDERED
+from benchmarks.hostile_fuzzer import import_all
+from tests.forked_commands import start_forked
 from tests.hostile_world import RESUME, make_world
-from tests.test_workers import contents
+
+SUITE = """\
+name = "three"
+version = 1
+
+[[condition]]
+name = "text-mask-inpaint"
+perturbation = "text-mask"
+role = "edit"
+placebo = "placebo-mask-inpaint"
+parameters = { fill = "inpaint" }
+
+[[condition]]
+name = "placebo-mask-inpaint"
+perturbation = "placebo-mask"
+role = "placebo"
+parameters = { fill = "inpaint" }
+"""
+STAGES = (
+    ("writing the report", "run.json"),
+    ("drawing examples", "source_probe.json"),
+    ("probing sources", "controls.json"),
+    ("measuring effects", "conditions.json"),
+    ("predicting", "regions.parquet"),
+    ("finding text", "plan.json"),
+)
+"""What a run does, and the file that is there when it begins; the last first."""
+_PATIENCE_S = 120.0
 
 
 def main() -> None:
@@ -28,52 +60,77 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     os.environ.setdefault("AUDIT_KEY", "a key that is used by this benchmark alone")
+    import_all()
     rng = random.Random(options.seed)
-    wrong = 0
+    table: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory(prefix="killed-") as place:
         folder = make_world(Path(place) / "world")
+        (folder / "three.toml").write_text(SUITE)
+        (folder / "audit.toml").unlink()
+        (folder / "pyproject.toml").unlink()
+        manifest = folder / "data/manifest.csv"  # two shards, for two processes
+        manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[: SHARD_RECORDS + 3]))
         began = time.monotonic()
-        whole = _audit(folder, "whole")
-        expected, took = contents(whole), time.monotonic() - began
+        whole = _audit(folder, "whole", 2)
+        expected, took = _contents(whole), time.monotonic() - began
+        n_files = len(_files(folder / "whole"))
         for number in range(options.kills):
             runs = f"killed-{number}"
-            victim = subprocess.Popen(
-                _command(runs), cwd=folder, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-            )
-            time.sleep(rng.uniform(0.2, 1.0) * took)
-            os.killpg(victim.pid, signal.SIGKILL)
-            victim.wait()
-            reached = len(list((folder / runs).rglob("*.*")))
-            run = _audit(folder, runs)
-            left = list(folder.rglob("*.part"))
-            fine = contents(run) == expected and not left
-            wrong += not fine
-            print(
-                f"{number:>3}  killed with {reached:>3} files: {'same bytes' if fine else f'WRONG, left {left}'}",
-                flush=True,
-            )
-    print(f"{options.kills} kills, {wrong} wrong")
-    sys.exit(bool(wrong))
+            by_clock, share = number % 2 == 0, rng.uniform(0.1, 1.0)
+            reached = _kill(folder, runs, _clock(share * took) if by_clock else _count(folder / runs, share * n_files))
+            workers = rng.choice((1, 2))
+            run = _audit(folder, runs, workers)
+            found, left = _contents(run), [p.name for p in folder.rglob("*") if ".part" in p.name.replace("part-", "")]
+            other = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            fine = not other and not left and len(list((folder / runs).iterdir())) == 1
+            table[reached, "same bytes" if fine else "WRONG"] += 1
+            outcome = "same bytes" if fine else f"WRONG: {other[:3]} differ, {left[:3]} left"
+            print(f"{number:>3}  killed {reached}, repeated with {workers}: {outcome}", flush=True)
+    print(f"{options.kills} kills of a run of {took:.0f} s")
+    for (reached, outcome), n in sorted(table.items()):
+        print(f"{n:>4}  {reached:<24}{outcome}")
+    sys.exit(any(outcome == "WRONG" for _, outcome in table))
 
 
-def _command(runs: str) -> Sequence[str]:
-    return [
-        sys.executable,
-        "-m",
-        "audit",
-        *RESUME.split(),
-        "--workers",
-        "2",
-        "--runs",
-        runs,
-        "--cache",
-        f"{runs}-cache",
-    ]
+def _kill(folder: Path, runs: str, is_time: Callable[[], bool]) -> str:
+    """Start a run, kill it with all its processes when it is time, and return what it was doing."""
+    victim = start_forked(_arguments(runs, 2), folder)
+    while not (ended := os.waitpid(victim, os.WNOHANG)[0]) and not is_time():
+        time.sleep(0.005)
+    if not ended:
+        os.killpg(victim, signal.SIGKILL)
+        os.waitpid(victim, 0)
+    there = {path.name for path in _files(folder / runs)}
+    return "after its end" if ended else next((stage for stage, file in STAGES if file in there), "before its plan")
 
 
-def _audit(folder: Path, runs: str) -> Path:
-    ended = subprocess.run(_command(runs), cwd=folder, capture_output=True, text=True, check=False)
-    assert ended.returncode in (0, 3), ended.stderr
+def _clock(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+def _count(runs: Path, n: float) -> Callable[[], bool]:
+    late = _clock(_PATIENCE_S)
+    return lambda: len(_files(runs)) >= n or late()
+
+
+def _files(runs: Path) -> list[Path]:
+    return [path for path in runs.rglob("*") if path.is_file()] if runs.is_dir() else []
+
+
+def _contents(run: Path) -> dict[str, bytes]:
+    """Return every file of a run but those that tell when and how it was made."""
+    return {p.relative_to(run).as_posix(): p.read_bytes() for p in _files(run) if p.name not in RENDERED}
+
+
+def _arguments(runs: str, workers: int) -> Sequence[str]:
+    own = ("--suite", "three.toml", "--workers", str(workers), "--runs", runs, "--cache", f"{runs}-cache")
+    return [*RESUME.split(), *own]
+
+
+def _audit(folder: Path, runs: str, workers: int) -> Path:
+    _, status = os.waitpid(start_forked(_arguments(runs, workers), folder), 0)
+    assert os.waitstatus_to_exitcode(status) in (0, 3), folder.with_name(folder.name + ".err").read_text()
     (run,) = (folder / runs).iterdir()
     return run
 

@@ -1,4 +1,4 @@
-"""How true are the verdicts? Trains and audits the full zoo of networks with known shortcuts, and judges the instrument's targets.
+"""How accurate are the verdicts? Trains and audits the full zoo of networks with known shortcuts, and checks whether the targets are met.
 
     python -m benchmarks.zoo [--zoo full] [--out zoo] [--workers 2] [--suite standard]
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audit.data.strings import shown_string
+from audit.errors import shown_lines
 from audit.gates.scope import scope_sentence
 from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.group_effects import place, sensitive_groups
@@ -47,7 +47,7 @@ def render_terminal(run: RunView, console: Console) -> None:
     _print_groups(run, console)
     _print_headline(run, "sufficiency", "kept alone − placebo", console)
     for line in not_applied(run):
-        console.print(_text(f"not applied: {line}"))
+        console.print(_text(f"not applied to {line}"))
     for line in source_lines(run):
         console.print(_text(line))
     for line in relevance_lines(run):
@@ -110,4 +110,4 @@ def _change(effect: Effect | None) -> str:
 
 
 def _text(string: str, style: str = "") -> Text:
-    return Text("\n".join(shown_string(line, len(line)) for line in string.split("\n")), style=style)
+    return Text(shown_lines(string), style=style)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,22 @@ Audit = Callable[..., tuple[int, str, str]]
 os.environ["AUDIT_KEY"] = "a key that is used by tests alone"
 
 CLASSES = ("normal", "pneumonia", "covid")
+
+# A run syncs 140 files, for milliseconds each; what a test writes need not survive a power cut. Tests of syncing put in their own.
+os.fsync = lambda _file: None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with files that have slow tests: a process takes a whole file, and the last one would keep the others waiting."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected, a million objects, out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
 
 # Two spinning threads on a busy machine are ten times slower than one; the tests' networks are tiny anyway.
 torch.set_num_threads(1)
@@ -56,46 +75,50 @@ def marker_box(label: str, side_px: int = 96) -> tuple[int, int, int, int]:
     return place[0], place[1], place[0] + 14, place[1] + 8
 
 
+def cohort_in(
+    folder: Path,
+    n_per_class: int = 6,
+    *,
+    text: bool = True,
+    split: bool = False,
+    classes: tuple[str, ...] = CLASSES,
+) -> Path:
+    """Write a small cohort with markers, and its file of boxes; return its manifest."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    rows, boxes = [], {}
+    index = 0
+    for label in classes:
+        for number in range(n_per_class):
+            name = f"images/{label}-{number}.png"
+            Image.fromarray(draw_film(index, label)).save(folder / name)
+            x0, y0, x1, y1 = marker_box(label)
+            boxes[name] = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": label.upper()}] if text else []
+            row = {
+                "path": name,
+                "label": label,
+                "source": "north" if number % 2 else "south",
+                "patient_id": f"{label}-{number // 2}",
+                "findings": "No Finding" if label == "normal" else "Pneumonia",
+            }
+            if split:
+                row["split"] = "train" if number < n_per_class // 2 else "test"
+            rows.append(row)
+            index += 1
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "boxes.json").write_text(json.dumps({"schema_version": 1, "images": boxes}))
+    return folder / "manifest.csv"
+
+
 @pytest.fixture
 def write_cohort(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes a small cohort with markers, and its file of boxes."""
-
-    def write(
-        n_per_class: int = 6, *, text: bool = True, split: bool = False, classes: tuple[str, ...] = CLASSES
-    ) -> Path:
-        folder = tmp_path / "data"
-        (folder / "images").mkdir(parents=True, exist_ok=True)
-        rows, boxes = [], {}
-        index = 0
-        for label in classes:
-            for number in range(n_per_class):
-                name = f"images/{label}-{number}.png"
-                Image.fromarray(draw_film(index, label)).save(folder / name)
-                x0, y0, x1, y1 = marker_box(label)
-                boxes[name] = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": label.upper()}] if text else []
-                row = {
-                    "path": name,
-                    "label": label,
-                    "source": "north" if number % 2 else "south",
-                    "patient_id": f"{label}-{number // 2}",
-                    "findings": "No Finding" if label == "normal" else "Pneumonia",
-                }
-                if split:
-                    row["split"] = "train" if number < n_per_class // 2 else "test"
-                rows.append(row)
-                index += 1
-        with (folder / "manifest.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        (folder / "boxes.json").write_text(json.dumps({"schema_version": 1, "images": boxes}))
-        return folder / "manifest.csv"
-
-    return write
+    """Return a function that writes a small cohort into the test's folder; see `cohort_in`."""
+    return partial(cohort_in, tmp_path / "data")
 
 
-@pytest.fixture
-def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> str:
+def know_tiny(patch: pytest.MonkeyPatch) -> str:
     """Register a DenseNet of a few thousand weights, and return its name."""
     import torchvision
 
@@ -105,45 +128,53 @@ def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> str:
             growth_rate=4, block_config=(2, 2), num_init_features=8, bn_size=2, num_classes=k
         )
 
-    monkeypatch.setattr(networks, "ARCHITECTURES", {**networks.ARCHITECTURES, "tiny": build})
+    patch.setattr(networks, "ARCHITECTURES", {**networks.ARCHITECTURES, "tiny": build})
     return "tiny"
 
 
 @pytest.fixture
+def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let a test know the tiny DenseNet; return its name."""
+    return know_tiny(monkeypatch)
+
+
+def tiny_bundle_in(
+    folder: Path,
+    name: str = "C",
+    *,
+    classes: tuple[str, ...] = CLASSES,
+    n_outputs: int | None = None,
+    task: Task = "single-label",
+    provenance: dict | None = None,
+    splits: dict | None = None,
+    pixels: dict | None = None,
+) -> Path:
+    """Write a bundle of the tiny network, untrained but with live statistics; `know_tiny` comes first."""
+    network = networks.build_network("tiny", n_outputs or len(classes))
+    generator = torch.Generator().manual_seed(1)
+    network.train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(8, 3, 64, 64, generator=generator))
+    return save_bundle(
+        folder / name,
+        network.eval(),
+        name=name,
+        architecture="tiny",
+        classes=classes,
+        task=task,
+        preprocessing=Preprocessing(size_px=(64, 64)),
+        provenance=provenance or {},
+        metrics={},
+        splits=splits or {},
+        pixels=pixels,
+    )
+
+
+@pytest.fixture
 def write_bundle(tmp_path: Path, tiny_architecture: str) -> Callable[..., Path]:
-    """Return a function that writes a bundle of the tiny network, untrained but with live statistics."""
-
-    def write(
-        name: str = "C",
-        *,
-        classes: tuple[str, ...] = CLASSES,
-        n_outputs: int | None = None,
-        task: Task = "single-label",
-        provenance: dict | None = None,
-        splits: dict | None = None,
-        pixels: dict | None = None,
-    ) -> Path:
-        network = networks.build_network(tiny_architecture, n_outputs or len(classes))
-        generator = torch.Generator().manual_seed(1)
-        network.train()
-        with torch.no_grad():
-            for _ in range(3):
-                network(torch.randn(8, 3, 64, 64, generator=generator))
-        return save_bundle(
-            tmp_path / "models" / name,
-            network.eval(),
-            name=name,
-            architecture=tiny_architecture,
-            classes=classes,
-            task=task,
-            preprocessing=Preprocessing(size_px=(64, 64)),
-            provenance=provenance or {},
-            metrics={},
-            splits=splits or {},
-            pixels=pixels,
-        )
-
-    return write
+    """Return a function that writes a bundle of the tiny network into the test's folder; see `tiny_bundle_in`."""
+    return partial(tiny_bundle_in, tmp_path / "models")
 
 
 @pytest.fixture
@@ -177,6 +208,23 @@ def kept(tmp_path: Path) -> Path:
     from .report_runs import kept_run
 
     return kept_run(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def small_run_made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the finished run of the tiny network on twelve images; nobody may change it."""
+    from .report_runs import finished_run
+
+    folder = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        know_tiny(patch)
+        return finished_run(cohort_in(folder / "data", 4), tiny_bundle_in(folder / "models"), folder)
+
+
+@pytest.fixture
+def small_run(small_run_made_once: Path, tmp_path: Path) -> Path:
+    """Return a copy of that run, to be edited."""
+    return shutil.copytree(small_run_made_once, tmp_path / "runs" / small_run_made_once.name)
 
 
 @pytest.fixture

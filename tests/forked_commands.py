@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import resource
 import signal
+import struct
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 SLOW_S = 20.0
 MOST_MEMORY_BYTES = 1_500_000_000
+LIBRARIES_BYTES = 880_000_000
+"""What a process takes that has imported every module; most commands import less."""
 LONGEST_MESSAGE = 2000
-_PATIENCE_S = 100.0
-"""A busy machine gives a process little: what waits for ever is told from what works by the time that the processor spent."""
+_PATIENCE_S = 900.0
+"""What works without end is ended by the limit on the processor's seconds; this is the last resort."""
 _ADDED_BYTES = 4 << 30
-_FAULTS = ("Traceback (most recent call last)", "This is a bug in audit", "The memory of this machine does not suffice")
+_FAULTS = ("Traceback (most recent call last)", "This is a bug in audit", "This machine does not have enough memory")
 _PART = re.compile(r"\.part$|^\..*\.part")
 
 
@@ -38,27 +43,27 @@ class Ended:
     wall_s: float
     """Seconds that it took."""
     peak_bytes: int
-    """Its memory at most, beyond what it was forked with."""
+    """Its memory at most, as if it had been started by itself."""
 
 
-def run_forked(arguments: Sequence[object], folder: Path) -> Ended:
-    """Run one command in a folder, in a process of its own; one that does not end is ended."""
-    out, err = folder.with_name(folder.name + ".out"), folder.with_name(folder.name + ".err")
+def run_forked(arguments: Sequence[object], folder: Path, environment: Mapping[str, str | None] | None = None) -> Ended:
+    """Run one command in a folder, in a process of its own, with variables set or (None) unset; one that does not end is ended."""
+    out, err = _streams(folder)
     began = time.monotonic()
-    # A forked process starts with the memory of its parent, which in a long session of tests is large.
-    inherited = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _become(arguments, folder, out, err)
-        finally:
-            os._exit(99)
+    # A forked process starts with the memory of its parent, which in a long session of tests is large; it tells how much.
+    told = mmap.mmap(-1, 8)
+    pid = start_forked(arguments, folder, environment, told)
+    busy, spent = began, -1.0
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
         if ended:
             break
-        waited = time.monotonic() - began
-        if waited > _PATIENCE_S or (waited > SLOW_S and _spent_s(pid) < 0.2 * waited):
+        now = time.monotonic()
+        # A busy machine gives a process little, so that only one which asks for nothing is taken to wait for ever.
+        waits, uses = _state(pid)
+        if not waits or uses > spent:
+            busy, spent = now, uses
+        if now - busy > SLOW_S or now - began > _PATIENCE_S:
             os.killpg(pid, signal.SIGKILL)
         time.sleep(0.004)
     texts = [path.read_bytes().decode("utf-8", "surrogateescape") for path in (out, err)]
@@ -70,8 +75,42 @@ def run_forked(arguments: Sequence[object], folder: Path) -> Ended:
         err=texts[1],
         cpu_s=usage.ru_utime + usage.ru_stime,
         wall_s=time.monotonic() - began,
-        peak_bytes=max(0, usage.ru_maxrss * 1024 - inherited),
+        peak_bytes=LIBRARIES_BYTES + max(0, usage.ru_maxrss * 1024 - struct.unpack("<q", told[:])[0]),
     )
+
+
+def start_forked(
+    arguments: Sequence[object],
+    folder: Path,
+    environment: Mapping[str, str | None] | None = None,
+    told: mmap.mmap | None = None,
+) -> int:
+    """Start one command as `run_forked` does, and return its process, which leads a group of its own.
+
+    Parameters
+    ----------
+    arguments, folder, environment
+        As of `run_forked`.
+    told : mmap, optional
+        Where it writes how many bytes it was forked with.
+    """
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if told is not None:
+                told.write(
+                    struct.pack("<q", int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+                )
+            for name, value in (environment or {}).items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+            _become(arguments, folder, *_streams(folder))
+        finally:
+            os._exit(99)
+    return pid
+
+
+def _streams(folder: Path) -> tuple[Path, Path]:
+    return folder.with_name(folder.name + ".out"), folder.with_name(folder.name + ".err")
 
 
 def _become(arguments: Sequence[object], folder: Path, out: Path, err: Path) -> None:
@@ -89,6 +128,8 @@ def _become(arguments: Sequence[object], folder: Path, out: Path, err: Path) -> 
     seconds = int(2 * SLOW_S)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Workers import the main module of who starts them, which here is no command.
+    sys.modules["__main__"] = ModuleType("__main__")
     from audit.cli.main import main
 
     sys.argv = ["audit", *map(str, arguments)]
@@ -106,9 +147,10 @@ def _become(arguments: Sequence[object], folder: Path, out: Path, err: Path) -> 
     os._exit(code if isinstance(code, int) else 99)
 
 
-def _spent_s(pid: int) -> float:
+def _state(pid: int) -> tuple[bool, float]:
+    """Return whether a process waits, and the seconds of the processor that it has spent."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return fields[0] == "S", (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def faults(ended: Ended, folder: Path) -> Iterator[str]:

@@ -8,6 +8,9 @@ import json
 import os
 import random
 import struct
+import tomllib
+import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +21,8 @@ import pyarrow.parquet as pq
 
 from audit.errors import AuditError
 from audit.store.folder import RunFolder
+
+from .hostile_images import changed_image
 
 Mutation = Callable[[Path, random.Random], str]
 """Changes a file in place and returns what it did, in a word or two."""
@@ -61,7 +66,28 @@ HOSTILE_VALUES: tuple[Any, ...] = (
     ["a", ["b", {"c": 1}]],
     {"": ""},
     "\ud800",
+    10**400,
+    1e308,
+    [[[[[[[[]]]]]]]] * 3,
+    ["x"] * 2000,
+    {"x": {"x": {"x": {"x": []}}}},
+    "_RAW_",
 )
+RAW = (
+    "NaN",
+    "Infinity",
+    "1e999",
+    "-1e999",
+    "9" * 5000,
+    "[" * 100_000,
+    '{"a":' * 2000,
+    "1E+400",
+    "0x10",
+    "01",
+    "tru",
+    "'a'",
+)
+"""What JSON does not have, or only beyond its bounds, put in the place of a value."""
 BINARY_RUNS = (b"\0" * 8, b"\xff" * 8, b"\xff\x7f", b"\x1b[2J", "\u202e".encode(), b"\xef\xbb\xbf", b"\xff\xfe")
 
 
@@ -143,10 +169,12 @@ def changed_json(path: Path, rng: random.Random) -> str:
     """Change values of a JSON document at random places; what it says of itself may then be untrue."""
     document = json.loads(path.read_bytes())
     told = " ".join(_change(document, rng) for _ in range(rng.choice((1, 1, 1, 2, 4))))
-    text = json.dumps(document)
-    if rng.random() < 0.05:
+    text = json.dumps(document, ensure_ascii=rng.random() < 0.5)
+    while '"_RAW_"' in text:
+        text = text.replace('"_RAW_"', rng.choice(RAW), 1)
+    if rng.random() < 0.03:
         at = rng.randrange(len(text))
-        text = text[:at] + rng.choice(("NaN", "1e999", "[" * 100_000, '{"a":' * 2000, "9" * 5000)) + text[at:]
+        text = text[:at] + rng.choice(RAW) + text[at:]
     replace(path, text.encode("utf-8", "surrogatepass"))
     return told
 
@@ -267,6 +295,12 @@ def changed_parquet(path: Path, rng: random.Random) -> str:
     def put(values: Any) -> pa.Table:
         return table.set_column(at, field.name, values)
 
+    if rng.random() < 0.5:
+        told, table = _changed_values(table, at, rng)
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer)
+        replace(path, buffer.getvalue())
+        return f"{field.name}: {told}"
     match rng.randrange(10):
         case 0:
             told, table = "column removed", table.remove_column(at)
@@ -299,6 +333,119 @@ def changed_parquet(path: Path, rng: random.Random) -> str:
     return f"{field.name}: {told}"
 
 
+def _changed_values(table: pa.Table, at: int, rng: random.Random) -> tuple[str, pa.Table]:
+    """Change some values of a column whose type stays as it is, so that what is refused is the value."""
+    field = table.schema.field(at)
+    values = table.column(at).to_pylist()
+    for _ in range(rng.choice((1, 1, 3, len(values)))):
+        if values:
+            i = rng.randrange(len(values))
+            values[i] = _value_of(field.type, values[i], rng)
+    try:
+        made = pa.array(values, field.type)
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError):
+        return "unchanged", table
+    return "values", table.set_column(at, field.with_nullable(True), made)
+
+
+def _value_of(kind: pa.DataType, value: Any, rng: random.Random) -> Any:
+    if rng.random() < 0.08:
+        return None
+    if pa.types.is_list(kind):
+        items = list(value or ())
+        match rng.randrange(4):
+            case 0:
+                return items[:-1]
+            case 1:
+                return [*items, *items[:1]] * rng.choice((1, 1, 400))
+            case 2:
+                return []
+        return [_value_of(kind.value_type, item, rng) if rng.random() < 0.6 else item for item in items]
+    if pa.types.is_floating(kind):
+        return rng.choice((float("nan"), float("inf"), -1.0, 0.0, 1.5, 3e38, 1e-45))
+    if pa.types.is_integer(kind):
+        return rng.choice((0, -1, 1, 2**31 - 1, -(2**31)))
+    return (not value) if pa.types.is_boolean(kind) else rng.choice(HOSTILE_TEXT)
+
+
+def changed_toml(path: Path, rng: random.Random) -> str:
+    """Change values of a TOML document; keys and tables may move, vanish, repeat or be of another kind."""
+    document = tomllib.loads(path.read_text())
+    told = " ".join(_change(document, rng) for _ in range(rng.choice((1, 1, 2))))
+    replace(
+        path,
+        "".join(f"{json.dumps(k)} = {_toml(v, rng)}\n" for k, v in document.items()).encode("utf-8", "surrogatepass"),
+    )
+    return told
+
+
+def _toml(value: Any, rng: random.Random) -> str:
+    """Return a value as TOML writes it in one line; what JSON alone has becomes something that only TOML has."""
+    match value:
+        case "_RAW_":
+            return rng.choice(
+                ("nan", "-inf", "1e400", "1979-05-27T07:32:00Z", "07:32:00", "9" * 5000, "[" * 100_000, "{}", "0o17")
+            )
+        case dict():
+            return "{" + ", ".join(f"{json.dumps(str(k))} = {_toml(v, rng)}" for k, v in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(_toml(item, rng) for item in value) + "]"
+        case None:
+            return "nan"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value).lower()
+
+
+def changed_archive(path: Path, rng: random.Random) -> str:
+    """Change the members of a zip, such as a checkpoint is: their names, number, bytes, or what the directory says of them."""
+    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as file:
+        members = [(info.filename, file.read(info)) for info in file.infolist()]
+    i = rng.choice(
+        (0, rng.randrange(len(members)), next(n for n, (name, _) in enumerate(members) if name.endswith(".pkl")))
+    )
+    name, data = members[i]
+    match rng.randrange(7):
+        case 0:
+            told = "removed"
+            del members[i]
+        case 1:
+            told = "renamed"
+            members[i] = (
+                rng.choice(("../x", "/x", "", name.upper(), "x" * 60_000, "archive/code/x.py", "\u202ex", "data.pkl")),
+                data,
+            )
+        case 2:
+            told = "repeated"
+            members[i:i] = [members[i]] * rng.choice((1, 3000))
+        case 3:
+            told = "cut"
+            members[i] = (name, data[: rng.randrange(len(data) or 1)])
+        case 4:
+            told = "inflated"
+            members[i] = (name, data + b"\0" * rng.choice((1, 300_000_000)))
+        case _:
+            told = "bytes"
+            members[i] = (name, mutated_bytes(data, rng))
+    buffer = io.BytesIO()
+    with (
+        warnings.catch_warnings(),
+        zipfile.ZipFile(buffer, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as file,
+    ):
+        warnings.simplefilter("ignore")  # names that stand twice are meant
+        for member, content in members:
+            file.writestr(member or "?", content)
+    replace(path, buffer.getvalue())
+    return f"{name[-20:]} {told}"
+
+
+def changed_picture(path: Path, rng: random.Random) -> str:
+    """Change a part of an image, or bytes of one whose parts are not known."""
+    found = changed_image(path.read_bytes(), rng)
+    if found is None:
+        return damaged(path, rng)
+    replace(path, found[0])
+    return found[1]
+
+
 def changed_tensors(path: Path, rng: random.Random) -> str:
     """Change the header of a safetensors file, its length put right; or some numbers of its tensors."""
     data = path.read_bytes()
@@ -326,6 +473,9 @@ def mutation_for(path: Path, rng: random.Random) -> Mutation:
         ".json": changed_json,
         ".parquet": changed_parquet,
         ".csv": changed_lines,
-        ".toml": changed_lines,
+        ".txt": changed_lines,
+        ".toml": changed_toml if rng.random() < 0.7 else changed_lines,
         ".safetensors": changed_tensors,
-    }.get(path.suffix, damaged)
+        ".pt": changed_archive,
+        ".pth": damaged,
+    }.get(path.suffix, changed_picture)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests import image_encodings as made
 from tests.forked_commands import run_forked
+from tests.hostile_sets import make_sets
 
 RUN, OTHER, KEPT = "runs/now", "runs/before", "runs/kept"
 QUICK = [
@@ -28,6 +29,7 @@ QUICK = [
     "0",
 ]
 RESUME = "run --model models/C --data data/manifest.csv " + " ".join(QUICK)
+ATLAS = "text atlas --data data/manifest.csv --detector annotated --boxes data/boxes.json"
 SETTINGS = """\
 [run]
 model = "models/C"
@@ -76,6 +78,7 @@ def make_world(folder: Path) -> Path:
     import torch
     from PIL import Image
 
+    import audit.training  # noqa: F401  # where the recipes lie
     from audit.models import networks
     from audit.models.bundle import save_bundle
     from audit.models.preprocessing import Preprocessing
@@ -144,7 +147,14 @@ def make_world(folder: Path) -> Path:
     )
     _write_review(folder)
     (folder / "exclude.txt").write_text("a.png\nb.png\n")
+    (folder / "key").write_text("0123456789abcdef" * 4 + "\n")
+    make_sets(folder / "sets")
+    recipes = Path(sys.modules["audit.training"].__file__ or "").with_name("recipes")
+    (folder / "recipe.toml").write_bytes((recipes / "demo.toml").read_bytes())
+    _write_calibration(folder / "models/C")
     shutil.rmtree(folder / ".audit-cache", ignore_errors=True)
+    ended = run_forked(ATLAS.split(), folder)
+    assert ended.code == 0, ended
     return folder
 
 
@@ -168,6 +178,20 @@ METRICS: dict[str, Any] = {
         "confusion": {"classes": ["normal", "pneumonia", "covid"], "counts": [[2, 0, 0], [0, 2, 0], [1, 0, 1]]},
     },
 }  # fmt: skip
+
+
+def _write_calibration(bundle: Path) -> None:
+    from audit.models.bundle import load_bundle
+
+    found = {"hits": 9, "n": 10, "share": 0.9, "low": 0.6, "high": 0.98}
+    document = {
+        "schema_version": 1,
+        "model": {"digest": load_bundle(bundle).digest},
+        "powers": [{"about": "a word", "share": 0.5, "found": found}],
+        "table": {"families": [{"found": found}], "false_alarms": [{"alarms": found}]},
+        "networks": ["a", "b"],
+    }
+    (bundle / "calibration.json").write_text(json.dumps(document))
 
 
 def _write_review(folder: Path) -> None:

@@ -423,6 +423,15 @@ def _dicom_packed(grey: Grey) -> Iterator[Encoded]:
     yield _dicom("JPEG 2000", packed(grey, JPEG2000Lossless, stream))
     deep = pillow(Image.fromarray(wide * 16), "JPEG2000", irreversible=False, no_jp2=True)
     yield _dicom("JPEG 2000, 16 bits", packed(wide * 16, JPEG2000Lossless, deep))
+    # Streams of more bits than the header states, and signed values in an unsigned stream, are common.
+    loose = pillow(Image.fromarray(wide), "JPEG2000", irreversible=False, no_jp2=True)
+    yield _dicom("JPEG 2000, 12 bits in a stream of 16", packed(wide, JPEG2000Lossless, loose, stored=12))
+    below = ((wide.astype(np.int32) - 2048) & 0x1FFF).astype(np.uint16)
+    unsigned = pillow(Image.fromarray(below), "JPEG2000", irreversible=False, no_jp2=True)
+    yield _dicom(
+        "JPEG 2000, signed in an unsigned stream",
+        packed(below, JPEG2000Lossless, unsigned, stored=13, PixelRepresentation=1),
+    )
 
 
 def radiography_encodings() -> Iterator[tuple[str, Grey, Encoded]]:

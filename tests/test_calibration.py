@@ -19,18 +19,12 @@ from hypothesis import strategies as st
 from audit.calibration import calibrate, own
 from audit.calibration.calibrate import Scale, calibrate_zoo, outcomes_of
 from audit.calibration.corpus import Specimen, phantom_corpus, split_by_patient
+from audit.calibration.judgements import in_words, rate, true_effect
 from audit.calibration.kinds import all_kinds, find_kind
 from audit.calibration.networks import ARCHITECTURE, Backbone, Head, fit_head, head_of, with_head
+from audit.calibration.outcomes import Estimate, Finding, Outcome, first_sentence
 from audit.calibration.plants import NAMED_BY, Picture, is_named, plant
-from audit.calibration.table import (
-    ENOUGH,
-    in_words,
-    make_table,
-    mean_limits,
-    rate,
-    true_effect,
-)
-from audit.calibration.trial import Estimate, Finding, Outcome, first_sentence
+from audit.calibration.table import ENOUGH, make_table, mean_limits
 from audit.calibration.truth import Truth, draw_carriers, exchange_weights, measure_truth, total_variation
 from audit.calibration.zoo import Case, full_zoo, make_zoo, small_zoo
 from audit.data.images import read_gray
@@ -626,10 +620,21 @@ def test_the_sentence_says_what_was_measured_or_that_nothing_was(tmp_path: Path)
     assert "a word on 20 % of one class with probability 0.93 (14 of 15 trials, 95 % CI 0.68 to 1.00)." in said
     assert "did not learn an" in said
     assert "\x1b" not in said
-    for damaged in ("[]", "{", '{"powers": 3}', '{"table": {}}', "{}"):
+    rates = {"families": [{"found": found}], "false_alarms": [{"alarms": found}]}
+    of_zoo = {"table": rates, "networks": ["a"]}
+    file.write_text(json.dumps(of_zoo))
+    assert "found 14 of 15 shortcuts" in calibration_sentence(file)
+    for damaged in (
+        "[]", "{", '{"powers": 3}', '{"table": {}}', "{}",
+        json.dumps({**of_zoo, "table": {**rates, "false_alarms": []}}),
+        json.dumps({**of_zoo, "table": {**rates, "families": [{"found": {**found, "hits": "x" * 9999}}]}}),
+        json.dumps({"powers": [{**powers[0], "found": {**found, "share": 10**400, "low": 1e300}}]}),
+        json.dumps({"powers": [{**powers[0], "about": {"x": 1}}]}),
+    ):  # fmt: skip
         file.write_text(damaged)
-        with pytest.raises(StoreError, match="repeat `audit calibrate`"):
+        with pytest.raises(StoreError, match="repeat `audit calibrate`") as refused:
             calibration_sentence(file)
+        assert len(str(refused.value)) < 500
 
 
 def test_settings_of_the_own_calibration_are_checked_first(tmp_path: Path) -> None:

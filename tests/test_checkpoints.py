@@ -475,12 +475,12 @@ AMBIGUOUS: dict[str, tuple[Callable[[nn.Module, nn.Module], Any], str, dict[str,
     # gpleiss/temperature_scaling keeps the network and a temperature.
     "a temperature": (
         lambda n, m: {**plain(n, "model."), "temperature": torch.ones(1)},
-        "other weights beside the network: 'temperature'", {"head": ["model.classifier.weight"]}, 0,
+        "other weights besides the network: 'temperature'", {"head": ["model.classifier.weight"]}, 0,
     ),
     # open-mmlab/mmdetection issue 8654: EMAHook writes its copy with underscores.
     "mmcv's moving average": (
         lambda n, m: {**plain(n), **{f"ema_{name.replace('.', '_')}": v for name, v in plain(m).items()}},
-        "other weights beside the network: 'ema_features_conv0_weight'", {"head": ["classifier.weight"]}, 0,
+        "other weights besides the network: 'ema_features_conv0_weight'", {"head": ["classifier.weight"]}, 0,
     ),
     # A layer without bias may be one that compares angles, as in face recognition.
     "no bias": (

@@ -136,7 +136,7 @@ def test_few_patients_have_no_property_and_many_images_of_one_count_once() -> No
     scene = Scene(image=chest(0), record=records[0], regions=(), donors=DonorPool([]), properties=found)
     drawn = made.draw(scene, generator_for(0))
     assert isinstance(drawn, NotApplicable)
-    assert drawn.reason == "fewer than 5 patients of its class or of any other"
+    assert drawn.reason == "fewer than 5 patients of the image's class or of any other"
 
 
 def test_the_frame_is_taken_from_donors_by_class_and_disease_is_not() -> None:

@@ -308,7 +308,7 @@ def test_list_and_doctor(audit: Audit, asked: list[object]) -> None:
     assert [line.split()[0] for line in audit("list", "measures")[1].splitlines()] == list(MEASURES)
     code, out, _ = audit("doctor")
     assert code in (0, 4)
-    assert ("LACK" in out) == (code == 4)
+    assert ("MISSING" in out) == (code == 4)
 
 
 def test_help_does_not_import_torch() -> None:

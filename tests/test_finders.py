@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from audit.training.phantom.cohort import make_phantoms
 from .conftest import Audit, one_paragraph
 
 FINDERS = ("cascade", "rapidocr", "markers")
+finder = cache(make_detector)  # loading the networks takes longer than the images here
 
 
 def film(side_px: int = 512) -> NDArray[np.uint8]:
@@ -62,15 +64,19 @@ def stamp(image: NDArray[np.uint8], text: str, x: int, y: int, *, turns: int = 0
 )
 def test_markers_as_they_lie(name: str, text: str, turns: int, mirrored: bool) -> None:
     image = film()
-    before = image.copy()
     box = stamp(image, text, 60, 40, turns=turns, mirrored=mirrored)
     drawn = image.copy()
-    regions = make_detector(name).detect(image)
+    regions = finder(name).detect(image)
     assert np.array_equal(image, drawn), "the image is not written to"
     assert covered_share_of_union(box, regions) >= 0.7
     outside = [r for r in regions if covered_share(r, [box.padded(25, (512, 512))]) < 0.5]
     assert outside == []
-    assert make_detector(name).detect(before) == [], "nothing is found where nothing is"
+    assert found_on_an_empty_film(name) == [], "nothing is found where nothing is"
+
+
+@cache
+def found_on_an_empty_film(name: str) -> Sequence[TextRegion]:
+    return finder(name).detect(film())
 
 
 def covered_share_of_union(box: TextRegion, regions: Sequence[TextRegion]) -> float:
@@ -88,7 +94,7 @@ def test_words_larger_than_any_marker(name: str, scale: float) -> None:
     cv2.putText(image, "SITIO", (20, 120), cv2.FONT_HERSHEY_SIMPLEX, scale, 245, 8, cv2.LINE_AA)
     rows, columns = np.nonzero(image > 200)
     box = TextRegion(x0=int(columns.min()), y0=int(rows.min()), x1=int(columns.max()) + 1, y1=int(rows.max()) + 1)
-    regions = make_detector(name).detect(image)
+    regions = finder(name).detect(image)
     assert covered_share_of_union(box, regions) >= 0.9
     assert [r.text for r in regions] == ["SITIO"]
 
@@ -99,7 +105,7 @@ def test_large_shapes_that_say_nothing_are_no_text(name: str) -> None:
     for x in (150, 350):
         cv2.ellipse(image, (x, 256), (70, 160), 0, 0, 360, 15, -1, cv2.LINE_AA)
     cv2.rectangle(image, (30, 30), (250, 160), 245, 12)
-    large = [r for r in make_detector(name).detect(image) if (r.x1 - r.x0) * (r.y1 - r.y0) > 0.05 * image.size]
+    large = [r for r in finder(name).detect(image) if (r.x1 - r.x0) * (r.y1 - r.y0) > 0.05 * image.size]
     assert large == []
 
 
@@ -107,7 +113,7 @@ def test_strings_are_read_upright_or_as_they_lie() -> None:
     image = film()
     stamp(image, "PORTABLE", 60, 40)
     stamp(image, "R", 400, 400, mirrored=True)
-    read = {r.text: r.kind for r in make_detector("cascade").detect(image)}
+    read = {r.text: r.kind for r in finder("cascade").detect(image)}
     assert read["PORTABLE"] == "overlay"
     assert read["R"] == "lead_marker"
 
@@ -116,16 +122,17 @@ def test_strings_are_read_upright_or_as_they_lie() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (60, 60), (33, 31)])
 def test_images_of_any_size(name: str, shape: tuple[int, int]) -> None:
     for image in (np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)):
-        assert make_detector(name).detect(image) == []
+        assert finder(name).detect(image) == []
 
 
 @pytest.mark.parametrize("name", FINDERS)
 def test_regions_lie_inside_and_are_the_same_again(name: str, tmp_path: Path) -> None:
     manifest = make_phantoms(tmp_path, task="classes", n_images=3, size_px=256, seed=3)
+    fresh = make_detector(name)
     for path in sorted((manifest.parent / "images").iterdir()):
         image = np.asarray(Image.open(path))
-        regions = make_detector(name).detect(image)
-        assert regions == make_detector(name).detect(image)
+        regions = finder(name).detect(image)
+        assert regions == fresh.detect(image)
         for r in regions:
             assert 0 <= r.x0 < r.x1 <= image.shape[1]
             assert 0 <= r.y0 < r.y1 <= image.shape[0]

@@ -104,7 +104,7 @@ def test_gates_and_verdicts_agree_on_patients() -> None:
 
 def test_controlled_where_there_is_a_placebo_and_placebos_are_not_judged() -> None:
     verdict = judge(EFFECTS, GateConfig(rules=(rule(measure="accuracy", operator=">=", limit=-0.05),)))
-    assert [(g.actual, g.where) for g in verdict.gates] == [(-0.01, "mask beyond elsewhere, all")]
+    assert [(g.actual, g.where) for g in verdict.gates] == [(-0.01, "mask compared with elsewhere, all")]
     assert status(rule(measure="accuracy", operator=">=", limit=0.75, condition="clean")) == "inconclusive"
 
 
@@ -246,7 +246,10 @@ def test_reasons_say_what_would_decide() -> None:
     assert "includes the limit of 0.05. About 160 patients would decide (90 now)" in verdict.gates[0].reason
     assert "could not be decided (r-mask)" in verdict.summary
     passed = judge(EFFECTS, GateConfig(rules=(rule(),)))
-    assert "80 % power to show an effect of 0.015 or more (least power: mask)" in passed.summary
+    assert (
+        "an effect of 0.015 or more is detected with at least 80 % power under every judged condition (lowest power: mask)"
+        in passed.summary
+    )
 
 
 def test_one_result_for_each_condition() -> None:

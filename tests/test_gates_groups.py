@@ -44,18 +44,18 @@ def judged(*effects: Effect, **changes: object) -> tuple[Verdict, GateResult]:
 def test_one_group_that_is_shown_to_lie_beyond_fails_the_run() -> None:
     verdict, gate = judged(ALL, WITHIN, UNDECIDED, BEYOND)
     assert (verdict.status, gate.status) == ("fail", "fail")
-    assert gate.where == "mask beyond elsewhere, word=SEDUTO"
+    assert gate.where == "mask compared with elsewhere, word=SEDUTO"
     assert (gate.actual, gate.low, gate.high) == (BEYOND.estimate, 0.06, 0.2)
     assert "The most extreme of 3 effects: 1 fail, 1 inconclusive, 1 pass." in gate.reason
     further = told("class=a", 0.1, 0.3, condition="paste")
-    assert judged(ALL, BEYOND, further)[1].where == "paste beyond elsewhere, class=a"
+    assert judged(ALL, BEYOND, further)[1].where == "paste compared with elsewhere, class=a"
 
 
 def test_what_is_undecided_is_told_and_does_what_the_rule_says() -> None:
     for policy, status in (("pass", "pass"), ("block", "inconclusive"), ("fail", "fail"), (None, "inconclusive")):
         verdict, gate = judged(ALL, WITHIN, UNDECIDED, inconclusive=policy)
         assert (verdict.status, gate.status) == (status, "inconclusive"), policy
-        assert gate.where == "mask beyond elsewhere, class=b"
+        assert gate.where == "mask compared with elsewhere, class=b"
     assert "could not be decided (r), which the policy allows" in judged(ALL, UNDECIDED)[0].summary
     assert judged(ALL, WITHIN)[1].status == "pass"
 
@@ -98,7 +98,7 @@ def test_every_judged_edit_makes_one_gate() -> None:
     merely_measured = replace(falls, condition="blur", family="exploratory", estimate=-0.9, low=-0.95, high=-0.8)
     asked = rule(measure="accuracy", operator=">=", limit=-0.05, condition="*")
     (gate,) = judge([falls, hardly, merely_measured], GateConfig(rules=(asked,))).gates
-    assert (gate.id, gate.status, gate.where) == ("r", "fail", "mask beyond elsewhere, all")
+    assert (gate.id, gate.status, gate.where) == ("r", "fail", "mask compared with elsewhere, all")
     assert "of 2 effects: 1 fail, 1 pass" in gate.reason
     each = judge([falls, hardly], GateConfig(rules=(replace(asked, condition=None),))).gates
     assert [(g.id, g.status) for g in each] == [("r-mask", "fail"), ("r-paste", "pass")]

@@ -112,6 +112,17 @@ def test_a_text_that_is_repeated_without_end(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("column", ["path", "label", "patient"])
+def test_texts_of_parquet_that_are_no_text(tmp_path: Path, column: str) -> None:
+    good = pa.array(["abcd", "efgh"])
+    bad = pa.StringArray.from_buffers(2, good.buffers()[1], pa.py_buffer(b"ab\xf2defgh"))
+    path = parquet(
+        tmp_path / "m.parquet", **{name: bad if name == column else good for name in ("path", "label", "patient")}
+    )
+    with pytest.raises(CohortError, match=r"cannot be read as a table.*UTF8"):
+        load_cohort(path)
+
+
 def test_tables_that_are_refused_by_their_footer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = parquet(tmp_path / "wide.parquet", **{f"c{i}": [1] for i in range(MAX_COLUMNS + 1)})
     with pytest.raises(CohortError, match=f"{MAX_COLUMNS + 1} columns"):

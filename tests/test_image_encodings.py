@@ -126,6 +126,26 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "half a window": (lambda: made.dicom_file(GREY, WindowCenter=5), "incomplete window"),
     "slope 0": (lambda: made.dicom_file(GREY, RescaleSlope=0), "RescaleSlope is 0"),
     "bits that contradict": (lambda: made.dicom_file(GREY, BitsStored=12, HighBit=11), "contradictory"),
+    "more bits than stated": (
+        lambda: made.dicom_file(GREY.astype(np.uint16) * 257, BitsStored=12, HighBit=11),
+        "exceed the 12 bits that BitsStored states",
+    ),
+    "more bits than stated, signed": (
+        lambda: made.dicom_file((GREY.astype(np.int32) * 250 - 30_000).astype(np.int16), BitsStored=12, HighBit=11),
+        "exceed the 12 bits that BitsStored states",
+    ),
+    "more bits than stated, JPEG 2000": (
+        lambda: made.packed(
+            GREY.astype(np.uint16) * 257,
+            JPEG2000Lossless,
+            made.pillow(Image.fromarray(GREY.astype(np.uint16) * 257), "JPEG2000", irreversible=False, no_jp2=True),
+            stored=12,
+        ),
+        "exceed the 12 bits that BitsStored states",
+    ),
+    "a Git LFS pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer.*`git lfs pull`"),
+    "a web page": (lambda: b"\n<!doctype html><title>Quota exceeded</title>", "web page"),
+    "what macOS notes of a file": (lambda: b"\0\5\x16\7\0\2\0\0Mac OS X        ", "AppleDouble"),
     "too few pixels": (lambda: made.dicom_file(GREY, PixelData=bytes(100)), "cannot be decoded"),
     "mixed presentation": (lambda: made.dicom_file(GREY, PixelPresentation="MIXED"), "mixed"),
     "not finite": (lambda: made.tiff_file(np.where(GREY > 9, np.nan, GREY).astype(np.float32)), "not finite"),
@@ -152,6 +172,31 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         "JPEG data are incomplete",
     ),
 }
+
+
+@settings(max_examples=60, deadline=None)
+@given(bits=st.integers(9, 14), seed=st.integers(0, 2**32), marked=st.booleans(), signed=st.booleans())
+def test_marks_above_the_grey_levels_are_not_taken_for_grey_levels(
+    bits: int, seed: int, marked: bool, signed: bool
+) -> None:
+    """A smooth picture that needs one bit more than its header states is refused; one with marks in that bit is not."""
+    rng = np.random.default_rng(seed)
+    yy, xx = np.mgrid[0:60, 0:70]
+    waves = np.sin(xx / rng.uniform(4, 20) + rng.uniform(0, 6)) + np.cos(yy / rng.uniform(4, 20))
+    share = (waves - waves.min()) / np.ptp(waves)
+    top = (1 << bits) - 1
+    if marked:
+        grey = np.rint(share * (top >> signed)).astype(np.uint16)
+        y, x = rng.integers(0, 40, 2)
+        grey[y : y + 9, x : x + 20] |= 1 << bits
+        found = look_at(made.dicom_file(grey, BitsStored=bits, HighBit=bits - 1, PixelRepresentation=int(signed)), HERE)
+        plain = made.dicom_file(grey & top, BitsStored=bits, HighBit=bits - 1, PixelRepresentation=int(signed))
+        assert np.array_equal(found.pixels, seen(plain))
+        return
+    grey = np.rint(share * (2 * top)).astype(np.int32) - (top if signed else 0)
+    data = made.dicom_file(grey.astype(np.int16 if signed else np.uint16), BitsStored=bits, HighBit=bits - 1)
+    with pytest.raises(ImageError, match=f"exceed the {bits} bits"):
+        seen(data)
 
 
 def _without_adobe(data: bytes) -> bytes:
@@ -505,7 +550,9 @@ def test_packed_pixels_must_be_of_the_size_that_the_header_says() -> None:
         (JPEGBaseline8Bit, made.pillow(Image.fromarray(GREY), "JPEG")),
         (JPEG2000Lossless, made.pillow(Image.fromarray(GREY), "JPEG2000", no_jp2=True)),
     ):
-        with pytest.raises(ImageError, match=rf"packed pixels are {WIDTH} x {HEIGHT} with 1 samples, but its header"):
+        with pytest.raises(
+            ImageError, match=rf"compressed pixels are {WIDTH} x {HEIGHT} with 1 samples, but its header"
+        ):
             seen(made.packed(GREY[:-1], syntax, stream))
 
 

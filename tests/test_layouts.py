@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
 from audit.data.layouts.found import label_of
 from audit.data.layouts.guess import LAYOUTS
+from audit.data.layouts.headers import read_headers
 from audit.data.manifests import load_cohort
 from audit.data.reading import TableOptions, TableReading, read_records
 from audit.data.records import Record
 from audit.errors import CohortError, UsageError
 from audit.training.datasets import build_manifest
 
+from . import image_encodings as made
 from .conftest import Audit, one_paragraph, quick_audit
 from .test_datasets import CHEXPERT, NIH_ROWS, nih, picture
 
@@ -229,6 +233,53 @@ def test_rsna(tmp_path: Path) -> None:
         ("rsna-b2", "pneumonia"),
         ("rsna-c3", None),
     ]
+
+
+def test_rsna_reads_age_sex_and_view_from_the_headers(tmp_path: Path) -> None:
+    """The challenge's tables tell none of these; nothing else of a header is read."""
+    grey = made.picture()
+    lines(
+        tmp_path / "stage_2_train_labels.csv", "patientId,x,y,width,height,Target",
+        *(f"{name},,,,,0" for name in ("a1", "b2", "c3", "d4", "e5")),
+    )  # fmt: skip
+    folder = tmp_path / "stage_2_train_images"
+    folder.mkdir()
+    told = {"PatientName": "Surname^Given", "PatientID": "secret", "PatientBirthDate": "19600102"}
+    (folder / "a1.dcm").write_bytes(made.dicom_file(grey, PatientAge="051Y", PatientSex="F", ViewPosition="PA", **told))
+    # The challenge's own files give ages without a unit.
+    with pydicom.config.disable_value_validation():
+        (folder / "b2.dcm").write_bytes(
+            made.dicom_file(255 - grey, PatientAge="7", PatientSex="M", ViewPosition="AP", **told)
+        )
+        odd = made.dicom_file(grey[::-1], PatientAge="old", PatientSex="\x1b[2JW", ViewPosition="Surname^Given" * 9)
+        (folder / "c3.dcm").write_bytes(odd)
+    (folder / "d4.dcm").write_bytes(made.dicom_file(grey[:, ::-1]))
+    picture(folder / "e5.png")
+    records, reading = read(tmp_path)
+    assert [(r.age, r.sex, r.view) for r in records.values()] == [
+        (51, "F", "PA"), (7, "M", "AP"), (None, "other", "other"), (None, "", ""), (None, "", ""),
+    ]  # fmt: skip
+    assert reading.columns["age"] == "PatientAge of the DICOM headers"
+    assert any("1 value of the column age is not understood" in w for w in reading.warnings)
+    said = repr((records, reading))
+    assert "Surname" not in said and "secret" not in said and "1960" not in said
+
+
+def test_headers_that_cannot_be_read_say_nothing(tmp_path: Path) -> None:
+    (tmp_path / "cut.dcm").write_bytes(made.dicom_file(made.picture(), PatientAge="051Y")[:300])
+    (tmp_path / "noise.dcm").write_bytes(bytes(128) + b"DICM" + bytes(range(256)) * 9)
+    os.mkfifo(tmp_path / "pipe.dcm")
+    assert read_headers([tmp_path / name for name in ("cut.dcm", "noise.dcm", "pipe.dcm", "missing.dcm")]) == {}
+
+
+def test_patients_of_a_layout_that_are_nobody(tmp_path: Path) -> None:
+    lines(
+        tmp_path / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv", PADCHEST,
+        *(f"{i},{i}.png,0,20140915,2053,{who},1930.0,F,x,PA,x,No,CR,M,x,Physician,['normal']" for i, who in enumerate(("", "nan", "8"))),
+    )  # fmt: skip
+    for i in range(3):
+        picture(tmp_path / f"0/{i}.png")
+    assert [r.patient for r in read(tmp_path)[0].values()] == ["0.png", "1.png", "padchest-8"]
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "folders"])

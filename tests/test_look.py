@@ -155,7 +155,7 @@ def _codestream_of(width: int) -> bytes:
         ("png", "at most 70,000,000 are allowed"),
         ("png of half a gigapixel", "at most 70,000,000 are allowed"),
         ("rows without end", "PNG data are incomplete|truncated"),
-        ("codestream", "packed pixels are 60000 x 60000"),
+        ("codestream", "compressed pixels are 60000 x 60000"),
         ("deflate", "unpacks to more than"),
         ("overlay", "read"),
     ],

@@ -56,6 +56,7 @@ FACTS = Facts(
     declared_draws=DRAWS,
     exploratory=EXPLORATORY,
     n_declared=40,
+    n_in_groups=30,
     n_exploratory=12,
     tolerances={"accuracy": 0.02, "shortcut_sensitivity": 0.05},
     n_rules=11,
@@ -178,8 +179,8 @@ def test_methods_say_who_split_the_data(name: str, told_by: str) -> None:
 def test_methods_in_full() -> None:
     found = said(FACTS)
     assert found["conditions"] == (
-        "Each image was predicted as it is and under 17 conditions of the suite standard (version 2): 6 edits, 2 conditions that keep one "
-        "part alone, 8 placebos, 1 control. The effect of a condition is its difference from its matched control (placebo), the same "
+        "Each image was predicted unedited and under 17 conditions of the suite standard (version 2): 6 edits, 2 conditions that keep only "
+        "one part, 8 placebos, 1 control. The effect of a condition is its difference from its matched control (placebo), the same "
         "change without the suspected content. Random draws start from seed 7; several draws of a condition are averaged within the image."
     )
     assert found["text"] == (
@@ -196,9 +197,10 @@ def test_methods_in_full() -> None:
         "percentile bootstrap over patients (10,000 resamples) and 1 effect by Student's t over patients, corrected for skewness."
     )
     assert found["multiplicity"] == (
-        "Tolerances, fixed before the run: accuracy 0.02 and shortcut sensitivity 0.05. Judged effects (40) form one family: p-values and "
-        "simultaneous intervals are corrected for multiple comparisons by the step-down max-T procedure of Westfall and Young on 20,000 "
-        "multiplier draws over patients; Holm's p-value is used where it is smaller. P-values of exploratory effects (12) are adjusted for "
+        "Tolerances, fixed before the run: accuracy 0.02 and shortcut sensitivity 0.05. Judged effects form two families, over all "
+        "images (10) and over groups (30). In each, p-values and simultaneous intervals are corrected for multiple comparisons by the "
+        "step-down max-T procedure of Westfall and Young on 20,000 multiplier draws over patients; Holm's p-value is used where it is "
+        "smaller. P-values of exploratory effects (12) are adjusted for "
         "the false discovery rate (Benjamini and Hochberg); nothing is concluded from them."
     )
     assert "trends" not in found, "what was not done is not told"
@@ -281,7 +283,7 @@ def test_the_checklist_points_at_what_is_there(kept: Path, told_by: str, signed:
     ids = {a["id"] for _, a in page.found if a.get("id")}
     items = checklist(run)
     for item in items:
-        assert bool(item.places) == (item.state != "needs a person"), item
+        assert bool(item.places) == (item.state != "to be completed"), item
         assert bool(item.left) == (item.state != "filled"), item
         assert {place for place, _ in item.places} <= ids, item
     state = {item.topic: item.state for item in items}
@@ -305,4 +307,4 @@ def test_the_checklist_claims_nothing_that_a_run_lacks(kept: Path) -> None:
         "Who the participants are",
         "Fairness: performance by group",
     ):
-        assert state[topic] == "needs a person", topic
+        assert state[topic] == "to be completed", topic

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,13 +18,14 @@ from audit.errors import UnknownNameError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, changed_pixels, make_perturbation
 from audit.perturbations.corruption import CORRUPTIONS, Corruption
 from audit.perturbations.donors import Donor, DonorPool, has_look_donors, read_record
-from audit.perturbations.fills import FILLS
+from audit.perturbations.fills import FILLS, without_text
 from audit.perturbations.looks import FACTORS, measure_look
 from audit.perturbations.marker_only import MarkerOnly
 from audit.perturbations.masking import PlaceboMask, TextMask
 from audit.perturbations.pasting import PasteLetters
 from audit.perturbations.places import cover, text_boxes
 from audit.perturbations.properties import ClassProperties
+from audit.perturbations.strokes import find_strokes
 from audit.randomness import generator_for
 from audit.suites.reader import load_suite, suite_names
 
@@ -242,6 +244,51 @@ def test_placebo_has_the_same_shape_away_from_text(seed: int, x0: int, y0: int, 
 
     if distance(text) <= 10:
         assert distance(placebo) == distance(text)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    word=st.sampled_from(["L", "SEDUTO", "AP 12"]),
+    level=st.sampled_from([20, 235]),
+    noise=st.floats(0, 4),
+)
+def test_inpainting_takes_the_strokes_and_leaves_what_lies_between_them(
+    seed: int, word: str, level: int, noise: float
+) -> None:
+    """Painted on a background that is known: nearer to it than a rectangle filled from its border, strokes gone, the rest as it was."""
+    rng = np.random.default_rng(seed)
+    slope = 110 + np.add.outer(np.linspace(-25, 25, 120), np.linspace(-20, 20, 160)) + rng.normal(0, noise, (120, 160))
+    background = np.clip(np.rint(slope), 0, 255).astype(np.uint8)
+    image = background.copy()
+    cv2.putText(image, word, (40, 70), cv2.FONT_HERSHEY_SIMPLEX, 0.8, level, 2, cv2.LINE_AA)
+    painted = image != background
+    rows, columns = np.flatnonzero(painted.any(axis=1)), np.flatnonzero(painted.any(axis=0))
+    region = TextRegion(x0=int(columns[0]), y0=int(rows[0]), x1=int(columns[-1]) + 1, y1=int(rows[-1]) + 1)
+    record = Record(id="r", path=Path("r"), label="a", patient="p")
+    scene = Scene(image=image, record=record, regions=(region,), donors=DonorPool([]))
+    mask, placebo = TextMask(fill="inpaint"), PlaceboMask(fill="inpaint")
+    drawn = mask.draw(scene, generator_for(seed))
+    edited = mask.apply(image, drawn)
+    clearly = np.abs(image.astype(int) - background) > 30
+    assert np.abs(edited.astype(int) - background)[clearly].max() < 30
+    far = ~cv2.dilate(painted.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
+    assert (edited == background)[far].mean() > 0.95
+    whole = without_text(image, drawn.boxes)
+    assert np.abs(edited.astype(int) - background).mean() <= np.abs(whole.astype(int) - background).mean() + 0.01
+    # The placebo fills as many pixels of the same shape, elsewhere.
+    elsewhere = placebo.apply(image, placebo.draw(scene, generator_for(seed)))
+    box = drawn.boxes[0]
+    strokes = find_strokes(image, box, cover(drawn.boxes, image.shape))
+    assert np.count_nonzero(elsewhere != image) <= np.count_nonzero(strokes)
+    assert (elsewhere == image)[box[1] : box[3], box[0] : box[2]].all()
+
+
+def test_strokes_that_cannot_be_told_from_their_surroundings_are_the_whole_box() -> None:
+    flat = np.full((60, 80), 90, np.uint8)
+    box = (20, 20, 50, 40)
+    assert find_strokes(flat, box, cover([box], flat.shape)).all()
+    assert find_strokes(flat, (0, 0, 80, 60), np.ones_like(flat, dtype=bool)).all()
 
 
 def test_no_free_place_means_no_placebo() -> None:
@@ -551,13 +598,7 @@ def test_a_factory_from_an_entry_point_is_planned_with_its_own_version(
         def load(self) -> object:
             return lambda **parameters: Paler(**parameters)
 
-    from importlib import metadata
-
-    real = metadata.entry_points
-    monkeypatch.setattr(
-        "audit.registry.metadata.entry_points",
-        lambda **asked: [Point()] if asked.get("name", "paler") == "paler" else real(**asked),
-    )
+    monkeypatch.setattr("audit.registry.entry_points", lambda _group: (Point(),))
     path = tmp_path / "s.toml"
     path.write_text('[[condition]]\nname = "p"\nperturbation = "paler"\nrole = "stress"\n')
     assert load_suite(str(path))["p"].version == 5

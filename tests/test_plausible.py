@@ -170,7 +170,7 @@ def test_an_implausible_image_is_counted_and_not_predicted() -> None:
         return bool((made.image == 255).all()), made.why_not
 
     assert variant(Whitening()) == (True, "")
-    assert variant(Looking()) == (False, "the edited lungs are brighter than any of the cohort")
+    assert variant(Looking()) == (False, "the edited lungs are brighter than any in the cohort")
 
 
 @pytest.mark.parametrize("place", ["own", "elsewhere"])

@@ -15,7 +15,7 @@ import pytest
 
 from audit.data.conditions import Condition
 from audit.data.records import Record
-from audit.errors import AuditError, UsageError
+from audit.errors import AuditError, UnknownNameError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import DonorPool
 from audit.prediction.variants import make_variant
@@ -105,11 +105,11 @@ parameters = { over_text = false }
 """
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install a plug-in into a folder of its own, and return the folder."""
     return install_plugin(
-        tmp_path,
+        tmp_path_factory.mktemp("plugin"),
         "brightness_plugin",
         {"brightness_plugin.py": CODE},
         "[audit.perturbations]\nbrighten = brightness_plugin:Brighten\npaler = brightness_plugin:make_paler\n"
@@ -189,6 +189,33 @@ def test_broken_plugins_are_said(site: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UsageError, match="cannot be imported"):
         make_perturbation("broken", {})
     assert "broken" in PERTURBATIONS.names()
+
+
+def test_a_plugin_is_found_when_it_comes_and_missed_when_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is installed is read once, until a folder of modules changes."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "late" not in PERTURBATIONS.names()
+    about = tmp_path / "late-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[audit.perturbations]\nlate = audit.perturbations:TextMask\n")
+    _touch(tmp_path, 1)
+    assert "late" in PERTURBATIONS.names()
+    with pytest.raises(UsageError, match=r"late.*cannot be imported"):
+        make_perturbation("late", {})
+    about.rename(tmp_path / "gone")
+    _touch(tmp_path, 2)
+    assert "late" not in PERTURBATIONS.names()
+    with pytest.raises(UnknownNameError, match="late"):
+        make_perturbation("late", {})
+
+
+def _touch(folder: Path, seconds: int) -> None:
+    """Let a folder be changed later than it was, whatever the clock of its file system resolves."""
+    changed = folder.stat().st_mtime + seconds
+    os.utime(folder, (changed, changed))
 
 
 def test_a_perturbation_that_breaks_the_contract_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,9 @@ def test_the_headline_takes_the_edit_of_least_power() -> None:
     weakest = weakest_power(effects)
     assert weakest is not None
     assert weakest.condition == "border-only"
-    assert "0.103 or more (least power: border-only)" in power_sentence(effects)
+    assert (
+        "0.103 or more is detected with at least 80 % power under every judged condition (lowest power: border-only)"
+        in power_sentence(effects)
+    )
     assert "too small" in power_sentence([*effects, replace(EFFECT, condition="few", minimum_detectable=None)])
     assert power_sentence([]) == ""

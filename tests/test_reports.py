@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,16 +27,18 @@ from audit.reports.reading.folder import read_run
 from audit.reports.terminal import render_terminal
 from audit.store.numbers import number
 
+from .conftest import cohort_in, know_tiny, tiny_bundle_in
 from .documents import plan_with
 from .report_runs import Page, finished_run
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}[bold]\"'&"
 
 
-@pytest.fixture
-def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> Path:
-    """Return a finished, gated run whose words and sources are hostile."""
-    manifest = write_cohort(7)
+@pytest.fixture(scope="module")
+def run_made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished, gated run whose words and sources are hostile; nobody may change it."""
+    folder = tmp_path_factory.mktemp("hostile")
+    manifest = cohort_in(folder / "data", 7)
     boxes = json.loads((manifest.parent / "boxes.json").read_text())
     for regions in boxes["images"].values():
         for region in regions:
@@ -51,7 +54,15 @@ def run(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tm
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    return finished_run(manifest, write_bundle(), tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        know_tiny(patch)
+        return finished_run(manifest, tiny_bundle_in(folder / "models"), folder)
+
+
+@pytest.fixture
+def run(run_made_once: Path, tmp_path: Path) -> Path:
+    """Return a copy of that run, to be edited."""
+    return shutil.copytree(run_made_once, tmp_path / "runs" / run_made_once.name)
 
 
 def test_page_is_whole_hostile_strings_are_text(run: Path) -> None:
@@ -99,7 +110,7 @@ def test_policy_admits_just_our_blocks(run: Path) -> None:
     assert not any("style" in attributes for _, attributes in Page(text).found), "the policy blocks inline styles"
 
 
-def test_no_patient_and_no_path_of_this_machine(run: Path) -> None:
+def test_no_patient_and_no_path_of_this_machine(run: Path, run_made_once: Path) -> None:
     render_markdown(run)
     render_junit(run)
     for name in ("report.html", "summary.md", "junit.xml"):
@@ -107,6 +118,7 @@ def test_no_patient_and_no_path_of_this_machine(run: Path) -> None:
             render_html(run)
         text = (run / name).read_text()
         assert str(run.parents[1]) not in text, name
+        assert str(run_made_once.parents[1]) not in text, name
         assert not re.search(r"(normal|pneumonia|covid)-\d", text), "file names here hold the patient"
 
 

@@ -148,7 +148,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "without answers": ({"findings": {"a": 1}}, "findings must be a list"),
     "of a string": ({"findings": ["\x1b[2J"]}, r"findings[0] must be an object, found '\x1b[2J'"),
     "of a list": (answering(id=["accuracy"]), "findings[0].id must be a string"),
-    "of an unknown finding": (answering(id="</td>"), "no finding of this run"),
+    "of an unknown finding": (answering(id="</td>"), "not a finding of this run"),
     "with another answer": (answering(answer="splendid"), "findings[0].answer must be"),
     "of another day": ({"saved": 5}, "saved must be a string, found 5"),
     "with more": ({"more": 1}, "has a field more, which is not known"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from audit.reports.findings.effect_words import estimate
 from audit.reports.reading.folder import read_run
 
 from .golden.make_report import RUN
-from .report_runs import Page, edit, finished_run
+from .report_runs import Page, edit
 
 LONG = "</svg><script>alert(1)</script>" + "W" * 270
 
@@ -29,10 +28,9 @@ def renamed(run: Path, folder: Path, name: str) -> Path:
 
 
 @pytest.fixture
-def runs(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> list[Path]:
+def runs(small_run: Path, tmp_path: Path) -> list[Path]:
     """Return five run folders that differ in their models' names."""
-    first = finished_run(write_cohort(4), write_bundle(), tmp_path)
-    return [renamed(first, tmp_path / f"copy-{i}", name) for i, name in enumerate(("A", "B", "C", "C", LONG))]
+    return [renamed(small_run, tmp_path / f"copy-{i}", name) for i, name in enumerate(("A", "B", "C", "C", LONG))]
 
 
 def test_five_runs_stand_side_by_side(runs: list[Path], tmp_path: Path) -> None:

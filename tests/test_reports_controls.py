@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,10 @@ from audit.reports.reading.view import RunView
 from audit.reports.sections.controls import controls
 from audit.store.relevance import Randomisation
 
-from .report_runs import finished_run
-
 
 @pytest.fixture
-def view(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> RunView:
-    return read_run(finished_run(write_cohort(4), write_bundle(), tmp_path))
+def view(small_run: Path) -> RunView:
+    return read_run(small_run)
 
 
 def test_every_control_of_the_run_is_shown(view: RunView) -> None:

@@ -119,7 +119,7 @@ def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: Ru
         in said
     )
     assert "(95 % CI 0.120 to 0.280; limit 0.02)" in said
-    assert "too small to decide whether the network reads the text" not in said
+    assert "too small to decide whether the network relies on the text" not in said
     assert "Accuracy depends" not in headline(fallen(judged(kept, {"all": "sensitive"}))), (
         "it is said to read it already"
     )
@@ -204,5 +204,5 @@ def test_what_is_not_known_is_no_column(kept: RunView) -> None:
     view = replace(kept, effects=unknown)
     assert any("gives no usable sex, age, view" in line for line in limitations(view))
     fairness = next(item for item in checklist(view) if item.topic.startswith("Fairness"))
-    assert fairness.state == "needs a person"
+    assert fairness.state == "to be completed"
     assert not any("age" in line for line in limitations(kept) if "no usable" in line)

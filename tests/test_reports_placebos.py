@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,12 +15,11 @@ from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
 
 from .documents import plan_with
-from .report_runs import finished_run
 
 
 @pytest.fixture
-def view(write_cohort: Callable[..., Path], write_bundle: Callable[..., Path], tmp_path: Path) -> RunView:
-    return read_run(finished_run(write_cohort(4), write_bundle(), tmp_path))
+def view(small_run: Path) -> RunView:
+    return read_run(small_run)
 
 
 def row(index: int, mass: float | None, p: float | None, label: str = "covid", **given: Any) -> dict[str, Any]:

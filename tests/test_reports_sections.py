@@ -245,12 +245,12 @@ REASONS = {
 }
 
 
-@pytest.fixture
-def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def broken_installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install every kind of broken section, and two that are not."""
     fine = '<section id="{{ name }}"><h2>{{ name }}</h2></section>'
-    site = install_plugin(
-        tmp_path,
+    return install_plugin(
+        tmp_path_factory.mktemp("broken"),
         "broken_sections",
         {
             "broken_sections/__init__.py": BROKEN,
@@ -259,9 +259,14 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         },
         POINTS,
     )
-    monkeypatch.syspath_prepend(str(site))
+
+
+@pytest.fixture
+def broken(broken_installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let this process find them."""
+    monkeypatch.syspath_prepend(str(broken_installed))
     monkeypatch.delitem(sys.modules, "broken_sections", raising=False)
-    return site
+    return broken_installed
 
 
 def test_a_broken_section_gives_one_sentence_and_the_report_is_whole(broken: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from audit import files
 from audit.errors import StoreError
-from audit.files import read_regular, write_atomically
+from audit.files import read_regular, write_atomically, write_output
 from audit.store.folder import REGIONS_SCHEMA, RunFolder, verify_run
 
 from .documents import RECORD
@@ -104,7 +104,7 @@ def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        write_atomically(pipe, b"<junit/>")
+        write_output(pipe, b"<junit/>")
         assert os.read(reader, 100) == b"<junit/>"
     finally:
         os.close(reader)
@@ -118,7 +118,7 @@ def test_a_link_to_an_open_file_is_written_through_and_stays_one(tmp_path: Path)
         out.write(b"before\n")
         link = tmp_path / "stdout"
         link.symlink_to(f"/proc/self/fd/{out.fileno()}")
-        write_atomically(link, b"after\n")
+        write_output(link, b"after\n")
         out.write(b"end\n")
     assert link.is_symlink()
     assert (tmp_path / "out.txt").read_bytes().startswith(b"before\n")

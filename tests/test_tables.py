@@ -60,6 +60,13 @@ def trailing(text: str) -> str:
     return "\n".join(line + "," for line in text.splitlines()) + "\n"
 
 
+def _with_notes(text: str, note: str) -> str:
+    """Add a column of free text at the end of a table."""
+    ending = "\r\n" if "\r\n" in text else "\n"
+    first, *rows = text.removesuffix(ending).split(ending)
+    return ending.join([f"{first},notes", *(f"{row},{note}" for row in rows)]) + ending
+
+
 SPELLINGS: dict[str, Callable[[], bytes]] = {
     "semicolons": lambda: text_of(ROWS, separator=";").encode(),
     "tabs": lambda: text_of(ROWS, separator="\t").encode(),
@@ -76,6 +83,13 @@ SPELLINGS: dict[str, Callable[[], bytes]] = {
     "trailing commas but in the header": lambda: trailing(text_of(ROWS)).replace(",\n", "\n", 1).encode(),
     "quotes": lambda: text_of(ROWS, quote_all=True).encode(),
     "blank lines": lambda: ("\n\n" + text_of(ROWS).replace("\n", "\n\n")).encode(),
+    "carriage returns within cells": lambda: _with_notes(text_of(ROWS), "seen \rby two\r").encode(),
+    "carriage returns within cells, line ends of Windows": lambda: _with_notes(
+        text_of(ROWS, ending="\r\n"), "seen \rby two\r"
+    ).encode(),
+    "invisible signs around": lambda: text_of(
+        [{k: f"\u200b{v}\ufeff" if k not in ("path",) else v for k, v in row.items()} for row in ROWS]
+    ).encode(),
     "old line ends": lambda: text_of(ROWS, ending="\r").encode(),
     "blanks around": lambda: text_of([{f" {k} ": f" {v} " for k, v in row.items()} for row in ROWS]).encode(),
     "no line end": lambda: text_of(ROWS).rstrip("\n").encode(),
@@ -109,12 +123,20 @@ def test_excel_leaves_out_empty_cells_at_the_end(tmp_path: Path) -> None:
         (b"", "it is empty"),
         (b"\n\n", "it is empty"),
         (b"path,label\n", "no rows"),
-        (b"path,label\nhttps://h.org/a.png,x\ns3://b/c.png,y\n", "2 rows of .* addresses .* first row 2: .*download"),
-        (b"path,label\na.png,x\nfile:///b.png,x\n", "1 row of .* address .* first row 3"),
+        (b"path,label\nhttps://h.org/a.png,x\ns3://b/c.png,y\n", "2 rows of .* URLs .* first row 2: .*download"),
+        (b"path,label\na.png,x\nfile:///b.png,x\n", "1 row of .* URL .* first row 3"),
         (b"path,label\nC:\\data\\a.png,x\n", "Row 2 .*path of another machine.*relative to the table"),
         (b"path,label\n\\\\server\\share\\a.png,x\n", "Row 2 .*path of another machine"),
         (b"path,label\n\x81\xff\x9d.png,x\n", "cannot be read as a table"),
         (b"label\nx\n", "no column path"),
+        (b'"path,label"\n"a.png,x"\n', "no column path.*Its first line is one cell.*separated by commas"),
+        (b"filename class\na.png x\n", "Its first line is one cell"),
+        (
+            b"path,label,patient\na.png,x,1.23E+15\n",
+            r"Row 2 of .* patient 1.23E\+15: a spreadsheet has rounded the ids",
+        ),
+        (b'path,label,patient\na.png,x,p\nb.png,x,"1,2e+09"\n', r"Row 3 of .* rounded the ids"),
+        (b"<!DOCTYPE html><html></html>", "a web page, not the file itself"),
         (b"path,path,label\na.png,b.png,x\n", "2 columns called 'path', which hold different values"),
     ],
 )
@@ -260,6 +282,37 @@ def test_patients_that_a_spreadsheet_has_rewritten(tmp_path: Path) -> None:
         read_records(written(tmp_path, table.format("train", "test", "test", "test")))
     different = "path,label,patient,split\na.png,x,10,train\nb.png,x,100,test\nc.png,x,1.5,test\nd.png,x,p-01,train\ne.png,x,p-10,test\n"
     assert not any("more than once" in w for w in read_records(written(tmp_path, different))[1].warnings)
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "<NA>", "NaT", "null", "", " ", "-", "unknown"])
+def test_words_for_nothing_are_no_patient(word: str, tmp_path: Path) -> None:
+    """What a program writes for an empty cell would otherwise make one person of everybody whose id is missing."""
+    table = (
+        f"path,label,patient,source,site,id\na.png,x,{word},{word},{word},{word}\nb.png,y,{word},h,s,\nc.png,y,p,h,s,\n"
+    )
+    records, reading = read_records(written(tmp_path, table))
+    assert [(r.patient, r.patient_known) for r in records] == [("a.png", False), ("b.png", False), ("p", True)]
+    assert [(r.source, r.site, r.id) for r in records] == [
+        ("unknown", "", "a.png"),
+        ("h", "s", "b.png"),
+        ("h", "s", "c.png"),
+    ]
+    assert any("2 images have no patient: each counts as a patient of its own" in w for w in reading.warnings)
+
+
+def test_labels_that_are_none(tmp_path: Path) -> None:
+    table = "path,label\na.png,nan\nb.png,<NA>\nc.png,\nd.png,None\ne.png,unknown\n"
+    labels = [r.label for r in read_records(written(tmp_path, table))[0]]
+    assert labels == [None, None, None, "None", "unknown"], "none and unknown may be classes"
+
+
+def test_carriage_returns_are_counted(tmp_path: Path) -> None:
+    _, reading = read_records(written(tmp_path, "path,label,notes\na.png,x,one \rtwo\nb.png,y,\rthree\n"))
+    assert "2 carriage returns within lines were read as blanks." in reading.warnings
+    ragged = written(tmp_path, "path,label,notes,more\na.png,x,one \rtwo\nb.png,y\n")
+    records, reading = read_records(ragged)
+    assert [r.label for r in records] == ["x", "y"]
+    assert "1 carriage return within lines was read as blanks." in reading.warnings
 
 
 def test_the_command_lists_columns_and_takes_names(

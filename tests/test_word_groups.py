@@ -76,6 +76,19 @@ def test_effects_of_classes_and_words_by_hand() -> None:
     assert not [e for e in found if e.condition == "blur" and e.group.kind == "word"], "blur takes no text away"
 
 
+def test_what_is_judged_in_groups_costs_what_is_judged_over_all_images_nothing() -> None:
+    t = table(pull=1.0)
+    words = {f"WORD{letter}": range(i, 60 + i) for i, letter in enumerate("ABCDEFGH")}
+    few, many = measure(t), measure(with_words(t, **words))
+    for effect in few:
+        other = pick(many, effect.condition, effect.measure, str(effect.group), effect.placebo)
+        if effect.group == ALL and effect.family == "declared":
+            assert effect == other
+        elif effect.family == "declared" and effect.estimate is not None:
+            assert other.simultaneous_low < effect.simultaneous_low, "the more groups, the wider the intervals of each"
+    assert sum(e.family == "declared" for e in many) == sum(e.family == "declared" for e in few) + len(words)
+
+
 def test_a_word_on_few_films_is_found_where_the_mean_over_all_hides_it() -> None:
     found = measure(pulled(300, range(0, 60, 3)))
     assert pick(found, "mask", "shortcut_sensitivity", placebo="elsewhere").verdict != "sensitive"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from audit.errors import UsageError
+from audit.errors import UsageError, shown_value
 from audit.randomness import generator_for
 
 
@@ -28,7 +28,9 @@ class Augmentation:
         for name, limit in limits.items():
             value = getattr(self, name)
             if not 0 <= value <= limit:
-                raise UsageError(f"The augmentation's {name} must lie between 0 and {limit:g}, found {value!r}.")
+                raise UsageError(
+                    f"The augmentation's {name} must lie between 0 and {limit:g}, found {shown_value(value)}."
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -301,7 +301,7 @@ def _started(bundle: Bundle, tested: Mapping[str, str]) -> StartingWeights:
     if named:
         raise CohortError(
             f"The checkpoint {bundle.folder} was trained on {len(named)} images that have the names of test images, first {named[0]!r}, so "
-            "test accuracy would measure memory. Train it with the same manifest and seed, which separates them."
+            "test accuracy would measure memorisation. Train it with the same manifest and seed, which separates them."
         )
     return StartingWeights(state=None, statement=f"the bundle {bundle.name}", digest=bundle.digest)
 

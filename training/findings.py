@@ -137,7 +137,7 @@ def _targets(records: Sequence[Record], outputs: Sequence[str]) -> torch.Tensor:
 
 
 def _made_by(cohort: Cohort, outputs: Sequence[str], splits: Mapping[str, str], setting: Setting) -> Mapping[str, Any]:
-    """Return everything that the step's weights depend on, beside versions."""
+    """Return everything that the step's weights depend on, except versions."""
     return {
         "cohort": cohort.content_hash,
         "findings": {r.id: r.findings for r in cohort.records if r.id in splits},

@@ -1,4 +1,4 @@
-"""How well a network does: the figures that stand beside its losses."""
+"""How well a network performs: the figures reported with its losses."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def check_disjoint(records: Sequence[Record], splits: Mapping[str, str]) -> None
         if name is not None and seen.setdefault(record.patient, name) != name:
             raise CohortError(
                 f"Patient {record.patient!r} is in the splits {seen[record.patient]} and {name}. Keep a patient's "
-                "images together, or test accuracy measures memory."
+                "images together, or test accuracy measures memorisation."
             )
 
 

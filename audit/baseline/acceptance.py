@@ -1,4 +1,4 @@
-"""A finished run is accepted as the baseline: pinned values only tighten, unless somebody says why not."""
+"""A finished run is accepted as the baseline: pinned values only improve, unless a reason is given."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def prune_baseline(file: Path, rules: Sequence[Rule]) -> tuple[str, ...]:
 
 
 def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]:
-    """List what the baseline is to hold, with the run's own figures."""
+    """List the entries of the baseline, with the run's own figures."""
     placebos = placebos_of(effects)
     found: dict[tuple[str, str, Group], Accepted] = {}
     for effect in effects:
@@ -208,9 +208,9 @@ def _asks(rule: Rule, entry: Accepted) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class _Comparison:
     worse: list[str] = field(default_factory=list)
-    """What the run is shown to make worse, in words."""
+    """Figures that are significantly worse, in words."""
     dropped: list[str] = field(default_factory=list)
-    """What it no longer holds, or cannot be compared for."""
+    """Figures that it no longer contains, or that cannot be compared."""
     kept: set[tuple[str, str, Group]] = field(default_factory=set)
     """Places whose pinned values stay."""
     changes: dict[tuple[str, str, Group], Effect] = field(default_factory=dict)
@@ -218,7 +218,7 @@ class _Comparison:
 
 
 def _compare(run: FinishedRun, present: AcceptedBaseline, file: Path, entries: Sequence[Accepted]) -> _Comparison:
-    """Hold a run against each value that is pinned."""
+    """Compare a run with each pinned value."""
     baseline, found = Baseline(run, file), _Comparison()
     held = {entry.place: entry for entry in entries}
     pruned = {name for change in present.history if change.action == "prune" for name in change.dropped}
@@ -254,7 +254,7 @@ def _compare(run: FinishedRun, present: AcceptedBaseline, file: Path, entries: S
 
 
 def _moved(change: Effect) -> str:
-    """Say how far a figure went, with its interval."""
+    """Describe the change of a figure, with its interval."""
     assert change.estimate is not None
     limits = "" if change.low is None or change.high is None else f" [{change.low:+.4f}, {change.high:+.4f}]"
     return f"went {'higher' if change.estimate > 0 else 'lower'} by {abs(change.estimate):.4f}{limits}"

@@ -1,4 +1,4 @@
-"""Two networks on the same images: how much more an edit moves the one than the other, image by image."""
+"""Two networks on the same images: the difference between the effects of an edit, image by image."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _SAME_KEY = "images are matched by their pseudonyms. Set AUDIT_KEY to the key of
 
 @dataclass(frozen=True, kw_only=True)
 class ImageValues:
-    """One measure under one condition, image by image: all that a later run needs to be compared with this one."""
+    """One measure under one condition, image by image: everything that a comparison with a later run needs."""
 
     images: NDArray[np.str_]
-    """(n,) names of the images that it is told for."""
+    """(n,) names of the images that have a value."""
     values: NDArray[np.float64]
-    """(n,) the measure, beyond the placebo where the condition has one."""
+    """(n,) the measure, minus the placebo's where the condition has one."""
 
 
 def incomparable(plan: Identity, baseline: Identity, condition: str) -> str:
-    """Say why a condition of two runs must not be compared; an empty string where it may be.
+    """Return why a condition of two runs cannot be compared; an empty string where it can.
 
     The images, classes, text finder, and the edit with its placebo must be the same. Another seed of draws is not a reason:
     draws are averaged within images, and what they add is inside the interval.
@@ -174,7 +174,7 @@ def compare_images(
 
 
 def no_change(run: FinishedRun, condition: str, measure: str, group: Group, why: str, *, level: float = 0.95) -> Effect:
-    """Return the effect of a group that holds too little to tell a change, with the reason as its method."""
+    """Return the effect of a group that is too small to estimate a change, with the reason as its method."""
     nothing: dict[str, Any] = dict.fromkeys(("estimate", "low", "high", "p", "minimum_detectable"))
     shared = _shared(run, condition, measure, group, level)
     return Effect(**shared, **nothing, method=f"no estimate: {why}", n_images=0, n_patients=0, discordant=0)
@@ -188,7 +188,7 @@ def _shared(run: FinishedRun, condition: str, measure: str, group: Group, level:
 def _values(
     run: FinishedRun, images: AlignedImages, condition: str, measure: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return (n,) the measure of each image, and for which images it is told."""
+    """Return (n,) the measure of each image, and the images that have one."""
     if measure not in (comparable_on_clean() if condition == "clean" else comparable()):
         raise UsageError(
             f"{measure} under {condition} cannot be compared image by image. These can: {', '.join(comparable())}; for unedited "

@@ -1,4 +1,4 @@
-"""A run held against an earlier one of the same images: what rules against a baseline ask."""
+"""Comparison of a run with an earlier one of the same images, for rules against a baseline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from audit.store.results import Effect, EffectsDocument
 
 
 def check_baseline(path: Path) -> None:
-    """Refuse a baseline that cannot be used, before anything is computed.
+    """Reject a baseline that cannot be used, before anything is computed.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def failed_controls(run_path: Path) -> tuple[str, ...]:
 
 
 class Baseline:
-    """Compares a run with an earlier one, image by image; the earlier one is read when it is first asked for.
+    """Compares a run with an earlier one, image by image; the earlier one is read on first use.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Baseline:
         self._path = path
 
     def stamp(self) -> dict[str, str]:
-        """Return what tells this baseline from another: its name, and the hash of what it rests on."""
+        """Return what identifies this baseline: its name, and the hash of its content."""
         told = self._path if self._path.suffix == ".json" else self._path / "run.json"
         return {"name": self._path.name, "sha256": file_sha256(told)}
 
@@ -91,7 +91,7 @@ class Baseline:
 
     @cached_property
     def _broken(self) -> str:
-        """Say which of the runs cannot be trusted; empty for none. A file holds none: such a run is not accepted."""
+        """Return which of the runs cannot be trusted; empty for none. A baseline file contains none, because such a run is not accepted."""
         both = (self._run, self._earlier)
         for path in (run.path for run in both if isinstance(run, FinishedRun)):
             failed = failed_controls(path)

@@ -1,4 +1,4 @@
-"""`audit-baseline.json` and the Parquet table beside it: the pinned state that later runs are compared with."""
+"""`audit-baseline.json` and its Parquet table: the pinned state that later runs are compared with."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Accepted:
     group: Group
     """The images that it is about."""
     worse: Literal["higher", "lower", "either"]
-    """Which way it must not go; either where rules ask both ways."""
+    """Direction in which it must not change; either if rules limit both."""
     estimate: float
     """Its mean over the images of the accepted run."""
     low: float | None
@@ -63,16 +63,16 @@ class Accepted:
     n_images: int
     """Images behind it."""
     run: str
-    """Plan hash of the run that it was pinned by; a later run that is not shown to be better leaves it."""
+    """Plan hash of the run that pinned it; a later run that is not significantly better does not change it."""
 
     @property
     def place(self) -> tuple[str, str, Group]:
-        """Condition, measure and group, which name it."""
+        """Condition, measure and group, which identify it."""
         return self.condition, self.measure, self.group
 
     @property
     def pin(self) -> Pin:
-        """Which of the values it rests on."""
+        """The key of the values behind it."""
         return self.condition, self.measure, self.run
 
 
@@ -95,12 +95,12 @@ class Change:
     worse: tuple[str, ...]
     """What became worse, in words."""
     dropped: tuple[str, ...]
-    """What is no longer held."""
+    """Figures that are no longer stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptedBaseline:
-    """What `audit-baseline.json` holds, with the values of each image."""
+    """The content of `audit-baseline.json`, with the values of each image."""
 
     identity: Identity
     """Of the accepted run's plan: data, model, detector and suite, which a later run must share to be compared."""
@@ -112,14 +112,14 @@ class AcceptedBaseline:
     """The values of all images, of each run that some entry was pinned by."""
 
     def pinned(self, condition: str, measure: str, group: Group) -> ImageValues | None:
-        """Return what a later run is compared with: a group that is not held by itself rests on the pin of all images."""
+        """Return what a later run is compared with: a group without its own entry uses the pin of all images."""
         held = {entry.place: entry for entry in self.entries}
         entry = held.get((condition, measure, group)) or held.get((condition, measure, ALL))
         return None if entry is None else self.values[entry.pin]
 
 
 class _BaselineDocument(Document, frozen=True, kw_only=True):
-    """The file, but for its own hash."""
+    """The file without its own hash."""
 
     format: Literal["audit-baseline"] = "audit-baseline"
     schema_version: int = BASELINE_VERSION
@@ -130,7 +130,7 @@ class _BaselineDocument(Document, frozen=True, kw_only=True):
 
 
 def images_path(path: Path) -> Path:
-    """Return where the table of images lies: beside the baseline, under the same name."""
+    """Return the path of the table of images: next to the baseline, under the same name."""
     return path.with_suffix(".parquet")
 
 
@@ -212,7 +212,7 @@ def read_baseline(path: Path) -> AcceptedBaseline:
 
 
 def keep_needed(values: Mapping[Pin, ImageValues], entries: Iterable[Accepted]) -> dict[Pin, ImageValues]:
-    """Return the values that some entry rests on."""
+    """Return the values that entries are based on."""
     return {pin: values[pin] for pin in sorted({entry.pin for entry in entries})}
 
 

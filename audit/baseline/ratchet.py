@@ -1,4 +1,4 @@
-"""What a run makes of the figures that a baseline holds: worse, better, or the same as far as its images can show.
+"""Comparison of a run with the figures of a baseline: significantly worse, significantly better, or neither.
 
 A figure is worse or better only where the whole interval of its paired change lies beyond `MARGIN`, corrected for all figures that
 are held. To call one worse, the run's own level is asked for; to move the pinned value, `TIGHTEN_LEVEL`, for of many equal networks the
@@ -17,7 +17,7 @@ from audit.gates.correction import Claim, widen_by_holm
 from audit.store.results import Effect
 
 Way = Literal["higher", "lower", "either"]
-"""Which way a figure must not go; either where rules ask both ways."""
+"""Direction in which a figure must not change; either if rules limit both."""
 Outcome = Literal["worse", "better", "same"]
 TIGHTEN_LEVEL = 0.999
 """Coverage of the interval that must exclude 0 before a better figure becomes the pinned one."""
@@ -30,7 +30,7 @@ images would call half of all equal networks worse."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
-    """One figure of the baseline, and what the run made of it."""
+    """One figure of the baseline, and its change in the run."""
 
     way: Way
     """Which way it must not go."""
@@ -39,7 +39,7 @@ class Held:
 
 
 def weigh_changes(held: Sequence[Held], *, tighten_level: float = TIGHTEN_LEVEL) -> list[Outcome]:
-    """Decide for each figure whether it is shown to be worse, or better; without an interval nothing is shown.
+    """Decide for each figure whether it is significantly worse or better; without an interval it is neither.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def weigh_changes(held: Sequence[Held], *, tighten_level: float = TIGHTEN_LEVEL)
 
 
 def _shown(held: Sequence[Held], *, against: bool, level: float | None) -> set[int]:
-    """Return the figures that are shown to have gone the way that they must not, or the other."""
+    """Return the figures that changed significantly for the worse, or for the better."""
     claims: list[tuple[int, Claim]] = []
     for index, one in enumerate(held):
         ways = ("higher", "lower") if one.way == "either" else (one.way,)

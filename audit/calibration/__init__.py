@@ -1,4 +1,4 @@
-"""The audit, measured: networks whose shortcut and its true effect are known are audited like any other.
+"""Calibration of the audit: networks whose shortcut and true effect are known are audited like any other.
 
 A *plant* is an edit of the rendered picture that goes with a class: a word, an electrode, a grey curve, the look of a source. It is pure,
 and each image has its twin without it. A *case* is a plant with its strength: which share of one class carries it, how strong it is, or

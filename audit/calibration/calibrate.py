@@ -15,9 +15,10 @@ import torch
 
 from audit.calibration.corpus import Corpus, CorpusName, phantom_corpus, radiograph_corpus, radiograph_folder
 from audit.calibration.networks import Backbone, Head, backbone
+from audit.calibration.outcomes import Outcome, finding_from_json
 from audit.calibration.page import write_page
 from audit.calibration.table import make_table
-from audit.calibration.trial import Outcome, Workshop, audit_case, build, finding_from_json, read_outcome
+from audit.calibration.trial import Workshop, audit_case, build, read_outcome
 from audit.calibration.truth import Truth
 from audit.calibration.zoo import Case, make_zoo
 from audit.errors import UsageError

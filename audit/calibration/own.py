@@ -11,10 +11,10 @@ from typing import Any
 
 from audit.calibration.calibrate import check_workers, make_workshop, run_cases
 from audit.calibration.corpus import Corpus, Specimen, read_specimen, split_by_patient
+from audit.calibration.judgements import Rate, is_found, rate
 from audit.calibration.kinds import find_kind
 from audit.calibration.networks import Backbone, head_of
-from audit.calibration.table import Rate, is_found, rate
-from audit.calibration.trial import Outcome
+from audit.calibration.outcomes import Outcome
 from audit.calibration.truth import FOUND_FROM_CARRIERS, NOT_LEARNT_BELOW
 from audit.calibration.zoo import Case
 from audit.data.bundle_record import OWN_KIND
@@ -87,7 +87,7 @@ def calibrate_own(
     check_workers(workers)
     if settings.detector == "annotated":
         raise UsageError(
-            "Planted text is in no file of boxes, so the finder annotated would miss it. Use --detector cascade."
+            "Planted text is not in any file of boxes, so the finder annotated would miss it. Use --detector cascade."
         )
     bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
     audited_task(bundle.name, bundle.task, settings.task)

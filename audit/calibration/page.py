@@ -7,18 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audit.calibration.judgements import in_words, is_found, judged_in_words, names_its_cause
 from audit.calibration.kinds import find_kind
-from audit.calibration.table import (
-    Detection,
-    Table,
-    in_words,
-    is_found,
-    judged_in_words,
-    make_table,
-    names_its_cause,
-    truth_in_words,
-)
-from audit.calibration.trial import Outcome
+from audit.calibration.outcomes import Outcome
+from audit.calibration.table import Detection, Table, make_table, truth_in_words
 from audit.calibration.zoo import DESIGNS
 from audit.data.strings import shown_string
 from audit.files import write_atomically
@@ -121,19 +113,19 @@ def summary_blocks(table: Table) -> list[Block]:
     return [
         Block(
             heading="Detection",
-            note="Networks whose plant must be found, by family: exit code 1, and named in the first sentence.",
+            note="Networks whose plant must be found, by family. Found: exit code 1. Named: in the first sentence of the verdict.",
             columns=("family", "mean truth", "found", "named", "undecided", "passed"),
             rows=_detection_rows(table.families),
         ),
         Block(
             heading="False alarms",
-            note="Null networks: exit code 1, or any effect called sensitive.",
+            note="Null networks with exit code 1, or with any effect called sensitive.",
             columns=("null networks", "false alarms", "undecided", "passed"),
             rows=alarms,
         ),
         Block(
             heading="Estimates",
-            note="Shortcut sensitivity minus the truth, and how many 95 % intervals hold the truth.",
+            note="Shortcut sensitivity minus the truth, and the share of 95 % intervals that include it.",
             columns=(
                 "condition",
                 "family",
@@ -141,13 +133,13 @@ def summary_blocks(table: Table) -> list[Block]:
                 "estimates",
                 "bias",
                 "coverage",
-                "robust although beyond the limit",
+                "robust although the truth exceeds the limit",
             ),
             rows=estimates,
         ),
         Block(
             heading="Targets",
-            note="What the instrument should reach.",
+            note="Targets that the audit should meet.",
             columns=("target", "measured", "status"),
             rows=[(t.name, t.found, str(t.status)) for t in table.targets],
         ),

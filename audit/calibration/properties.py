@@ -147,7 +147,7 @@ def _look(grey: Grey, dose: float, rng: np.random.Generator) -> Grey:
 
 
 def _soft_tissue(grey: Grey, dose: float, rng: np.random.Generator) -> Grey:
-    """Return it with breast shadows over the lower lungs, as far as pixels tell a sex."""
+    """Return it with breast shadows over the lower lungs, a visible sign of sex."""
     height, width = grey.shape
     y, x = np.arange(height)[:, None] / height, np.arange(width)[None, :] / width
     lift = float(rng.uniform(-0.02, 0.02))
@@ -156,7 +156,7 @@ def _soft_tissue(grey: Grey, dose: float, rng: np.random.Generator) -> Grey:
 
 
 def _calcified_arch(picture: Picture, dose: float, rng: np.random.Generator) -> Picture:
-    """Return it with a calcified aortic arch, as far as pixels tell an age."""
+    """Return it with a calcified aortic arch, a visible sign of age."""
     layer = np.zeros_like(picture.image)
     height, width = layer.shape
     centre = (round(width * (0.56 + float(rng.uniform(-0.01, 0.01)))), round(height * 0.36))
@@ -200,14 +200,14 @@ KINDS = (
     _kind("bit-depth", "compression", "fewer grey levels", (5.0, 4.0), "bits", _grey(_depth)),
     _kind("jpeg-quality", "compression", "stronger JPEG compression", (20.0, 7.0), "quality", _jpeg),
     _kind("resolution", "resolution", "a lower resolution", (0.5, 0.35), _SIDE, _grey(_coarse)),
-    _kind("padding", "padding", "black bars beside the image", (0.03, 0.06), "of the width", _padded),
+    _kind("padding", "padding", "black bars at the sides of the image", (0.03, 0.06), "of the width", _padded),
     _kind("aspect", "aspect", "another aspect ratio", (0.06, 0.12), "wider", _stretched),
     _kind("rotation", "pose", "a rotation", (4.0, 8.0), "degrees", _turned),
     _kind("zoom", "pose", "a zoom", (0.06, 0.12), "", _zoomed),
     _kind("flip", "pose", "mirrored images", (1.0, 1.0), "", _flipped),
     _sources("source-look", "the look of a source", (0.6, 1.0), _grey(_look)),
     _sources("source-names", "names of sources", (1.0, 1.0), _as_it_is),
-    _kind("look-without-names", "grey curve", "the look of a source that no name tells", (0.6, 1.0), "", _grey(_look)),
+    _kind("look-without-names", "grey curve", "the look of a source, without source names", (0.6, 1.0), "", _grey(_look)),
     Kind(
         name="sex-like", family="group", about="soft tissue that goes with sex", doses=(0.08, 0.15), unit=_SD,
         apply=_grey(_soft_tissue), columns={"sex": ("M", "F")},

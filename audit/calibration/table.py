@@ -11,33 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from audit.calibration.judgements import (
+    LEVEL,
+    Rate,
+    in_words,
+    is_false_alarm,
+    is_found,
+    is_wrongly_robust,
+    names_its_cause,
+    rate,
+    true_effect,
+)
 from audit.calibration.kinds import find_kind
+from audit.calibration.outcomes import Estimate, Outcome
 from audit.calibration.plants import Family, is_named
-from audit.calibration.trial import Estimate, Outcome
 from audit.calibration.truth import Truth
-from audit.store.group import parse_group
 from audit.store.numbers import signed_bracketed
 
-_LEVEL = 0.95
 ENOUGH = 20
 """Networks or estimates from which on a target is judged."""
-_FAILED, _UNDECIDED, _PASSED = 1, 3, 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rate:
-    """A share of networks with its exact interval (Clopper and Pearson)."""
-
-    hits: int
-    """Networks that count."""
-    n: int
-    """Networks."""
-    share: float | None
-    """hits / n; None of none."""
-    low: float
-    """Lower end of the 95 % interval."""
-    high: float
-    """Upper end."""
+_UNDECIDED, _PASSED = 3, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +103,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Everything that a zoo tells of the audit."""
+    """Everything that a zoo shows about the audit."""
 
     families: tuple[Detection, ...]
     """Networks whose plant must be found, by family."""
@@ -138,61 +131,6 @@ def make_table(outcomes: Sequence[Outcome]) -> Table:
         accuracies=accuracies,
         targets=tuple(_targets(must, alarms[-1], accuracies, outcomes)),
     )
-
-
-def rate(hits: int, n: int) -> Rate:
-    """Return a share with its exact interval: what binomial tests at 2.5 % on either side do not reject."""
-    tail = (1 - _LEVEL) / 2
-    low = float(stats.beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    high = float(stats.beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
-    return Rate(hits=hits, n=n, share=hits / n if n else None, low=low, high=high)
-
-
-def is_found(outcome: Outcome) -> bool:
-    """Say whether the audit failed the network."""
-    return outcome.finding.exit_code == _FAILED
-
-
-def names_its_cause(outcome: Outcome) -> bool:
-    """Say whether the first sentence names the kind of the plant."""
-    return is_named(find_kind(outcome.case.kind).families, outcome.finding.sentence)
-
-
-def is_false_alarm(outcome: Outcome) -> bool:
-    """Say whether a network was failed, or any effect of it called sensitive."""
-    return is_found(outcome) or bool(outcome.finding.sensitive)
-
-
-def judged_in_words(outcome: Outcome) -> str:
-    """Return the judgement of one audit in a word or two."""
-    if outcome.truth.rank == "null":
-        return "false alarm" if is_false_alarm(outcome) else "quiet"
-    if is_found(outcome):
-        return "found"
-    return "missed" if outcome.truth.rank == "planted" else "not found"
-
-
-def true_effect(outcome: Outcome, estimate: Estimate) -> float | None:
-    """Return what an estimate should have been; None where no intervention of the zoo says it.
-
-    Taking text away is compared with the twin without any text, of all images or of those that bear a string; taking another plant
-    away with the clean twin. Another source's look is the other state of the image. What brings in content of another class is
-    compared with the state of an image of another class, beyond that of one of its own.
-    """
-    kind, truth = find_kind(outcome.case.kind), outcome.truth
-    if is_named(("text",), estimate.suspect):
-        if not estimate.adds:
-            return truth.text if estimate.group == "all" else truth.words.get(parse_group(estimate.group).value or "")
-        return (
-            truth.exchanged
-            if kind.family == "text" and kind.otherwise is not None and estimate.group == "all"
-            else None
-        )
-    if estimate.group != "all" or not is_named(kind.families, estimate.suspect) or len(kind.families) > 1:
-        return None
-    if kind.family == "source":
-        return truth.toggled
-    return truth.exchanged if estimate.adds else truth.removed
 
 
 def _detections(found: Iterable[tuple[str, Outcome]]) -> tuple[Detection, ...]:
@@ -262,7 +200,7 @@ def mean_limits(values: NDArray[np.float64]) -> tuple[float, float]:
     mean, n = float(values.mean()), len(values)
     if n < 2:
         return mean, mean
-    arm = float(stats.t.ppf((1 + _LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    arm = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return mean - arm, mean + arm
 
 
@@ -310,19 +248,6 @@ def _targets(
             # No number of networks below hundreds shows 93 to 97 %: it fails where the interval excludes all of it.
             status=_status(a.n, a.coverage.high >= 0.93 and a.coverage.low <= 0.97),
         )
-
-
-def is_wrongly_robust(outcome: Outcome) -> bool:
-    """Say whether any effect was called robust while its truth exceeds the limit."""
-    truths = ((estimate, true_effect(outcome, estimate)) for estimate in outcome.finding.estimates)
-    return any(e.verdict == "robust" and truth is not None and truth > e.tolerance for e, truth in truths)
-
-
-def in_words(found: Rate) -> str:
-    """Return a rate as a sentence holds it."""
-    if found.share is None:
-        return "no network"
-    return f"{found.hits} of {found.n}, {found.share:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
 def _target(name: str, found: Rate, n: int, met: bool) -> Target:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -11,14 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.calibration.cohort_files import write_cohort
 from audit.calibration.corpus import Corpus, Specimen
 from audit.calibration.kinds import find_kind
 from audit.calibration.networks import Backbone, Features, Head, fit_head, with_head
-from audit.calibration.plants import Picture
+from audit.calibration.outcomes import Estimate, Finding, Outcome, finding_from_json, first_sentence
 from audit.calibration.truth import Truth, draw_carriers, measure_truth, planted
 from audit.calibration.zoo import Case
 from audit.errors import StoreError
@@ -30,7 +28,6 @@ from audit.store.group import parse_group
 from audit.store.results import SCHEMA_VERSION, to_json
 
 _BUILT, _FOUND = "truth.json", "finding.json"
-_ONE_SOURCE = "one source"
 BUILD_VERSION = 1
 """Raised whenever plants, fitting or the truth change: what an earlier version built is built again."""
 
@@ -53,64 +50,6 @@ class Workshop:
     """Everything else that the results depend on."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """What an audit said of one condition, over all images or over those with a word."""
-
-    condition: str
-    """Its name."""
-    suspect: str
-    """What the network would be reading."""
-    removes: bool
-    """Whether the condition takes its content away."""
-    adds: bool
-    """Whether it brings in that of another image."""
-    group: str
-    """`all`, or `word=STRING`."""
-    estimate: float
-    """Shortcut sensitivity."""
-    low: float
-    """Lower end of its interval."""
-    high: float
-    """Upper end of its interval."""
-    tolerance: float
-    """The largest effect that counts as small."""
-    verdict: str
-    """What the audit made of it."""
-    n_images: int
-    """Images behind it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What an audit made of one network."""
-
-    exit_code: int
-    """0 pass, 1 fail, 3 inconclusive, 4 could not be completed."""
-    sentence: str
-    """The first sentence that the audit prints."""
-    sensitive: tuple[str, ...]
-    """Suspects of effects called sensitive, of all images or of a group."""
-    estimates: tuple[Estimate, ...]
-    """Of every judged edit."""
-    seconds: float
-    """Wall-clock time of the audit."""
-    cpu_seconds: float
-    """Processor time of the audit, which other programs on the machine do not lengthen."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """A case with its truth and what the audit made of it."""
-
-    case: Case
-    """What was planted."""
-    truth: Truth
-    """What it does."""
-    finding: Finding
-    """What the audit said."""
-
-
 def build(case: Case, shop: Workshop, folder: Path) -> float:
     """Fit the case's head, write its bundle and its planted test images, and measure its truth; return the seconds it took.
 
@@ -130,7 +69,7 @@ def build(case: Case, shop: Workshop, folder: Path) -> float:
         case, kind, fold, carried, lambda images: head.probabilities(shop.body.features(images)), len(classes)
     )
     columns = {} if case.design == "none" else kind.columns
-    _write_cohort(folder, fold, pictures, classes, columns, carried, boxes=case.finder == "annotated")
+    write_cohort(folder, fold, pictures, classes, columns, carried, boxes=case.finder == "annotated")
     save_bundle(
         folder / "bundle",
         with_head(shop.body, head),
@@ -172,50 +111,6 @@ def _most_patients(training: Sequence[Specimen], seed: int) -> NDArray[np.bool_]
     names = sorted({s.patient for s in training})
     left_out = set(names[seed % 10 :: 10]) if len(names) >= 20 else set()
     return np.array([s.patient not in left_out for s in training], dtype=np.bool_)
-
-
-def _write_cohort(
-    folder: Path,
-    specimens: Sequence[Specimen],
-    pictures: Sequence[Picture],
-    classes: Sequence[str],
-    columns: Mapping[str, tuple[str, str]],
-    carried: NDArray[np.bool_],
-    *,
-    boxes: bool,
-) -> None:
-    """Write images, lung masks, true boxes and a manifest: what an auditor is given, and nothing of the plant."""
-    rows, listed = [], {}
-    for number, (specimen, picture, here) in enumerate(zip(specimens, pictures, carried.tolist(), strict=True)):
-        name = f"images/{number:05d}.png"
-        _write_png(folder / name, picture.image)
-        row = {
-            "id": specimen.id,
-            "path": name,
-            "label": classes[specimen.label],
-            "patient": specimen.patient,
-            "source": _ONE_SOURCE,
-            "lung_mask": "",
-        }
-        if picture.lungs is not None and picture.lungs.any():
-            row["lung_mask"] = f"lungs/{number:05d}.png"
-            _write_png(folder / row["lung_mask"], picture.lungs)
-        rows.append({**row, **{column: values[here] for column, values in columns.items()}})
-        listed[name] = [asdict(box) for box in picture.boxes]
-    if boxes:
-        _write(folder / "boxes.json", {"images": listed})
-    table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(folder / "manifest.csv", table.getvalue().encode("utf-8", "surrogateescape"))
-
-
-def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    fine, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not fine:
-        raise StoreError(f"Cannot encode {path} as PNG.")
-    write_atomically(path, data.tobytes())
 
 
 def audit_case(case: Case, folder: Path, suite: str) -> Finding:
@@ -293,12 +188,6 @@ def _estimates(effects: Sequence[Mapping[str, Any]], plan: Mapping[str, Mapping[
     ]
 
 
-def first_sentence(text: str) -> str:
-    """Return the first sentence; a point inside a number ends none."""
-    head, point, _ = text.partition(". ")
-    return head + (point.strip() or "")
-
-
 def read_outcome(case: Case, folder: Path) -> Outcome:
     """Read back what was built and audited.
 
@@ -316,17 +205,6 @@ def read_outcome(case: Case, folder: Path) -> Outcome:
         raise StoreError(
             f"The results in {folder} are incomplete or damaged. Remove the folder and repeat `audit calibrate`."
         ) from error
-
-
-def finding_from_json(document: Mapping[str, Any]) -> Finding:
-    """Read a finding back."""
-    return Finding(
-        **{
-            **document,
-            "sensitive": tuple(document["sensitive"]),
-            "estimates": tuple(Estimate(**row) for row in document["estimates"]),
-        }
-    )
 
 
 def _silent(_name: str, _steps: int) -> Any:

@@ -1,1 +1,1 @@
-"""The command line: options of each command, in a file a command."""
+"""The command line: the options of each command, one file per command."""

@@ -20,7 +20,7 @@ from audit.cli.runs import diff_command, export_command, gate_command, report_co
 from audit.cli.text import text_app
 from audit.cli.training import curves_command, data_app, demo_command, import_command, train_command
 from audit.commands.streams import flush_streams, guard_streams
-from audit.errors import AuditError
+from audit.errors import AuditError, shown_message, shown_string
 from audit.prediction.interrupts import Interrupted, interruptible
 
 # rich strips colours for NO_COLOR by itself, but typer forces terminal codes on some CI machines.
@@ -28,7 +28,7 @@ if os.environ.get("NO_COLOR"):
     os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
 
 app = typer.Typer(
-    help="Does the network rely on the image, or on the labels printed on it and the place where it was acquired?",
+    help="Does the network rely on the image, or on the text printed on it and the place where it was acquired?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -86,6 +86,7 @@ def main() -> None:
     guard_streams()
     with interruptible():
         code, complaint, said = _run()
+        complaint = shown_message(complaint)
         if complaint and not said:
             sys.stderr.write(f"audit: {complaint}\n")
         if complaint and _wants_json(sys.argv[1:]):
@@ -95,7 +96,7 @@ def main() -> None:
 
 
 def _run() -> tuple[int, str, bool]:
-    """Return the exit code, what to say beside it (empty where the command said everything), and whether it was said."""
+    """Return the exit code, a message for it (empty where the command printed everything), and whether it was printed."""
     try:
         try:
             app()
@@ -107,7 +108,16 @@ def _run() -> tuple[int, str, bool]:
         kept = f"Interrupted by {end.name}. The results so far are kept; repeat the command to continue."
         return end.exit_code, kept, False
     except MemoryError:
-        said = "The memory of this machine does not suffice. Use smaller files or fewer --workers. The results so far are kept."
+        said = "This machine does not have enough memory. Use smaller files or fewer --workers. The results so far are kept."
+        return 4, said, False
+    except OSError as error:
+        if os.environ.get("AUDIT_DEBUG"):
+            traceback.print_exc()
+        about = shown_string(os.fsdecode(error.filename), 200) if isinstance(error.filename, (str, bytes)) else "a file"
+        said = (
+            f"The audit could not be completed: {about}: {error.strerror or error}. Check the file and its folder. The results so far "
+            "are kept."
+        )
         return 4, said, False
     except Exception as error:  # an uncaught error must never read as "gate failed", which is exit code 1
         if os.environ.get("AUDIT_DEBUG"):

@@ -1,1 +1,1 @@
-"""What each command does, once the command line is read; torch is imported here and not in `audit.cli.main`."""
+"""What each command does after the command line was parsed; torch is imported here, not in `audit.cli.main`."""

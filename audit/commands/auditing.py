@@ -1,4 +1,4 @@
-"""`audit run`, `audit report`, `audit gate`, `audit verify`: everything on a run folder."""
+"""`audit run`, `audit report`, `audit gate`, `audit verify`: the commands for a run folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from audit.commands.tables import TableTeller
 from audit.data.plan import Plan
 from audit.data.strings import shown_string
 from audit.errors import AuditError, StoreError, UsageError
-from audit.files import write_atomically
+from audit.files import write_output
 from audit.gates.scope import scope_sentence
 from audit.provenance import tool_version
 from audit.run.settings import Settings
@@ -138,7 +138,7 @@ def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
 
     run = describe_run(path, RunFolder(path).read(Plan), RunFolder(path).read(RunRecord))
     if outputs.junit is not None:
-        write_atomically(outputs.junit, junit_document(verdict, run))
+        write_output(outputs.junit, junit_document(verdict, run))
     if outputs.sarif is None and outputs.code_quality is None and not outputs.github:
         return
     places = find_rule_lines([g.rule or g.id for g in verdict.gates], Path())
@@ -148,12 +148,10 @@ def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
                 f"{outputs.sarif}: there is no audit.toml or pyproject.toml in this folder, so the results have no file and line, "
                 "which GitHub's code scanning requires. An audit.toml with one comment is enough.\n"
             )
-        write_atomically(outputs.sarif, sarif_document(verdict, places, tool_version()))
+        write_output(outputs.sarif, sarif_document(verdict, places, tool_version()))
     if outputs.code_quality is not None:
         shown = path_in_repository(path / "verdict.json", Path())
-        write_atomically(
-            outputs.code_quality, code_quality_document(verdict, places, RuleLine(file=shown or ".", line=1))
-        )
+        write_output(outputs.code_quality, code_quality_document(verdict, places, RuleLine(file=shown or ".", line=1)))
     if outputs.github:
         sys.stdout.writelines(f"{line}\n" for line in annotate(verdict, places))
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
@@ -232,7 +230,7 @@ def _change_in_words(effect: Effect) -> str:
 
 
 def verify(path: Path) -> int:
-    """Check that a finished run is as it was left."""
+    """Check that a finished run is unchanged."""
     check_run(path)
     sys.stdout.write(f"{path}: no file was changed\n")
     return 0

@@ -16,7 +16,7 @@ from audit.store.results import Effect, printed_json
 
 
 def accept(run: Path, file: Path | None, *, allow_worse: bool, reason: str) -> int:
-    """Make a run the baseline, and say what it holds."""
+    """Make a run the baseline, and print its content."""
     config = _config()
     target = _target(file, config)
     accepted = accept_run(run, target, config.rules, allow_worse=allow_worse, reason=reason)
@@ -30,7 +30,7 @@ def accept(run: Path, file: Path | None, *, allow_worse: bool, reason: str) -> i
 
 
 def prune(file: Path | None) -> int:
-    """Remove what no rule asks for, and say what it was."""
+    """Remove what no rule uses, and print it."""
     config = _config()
     target = _target(file, config)
     gone = prune_baseline(target, config.rules)
@@ -69,7 +69,7 @@ def _in_words(entry: Accepted) -> str:
 
 
 def _fate(entry: Accepted, run: str, change: Effect | None) -> str:
-    """Say whether a value was pinned by the accepted run, or stays as it was."""
+    """State whether a value was pinned by the accepted run, or is unchanged."""
     if change is None or change.estimate is None:
         return ""
     limits = "" if change.low is None or change.high is None else f" [{change.low:+.3f}, {change.high:+.3f}]"

@@ -1,4 +1,4 @@
-"""`audit calibrate`: how true the audit's verdicts are, on networks whose shortcuts are known."""
+"""`audit calibrate`: how accurate the audit's verdicts are, on networks whose shortcuts are known."""
 
 from __future__ import annotations
 

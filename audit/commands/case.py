@@ -1,4 +1,4 @@
-"""`audit case`: which image a name in a run stands for, where the key and the manifest are."""
+"""`audit case`: which image a pseudonym in a run stands for; needs the key and the manifest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from audit.data.reading import TableOptions, read_records
 from audit.data.records import Record
 from audit.data.strings import shown_string
 from audit.errors import CohortError, ModelError, StoreError, UsageError
+from audit.prediction.rows import prediction_rows
 from audit.run.cohorts import known_manifest
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
@@ -118,11 +119,9 @@ def _record(
 
 
 def _predictions(run: RunFolder, name: str, classes: Sequence[str]) -> list[dict[str, Any]]:
-    every = sorted((run.path / "predictions").glob("part-*.parquet"))
     columns = ["record_id", "condition", "draw", "applied", "why_not", "predicted", "probabilities"]
-    rows = (row for part in every for row in run.read_rows(f"predictions/{part.name}", columns))
     return [
         {**row, "probabilities": dict(zip(classes, row["probabilities"], strict=True))}
-        for row in rows
+        for row in prediction_rows(run, classes, columns)
         if row.pop("record_id") == name
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from audit.commands.streams import lost_output
 from audit.errors import StoreError, UsageError
-from audit.files import write_atomically
+from audit.files import write_output
 from audit.store.numbers import counted
 
 FORMS = ("mlflow", "model-card", "cyclonedx")
@@ -49,7 +49,7 @@ def export(form: str, path: Path, out: Path | None) -> int:
         if lost is not None:  # what is written is all that this command is for
             raise StoreError(f"Cannot write standard output: {lost.strerror}. Name a file with --out.")
     else:
-        write_atomically(out, text.encode("utf-8", "backslashreplace"))
+        write_output(out, text.encode("utf-8", "backslashreplace"))
         sys.stdout.write(f"{out}\n")
     return 0
 

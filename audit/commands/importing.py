@@ -1,4 +1,4 @@
-"""`audit import`: a foreign checkpoint or model becomes a bundle."""
+"""`audit import`: convert a foreign checkpoint or model to a bundle."""
 
 from __future__ import annotations
 

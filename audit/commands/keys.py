@@ -1,4 +1,4 @@
-"""The key that images are named with, as the command line speaks of it."""
+"""Messages of the command line about the key of pseudonyms."""
 
 from __future__ import annotations
 

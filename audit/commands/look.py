@@ -1,4 +1,4 @@
-"""`audit look`: what the audit sees of an image, and what in the file made it so."""
+"""`audit look`: how the audit reads an image, and the facts in the file that determine it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Look:
 
 
 def look(images: Sequence[Path], *, out: Path | None, as_json: bool) -> int:
-    """Print what is seen of each image; return 4 if any was refused, else 0."""
+    """Print how each image is read; return 4 if any was refused, otherwise 0."""
     taken: set[str] = set()
     found = []
     for path in images:

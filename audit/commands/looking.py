@@ -1,4 +1,4 @@
-"""`audit list` and `audit doctor`: what is there."""
+"""`audit list` and `audit doctor`: what is available."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ KINDS: Mapping[str, Callable[[], list[str]]] = {
 
 
 def list_names(kind: str) -> int:
-    """Print the names of one kind, a line each."""
+    """Print the names of one kind, one per line."""
     if kind not in KINDS:
         raise UnknownNameError("kind of thing to list", kind, KINDS)
     for name in KINDS[kind]():
@@ -77,7 +77,7 @@ def list_names(kind: str) -> int:
 
 
 def doctor() -> int:
-    """Print what is installed, and what an audit would lack; return 0 if it would lack nothing."""
+    """Print what is installed and what is missing for an audit; return 0 if nothing is missing."""
     lines: list[tuple[bool, str]] = [(sys.version_info >= (3, 11), f"Python {platform.python_version()}")]
     for package in (
         "torch",
@@ -112,12 +112,12 @@ def doctor() -> int:
         )
     )
     for fine, line in lines:
-        sys.stdout.write(f"{'ok  ' if fine else 'LACK'}  {line}\n")
+        sys.stdout.write(f"{'ok     ' if fine else 'MISSING'}  {line}\n")
     return 0 if all(fine for fine, _ in lines) else 4
 
 
 def _decoder_lines() -> list[tuple[bool, str]]:
-    """Name the decoders of packed DICOM; one that is missing is no fault, for most cohorts need none."""
+    """Name the decoders of packed DICOM; a missing one is not an error, because most cohorts need none."""
     from audit.data.pixels.decoders import installed
 
     there, missing = installed()

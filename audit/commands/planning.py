@@ -1,4 +1,4 @@
-"""`audit plan`: what would be run, and what it would cost."""
+"""`audit plan`: what `audit run` would do, and its cost."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from audit.commands.keys import announce_key
 from audit.commands.models import model_lines
 from audit.commands.progress import ProgressLines
-from audit.commands.tables import TableTeller
+from audit.commands.tables import TableTeller, printed
 from audit.data.records import Record
-from audit.files import write_atomically
+from audit.files import write_output
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
 from audit.store.numbers import counted
@@ -26,7 +25,7 @@ _SHEET_LOOKED_AT = 12
 
 
 def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
-    """Print conditions, forward passes and minutes; draw a contact sheet if asked."""
+    """Print conditions, forward passes and minutes; draw a contact sheet if requested."""
     from audit.run.forecast import forecast
 
     announce_key(settings)
@@ -47,7 +46,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         )
         if sheet is not None:
             drawn = stages("drawing the contact sheet", 1)
-            write_atomically(sheet, _sheet(prepared, settings))
+            write_output(sheet, _sheet(prepared, settings))
             drawn()
     if as_json:
         document = {
@@ -61,34 +60,34 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     console = Console()
     data = prepared.plan.data
     console.print(
-        Text(
+        printed(
             f"{prepared.bundle.name} on {data.name}: {counted(found.n_images, 'image')} ({data.split})",
             style="bold",
         )
     )
     roles = Counter(c.role for c in prepared.suite.conditions)
     counts = ", ".join(f"{n} {role}" for role, n in roles.items())
-    console.print(Text(f"suite {prepared.suite.name}: {counted(found.n_conditions, 'condition')} ({counts})"))
+    console.print(printed(f"suite {prepared.suite.name}: {counted(found.n_conditions, 'condition')} ({counts})"))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("condition", "role", "draws", "placebo"):
         table.add_column(column, justify="right" if column == "draws" else "left", overflow="fold")
     for c in prepared.suite.conditions:
-        table.add_row(Text(c.name), Text(c.role), Text(str(c.draws)), Text(c.placebo or ""))
+        table.add_row(printed(c.name), printed(c.role), printed(str(c.draws)), printed(c.placebo or ""))
     console.print(table)
     lacking: dict[str, list[str]] = {}
     for row in prepared.plan.suite.conditions:
         if row.cohort_lacks:
             lacking.setdefault(row.cohort_lacks, []).append(row.name)
     for what, names in lacking.items():
-        console.print(Text(f"not applicable: the cohort has no {what}, needed by {', '.join(names)}"))
+        console.print(printed(f"not applicable: the cohort has no {what}, needed by {', '.join(names)}"))
     console.print(
-        Text(
+        printed(
             f"{counted(found.n_images, 'image')} × {counted(found.n_variants, 'prediction')} = at most "
             f"{counted(found.n_passes, 'forward pass', 'forward passes')}"
         )
     )
     console.print(
-        Text(
+        printed(
             f"about {found.minutes:.1f} minutes: text {found.text_minutes:.1f} ({found.cached_share:.0%} cached), "
             f"predicting {found.predicting_minutes:.1f}, relevance {found.relevance_minutes:.1f}"
         )

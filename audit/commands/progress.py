@@ -20,11 +20,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from audit.errors import shown_message
+
 _QUIET_S = 15.0
 
 
 class ProgressLines:
-    """Shows one line a stage; used as a context manager.
+    """Shows one line per stage; used as a context manager.
 
     Parameters
     ----------
@@ -66,10 +68,10 @@ class ProgressLines:
         return _Lines(name, steps)
 
     def say(self, lines: Iterable[str]) -> None:
-        """Write lines beside the progress, whatever it looks like."""
+        """Write lines without disturbing the progress display."""
         if self._quiet:
             return
-        for line in lines:
+        for line in map(shown_message, lines):
             if self._bars is not None:
                 self._bars.console.print(Text(line))
             else:

@@ -30,7 +30,7 @@ class AuditResult:
     path: Path
     """The run folder."""
     verdict: Verdict
-    """What it was judged."""
+    """The verdict."""
 
     @property
     def report(self) -> Path:
@@ -39,7 +39,7 @@ class AuditResult:
 
     @cached_property
     def effects(self) -> pd.DataFrame:
-        """Every estimate, one row each; columns as in `effects.json`."""
+        """All estimates, one row each; columns as in `effects.json`."""
         import pandas as pd
 
         return pd.DataFrame([plain(effect) for effect in RunFolder(self.path).read(EffectsDocument).effects])

@@ -1,12 +1,20 @@
-"""What was read from which column, as the command line states it before anything runs."""
+"""What commands print in tables and beside them: what was read from which column; and foreign words, which no terminal may obey."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from rich.text import Text
+
 from audit.commands.progress import ProgressLines
 from audit.data.reading import TableReading
+from audit.errors import shown_lines
 from audit.store.results import plain
+
+
+def printed(text: str, style: str = "") -> Text:
+    """Return text for the terminal in which nothing is markup or a command: names of classes, files and columns are anybody's."""
+    return Text(shown_lines(text), style=style)
 
 
 class TableTeller:

@@ -1,4 +1,4 @@
-"""`audit text`: what the finder finds, how well, and what the text of a cohort tells of its classes."""
+"""`audit text`: what the finder finds, how well, and what the text of a cohort reveals about its classes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from audit.commands.progress import ProgressLines
-from audit.commands.tables import TableTeller
+from audit.commands.tables import TableTeller, printed
 from audit.data.manifests import load_cohort
 from audit.data.reading import TableOptions
 from audit.errors import StoreError
-from audit.files import write_atomically
+from audit.files import write_output
 from audit.store.numbers import counted
 from audit.store.results import plain, printed_json, to_json
 from audit.text.boxes import read_boxes
@@ -45,10 +44,10 @@ def find(images: Sequence[Path], detector: str, *, boxes: Path | None, cache: Pa
         return 0
     console = Console()
     for image, regions in found:
-        console.print(Text(f"{image}: {len(regions)} region{'' if len(regions) == 1 else 's'}"))
+        console.print(printed(f"{image}: {len(regions)} region{'' if len(regions) == 1 else 's'}"))
         for r in regions:
             read = f"{r.text!r} " if r.text else ""
-            console.print(Text(f"  {r.x0},{r.y0} – {r.x1},{r.y1}  {read}{r.kind}, {r.detector} {r.confidence:.2f}"))
+            console.print(printed(f"  {r.x0},{r.y0} – {r.x1},{r.y1}  {read}{r.kind}, {r.detector} {r.confidence:.2f}"))
     return 0
 
 
@@ -60,7 +59,7 @@ def score(boxes: Path, detector: str, *, out: Path | None, as_json: bool) -> int
     with ProgressLines(quiet=as_json) as stages:
         found = score_detector(images, finder, stages("finding text", len(images)))
     if out is not None:
-        write_atomically(out, to_json(found).encode())
+        write_output(out, to_json(found).encode())
     if as_json:
         sys.stdout.write(printed_json(found))
     else:
@@ -83,7 +82,7 @@ def atlas(
     sheet: Path | None,
     as_json: bool,
 ) -> int:
-    """Draw the marker atlas of a cohort: what stands where, and what of it tells the class."""
+    """Draw the marker atlas of a cohort: which text is where, and how well it predicts the class."""
     from audit.text.atlas import draw_atlas
 
     finder = RegionCache(cache, make_detector(detector, boxes))
@@ -96,7 +95,7 @@ def atlas(
         found = find_regions(records, finder, stages("finding text", len(records)), on_bad_image=on_bad_image)
         drawn = draw_atlas([r for r in records if r.id not in found.failures], found.regions, seed=seed)
     if sheet is not None:
-        write_atomically(sheet, _sheet(drawn.glyphs))
+        write_output(sheet, _sheet(drawn.glyphs))
     if as_json:
         document = plain(drawn)
         for glyph in document["glyphs"]:
@@ -137,7 +136,7 @@ def _print_atlas(drawn: Atlas) -> None:
         )
     console.print(_table(("class", "source", "tokens"), ("images", "with text", "regions", "area"), rows))
     console.print(
-        Text(
+        printed(
             "\nWhat predicts the class (share of its entropy explained; p from permuted patients, corrected for multiple comparisons):"
         )
     )
@@ -151,16 +150,16 @@ def _print_atlas(drawn: Atlas) -> None:
 def _print(found: FinderScore) -> None:
     console = Console()
     console.print(
-        Text(f"{found.detector} on {counted(found.n_images, 'image')}, {found.n_with_text} of them with text")
+        printed(f"{found.detector} on {counted(found.n_images, 'image')}, {found.n_with_text} of them with text")
     )
     rows = []
     for r in found.recalls:
         interval = "–" if r.low is None or r.high is None else f"{r.low:.2f} to {r.high:.2f}"
         rows.append((str(r.group), str(r.n_boxes), str(r.n_found), _figure(r.recall), interval))
     console.print(_table(("boxes",), ("n", "found", "recall", "95 %"), rows))
-    console.print(Text(f"images with all text covered: {_figure(found.fully_covered_share)}"))
-    console.print(Text(f"images without text and without false regions: {_figure(found.clean_share)}"))
-    console.print(Text(f"false regions per image: {found.false_regions_per_image:.2f}"))
+    console.print(printed(f"images with all text covered: {_figure(found.fully_covered_share)}"))
+    console.print(printed(f"images without text and without false regions: {_figure(found.clean_share)}"))
+    console.print(printed(f"false regions per image: {found.false_regions_per_image:.2f}"))
 
 
 def _table(words: Sequence[str], figures: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -171,7 +170,7 @@ def _table(words: Sequence[str], figures: Sequence[str], rows: Sequence[Sequence
     for figure in figures:
         table.add_column(figure, justify="right")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(printed(cell) for cell in row))
     return table
 
 

@@ -1,1 +1,1 @@
-"""Images, their records and what is known of them."""
+"""Images, their records and metadata."""

@@ -25,7 +25,25 @@ _MIXED = re.compile(rf"({_NUMBER})\s*({_UNIT})[\s,]*({_NUMBER})\s*({_UNIT}){_END
 _STRICT = (">", "over", "above", "more than")
 _BELOW = ("<", "<=", "≤", "under", "below", "less than")
 _NOTHING = frozenset(
-    {"", "-", "--", "?", ".", "na", "n/a", "nan", "none", "null", "nil", "unk", "unknown", "not reported", "missing"}
+    {
+        "",
+        "-",
+        "--",
+        "?",
+        ".",
+        "na",
+        "n/a",
+        "<na>",
+        "nan",
+        "nat",
+        "none",
+        "null",
+        "nil",
+        "unk",
+        "unknown",
+        "not reported",
+        "missing",
+    }
 )
 
 

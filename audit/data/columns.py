@@ -89,9 +89,14 @@ def choose_columns(manifest: str, names: Sequence[str], given: Mapping[str, str]
     absent = [column for column in REQUIRED if column in missing]
     if absent:
         found = ", ".join(shown_string(name, _SHOWN) for name in names[:30])
+        remedy = f"Rename it, or name it with --columns {','.join(f'{column}=NAME' for column in absent)}."
+        if len(names) == 1:
+            remedy = (
+                "Its first line is one cell: it must name the columns, separated by commas, semicolons, tabs or vertical bars, without "
+                "quotation marks around the whole line."
+            )
         raise CohortError(
-            f"Manifest {manifest} has no column {' and no column '.join(absent)} (found: {found}). Rename it, or name it with "
-            f"--columns {','.join(f'{column}=NAME' for column in absent)}."
+            f"Manifest {manifest} has no column {' and no column '.join(absent)} (found: {found}). {remedy}"
         )
     doubles = {
         column: tuple(i for i, name in enumerate(names) if i != place and name == names[place])

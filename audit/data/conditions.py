@@ -14,16 +14,20 @@ CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "frame", "compr
 properties: grey curve, sharpness, flat frame and aspect, compression and depth; an object that the search proposed."""
 
 
+MAX_DRAWS = 1000
+"""Of one condition; each is another prediction of every image."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declared:
-    """What a perturbation declares to do. Measuring and reporting follow this, never a name or a description."""
+    """Declarations of a perturbation. Measuring and reporting follow these, never a name or a description."""
 
     removes: tuple[str, ...] = ()
-    """Contents, of `CONTENTS`, that it takes away. What removes text removes what the finder found, and nothing that it missed."""
+    """Contents, from `CONTENTS`, that it removes. An edit that removes text removes only text that the finder found."""
     adds: tuple[str, ...] = ()
-    """Contents, of `CONTENTS`, that it brings in from other images."""
+    """Contents, from `CONTENTS`, that it adds from other images."""
     keeps: tuple[str, ...] = ()
-    """Contents, of `CONTENTS`, of which it keeps nothing else."""
+    """Contents, from `CONTENTS`, that are all it keeps."""
     seamless: bool = False
     """Whether it leaves no artefact of its own, such as the edges of a rectangle."""
 
@@ -34,7 +38,7 @@ class Declared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dose:
-    """Where a condition stands on a ladder of the same edit, ever stronger."""
+    """Place of a condition on a ladder of the same edit with increasing strength."""
 
     ladder: str
     """Name that its rungs share. They also share their draws: the same donor, the same direction at every dose."""
@@ -53,8 +57,8 @@ class Condition:
     perturbation: str
     """Registered name; `clean` for the unedited image."""
     role: Role
-    """An `edit` changes what must not matter, and is judged by how far it moves the prediction. `sufficiency` keeps only
-    what must not matter, and is judged by how much of the truth is still told. A `stress` is measured, not judged. A
+    """An `edit` changes what must not matter, and is judged by how far it moves the prediction. `sufficiency` keeps only what
+    must not matter, and is judged by how well the true class is still predicted. A `stress` is measured, not judged. A
     `placebo` is the matched control of one of these; a `control` must change nothing at all."""
     suspect: str = ""
     """What the network would be reading if this condition gave it away, in words: "the text". The suite's words, else the
@@ -66,7 +70,7 @@ class Condition:
     draws: int = 1
     """Independent draws of the perturbation's parameters for each record."""
     placebo: str | None = None
-    """Condition whose effect is subtracted from this one's."""
+    """Condition whose effect is subtracted from that of this one."""
     parameters: Mapping[str, Any]
     """Keyword arguments of the perturbation."""
     question: str = ""

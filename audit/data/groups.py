@@ -1,4 +1,4 @@
-"""The groups that effects are told for, by what the manifest says of each image."""
+"""The groups that effects are reported for, from the manifest's columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audit.store.group import ALL, Group
 _AGE_BANDS = ((18, "0-17"), (40, "18-39"), (60, "40-59"), (80, "60-79"))
 """First year beyond each band -> its name; the rest is 80+."""
 WITHHELD = "(withheld)"
-"""What files of a run say in place of a site of few patients: where few were, the place may tell who."""
+"""Replaces the name of a site of few patients in files of a run: such a site may identify a patient."""
 UNKNOWN = "unknown"
 """Value of a column where the manifest says nothing."""
 
@@ -91,7 +91,7 @@ def shown_sites(records: Sequence[Audited], min_patients: int) -> list[str]:
 
 
 def known_groups(records: Sequence[Audited]) -> set[Group]:
-    """Return every group that effects may be told for, but for words: all, classes, and the values of columns."""
+    """Return every group that effects may be reported for, except words: all, classes, and the values of columns."""
     groups = {ALL, *(Group(kind="class", value=r.label) for r in records if r.label is not None)}
     for column, values in group_columns(records).items():
         groups |= {Group(kind=column, value=value) for value in values.tolist() if value}

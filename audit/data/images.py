@@ -79,7 +79,7 @@ def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     if mask.shape != shape:
         raise ImageError(
             f"Mask {named(path)} has {mask.shape[1]} x {mask.shape[0]} pixels, but its image has {shape[1]} x {shape[0]}. A mask "
-            "must have the size of its image; create it again, or remove it from the manifest."
+            "must have the same size as its image; create it again, or remove it from the manifest."
         )
     return np.asarray(2 * mask.astype(np.int16) > max(1, int(mask.max())))
 

@@ -85,7 +85,8 @@ def load_cohort(
     if overlaps:
         raise CohortError(
             f"{counted(len(overlaps), 'patient')} of {manifest} {'is' if len(overlaps) == 1 else 'are'} in more than one split, first "
-            f"{overlaps[0]!r}. A split must keep a patient's images together, or test accuracy measures memory. Correct the split column."
+            f"{overlaps[0]!r}. A split must keep a patient's images together, or test accuracy measures memorisation. "
+            "Correct the split column."
         )
     if split is not None:
         records = [r for r in records if r.split == split]

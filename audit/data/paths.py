@@ -61,7 +61,7 @@ def _refuse_addresses(manifest: Path, paths: Sequence[str], first_row: int) -> N
     found = [i for i, path in enumerate(paths) if _ADDRESS.match(path)]
     if found:
         raise CohortError(
-            f"{counted(len(found), 'row')} of {manifest} {'has an address' if len(found) == 1 else 'have addresses'} in place of a path, "
+            f"{counted(len(found), 'row')} of {manifest} {'contains a URL' if len(found) == 1 else 'contain URLs'} in place of a path, "
             f"first row {found[0] + first_row}: {shown_string(paths[found[0]], _SHOWN)!r}. Images are read from this machine "
             "only: download them, and write their paths relative to the table."
         )
@@ -85,7 +85,7 @@ def _from_windows(manifest: Path, folder: Path, paths: list[str], first_row: int
             if prefix is None:
                 raise CohortError(
                     f"Row {i + first_row} of {manifest} has a path of another machine, {shown_string(path, _SHOWN)!r}, and no end of it is "
-                    f"a file below the table's folder. Write paths relative to the table, or move the table beside its images."
+                    f"a file below the table's folder. Write paths relative to the table, or move the table next to its images."
                 )
             paths[i] = "/".join(parts[len(prefix) :])
             dropped += 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from msgspec import field
+from msgspec import Meta, field
 
-from audit.data.conditions import Declared, Dose, Role
+from audit.data.conditions import MAX_DRAWS, Declared, Dose, Role
 from audit.data.input_choices import Fit, Interpolation, Library
 from audit.data.records import SplitTeller
 from audit.data.tasks import Task
@@ -22,7 +22,7 @@ class ModelIdentity(Document, frozen=True, kw_only=True):
     name: str
     """The bundle's name."""
     digest: str
-    """SHA-256 of its weights and of what decides its outputs."""
+    """SHA-256 of its weights and of everything else that determines its outputs."""
     classes: tuple[str, ...]
     """Classes, in the order of its outputs."""
 
@@ -60,7 +60,7 @@ class InputSteps(Document, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TrainingStory(Document, frozen=True, kw_only=True):
-    """How the network came about, as its bundle tells it: free in form, as any tool may have written it."""
+    """Training record of the network, from its bundle; of any form, because any tool may have written it."""
 
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Recipe, data and starting weights."""
@@ -113,7 +113,7 @@ class PlannedData(DataIdentity, frozen=True, kw_only=True):
     """The images."""
 
     name: str
-    """What reports call them; not the folder's name by itself, which may be a patient's."""
+    """Name of the data in reports; never the folder's name by default, which may contain a patient's name."""
     split: str
     """Which records are audited, in words."""
     split_name: str
@@ -123,7 +123,7 @@ class PlannedData(DataIdentity, frozen=True, kw_only=True):
     n_images: int
     """Images to audit."""
     n_seen_in_training: int
-    """Images among them that trained the network."""
+    """Images among them that were used to train the network."""
     n_patients: int
     """Patients among them."""
     class_counts: Mapping[str, int]
@@ -147,7 +147,7 @@ class Edit(Document, frozen=True, kw_only=True):
     """Its version."""
     parameters: Mapping[str, Any]
     """Its keyword arguments."""
-    draws: int
+    draws: Annotated[int, Meta(ge=1, le=MAX_DRAWS)]
     """Independent draws of them for each record."""
     placebo: str | None
     """Condition whose effect is subtracted from this one's."""
@@ -161,13 +161,13 @@ class PlannedCondition(Edit, frozen=True, kw_only=True):
     declared: Declared
     """What its perturbation declares to do with these parameters."""
     suspect: str
-    """What the network would be reading if this condition gave it away, in words."""
+    """What the network relies on if it reacts to this condition, in words."""
     dose: Dose | None
     """Its place on a ladder; null where it stands alone."""
     cohort_lacks: str
-    """What the cohort has not, and the condition needs; empty where it can be applied."""
+    """What the condition needs and the cohort lacks; empty where it can be applied."""
     question: str
-    """What a drop under this condition means, in words."""
+    """The question that this condition answers, in words."""
 
     @property
     def judged(self) -> bool:
@@ -196,29 +196,29 @@ class PlannedSuite(SuiteIdentity, frozen=True, kw_only=True):
 
 
 class PlannedObjects(Document, frozen=True, kw_only=True):
-    """The search for objects that recur, which named some of the suite's conditions."""
+    """The search for recurring objects, which added conditions to the suite."""
 
     asked: int
-    """Objects that it may propose, at most; 0 where it was not asked for."""
+    """Largest number of objects to propose; 0 without a search."""
     n_images: int
-    """Images that were searched, one a patient."""
+    """Images that were searched, one per patient."""
     n_found: int
     """Objects that were proposed."""
     why_none: str
-    """Why nothing was searched although it was asked for; empty where it was."""
+    """Why a requested search was not done; empty otherwise."""
     search_version: int
-    """Version of the search; 0 where it was not asked for."""
+    """Version of the search; 0 without a search."""
 
 
 class FinderIdentity(Document, frozen=True, kw_only=True):
-    """Which text finder, and all that changes its regions."""
+    """The text finder, and everything that affects its regions."""
 
     name: str
     """Its name."""
     version: str
     """Library and weights."""
     config: Mapping[str, Any]
-    """Everything else that changes its regions."""
+    """All other settings that affect its regions."""
 
 
 class FinderStory(Document, frozen=True, kw_only=True):
@@ -227,14 +227,14 @@ class FinderStory(Document, frozen=True, kw_only=True):
     about: str
     """What it is."""
     parts: tuple[tuple[str, str], ...]
-    """(name, version) of what it is made of, itself first."""
+    """(name, version) of its components, itself first."""
 
 
 class PlannedRelevance(Document, frozen=True, kw_only=True):
     """How heatmaps are made."""
 
     preset: str
-    """LRP preset, or the method that stands in for LRP."""
+    """LRP preset, or the method used in place of LRP."""
     about: str
     """The same in words."""
     start: str
@@ -255,7 +255,7 @@ class KeyIdentity(Document, frozen=True, kw_only=True):
 
 
 class Privacy(KeyIdentity, frozen=True, kw_only=True):
-    """What the run's files may show."""
+    """Privacy settings: what the run's files may show."""
 
     plain_ids: bool
     """Whether images and patients are named by their ids."""
@@ -271,7 +271,7 @@ class PlannedStatistics(Document, frozen=True, kw_only=True):
     level: float
     """Nominal coverage of intervals."""
     declared: str
-    """How the p values of declared effects are adjusted."""
+    """How the p-values of declared effects are adjusted."""
     declared_draws: int
     """Draws behind it."""
     exploratory: str
@@ -294,7 +294,7 @@ class Identity(Document, frozen=True, kw_only=True):
 
 
 class Plan(Identity, RunDocument, frozen=True, kw_only=True):
-    """Everything that decides the results, written before anything runs; how they are judged is no part of it."""
+    """Everything that determines the results, written before anything runs; gate rules are not part of it."""
 
     FILE: ClassVar[str] = "plan.json"
 

@@ -47,7 +47,7 @@ class Pseudonyms:
 
     @property
     def fingerprint(self) -> str | None:
-        """Tells one key from another, and nothing else of it; None for plain ids."""
+        """Distinguishes keys and reveals nothing else about them; None for plain ids."""
         return None if self.key is None else self._digest("fingerprint", "")[:_FINGERPRINT_DIGITS]
 
     def _digest(self, kind: str, text: str) -> str:

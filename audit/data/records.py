@@ -6,11 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 KINDS = ("text", "overlay", "lead_marker")
 """What finders say of a region; a file of hand-made boxes may use words of its own."""
-Polygon = tuple[tuple[float, float], ...]
+_WITHIN = Meta(ge=-1_000_000, le=1_000_000)
+Coordinate = Annotated[int, _WITHIN]
+"""Pixels from an image's left or upper edge; no image is larger."""
+Point = tuple[Annotated[float, _WITHIN], Annotated[float, _WITHIN]]
+Polygon = tuple[Point, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,20 +98,20 @@ class Cohort:
 class TextRegion:
     """A polygon of burned-in text or marker, in pixels of the stored image."""
 
-    x0: int
+    x0: Coordinate
     """Left edge, inclusive."""
-    y0: int
+    y0: Coordinate
     """Top edge, inclusive."""
-    x1: int
+    x1: Coordinate
     """Right edge, exclusive."""
-    y1: int
+    y1: Coordinate
     """Bottom edge, exclusive."""
     text: str = ""
     """The string that was read; empty where the detector does not read, and where it may not be shown."""
     confidence: float = 1.0
     """The detector's own score in [0, 1]; not comparable across detectors."""
     kind: str = "text"
-    """overlay, lead_marker or text where the detector cannot tell."""
+    """overlay, lead_marker, or text if the finder cannot distinguish them."""
     detector: str = "annotated"
     """Name of the detector that found it."""
     polygon: Polygon = ()
@@ -143,7 +149,7 @@ class AuditedSplit:
     name: str
     """test, train or validation; unlearnt for all but those that trained the network; all for every labelled record."""
     told_by: SplitTeller
-    """Who tells the split of a record."""
+    """Source of the records' splits."""
 
     @property
     def words(self) -> str:

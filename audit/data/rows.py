@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from audit.data.ages import parse_age, says_nothing
 from audit.data.columns import age_unit
@@ -35,6 +36,11 @@ SPLIT_SPELLINGS: Mapping[str, str] = {
     "testing": "test",
 }
 _MOST_PATTERNS = 3
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+"""Signs without width that web pages and spreadsheets leave around a cell."""
+_ABSENT = frozenset({"", "nan", "nat", "<na>"})
+"""An empty label, and how programs write one as text; other words for nothing may be a class."""
+_ROUNDED = re.compile(r"\d(?:[.,]\d{1,20})?[eE]\+\d{1,3}")
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)|(?<=\d)\.0+$")
 _NO_FINDINGS: tuple[str, ...] = ()
 _T = TypeVar("_T")
@@ -79,8 +85,9 @@ def make_records(cells: Cells, pseudonyms: Pseudonyms) -> tuple[list[Record], li
     _refuse_zero_bytes(cells)
     paths, notes = local_paths(cells.manifest, cells.folder, cells.columns["path"].to_pylist(), cells.first_row)
     n = len(paths)
-    ids = [own or path for own, path in zip(_texts(cells, "id", n), paths, strict=True)]
-    patients = _texts(cells, "patient", n)
+    ids = [own or path for own, path in zip(_known(cells, "id", n), paths, strict=True)]
+    patients = _known(cells, "patient", n)
+    _refuse_rounded(cells, patients)
     notes += _spelt_differently(cells.manifest, patients, _texts(cells, "split", n))
     unit = age_unit(cells.names.get("age", ""))
     image_names = [pseudonyms.image(name) for name in ids]
@@ -110,16 +117,16 @@ def make_records(cells: Cells, pseudonyms: Pseudonyms) -> tuple[list[Record], li
         for identity, path, label, patient, findings, source, site, view, sex, age, split, mask, name in zip(
             ids,
             paths,
-            _mapped(cells, "label", n, lambda text: text or None, None),
+            _mapped(cells, "label", n, lambda text: None if text.casefold() in _ABSENT else text, None),
             patients,
             _mapped(cells, "findings", n, _findings, _NO_FINDINGS),
-            _mapped(cells, "source", n, lambda text: text or "unknown", "unknown"),
-            _texts(cells, "site", n),
+            _mapped(cells, "source", n, lambda text: "unknown" if says_nothing(text) else text, "unknown"),
+            _known(cells, "site", n),
             _understood(cells, "view", n, known_view, OTHER, "", notes),
             _understood(cells, "sex", n, known_sex, OTHER, "", notes),
             _understood(cells, "age", n, lambda text: parse_age(text, unit), None, None, notes),
             _splits(cells, n),
-            _texts(cells, "lung_mask", n),
+            _known(cells, "lung_mask", n),
             image_names,
             strict=True,
         )
@@ -145,13 +152,44 @@ def _mapped(cells: Cells, column: str, n: int, read: Callable[[str], _T], absent
     """Read every different cell once, and return what it says for every row."""
     if column not in cells.columns:
         return list(repeat(absent, n))
-    coded = pc.utf8_trim_whitespace(cells.columns[column]).dictionary_encode()
-    values = [read(text) for text in coded.dictionary.to_pylist()]
-    return [values[code] for code in coded.indices.to_numpy(zero_copy_only=False).tolist()]
+    texts, codes = _different(cells.columns[column])
+    values = [read(text) for text in texts]
+    return [values[code] for code in codes.tolist()]
+
+
+def _different(column: pa.Array) -> tuple[list[str], NDArray[np.int32]]:
+    """Return the different cells of a column, without blanks and invisible signs around them, and for every row which it has."""
+    coded = column.dictionary_encode()
+    texts = [text.strip().strip(_INVISIBLE).strip() for text in coded.dictionary.to_pylist()]
+    return texts, coded.indices.to_numpy(zero_copy_only=False)
 
 
 def _texts(cells: Cells, column: str, n: int) -> Collection[str]:
     return _mapped(cells, column, n, lambda text: text, "")
+
+
+def _known(cells: Cells, column: str, n: int) -> Collection[str]:
+    """Return the cells of a column of names; one that holds a word for nothing, as programs write it, is empty.
+
+    Otherwise all images whose patient is `nan` would count as those of one person.
+    """
+    return _mapped(cells, column, n, lambda text: "" if says_nothing(text) else text, "")
+
+
+def _refuse_rounded(cells: Cells, patients: Collection[str]) -> None:
+    """Refuse numbers such as 1.23E+15: a spreadsheet has rounded long ids, and different people may share one.
+
+    Raises
+    ------
+    CohortError
+        For the first such patient.
+    """
+    for row, patient in enumerate(patients, start=cells.first_row):
+        if "+" in patient and _ROUNDED.fullmatch(patient):
+            raise CohortError(
+                f"Row {row} of {cells.manifest} has the patient {patient}: a spreadsheet has rounded the ids, so different patients may "
+                "share one. Export the column as text, or leave it out with --columns patient=-."
+            )
 
 
 def _findings(text: str) -> tuple[str, ...]:
@@ -164,10 +202,8 @@ def _understood(
     """Read cells of which some say nothing that is understood: these are counted, with how they are written and where."""
     if column not in cells.columns:
         return list(repeat(absent, n))
-    coded = pc.utf8_trim_whitespace(cells.columns[column]).dictionary_encode()
-    texts = coded.dictionary.to_pylist()
+    texts, codes = _different(cells.columns[column])
     found = [read(text) for text in texts]
-    codes = coded.indices.to_numpy(zero_copy_only=False)
     bad = [
         code
         for code, (text, value) in enumerate(zip(texts, found, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ import pyarrow.parquet as pq
 
 from audit.data.strings import shown_string
 from audit.errors import CohortError
+from audit.files import open_regular, stands_for
 from audit.store import tables as limits
+from audit.store.numbers import counted
 
 _HEAD_BYTES = 65_536
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -31,6 +34,7 @@ _ENCODINGS = {
 }
 # What has zero bytes at every second place is UTF-16 without a mark; a damaged table has a few.
 _UTF16_ZEROS = 0.3
+_LONE = re.compile(rb"\r(?!\n)")
 _FOREIGN = {
     b"PK\x03\x04": "an Excel workbook or another ZIP archive",
     b"\xd0\xcf\x11\xe0": "an Excel workbook of an old version",
@@ -55,6 +59,8 @@ class TableHead:
     """Of a CSV, as Python calls it."""
     skipped: int = 0
     """Lines before the header: blank ones and `sep=`."""
+    has_line_feeds: bool = True
+    """Whether the header of a CSV ends with a line feed, alone or behind a carriage return."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +84,14 @@ def read_head(path: Path) -> TableHead:
         If it is no table, or too large.
     """
     with _refusals(path):
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_HEAD_BYTES)
         if head.startswith(b"PAR1"):
             with pq.ParquetFile(path) as parquet:
                 limits.check_parquet(parquet)
                 return TableHead(path=path, names=tuple(parquet.schema_arrow.names), form="Parquet")
+        if what := stands_for(head):
+            raise ValueError(f"it is {what}")
         foreign = next((what for magic, what in _FOREIGN.items() if head.startswith(magic)), None)
         if foreign:
             raise ValueError(f"it is {foreign}; export it as CSV")
@@ -131,7 +139,7 @@ def _refusals(path: Path) -> Iterator[None]:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a CSV, unpacked if it is packed by gzip; a few bytes can stand for terabytes, so that is bounded."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         if not packed:
@@ -180,7 +188,15 @@ def _csv_head(path: Path, head: bytes, encoding: str) -> TableHead:
     if len(names) > limits.MAX_COLUMNS:
         raise ValueError(f"it has {len(names)} columns; at most {limits.MAX_COLUMNS} are read")
     form = f"CSV separated by {_SEPARATORS.get(separator, repr(separator))}, {_ENCODINGS[encoding]}"
-    return TableHead(path=path, names=tuple(names), form=form, separator=separator, encoding=encoding, skipped=skipped)
+    return TableHead(
+        path=path,
+        names=tuple(names),
+        form=form,
+        separator=separator,
+        encoding=encoding,
+        skipped=skipped,
+        has_line_feeds=lines[0].endswith("\n"),
+    )
 
 
 def _first_row(lines: Sequence[str], separator: str) -> list[str]:
@@ -199,7 +215,7 @@ def _csv_cells(head: TableHead, wanted: Sequence[int]) -> Columns:
     chosen = [names[i] for i in dict.fromkeys(wanted)]
     first_row = head.skipped + 2
     if len(names) > 1 and chosen:
-        with _opened(head.path) as file:
+        with _whole_lines(head) as (file, notes):
             table = arrow_csv.read_csv(
                 file,
                 read_options=arrow_csv.ReadOptions(
@@ -213,15 +229,46 @@ def _csv_cells(head: TableHead, wanted: Sequence[int]) -> Columns:
                 ),
             )
         if not ragged:
-            return Columns(cells=tuple(_strings(table.column(names[i])) for i in wanted), first_row=first_row)
+            return Columns(
+                cells=tuple(_strings(table.column(names[i])) for i in wanted), first_row=first_row, notes=tuple(notes)
+            )
     return _csv_rows(head, wanted, first_row)
+
+
+@contextmanager
+def _whole_lines(head: TableHead) -> Iterator[tuple[BinaryIO, list[str]]]:
+    """Open a CSV, with carriage returns that are no line's end as blanks: old free text has them, and every reader breaks a row there.
+
+    Only where the header ends with a line feed: in tables of old systems the carriage return is what ends a line.
+    """
+    with _opened(head.path) as file:
+        if head.encoding.startswith("utf-16") or not head.has_line_feeds or not _count_lone(file):
+            file.seek(0)
+            yield file, []
+            return
+        file.seek(0)
+        whole, n = _LONE.subn(b" ", file.read())
+    yield (
+        io.BytesIO(whole),
+        [f"{counted(n, 'carriage return')} within lines {'was' if n == 1 else 'were'} read as blanks."],
+    )
+
+
+def _count_lone(file: BinaryIO) -> int:
+    """Count the carriage returns without a line feed behind them."""
+    lone, last = 0, b""
+    while piece := file.read(1 << 20):
+        # One that ends a piece belongs to the next.
+        lone += piece.count(b"\r") - piece.count(b"\r\n") - (last == b"\r" and piece[:1] == b"\n")
+        last = piece[-1:]
+    return lone
 
 
 def _csv_rows(head: TableHead, wanted: Sequence[int], first_row: int) -> Columns:
     """Read row by row: spreadsheets leave out empty cells at the end of a row, or write separators after the last one."""
     cells: list[list[str]] = [[] for _ in wanted]
     n, short, short_first = len(head.names), 0, 0
-    with _opened(head.path) as file:
+    with _whole_lines(head) as (file, mended):
         text = io.TextIOWrapper(file, encoding=head.encoding, newline="")
         for _ in range(head.skipped):
             text.readline()
@@ -240,17 +287,15 @@ def _csv_rows(head: TableHead, wanted: Sequence[int], first_row: int) -> Columns
             for column, place in zip(cells, wanted, strict=True):
                 column.append(row[place])
         text.detach()
-    notes = (
-        (
-            f"{short:,} rows have fewer cells than the header (first: row {short_first}); the missing cells count as empty.",
+    notes = list(mended)
+    if short:
+        notes.append(
+            f"{short:,} rows have fewer cells than the header (first: row {short_first}); the missing cells count as empty."
         )
-        if short
-        else ()
-    )
     return Columns(
         cells=tuple(_strings(pa.chunked_array([pa.array(column, pa.string())])) for column in cells),
         first_row=first_row,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 

@@ -1,1 +1,1 @@
-"""Shortcuts that nobody named: proposed by a search that does not know the network, then tested as conditions of the run."""
+"""Shortcuts that no suite names: proposed by a search that does not use the network, then tested as conditions of the run."""

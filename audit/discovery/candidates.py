@@ -1,4 +1,4 @@
-"""Places that recur: keypoints whose nearest neighbours are close on some patients' images and far on the others'."""
+"""Recurring places: keypoints whose nearest neighbours are close on some patients' images and distant on the others'."""
 
 from __future__ import annotations
 

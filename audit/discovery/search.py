@@ -27,9 +27,9 @@ from audit.store.pictures import Spot
 from audit.store.suspects import LONGEST_TEMPLATE_PX, MOST_SIGHTINGS, FoundSuspect, Sighting
 
 SEARCH_VERSION = 1
-"""Raised whenever another search finds other suspects."""
+"""Incremented whenever a change of the search changes the suspects."""
 MOST_IMAGES = 200
-"""Images that are searched, one a patient."""
+"""Images that are searched, one per patient."""
 _ALIKE = 0.7
 """Share of the images that show either of two places from which on those that show both make them parts of one object."""
 _FIXED_PX = 6
@@ -64,7 +64,7 @@ class _Verified:
 
 
 def proposal_sample(records: Sequence[Record], seed: int) -> list[Record]:
-    """Choose the images that are searched: of the half that proposes, one a patient, classes in turn, at most `MOST_IMAGES`."""
+    """Choose the images that are searched: from the proposing half, one per patient, classes in turn, at most `MOST_IMAGES`."""
     order = generator_for(seed, "objects", "sample").permutation(len(records)).tolist()
     by_class: defaultdict[str, dict[str, Record]] = defaultdict(dict)
     for index in order:
@@ -241,13 +241,13 @@ def _prevalence(shows: NDArray[np.bool_], labels: Sequence[str]) -> dict[str, tu
 
 
 def _told(shows: NDArray[np.bool_], labels: Sequence[str]) -> float:
-    """Return how far the classes differ in how often they show it."""
+    """Return the difference between the classes in how often they show it."""
     shares = [n / of for n, of in _prevalence(shows, labels).values()]
     return max(shares) - min(shares)
 
 
 def _is_anatomy(shows: NDArray[np.bool_], labels: Sequence[str]) -> bool:
-    """Say whether most images show it, classes counted alike."""
+    """Return whether most images show it, with equal weight for each class."""
     return float(np.mean([n / of for n, of in _prevalence(shows, labels).values()])) > _COMMON
 
 
@@ -263,7 +263,7 @@ def _offset(one: _Verified, other: _Verified) -> tuple[int, int] | None:
 
 
 def _joined(group: Sequence[_Verified]) -> _Verified:
-    """Return the clearest template of an object with the reach of all its parts: an edit has to take all of it."""
+    """Return the clearest template of an object with the extent of all its parts, because an edit must cover all of it."""
     first = group[0]
     x0, y0, x1, y1 = first.reach
     for part in group[1:]:

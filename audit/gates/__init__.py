@@ -1,1 +1,1 @@
-"""Effects are held against rules."""
+"""Gates: rules that effects are compared with."""

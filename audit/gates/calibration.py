@@ -1,26 +1,99 @@
-"""How often this audit finds what is there: one sentence to stand beside a verdict, read from `calibration.json`."""
+"""The detection rate of this audit, in one sentence for the verdict, read from `calibration.json`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from audit.data.strings import shown_string
 from audit.errors import StoreError
 from audit.store.documents import read_json
 from audit.store.numbers import counted
+from audit.store.results import plain
+from audit.store.typed import typed
 
 CALIBRATION_FILE = "calibration.json"
-"""Its name, in a bundle and where it was made."""
+"""Its file name, in a bundle and in the output folder of `audit calibrate`."""
 NOT_MEASURED = (
-    "How often this audit finds a shortcut in this network and data was not measured; "
+    "This audit's detection rate for this network and data was not measured; "
     "`audit calibrate --model MODEL --data MANIFEST` measures it."
 )
 
 
+_Count = Annotated[int, Meta(ge=0, le=10**9)]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class _Rate(Struct, frozen=True, kw_only=True):
+    """How often something was found."""
+
+    hits: _Count
+    """Times that it was."""
+    n: _Count
+    """Times that it was there."""
+    share: _Share | None = None
+    """hits / n; None of none."""
+    low: _Share
+    """Lower end of its interval."""
+    high: _Share
+    """Upper end of the same."""
+
+
+class _Power(Struct, frozen=True, kw_only=True):
+    """One shortcut that was planted in the user's own data."""
+
+    about: str
+    """What it is."""
+    share: _Share
+    """On how many images of one class."""
+    found: _Rate
+    """How often the audit found it."""
+
+
+class _Family(Struct, frozen=True, kw_only=True):
+    """One family of shortcuts of the zoo."""
+
+    found: _Rate
+    """How often the audit found them."""
+
+
+class _Alarms(Struct, frozen=True, kw_only=True):
+    """What was raised in networks without a shortcut."""
+
+    alarms: _Rate
+    """How often."""
+
+
+class _Table(Struct, frozen=True, kw_only=True):
+    """The error rates of the zoo."""
+
+    families: tuple[_Family, ...]
+    """By family."""
+    false_alarms: Annotated[tuple[_Alarms, ...], Meta(min_length=1)]
+    """By kind; all together last."""
+
+
+class _Measured(Struct, frozen=True, kw_only=True):
+    """What of a calibration stands in the sentence."""
+
+    powers: tuple[_Power, ...] = ()
+    """On the user's own network and data."""
+
+
+class _OnZoo(Struct, frozen=True, kw_only=True):
+    """What of a calibration on the zoo stands in the sentence."""
+
+    table: _Table
+    """Its error rates."""
+    networks: tuple[Any, ...]
+    """Networks that were audited."""
+
+
 def calibration_of(bundle: Path | None, digest: str) -> str:
-    """Return the sentence on a network from the calibration in its bundle, if that was measured with these weights.
+    """Return the sentence on a network from the calibration in its bundle, if it was measured with these weights.
 
     Parameters
     ----------
@@ -35,13 +108,13 @@ def calibration_of(bundle: Path | None, digest: str) -> str:
     try:
         document = read_json(path) if path.is_file() else {}
         same = document.get("model", {}).get("digest") == digest
-    except (OSError, ValueError, AttributeError):  # beside a verdict a broken file is one that measured nothing
+    except (OSError, ValueError, AttributeError):  # for a verdict, a damaged file counts as no measurement
         return NOT_MEASURED
     return calibration_sentence(path) if same else NOT_MEASURED
 
 
 def calibration_sentence(path: Path) -> str:
-    """Say with which probability the audit would have found which shortcut, or that this was not measured.
+    """State the probability with which the audit would have found each shortcut, or that it was not measured.
 
     Parameters
     ----------
@@ -51,54 +124,59 @@ def calibration_sentence(path: Path) -> str:
     Raises
     ------
     StoreError
-        If the file is there but is no calibration.
+        If the file exists but is not a calibration.
     """
     if not path.is_file():
         return NOT_MEASURED
     try:
         document = read_json(path)
         return sentence_of(document) or NOT_MEASURED
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise StoreError(
-            f"{path} is no calibration ({type(error).__name__}: {error}). Remove it, or repeat `audit calibrate`."
+            f"{path} is not a calibration ({shown_string(str(error), 200)}). Remove it, or repeat `audit calibrate`."
         ) from error
 
 
 def sentence_of(document: Mapping[str, Any]) -> str:
-    """Return the sentence of a calibration's document; empty where it measured nothing."""
-    powers = document.get("powers", [])
-    if powers:
-        measured = [p for p in powers if p["found"]["n"] > 0]
-        said = [_power(p) for p in measured]
-        unlearnt = [_plant(p) for p in powers if p["found"]["n"] == 0]
+    """Return the sentence of a calibration's document; empty where it measured nothing.
+
+    Raises
+    ------
+    FormatError
+        If it is no such document.
+    """
+    document = plain(document)
+    if powers := typed(document, _Measured).powers:
+        said = [_power(p) for p in powers if p.found.n > 0]
+        unlearnt = [_plant(p) for p in powers if p.found.n == 0]
         silent = f" The network did not learn {_joined(unlearnt)}, so nothing was measured for it." if unlearnt else ""
         return (
             f"Measured with this network and data: this audit would have found {_joined(said)}.{silent}"
             if said
             else silent.strip()
         )
-    table = document["table"]
-    families, alarms = table["families"], table["false_alarms"][-1]["alarms"]
-    hits, n = (sum(int(f["found"][key]) for f in families) for key in ("hits", "n"))
-    if n == 0 and alarms["n"] == 0:
+    zoo = typed(document, _OnZoo)
+    alarms = zoo.table.false_alarms[-1].alarms
+    hits, n = (sum(getattr(family.found, key) for family in zoo.table.families) for key in ("hits", "n"))
+    if n == 0 and alarms.n == 0:
         return ""
     return (
-        f"Measured on {counted(len(document['networks']), 'network')} with known shortcuts: the audit found {hits} of {n} shortcuts that "
-        f"must be found, and raised {counted(alarms['hits'], 'false alarm')} in {counted(alarms['n'], 'null network')} "
-        f"(95 % CI of the rate {alarms['low']:.2f} to {alarms['high']:.2f}). It was not measured with this network and data."
+        f"Measured on {counted(len(zoo.networks), 'network')} with known shortcuts: the audit found {hits} of {n} shortcuts that "
+        f"must be found, and raised {counted(alarms.hits, 'false alarm')} in {counted(alarms.n, 'null network')} "
+        f"(95 % CI of the rate {alarms.low:.2f} to {alarms.high:.2f}). It was not measured with this network and data."
     )
 
 
-def _power(power: Mapping[str, Any]) -> str:
-    found = power["found"]
+def _power(power: _Power) -> str:
+    found = power.found
     return (
-        f"{_plant(power)} with probability {found['share']:.2f} "
-        f"({found['hits']} of {counted(found['n'], 'trial')}, 95 % CI {found['low']:.2f} to {found['high']:.2f})"
+        f"{_plant(power)} with probability {found.hits / found.n:.2f} "
+        f"({found.hits} of {counted(found.n, 'trial')}, 95 % CI {found.low:.2f} to {found.high:.2f})"
     )
 
 
-def _plant(power: Mapping[str, Any]) -> str:
-    return f"{shown_string(str(power['about']), 60)} on {100 * power['share']:.0f} % of one class"
+def _plant(power: _Power) -> str:
+    return f"{shown_string(power.about, 60)} on {100 * power.share:.0f} % of one class"
 
 
 def _joined(parts: list[str]) -> str:

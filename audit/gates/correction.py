@@ -1,4 +1,4 @@
-"""Several rules judged at once: intervals widened by Holm's steps, so that a false failure of any of them stays rare."""
+"""Several rules judged together: intervals widened by Holm's procedure, so that a false failure of any of them is rare."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Limits = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """What a rule would say by failing: that the true value lies beyond its limit."""
+    """What a failing rule claims: that the true value exceeds its limit."""
 
     estimate: float
     """Of the measure."""
@@ -23,17 +23,17 @@ class Claim:
     high: float
     """Upper end of the same."""
     limit: float
-    """What it is held against."""
+    """What it is compared with."""
     level: float
     """Coverage of the interval."""
     n_patients: int
-    """Behind the estimate: they are the degrees of freedom of its interval."""
+    """Patients behind the estimate, which give the degrees of freedom of its interval."""
     above: bool
-    """True where lying above the limit is the failure."""
+    """True if a value above the limit is a failure."""
 
 
 def widen_by_holm(claims: Sequence[Claim]) -> list[Limits]:
-    """Widen each interval to where Holm's procedure over all claims would look.
+    """Widen each interval to the level at which Holm's procedure over all claims tests it.
 
     Of m claims the strongest is judged at the m-th part of the error, the next at the (m-1)-th, and so on until one does not hold:
     from there on none does (Holm, Scand. J. Statist. 1979). Each end keeps its own distance from the estimate, stretched by the

@@ -1,4 +1,4 @@
-"""The judgement of a run as `verdict.json` holds it: the verdict, and the rules that it was reached by."""
+"""The judgement of a run as stored in `verdict.json`: the verdict, and the rules behind it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from audit.store.typed import Document, RunDocument
 
 
 class GatePolicy(Document, frozen=True, kw_only=True):
-    """What holds for all rules of a gate."""
+    """Settings for all rules of a gate."""
 
     inconclusive: Policy = "block"
     """What an undecided error-level rule does: block (exit 3), fail (exit 1) or pass (exit 0)."""
     min_images: int = 0
     """With fewer images a rule is inconclusive."""
     baseline: str = ""
-    """What rules against the baseline compare with; empty for none, and for a path that leaves the working folder."""
+    """The baseline of rules against the baseline; empty for none, and for a path that leaves the working folder."""
     first_run: FirstRunPolicy = "skip"
     """Where the baseline file does not exist yet: skip the rules that need it, or refuse to run."""
     correction: Correction = "holm"
-    """How rules that are judged together are corrected for it."""
+    """How rules that are judged together are corrected for multiple comparisons."""
 
 
 class VerdictDocument(RunDocument, frozen=True, kw_only=True):
@@ -35,21 +35,21 @@ class VerdictDocument(RunDocument, frozen=True, kw_only=True):
     status: Status
     """Over all error-level gates."""
     summary: str
-    """What the rules gave, in words."""
+    """The result of the rules, in words."""
     gates: tuple[GateResult, ...]
     """Every gate; of an incomplete run the controls that failed."""
     tested: tuple[str, ...]
-    """Shortcuts of which an effect was judged."""
+    """Shortcuts for which an effect was judged."""
     not_tested: tuple[str, ...]
-    """Shortcuts of which nothing is known: a pass does not speak of them."""
+    """Shortcuts that were not tested: a pass does not cover them."""
     caveats: tuple[str, ...]
-    """What makes every figure of the run doubtful."""
+    """Reasons to doubt every figure of the run."""
     calibration: str
     """How often the audit finds shortcuts in this network and data, or that this was not measured."""
     rules: tuple[Rule, ...]
     """The rules that the run was judged by."""
     policy: GatePolicy
-    """What holds for all of them."""
+    """Settings for all of them."""
 
     @property
     def verdict(self) -> Verdict:
@@ -63,7 +63,7 @@ class VerdictDocument(RunDocument, frozen=True, kw_only=True):
 
 
 def verdict_document(verdict: Verdict, config: GateConfig) -> VerdictDocument:
-    """Join a verdict with the rules that it was reached by; a path that leaves the working folder is left out."""
+    """Join a verdict with the rules behind it; a path that leaves the working folder is left out."""
     policy = {name: getattr(config, name) for name in GatePolicy.__struct_fields__}
     policy["baseline"] = config.baseline if portable_path(config.baseline) == config.baseline else ""
     told = {name: getattr(verdict, name) for name in VerdictDocument.__struct_fields__ if hasattr(verdict, name)}

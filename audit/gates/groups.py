@@ -1,4 +1,4 @@
-"""Groups that gate rules name: checked before the run where they are known by then, excused where they may be absent."""
+"""Groups that gate rules name: checked before the run if they are known by then; excused if they may be absent."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from audit.store.results import Effect
 EVERY = "*"
 """As a condition of a rule: every judged edit; as the value of its group: every group of the kind."""
 EVERY_JUDGED = Group(kind=EVERY)
-"""As the group of a rule: every class and word of which shortcut sensitivity is judged."""
+"""As the group of a rule: every class and word for which shortcut sensitivity is judged."""
 _JUDGED = ("class", "word")
 
 
 def read_group(text: str) -> Group:
-    """Read the group of a rule as effects name it: strings of images are compared in capitals, single blanks between words."""
+    """Parse the group of a rule in the form that effects use: strings are compared in capitals, with single blanks between words."""
     group = parse_group(text)
     return (
         group if group.kind != "word" or group.value is None else Group(kind="word", value=normal_string(group.value))
@@ -27,19 +27,19 @@ def read_group(text: str) -> Group:
 
 
 def is_pattern(group: Group) -> bool:
-    """Say whether a rule's group stands for every group of a kind: `column=*`, or `*` for every class and word."""
+    """Return whether a rule's group means every group of a kind: `column=*`, or `*` for every class and word."""
     return group == EVERY_JUDGED or group.value == EVERY
 
 
 def covers(asked: Group, group: Group) -> bool:
-    """Say whether a rule that asks for a group, or for every group of a kind, looks at this one."""
+    """Return whether a rule for a group, or for every group of a kind, applies to this one."""
     if asked == EVERY_JUDGED:
         return group.kind in _JUDGED
     return group.kind == asked.kind if is_pattern(asked) else group == asked
 
 
 def looks_at(asked: Group, effect: Effect) -> bool:
-    """Say whether a rule's group is that of an effect; `*` is about what is judged, not about what is merely told."""
+    """Return whether a rule's group is that of an effect; `*` covers only groups that are judged, not those that are merely reported."""
     return covers(asked, effect.group) and (asked != EVERY_JUDGED or effect.family == "declared")
 
 
@@ -65,7 +65,7 @@ def check_group(rule_id: str, group: Group, condition: str | None, suite: Suite,
     UnknownNameError
         If the cohort has no such group.
     UsageError
-        If a word is asked for under a condition that is not told by words.
+        If a word is requested under a condition that is not reported by word.
     """
     if group.kind != "word":
         if known and group != EVERY_JUDGED and not any(covers(group, other) for other in known):
@@ -86,14 +86,14 @@ def _is_told_by_word(condition: Condition) -> bool:
 
 
 def may_be_absent(group: Group) -> bool:
-    """Say whether a run may rightly have no effect of such a group: words and sites are told of enough patients only."""
+    """Return whether a run may legitimately have no effect of such a group: words and sites are reported only for enough patients."""
     return group == EVERY_JUDGED or group.kind in ("word", "site")
 
 
 def edits_without_group(group: Group, effects: Iterable[Effect]) -> frozenset[str]:
-    """Return the conditions that are rightly not told by such a group: only edits that take text away are told by word.
+    """Return the conditions that are legitimately not reported by such a group: only edits that remove text are reported by word.
 
-    Empty where no condition is told by it, for then all of them have too few images with any.
+    Empty where no condition is reported by it, because then all of them have too few images of any such group.
     """
     if group.kind != "word" and group != EVERY_JUDGED:
         return frozenset()
@@ -104,7 +104,7 @@ def edits_without_group(group: Group, effects: Iterable[Effect]) -> frozenset[st
 
 
 def why_absent(group: Group) -> str:
-    """Say why a run has no effect of a group that its rules name."""
+    """Return why a run has no effect of a group that its rules name."""
     if is_pattern(group):
         kind = "class or word" if group == EVERY_JUDGED else group.kind
         return f"no {kind} can be judged here: none occurs on the images of {MIN_GROUP_PATIENTS} or more patients, or it has no such figure"

@@ -1,7 +1,7 @@
 """Effects + rules -> verdict: a gate passes or fails only when the whole interval lies on one side of the limit.
 
-Too few images, a condition that was applied nowhere, or an interval that straddles the limit is *inconclusive*, never a pass.
-A rule for every group of a kind is one gate: it fails if any of them does, and passes if all of them do.
+Too few images, a condition that was not applied to any image, or an interval that includes the limit is *inconclusive*, never
+a pass. A rule for every group of a kind is one gate: it fails if any group fails, and passes if all groups pass.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | Firs
     effects : sequence of Effect
         The run's effects.
     config : GateConfig
-        The rules. Without a condition, a rule is applied to every edit that has its measure, one result each; for every
-        group of a kind it gives one result, of the place that decides.
+        The rules. Without a condition, a rule is applied to every edit that has its measure, one result each; for every group
+        of a kind it gives one result, that of the deciding effect.
     compare : callable or FirstRun, optional
-        What rules against the baseline ask; without it they are not comparable, in a first run not judged.
+        Comparison for rules against the baseline; without it they are not comparable, in a first run not judged.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | Firs
 
 
 def _incomplete(failed: Sequence[Effect]) -> Verdict:
-    """Judge nothing: where a condition that must change nothing moves the answer, no other figure of the run can be trusted."""
+    """Judge nothing: if a condition that must change nothing changes the prediction, no other figure of the run can be trusted."""
     gates = tuple(
         GateResult(
             id=f"control-{e.condition}",
@@ -112,10 +112,10 @@ def exit_code(status: Status) -> int:
 
 
 def _judged_together(matches: Sequence[Match], correction: Correction) -> list[Limits | None]:
-    """Return the interval that a failure rests on, for each match; None where there is none.
+    """Return the interval that a failure is based on, for each match; None where there is none.
 
-    A pass stands for itself, but that any rule of a run fails without reason must be rare. Declared effects carry an interval
-    that holds over all of them; the other error-level results are one more family, widened by Holm's steps.
+    Each pass is judged by itself, but a false failure of any rule must be rare. Declared effects have a simultaneous
+    interval; the other error-level results are a further family, widened by Holm's procedure.
     """
     own: list[Limits | None] = []
     family: list[int] = []
@@ -153,7 +153,7 @@ def _judged_together(matches: Sequence[Match], correction: Correction) -> list[L
 
 
 def _is_exact(rule: Rule) -> bool:
-    """Say whether the estimate itself is judged: an exact check of these images, or a rule that asks for it."""
+    """Return whether the estimate itself is judged: an exact check of these images, or a rule that requests it."""
     return rule.evidence == "point" or rule.measure == CONTROL_MEASURE
 
 
@@ -165,11 +165,11 @@ def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult
         status, why = "not judged", match.why_not
     elif match.why_not:
         status, why = "not comparable", f"Not comparable: {match.why_not}."
-    beyond = f" beyond {effect.placebo}" if effect.placebo is not None else ""
+    compared = f" compared with {effect.placebo}" if effect.placebo is not None else ""
     return GateResult(
         id=match.name,
         measure=rule.measure,
-        where=f"{effect.condition}{beyond}, {shown_string(str(effect.group))}",
+        where=f"{effect.condition}{compared}, {shown_string(str(effect.group))}",
         operator=rule.operator,
         expected=rule.limit,
         actual=effect.estimate,
@@ -187,11 +187,11 @@ def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult
 
 
 def _deciding(places: Sequence[GateResult]) -> GateResult:
-    """Return the place that decides a rule for every group of a kind: the furthest of those of the worst outcome."""
+    """Return the effect that decides a rule for every group of a kind: the most extreme of those with the worst outcome."""
     if len(places) == 1:
         return places[0]
     if any(p.status == "not judged" for p in places):
-        return places[0]  # of every place the same is said
+        return places[0]  # the reason is the same for all
     of = {s: [p for p in places if p.status == s] for s in ("fail", "not comparable", "inconclusive", "pass")}
     worst = of["fail"] or of["not comparable"] or of["inconclusive"] or of["pass"]
 
@@ -216,11 +216,11 @@ def _compare(
     if effect.n_images < min_images:
         return "inconclusive", f"Only {counted(effect.n_images, 'image')}; the gate requires at least {min_images}."
     below = rule.operator == "<="
-    limit, beyond = _limit_in_words(rule)
+    limit, beyond, within_limit = _limit_in_words(rule)
     if _is_exact(rule):
         holds = effect.estimate <= rule.limit if below else effect.estimate >= rule.limit
         found = f"{_subject(rule, effect)}{compact(effect.estimate, 3)}"
-        return ("pass" if holds else "fail"), f"{found} on these images {'is within' if holds else beyond} {limit}."
+        return ("pass" if holds else "fail"), f"{found} on these images {within_limit if holds else beyond} {limit}."
     low, high = effect.low, effect.high
     if low is None or high is None or sure is None:
         return "inconclusive", f"There is no interval ({effect.method})."
@@ -237,22 +237,22 @@ def _compare(
         )
     if within and counter is not None and ((low < counter) if below else (high > counter)):
         return "inconclusive", (
-            f"{found} is within {limit}, but includes {compact(counter)}: the placebo {effect.placebo} may disturb the network more "
+            f"{found} {within_limit} {limit}, but includes {compact(counter)}: the placebo {effect.placebo} may disturb the network more "
             f"than the edit.{_needed(rule, effect, sure, counter)}"
         )
     if within and effect.blind:
         return "inconclusive", (
-            f"{found} is within {limit}, but the network's predictions of the unedited images hardly vary, always name one class or "
+            f"{found} {within_limit} {limit}, but the network's predictions of the unedited images hardly vary, always name one class or "
             "are saturated, so this is no evidence that the effect is small. Check what the outputs mean (`task` in model.json)."
         )
     if within and effect.classes_absent:
         missing = ", ".join(shown_string(name) for name in effect.classes_absent)
         return "inconclusive", (
-            f"{found} is within {limit}, but no image of class {missing} could be edited this way, so nothing can be concluded "
+            f"{found} {within_limit} {limit}, but no image of class {missing} could be edited this way, so nothing can be concluded "
             'about that class. A rule for group = "class=*" judges each class that could be edited.'
         )
     if within:
-        return "pass", f"{found} is within {limit}."
+        return "pass", f"{found} {within_limit} {limit}."
     if (low > rule.limit) if below else (high < rule.limit):
         return "inconclusive", (
             f"{found} {beyond} {limit}, but not after correction for multiple comparisons "
@@ -262,28 +262,30 @@ def _compare(
 
 
 def _subject(rule: Rule, effect: Effect) -> str:
-    """Name what is held against the limit where the numbers alone could be taken for the measure itself."""
+    """Name the figure that is compared with the limit where the numbers alone could be mistaken for the measure itself."""
     figure = figure_in_words(rule.measure, effect.condition)
     if rule.against == "baseline":
         return f"Change in {figure.removeprefix('change in ')} since the baseline: "
     return f"{figure[:1].upper()}{figure[1:]} " if _is_exact(rule) or is_change(rule.measure, effect.condition) else ""
 
 
-def _limit_in_words(rule: Rule) -> tuple[str, str]:
-    """Return the limit, and the verb for what lies on its wrong side; a limit on a fall is told as the size of the fall."""
+def _limit_in_words(rule: Rule) -> tuple[str, str, str]:
+    """Return the limit, and the verbs for its wrong and its right side; a limit on a fall is given as the size of the fall."""
     if rule.against == "baseline":
         return (
             f"the limit of {compact(abs(rule.limit))} on its {'rise' if rule.operator == '<=' else 'fall'}",
             "exceeds",
+            "is within",
         )
-    return f"the limit of {compact(rule.limit)}", "exceeds" if rule.operator == "<=" else "is below"
+    beyond, within = ("exceeds", "is within") if rule.operator == "<=" else ("is below", "is not below")
+    return f"the limit of {compact(rule.limit)}", beyond, within
 
 
 def _counterpart(rule: Rule, effect: Effect) -> float | None:
-    """Return the limit on the other side: beyond it the placebo disturbs more than the edit, which is no pass.
+    """Return the limit on the other side: beyond it the placebo disturbs the network more than the edit, which is not a pass.
 
-    None where the rule bounds something of one side only: a figure without a placebo, a change from the baseline, sufficiency,
-    or the side that does no harm.
+    None where the limit is one-sided: a figure without a placebo, a change from the baseline, sufficiency, or the harmless
+    side.
     """
     bounds_harm = (rule.operator == ">=") == MEASURES[rule.measure].falls
     if effect.placebo is None or rule.against == "baseline" or MEASURES[rule.measure].one_sided or not bounds_harm:
@@ -293,7 +295,7 @@ def _counterpart(rule: Rule, effect: Effect) -> float | None:
 
 
 def _needed(rule: Rule, effect: Effect, sure: Limits, counter: float | None) -> str:
-    """Say how many patients would decide."""
+    """State how many patients would decide."""
     assert effect.estimate is not None
     assert effect.low is not None
     assert effect.high is not None

@@ -1,7 +1,7 @@
-"""Where rules look: each rule, with the effects that it is held against.
+"""Matching: each rule with the effects that it applies to.
 
 A rule is judged on the placebo-controlled effect where the condition has a placebo, else on the raw one. A group that is too
-small to be told has no estimate, which is never a pass; a rule that matches no effect is a mistake in the configuration.
+small to be reported has no estimate, which is never a pass; a rule that matches no effect is a mistake in the configuration.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ NO_BASELINE = "no baseline is named; use --baseline RUN or FILE, or set baseline
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FirstRun:
-    """Stands in for a baseline that the configuration names and nobody has accepted yet."""
+    """Placeholder for a baseline that the configuration names but that has not been accepted yet."""
 
     baseline: str
-    """The file that it will be."""
+    """The file that will contain it."""
     run: str
-    """The run at hand, as a path for the command line."""
+    """The current run, as a path for the command line."""
 
     @property
     def words(self) -> str:
-        """Say what is missing, and the command that makes it."""
+        """State what is missing, and the command that creates it."""
         command = shlex.join(["audit", "baseline", "accept", self.run])
         return f"The baseline {self.baseline} does not exist yet. `{command}` accepts this run as the baseline."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Match:
-    """One rule at one place."""
+    """One rule applied to one effect."""
 
     name: str
     """Of the gate; a rule for every group of a kind is one gate, whose places share it."""
     rule: Rule
     """The rule."""
     effect: Effect
-    """What it is held against: the effect, or its change from the baseline."""
+    """What it is applied to: the effect, or its change from the baseline."""
     why_not: str
     """Why there is nothing to compare with; empty where there is."""
     first: bool = False
@@ -56,16 +56,16 @@ class Match:
 
 
 def match_rules(rules: Sequence[Rule], effects: Sequence[Effect], compare: Compare | FirstRun | None) -> list[Match]:
-    """Find what each rule is held against.
+    """Find the effects that each rule applies to.
 
     Parameters
     ----------
     rules : sequence of Rule
-        Without a condition, a rule looks at every edit that has its measure.
+        Without a condition, a rule applies to every edit that has its measure.
     effects : sequence of Effect
         The run's effects.
     compare : callable, FirstRun or None
-        What rules against the baseline ask; None where no baseline is named.
+        Comparison for rules against the baseline; None where no baseline is named.
 
     Raises
     ------
@@ -85,11 +85,11 @@ def match_rules(rules: Sequence[Rule], effects: Sequence[Effect], compare: Compa
 
 
 def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | FirstRun | None) -> list[Match]:
-    """Find what a rule is held against, at each place; what cannot be compared is never a pass."""
+    """Find each effect that a rule applies to; an effect that cannot be compared is never a pass."""
     found: list[Match] = []
     for effect in _effects_of(rule, effects):
-        # Named by its condition wherever it may have several: else a further edit would give an old gate another name.
-        alone = rule.condition is not None or is_pattern(rule.group)  # of `*` only the furthest place is told
+        # Named by its condition wherever there may be several: otherwise a new edit would rename an existing gate.
+        alone = rule.condition is not None or is_pattern(rule.group)  # for `*` only the most extreme effect is reported
         name, why_not, held = rule.id if alone else f"{rule.id}-{effect.condition}", "", effect
         first = isinstance(compare, FirstRun) and rule.against == "baseline"
         if rule.against == "baseline":
@@ -106,7 +106,7 @@ def _matched(rule: Rule, effects: Sequence[Effect], compare: Compare | FirstRun 
 
 
 def placebos_of(effects: Sequence[Effect]) -> set[str]:
-    """Return the conditions that only serve as a comparison, so that no rule asks for them.
+    """Return the conditions that only serve as a comparison, so that no rule applies to them.
 
     Of two fills that are compared with each other, each has a placebo of its own.
     """
@@ -115,7 +115,7 @@ def placebos_of(effects: Sequence[Effect]) -> set[str]:
 
 
 def _effects_of(rule: Rule, effects: Sequence[Effect]) -> list[Effect]:
-    """Find one effect for each condition and group that the rule looks at, the controlled one where there is one."""
+    """Find one effect for each condition and group that the rule applies to, the controlled one where there is one."""
     placebos = placebos_of(effects)
     if rule.condition in (None, EVERY):
         candidates = [e for e in effects if e.condition != "clean" and e.condition not in placebos]

@@ -1,4 +1,4 @@
-"""Where in a configuration each gate rule stands: what annotations in a pull request point at."""
+"""The line of each gate rule in the configuration, to which annotations in a pull request point."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def find_rule_lines(rules: Sequence[str], folder: Path) -> dict[str, RuleLine]:
     Parameters
     ----------
     rules : sequence of str
-        Ids. One that is not in the file, as the default rules are not, is placed at its first line.
+        Ids. A rule that is not in the file, such as a default rule, is placed at its first line.
     folder : Path
         Where audit.toml and pyproject.toml are looked for.
 
     Returns
     -------
     dict of str to RuleLine
-        Empty where there is no such file inside the repository: a place that does not exist is none.
+        Empty where there is no such file inside the repository.
     """
     path = next((folder / n for n in ("audit.toml", "pyproject.toml") if (folder / n).is_file()), None)
     file = None if path is None else path_in_repository(path, folder)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from audit.data.conditions import Condition, Suite
-from audit.errors import UnknownNameError, UsageError
+from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.gates.groups import EVERY, EVERY_JUDGED, check_group, read_group
 from audit.statistics.catalogue import (
     ACCURACY_OVER_SOURCE,
@@ -60,7 +60,8 @@ class Rule:
     against: Against = "limit"
     """limit: the rule limits the measure itself; baseline: its change from the baseline."""
     condition: str | None = None
-    """Condition it looks at; None for every edit that has the measure, each a gate; `*` for every judged one, together a gate."""
+    """Condition that it applies to; None for every edit that has the measure, each a gate; `*` for every judged one, together
+    a gate."""
     group: Group = ALL
     """The images that it is about, strings in capitals; or every group of a kind: `column=*`, or `*` for classes and words."""
     level: Literal["error", "warn"] = "error"
@@ -68,11 +69,11 @@ class Rule:
     evidence: Evidence = "interval"
     """interval: the whole interval must lie on one side of the limit; point: the estimate alone is compared with it."""
     inconclusive: Policy | None = None
-    """What an undecided result does; None for the policy of the whole gate."""
+    """Effect of an undecided result; None for the policy of the whole gate."""
     if_exceeded: Literal["fail", "inconclusive"] = "fail"
     """Outcome where the limit is exceeded; inconclusive for a rule about what the data can show."""
     reason: str = ""
-    """Why this limit was set, in the words of its author."""
+    """Reason for this limit, in the words of its author."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,14 +117,16 @@ def rules_from_config(table: Mapping[str, Any]) -> GateConfig:
     policy = _policy(table, "inconclusive gates") or "block"
     min_images = table.get("min_images", 0)
     if not isinstance(min_images, int) or isinstance(min_images, bool) or min_images < 0:
-        raise UsageError(f"[gate] min_images must be a whole number from 0, found {min_images!r}.")
+        raise UsageError(f"[gate] min_images must be a whole number from 0, found {shown_value(min_images)}.")
     rows = table.get("rule", [])
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise UsageError("The rules of a gate are written as [[gate.rule]] tables, one for each rule.")
     rules = tuple(_rule(row) for row in rows)
     baseline = table.get("baseline", "")
     if not isinstance(baseline, str):
-        raise UsageError(f"[gate] baseline must be the path of a run folder or of a baseline file, found {baseline!r}.")
+        raise UsageError(
+            f"[gate] baseline must be the path of a run folder or of a baseline file, found {shown_value(baseline)}."
+        )
     first_run = table.get("first_run", "skip")
     if first_run not in _FIRST_RUN:
         raise UnknownNameError("policy for a first run ([gate] first_run)", str(first_run), _FIRST_RUN)
@@ -154,13 +157,14 @@ def config_for(
     impossible: Collection[str] = (),
     groups: Collection[Group] = (),
 ) -> GateConfig | None:
-    """Return the gates of a run before it starts: those of the configuration, else the defaults if asked for.
+    """Return the gates of a run before it starts: those of the configuration, otherwise the defaults if requested.
 
     By default the shortcut sensitivity of every judged edit that has a placebo, and the sufficiency of every condition of
-    that role, must be at most its tolerance; with a baseline it must not have risen by more than that either. Nor may any
-    class, or the images with any common word, exceed it significantly, for a shortcut of few images is diluted in the mean over all;
-    nor the accuracy fall significantly by more than its tolerance. An undecided effect does not fail these two. And the network must
-    be right significantly more often than a guess from the source alone; otherwise the run is undecided.
+    that role, must be at most its tolerance; with a baseline it must not have risen by more than that either. No class, and
+    no group of images with a common word, may exceed it significantly, because a shortcut of few images is diluted in the
+    mean over all images. Accuracy must not fall significantly by more than its tolerance. Undecided effects do not fail these
+    two rules. Finally, the network must be significantly more accurate than a guess from the source alone; otherwise the run
+    is undecided.
 
     Parameters
     ----------
@@ -173,7 +177,7 @@ def config_for(
     asked : bool
         Judge although nothing is configured.
     impossible : collection of str
-        Conditions that the cohort cannot be put under; the defaults leave them out, a configured rule does not.
+        Conditions that cannot be applied to the cohort; the defaults leave them out, a configured rule does not.
     groups : collection of Group
         Of the cohort (`audit.data.groups.known_groups`); empty where they are not known yet.
 
@@ -206,7 +210,7 @@ def config_for(
             f"The default gate limits the shortcut sensitivity of edits that have a placebo, but suite {suite.name} has "
             "none that can be applied to this cohort. Choose a suite with placebos, or write [[gate.rule]] tables in audit.toml."
         )
-    # A search proposes much that is nothing: what the test leaves open is listed as not tested, and holds up no run.
+    # Many proposals of a search are harmless: an undecided one is listed as not tested and does not block the run.
     proposed = {c.name for c in suite.conditions if c.declared.concerns("object")}
     rules = tuple(
         Rule(
@@ -226,16 +230,16 @@ def config_for(
 
 
 def _may_stay_open(condition: Condition, judged: Sequence[tuple[Condition, Measure]]) -> bool:
-    """Say whether an undecided border does not block.
+    """Return whether an undecided border does not block.
 
-    Of 128 images a border that matters is found, but that it does not matter is shown for half of the networks that do not read it: where
-    edits are judged too, it is reported.
+    With 128 images, a border that matters is found, but that it does not matter is shown for only half of the networks that
+    do not use it. If edits are judged too, an undecided border is therefore only reported.
     """
     return "border" in condition.declared.keeps and any(c.role == "edit" for c, _ in judged)
 
 
 def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
-    """Return the rules on groups, on accuracy under edits, and on what accuracy is worth beside the source."""
+    """Return the rules on groups, on accuracy under edits, and on accuracy compared with a guess from the source."""
     headline = headline_of("edit")
     groups = Rule(
         id=f"{_kebab(headline)}-of-groups",
@@ -266,7 +270,7 @@ def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
         operator=">=",
         limit=0.0,
         condition="clean",
-        # Where the source gives the class away, any network may do worse than the source: no fault of the network is shown.
+        # If the source reveals the class, any network may do worse than the source: this does not show a fault of the network.
         if_exceeded="inconclusive",
         reason="If the network is not more accurate than guessing from the source alone, accuracy says little about the task.",
     )
@@ -278,7 +282,7 @@ def _kebab(measure: Measure) -> str:
 
 
 def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
-    """Refuse a baseline that no rule asks for.
+    """Reject a baseline that no rule uses.
 
     Raises
     ------
@@ -293,7 +297,7 @@ def check_baseline_is_used(rules: Sequence[Rule], baseline: str) -> None:
 
 
 def with_rises(config: GateConfig) -> GateConfig:
-    """Apply the default rules' maxima over all images to the rise since the baseline too."""
+    """Apply the maxima of the default rules over all images to the rise since the baseline as well."""
     rises = tuple(
         replace(rule, id=f"{rule.id}-rise", against="baseline", reason="It must not have risen since the baseline.")
         for rule in config.rules
@@ -320,13 +324,13 @@ def _check_keys(kind: str, table: Mapping[str, Any], known: Sequence[str]) -> No
 
 def _rule(row: Mapping[str, Any]) -> Rule:
     name = row.get("id")
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name):
         raise UsageError(
-            f"Every gate rule needs an id, a short unique name of letters, digits, dots, dashes and underscores; found {name!r}."
+            f"Every gate rule needs an id, a short unique name of letters, digits, dots, dashes and underscores; found {shown_value(name)}."
         )
     if "metric" in row:
         raise UsageError(
-            f"Gate rule {name!r}: the key `metric` is called `measure`. Write measure = {str(row['metric'])!r}."
+            f"Gate rule {name!r}: the key `metric` is called `measure`. Write measure = {shown_value(str(row['metric']))}."
         )
     _check_keys(f"key of gate rule {name!r}", row, _RULE_KEYS)
     measure = MEASURES.get(str(row.get("measure")))
@@ -340,9 +344,9 @@ def _rule(row: Mapping[str, Any]) -> Rule:
     limit = row[limits[0]]
     operator, against = _LIMITS[limits[0]]
     if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not abs(limit) <= _LARGEST_LIMIT:
-        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be a finite number, found {str(limit)[:40]}.")
+        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be a finite number, found {shown_value(limit)}.")
     if against == "baseline" and limit < 0:
-        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be 0 or more, found {limit!r}.")
+        raise UsageError(f"Gate rule {name!r}: {limits[0]} must be 0 or more, found {shown_value(limit)}.")
     if against == "baseline" and not measure.comparable:
         raise UsageError(
             f"Gate rule {name!r}: {measure.name} has no number for each image, so it cannot be compared with a baseline image by "
@@ -383,11 +387,11 @@ def _rule(row: Mapping[str, Any]) -> Rule:
 
 
 def _check_contradictions(rules: Sequence[Rule]) -> None:
-    """Refuse a minimum above a maximum of the same measure in the same place: no run could ever pass both."""
+    """Reject a minimum above a maximum of the same measure for the same effect: no run could pass both."""
     for top in rules:
         for bottom in rules:
             same = (top.measure, top.group, top.against) == (bottom.measure, bottom.group, bottom.against)
-            # A rule without a condition looks at every edit, so at the other's too, unless that is the clean images.
+            # A rule without a condition applies to every edit, so to the other rule's too, unless that one is about the clean images.
             conditions = {None if rule.condition == EVERY else rule.condition for rule in (top, bottom)}
             same = same and (len(conditions) == 1 or (None in conditions and "clean" not in conditions))
             if same and top.operator == "<=" and bottom.operator == ">=" and bottom.limit > top.limit:

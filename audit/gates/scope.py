@@ -1,4 +1,4 @@
-"""What an audit tested, and what it did not: named beside every verdict, for a pass says nothing of the rest."""
+"""What an audit tested, and what it did not: stated with every verdict, because a pass does not cover the rest."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from audit.store.group import ALL
 from audit.store.results import Effect, Verdict
 
 _CONTENTS: Mapping[str, str] = {
-    "text": "printed text and markers that the text finder finds",
+    "text": "printed text and markers detected by the text finder",
     "border": "the border of the image",
     "look": "the appearance of another source",
-    "grey-curve": "exposure, contrast and gamma of the classes",
-    "sharpness": "sharpness, resolution and noise of the classes",
-    "frame": "flat frame and aspect of the image",
+    "grey-curve": "differences between classes in exposure, contrast and gamma",
+    "sharpness": "differences between classes in sharpness, resolution and noise",
+    "frame": "uniform frame and aspect ratio of the image",
     "compression": "compression and bit depth",
 }
 """Content (`audit.data.conditions.CONTENTS`) -> what it is, in words."""
@@ -34,12 +34,12 @@ _NEVER = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scope:
-    """The reach of one run."""
+    """The scope of one run."""
 
     tested: tuple[str, ...]
-    """Shortcuts of which an effect was judged."""
+    """Shortcuts for which an effect was judged."""
     not_tested: tuple[str, ...]
-    """Shortcuts of which nothing is known, with the reason where the run gives one."""
+    """Shortcuts that were not tested, with the reason if the run states one."""
 
 
 def find_scope(
@@ -81,7 +81,7 @@ def find_scope(
 def _objects_in_words(
     conditions: Sequence[PlannedCondition], effects: Sequence[Effect], objects: PlannedObjects | None
 ) -> tuple[list[str], list[str]]:
-    """Return which objects were tested, and which were not: never all of them, for a search finds only what recurs."""
+    """Return which objects were tested, and which were not: never all, because the search finds only objects that recur."""
     if objects is None or not objects.asked:
         return [], [_OBJECTS]
     if objects.why_none:
@@ -98,14 +98,14 @@ def _objects_in_words(
 
 
 def find_caveats(data: PlannedData, blindness: Sequence[Blindness]) -> tuple[str, ...]:
-    """Return what makes every figure of a run doubtful, in sentences.
+    """Return the reasons to doubt every figure of a run, in sentences.
 
     Parameters
     ----------
     data : PlannedData
         Of the plan.
     blindness : sequence of Blindness
-        Of `controls.json`: why effects could be there and not be measured.
+        Of `controls.json`: why effects could exist without being measured.
     """
     seen, n = data.n_seen_in_training, data.n_images
     which = "All" if seen == n else f"{seen} of the {n}"
@@ -120,7 +120,7 @@ def with_reach(
     blindness: Sequence[Blindness],
     calibration: str,
 ) -> Verdict:
-    """Add to a verdict what it speaks of and what it does not, and repeat the caveats in its summary."""
+    """Add to a verdict what it covers and what it does not, and repeat the caveats in its summary."""
     scope, caveats = find_scope(plan.suite.conditions, effects, plan.objects), find_caveats(plan.data, blindness)
     return replace(
         verdict,
@@ -133,6 +133,6 @@ def with_reach(
 
 
 def scope_sentence(verdict: Verdict) -> str:
-    """Say in words what was tested, what was not, and how often this audit would have found a shortcut."""
+    """State what was tested, what was not, and how often this audit would have found a shortcut."""
     scope = f"Tested: {'; '.join(verdict.tested) or 'nothing'}. Not tested: {'; '.join(verdict.not_tested)}."
     return f"{scope} {verdict.calibration or NOT_MEASURED}"

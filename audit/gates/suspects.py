@@ -1,4 +1,4 @@
-"""What the test said of each object that the search proposed: shown, dismissed, or undecided."""
+"""The test result of each object that the search proposed: shown, dismissed, or undecided."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SuspectOutcome:
 
 
 def suspect_outcomes(conditions: Sequence[PlannedCondition], effects: Sequence[Effect]) -> tuple[SuspectOutcome, ...]:
-    """Return what the test said of every suspect that the plan names, by number.
+    """Return the test result of every suspect that the plan names, by number.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Classifiers: networks, preprocessing, and the bundles that hold both."""
+"""Classifiers: networks, preprocessing, and the bundles that contain both."""

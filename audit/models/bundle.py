@@ -21,8 +21,16 @@ from audit.data.bundle_record import MAX_CLASS_NAME, MAX_CLASSES, OWN_KIND, Bund
 from audit.data.plan import InputSteps, Parity
 from audit.data.records import SPLITS
 from audit.data.tasks import Task
-from audit.errors import ModelError, UnknownNameError, shown_value
-from audit.files import MAX_FILE_BYTES, file_sha256, open_regular, read_regular, why_unreadable, write_atomically
+from audit.errors import ModelError, UnknownNameError, shown_string, shown_value
+from audit.files import (
+    MAX_FILE_BYTES,
+    file_sha256,
+    open_regular,
+    read_regular,
+    stands_for,
+    why_unreadable,
+    write_atomically,
+)
 from audit.models.canary import check_canary, make_canary
 from audit.models.classifier import Classifier, Outputs
 from audit.models.foreign import RefusedError
@@ -111,8 +119,20 @@ class Bundle:
         return f"The bundle {self.folder}" if self.folder is not None else f"The model {self.request.model}"
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Predict logits (n, k) for prepared inputs (n, c, h, w)."""
-        return self.classifier.logits(inputs)
+        """Predict logits (n, k) for prepared inputs (n, c, h, w).
+
+        Raises
+        ------
+        ModelError
+            If one is NaN or infinite: no probability follows from it.
+        """
+        logits = self.classifier.logits(inputs)
+        if not bool(torch.isfinite(logits).all()):
+            raise ModelError(
+                f"The network {shown_string(self.name)} predicts NaN or infinity, so its predictions cannot be audited. Train it again "
+                "with a smaller learning rate."
+            )
+        return logits
 
 
 def save_bundle(
@@ -359,6 +379,8 @@ def _own(folder: Path, record: BundleRecord, preprocessing: Preprocessing) -> tu
         data = read_regular(weights_path)
     except OSError as error:
         raise ModelError(f"Bundle {folder} has no readable weights.safetensors ({error.strerror}).") from error
+    if what := stands_for(data):
+        raise ModelError(f"{weights_path} is {what}.")
     found = hashlib.sha256(data).hexdigest()
     _check_sum(folder, record, found)
     try:
@@ -442,7 +464,7 @@ def check_record(record: BundleRecord, where: str) -> None:
         )
     # Both are printed by every command: a control character could clear a terminal and write a verdict of its own.
     for text in (record.name, *record.classes):
-        if any(unicodedata.category(c) == "Cc" for c in text):
+        if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
             raise ModelError(
                 f"{where}: name and classes must be text without control characters, found {ascii(text)[:200]}. Correct model.json."
             )

@@ -49,7 +49,7 @@ class Imported:
     heads: tuple[str, ...]
     """Names of the layers in the file that give the outputs."""
     left_out: tuple[str, ...]
-    """Names of other weights beside the network, which the user decided not to use."""
+    """Names of weights other than the network's that the user decided not to use."""
     scale: str
     """How the network's input is scaled, a key of `SCALES`."""
 

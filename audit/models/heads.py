@@ -36,7 +36,7 @@ class Head:
     bias: torch.Tensor
     """Of the outputs (k)."""
     left_out: tuple[str, ...]
-    """Other weights beside the network that the user decided not to use."""
+    """Weights other than the network's that the user decided not to use."""
 
 
 def choose_head(file: Path, states: States, backbone: Backbone, keys: Sequence[str]) -> Head:
@@ -129,7 +129,7 @@ def _own(file: Path, states: States, backbone: Backbone, linear: Sequence[str]) 
     others = _others(states, backbone, used)
     if others:
         raise UsageError(
-            f"The checkpoint {file} has other weights beside the network: {quoted(others)}. If the outputs are the linear layer "
+            f"The checkpoint {file} has other weights besides the network: {quoted(others)}. If the outputs are the linear layer "
             f"'{shown(names[0])}' of the features alone, state so with --head '{shown(names[0])}'."
         )
     return names
@@ -175,7 +175,7 @@ def _check_row(file: Path, states: States, backbone: Backbone, name: str) -> Non
     parallel = all(t.ndim == 2 and t.shape[1] == backbone.width and len(t) != backbone.width for t in heads)
     if row and not parallel:
         raise ModelError(
-            f"The head of {file} is more than one linear layer: beside {shown(name)} it has {quoted(row)}. Only one linear layer on "
+            f"The head of {file} is more than one linear layer: besides {shown(name)} it has {quoted(row)}. Only one linear layer on "
             "the features can be imported."
         )
 

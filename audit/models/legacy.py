@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from audit.files import open_regular
 from audit.models.archives import MAX_PICKLE_BYTES
 from audit.models.foreign import RefusedError, shown
 from audit.models.pickle_names import Mention, Storage
@@ -32,7 +33,7 @@ def read_legacy(path: Path, *, admit: Collection[str] = ()) -> Any:
     RefusedError
         If it is not of that format, or holds what is not admitted.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         stream = io.BytesIO(file.read(MAX_PICKLE_BYTES))
         if bytes(stream.getbuffer()[257:262]) == b"ustar":

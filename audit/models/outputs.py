@@ -143,7 +143,7 @@ def _follows(names: tuple[str, ...], order: tuple[str, ...]) -> bool:
 
 
 def _task_of_head(states: States, head: Head) -> Task | None:
-    """Look for a sigmoid or softmax beside the head or around it; beside several heads, in the head's own row alone."""
+    """Look for a sigmoid or softmax next to the head or around it; if there are several heads, only in the head's own row."""
     for name in head.names:
         around = name.removesuffix("weight").removesuffix(".").split(".")[:-1]
         for depth in range(len(around), -1, -1):

@@ -183,7 +183,7 @@ def find_name(module: object, name: object, admit: Sequence[str]) -> Mention | t
     module, name : object
         As the pickle gives them.
     admit : sequence of str
-        Packages whose classes become shells, beside those that networks are made of.
+        Packages whose classes become shells, besides those that networks are made of.
 
     Raises
     ------

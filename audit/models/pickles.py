@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -76,12 +77,15 @@ class _Machine:
     def run(self, stream: io.BytesIO) -> Any:
         # genops checks every length against what is left of the stream, and stops behind STOP.
         try:
-            for opcode, argument, _ in _instructions(stream):
-                self._spend(1)
-                if opcode == "STOP":
-                    return self._stack.pop()
-                self._step(opcode, argument)
-        except (IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
+            with warnings.catch_warnings():
+                # Of a string with an escape that Python does not know it would warn, and print the string.
+                warnings.simplefilter("error")
+                for opcode, argument, _ in _instructions(stream):
+                    self._spend(1)
+                    if opcode == "STOP":
+                        return self._stack.pop()
+                    self._step(opcode, argument)
+        except (IndexError, KeyError, TypeError, ValueError, OverflowError, Warning) as error:
             raise RefusedError(f"its pickle is damaged near byte {stream.tell()} ({type(error).__name__})") from error
         raise RefusedError("its pickle has no end")
 

@@ -11,6 +11,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from audit.files import open_regular
 from audit.models.foreign import RefusedError, first_twice, shown
 
 MAX_HEADER_BYTES = 4 * 1024 * 1024
@@ -34,7 +35,7 @@ def read_tensors(file: Path | bytes) -> dict[str, torch.Tensor]:
     if isinstance(file, bytes):
         _check_header(file[:8], file[8 : 8 + MAX_HEADER_BYTES], len(file))
     else:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             _check_header(opened.read(8), opened.read(MAX_HEADER_BYTES), file.stat().st_size)
     try:
         return safetensors.torch.load(file) if isinstance(file, bytes) else safetensors.torch.load_file(file)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import ModelError
-from audit.files import why_unreadable
+from audit.files import open_regular, stands_for, why_unreadable
 from audit.models.archives import open_archive
 from audit.models.foreign import RefusedError
 from audit.models.legacy import read_legacy
@@ -47,11 +47,13 @@ def read_checkpoint(path: Path, *, admit: Collection[str] = ()) -> Any:
     if not path.is_file():
         raise ModelError(f"The checkpoint {path} {why_unreadable(path)}.")
     try:
+        with open_regular(path) as file:
+            head = file.read(1024)
+        if what := stands_for(head):
+            raise RefusedError(f"it is {what}")
         if path.suffix == ".safetensors":
             return read_tensors(path)
-        with path.open("rb") as file:
-            zipped = file.read(4) == b"PK\x03\x04"
-        if not zipped:
+        if not head.startswith(b"PK\x03\x04"):
             return read_legacy(path, admit=admit)
         with open_archive(path) as archive:
             return run_pickle(archive.pickle(), persistent=archive.storage, admit=admit)

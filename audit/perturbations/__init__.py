@@ -1,4 +1,4 @@
-"""Edits of an image, one file a family; importing this package registers all of them."""
+"""Edits of an image, one file per family; importing this package registers all of them."""
 
 from audit.perturbations import anatomy, class_shift, corruption, marker_only, masking, objects, pasting, source_shift
 from audit.perturbations.base import (

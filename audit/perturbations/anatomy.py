@@ -1,4 +1,4 @@
-"""Parts of the image kept or taken away: lungs, their surroundings, centre and border (Maguolo & Nanni 2021)."""
+"""Parts of the image kept or removed: lungs, their surroundings, centre and border (Maguolo & Nanni 2021)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.pixels.facts import GreyImage
-from audit.errors import UnknownNameError, UsageError
+from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.fills import without_text
 from audit.perturbations.places import Box, text_boxes
@@ -36,7 +36,7 @@ _SHIFTS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class AnatomyDraw:
-    """What is taken away."""
+    """What is removed."""
 
     removed: NDArray[np.bool_]
     """(h, w)."""
@@ -56,13 +56,13 @@ class Anatomy:
     keep : bool
         Whether the part is kept or removed.
     fill : {"mean", "black", "blur"}
-        What replaces the removed pixels: their mean level, black, or a blur beyond recognition.
+        What replaces the removed pixels: their mean level, black, or a blur in which nothing is recognisable.
     place : {"own", "elsewhere"}
         The part itself, or (its placebo) the same shape and area elsewhere, shifted around the image's edges to where it
         overlaps the part least.
 
-    Words and markers stand where the border is. So that they are not taken for it, the border (or as much from elsewhere) is kept with
-    the image's text inpainted; the text alone is what `marker-only` keeps.
+    Words and markers often lie in the border. So that their effect is not attributed to it, the border (or an equal area from
+    elsewhere) is kept with the image's text inpainted; `marker-only` keeps the text alone.
     """
 
     name = "anatomy"
@@ -79,10 +79,10 @@ class Anatomy:
             if value not in allowed:
                 raise UnknownNameError(kind, value, allowed)
         if not isinstance(keep, bool):
-            raise UsageError(f"keep must be true or false, found {keep!r}.")
+            raise UsageError(f"keep must be true or false, found {shown_value(keep)}.")
         self._part = part
         self.needs: tuple[str, ...] = ("lung masks",) if part.startswith("lungs") else ()
-        # The border goes with the border itself, and with everything but the centre.
+        # The border is removed by removing the border itself, and by keeping only the centre.
         bordered = (part == "border" and not keep) or (part == "centre" and keep)
         self.removes: tuple[str, ...] = ("border",) if bordered and place == "own" else ()
         self.keeps: tuple[str, ...] = ("border",) if part == "border" and keep and place == "own" else ()
@@ -106,7 +106,7 @@ class Anatomy:
         return covers_too_much(text, scene) or AnatomyDraw(removed=removed, text=text)
 
     def apply(self, image: GreyImage, drawn: AnatomyDraw) -> GreyImage:
-        """Return a copy of grey (h, w) in which what is taken away is filled."""
+        """Return a copy of grey (h, w) in which the removed part is filled."""
         edited = without_text(image, drawn.text)
         if not drawn.removed.any():
             return edited
@@ -144,7 +144,7 @@ class Anatomy:
 
 
 def _shifted(part: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Shift a shape around the edges; of a few random shifts take the one that overlaps it least."""
+    """Shift a shape around the edges; of a few random shifts, return the one that overlaps it least."""
     height, width = part.shape
     shifts = [(int(rng.integers(height)), int(rng.integers(width))) for _ in range(_SHIFTS)]
     moved = [np.roll(part, shift, axis=(0, 1)) for shift in shifts]

@@ -1,4 +1,4 @@
-"""The mean image of a cohort: what is left when an image's own content is taken away."""
+"""The mean image of a cohort: the background that remains without an image's own content."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from audit.perturbations.fills import without_text
 from audit.perturbations.places import text_boxes
 from audit.randomness import generator_for
 
-# Images that make a class's mean, and the side on which it is made: a mean has no detail to lose.
+# Images behind a class's mean, and the side at which it is computed: a mean has no fine detail.
 FILMS_PER_CLASS = 32
 SIDE_PX = 256
 
 
 class MeanFilm:
-    """The mean of the classes' mean images, text inpainted; made when it is first asked for.
+    """The mean of the classes' mean images, text inpainted; computed on first use.
 
-    Every class weighs the same, so that the background says nothing of the class whose text is laid on it.
+    Every class has the same weight, so that the background does not reveal the class whose text is laid on it.
 
     Parameters
     ----------

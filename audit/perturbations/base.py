@@ -1,4 +1,4 @@
-"""What a perturbation is: it draws its parameters from a generator, then applies them, purely."""
+"""What a perturbation is: it draws its parameters from a generator, then applies them as a pure function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audit.data.conditions import CONTENTS
 from audit.data.records import Record, TextRegion
-from audit.errors import AuditError, UnknownNameError, UsageError
+from audit.errors import AuditError, UnknownNameError, UsageError, shown_string, shown_value
 from audit.perturbations.donors import DonorPool
 from audit.perturbations.properties import ClassProperties
 from audit.perturbations.suspects import Suspects
@@ -25,7 +25,7 @@ class Scene:
     image: NDArray[np.uint8]
     """Stored grey (h, w); read-only."""
     record: Record
-    """What the manifest says of it."""
+    """Its record in the manifest."""
     regions: tuple[TextRegion, ...]
     """Text regions in pixels of `image`."""
     donors: DonorPool
@@ -45,14 +45,14 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class NotApplicable:
-    """What `draw` returns where the edit cannot be made: the image is counted under this reason."""
+    """Returned by `draw` if the edit cannot be applied: the image is counted under this reason."""
 
     reason: str
-    """In a few words, the same for every image that it concerns: "no text"."""
+    """In a few words, the same for every image that it applies to: "no text"."""
 
 
 class Perturbation(Protocol):
-    """One edit, and what it declares of itself: results are measured and told by that, never by its name."""
+    """One edit and its declarations: results are measured and reported by these, never by its name."""
 
     name: str
     version: int
@@ -60,19 +60,19 @@ class Perturbation(Protocol):
     needs: tuple[str, ...]
     """What a cohort must have for it to apply to any image, of `NEEDS`; usually nothing."""
     removes: tuple[str, ...]
-    """What it takes away, of `audit.data.conditions.CONTENTS`. Of an edit that removes text, effects are told by word, and corrected
-    by the finder's recall."""
+    """What it removes, from `audit.data.conditions.CONTENTS`. Effects of an edit that removes text are reported by word and
+    corrected for the finder's recall."""
     adds: tuple[str, ...]
-    """What it brings in from other images, of the same."""
+    """What it adds from other images, from the same list."""
     keeps: tuple[str, ...]
-    """What it keeps and nothing else, of the same: it asks whether that alone is enough to tell the class."""
+    """The only content that it keeps, from the same list: it tests whether this alone is sufficient to predict the class."""
     seamless: bool
     """Whether it leaves no artefact of its own: among several fills of a mask, a report takes the seamless one."""
     suspect: str
-    """What a network would be reading if this edit moved it, in words: "the text". A suite may word it otherwise."""
+    """What a network relies on if it reacts to this edit, in words: "the text". A suite may use other words."""
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> Any | NotApplicable:
-        """Choose the edit's parameters for one image; say why if it does not apply to it."""
+        """Choose the edit's parameters for one image, or return why it does not apply."""
         ...
 
     def apply(self, image: NDArray[np.uint8], drawn: Any) -> NDArray[np.uint8]:
@@ -82,10 +82,10 @@ class Perturbation(Protocol):
 
 @runtime_checkable
 class SelfChecking(Protocol):
-    """A perturbation whose result can be no radiograph any more, and that looks at it: others know before they edit."""
+    """A perturbation that checks its result, because only the result shows whether it is still a plausible radiograph."""
 
     def check(self, scene: Scene, edited: NDArray[np.uint8]) -> NotApplicable | None:
-        """Say why the edited image (h, w) must not be predicted; None where it may."""
+        """Return why the edited image (h, w) must not be predicted; None where it may."""
         ...
 
 
@@ -113,8 +113,11 @@ def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:
         raise
     except (
         Exception
-    ) as error:  # it may be foreign code, or be given anything: whatever it raises, it does not take these
-        raise UsageError(f"The perturbation {name!r} cannot be created with {dict(parameters)}: {error}.") from error
+    ) as error:  # it may be foreign code, or be given anything: whatever it raises, it does not accept these parameters
+        raise UsageError(
+            f"The perturbation {name!r} cannot be created with {shown_value(dict(parameters), 120)}: "
+            f"{shown_string(str(error), 200)}."
+        ) from error
     lacking = [part for part in _PARTS if not hasattr(made, part)]
     if lacking:
         raise UsageError(
@@ -122,7 +125,7 @@ def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:
         )
     if type(made.version) is not int or made.version < 1:
         raise UsageError(
-            f"The version of the perturbation {name!r} must be a whole number from 1, found {made.version!r}."
+            f"The version of the perturbation {name!r} must be a whole number from 1, found {shown_value(made.version)}."
         )
     for kind, declared, known in (
         ("need", made.needs, NEEDS),

@@ -1,4 +1,4 @@
-"""The grey curve or the sharpness of another class: does the network tell classes by how their images were made."""
+"""The grey curve or the sharpness of another class: whether the network distinguishes classes by how their images were acquired."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def shift_curve(image: GreyImage, drawn: ShiftDraw) -> GreyImage:
 
 
 def shift_sharpness(image: GreyImage, drawn: ShiftDraw) -> GreyImage:
-    """Raise or damp each band of frequencies by what the classes' means differ."""
+    """Raise or damp each band of frequencies by the difference between the classes' means."""
     gains = np.clip(np.exp(drawn.other.bands - drawn.own.bands), *GAIN_LIMITS)
     known = np.isfinite(gains)
     if known.sum() < 2:
@@ -64,9 +64,9 @@ _SUSPECTS = {
 
 @PERTURBATIONS.register("class-shift")
 class ClassShift:
-    """Move one global property by what the class's images differ from another class's on average, outside the lungs.
+    """Shift one global property by the average difference between the image's class and another one, measured outside the lungs.
 
-    Means, not single donors: what patients differ by among themselves would be laid over the difference of the classes.
+    Means are used, not single donors, because differences between patients would mask the difference between the classes.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class ClassShift:
         known = () if scene.properties is None else scene.properties.classes()
         others = [label for label in known if label != scene.record.label]
         if scene.properties is None or scene.record.label not in known or not others:
-            return NotApplicable(f"fewer than {MIN_PATIENTS} patients of its class or of any other")
+            return NotApplicable(f"fewer than {MIN_PATIENTS} patients of the image's class or of any other")
         labels = [scene.record.label, others[int(rng.integers(len(others)))]]
         own, other = scene.properties.means(labels, rng if self._shuffled else None)
         return ShiftDraw(own=own, other=other)
@@ -110,5 +110,5 @@ class ClassShift:
         return self._shift(image, drawn)
 
     def check(self, scene: Scene, edited: GreyImage) -> NotApplicable | None:
-        """Say how the lungs left the cohort's grey levels."""
+        """Return how the lungs left the range of the cohort's grey levels."""
         return None if scene.leaves_range is None else scene.leaves_range(edited, scene.lungs)

@@ -1,4 +1,4 @@
-"""What happens to radiographs anyway: noise, blur, exposure, compression, position (after Hendrycks & Dietterich 2019)."""
+"""Corruptions that are common in radiographs: noise, blur, exposure, compression, position (after Hendrycks & Dietterich 2019)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audit.data.pixels.facts import GreyImage
-from audit.errors import UnknownNameError, UsageError
+from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, Scene
 
 SEVERITIES = (0, 1, 2, 3, 4, 5)
@@ -132,7 +132,7 @@ class Corruption:
         if kind not in CORRUPTIONS:
             raise UnknownNameError("corruption", kind, CORRUPTIONS)
         if severity not in SEVERITIES or isinstance(severity, bool):
-            raise UsageError(f"A severity is one of {', '.join(map(str, SEVERITIES))}, found {severity!r}.")
+            raise UsageError(f"A severity is one of {', '.join(map(str, SEVERITIES))}, found {shown_value(severity)}.")
         self._kind = CORRUPTIONS[kind]
         self._severity = severity
 

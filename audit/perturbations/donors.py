@@ -1,4 +1,4 @@
-"""The other images of the cohort: their text to be pasted, their look to be taken on."""
+"""The other images of the cohort, as donors of text and looks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from audit.data.images import read_gray
 from audit.data.records import Record, TextRegion
 
 K = TypeVar("K", bound=Hashable)
-# Decoding is cheap beside prediction; a few images kept are enough for the draws that come together.
+# Decoding is cheap compared with prediction; a small cache is enough for draws that follow each other.
 _KEPT_IMAGES = 16
 _QUICK_TRIES = 20
 MIN_LOOK_DONORS = 5
-"""Patients that a source must have within a class to lend its look: from fewer, their own peculiarities would be taken for the source's,
-and nothing would tell how far they differ."""
+"""Patients that a source needs within a class to serve as donor of a look: with fewer, their own peculiarities would be
+attributed to the source, and their variation would be unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,9 +68,9 @@ class DonorPool:
     def choose_look(self, record: Record, *, same_source: bool, rng: np.random.Generator) -> Donor | None:
         """Draw an image of the record's class, from its source or from another one, never of the same patient.
 
-        Within the class, because a look carries the disease with it: were donors of any class, and classes unequally spread over
-        sources, another source's look would differ from the own one's as the classes do. Each other source is drawn with equal chance;
-        one of fewer than `MIN_LOOK_DONORS` patients beside the record's own lends nothing.
+        Within the class, because a look also transfers signs of the disease: if donors were of any class, and classes were
+        unevenly spread over sources, looks of sources would differ as the classes do. Each other source is drawn with equal
+        probability; one with fewer than `MIN_LOOK_DONORS` patients besides the record's own is not used.
         """
         label, source = record.label, record.source
         keys = [key for key in self._by_look if key[0] == label and (key[1] == source) == same_source]
@@ -79,7 +79,7 @@ class DonorPool:
     def choose_image(self, record: Record, *, same_class: bool, rng: np.random.Generator) -> Donor | None:
         """Draw an image of the record's class, or of another one (each with equal chance), with or without text, never of the same patient.
 
-        A class of fewer than `MIN_LOOK_DONORS` patients beside the record's own lends nothing.
+        A class with fewer than `MIN_LOOK_DONORS` patients besides the record's own is not used.
         """
         keys = [label for label in self._by_class if (label == record.label) == same_class]
         return _draw_from_enough(self._by_class, keys, record.label, record, rng)
@@ -90,7 +90,7 @@ class DonorPool:
 
 
 def has_look_donors(records: Iterable[Record]) -> bool:
-    """Say whether the look of another source can be given to any image within its class: what the source does is not told else."""
+    """Return whether any image can take on the look of another source within its class; otherwise the source cannot be tested."""
     patients: defaultdict[str | None, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for record in records:
         patients[record.label][record.source].add(record.patient)
@@ -117,7 +117,7 @@ def _draw_from_enough(
     record: Record,
     rng: np.random.Generator,
 ) -> Donor | None:
-    """Draw one of the groups that have enough patients beside the record's own, then a donor of it."""
+    """Draw one of the groups that have enough patients besides the record's own, then a donor of it."""
     enough = [key for key in keys if groups[key][1] - (key == own) >= MIN_LOOK_DONORS]
     return _draw_stranger(groups[enough[int(rng.integers(len(enough)))]][0], record, rng) if enough else None
 

@@ -1,4 +1,4 @@
-"""What a mask is filled with. Every fill sees the unedited image and all that is covered, so that order plays no part."""
+"""What a mask is filled with. Every fill sees the unedited image and all covered pixels, so the order of boxes does not matter."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def inpaint(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
     box : (x0, y0, x1, y1)
         Half-open, inside the image.
     covered : ndarray of bool, (h, w)
-        Pixels that must not be looked at: the box itself, and text beside it.
+        Pixels that must not be used: the box itself, and text next to it.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def inpaint(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
     """
     rows, columns, (x0, y0, x1, y1) = _surroundings(box, CONTEXT_PX)
     hole = np.ascontiguousarray(covered[rows, columns], dtype=np.uint8)
-    # Of a single row opencv's inpainting reads memory that it never wrote: another result each time.
+    # For a single row, opencv's inpainting reads uninitialised memory, so the result varies.
     if hole.all() or min(hole.shape) < 2:
         return _median(image, box, covered)
     filled = cv2.inpaint(np.ascontiguousarray(image[rows, columns]), hole, 3, cv2.INPAINT_NS)
@@ -77,7 +77,7 @@ def without_text(image: GreyImage, boxes: Sequence[Box]) -> GreyImage:
 
 
 def _blur(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
-    """Blur what is there until no stroke is left: something bright stays, but it cannot be read."""
+    """Blur the content until no stroke is left: a bright patch remains, but it is illegible."""
     sigma = max(2.0, 0.5 * min(box[2] - box[0], box[3] - box[1]))
     rows, columns, (x0, y0, x1, y1) = _surroundings(box, round(3 * sigma))
     around = np.ascontiguousarray(image[rows, columns])
@@ -91,5 +91,7 @@ FILLS: Mapping[str, Callable[[GreyImage, Box, Covered], GreyImage]] = {
     "blur": _blur,
 }
 """Name -> fill; `black` as in the paper."""
+BY_STROKES = frozenset({"inpaint", "median"})
+"""Fills of the strokes of text alone: what lies between letters is kept. The others fill whole boxes, as the paper does."""
 SEAMLESS = frozenset({"inpaint"})
-"""Fills that leave no artefact of their own: black and median show a rectangle, blurred text stays bright."""
+"""Fills that leave no artefact of their own: black shows a rectangle, the median is flat, blurred text stays bright."""

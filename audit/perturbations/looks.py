@@ -1,4 +1,4 @@
-"""What betrays an image's source without being anatomy: grey scale, spectrum, sharpness, compression, depth, frame, aspect."""
+"""Properties that reveal an image's source but are not anatomy: grey scale, spectrum, sharpness, compression, depth, frame."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _LOW_CYCLES = 1
 _LOW = np.ix_(range(-_LOW_CYCLES, _LOW_CYCLES + 1), range(_LOW_CYCLES + 1))
 # Centres of the bands of sharpness, in cycles a long side; the first is the reference.
 _BANDS = np.geomspace(6, 320, 13)
-# Most that a band is damped or raised: raising more would only show noise.
+# Largest factor by which a band is damped or raised: raising it more would only amplify noise.
 _GAIN_LIMITS = (0.1, 3.0)
 # A row belongs to the frame if it is this flat (grey levels between its 2 % and 98 % quantiles).
 _FLAT_LEVELS = 8
 _WIDEST_FRAME_SHARE = 0.25
-# Most that may be cut off a side to take on an aspect; the rest is made up by stretching.
+# Largest share that may be cropped from a side to take on an aspect ratio; the rest is stretched.
 _DEEPEST_CUT_SHARE = 0.25
 
 
@@ -46,9 +46,9 @@ class Look:
     jpeg_table: tuple[int, ...] | None
     """Luminance quantisation of its file; None if that is no JPEG."""
     n_levels: int
-    """Grey levels that it uses, were they spread from 0 to 255."""
+    """Number of grey levels that it uses, if spread from 0 to 255."""
     frame: tuple[float, float, float, float]
-    """Flat frame at the top, bottom, left and right, as shares of the sides."""
+    """Uniform frame at the top, bottom, left and right, as shares of the sides."""
     frame_level: int
     """Its grey level."""
     aspect: float
@@ -81,7 +81,7 @@ def measure_look(image: GreyImage, jpeg_table: tuple[int, ...] | None) -> Look:
 
 
 def _with_aspect(image: GreyImage, look: Look) -> GreyImage:
-    """Cut the longer side towards the donor's aspect, and stretch to the old shape (networks squash to a square)."""
+    """Crop the longer side to the donor's aspect ratio, and stretch to the old shape (networks resize to a square)."""
     height, width = image.shape
     wanted = look.aspect / (height / width)
     cut_h = round(height * min(_DEEPEST_CUT_SHARE, max(0.0, 1 - wanted)) / 2)
@@ -102,9 +102,9 @@ def _with_frame(image: GreyImage, look: Look) -> GreyImage:
 
 
 def _with_low_amplitude(image: GreyImage, look: Look) -> GreyImage:
-    """Take over the amplitude of the lowest frequencies but the mean, and keep the phase (Fourier domain adaptation).
+    """Take over the amplitude of the lowest frequencies except the mean, and keep the phase (Fourier domain adaptation).
 
-    The mean belongs to the histogram; taking it over here too would only drive grey levels out of their range.
+    The mean belongs to the histogram; taking it over here as well would only push grey levels out of their range.
     """
     if min(image.shape) <= 2 * _LOW_CYCLES + 1:
         return image.copy()
@@ -195,7 +195,7 @@ def amplitude_by_band(image: NDArray[np.generic], centres: Field) -> Field:
     Returns
     -------
     ndarray, (b,)
-        Not a number above the image's Nyquist frequency, where it has nothing to say.
+        NaN above the image's Nyquist frequency, where it is undefined.
     """
     power = np.square(np.abs(_spectrum(image))).ravel()
     edges = np.sqrt(centres[1:] * centres[:-1])
@@ -217,7 +217,7 @@ def _band_amplitude(image: GreyImage) -> Field:
 
 
 def find_frame(image: GreyImage) -> tuple[tuple[float, float, float, float], int]:
-    """Return the flat frame as shares of the sides (top, bottom, left, right), and its grey level."""
+    """Return the uniform frame as shares of the sides (top, bottom, left, right), and its grey level."""
     rows = np.ptp(np.quantile(image, [0.02, 0.98], axis=1), axis=0) <= _FLAT_LEVELS
     columns = np.ptp(np.quantile(image, [0.02, 0.98], axis=0), axis=0) <= _FLAT_LEVELS
     shares = tuple(_leading(flat) / len(flat) for flat in (rows, rows[::-1], columns, columns[::-1]))

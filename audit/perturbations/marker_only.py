@@ -1,4 +1,4 @@
-"""Is the text alone enough? Text on the mean image of the cohort, without the patient (AJR 2021's "labels only")."""
+"""Is the text alone sufficient? Text on the mean image of the cohort, without the patient (AJR 2021's "labels only")."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTENTS = ("text", "elsewhere")
 
 @dataclass(frozen=True, kw_only=True)
 class MarkerDraw:
-    """What is kept, and what is laid behind it."""
+    """What is kept, and the background."""
 
     boxes: tuple[Box, ...]
     """Boxes of the image that are kept."""
@@ -29,7 +29,7 @@ class MarkerDraw:
 class MarkerOnly:
     """Keep the text regions only, on the mean of the classes' mean images.
 
-    The background is the same for every class, so that only what is kept can tell one from another.
+    The background is the same for every class, so that only the kept part can distinguish them.
 
     Parameters
     ----------

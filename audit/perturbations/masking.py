@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.data.pixels.facts import GreyImage
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
-from audit.perturbations.fills import FILLS, SEAMLESS
+from audit.perturbations.fills import BY_STROKES, FILLS, SEAMLESS
 from audit.perturbations.places import MIN_PAD_PX, PAD_SHARE, Box, cover, relocate_all, text_boxes
 from audit.perturbations.plausible import covers_too_much
+from audit.perturbations.strokes import find_strokes
 
 # Draws of all places of a placebo, of which the first that spares the lungs is taken.
 _PLACEBO_TRIES = 4
@@ -23,6 +25,8 @@ class MaskDraw:
 
     boxes: tuple[Box, ...]
     """(x0, y0, x1, y1) in pixels, half-open."""
+    text: tuple[Box, ...]
+    """The image's text boxes, whose strokes give some fills their shape: `boxes` themselves for the edit."""
 
 
 class _Mask:
@@ -37,6 +41,7 @@ class _Mask:
             )
         self._fill = FILLS[fill]
         self.seamless = fill in SEAMLESS
+        self._by_strokes = fill in BY_STROKES
         self._pad_share = pad_share
         self._min_pad_px = min_pad_px
 
@@ -48,12 +53,22 @@ class _Mask:
     def apply(self, image: GreyImage, drawn: MaskDraw) -> GreyImage:
         """Return a copy of grey (h, w) in which every box is filled from the unedited surroundings."""
         height, width = image.shape
-        covered = cover(drawn.boxes, (height, width))
+        covered = self._strokes(image, drawn) if self._by_strokes else cover(drawn.boxes, (height, width))
         edited = image.copy()
         for box in drawn.boxes:
-            x0, y0, x1, y1 = box
-            edited[y0:y1, x0:x1] = self._fill(image, box, covered)
+            inside = (slice(box[1], box[3]), slice(box[0], box[2]))
+            edited[inside] = np.where(covered[inside], self._fill(image, box, covered), edited[inside])
         return edited
+
+    def _strokes(self, image: GreyImage, drawn: MaskDraw) -> NDArray[np.bool_]:
+        """Return the pixels (h, w) of the strokes of the text, moved to where the boxes are."""
+        height, width = image.shape
+        covered = cover(drawn.text, (height, width))
+        strokes = np.zeros((height, width), dtype=np.bool_)
+        for (x0, y0, x1, y1), box in zip(drawn.boxes, drawn.text, strict=True):
+            shape = find_strokes(image, box, covered)[: y1 - y0, : x1 - x0]
+            strokes[y0 : y0 + shape.shape[0], x0 : x0 + shape.shape[1]] |= shape
+        return strokes
 
 
 @PERTURBATIONS.register("text-mask")
@@ -64,7 +79,8 @@ class TextMask(_Mask):
     ----------
     fill : {"black", "median", "inpaint", "blur"}
         Black as in the paper; the median of a ring around the box; inpainting from the surroundings; or the text
-        itself, blurred. Black replaces one artefact by another, so compare it with a fill that leaves none.
+        itself, blurred. Black replaces one artefact by another, so compare it with a fill that leaves none. Median and inpaint
+        fill the strokes alone (`audit.perturbations.strokes`), black and blur whole boxes.
     pad_share : float
         How far a box grows, as a share of its short side.
     min_pad_px : int
@@ -72,7 +88,7 @@ class TextMask(_Mask):
     """
 
     name = "text-mask"
-    version = 3
+    version = 4
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ("text",)
@@ -84,7 +100,7 @@ class TextMask(_Mask):
         boxes = self.boxes(scene)
         if not boxes:
             return NotApplicable("no text")
-        return covers_too_much(boxes, scene) or MaskDraw(boxes=boxes)
+        return covers_too_much(boxes, scene) or MaskDraw(boxes=boxes, text=boxes)
 
 
 @PERTURBATIONS.register("placebo-mask")
@@ -95,7 +111,7 @@ class PlaceboMask(_Mask):
     """
 
     name = "placebo-mask"
-    version = 3
+    version = 4
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
@@ -114,7 +130,7 @@ class PlaceboMask(_Mask):
             moved = relocate_all(scene.image, text, rng)
             if moved is None:
                 break
-            # A placebo must not take more of the patient away than text may.
+            # A placebo must not cover more of the patient than text may.
             if covers_too_much(moved, scene) is None:
-                return MaskDraw(boxes=moved)
+                return MaskDraw(boxes=moved, text=text)
         return NotApplicable("no free place for the placebo")

@@ -1,4 +1,4 @@
-"""Objects that a search proposed: taken away where they are, and laid on images of classes that seldom show them."""
+"""Objects that a search proposed: removed where they are, and added to images of classes that seldom show them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from audit.data.pixels.facts import GreyImage
 from audit.data.records import Record
-from audit.errors import AuditError, UnknownNameError, UsageError
+from audit.errors import AuditError, UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
 from audit.perturbations.fills import inpaint
@@ -37,7 +37,7 @@ class ObjectDraw:
     added: Field | None
     """Grey levels above the inpainted image there, (h, w), with soft edges; None where the place is inpainted only."""
     opacity: Field | None
-    """(h, w) how far the image gives way, 0 to 1; None likewise."""
+    """(h, w) opacity of the added levels, 0 to 1; None in the same case."""
     donor: Record | None = None
     """Image that the levels come from."""
 
@@ -56,7 +56,7 @@ class ObjectEdit:
         Inpaint it; inpaint the same shape at a matched place without it (its placebo); lay it, from an image that shows it, on an image
         of a class that seldom does; lay a random patch of the same image there in the same way (its placebo).
     digest : str
-        Which suspect is meant; written by the run, so that a plan names it.
+        Identifies the suspect; written by the run, so that the plan contains it.
     """
 
     name = "object"
@@ -70,7 +70,7 @@ class ObjectEdit:
             raise UnknownNameError("action on an object", str(action), ACTIONS)
         if type(suspect) is not int or not 1 <= suspect <= MOST_SUSPECTS:
             raise UsageError(
-                f"The number of a suspect must be an integer from 1 to {MOST_SUSPECTS}, found {suspect!r}."
+                f"The number of a suspect must be an integer from 1 to {MOST_SUSPECTS}, found {shown_value(suspect)}."
             )
         self._number, self._action, self._digest = suspect, action, digest
         self.removes: tuple[str, ...] = ("object",) if action == "remove" else ()
@@ -78,14 +78,14 @@ class ObjectEdit:
         self.suspect = f"the object seen in suspect-{suspect} (see its picture)"
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> ObjectDraw | NotApplicable:
-        """Locate the object, and choose what takes its place or where it comes from."""
+        """Locate the object, and choose its replacement or its donor."""
         suspects = scene.suspects
         if suspects is None or len(suspects.found) < self._number:
             return NotApplicable("no such object was proposed")
         suspect = suspects.found[self._number - 1]
         if self._digest and suspect_digest(suspect) != self._digest:
             raise AuditError(
-                f"Suspect {self._number} is another object than the one in the plan of this run. Remove the run's folder and start again."
+                f"Suspect {self._number} is not the object in the plan of this run. Remove the run's folder and start again."
             )
         if proposes(scene.record, suspects.seed):
             return NotApplicable("its patient proposed the object")

@@ -1,4 +1,4 @@
-"""Letters of other images (Bassi & Attux 2021, section 8), in place of the image's own text or beside it."""
+"""Letters of other images (Bassi & Attux 2021, section 8), in place of the image's own text or in addition to it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Field = NDArray[np.float32]
 _SOURCES = ("other-class", "same-class", "own")
 _OWN_TEXT = ("replaced", "kept")
 # Contrast with the image behind it from which on a pixel begins to belong to a letter, and does wholly: in grey levels at
-# least, and as shares of the letter's own, for a bone's edge beside it is fainter than it.
+# least, and as shares of the letter's own, because a bone's edge next to it is fainter.
 _FAINT_LEVELS, _FIRM_LEVELS = 5.0, 15.0
 _FAINT_SHARE, _FIRM_SHARE = 0.25, 0.5
 _DONORS_PER_LETTER = 4
-# Donors asked for one draw: where the letters of one have no place, those of another may.
+# Donors tried for one draw: if the letters of one do not fit, those of another may.
 _DONORS_PER_DRAW = 4
-TAKEN = NotApplicable("own text stands where letters would be added")
+TAKEN = NotApplicable("the image's own text occupies the place of the added letters")
 IN_LUNGS = NotApplicable("foreign letters would lie in the lungs")
 NO_PLACE = NotApplicable("no free place for letters")
 
@@ -43,7 +43,7 @@ class Patch:
     y0: int
     """Top edge in the target."""
     level: Field
-    """Grey levels of the letters (h, w) as they will stand there."""
+    """Grey levels of the letters (h, w) on the target."""
     opacity: Field
     """(h, w) from 0, where the image shows, to 1, where the letter does."""
 
@@ -55,31 +55,31 @@ class PasteDraw:
     patches: tuple[Patch, ...]
     """In the order in which they are laid."""
     opacity: float
-    """How far all of it shows, 0 to 1."""
+    """Opacity of all letters, 0 to 1."""
     donor: Record
     """Image that the first of them comes from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Letters:
-    """What one region holds, freed from the image behind it."""
+    """The content of one region, separated from the image behind it."""
 
     contrast: Field
     """Levels above (below) the donor's image, (h, w)."""
     opacity: Field
     """(h, w), 0 to 1."""
     centre: tuple[float, float]
-    """Relative place (y, x) on the donor, 0 to 1; of letters that replace others, theirs."""
+    """Relative place (y, x) on the donor, 0 to 1; for letters that replace others, the place of those."""
 
 
 @PERTURBATIONS.register("paste-letters")
 class PasteLetters:
-    """Give the image the text of another one, without its background: in place of its own text, or beside it.
+    """Give the image the text of another one, without its background: in place of its own text, or in addition to it.
 
     Letters keep their contrast with their surroundings and are laid on the target's own image, so that the edit shows no
-    rectangle. They are never moved: where their place lies in the lungs by the mask, or they would lie on each other, the letters of
-    another donor are tried, and if those of four have no place the edit does not apply. A `count` asks how the number of letters matters,
-    not their place: only then letters without a place of their own go to a free corner, or along the border.
+    rectangle. They are never moved: if they would lie in the lungs (by the mask) or on each other, the letters of another
+    donor are tried; if those of four donors do not fit, the edit does not apply. A `count` tests the number of letters, not
+    their place: only then, letters whose place is not free go to a free corner, or along the border.
 
     Parameters
     ----------
@@ -87,10 +87,10 @@ class PasteLetters:
         Whose text: of another class (the edit), of another image of the same class (its placebo: the same kind of
         edit, without the foreign class), or the image's own letters put back (the control: it must change nothing).
     own_text : {"replaced", "kept"}
-        replaced (swapping: does the prediction follow the text?): the image's own text is inpainted, and each of the donor's texts stands
-        where the nearest own one stood, as high as it; those in excess stand at their own relative place, as they all do on an image
-        without text. kept (painting: what does further text do?): the donor's text at its own relative place, size and contrast, but for
-        what would lie on the image's own text.
+        replaced (swapping: does the prediction follow the text?): the image's own text is inpainted, and each of the donor's
+        texts takes the place and the height of the nearest own text; any others keep their relative place, as all do on an
+        image without text. kept (adding: what does further text do?): the donor's text keeps its relative place, size and
+        contrast, except for text that would cover the image's own.
     count : int
         How many regions to paste, from as many donors of one class as needed; 0 for all the text of one donor. Own text is then kept.
     size : float
@@ -135,7 +135,7 @@ class PasteLetters:
         self._opacity = opacity
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> PasteDraw | NotApplicable:
-        """Choose donors, free their letters from the image, and find a place for each."""
+        """Choose donors, separate their letters from the background, and find a place for each."""
         if self._source == "own":
             if not scene.regions:
                 return NotApplicable("no text")
@@ -168,7 +168,7 @@ class PasteLetters:
         return edited
 
     def _put_back(self, scene: Scene) -> PasteDraw:
-        """Take the image's own letters through the same steps."""
+        """Pass the image's own letters through the same steps."""
         shape = _shape(scene)
         covered = cover(text_boxes(scene.regions, shape), shape)
         cut = _cut(Donor(record=scene.record, regions=scene.regions), scene.image)
@@ -207,7 +207,7 @@ class PasteLetters:
     def _counted(
         self, letters: list[_Letters], scene: Scene, donor: Donor, own: Sequence[Box], rng: np.random.Generator
     ) -> tuple[list[_Letters], list[Box]]:
-        """Return as many letters as asked for, or all that found a place, from as many donors as it takes."""
+        """Return as many letters as requested, or all that fit, from as many donors as needed."""
         shape = _shape(scene)
         found: list[_Letters] = []
         boxes: list[Box] = []
@@ -232,7 +232,7 @@ def _shape(scene: Scene) -> tuple[int, int]:
 
 
 def _cut(donor: Donor, pixels: GreyImage) -> list[_Letters]:
-    """Free the donor's letters from its image."""
+    """Separate the donor's letters from its image."""
     height, width = pixels.shape
     boxes = text_boxes(donor.regions, (height, width))
     covered = cover(boxes, (height, width))
@@ -264,7 +264,7 @@ def _scaled(letters: _Letters, factor: float, shape: tuple[int, int]) -> _Letter
 
 
 def _instead(letters: Sequence[_Letters], own: Sequence[Box], shape: tuple[int, int], size: float) -> list[_Letters]:
-    """Give each of the letters the place and the height of an own text, so that places are as near as can be; the rest stay."""
+    """Assign to each of the letters the place and the height of the nearest own text; the rest keep their place."""
     if not own or not letters:
         return list(letters)
     height, width = shape
@@ -300,7 +300,7 @@ def _settled(box: Box, taken: Sequence[Box], own: Sequence[Box], scene: Scene, r
 
 
 def _erasure(text: Box, image: GreyImage, covered: NDArray[np.bool_]) -> Patch:
-    """Take the image's own text away where other letters take its place."""
+    """Remove the image's own text where other letters replace it."""
     film = inpaint(image, text, covered).astype(np.float32)
     return Patch(x0=text[0], y0=text[1], level=film, opacity=np.ones_like(film))
 

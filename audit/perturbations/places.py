@@ -53,17 +53,17 @@ def cover(boxes: Iterable[Box], shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def relocate_all(image: NDArray[np.uint8], boxes: Sequence[Box], rng: np.random.Generator) -> tuple[Box, ...] | None:
-    """Move every box to where there is none, matched in distance to the border and in local brightness.
+    """Move every box to a place without boxes, matched in distance to the border and in local brightness.
 
-    The distance is matched because networks look at borders: a mask in the middle of the chest would be no control
-    for one in a corner. The brightness is matched because the same rectangle is another edit on air than on bone.
+    The distance is matched because networks look at borders: a mask in the middle of the chest is not a control for one in a
+    corner. The brightness is matched because a rectangle on air is a different edit than one on bone.
 
     Parameters
     ----------
     image : ndarray of uint8, (h, w)
         Whose brightness is matched.
     boxes : sequence of Box
-        What to move; they stay forbidden ground.
+        What to move; their old places stay forbidden.
     rng : numpy Generator
         For the candidates.
 
@@ -86,7 +86,7 @@ def relocate_all(image: NDArray[np.uint8], boxes: Sequence[Box], rng: np.random.
 
 
 def inner_part(shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return what is taken for the lungs of an image of `shape` (h, w) without a mask: all but its outer fifth."""
+    """Return what counts as the lungs of an image of `shape` (h, w) without a mask: all but its outer fifth."""
     height, width = shape
     inside = np.zeros(shape, dtype=np.bool_)
     dy, dx = round(_LUNG_MARGIN_SHARE * height), round(_LUNG_MARGIN_SHARE * width)
@@ -111,7 +111,7 @@ def free_corner(
     shape: tuple[int, int],
     rng: np.random.Generator,
 ) -> Box | None:
-    """Draw a corner of an image of `shape` (h, w) into which a box of `size` (h, w) fits, without text or lungs; else a place beside."""
+    """Draw a corner of an image of `shape` (h, w) that fits a box of `size` (h, w), without text or lungs; else a place at the border."""
     height, width = shape
     h, w = size
     margin_y, margin_x = round(_MARGIN_SHARE * height), round(_MARGIN_SHARE * width)
@@ -124,7 +124,7 @@ def free_corner(
         masked = lungs is not None and in_lungs(box, lungs, shape)
         if not masked and not any(overlap(box, other) for other in taken):
             return box
-    # With every corner taken, anywhere as near to the border.
+    # If every corner is occupied, anywhere at the same distance from the border.
     seed = (margin_x, margin_y, margin_x + w, margin_y + h)
     along = (box for box in _candidates(seed, taken, shape, rng) if lungs is None or not in_lungs(box, lungs, shape))
     return next((box for box in along if lungs is not None or not in_lungs(box, None, shape)), None)
@@ -149,7 +149,7 @@ class _Brightness:
         return _sum(self._levels, box) / free if free else 0.0
 
     def around(self, box: Box) -> float:
-        """Return the mean level of what is not covered in a box and as far again around it."""
+        """Return the mean level of the pixels that are not covered, in a box and its surroundings of the same width."""
         x0, y0, x1, y1 = box
         reach = max(x1 - x0, y1 - y0) // 2 + 2
         height, width = self._shape
@@ -191,7 +191,7 @@ def _along_border(w: int, h: int, distance: int, shape: tuple[int, int], rng: np
     """Draw the corner of a box (w, h) whose nearest border is `distance` px away, on any of the four sides."""
     height, width = shape
     far_left, far_top = width - w - distance, height - h - distance
-    # Free travel along each side, plus one so that a side that a box just fits into is still possible.
+    # Free positions along each side, plus one so that a side that a box just fits into remains possible.
     travel_x, travel_y = max(0, far_left - distance) + 1, max(0, far_top - distance) + 1
     side = int(rng.choice(4, p=np.array([travel_x, travel_x, travel_y, travel_y]) / (2 * (travel_x + travel_y))))
     along_x, along_y = distance + int(rng.integers(travel_x)), distance + int(rng.integers(travel_y))

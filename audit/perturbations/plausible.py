@@ -1,4 +1,4 @@
-"""What an edit checks of itself: whether it still asks its question of this image, or has taken the patient away or made no radiograph."""
+"""Checks that an edit makes of its own result: that it did not cover the patient, and that the result is still a plausible radiograph."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from audit.perturbations.places import Box, cover, inner_part
 from audit.randomness import generator_for
 
 MOST_TEXT_SHARE = 0.25
-"""Share of the image from which on boxes over text are no text: the largest words of radiographs cover a tenth."""
+"""Share of the image above which boxes are not treated as text: the largest words of radiographs cover a tenth."""
 MOST_LUNG_SHARE = 0.1
-"""Share of the lungs from which on covering them takes findings away: a third of an upper field, two thirds of one lobe."""
+"""Share of the lungs above which covering them may hide findings: a third of an upper field, two thirds of one lobe."""
 SLACK_LEVELS = 10.0
-"""Grey levels by which the mean of the lungs may lie beyond all that was seen in the cohort."""
+"""Grey levels by which the mean of the lungs may leave the range of the cohort."""
 LEAST_CONTRAST = 0.5
-"""Share of the smallest spread of grey levels in the cohort's lungs that must be left."""
+"""Share of the cohort's smallest spread of grey levels in the lungs that must remain."""
 SAMPLE = 200
-"""Images that the cohort's range is measured on at most."""
+"""Largest number of images on which the cohort's range is measured."""
 MIN_SAMPLE = 5
-"""With fewer there is no range."""
+"""With fewer images, no range is measured."""
 
 
 def covers_too_much(boxes: Iterable[Box], scene: Scene) -> NotApplicable | None:
-    """Say why boxes cannot be covered without covering the patient; None where they can.
+    """Return the reason why boxes cannot be covered without covering the patient; None where they can.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def covers_too_much(boxes: Iterable[Box], scene: Scene) -> NotApplicable | None:
 
 
 class GreyRange:
-    """How bright and how rich in contrast the cohort's lungs are; measured when it is first asked for.
+    """Brightness and contrast of the cohort's lungs; measured on first use.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class GreyRange:
         self._limits: tuple[float, float, float] | None = None
 
     def leaves(self, image: GreyImage, lungs: NDArray[np.bool_] | None) -> NotApplicable | None:
-        """Say how an edited image leaves the cohort's range; None where it does not, or where there is no range.
+        """Return how an edited image leaves the cohort's range; None where it does not, or where there is no range.
 
         Parameters
         ----------
@@ -82,11 +82,11 @@ class GreyRange:
         low, high, spread = self._limits
         mean, left = _levels(image, lungs)
         if mean > high + SLACK_LEVELS:
-            return NotApplicable("the edited lungs are brighter than any of the cohort")
+            return NotApplicable("the edited lungs are brighter than any in the cohort")
         if mean < low - SLACK_LEVELS:
-            return NotApplicable("the edited lungs are darker than any of the cohort")
+            return NotApplicable("the edited lungs are darker than any in the cohort")
         if left < LEAST_CONTRAST * spread:
-            return NotApplicable("the edited lungs have less contrast than any of the cohort")
+            return NotApplicable("the edited lungs have less contrast than any in the cohort")
         return None
 
     def _chosen(self) -> list[Record]:

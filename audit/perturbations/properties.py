@@ -1,8 +1,8 @@
-"""Global properties of images by class: grey curve and sharpness, measured where the disease is not.
+"""Global properties of images by class: grey curve and sharpness, measured outside the disease.
 
-A network may tell classes by how their images were exposed or processed, with no text and no source to name. What a class's images have in
-common beyond the other class's is measured outside the lungs, text taken out, for inside the disease changes grey levels and texture
-rightly. Where the manifest names no lung mask, the outer fifth of the image stands for what is outside.
+A network may distinguish classes by how their images were exposed or processed, without any text or source. Differences
+between classes are measured outside the lungs, with the text inpainted, because inside them the disease itself changes grey
+levels and texture. If the manifest names no lung mask, the outer fifth of the image is used instead.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from audit.randomness import generator_for
 Field = NDArray[np.float64]
 
 PATIENTS_PER_CLASS = 100
-"""Patients that a class's properties are measured on, at most one image each."""
+"""Largest number of patients per class on whom properties are measured, one image each."""
 MIN_PATIENTS = 5
-"""Classes of fewer patients have no property of their own."""
+"""Properties of classes with fewer patients are not measured."""
 N_QUANTILES = 65
 BANDS = np.geomspace(8, 320, 12)
 """Centres of the bands of sharpness, in cycles a long side; the first is the reference."""
 GAIN_LIMITS = (0.1, 3.0)
-"""Most that a band is damped or raised: raising more would only show noise."""
+"""Largest factor by which a band is damped or raised: raising it more would only amplify noise."""
 # Larger images are measured at this long side: twice the highest band.
 _LONGEST_PX = 1024
 
@@ -84,7 +84,7 @@ def _bands(image: GreyImage, outside: NDArray[np.bool_]) -> Field:
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
     window = (0.5 - 0.5 * np.cos(np.pi * np.minimum(distance / ramp, 1.0))).astype(np.float32)
     mean = float((image * window).sum() / max(float(window.sum()), 1e-9))
-    # What is slower than the window is no sharpness; what is left of it would leak into every band.
+    # Frequencies below the window's are not sharpness, and would leak into every band.
     detail = image.astype(np.float32) - mean - cv2.GaussianBlur(image.astype(np.float32) - mean, (0, 0), ramp / 2)
     amplitude = amplitude_by_band(detail * window, BANDS)
     logarithm = np.log(np.where(amplitude > 0, amplitude, np.nan))
@@ -92,7 +92,7 @@ def _bands(image: GreyImage, outside: NDArray[np.bool_]) -> Field:
 
 
 class ClassProperties:
-    """The classes' mean properties, on a bounded sample; measured when they are first asked for.
+    """The classes' mean properties, on a bounded sample; measured on first use.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class ClassProperties:
         labels : sequence of str
             Of `classes()`.
         rng : numpy Generator, optional
-            Shuffles the labels over the patients first: the classes that come out differ by chance alone, by as much as classes of
+            Shuffles the labels over the patients first: the resulting classes differ by chance alone, as much as classes of
             these sizes do.
         """
         told, curves, bands = self._sample()

@@ -1,4 +1,4 @@
-"""Source-domain shift: the image as if another hospital had made it, one factor of its look at a time or all together."""
+"""Source-domain shift: the image as if acquired at another hospital, one factor of its look at a time or all together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from audit.data.images import jpeg_table
 from audit.data.pixels.facts import GreyImage
 from audit.data.records import Record
-from audit.errors import UnknownNameError, UsageError
+from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import MIN_LOOK_DONORS
 from audit.perturbations.looks import FACTORS, Look, measure_look
@@ -32,7 +32,7 @@ class LookDraw:
 
 @PERTURBATIONS.register("look-transfer")
 class LookTransfer:
-    """Give the image the look of another one; its anatomy stays where it is.
+    """Give the image the look of another one; its anatomy is not moved.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class LookTransfer:
         if source not in _SOURCES:
             raise UnknownNameError("source of a look", source, _SOURCES)
         if isinstance(factors, str):
-            raise UsageError(f"factors must be a list of names, found {factors!r}; write [{factors!r}].")
+            raise UsageError(f'factors must be a list of names, found {shown_value(factors)}; write ["..."].')
         for factor in factors:
             if factor not in FACTORS:
                 raise UnknownNameError("factor of a look", str(factor), FACTORS)
@@ -77,10 +77,10 @@ class LookTransfer:
         """Choose a donor and measure its look."""
         if self._by_class:
             donor = scene.donors.choose_image(scene.record, same_class=self._same, rng=rng)
-            lacking = "of its class" if self._same else "of any other class"
+            lacking = "of the image's class" if self._same else "of any other class"
         else:
             donor = scene.donors.choose_look(scene.record, same_source=self._same, rng=rng)
-            lacking = f"of its class from {'its own source' if self._same else 'another source'}"
+            lacking = f"of the image's class from {'its own source' if self._same else 'another source'}"
         if donor is None:
             return NotApplicable(f"fewer than {MIN_LOOK_DONORS} donors {lacking}")
         table = jpeg_table(donor.record.path)
@@ -97,7 +97,7 @@ class LookTransfer:
         return edited
 
     def check(self, scene: Scene, edited: GreyImage) -> NotApplicable | None:
-        """Say how the lungs left the cohort's grey levels: a look must not whiten them. A frame alone moves them instead."""
+        """Return how the lungs left the range of the cohort's grey levels, which a look must not cause; a frame alone moves them."""
         if scene.leaves_range is None or all(_OF_CLASSES.get(name) == "frame" for name in self._factors):
             return None
         return scene.leaves_range(edited, scene.lungs)

@@ -1,4 +1,4 @@
-"""Suspects at work: where an object that recurs lies on an image, and whose images may test it."""
+"""Locating suspects: where a recurring object lies on an image, and whose images may test it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from audit.store.suspects import FoundSuspect
 SEARCH_PX = 256
 """Long side of images in which objects are searched for."""
 _FLAT_LEVELS = 2.5
-"""Standard deviation below which a place is flat: there the correlation is that of noise."""
+"""Standard deviation below which a place is flat: there the correlation is only noise."""
 
 
 def proposes(record: Record, seed: int) -> bool:
@@ -62,7 +62,7 @@ def best_place(image: GreyImage, template: GreyImage) -> tuple[float, int, int]:
         top, left = (int(i) for i in np.unravel_index(int(found.argmax()), found.shape))
         if image[top : top + t, left : left + u].std() >= _FLAT_LEVELS:
             return float(min(found[top, left], 1.0)), left, top
-        # Seldom: only then is it worth finding every flat place.
+        # Rare: only then is it worth finding every flat place.
         values = image.astype(np.float64)
         mean, square = (
             cv2.boxFilter(v, -1, (u, t), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)[
@@ -81,7 +81,7 @@ def decode_template(suspect: FoundSuspect) -> GreyImage:
 
 
 def suspect_digest(suspect: FoundSuspect) -> str:
-    """Return what names a suspect in a plan: it changes with everything that decides the pixels of its edits."""
+    """Return the digest that identifies a suspect in a plan: it changes with everything that affects the pixels of its edits."""
     parts = (
         suspect.height,
         suspect.width,
@@ -111,7 +111,7 @@ class Suspects:
         return tuple(decode_template(suspect) for suspect in self.found)
 
     def locate(self, number: int, image: GreyImage, regions: Sequence[TextRegion]) -> Box | None:
-        """Find a suspect on an image (h, w); None where no place is as much like it as its threshold."""
+        """Find a suspect on an image (h, w); None if no place reaches its threshold of correlation."""
         template = self.templates[number - 1]
         small = at_search_scale(image, regions)
         score, left, top = best_place(small, template)

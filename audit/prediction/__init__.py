@@ -1,1 +1,1 @@
-"""Conditions become predictions, and predictions a table."""
+"""The network's predictions under every condition, collected in a table."""

@@ -1,4 +1,4 @@
-"""Pictures that go out: text that may not be shown is covered in them before anything else is done to them."""
+"""Pictures for reports: text that may not be shown is covered before anything else is done to them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DARK, _LIGHT = 90, 150
 
 
 def cover_text(image: GreyImage, regions: Sequence[TextRegion]) -> GreyImage:
-    """Return a copy of grey (h, w) with stripes in place of regions: nothing of what stood there is left."""
+    """Return a copy of grey (h, w) with stripes in place of regions: nothing of their content remains."""
     covered = image.copy()
     height, width = image.shape
     for x0, y0, x1, y1 in text_boxes(regions, (height, width)):
@@ -55,7 +55,7 @@ def flatten_relevance(relevance: NDArray[np.float32], boxes: Iterable[Box]) -> N
 
 
 def covered_context(context: CohortContext, records: Sequence[Record], covered: Covered) -> CohortContext:
-    """Return what pictures are drawn with.
+    """Return the context that pictures are drawn with.
 
     Edits are drawn and applied with it from the same seeds as when they were predicted. But images are covered before, donors'
     too, so that no edit can carry text along: not by pasting, not by moving, not by blurring.

@@ -1,4 +1,4 @@
-"""Conditions become predictions: shards that are missing are predicted, by this process or by several."""
+"""Predictions under all conditions: missing shards are predicted, by this process or by several."""
 
 from __future__ import annotations
 

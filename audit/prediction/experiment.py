@@ -1,4 +1,4 @@
-"""What is put to the test: the object that travels through predicting, attributing and drawing."""
+"""The experiment: the object that predicting, attributing and drawing share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audit.store.folder import RunFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Which network is put to the test, under which conditions, on which images, and where the results go."""
+    """The network under test, the conditions, the images, and where the results are stored."""
 
     run: RunFolder
     """The run's files."""

@@ -19,6 +19,8 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 _TWICE_S = 1.0
 """A signal to a group, passed on by a parent, comes twice at once; a person who asks again waits longer."""
 _AGAIN_S = 0.02
+_IMPORT_S = 5.0
+"""No import is waited for longer; loading torch takes two seconds."""
 
 
 class Interrupted(BaseException):
@@ -49,25 +51,43 @@ class Interrupted(BaseException):
 def interruptible() -> Iterator[None]:
     """Raise `Interrupted` at the first of the signals; a second one that comes later ends the process at once.
 
-    A signal that whoever started us chose to ignore (`nohup`, a job in the background) stays ignored.
+    A signal that whoever started us chose to ignore (`nohup`, a job in the background) stays ignored. Nothing is raised inside an import:
+    modules in C print what they are stopped by and go on, or report that another module is missing.
     """
     asked: list[float] = []
+    reminders: list[threading.Timer] = []
+    ours = threading.Event()
 
-    def answer(number: int, _frame: FrameType | None) -> None:
-        if asked:
-            if time.monotonic() - asked[0] > _TWICE_S:
+    def answer(number: int, frame: FrameType | None) -> None:
+        now, reminded = time.monotonic(), ours.is_set()
+        ours.clear()
+        if asked and not reminded:
+            if now - asked[0] > _TWICE_S:
                 os._exit(128 + number)
             return
-        asked.append(time.monotonic())
+        if not asked:
+            asked.append(now)
+        if _imports(frame) and now - asked[0] < _IMPORT_S:
+            remind(number)
+            return
         raise Interrupted(number)
+
+    def remind(number: int) -> None:
+        """Send the signal once more, soon."""
+
+        def send() -> None:
+            ours.set()
+            os.kill(os.getpid(), number)
+
+        reminders[:] = [r for r in reminders if r.is_alive()] + [threading.Timer(_AGAIN_S, send)]
+        reminders[-1].start()
 
     def ask_again(lost: sys.UnraisableHookArgs) -> None:
         """Send the signal once more if its exception was raised where Python swallows it: in a finaliser or a weak reference."""
-        if not isinstance(lost.exc_value, Interrupted):
+        if isinstance(lost.exc_value, Interrupted):
+            remind(lost.exc_value.number)
+        else:
             unraisable(lost)
-            return
-        asked.clear()
-        threading.Timer(_AGAIN_S, os.kill, (os.getpid(), lost.exc_value.number)).start()
 
     unraisable, sys.unraisablehook = sys.unraisablehook, ask_again
     before: dict[int, Any] = {}
@@ -78,9 +98,20 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
+        for reminder in reminders:
+            reminder.cancel()
         sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Say whether the code at a frame runs because a module is being imported."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

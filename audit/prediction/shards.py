@@ -1,4 +1,4 @@
-"""Predictions, a shard of records at a time: each image is read once, and all its variants go through the network together."""
+"""Predictions, one shard of records at a time: each image is read once, and all its variants pass through the network together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions read back: of the run at hand, or of any finished run, without the network or the images."""
+"""Stored predictions of the current run or of any finished run, without the network or the images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from audit.data.groups import WITHHELD, Audited, group_columns
 from audit.data.plan import Plan, PlannedCondition
 from audit.data.strings import common_words
 from audit.errors import StoreError, shown_string
+from audit.prediction.rows import prediction_parts, prediction_rows
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.store.folder import RunFolder, check_run
 from audit.store.results import ConditionUse, PredictionTable
@@ -33,7 +34,7 @@ class _Row:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """A run, read back far enough to measure anything anew."""
+    """A finished run, with everything that is needed to measure again."""
 
     path: Path
     """Its folder."""
@@ -78,8 +79,7 @@ def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedR
         )
         for row in run.read_rows("records.parquet", ["record_id", "age", *texts])
     ]
-    parts = [f"predictions/{part.name}" for part in sorted((path / "predictions").glob("part-*.parquet"))]
-    table = read_predictions(run, parts, suite, records, plan.model.classes)
+    table = read_predictions(run, prediction_parts(run), suite, records, plan.model.classes)
     return FinishedRun(path=path, plan=plan, suite=suite, table=table)
 
 
@@ -112,18 +112,13 @@ def read_predictions(
     _check_records(run, records, index)
     told = {name: np.zeros(array.shape, dtype=np.bool_) for name, array in applied.items()}
     for part in parts:
-        for row in run.read_rows(part, ["record_id", "condition", "draw", "applied", "donor", "logits"]):
+        columns = ["record_id", "condition", "draw", "applied", "donor", "logits"]
+        for row in prediction_rows(run, classes, columns, parts=[part]):
             i, name, draw = position.get(row["record_id"], -1), row["condition"], row["draw"]
-            if (
-                i < 0
-                or name not in told
-                or not 0 <= draw < len(told[name])
-                or told[name][draw, i]
-                or len(row["logits"]) != k
-            ):
+            if i < 0 or name not in told or not 0 <= draw < len(told[name]) or told[name][draw, i]:
                 raise StoreError(
                     f"{run.path / part} has a prediction that does not belong to the run's plan and records: {shown_string(name)}, draw "
-                    f"{draw}, {len(row['logits'])} outputs. The run was edited. Run the audit again."
+                    f"{draw}. The run was edited. Run the audit again."
                 )
             told[name][draw, i] = True
             donors[name][draw, i] = position.get(row["donor"], -1)
@@ -159,14 +154,14 @@ def read_predictions(
 
 
 def _check_records(run: RunFolder, records: Sequence[Audited], classes: Mapping[str, int]) -> None:
-    """Refuse records that a run cannot have: none, two of a name, one without a class of the network."""
+    """Reject records that a run cannot have: none, two with one name, or one without a class of the network."""
     names = Counter(record.name for record in records)
     for what, found in (
-        ("no record", "" if records else "empty"),
-        ("two records of one name", next((name for name, n in names.items() if n > 1), "")),
-        ("a record of another class", next((str(r.label) for r in records if r.label not in classes), "")),
+        ("no record", None if records else "the table is empty"),
+        ("two records of one name", next((name for name, n in names.items() if n > 1), None)),
+        ("a record of another class", next((str(r.label) for r in records if r.label not in classes), None)),
     ):
-        if found:
+        if found is not None:  # an empty name, too, is none that a run can have
             raise StoreError(
                 f"The records of the run {run.path} do not fit its plan: it has {what} ({shown_string(found)}). The run was edited. Run "
                 "the audit again."
@@ -174,7 +169,7 @@ def _check_records(run: RunFolder, records: Sequence[Audited], classes: Mapping[
 
 
 def read_uses(run: RunFolder, parts: Sequence[str], suite: Suite) -> list[ConditionUse]:
-    """Count to how many images each condition was applied in all its draws, and why not to the others."""
+    """Count the images that each condition was applied to in all its draws, and the reasons for the others."""
     applied: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {c.name: Counter() for c in suite.conditions}
     changed: defaultdict[str, float] = defaultdict(float)
@@ -183,6 +178,11 @@ def read_uses(run: RunFolder, parts: Sequence[str], suite: Suite) -> list[Condit
         why: dict[tuple[str, str], str] = {}
         for row in run.read_rows(part, ["record_id", "condition", "applied", "why_not", "changed_share"]):
             key, name = (row["record_id"], row["condition"]), row["condition"]
+            if name not in reasons:
+                raise StoreError(
+                    f"{run.path / part} has a prediction under {shown_string(name)}, which is no condition of the run's plan. The run was "
+                    "edited. Remove the folder, and run the audit again."
+                )
             why[key] = why.get(key, "") or row["why_not"]
             n_variants[name] += row["applied"]
             changed[name] += row["changed_share"]

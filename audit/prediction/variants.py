@@ -41,7 +41,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class CohortContext:
-    """What perturbations may look at besides the image itself: it is the same for all images of a run."""
+    """What perturbations may use besides the image itself; the same for all images of a run."""
 
     regions: Mapping[str, tuple[TextRegion, ...]]
     """Record id -> its text regions."""
@@ -52,7 +52,7 @@ class CohortContext:
     properties: ClassProperties
     """Their classes' mean grey curve and sharpness."""
     grey_range: GreyRange
-    """How bright and how rich in contrast their lungs are."""
+    """Brightness and contrast of their lungs."""
     suspects: Suspects | None = None
     """Objects that the run's search proposed."""
     read: Callable[[Record], NDArray[np.uint8]] = read_record
@@ -65,7 +65,7 @@ def cohort_context(
     seed: int,
     suspects: Suspects | None = None,
 ) -> CohortContext:
-    """Gather what perturbations may look at besides the image itself."""
+    """Collect what perturbations may use besides the image itself."""
     return CohortContext(
         regions=regions,
         donors=DonorPool(Donor(record=r, regions=regions[r.id]) for r in records),
@@ -77,7 +77,7 @@ def cohort_context(
 
 
 def read_scene(record: Record, context: CohortContext) -> Scene:
-    """Read one image, and lay beside it what perturbations may look at."""
+    """Read one image, with everything that perturbations may look at."""
     image = context.read(record)
     image.setflags(write=False)
     height, width = image.shape

@@ -1,4 +1,4 @@
-"""Do the maps tell the truth about this network? Relevance inside text against what editing the text really does.
+"""Are the heatmaps valid for this network? Relevance inside text compared with the measured effect of editing the text.
 
 A heatmap is a claim; masking is a test of it. On the run's own images the relevance of the text is held against the fall of
 the very output that was explained when the text is masked, image by image.

@@ -1,4 +1,4 @@
-"""The relevance of a run: maps, what of them lies in text, whether they can be believed, and what groups they form."""
+"""The relevance of a run: heatmaps, their share in text, their validity, and the groups that they form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ N_SHUFFLED_IMAGES = 4
 
 
 def check_relevance(preset: str, start: str, classes: Sequence[str]) -> dict[str, float]:
-    """Hold the settings of relevance against what there is, before anything is computed.
+    """Check the settings of relevance before anything is computed.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Where relevance goes that does not reach the image: biases, BatchNorm shifts, stabilisers and dead units."""
+"""Relevance that does not reach the image: absorbed by biases, BatchNorm shifts, stabilisers and dead units."""
 
 from __future__ import annotations
 

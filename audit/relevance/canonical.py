@@ -1,4 +1,4 @@
-"""A network in the form that LRP needs: the same function, every step a module that a rule can be given to.
+"""A network in the form that LRP needs: the same function, in which every step is a module that can have a rule.
 
 Rules are attached to modules, and each fault of the obvious use comes from a step that is none, or that is two at once:
 functional ReLUs and poolings, which no hook sees; modules that are used twice; sums and products; a BatchNorm that
@@ -180,7 +180,7 @@ class _Rewriting:
         node.args, node.kwargs = (node.args[0],), {}
 
     def _name_product(self, node: fx.Node) -> None:
-        """Tell a gate from a layer scale; anything else has no rule."""
+        """Distinguish a gate from a layer scale; anything else has no rule."""
         a, b = node.args[:2]
         for signal, factor in ((a, b), (b, a)):
             constant = torch.tensor(float(factor)) if isinstance(factor, (int, float)) else self._constant(factor)

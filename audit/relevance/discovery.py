@@ -1,4 +1,4 @@
-"""The groups that a network's heatmaps form, with pictures: what a reviewer looks at to find what nobody named."""
+"""The groups of a network's heatmaps, with pictures: a reviewer can find shortcuts that no suite names."""
 
 from __future__ import annotations
 

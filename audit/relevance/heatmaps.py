@@ -1,4 +1,4 @@
-"""Heatmaps on disk: the maps of every output, a shard of images a file, so that no run has to hold them all."""
+"""Heatmaps on disk: the maps of every output, one file per shard of images, so that they are never all in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from audit.errors import StoreError
+from audit.errors import StoreError, shown_string
 from audit.files import write_atomically
 from audit.models.foreign import RefusedError
 from audit.models.tensors import read_tensors
@@ -58,9 +58,17 @@ def read_heatmaps(paths: Sequence[Path]) -> Iterator[Heatmaps]:
         try:
             shard = {name: tensor.numpy() for name, tensor in read_tensors(path).items()}
             stored, scale, all_signs = shard["maps"], shard["scale"], shard["signs"]
+            if (
+                stored.ndim != 4
+                or scale.shape != stored.shape[:2]
+                or all_signs.shape != (len(stored), scale.shape[1] - 1)
+            ):
+                raise TypeError(f"its tensors have the shapes {stored.shape}, {scale.shape} and {all_signs.shape}")
+            if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in (stored, scale, all_signs)):
+                raise TypeError("a value is not a finite number")
         except (OSError, KeyError, TypeError, RefusedError) as error:
             raise StoreError(
-                f"The heatmaps {path} cannot be read ({error}); delete the file and run the audit again."
+                f"The heatmaps {path} cannot be read ({shown_string(str(error), 200)}). Delete the file and run the audit again."
             ) from error
         for maps, scales, signs in zip(stored, scale, all_signs, strict=True):
             outputs = maps.astype(np.float32) * scales[:, None, None]

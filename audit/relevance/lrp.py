@@ -27,7 +27,7 @@ LOGIT_TOLERANCE = 1e-5
 CONSERVATION_TOLERANCE = 1e-5
 """What no layer may leave unaccounted for, relative to the start; an image beyond it is attributed again in double precision."""
 ROUNDING_AT_MOST = 1e-3
-"""A wider gap is not put down to single precision."""
+"""A larger gap is not attributed to single precision."""
 SURROGATES = {"gradient-x-input": gradient_x_input, "occlusion": occlusion}
 
 
@@ -151,7 +151,7 @@ class Attributor:
         return found
 
     def _mended(self, found: Relevance, inputs: torch.Tensor, start: Start) -> Relevance:
-        """Return the batch with those images attributed in double precision whose books single precision cannot balance."""
+        """Return the batch with those images attributed in double precision for which single precision does not conserve relevance."""
         # A wider gap than rounding leaves is a fault, which no precision mends: it stays, and is reported.
         rounded = (found.gap > CONSERVATION_TOLERANCE) & (found.gap <= ROUNDING_AT_MOST)
         off = np.flatnonzero(rounded.any(axis=1))
@@ -180,7 +180,7 @@ class Attributor:
         )
 
     def _compare(self, network: nn.Module, inputs: torch.Tensor, start: Start) -> None:
-        """Hold the canonical form's logits against the network's own, once."""
+        """Compare the logits of the canonical form with the network's own, once."""
         with torch.inference_mode():
             own = network(inputs)
         found = torch.from_numpy(self._method.attribute(inputs, start).logits)
@@ -197,7 +197,7 @@ class Attributor:
 
 
 def _checked(network: nn.Module) -> nn.Module:
-    """Return the network in single precision at least; refuse what no map can be right for."""
+    """Return the network in at least single precision; reject one whose heatmaps could not be valid."""
     for name, module in network.named_modules():
         if module.training:
             raise RelevanceError(

@@ -1,4 +1,4 @@
-"""Clean images become heatmaps and relevance rows: where the network looks, and how much of that is text."""
+"""Heatmaps and relevance of clean images: where the network looks, and how much of that is text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_OUTPUTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What measuring relevance leaves beside `relevance.parquet`."""
+    """Results of measuring relevance other than `relevance.parquet`."""
 
     records: tuple[Record, ...]
     """The images that were attributed, in the order of the heatmaps."""
@@ -170,7 +170,8 @@ def _kept(made: _Maps, covered: Sequence[tuple[TextRegion, ...]]) -> NDArray[np.
 
 def _without_text(image: NDArray[np.uint8], regions: tuple[TextRegion, ...]) -> NDArray[np.uint8]:
     height, width = image.shape
-    return TextMask(fill="inpaint").apply(image, MaskDraw(boxes=text_boxes(regions, (height, width))))
+    boxes = text_boxes(regions, (height, width))
+    return TextMask(fill="inpaint").apply(image, MaskDraw(boxes=boxes, text=boxes))
 
 
 def _row(

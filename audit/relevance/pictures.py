@@ -28,7 +28,7 @@ def film_jpeg(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
 
 
 def relevance_png(relevance: NDArray[np.floating]) -> bytes:
-    """Colour a map (h, w) by sign and strength: warm supports the output, cold speaks against it."""
+    """Colour a heatmap (h, w) by sign and strength: warm is evidence for the output, cold against it."""
     relevance = np.asarray(relevance, dtype=np.float64)
     limit = float(np.quantile(np.abs(relevance), 0.995)) or 1.0
     strength = np.clip(relevance / limit, -1.0, 1.0)

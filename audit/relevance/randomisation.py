@@ -1,4 +1,4 @@
-"""A map that does not change when the network's weights are shuffled does not show the network (Adebayo et al. 2018)."""
+"""Sanity check: a heatmap that does not change when weights are shuffled does not depend on the network (Adebayo et al. 2018)."""
 
 from __future__ import annotations
 

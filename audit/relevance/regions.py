@@ -1,4 +1,4 @@
-"""How much of the relevance lies inside text, against the same boxes elsewhere, and against the same place without text."""
+"""Share of relevance inside text, compared with the same boxes elsewhere and with the same place without text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is it the text, or its place? Relevance inside text against the same place in maps of images whose text is gone.
+"""Text or place? Relevance inside text, compared with the same place in heatmaps of images whose text was inpainted.
 
 A network that watches a corner for words gives the corner relevance even where no word stands. Relocation along the border
 would take that for relevance of text; the same place in other images, their text inpainted, shows it for what it is.

@@ -41,7 +41,7 @@ class Grids:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """Images of one output that are looked at alike."""
+    """Images with similar heatmaps of one output."""
 
     members: tuple[int, ...]
     """Their numbers, the most typical first."""

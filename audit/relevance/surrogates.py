@@ -1,4 +1,4 @@
-"""Maps for networks that LRP has no rules for; they are named as what they are."""
+"""Heatmaps for networks without LRP rules; reports name the method."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def gradient_x_input(network: nn.Module, inputs: torch.Tensor, start: Start) -> 
 
 
 def occlusion(network: nn.Module, inputs: torch.Tensor, start: Start) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attribute by what the outputs lose when a patch is painted over with the image's mean (Zeiler & Fergus 2014).
+    """Attribute by the loss of the outputs when a patch is replaced by the image's mean (Zeiler & Fergus 2014).
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""One audit from settings to verdict."""
+"""One audit, from settings to verdict."""

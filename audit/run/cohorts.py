@@ -1,4 +1,4 @@
-"""Which records an audit looks at: the test split, and never unknowingly the training data."""
+"""Which records are audited: the test split, and never unknowingly the training data."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def audited_cohort(
 ) -> tuple[Cohort, AuditedSplit]:
     """Load the labelled records to audit.
 
-    Without a manifest, the one that the bundle was trained on is read again. Its test split is told by
-    the manifest's own column, else by the bundle; images that the bundle recognises by their pixels and learnt from are
-    left out; where neither knows a split, every labelled record is audited.
+    Without a manifest, the one that the bundle was trained on is read again. The test split is taken from the manifest's
+    column, otherwise from the bundle; images that the bundle recognises by their pixels as training images are left out; if
+    neither defines a split, every labelled record is audited.
 
     Parameters
     ----------
@@ -41,16 +41,16 @@ def audited_cohort(
     settings : Settings
         Manifest and split.
     names : Pseudonyms
-        What files of the run call images and patients.
+        Pseudonyms of images and patients in the files of the run.
     before_images : callable, optional
-        Given the records before the first image is read; refuses them by raising.
+        Called with the records before the first image is read; raises to reject them.
     on_table : callable, optional
         Told what was read from which column.
 
     Returns
     -------
     tuple of (Cohort, AuditedSplit)
-        Labelled records in an order that only their pixels decide; and how the split was chosen.
+        Labelled records in an order that depends only on their pixels, and how the split was chosen.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def audited_cohort(
             f"No labelled record of {manifest} is left to audit ({how.words}). Use --split all, or correct the manifest."
         )
     left_out = dict(cohort.left_out)
-    # Not by id: whoever can list the ids could tell from an image's place in the run's files which it is.
+    # Not by id: anyone who can list the ids could identify an image from its position in the run's files.
     kept = tuple(sorted((r for r in cohort.records if r.id in chosen), key=lambda r: (cohort.pixels[r.id], r.id)))
     absent = [name for name in bundle.classes if all(r.label != name for r in kept)]
     if absent:
@@ -93,7 +93,7 @@ def audited_cohort(
 
 
 def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Say which conditions this cohort cannot be put under at all, and what it lacks for them.
+    """Return the conditions that cannot be applied to this cohort at all, and what it lacks for them.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
     Raises
     ------
     UsageError
-        If neither names one, or the bundle names one that lies neither beside it nor below the working folder.
+        If neither names one, or the bundle names one that lies neither in its folder nor below the working folder.
     """
     if settings.data:
         return (
@@ -149,7 +149,7 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
 
 
 def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str], AuditedSplit, int, list[str]]:
-    """Return the ids to audit, how they were chosen, how many of them trained the model, and what else to know of it."""
+    """Return the ids to audit, how they were chosen, how many of them were used for training, and further notes."""
     labelled = cohort.labelled()
     known = _known_splits(cohort, bundle, labelled)
     notes: list[str] = []
@@ -157,7 +157,7 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
     if known.doubt and wanted != "all":
         raise UsageError(known.doubt)
     if wanted == "auto" and known.by_pixels:
-        # New images are as good as those of the test split; what was learnt from is not.
+        # New images are as suitable as those of the test split; training images are not.
         left = [r for r in labelled if known.splits.get(r.id) not in _LEARNT]
         name = "all" if len(left) == len(labelled) else "unlearnt"
         return {r.id for r in left}, AuditedSplit(name=name, told_by=known.told_by), 0, []
@@ -181,7 +181,7 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
     if not known.splits:
         raise _no_split(wanted)
     chosen = [r for r in labelled if known.splits.get(r.id) == wanted]
-    # The split asked for is taken at its word, whatever the bundle says of it.
+    # A requested split is used as requested, whatever the bundle records.
     seen = len(chosen) if wanted in _LEARNT else _seen_in_training(cohort, bundle, chosen, known)
     return {r.id for r in chosen}, AuditedSplit(name=wanted, told_by=known.told_by), seen, notes
 
@@ -194,24 +194,24 @@ def _no_split(wanted: str) -> UsageError:
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """What is known of the splits of the labelled records."""
+    """What is known about the splits of the labelled records."""
 
     splits: Mapping[str, str]
     """Record id -> split, of those whose split is known."""
     told_by: SplitTeller = "nobody"
-    """Who knows it."""
+    """Where this knowledge comes from."""
     own: bool = False
-    """Is the cohort the one that the bundle was trained on?"""
+    """Whether the cohort is the one that the bundle was trained on."""
     by_pixels: bool = False
-    """Were images recognised one by one?"""
+    """Whether images were recognised one by one."""
     by_name: bool = False
-    """Were images told by their names alone?"""
+    """Whether images were recognised by their names alone."""
     doubt: str = ""
-    """Why no split can be believed although the bundle holds one; empty otherwise."""
+    """Why no split can be trusted although the bundle contains one; empty otherwise."""
 
 
 def _known_splits(cohort: Cohort, bundle: Bundle, labelled: Sequence[Record]) -> _Known:
-    """Return the manifest's splits, else the bundle's: for its own data, by pixels, or by names that all agree."""
+    """Return the manifest's splits, otherwise the bundle's: for its own data, by pixels, or by names if all of them match."""
     column = {r.id: r.split for r in labelled if r.split is not None}
     own = bool(bundle.splits) and bundle.origin.cohort_hash == cohort.content_hash
     if column:
@@ -235,7 +235,7 @@ def _known_splits(cohort: Cohort, bundle: Bundle, labelled: Sequence[Record]) ->
 
 
 def _seen_in_training(cohort: Cohort, bundle: Bundle, chosen: Sequence[Record], known: _Known) -> int:
-    """Count how many of the chosen images trained the model: by their pixels, or by name where those are all that is held."""
+    """Count how many of the chosen images were used for training: by their pixels, or by name if the bundle has only names."""
     by_pixels = [r for r in chosen if bundle.seen.get(cohort.pixels[r.id]) in _LEARNT]
     believed = not bundle.seen and (known.own or known.by_name)
     by_name = [r for r in chosen if believed and bundle.splits.get(r.id) in _LEARNT]

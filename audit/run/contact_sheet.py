@@ -1,4 +1,4 @@
-"""Every condition of a suite on a few images, side by side, to be looked at before anything is computed."""
+"""Every condition of a suite on a few images, side by side, for inspection before anything is computed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHARACTERS = 34
 
 
 def draw_sheet(records: Sequence[Record], suite: Suite, context: CohortContext, seed: int) -> bytes:
-    """Draw the first draw of every condition on each record, as PNG; what does not apply says why.
+    """Show the first draw of every condition on each record, as PNG; a condition that does not apply shows the reason.
 
     Parameters
     ----------

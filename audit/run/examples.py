@@ -1,4 +1,4 @@
-"""The pictures of a run: for each edit the images that it moved most, before, after, and where the network looked."""
+"""The pictures of a run: for each edit the images whose predictions it changed most, before and after, with the heatmap."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def write_examples(
     relevance: PlannedRelevance,
     on_example: Callable[[], None],
 ) -> None:
-    """Write `examples/`: pictures of the images that each edit moved most, and `examples.json`.
+    """Write `examples/`: pictures of the images whose predictions each edit changed most, and `examples.json`.
 
     The edits are drawn again from their seeds, so that nothing has to be kept while predicting; on images whose text is
     covered where it may not be shown.
@@ -66,9 +66,9 @@ def write_examples(
     experiment : Experiment
         The network, the conditions and the images.
     disclosure : Disclosure
-        What strings and pictures may show.
+        Which strings and text regions may be shown.
     table : PredictionTable
-        Says which images moved.
+        Provides the changes of the predictions.
     relevance : PlannedRelevance
         The `relevance` part of the plan: preset and start of the overlays.
     on_example : callable
@@ -201,14 +201,14 @@ def _example(
 
 
 class _Overlays:
-    """The relevance of clean images as transparent maps: warm supports the prediction, cold speaks against it."""
+    """The relevance of clean images as transparent maps: warm is evidence for the prediction, cold against it."""
 
     def __init__(self, bundle: Bundle, preset: str, start: str) -> None:
         self._bundle = bundle
         self._start = start
         self._drawn: dict[str, bytes] = {}
         self._attributor: ImageAttributor | None = None
-        # A network whose maps cannot be right is audited without them.
+        # A network whose heatmaps would be wrong is audited without them.
         with suppress(RelevanceError):
             self._attributor = ImageAttributor(bundle, preset)
 

@@ -1,4 +1,4 @@
-"""What an audit will cost, told before it starts: forward passes, and minutes from a few images that are really done."""
+"""The cost of an audit, estimated before it starts: forward passes, and minutes from a few images that are actually processed."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class Forecast:
     n_conditions: int
     """Conditions of the suite, clean included."""
     n_variants: int
-    """Predictions an image: every draw of every condition."""
+    """Predictions per image: every draw of every condition."""
     n_passes: int
-    """Forward passes in all, at most: variants that are equal to the pixel share one."""
+    """Forward passes in total, at most: pixel-identical variants share one."""
     cached_share: float
     """Share of the images (of a sample) whose text is already known."""
     text_minutes: float
-    """Finding the rest."""
+    """Minutes for finding the rest."""
     predicting_minutes: float
-    """Editing and predicting."""
+    """Minutes for editing and predicting."""
     relevance_minutes: float
-    """LRP maps."""
+    """Minutes for LRP heatmaps."""
 
     @property
     def minutes(self) -> float:
-        """All of it."""
+        """Minutes in total."""
         return self.text_minutes + self.predicting_minutes + self.relevance_minutes
 
 
@@ -61,7 +61,7 @@ def forecast(
     Parameters
     ----------
     prepared : Preparation
-        What would be run.
+        The audit to estimate.
     cache : Path
         Folder of the text cache.
     relevance_images : int

@@ -1,4 +1,4 @@
-"""Results judged: at the end of a run, and as often as wanted after it, by other rules or against a baseline."""
+"""Judging results: at the end of a run, and any number of times afterwards, by other rules or against a baseline."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def judge_results(
     predicted : callable
         Returns the run's predictions, which rules against a baseline need.
     calibration : str
-        How often the audit finds shortcuts in this network, in one sentence.
+        The audit's detection rate for this network, in one sentence.
 
     Returns
     -------
     tuple of (Verdict, dict or None)
-        The judgement, and which baseline it rests on.
+        The judgement, and the baseline that it is based on.
     """
     config = config or GateConfig(rules=())
     first = is_first_run(config)
@@ -66,17 +66,17 @@ def judge_results(
 
 
 def for_commands(path: Path) -> str:
-    """Return a run's path for a command to type; of an absolute one the name alone, for what is written down travels."""
+    """Return a run's path for a command to type; for an absolute path only the name, because stored text may be shared."""
     return path.name if path.is_absolute() else path.as_posix()
 
 
 def judge_again(run: RunFolder, config: GateConfig | None, calibration: str) -> Verdict:
-    """Judge a finished run by the rules of now: nothing is predicted or measured again, only `verdict.json` and its hash change.
+    """Judge a finished run by the current rules: nothing is predicted or measured again, only `verdict.json` and its hash change.
 
     Raises
     ------
     StoreError
-        If the run was edited. A judgement that was not wholly written is no edit: it is written anew.
+        If the run was edited. A judgement that was only partly written is not an edit: it is written again.
     """
     check_run(run.path, but=frozenset({"verdict.json"}))
     finished = frozenset({"verdict.json"})
@@ -93,10 +93,11 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     path : Path
         Its folder.
     table : mapping or None
-        The `[gate]` table of the configuration; without one, or without rules in it, those that the run was last judged by.
+        The `[gate]` table of the configuration; without one, or without rules in it, the rules that the run was last judged
+        by.
     baseline : Path, optional
-        What rules against the baseline compare with, before what the table names. It must exist; a file that the table names
-        need not yet, for the first run is judged without.
+        The baseline; takes precedence over the one that the table names. It must exist. A file that the table names need not
+        exist yet, because the first run is judged without it.
 
     Returns
     -------
@@ -110,7 +111,7 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     UsageError
         If there is no rule, one matches nothing, or none uses the baseline.
     """
-    check_run(path)  # what was edited is not judged
+    check_run(path)  # an edited run is not judged
     run = RunFolder(path)
     judged = run.read(VerdictDocument)
     last = judged.config
@@ -140,12 +141,12 @@ def _reaching(run: RunFolder, verdict: Verdict, effects: Sequence[Effect], calib
 
 
 def _check_sites(run: RunFolder, config: GateConfig) -> None:
-    """Refuse sites that no image of the run has: of one with too few patients no effect is told, so effects do not know it."""
+    """Reject sites that no image of the run has. Sites with too few patients have no effects, so the records are checked instead."""
     asked = {rule.group: rule.id for rule in config.rules if rule.group.kind == "site" and not is_pattern(rule.group)}
     if not asked:
         return
     known = {Group(kind="site", value=row["site"]) for row in run.read_rows("records.parquet", ["site"])}
-    if Group(kind="site", value=WITHHELD) in known:  # it may be one of few patients, of which the judge says as much
+    if Group(kind="site", value=WITHHELD) in known:  # it may be a site of few patients, which the judge then reports
         return
     for group, rule in asked.items():
         if group not in known:

@@ -1,4 +1,4 @@
-"""The search for objects in a run: its images are chosen, read, and what it proposes becomes conditions of the plan."""
+"""The search for objects in a run: images are chosen and read, and proposed objects become conditions of the plan."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ProposedObjects:
     """What the search proposed."""
 
     document: SuspectsDocument
-    """As it is kept; images by the digest of their pixels."""
+    """As it is stored; images by the digest of their pixels."""
     suspects: Suspects
     """For the edits."""
 
@@ -145,7 +145,7 @@ def _search(
 
 
 def _read(path: Path) -> SuspectsDocument | None:
-    """Return what an earlier search proposed; None where there is none, or it cannot be read: it is then searched again."""
+    """Return what an earlier search proposed; None if there is none or it cannot be read, so that the search is repeated."""
     try:
         document = typed(read_json(path), SuspectsDocument)
         for suspect in document.suspects:

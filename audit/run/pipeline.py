@@ -1,4 +1,4 @@
-"""The audit, read aloud: the steps in order, no arithmetic."""
+"""The audit in outline: the steps in order, without arithmetic."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def run_audit(
     settings : Settings
         What to audit, and how.
     judge_gates : bool
-        Judge even if the settings hold no `[gate]` table (by the default rules then).
+        Judge even if the settings have no `[gate]` table (then by the default rules).
     command : sequence of str
         How the run was started, for the record.
     on_stage : callable
-        Told of every stage, and of every step in it.
+        Called for every stage, and for every step in it.
     on_table : callable, optional
         Told what was read from which column of the manifest.
     on_model : callable, optional
@@ -112,7 +112,7 @@ def run_audit(
     run = RunFolder(run_path(Path(settings.runs), plan))
     run.check_links()
     _check_key(run, plan)
-    if run.has(RunRecord.FILE):  # written last: whatever the rules are now, all that they are about is there
+    if run.has(RunRecord.FILE):  # written last: everything that rules can refer to is there
         with clock.stage("judging"):
             return run.path, judge_again(run, prepared.gate, calibration)
     if not run.has(Plan.FILE):
@@ -188,11 +188,11 @@ def run_audit(
 
 
 def _already_told() -> None:
-    """Stand in for a step that the listener was told of."""
+    """Placeholder for a listener's step."""
 
 
 def _check_key(run: RunFolder, plan: Plan) -> None:
-    """Refuse to go on with another key than the run began with: its files hold images by their names."""
+    """Refuse to continue with a key other than the one that the run began with: its files identify images by their names."""
     if not run.has(Plan.FILE):
         return
     begun, now = run.read(Plan).privacy.key, plan.privacy.key
@@ -204,7 +204,7 @@ def _check_key(run: RunFolder, plan: Plan) -> None:
 
 
 def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
-    """Refuse to go on with other images than the run began with: its shards hold images by their place."""
+    """Refuse to continue with images other than those that the run began with: its shards identify images by their place."""
     if not run.has("records.parquet"):
         return
     begun = [row["record_id"] for row in run.read_rows("records.parquet", ["record_id"])]
@@ -260,7 +260,7 @@ def _second_opinion(
     settings: Settings,
     clock: _Clock,
 ) -> SecondOpinion | str:
-    """Return what EasyOCR says of the finder, or why it was not asked."""
+    """Return how many of EasyOCR's regions the finder covers, or why EasyOCR was not used."""
     n_images = min(len(records), settings.judge_images)
     if n_images == 0:
         return "No second text finder was used (judge_images = 0)."
@@ -269,7 +269,7 @@ def _second_opinion(
     if weights_folder() is None:
         return "EasyOCR did not check the text finder: its weights are not installed (the extra `weights`)."
     judge = RegionCache(Path(settings.cache), make_detector("easyocr"))
-    with clock.stage("asking EasyOCR", n_images) as step:
+    with clock.stage("checking with EasyOCR", n_images) as step:
         try:
             return ask_second_opinion(
                 records, regions, judge, policy=policy, n_images=n_images, seed=settings.seed, on_image=step
@@ -279,7 +279,7 @@ def _second_opinion(
 
 
 class _Clock:
-    """Times every stage, and tells the listener of it."""
+    """Times every stage, and reports it to the listener."""
 
     def __init__(self, on_stage: OnStage) -> None:
         self._on_stage = on_stage

@@ -1,4 +1,4 @@
-"""The plan: written before anything runs, and the name of the run."""
+"""The plan, which is written before anything runs, and the name of the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
 from audit.store.results import plain, to_json
 from audit.store.typed import typed
 
-if TYPE_CHECKING:  # a plan's hash is asked for where nothing is predicted: torch takes seconds to import
+if TYPE_CHECKING:  # plans are hashed without predicting: torch takes seconds to import
     from audit.models.bundle import Bundle
     from audit.text.base import TextDetector
 
@@ -51,7 +51,7 @@ def package_versions() -> dict[str, str]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            # opencv comes under several names; another build of it does the same work.
+            # opencv has several package names; they contain the same library.
             found[name] = "another build"
     return found
 
@@ -70,7 +70,7 @@ def make_plan(
     n_maps: int,
     key: str | None,
 ) -> Plan:
-    """Write down everything that decides the results.
+    """Write down everything that determines the results.
 
     Parameters
     ----------
@@ -86,8 +86,8 @@ def make_plan(
     Returns
     -------
     Plan
-        The content of `plan.json`; no path of this machine and no clock stands in it, nor how the results are judged: a finished
-        run is judged by other rules without predicting again.
+        The content of `plan.json`. It contains no path of this machine, no time, and no gate rules: a finished run can be
+        judged by other rules without new predictions.
     """
     document = {
         "tool_version": tool_version(),
@@ -155,12 +155,12 @@ def make_plan(
         "packages": package_versions(),
         "python": platform.python_version(),
     }
-    # What a reader will get: the hash of a plan is the same before it is written and after it was read.
+    # As a reader gets it, so that the hash of a plan is the same before it is written and after it is read.
     return typed(plain(document), Plan)
 
 
 def planned_conditions(suite: Suite, impossible: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the conditions of a suite as a plan holds them; `impossible` says what the cohort lacks for which."""
+    """Return the conditions of a suite as a plan stores them; `impossible` names what the cohort lacks for a condition."""
     return [
         {
             "name": c.name,
@@ -181,7 +181,7 @@ def planned_conditions(suite: Suite, impossible: Mapping[str, str]) -> list[dict
 
 
 def run_path(runs: Path, plan: Plan) -> Path:
-    """Return the folder of a plan: the one that an earlier start of it made, else a new one of today."""
+    """Return the folder of a plan: an existing one from an earlier start, otherwise a new one with today's date."""
     digest = plan_hash(plan)[:8]
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in plan.model.name)[:40]
     earlier = sorted(runs.glob(f"*-{digest}")) if runs.is_dir() else []

@@ -1,4 +1,4 @@
-"""What is settled before an audit computes anything: loaded, checked, and written down as a plan."""
+"""Preparation: everything that is loaded, checked and written down as a plan before an audit computes anything."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from audit.text.detectors import check_detector, make_detector
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """Everything that is settled before an audit computes anything."""
+    """Everything that is decided before an audit computes anything."""
 
     bundle: Bundle
     """The network."""
     cohort: Cohort
     """The records to audit."""
     suite: Suite
-    """What they are put under."""
+    """The conditions that are applied to them."""
     detector: TextDetector
-    """What finds their text."""
+    """The text finder."""
     tolerances: Mapping[str, float]
     """Measure -> the largest effect that counts as small."""
     recall: FinderRecall | None
-    """How much of the text the finder finds; None where it was not said."""
+    """Share of the text that the finder finds; None if it was not given."""
     gate: GateConfig | None
     """The rules; None where nothing is judged."""
     plan: Plan
@@ -66,7 +66,7 @@ def prepare(
     on_model: Callable[[Bundle], None] | None = None,
     live: object = None,
 ) -> Preparation:
-    """Load and check everything that an audit needs; what can be refused is refused before the first image is read.
+    """Load and check everything that an audit needs; errors are reported before the first image is read where possible.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def _record(info: types.StructType | types.DataclassType) -> dict[str, Any]:
 
 
 def _union(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Join schemas of different JSON types: what the one says of objects means nothing for strings."""
+    """Join schemas of different JSON types: keywords for objects do not apply to strings."""
     if any("enum" in part for part in parts):
         return {"enum": [value for part in parts for value in part.get("enum", [None])]}
     joined: dict[str, Any] = {}

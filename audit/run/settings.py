@@ -29,7 +29,7 @@ _IN_MODEL = {"section": "model"}
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that a user may set for `audit run`."""
+    """All settings of `audit run`."""
 
     model: Annotated[
         str,
@@ -228,7 +228,7 @@ class Setting:
     type: Any
     """Its type, without the range."""
     checked: Any
-    """Its type with the range, which a value is held against."""
+    """Its type with the range, against which a value is checked."""
     default: Any
     """Its default."""
     limits: Meta
@@ -316,12 +316,12 @@ def declared_settings() -> Mapping[str, Setting]:
 
 
 def load_settings(given: Mapping[str, Any], folder: Path, environment: Mapping[str, str] | None = None) -> Settings:
-    """Lay the sources of settings over each other.
+    """Merge the sources of settings.
 
     Parameters
     ----------
     given : mapping
-        What the command line gave; None means not given.
+        Values from the command line; None means not given.
     folder : Path
         Where audit.toml and pyproject.toml are looked for.
     environment : mapping, optional
@@ -347,12 +347,12 @@ def load_settings(given: Mapping[str, Any], folder: Path, environment: Mapping[s
 
 
 def make_settings(given: Mapping[str, Any]) -> Settings:
-    """Make settings of a caller's arguments alone: no file and no variable is read; a path may stand for a string.
+    """Make settings from a caller's arguments alone: no file and no variable is read; a path may be given for a string.
 
     Raises
     ------
     UnknownNameError
-        If an argument is no setting.
+        If an argument is not a setting.
     UsageError
         If a value is of the wrong kind or outside its range.
     """
@@ -368,7 +368,7 @@ def make_settings(given: Mapping[str, Any]) -> Settings:
 
 
 def check_settings(settings: Settings) -> None:
-    """Check every setting that can be judged by itself, as early as possible: nothing was read or computed yet.
+    """Check every setting that can be checked by itself, before anything is read or computed.
 
     What depends on the model, the suite or the data is checked by `audit.run.preparation.prepare`.
 
@@ -419,7 +419,7 @@ def _from_files(folder: Path) -> Iterator[tuple[str, tuple[str, Any]]]:
 
 
 def _from_text(setting: Setting, text: str) -> Any:
-    """Return what the text of an environment variable means; a text that means nothing stays, and is refused as such."""
+    """Parse the text of an environment variable; a text that cannot be parsed is returned as it is, and rejected later."""
     if setting.is_pairs:
         return _pairs(text)
     if get_origin(setting.type) is tuple:
@@ -450,14 +450,14 @@ def _listed(setting: Setting, text: str) -> Any:
 
 
 def _pairs(text: str) -> Any:
-    """Return `a=b,c=d` as a table; a text that is not written so stays, and is refused as such."""
+    """Parse `a=b,c=d` as a table; a text of another form is returned as it is, and rejected later."""
     parts = [part.partition("=") for part in text.split(",")]
     table = {key.strip(): value.strip() for key, mark, value in parts if mark and key.strip() and value.strip()}
     return table if len(table) == len(parts) else text
 
 
 def _checked(merged: Mapping[str, tuple[str, Any]]) -> Settings:
-    """Check values against the declaration, each with the words for where it was set."""
+    """Check values against the declaration; each comes with a description of where it was set."""
     values = {name: _checked_value(declared_settings()[name], *found) for name, found in merged.items()}
     return Settings(**values)
 

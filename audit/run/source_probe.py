@@ -1,7 +1,7 @@
-"""How well the source of an image can be predicted: from what the network extracts, and from what anybody could see.
+"""How well the source of an image can be predicted: from the network's features, and from properties visible without a network.
 
-Within each class and grouped by patient, so that neither the disease nor the patient gives the source away. What can be
-predicted is *available* to the network; whether it is *used* is what look-transfer measures.
+Prediction is within each class and grouped by patient, so that neither the disease nor the patient reveals the source. A
+source that can be predicted is *available* to the network; whether it is *used* is measured by look-transfer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from audit.text.merging import area_px
 Table = NDArray[np.float64]
 
 MAX_IMAGES = 2_000
-"""Larger cohorts are sampled: a probe of two thousand images is as sharp as anybody needs, and fits in memory."""
+"""Larger cohorts are sampled: two thousand images are precise enough for a probe, and fit in memory."""
 MIN_PATIENTS = 5
 """A source with fewer patients in a class is left out of it."""
 N_PERMUTATIONS = 199
@@ -87,7 +87,7 @@ def probe_sources(
 def _plain_views(
     image: NDArray[np.uint8], regions: Sequence[TextRegion], tokens: Sequence[str]
 ) -> dict[ProbedView, Table]:
-    """Return what can be seen without a network."""
+    """Return the views that need no network."""
     height, width = image.shape
     thumbnail = cv2.resize(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), interpolation=cv2.INTER_AREA).astype(np.float64)
     frame = np.ones(thumbnail.shape, dtype=np.bool_)
@@ -118,7 +118,7 @@ def _probe_class(label: str, records: Sequence[Record], views: Mapping[ProbedVie
     sources_of: defaultdict[str, set[str]] = defaultdict(set)
     for r in records:
         sources_of[r.patient].add(r.source)
-    # Patients who were imaged in two places can neither be told apart by source nor permuted as one.
+    # Patients who were imaged in two places have no single source to predict or to permute.
     members = [i for i, r in enumerate(records) if r.label == label and len(sources_of[r.patient]) == 1]
     patients: defaultdict[str, set[str]] = defaultdict(set)
     for i in members:
@@ -168,8 +168,8 @@ def _permuted(
 ) -> list[NDArray[np.int_]]:
     """Permute sources among the patients of each fold: a patient's images keep one common source.
 
-    Across folds it would unbalance them: a source that is common in one fold is then rare in the others' training images,
-    which alone brings the area below one half, and every real one above it.
+    Permuting across folds would unbalance them: a source that is common in one fold would be rare in the training images of
+    that fold, which alone moves the AUC below one half, so that every real AUC would exceed it.
     """
     first = np.unique(group, return_index=True)[1]
     shuffled = []
@@ -192,7 +192,7 @@ def _areas(values: Table, targets: NDArray[np.int_], fold: NDArray[np.intp], n_s
         # A penalty as large as the number of columns: on standardised columns that is a signal-to-noise ratio of one.
         model = make_pipeline(StandardScaler(), Ridge(alpha=values.shape[1]))
         scores[test] = model.fit(values[~test], flat[~test]).predict(values[test])
-    # The area is the rank sum of the positives (Mann & Whitney 1947): one sort a column, where a library's function checks its
+    # The AUC is the rank sum of the positives (Mann & Whitney 1947): one sort per column, where a library's function checks its
     # input thousands of times over, which took two thirds of a small audit.
     ranks = rankdata(scores, axis=0)
     n_positive = flat.sum(axis=0)

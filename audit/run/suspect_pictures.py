@@ -19,7 +19,7 @@ from audit.store.suspects import Sighting, SuspectsDocument
 N_PICTURES = 4
 """Pictures of one suspect."""
 _SURROUNDINGS = 1.5
-"""How far a picture reaches beyond the object, in sides of it."""
+"""Margin of a picture around the object, as a multiple of the object's side."""
 _LONG_SIDE_PX = 220
 
 
@@ -31,7 +31,7 @@ def write_suspects(
     context: CohortContext,
     covered: Covered,
 ) -> None:
-    """Write `objects/`: pictures of every suspect, and `suspects.json`, which calls images by their names.
+    """Write `objects/`: pictures of every suspect, and `suspects.json`, which identifies images by their names in the run.
 
     Parameters
     ----------

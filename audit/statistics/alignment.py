@@ -18,7 +18,7 @@ from audit.store.results import PredictionTable
 MIN_GROUP_PATIENTS = 10
 """Groups of fewer patients get no effect of their own."""
 _ROUNDING = 1e-9
-"""Relative differences below it are of arithmetic."""
+"""Relative differences below it are due to rounding."""
 _MANY_VALUED = ("site",)
 """Columns of maybe thousands of values, most of a few patients: those are not even held, where a small source is shown, greyed."""
 
@@ -50,7 +50,7 @@ class AlignedImages:
 
     @cached_property
     def strata(self) -> NDArray[np.intp]:
-        """(n,) number of each image's class and source together: those that an image's donors are drawn alike from."""
+        """(n,) number of each image's stratum, its class and source: donors of one stratum are drawn with equal probability."""
         _, source = np.unique(self.sources, return_inverse=True)
         return np.asarray(source * len(self.classes) + self.labels, dtype=np.intp)
 
@@ -88,7 +88,7 @@ class AppliedChanges:
 def align_images(table: PredictionTable) -> AlignedImages:
     """Check a table of predictions and bring it into the order of its ranks, or of its record ids where it has none.
 
-    Patients are numbered as they first come: what they are called changes no number.
+    Patients are numbered in the order of their first image: their names do not affect any result.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where the predictions cannot move, no measure of shortcuts can see one: that must be said beside a pass."""
+"""If the predictions cannot change, no measure can detect a shortcut: a pass must state this."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ CONSTANT_RANGE = 1e-3
 def find_blindness(
     probabilities: NDArray[np.floating], labels: Sequence[str], classes: Sequence[str], *, tolerance: float
 ) -> tuple[Blindness, ...]:
-    """Look at the clean predictions for what makes the measures blind.
+    """Check the clean predictions for properties that make the measures blind.
 
-    A network with a constant output, or outputs of another task read as a softmax, passes every test of its probabilities:
-    they cannot move. This is not proof of a fault, but what is not seen there must not count as absent.
+    A network with constant output, or with outputs of another task that are read as a softmax, passes every test of its
+    probabilities, because they cannot change. This does not prove a fault, but an effect that cannot be seen must not count
+    as absent.
 
     Parameters
     ----------
@@ -84,8 +85,8 @@ def find_blindness(
                 kind="one winner",
                 classes=(winner,),
                 total=True,
-                sentence=f"The network predicts {winner} for {which} images, although they carry {n_labels} labels: it tells them no "
-                "better apart than a guess, so small effects are no evidence of robustness. Check what the outputs mean (`task` in "
+                sentence=f"The network predicts {winner} for {which} images, although they carry {n_labels} labels: it distinguishes them "
+                "no better than a guess, so small effects are not evidence of robustness. Check what the outputs mean (`task` in "
                 "model.json).",
             )
         )

@@ -33,7 +33,7 @@ def ece_without_each(
     n = len(patients)
     bins = np.minimum((confidence * N_BINS).astype(np.intp), N_BINS - 1)
     sums = np.bincount(patients * N_BINS + bins, weights=confidence - correct, minlength=n_patients * N_BINS)
-    # A patient has images in few of the bins: only what these would lose is looked at, not all bins of all patients.
+    # A patient has images in few bins: only these are updated, not all bins of all patients.
     cells = np.flatnonzero(sums != 0)  # of booleans: several times faster than of numbers
     who = cells // N_BINS
     where = cells - who * N_BINS
@@ -58,7 +58,8 @@ def ece_change(
     ----------
     conditions : sequence of (weight, confidence, correct)
         The winner's probability and whether it is the true class, both (draws, n images). Weights: 1 for clean gives plain
-        performance; 1 for the edit and -1 for clean a change; 1 for the edit and -1 for the placebo what is beyond it.
+        performance; 1 for the edit and -1 for clean a change; 1 for the edit and -1 for the placebo the difference from the
+        placebo.
     patients : array of int, (n images,)
     n_patients : int
     population : array of bool, (n images,)

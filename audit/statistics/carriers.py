@@ -1,4 +1,4 @@
-"""How many patients really stand behind a change, and what one more image of a patient is worth."""
+"""The effective number of patients behind a change, and how much a further image of the same patient adds."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The catalogue of measures: one record each, and everything else that is known of a measure follows from its record.
+"""The catalogue of measures: one record each, from which everything else follows.
 
-A measure that has a number of its own for each image is computed, adjusted, serialised, shown, gated and compared between runs once
-its record stands here; nothing else names it. One that is no mean over images (AUC, ECE, an effect corrected for the finder) needs an
-estimator too (`audit.statistics.whole_sample`, `audit.statistics.detector_misses`). Records are not read from entry points: what an
-audit measures must follow from its version, not from what else is installed.
+A measure that has a number of its own for each image is computed, adjusted, serialised, shown, gated and compared between
+runs once its record stands here; nothing else names it. A measure that is not a mean over images (AUC, ECE, an effect
+corrected for the finder) needs an estimator too (`audit.statistics.whole_sample`, `audit.statistics.detector_misses`).
+Records are not read from entry points: what an audit measures must follow from its version, not from what else is installed.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ MEASURES: dict[str, Measure] = {
 """Every measure that an effect can carry and a gate can limit, by name, in the order in which they are listed."""
 
 ACCURACY = "accuracy"
-"""What heads a run: how often the network is right."""
+"""The first figure of a run: how often the network is right."""
 ACCURACY_OVER_SOURCE = "accuracy_over_source"
 """Measured of clean images: accuracy minus that of guessing the class from the source."""
 CONTROL_MEASURE = "max_abs_probability_change"
@@ -284,7 +284,7 @@ CONTROL_MEASURE = "max_abs_probability_change"
 FILL_DISAGREEMENT = "fill_disagreement"
 """Measured of two fills of the text: how far their figures differ; in the place of the placebo stands the other fill."""
 MOVEMENT = "total_variation"
-"""What sums a condition up by itself; compared with its placebo only where its role has no headline measure."""
+"""Summary of a condition by itself; compared with its placebo only if its role has no headline measure."""
 
 
 def headlines() -> dict[Role, str]:
@@ -349,7 +349,7 @@ def comparable_on_clean() -> tuple[str, ...]:
 def rows_of(role: Role) -> list[tuple[str, str]]:
     """Return what a report shows of a judged condition: pairs of a measure of it alone, and one compared with its placebo."""
     headline = headline_of(role)
-    alone = headline.name if headline.turned else headline.made_of  # a turned measure is told of the difference only
+    alone = headline.name if headline.turned else headline.made_of  # turned: reported for the difference only
     return [(alone or headline.name, headline.name), *((m.name, m.name) for m in MEASURES.values() if m.tabled)]
 
 
@@ -359,6 +359,6 @@ def is_change(measure: str, condition: str) -> bool:
 
 
 def figure_in_words(measure: str, condition: str) -> str:
-    """Name the figure that an effect tells: `accuracy` of the unedited images, `change in accuracy` under any condition."""
+    """Name the figure of an effect: `accuracy` of the unedited images, `change in accuracy` under any condition."""
     title = MEASURES[measure].title
     return f"change in {title}" if is_change(measure, condition) else title

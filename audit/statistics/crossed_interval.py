@@ -11,7 +11,7 @@ from audit.store.numbers import number
 
 
 def freedom_of(sums: PatientSums) -> float:
-    """Degrees of freedom of the variance over g patients: g - 1 if influences are normal, fewer if a few make it all.
+    """Degrees of freedom of the variance over g patients: g - 1 if influences are normal, fewer if a few patients dominate it.
 
     The relative variance of a sum of squares is 1 / movers - 1 / g; that of a chi-square is 2 / freedom (Satterthwaite 1946).
     """
@@ -23,7 +23,7 @@ def freedom_of(sums: PatientSums) -> float:
 def crossed_limits(sums: PatientSums, level: float) -> tuple[float, float, float, str]:
     """Return the interval over patients as images and as donors: low, high, two-sided p, and the method in words.
 
-    Few donors make few degrees of freedom: their influences outweigh those of the images that they lent to.
+    With few donors there are few degrees of freedom: their influences outweigh those of the images that they lent to.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""What masking would have done with a finder that misses nothing: the effect divided by the finder's recall, by class.
+"""The effect of masking with a finder that misses nothing: the measured effect divided by the finder's recall, by class.
 
 Text that the finder misses stays on the image, so masking moves the network less than the text does. If a share r of a
-class's text is found, and what is missed acts like what is found, the effect on that class is the measured one over r. The
-recall comes from another, labelled sample of (found, boxes); its uncertainty is carried into the interval.
+class's text is found, and missed text has the same effect as found text, the effect on that class is the measured one over r.
+The recall comes from another, labelled sample of (found, boxes); its uncertainty is carried into the interval.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class FinderRecall:
 
     @property
     def note(self) -> str:
-        """What a reader must know beside the method of the interval."""
+        """What a reader must know in addition to the method of the interval."""
         said = ", ".join(f"{name} {found} of {boxes}" for name, (found, boxes) in sorted(self.found.items()))
         return f"; divided by the finder's recall ({said}), whose uncertainty the interval includes"
 

@@ -1,4 +1,4 @@
-"""Where an edit with a donor pushes the answer: towards the donor's class, against the same class under the placebo."""
+"""The direction in which an edit with a donor moves the prediction: towards the donor's class, compared with the placebo."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def donor_direction(
 ) -> DonorDirection:
     """Measure how far a condition pushes images towards donor classes.
 
-    The donor classes are those of the *edit*, also where `outputs` are those under its placebo: every draw of the
-    placebo is held against every donor class of the edit, so that the difference of both is what the donor's class does.
+    The donor classes are those of the *edit*, also where `outputs` are those under its placebo: every draw of the placebo is
+    compared with every donor class of the edit, so that the difference is the effect of the donor's class.
 
     Parameters
     ----------

@@ -1,14 +1,14 @@
-"""How far the patients who lent text or looks draw an effect to themselves: which donors there happen to be is chance, too.
+"""The influence of the patients who lent text or looks on an effect: which donors are available is a matter of chance, too.
 
-Images are resampled by patients; but where each image is edited with another one's letters or look, a second sample stands behind the
-effect. If 6 patients of a class come from one of two sources, each of the 58 others of that class takes on the look of one of these 6:
-what is peculiar to them moves 58 images in the same direction, and an interval over images alone covers a true effect of zero in as
-few as 36 % of samples; with the donors inside, in 90 to 98 % (`benchmarks/donor_coverage.py`).
+Images are resampled by patients. If each image is edited with another one's letters or look, the effect also depends on a
+second sample, the donors. If 6 patients of a class come from one of two sources, each of the 58 others of that class takes on
+the look of one of these 6: their peculiarities move 58 images in the same direction, and an interval over images alone covers
+a true effect of zero in as few as 36 % of samples; with the donors included, in 90 to 98 % (`benchmarks/donor_coverage.py`).
 
-The estimate is a mean over pairs (image, donor), so that its first-order influence of a patient is what the patient adds as an image plus
-what it adds as a donor (Hoeffding 1948; Aronow, Samii & Assenova 2015 for pairs that share a member). What a donor adds is the sum over
-the images that it lent to of how far they moved beyond other images of the same class and source with donors of the same class and source,
-and beyond the image's own other draws, which take its general sensitivity away.
+The estimate is a mean over pairs (image, donor), so that its first-order influence of a patient is what the patient adds as
+an image plus what it adds as a donor (Hoeffding 1948; Aronow, Samii & Assenova 2015 for pairs that share a member). What a
+donor adds is the sum over the images that it lent to of how far they moved beyond other images of the same class and source
+with donors of the same class and source, and beyond the image's own other draws, which removes its general sensitivity.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def donor_influence(
     influence : ndarray, (g,)
         What each patient adds as a donor.
     counted_twice : float
-        Sum over pairs of squares that belong to the image and to the donor: the variance holds them once.
+        Sum over pairs of squares that belong to both the image and the donor: the variance counts them once.
     """
     n = int(population.sum())
     chosen = np.flatnonzero(population)
@@ -79,7 +79,7 @@ def donor_influence(
 def _residuals(
     role: LentChanges, chosen: NDArray[np.intp], strata: NDArray[np.intp], patients: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Return (draws, m) changes beyond the mean of images and donors of the same strata, freed of what the mean took away."""
+    """Return (draws, m) changes beyond the mean of images and donors of the same strata, corrected for each change's share in that mean."""
     values, donors = role.values[:, chosen], role.donors[:, chosen]
     lent = donors >= 0
     # A stratum of pairs: the image's and the donor's; where there is no donor, the image's own.
@@ -91,6 +91,6 @@ def _residuals(
     means = np.bincount(pair.ravel(), weights=values.ravel(), minlength=n_pairs) / np.bincount(pair.ravel())
     who = np.unique(np.stack([pair.ravel(), patients[donors].ravel()]), axis=1)
     lenders = np.bincount(who[0], minlength=n_pairs)
-    # Of q donors the mean takes 1 / q of their variance away; one alone says nothing of how far donors differ.
+    # With q donors, the mean removes 1 / q of their variance; a single donor does not show how much donors differ.
     widened = np.sqrt(lenders / np.maximum(lenders - 1, 1))
     return np.asarray((values - means[pair]) * widened[pair])

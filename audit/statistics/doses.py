@@ -1,8 +1,8 @@
-"""Dose ladders: whether the prediction moves further as the edit grows, beyond the same doses of its placebo.
+"""Dose ladders: whether the prediction changes more as the edit grows, compared with the same doses of its placebo.
 
-The slope of every image's soft effect over the dose is summed within patients, and each patient's sum is given a random
-sign: under no trend beyond the placebo, one sign is as likely as the other. A test of the doses alone would call a
-placebo's trend, such as that of ever larger rectangles, a trend of the text.
+The slope of every image's soft effect over the dose is summed within patients, and each patient's sum is given a random sign:
+without a trend beyond the placebo's, both signs are equally likely. A test of the doses alone would call a placebo's trend,
+such as that of ever larger rectangles, a trend of the text.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _trend(
         slope, p, one_sd, method = None, None, None, "no test: no image that every dose was applied to"
         estimates: tuple[float, ...] = ()
     else:
-        # Ranks, not the doses: opacities, counts and sizes have no common scale, and only a rise is asked for.
+        # Ranks, not the doses: opacities, counts and sizes have no common scale, and only a rise is tested.
         steps = np.arange(len(doses)) - (len(doses) - 1) / 2
         slopes = steps @ np.array([m[population] for m in moved]) / float(np.square(steps).sum())
         sums = np.bincount(images.patients[population], weights=slopes, minlength=images.n_patients)
@@ -114,7 +114,7 @@ def _sign_flip(sums: NDArray[np.float64], seed: int, resamples: int) -> tuple[fl
     for start in range(0, resamples, _CHUNK):
         rows = min(_CHUNK, resamples - start)
         signs = rng.integers(0, 2, size=(rows, g)) * 2.0 - 1.0
-        # The margin keeps sums that are equal but for rounding from counting as smaller.
+        # The margin keeps sums that differ only by rounding from counting as smaller.
         reached += int((signs @ carried >= observed - 1e-12).sum())
     return (1 + reached) / (
         1 + resamples

@@ -41,7 +41,7 @@ from audit.store.results import Effect, PredictionTable
 
 _NOT_APPLIED = "no estimate: not applied to any image"
 _STREAM = 0xB007
-"""Keeps the bootstrap's stream apart from others that start from the run's seed."""
+"""Separates the bootstrap's random stream from others that start from the run's seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +49,14 @@ class _Estimate:
     """One entry before the families are adjusted."""
 
     estimand: Estimand
-    """What is estimated; without its data where nothing later needs them: only for an interval that must be made anew."""
+    """What is estimated. Its data are kept only if the interval must be recomputed later."""
     interval: Interval | None
     """None where no image is behind it."""
     effect: Effect
     """The entry as it stands by itself."""
     influence: NDArray[np.float32] | None = None
-    """(g,) how far each patient draws the estimate to itself, if it is of the declared family: half as large as what it comes from."""
+    """(g,) each patient's influence on the estimate, for declared effects; half as large as the data that it is computed
+    from."""
 
 
 def measure_effects(
@@ -68,7 +69,7 @@ def measure_effects(
     tolerances: Mapping[str, float] | None = None,
     recall: FinderRecall | None = None,
 ) -> list[Effect]:
-    """Estimate plain performance and every condition's effects, and judge them against tolerances.
+    """Estimate performance on unedited images and every condition's effects, and judge them against tolerances.
 
     The population of an edit's effects are the images to which the edit was applied in all its draws and, if it has a
     placebo, the placebo too. Draws are averaged within the image before patients are resampled.
@@ -88,7 +89,7 @@ def measure_effects(
     tolerances : mapping, optional
         Measure -> absolute tolerance, replacing entries of `default_tolerances`.
     recall : FinderRecall, optional
-        How much of the text the finder finds; masking is then also reported as if it had found all.
+        Share of the text that the finder finds; masking is then also reported as if it had found all of it.
 
     Returns
     -------
@@ -103,10 +104,10 @@ def measure_effects(
 
     Notes
     -----
-    Shortcut sensitivity is the mean over images of the total variation between the probabilities under the edit and
-    clean, minus the same under the placebo (mean over its draws); the other controlled effects are the same
-    differences of differences. Sufficiency is the probability of the true class under a condition that keeps only what must
-    not matter, minus the same under the placebo, which keeps as much from elsewhere.
+    Shortcut sensitivity is the mean over images of the total variation between the probabilities under the edit
+    and clean, minus the same under the placebo (mean over its draws); the other controlled effects are the same differences
+    of differences. Sufficiency is the probability of the true class under a condition that keeps only an irrelevant part,
+    minus the same under the placebo, which keeps an equal area from elsewhere.
 
     Where many images are saturated (`audit.statistics.saturation`), an effect is only robust or bounded if it is so at a lower
     temperature too.
@@ -147,7 +148,7 @@ def _measured(
     def changes_under(name: str) -> AppliedChanges:
         applied = known.pop(name, None) or apply_condition(name, table, images)
         uses[name] -= 1
-        if uses[name]:  # what nobody asks for again is let go: one condition is as large as all its images
+        if uses[name]:  # freed if not needed again: one condition is as large as all its images
             known[name] = applied
         return applied
 
@@ -160,7 +161,7 @@ def _measured(
         placebo = None if condition.placebo is None else changes_under(condition.placebo)
         fills.add(condition, applied, placebo)
         estimands = condition_estimands(condition, applied, placebo, images, recall)
-        # They share one matrix product where patients are resampled; else none has to wait for the others in memory.
+        # They share one matrix product if patients are resampled; otherwise each is processed alone, to save memory.
         batches = [estimands] if images.n_patients < GAUSSIAN_FROM else ([e] for e in estimands)
         made += [one for batch in batches for one in _estimate(list(batch), bootstrap, level, limits)]
     made += _estimate(list(fills.estimands()), bootstrap, level, limits)
@@ -187,7 +188,7 @@ def _estimate(
         else:
             interval = share_interval(estimand.data, level) if _is_share(estimand) else next(intervals)
         effect = _effect(estimand, interval, level, tolerance)
-        # Only the declared family needs its patients once more, and most of it no more than how they go together.
+        # Only declared effects need their patients again, and most of them only the correlations.
         influence = estimand.data.influence.astype(np.float32) if estimand.judged else None
         anew = estimand.judged and interval.reach is None
         kept = replace(estimand, data=replace(estimand.data) if anew else None)
@@ -252,7 +253,7 @@ def _effect(estimand: Estimand, interval: Interval, level: float, tolerance: flo
 
 
 def _rounded(value: float | None) -> float | None:
-    # Ten decimals: the order of a matrix product's additions differs between machines, the file must not.
+    # Ten decimals: the order of additions in a matrix product differs between machines, but the file must not.
     return None if value is None else round(value, 10) + 0.0
 
 
@@ -274,25 +275,34 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
 
 
 def _is_blind(images: AlignedImages, tolerance: float) -> bool:
-    """Say whether the clean probabilities hardly vary or one class wins always, so that an edit that changes nothing shows nothing."""
+    """Return whether the clean probabilities hardly vary or one class always wins, so that an unchanged prediction is no evidence."""
     labels = [images.classes[k] for k in images.labels.tolist()]
     found = find_blindness(images.clean.probabilities, labels, images.classes, tolerance=tolerance)
     return any(b.total for b in found)
 
 
 def _adjust(made: Sequence[_Estimate], level: float, seed: int, *, blind: bool) -> list[Effect]:
-    """Adjust the declared family together, and the exploratory rest among itself; judge the declared."""
-    declared = [m for m in made if m.influence is not None]
-    influences = [m.influence for m in declared if m.influence is not None]
-    family = adjust_family([m.interval.p for m in declared if m.interval], influences, level=level, seed=seed)
-    adjusted = {id(m): p for m, p in zip(declared, family.p_adjusted, strict=True)}
+    """Adjust and judge the effects over all images, those in groups, and the exploratory rest.
+
+    The first two are separate families: the effect over all images is the primary question, and is not penalised for the many
+    groups that are tested as well.
+    """
+    judged = [m for m in made if m.influence is not None]
+    adjusted: dict[int, float] = {}
+    levels: dict[bool, float] = {}
+    for over_all in (True, False):
+        members = [m for m in judged if (m.estimand.group == ALL) == over_all]
+        influences = [m.influence for m in members if m.influence is not None]
+        family = adjust_family([m.interval.p for m in members if m.interval], influences, level=level, seed=seed)
+        adjusted |= {id(m): p for m, p in zip(members, family.p_adjusted, strict=True)}
+        levels[over_all] = family.simultaneous_level
     explored = iter(benjamini_hochberg([m.effect.p for m in made if m.estimand.tested and not m.estimand.judged]))
     effects = []
     for m in made:
         effect = m.effect
         if m.estimand.judged:
             effect = replace(effect, family="declared", p_adjusted=_rounded(adjusted.get(id(m))), blind=blind)
-            effect = _judge(effect, m, family.simultaneous_level)
+            effect = _judge(effect, m, levels[m.estimand.group == ALL])
         elif m.estimand.tested:
             effect = replace(effect, family="exploratory", p_adjusted=_rounded(next(explored)))
         effects.append(effect)
@@ -318,7 +328,7 @@ def _judge(effect: Effect, made: _Estimate, simultaneous_level: float) -> Effect
 
 
 def _smallest_shown(effect: Effect, simultaneous_level: float) -> float | None:
-    """Return the smallest true effect that would be called sensitive in 80 % of repetitions."""
+    """Return the smallest true effect that is called sensitive with 80 % power."""
     if effect.low is None or effect.high is None or effect.tolerance is None or effect.n_patients < 2:
         return None
     error = (effect.high - effect.low) / 2 / critical_value(effect.level, effect.n_patients)

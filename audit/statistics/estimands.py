@@ -3,11 +3,11 @@
 Judged, and so the declared family: for each edit with a placebo its controlled accuracy change over all images, and its
 shortcut sensitivity over all images, over those of each class, and, where the edit takes text away, over those on which each
 common string was read; for each edit without a placebo its raw accuracy change; for each sufficiency condition its
-sufficiency. Stresses and the rungs of ladders are measured, not judged. What else is beyond a placebo is exploratory.
+sufficiency. Stresses and the rungs of ladders are measured, not judged. All other effects with a placebo are exploratory.
 
-A network that reads a word of a few images moves these images only: the mean over all of them would hide it. Which groups are
-judged hangs on labels and images alone, never on predictions. The effect of a word's group is that of the whole edit on
-the images that carry the word, whatever else was read on them.
+If a network reads a word that occurs on few images, only the predictions for these images change, and the mean over all
+images hides it. Which groups are judged depends on labels and images alone, never on predictions. The effect of a word's
+group is that of the whole edit on the images that carry the word, whatever else was read on them.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ class Estimand:
     tested: bool = False
     """Whether it is tested at all: as one of the declared family where it is judged, else as exploratory."""
     note: str = ""
-    """What a reader must know beside the method of the interval."""
+    """What a reader must know in addition to the method of the interval."""
     classes_absent: tuple[str, ...] = ()
     """Classes that have images, but none that the condition could be applied to."""
 
 
 def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
-    """Yield how well the clean images are told: accuracy and recalls, AUCs, likelihood, calibration; then subgroups."""
+    """Yield how well the clean images are classified: accuracy and recalls, AUCs, likelihood, calibration; then subgroups."""
     everyone = np.ones(len(images.labels), dtype=np.bool_)
     reported = [m for m in MEASURES.values() if m.on_clean]
     shares = [m for m in reported if m.scale == "proportion"]
@@ -99,7 +99,7 @@ def _clean(measure: Measure, groups: Mapping[Group, NDArray[np.bool_]], images: 
 
 
 def _over_source(images: AlignedImages, everyone: NDArray[np.bool_]) -> Estimand:
-    """Say by how much the network is right more often than a guess from the source alone, image by image."""
+    """Return how much more accurate the network is than a guess from the source alone, image by image."""
     measure = MEASURES[ACCURACY_OVER_SOURCE]
     correct = images.clean.correct.astype(np.float64)
     guess = guess_from_source(images.labels, images.sources, images.patients) == images.labels
@@ -115,7 +115,7 @@ def condition_estimands(
     images: AlignedImages,
     recall: FinderRecall | None = None,
 ) -> Iterator[Estimand]:
-    """Yield a condition's raw effects, then those beyond its placebo, then its headline measure by class, word and subgroup.
+    """Yield a condition's raw effects, then those compared with its placebo, then its headline measure by class, word and subgroup.
 
     The population are the images to which the condition was applied in all its draws, and its placebo too.
 
@@ -244,7 +244,7 @@ def _directions(
         return {}
     classes = np.where(edit.donors >= 0, images.labels[edit.donors], -1)
     found = donor_direction(images.clean, shown.outputs(), classes, images.labels, paired=paired)
-    if not found.known.any():  # donors of the own class push towards no other
+    if not found.known.any():  # donors of the image's class move it towards no other class
         return {}
     return {name: np.where(found.known, values, np.nan) for name, values in found.moves.items()}
 
@@ -314,6 +314,6 @@ def _classes_absent(population: NDArray[np.bool_], images: AlignedImages) -> tup
 
 
 def _settle(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Set to zero what is only the rounding of means over different numbers of draws."""
+    """Set to zero differences that are only due to rounding of means over different numbers of draws."""
     settled: NDArray[np.float64] = np.where(np.abs(values) < 1e-12, 0.0, values)
     return settled

@@ -1,7 +1,8 @@
-"""Do fills of the text agree? What one gives more than another, image by image, so that a figure does not rest on how text was taken away.
+"""Do fills of the text agree? The difference between two fills, image by image, so that a result does not depend on how text was removed.
 
-A fill that continues the surroundings and one that levels them are wrong in different ways. Where both find the same, it is the text;
-where they differ by more than fills of a text without any effect would, neither figure is the effect of the text.
+A fill that continues the surroundings and one that levels them are wrong in different ways. If both give the same effect, it
+is that of the text; if they differ by more than fills of a text without effect would, neither figure is the effect of the
+text.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ on seven networks."""
 
 
 def disagrees(effect: Effect) -> bool:
-    """Say whether the whole interval of a difference between fills lies beyond what fills differ by on their own."""
+    """Return whether the whole interval of a difference between fills exceeds the difference that fills have by themselves."""
     if effect.measure != FILL_DISAGREEMENT or effect.low is None or effect.high is None:
         return False
     return effect.low > FILLS_AGREE_WITHIN or effect.high < -FILLS_AGREE_WITHIN
@@ -53,7 +54,7 @@ class FillComparison:
     _fills: list[_Fill] = field(default_factory=list)
 
     def add(self, condition: Condition, applied: AppliedChanges, placebo: AppliedChanges | None) -> None:
-        """Keep what a condition did, if it is a judged edit that takes text away and brings none."""
+        """Keep what a condition did, if it is a judged edit that removes text and adds none."""
         declared = condition.declared
         takes_text = condition.role == "edit" and declared.removes == ("text",) and not declared.adds
         if takes_text and condition.judged and placebo is not None:
@@ -62,7 +63,7 @@ class FillComparison:
             self._fills.append(_Fill(condition=condition, moved=moved, everywhere=both))
 
     def estimands(self) -> Iterator[Estimand]:
-        """Yield what each further fill gives more than the first seamless one (or the first), on the images of both."""
+        """Yield the difference of each further fill from the first seamless one (or the first), on the images of both."""
         if len(self._fills) < 2:
             return
         first = next((f for f in self._fills if f.condition.declared.seamless), self._fills[0])

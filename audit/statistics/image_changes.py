@@ -35,9 +35,9 @@ class ImageChanges:
 def image_changes(
     clean: Outputs, draws: NDArray[np.floating], labels: NDArray[np.int64], *, by_draw: bool = False
 ) -> ImageChanges:
-    """Measure what every image lost or gained under a condition, averaged over the condition's draws.
+    """Measure how every image changed under a condition, averaged over the condition's draws.
 
-    What is measured are the measures of the catalogue that have a number of their own for each image (`Measure.change`).
+    This covers the measures of the catalogue that have a value for each image (`Measure.change`).
 
     Parameters
     ----------

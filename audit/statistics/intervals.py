@@ -1,12 +1,12 @@
-"""Intervals that respect patients and never collapse: score intervals on effective counts, else the patient bootstrap.
+"""Intervals that account for patients and never collapse to a point: score intervals on effective counts, otherwise the patient bootstrap.
 
-Which one is used depends on how many patients *carry* the change, in Kish's sense: (sum |s|)^2 / sum s^2 over
-patients' sums s. A bootstrap can only reshuffle what it saw: from few carriers its intervals are far too short, and
-from none they are [0, 0]. So below `FEW_CARRIERS` the score test of a paired difference (Tango) or of a proportion
-(Wilson) is inverted on counts divided by the design effect; above, the percentile bootstrap over patients is used,
-with Hesterberg's correction for small samples. What has no bounds (margins, likelihoods, Brier scores) hangs on the few images
-that are far off, which resampling cannot multiply: Student's t over patients, freed of its skewness.
-`benchmarks/interval_coverage.py` prints the coverage.
+Which one is used depends on how many patients *carry* the change, in Kish's sense: (sum |s|)^2 / sum s^2 over patients' sums
+s. A bootstrap can only resample what the sample contains: with few carriers its intervals are far too short, and with none
+they are [0, 0]. So below `FEW_CARRIERS` the score test of a paired difference (Tango) or of a proportion (Wilson) is inverted
+on counts divided by the design effect; above, the percentile bootstrap over patients is used, with Hesterberg's correction
+for small samples. Measures without bounds (margins, likelihoods, Brier scores) are driven by a few outlying images, which
+resampling cannot add: they use Student's t over patients, corrected for skewness. `benchmarks/interval_coverage.py` prints
+the coverage.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from audit.statistics.carriers import carriers, design_effect, movers
 from audit.statistics.crossed_interval import crossed_limits, freedom_of
@@ -32,14 +32,16 @@ from audit.store.results import IntervalKind
 FEW_CARRIERS = 20.0
 """Below this many patients behind the change the bootstrap is not trusted: from 10, skewed shifts were covered 88 %."""
 FEW_MOVERS = 8.0
-"""Below this many patients behind the *variance* neither: small moves of all may hide that a few make the whole effect."""
+"""The same for the patients behind the *variance*: small changes of all patients may hide that a few cause the whole
+effect."""
 UNSEEN_MOVE = 0.5
-"""How far an image that no sample has shown may move, of a probability's range: what the score bound is multiplied with."""
+"""How much an image that the sample does not contain may change, as a share of a probability's range: the factor of the score
+bound."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """What is known of one estimand beside its estimate."""
+    """What is known about one estimand in addition to its estimate."""
 
     low: float | None
     """Lower end; None where nothing can be said."""
@@ -48,13 +50,13 @@ class Interval:
     p: float
     """Two-sided p of a true value of zero, from the score test or Student's t over patients."""
     minimum_detectable: float | None
-    """Smallest effect that 80 % of repetitions would find; None if not even the largest possible one."""
+    """Smallest effect that is detected with 80 % power; None if not even the largest possible effect is."""
     kind: IntervalKind
     """How the interval was made."""
     method: str
-    """The same in words, and why that way."""
+    """The method in words, with the reason for it."""
     reach: tuple[float, float] | None = None
-    """Where a higher level is this interval with longer arms: how far these go. None where it must be made anew."""
+    """Lower and upper half-width, which can be stretched for a higher level; None if the interval must be recomputed for another level."""
 
 
 def share_interval(sums: PatientSums, level: float) -> Interval:
@@ -73,7 +75,7 @@ def share_interval(sums: PatientSums, level: float) -> Interval:
 
 
 def change_intervals(samples: Sequence[PatientSums], *, bootstrap: PatientBootstrap, level: float) -> list[Interval]:
-    """Make the interval of every estimand, by the method that its data can bear.
+    """Compute the interval of every estimand, with the method that its data allow.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ def change_intervals(samples: Sequence[PatientSums], *, bootstrap: PatientBootst
 
 
 def widened_interval(sums: PatientSums, level: float) -> tuple[float | None, float | None]:
-    """Make the ends of an interval anew that is not made by longer arms (`Interval.reach` is None).
+    """Recompute the ends of an interval that cannot be stretched (`Interval.reach` is None).
 
     Parameters
     ----------
@@ -112,7 +114,7 @@ def widened_interval(sums: PatientSums, level: float) -> tuple[float | None, flo
 def lengthened_interval(
     interval: Interval, estimate: float, n_patients: int, level: float, wider: float
 ) -> tuple[float | None, float | None]:
-    """Stretch an interval's arms by the ratio of Student's quantiles: a high quantile of few resamples is noise.
+    """Stretch an interval by the ratio of Student's quantiles: a high quantile of few resamples is mostly noise.
 
     Parameters
     ----------
@@ -191,7 +193,7 @@ def _score_limits(sums: PatientSums, level: float) -> tuple[float, float, float]
     lows, highs, effects = [], [], []
     for index in range(len(sums.totals)):
         one = sums.stratum(index)
-        effect, critical = design_effect(one), critical_value(level, one.n_patients)
+        effect, critical = design_effect(one), _score_quantile(level, one)
         n, total, moved = (float(x.sum()) / effect for x in (one.sizes, one.totals, one.movement))
         if one.n_patients < 2:
             limits = (0.0, 1.0) if one.scale == "proportion" else (-1.0, 1.0)
@@ -208,6 +210,10 @@ def _score_limits(sums: PatientSums, level: float) -> tuple[float, float, float]
     return low, high, max(effects)
 
 
+def _score_quantile(level: float, sums: PatientSums) -> float:
+    return critical_value(level, sums.n_patients) if sums.counted else float(ndtri((1 + level) / 2))
+
+
 def _score(sums: PatientSums, carried: float, critical: float, level: float) -> Interval:
     low, high, effect = _score_limits(sums, level)
     name = "Wilson" if sums.scale == "proportion" else "Tango"
@@ -217,7 +223,7 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
     detectable = (
         detectable_difference(churn, n, critical) if single else detectable_shift((high - low) / 2 / critical, critical)
     )
-    arm = 0.0 if sums.counted else _unseen(sums, critical, UNSEEN_MOVE)
+    arm = 0.0 if sums.counted else _unseen(sums, level, UNSEEN_MOVE)
     bottom, top = _reach(sums)
     return Interval(
         low=max(bottom, min(low, sums.estimate - arm)),
@@ -231,13 +237,13 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
 
 
 def _crossed(sums: PatientSums, critical: float, level: float) -> Interval:
-    """Over patients as images and as donors, never shorter than if the images alone were uncertain and few."""
+    """Return the interval over patients as images and as donors; it is never shorter than the one for few patients as images alone."""
     low, high, p, method = crossed_limits(sums, level)
     if sums.counted:
         least_low, least_high, _ = _score_limits(sums, level)
         why = ", not shorter than the score interval on effective counts"
     else:
-        arm = _unseen(sums, critical, UNSEEN_MOVE)
+        arm = _unseen(sums, level, UNSEEN_MOVE)
         least_low, least_high = sums.estimate - arm, sums.estimate + arm
         why = ", not shorter than the score bound on changed images that the sample does not contain"
     bottom, top = _reach(sums)
@@ -253,17 +259,16 @@ def _crossed(sums: PatientSums, critical: float, level: float) -> Interval:
 
 
 def _without_bounds(sums: PatientSums, level: float) -> Interval:
-    """Student's t over patients, its skewness taken away, at least as wide as if the share of images that may yet move did."""
+    """Student's t over patients, corrected for skewness, never shorter than the score bound on changes that the sample lacks."""
     g, error, carried = sums.n_patients, sums.standard_error, carriers(sums)
     freedom = freedom_of(sums)
     critical = float(stdtrit(freedom, (1 + level) / 2))
     skewness, unseen, why = skewness_of(sums.influence, error), 0.0, ""
-    of_all = critical_value(level, g)  # that few make the variance does not make fewer patients that may yet move
     if sums.scale == "contrast" and not sums.counted:
-        unseen = _unseen(sums, of_all, UNSEEN_MOVE)
+        unseen = _unseen(sums, level, UNSEEN_MOVE)
         why = ", not shorter than the score bound on changed images that the sample does not contain"
     elif carried < FEW_CARRIERS or error <= 1e-15:
-        unseen = _unseen(sums, of_all, sums.spread, together=1.0)
+        unseen = _unseen(sums, level, sums.spread, together=1.0)
         why = f", but not shorter than the score bound on unchanged images times the measure's natural unit: {_few_words(sums, carried)}"
     below, above = error * with_skewness(critical, skewness), error * with_skewness(-critical, skewness)
     statistic = without_skewness(sums.estimate / error, skewness) if error > 0 else 0.0
@@ -279,12 +284,12 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
 
 
 def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float) -> Interval:
-    """Percentile interval at the wider level that makes it right for normal data (Hesterberg, Am. Stat. 2015)."""
+    """Percentile interval at the higher level that gives nominal coverage for normal data (Hesterberg, Am. Stat. 2015)."""
     g, error = sums.n_patients, sums.standard_error
     critical = critical_value(level, g)
     tail = float(ndtr(-critical * math.sqrt(g / (g - 1))))
     low, high = np.quantile(replicates[np.isfinite(replicates)], [tail, 1 - tail]).tolist()
-    arm = 0.0 if sums.counted else _unseen(sums, critical, UNSEEN_MOVE)
+    arm = 0.0 if sums.counted else _unseen(sums, level, UNSEEN_MOVE)
     noted = (
         "" if sums.counted else ", not shorter than the score bound on changed images that the sample does not contain"
     )
@@ -300,11 +305,12 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
     )
 
 
-def _unseen(sums: PatientSums, critical: float, move: float, together: float = 0.5) -> float:
-    """Return how far the estimate may lie off for images that move by `move` and were all missed by the sample.
+def _unseen(sums: PatientSums, level: float, move: float, together: float = 0.5) -> float:
+    """Return how far the estimate may be off because of images that change by `move` and are all missing from the sample.
 
-    No bootstrap knows of them, nor, where all that was seen moves little, a score interval on effective counts: of 15 images of
-    which a tenth would move by 0.6, it was too short in a fifth of samples. Counts need no such bound.
+    The bootstrap does not account for them, nor does a score interval on effective counts if all images of the sample change
+    little: with 15 images, a tenth of which change by 0.6, it was too short in a fifth of the samples. Counts need no such
+    bound.
 
     Parameters
     ----------
@@ -318,7 +324,8 @@ def _unseen(sums: PatientSums, critical: float, move: float, together: float = 0
     """
     images_a_patient = max(1.0, float(np.square(sums.sizes).sum() / sums.sizes.sum()))
     n = float(sums.sizes.sum()) / (1 + together * (images_a_patient - 1))
-    return move * critical**2 / (n + critical**2)
+    squared = float(ndtri((1 + level) / 2)) ** 2
+    return move * squared / (n + squared)
 
 
 def _few_words(sums: PatientSums, carried: float) -> str:

@@ -1,9 +1,9 @@
-"""Intervals of what is no mean over images (AUC, ECE, ratios): Student's t over what each patient adds to the estimate.
+"""Intervals of estimands that are not means over images (AUC, ECE, ratios): Student's t over each patient's influence on the estimate.
 
-What patients add is skewed: an AUC falls by a few images that stand far from where they belong. Its skewness is taken away
-before the statistic is held against Student's t (`audit.statistics.skewness`). Near its ceiling that is not enough, for the sample
-may have missed them: an AUC's interval reaches as far as the one that is made on the scale of log odds.
-`benchmarks/interval_coverage.py` prints the coverage.
+The influences are skewed: a few badly misranked images lower an AUC. The statistic is corrected for skewness before it is
+compared with Student's t (`audit.statistics.skewness`). Near the maximum this is not enough, because the sample may lack such
+images: an AUC's interval is at least as wide as the one computed on log odds. `benchmarks/interval_coverage.py` prints the
+coverage.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from audit.store.numbers import number
 
 @dataclass(frozen=True, kw_only=True)
 class PatientInfluence:
-    """An estimand that is no mean, by what each of g patients adds to it."""
+    """An estimand that is not a mean, given by the influence of each of g patients."""
 
     estimate: float
     """Its value on the sample."""
     influence: NDArray[np.float64]
-    """(g,) how far each patient of the cohort draws the estimate to itself: of first order, or left-one-out."""
+    """(g,) influence of each patient of the cohort on the estimate: first order, or leave-one-out."""
     n_images: int
     """Images behind it."""
     n_patients: int
     """Patients behind it."""
     fewest: int
-    """Images of the rarer side, which limit what can be known: the positives of an AUC, or all images."""
+    """Images of the rarer side, which limit the precision: the positives of an AUC, or all images."""
     bounds: tuple[float, float]
     """Where the estimate can lie."""
     kind: str
@@ -43,7 +43,7 @@ class PatientInfluence:
     unit: float = 1.0
     """How far a single image can move the estimate, times the images: its natural unit."""
     bias: tuple[float, float] = (0.0, 0.0)
-    """Between what its bias lies: the interval allows for all of it."""
+    """Range of its bias; the interval is widened by all of it."""
     variance_beside: float = 0.0
     """Variance that patients do not show: of a finder's recall, known from another sample."""
     widening: float | None = None
@@ -57,7 +57,7 @@ class PatientInfluence:
 
     @cached_property
     def standard_error(self) -> float:
-        """Standard error over patients and what lies beside; infinite for fewer than two patients."""
+        """Standard error over patients, with the variance from other samples; infinite for fewer than two patients."""
         g = self.n_patients
         if g < 2:
             return math.inf
@@ -77,10 +77,10 @@ class PatientInfluence:
 
 
 def jackknife_interval(sample: PatientInfluence, level: float) -> Interval:
-    """Make a two-sided interval of Student's t over patients, free of skewness, clipped to where the estimate can lie.
+    """Compute a two-sided interval of Student's t over patients, corrected for skewness and clipped to the range of the estimate.
 
-    Where few patients carry the uncertainty, it is no shorter than the score bound on a proportion that was never seen:
-    critical² / (n + critical²) of the natural unit. So an estimate that nothing moved is not given a width of zero.
+    If few patients carry the uncertainty, it is never shorter than the score bound on a proportion of zero: critical² / (n +
+    critical²) of the natural unit. An estimate without any change therefore never has an interval of width zero.
 
     Parameters
     ----------

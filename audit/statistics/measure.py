@@ -1,4 +1,4 @@
-"""What a measure is: one record that holds everything known of it."""
+"""What a measure is: one record that contains everything known about it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Over = Literal["images", "classes", "each class"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measure:
-    """Everything that is known of one measure."""
+    """Everything that is known about one measure."""
 
     name: str
-    """How files, rules and the command line call it."""
+    """Its name in files, rules and on the command line."""
     words: str
     """What it is."""
     unit: str
-    """What it is counted in, with its range."""
+    """Its unit and range."""
     of: Literal["network", "edit", "control"]
     """network: how good a network is as it is, so that under a condition its change from the unedited images is reported; edit: what an
     edit does; control: what is measured of a condition that must change nothing."""
@@ -57,7 +57,7 @@ class Measure:
     headline_of: Role | None = None
     """Role of the judged conditions that it sums up, compared with their placebos."""
     judged_of: Role | None = None
-    """Role of the judged conditions under which it is held against its tolerance."""
+    """Role of the judged conditions under which it is compared with its tolerance."""
     judged_in_groups: bool = False
     """Whether it is judged for each class, and for each common word where the edit removes text."""
     corrects: str = ""
@@ -65,8 +65,8 @@ class Measure:
     tolerance: float | None = None
     """Largest effect that counts as small where no other is set, absolute; None where it is never judged."""
     one_sided: bool = False
-    """Whether only the harmful side means anything: of sufficiency the placebo keeps as much of the picture itself, so that what is kept
-    alone rightly tells less."""
+    """Whether only the harmful side is meaningful. For sufficiency, the placebo itself keeps part of the image, so an
+    irrelevant part may well predict less than its placebo."""
     tabled: bool = False
     """Whether it has a row under each judged condition in the report."""
     axis: str = ""
@@ -76,7 +76,7 @@ class Measure:
     finding: str = ""
     """The sentence on a sensitive effect, for a headline measure: a format of suspect, Suspect, condition, estimate, placebo, interval."""
     demand: str = ""
-    """Why its default rule stands, in one sentence."""
+    """The reason for its default rule, in one sentence."""
 
     @property
     def title(self) -> str:
@@ -95,7 +95,7 @@ class Measure:
 
     @property
     def comparable(self) -> bool:
-        """Whether two runs can be compared by it image by image: a unit that each network has of its own says nothing of both."""
+        """Whether it can be compared between two runs image by image; this requires a unit that does not depend on the network."""
         return self.of_images and not self.standardised
 
     def scale_under(self, *, controlled: bool) -> Scale:

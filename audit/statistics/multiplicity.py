@@ -1,15 +1,14 @@
-"""Many tests at once: the declared family by the largest of correlated statistics and by Holm, the rest by its FDR."""
+"""Multiple testing: declared families by the maximum of correlated statistics and by Holm, exploratory effects by the FDR."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
-from statsmodels.stats.multitest import multipletests
 
 DECLARED, EXPLORATORY = "westfall-young", "benjamini-hochberg"
 """How the p values of each family are adjusted, as a plan names it."""
@@ -27,11 +26,11 @@ class Family:
     p_adjusted: tuple[float, ...]
     """Adjusted p of each, in their order: the family-wise error rate holds."""
     simultaneous_level: float
-    """Level at which single intervals must be made so that all of them together cover at the nominal level."""
+    """Level of the single intervals at which all of them together have the nominal coverage."""
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjust p values so that the family-wise error rate holds (Holm, Scand. J. Statist. 1979).
+    """Adjust p-values to control the family-wise error rate (Holm, Scand. J. Statist. 1979).
 
     Parameters
     ----------
@@ -39,12 +38,17 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         The family in any order. None marks a hypothesis that could not be tested: it stays None and is not counted,
         because whether it could be tested does not depend on what the test would have said.
     """
-    return _adjust(p_values, "holm")
+    return _adjust(p_values, lambda ascending: np.maximum.accumulate(ascending * np.arange(len(ascending), 0, -1)))
 
 
 def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjust p values so that the false discovery rate holds (Benjamini & Hochberg, JRSS B 1995)."""
-    return _adjust(p_values, "fdr_bh")
+    """Adjust p-values to control the false discovery rate (Benjamini & Hochberg, JRSS B 1995)."""
+
+    def stepped_up(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
+        shares = np.arange(1, len(ascending) + 1) / len(ascending)
+        return np.minimum.accumulate((ascending / shares)[::-1])[::-1]
+
+    return _adjust(p_values, stepped_up)
 
 
 def adjust_family(
@@ -74,7 +78,7 @@ def adjust_family(
     peaks = _correlated(influences, seed)
     observed = ndtri(1 - np.clip(np.asarray(p_values, dtype=np.float64), 1e-300, 1.0) / 2)
     order = np.argsort(-observed, kind="stable")
-    # Going down from the largest statistic, each is held against the largest of those that are left: from the end, one by one.
+    # Step down from the largest statistic: each is compared with the maximum of those that remain, computed from the end.
     left, exceeded = np.zeros(len(peaks)), np.empty(m)
     for place in range(m - 1, -1, -1):
         np.maximum(left, peaks[:, order[place]], out=left)
@@ -83,7 +87,7 @@ def adjust_family(
     stepped[order] = np.maximum.accumulate(exceeded)
     by_holm = holm(list(p_values))
     critical = float(np.quantile(left, level))  # by now the largest of all
-    # Rounded, for a matrix product's last digits differ between machines; Bonferroni is never undercut the other way.
+    # Rounded, because a matrix product's last digits differ between machines; the level never exceeds Bonferroni's.
     together = min(round(float(2 * ndtr(critical) - 1), 6), 1 - (1 - level) / m)
     return Family(
         p_adjusted=tuple(min(float(s), math.inf if h is None else h) for s, h in zip(stepped, by_holm, strict=True)),
@@ -95,7 +99,7 @@ def _correlated(influences: Sequence[NDArray[np.floating]], seed: int) -> NDArra
     """Draw absolute values of normal vectors that are correlated like the estimates, (draws, m)."""
     products = np.zeros((len(influences), len(influences)))
     for start in range(0, len(influences[0]), _PATIENTS):
-        # Pieces: all patients times all judged effects are too many numbers to be held twice, and in double precision.
+        # In pieces: all patients times all judged effects are too many numbers to store twice in double precision.
         piece = np.array([row[start : start + _PATIENTS] for row in influences], dtype=np.float64)
         products += piece @ piece.T
     lengths = np.sqrt(np.diag(products))
@@ -109,9 +113,13 @@ def _correlated(influences: Sequence[NDArray[np.floating]], seed: int) -> NDArra
     return np.abs(drawn, out=drawn)
 
 
-def _adjust(p_values: Sequence[float | None], method: str) -> list[float | None]:
-    tested = [p for p in p_values if p is not None]
-    if not tested:
-        return [None] * len(p_values)
-    adjusted = iter(multipletests(tested, method=method)[1].tolist())
-    return [None if p is None else float(next(adjusted)) for p in p_values]
+def _adjust(
+    p_values: Sequence[float | None], adjust: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> list[float | None]:
+    """Adjust those that are there, given to `adjust` from the smallest up; none becomes larger than 1."""
+    tested = np.array([p for p in p_values if p is not None], dtype=np.float64)
+    order = np.argsort(tested)
+    adjusted = np.empty_like(tested)
+    adjusted[order] = np.minimum(adjust(tested[order]), 1.0)
+    found = iter(adjusted.tolist())
+    return [None if p is None else next(found) for p in p_values]

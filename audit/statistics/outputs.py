@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LARGEST_GAP = 600.0
-"""Distance of logits up to which odds can be written down: exp(600) is 1e260."""
+"""Largest distance of logits for which odds can be represented: exp(600) is 1e260."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +87,7 @@ def read_outputs(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Out
         Index of the true class.
     """
     # Classes first, (k, n): reductions over a few classes are many times faster along whole rows.
-    # A copy always: it is written to below, and the logits of one image would else be the caller's own.
+    # Always a copy: it is modified below, and the logits of one image would otherwise be the caller's array.
     values = np.array(logits.T, dtype=np.float64, order="C")
     true = labels * values.shape[1] + np.arange(values.shape[1])  # place of the true class, in one index
     top, predicted = winners(values)
@@ -105,7 +105,7 @@ def read_outputs(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Out
         margin=true_logit - values.max(axis=0),
         true_probability=true_probability,
         confidence=1 / total,  # the winner's power is exp(0)
-        # From the logits, so that a probability too small to be written down still costs what it costs.
+        # From the logits, so that a probability that underflows still has its correct loss.
         nll=top + np.log(total) - true_logit,
         brier=brier,
         scores=_class_scores(gaps, powers, predicted),

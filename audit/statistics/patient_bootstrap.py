@@ -25,7 +25,7 @@ class PatientBootstrap:
     product of the weights with its sums within patients; ratios are formed after the product, hence exact.
 
     Of a cohort of `GAUSSIAN_FROM` patients or more only small groups are resampled, each among its own patients: the weights
-    of the whole cohort would be gigabytes, and nearly all of them stand before patients who are not in the group.
+    of the whole cohort would take gigabytes, and nearly all of them belong to patients who are not in the group.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class PatientBootstrap:
 
     @cached_property
     def _own_seed(self) -> list[int]:
-        """Start of a stream for each size of group, so that it does not matter which of them asks first."""
+        """Seed of a stream for each size of group, so that the order of requests does not matter."""
         drawn: list[int] = self._rng.integers(2**32, size=4).tolist()
         return drawn
 

@@ -1,4 +1,4 @@
-"""Per-image values reduced to sums within patients: what every interval over patients rests on."""
+"""Per-image values reduced to sums within patients, on which every interval over patients is based."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Scale = Literal["proportion", "difference", "contrast", "unbounded"]
 """Values in [0, 1], in [-1, 1], differences of such differences (in [-2, 2]), or anywhere."""
 BOUNDED: tuple[Scale, ...] = ("proportion", "difference")
-"""Those that a score interval holds for."""
+"""Those for which a score interval is valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +71,14 @@ class PatientSums:
 
     @cached_property
     def influence(self) -> NDArray[np.float64]:
-        """(g,) how far each patient of the cohort draws the estimate to itself, to first order; sums to 0."""
+        """(g,) influence of each patient of the cohort on the estimate, to first order; sums to 0."""
         residual = self.totals - self.by_stratum[:, None] * self.sizes
         drawn: NDArray[np.float64] = (residual / self.sizes.sum(axis=1, keepdims=True)).mean(axis=0)
         if self.lent is None:
             return drawn
         both = drawn + self.lent
         squares, own = float(np.square(both).sum()), float(np.square(drawn).sum())
-        # What is counted twice is taken out of all alike; never is less uncertain than over images alone.
+        # Squares that are counted twice are subtracted evenly; the error is never smaller than over images alone.
         kept: NDArray[np.float64] = (
             both * np.sqrt(max(squares - self.counted_twice, own) / squares) if squares > 0 else both
         )
@@ -143,7 +143,7 @@ class PatientCells:
             scale=scale,
             counted=counted,
             totals=totals,
-            # Proportions are never negative: what they moved is what they are.
+            # Proportions are never negative, so their absolute values are the values.
             movement=totals if scale == "proportion" else self._add_up(np.abs(chosen)),
             sizes=self._sizes,
             spread=spread,

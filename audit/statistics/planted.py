@@ -1,7 +1,8 @@
-"""The audit's check of itself on a run's own predictions: a planted effect must be found, and none must stay quiet.
+"""A self-check of the audit on a run's own predictions: a planted effect must be detected, and a null effect must not.
 
-Nothing is predicted for it. The outputs of one edit are replaced by made ones, and the estimator, the family of all judged
-effects, the patients and the tolerance are those of the run: what is found here is what this run can find.
+It needs no further predictions. The outputs of one edit are replaced by synthetic ones; the estimator, the family of all
+judged effects, the patients and the tolerance are those of the run. An effect that is detected here is one that this run can
+detect.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def check_planted(
     measure = headline_of(condition.role).name
     tolerance = {**default_tolerances(), **(tolerances or {})}[measure]
     names = {"clean", *(c.name for c in judged), *(c.placebo for c in judged if c.placebo)}
-    # Only what is judged: the family that its interval is widened for is the run's, the rest costs time.
+    # Only judged conditions: they form the run's family, and the rest would only cost time.
     family = replace(suite, conditions=tuple(c for c in suite.conditions if c.name in names))
     coin = _coin(table, seed)
     strength = min(PLANTED_TOLERANCES * tolerance, _MOST_MOVED / 2)
@@ -114,11 +115,11 @@ def _with_effect(table: PredictionTable, condition: Condition, moved: NDArray[np
 
 
 def _with_places_changed(table: PredictionTable, condition: Condition, coin: NDArray[np.bool_]) -> PredictionTable:
-    """Let edit and placebo change places where the coin says so: what is left is noise of this run's size."""
+    """Swap edit and placebo where the coin is heads: what remains is noise of this run's size."""
     placebo = str(condition.placebo)
     made = {}
     for name, other in ((condition.name, placebo), (placebo, condition.name)):
-        # The two may differ in their draws; those of the other are gone through in turn.
+        # The two may have different numbers of draws; those of the other are used in turn.
         turn = np.arange(len(table.logits[name])) % len(table.logits[other])
         made[name] = (
             np.where(coin[None, :, None], table.logits[other][turn], table.logits[name]),

@@ -1,4 +1,4 @@
-"""What the data could have shown: the smallest effect found in 80 % of repetitions, and how many patients decide."""
+"""Power: the smallest effect that is detected with 80 % power, and the number of patients that would decide."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def detectable_shift(standard_error: float, critical: float) -> float | None:
 
 
 def detectable_difference(churn: float, n: float, critical: float) -> float | None:
-    """Smallest paired difference of counts found with 80 % power; None if not even 1 would be.
+    """Smallest paired difference of counts that is detected with 80 % power; None if not even 1 is.
 
     Solves McNemar's power equation for the difference t: with a share `churn` of images moving each way besides,
     the discordant share is v = 2 churn + t, and  n t^2 = (critical sqrt(v) + 0.84 sqrt(v - t^2))^2
@@ -64,11 +64,11 @@ def detectable_difference(churn: float, n: float, critical: float) -> float | No
 def detectable_beyond(
     tolerance: float, standard_error: float, critical: float, n_patients: int, *, move: float
 ) -> float | None:
-    """Smallest true effect that is shown to exceed a tolerance in 80 % of repetitions; None if not even `move` would be.
+    """Smallest true effect that is shown to exceed a tolerance with 80 % power; None if not even `move` is.
 
-    An effect is shown when the lower end of its simultaneous interval exceeds the tolerance. Its standard error under the effect
-    is not the observed one: an effect t that comes from a share t / move of the patients adds a variance of t (move - t) to that
-    of the noise. So a sample in which nothing moved does not claim that it would find anything.
+    An effect is shown when the lower end of its simultaneous interval exceeds the tolerance. Its standard error under the
+    effect is not the observed one: an effect t that comes from a share t / move of the patients adds a variance of t (move -
+    t) to that of the noise. A sample without any change therefore does not claim that it would detect every effect.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def detectable_beyond(
     n_patients : int
         Patients behind the estimate.
     move : float
-        How far a patient that is moved at all is assumed to move.
+        Assumed change of a patient whose predictions change at all.
     """
 
     def missing(t: float) -> float:
@@ -101,10 +101,10 @@ def detectable_beyond(
 
 
 def weakest_power(effects: Sequence[Effect]) -> Effect | None:
-    """Return the judged effect over all images of which the data could show least; None where nothing was judged.
+    """Return the judged effect over all images with the least power; None where nothing was judged.
 
-    Every rendering and the gates take this one: a smaller figure of another edit would promise more than the audit holds. An
-    effect for which no size would be shown comes before all others.
+    Every rendering and the gates use this one: the figure of another edit would overstate the audit's power. An effect that
+    cannot be detected at any size comes first.
 
     Parameters
     ----------
@@ -121,28 +121,28 @@ def weakest_power(effects: Sequence[Effect]) -> Effect | None:
 
 
 def power_sentence(effects: Sequence[Effect]) -> str:
-    """Say how large an effect the run could have shown, for the judged edit of least power; empty where nothing was judged."""
+    """State the smallest detectable effect of the run, for the judged condition with the least power; empty where nothing was judged."""
     weakest = weakest_power(effects)
     if weakest is None:
         return ""
     if weakest.minimum_detectable is None:
-        return f"This sample is too small to show an effect of {weakest.condition} with 80 % power, whatever its size."
+        return f"This sample is too small to show an effect of {weakest.condition}, however large, with 80 % power."
     return (
-        f"With this sample, each judged edit has 80 % power to show an effect of {number(weakest.minimum_detectable)} or more "
-        f"(least power: {weakest.condition})."
+        f"With this sample, an effect of {number(weakest.minimum_detectable)} or more is detected with at least 80 % power under every "
+        f"judged condition (lowest power: {weakest.condition})."
     )
 
 
 def patients_to_decide(estimate: float, low: float, high: float, limit: float, n_patients: int) -> int | None:
-    """Patients at which an interval round the same estimate would leave `limit` outside.
+    """Number of patients at which an interval around the same estimate would exclude `limit`.
 
-    The interval's arm shrinks with the square root of the number of patients. None where the estimate sits on the
-    limit, so that no number decides.
+    The interval's half-width shrinks with the square root of the number of patients. None if the estimate equals the limit,
+    so that no number of patients decides.
 
     Parameters
     ----------
     estimate, low, high, limit : float
-        In the measure's own unit; the interval holds the limit.
+        In the measure's own unit; the interval includes the limit.
     n_patients : int
         Patients behind the interval.
     """

@@ -43,7 +43,7 @@ def placements(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDAr
         positives_below = (before_positive[:-1] + before_positive[1:]) / 2
         all_below = np.arange(len(ranked)) + 0.5
     else:
-        # Equal scores share a place: all that stand before their group, and half of those within it.
+        # Tied scores share a rank: all scores before their group, and half of those within it.
         starts = np.flatnonzero(np.concatenate([[True], new]))
         ends = np.append(starts[1:], len(ranked))
         group = np.repeat(np.arange(len(starts)), ends - starts)
@@ -143,7 +143,7 @@ def auc_influences(
         kind=_KIND,
         enough=_ENOUGH,
         on_log_odds=plain,
-        # Classes are correlated in ways that these numbers do not show: the most careful of them holds.
+        # Classes are correlated in ways that these numbers do not show, so the most conservative one is used.
         widening=max(one.widening for one in each if one.widening is not None),
         freedom=min(one.freedom for one in each if one.freedom is not None),
     )
@@ -172,7 +172,7 @@ def _small_sample(sides: Sequence[_Side]) -> tuple[float, float]:
     """Return the widening and the degrees of freedom of two samples with variances of their own (Brunner & Munzel 2000).
 
     Each side's variance is over its own patients, of whom there may be few; Satterthwaite's degrees of freedom lie between
-    those of the smaller side and of both. Neither is known where a side has one patient.
+    those of the smaller side and of both. Neither is known if a side has only one patient.
     """
     spare = [side.n_patients - 1 for side in sides]
     if min(spare) < 1:

@@ -1,7 +1,8 @@
-"""Probabilities that are all but 0 and 1 hide what an edit does to the logits: what they would show at a lower temperature.
+"""Probabilities close to 0 and 1 hide the effect of an edit on the logits: what they would show at a lower temperature.
 
-A network multiplied by 1000 decides as before, and its probabilities jump only where the decision does. Its flips are effects, and are
-measured; a shift that stays short of a flip is not, although the same network shows it before the multiplication.
+A network multiplied by 1000 decides as before, and its probabilities jump only where the decision does. Its flips are
+effects, and are measured; a shift that does not cause a flip is not, although the same network shows it before the
+multiplication.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _MARGIN = 3.0
 
 
 def too_many_saturated(probabilities: NDArray[np.floating], labels: NDArray[np.generic], limit: float) -> bool:
-    """Say whether so many images of a label are saturated that what they hide can exceed a limit.
+    """Return whether so many images of a label are saturated that the change which they can hide exceeds the limit.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def too_many_saturated(probabilities: NDArray[np.floating], labels: NDArray[np.g
 def at_lower_temperature(table: PredictionTable, limit: float) -> PredictionTable | None:
     """Return the table with the logits of its saturated images divided by one number; None where they hide too little.
 
-    Images that are not saturated show what they do, and stay as they are. Winners, and so flips and accuracy, stay the same.
+    Images that are not saturated are left unchanged. Winners, and so flips and accuracy, stay the same.
     """
     clean = np.asarray(table.logits["clean"][0], dtype=np.float64)
     ordered = np.sort(clean, axis=1)
@@ -54,7 +55,7 @@ def at_lower_temperature(table: PredictionTable, limit: float) -> PredictionTabl
 
 
 def confirm(effects: Sequence[Effect], cooler: Sequence[Effect]) -> list[Effect]:
-    """Take robust and bounded back where the same effect at a lower temperature is neither.
+    """Withdraw the verdicts robust and bounded where the same effect at a lower temperature is neither.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Score tests inverted: limits of a paired difference and of a proportion, from counts that need not be whole."""
+"""Inverted score tests: limits of a paired difference and of a proportion, from counts that need not be integers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The cubic that takes the skewness out of Student's t (Hall, J. R. Statist. Soc. B 1992), and its inverse.
+"""The cubic that corrects Student's t for skewness (Hall, J. R. Statist. Soc. B 1992), and its inverse.
 
-What patients add to a mean is often skewed: a few images carry it. An estimate that missed them is off and its standard error
-too small at once, so that plain Student's t covers the truth too rarely, and misses mostly from one side.
+The influences of patients on a mean are often skewed: a few images carry it. If the sample lacks such images, the estimate is
+biased and its standard error too small at the same time, so that plain Student's t covers the truth too rarely, and most
+misses are on one side.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ def skewness_of(influence: NDArray[np.float64], error: float) -> float:
     Parameters
     ----------
     influence : array, (g patients,)
-        How far each patient draws the estimate to itself.
+        Each patient's influence on the estimate.
     error : float
         Standard error of the estimate; the skewness is 0 where it is 0 or infinite.
     """
     if not 0 < error < math.inf:
         return 0.0
-    # Divided first, for the cube of a tiny error is 0; products, for a power takes a hundred times as long.
+    # Divided first, because the cube of a tiny error underflows; products, because a power takes a hundred times as long.
     standard = influence / error
     return float((standard * standard * standard).sum())
 
@@ -36,7 +37,7 @@ def without_skewness(t: float, skewness: float) -> float:
 
 def with_skewness(t: float, skewness: float) -> float:
     """Invert `without_skewness`."""
-    if abs(skewness) < 1e-12:  # nothing to take away, and nothing to divide by
+    if abs(skewness) < 1e-12:  # nothing to correct, and a division by zero
         return t
     y = skewness * (t - skewness / 6)
     # The cube root of 1 + y, minus 1; the first form does not cancel for small skewness.

@@ -1,4 +1,4 @@
-"""What accuracy is worth: what always naming each source's most frequent class would give on the same images."""
+"""A reference for the accuracy: the accuracy of always predicting each source's most frequent class on the same images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_SOURCE_PATIENTS = 5
-"""Sources of fewer patients are guessed together: a source of one patient would give every class away."""
+"""Sources with fewer patients are pooled: a source of one patient would always reveal the class."""
 
 
 def guess_from_source(
@@ -14,9 +14,9 @@ def guess_from_source(
 ) -> NDArray[np.int64]:
     """Guess each image's class by its source alone: the most frequent class there, the first of equals.
 
-    The guess knows the labels of the images that it is held against, so that it is the best that any network could do that
-    reads nothing but the source: a network that does no better is not shown to know anything of the disease. (Leaving an image's own
-    patient out would do worse than chance on balanced classes: what is left is always short of the true class.)
+    The guess uses the labels of the images on which it is scored, so it is the best result that a network could reach by
+    reading only the source: a network that does no better has not been shown to recognise the disease. (Leaving an image's
+    own patient out would do worse than chance on balanced classes: what is left is always short of the true class.)
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Sensitive, robust, bounded, reversed or inconclusive: an effect held against its tolerance.
+"""Sensitive, robust, bounded, reversed or inconclusive: an effect compared with its tolerance.
 
 - *sensitive*: the whole simultaneous interval exceeds the tolerance on the harmful side (for accuracy, a fall).
 - *robust*: the whole interval lies between minus and plus the tolerance. A two-sided statement.
@@ -23,10 +23,11 @@ Limits = tuple[float, float]
 
 
 def judge_effect(effect: Effect) -> Effect:
-    """Judge an effect, and say how many patients would decide it where these do not.
+    """Judge an effect; if this sample does not decide it, estimate how many patients would.
 
-    *Sensitive* rests on the interval that holds together with those of all judged effects; the others on the effect's own: each
-    claim of safety stands for itself. An effect is not robust where a class could not be edited.
+    *Sensitive* is based on the simultaneous interval, which is corrected for all judged effects; the other verdicts are based
+    on the effect's own interval, because each claim that an effect is small is tested individually. An effect is not robust
+    where a class could not be edited.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def judge_effect(effect: Effect) -> Effect:
 
 
 def is_within(effect: Effect) -> bool:
-    """Say whether an effect's own interval lies within its limits, whatever classes could not be edited."""
+    """Return whether an effect's own interval lies within its limits, even if some classes could not be edited."""
     found = _read(effect)
     if found is None:
         return False
@@ -73,7 +74,7 @@ def _read(effect: Effect) -> tuple[float, Limits, Limits, float] | None:
 
 
 def control_failures(effects: Sequence[Effect]) -> list[Effect]:
-    """Return the controls that changed something: a condition of that role must move no probability at all."""
+    """Return the controls that changed something: a condition of that role must not change any probability."""
     return [e for e in effects if e.measure == CONTROL_MEASURE and e.estimate not in (None, 0.0)]
 
 
@@ -90,17 +91,17 @@ def _verdict(own: Limits, sure: Limits, upper: float, lower: float | None) -> Ef
 def patients_for_verdict(
     estimate: float, own: Limits, sure: Limits, *, upper: float, lower: float | None, n_patients: int
 ) -> int | None:
-    """Return about how many patients would decide at this estimate, for verdicts and gates alike; None where no number would.
+    """Estimate how many patients would decide at this estimate, for verdicts and gates alike; None where no number would.
 
-    Above the upper limit the interval that allows for all judged effects must exclude it; below, the effect's own interval must
-    exclude both limits.
+    If the estimate lies above the upper limit, the simultaneous interval must exclude that limit; if below, the effect's own
+    interval must exclude both limits.
 
     Parameters
     ----------
     estimate : float
         Large where harmful.
     own, sure : tuple of (float, float)
-        The effect's own interval, and the one that holds together with all judged effects.
+        The effect's own interval, and the simultaneous one.
     upper : float
         The limit.
     lower : float or None

@@ -1,4 +1,4 @@
-"""What is no mean over images: AUC of each class and on average, calibration error; clean, and as an edit changes it."""
+"""Measures that are not means over images (AUC, calibration error): on unedited images, and their change under an edit."""
 
 from __future__ import annotations
 

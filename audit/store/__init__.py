@@ -1,1 +1,1 @@
-"""The run folder and what it holds."""
+"""The run folder and its contents."""

@@ -1,4 +1,4 @@
-"""What an audit found when it checked itself, as `controls.json` holds it: made effects, and why real ones could be missed."""
+"""The audit's self-check, as stored in `controls.json`: synthetic effects, and reasons why real ones could be missed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from audit.store.typed import Document, RunDocument
 
 
 class PlantedCheck(Document, frozen=True, kw_only=True):
-    """What the audit said of one made effect."""
+    """The audit's verdict on one synthetic effect."""
 
     kind: Literal["planted", "null"]
-    """`planted`: half of the patients' outputs were moved. `null`: edit and placebo changed places by a coin."""
+    """`planted`: the outputs of half of the patients were shifted. `null`: edit and placebo were swapped for patients chosen
+    at random."""
     condition: str
     """The edit whose outputs were replaced."""
     strength: float
@@ -20,13 +21,13 @@ class PlantedCheck(Document, frozen=True, kw_only=True):
     estimate: float | None
     """What the audit found."""
     low: float | None
-    """Lower end of the interval that holds together with all other judged effects."""
+    """Lower end of the simultaneous interval."""
     high: float | None
     """Upper end of the same."""
     verdict: EffectVerdict
-    """What the audit made of it."""
+    """The audit's verdict."""
     as_expected: bool
-    """Was the planted effect called sensitive, and the null not?"""
+    """Whether the planted effect was called sensitive and the null was not."""
     n_images: int
     """Images behind it."""
     n_patients: int
@@ -34,17 +35,17 @@ class PlantedCheck(Document, frozen=True, kw_only=True):
 
 
 class Blindness(Document, frozen=True, kw_only=True):
-    """One reason why effects could be there and not be measured."""
+    """One reason why effects could exist without being measured."""
 
     kind: Literal["constant", "narrow", "one winner", "saturated"]
-    """A probability never varies; no two predictions differ by the limit; one class wins on (nearly) every image; the winner is all but
-    certain on so many images that they can hide an effect above the limit."""
+    """A probability hardly varies; no two predictions differ by the limit; one class wins on (nearly) every image; so many
+    predictions are saturated that they can hide an effect above the limit."""
     classes: tuple[str, ...]
     """The classes concerned; empty for narrow and saturated."""
     total: bool
-    """Does it leave no room for an effect, so that none that is measured to be small counts as small?"""
+    """Whether it leaves no room for an effect, so that no effect counts as small."""
     sentence: str
-    """The same for a reader."""
+    """The same in words."""
 
 
 class ControlsDocument(RunDocument, frozen=True, kw_only=True):
@@ -55,4 +56,4 @@ class ControlsDocument(RunDocument, frozen=True, kw_only=True):
     planted: tuple[PlantedCheck, ...]
     """A planted effect and a null; empty where the suite judges no edit that was applied."""
     blindness: tuple[Blindness, ...]
-    """Why effects could be there and not be measured; at most one of each kind."""
+    """Reasons why effects could exist without being measured; at most one of each kind."""

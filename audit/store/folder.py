@@ -16,7 +16,7 @@ from audit.files import file_sha256, open_regular, write_atomically
 from audit.store.documents import read_json
 from audit.store.results import SCHEMA_VERSION, plain, to_json
 from audit.store.run_record import RunRecord
-from audit.store.tables import ColumnError, check_columns, check_filled, check_parquet
+from audit.store.tables import ColumnError, check_columns, check_filled, check_finite, check_parquet
 from audit.store.typed import FormatError, RunDocument, typed
 
 _D = TypeVar("_D", bound=RunDocument)
@@ -113,6 +113,8 @@ _NEVER_NULL = frozenset(
     }
 )  # fmt: skip
 """Columns that hold a value in every row, in whichever table they stand."""
+_FINITE = frozenset({"changed_share", "logits", "probabilities"})
+"""Columns that hold nothing but numbers: a network that predicts something else ends the run."""
 
 RENDERED = frozenset(
     {"run.json", "report.html", "junit.xml", "summary.md", "signoff.json", "audit.sarif", "code-quality.json"}
@@ -209,6 +211,7 @@ class RunFolder:
                 check_columns(file.schema_arrow, pa.schema([schema.field(column) for column in wanted]))
                 for batch in file.iter_batches(batch_size=4096, columns=wanted):
                     check_filled(batch, _NEVER_NULL)
+                    check_finite(batch, _FINITE)
                     yield from batch.to_pylist()
         except ColumnError as error:
             raise StoreError(
@@ -228,12 +231,12 @@ class RunFolder:
         write_atomically(self.path / name, buffer.getvalue())
 
     def check_links(self) -> None:
-        """Refuse a folder with a link that leads out of it: what is read there goes into pages, and files are written there.
+        """Reject a folder with a link that leads out of it, or with a pipe: its files are shown in pages, and files are written into it.
 
         Raises
         ------
         StoreError
-            For the first such link.
+            For the first such link or pipe.
         """
         inside = self.path.resolve()
         for folder, folders, files in os.walk(self.path):
@@ -243,9 +246,13 @@ class RunFolder:
                     raise StoreError(
                         f"{entry} is a link that leads out of the run folder. Put the file itself in its place, or run the audit again."
                     )
+                if not entry.is_symlink() and not entry.is_file() and not entry.is_dir():
+                    raise StoreError(
+                        f"{entry} is a pipe or a device, which no run has. Remove it, and run the audit again."
+                    )
 
     def hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of every file that results rest on, by its path inside the folder.
+        """Return the SHA-256 of every file behind the results, by its path inside the folder.
 
         Raises
         ------
@@ -258,7 +265,7 @@ class RunFolder:
 
 
 def _target(link: Path) -> Path:
-    """Return what a link stands for; of one that goes round in a circle, nothing that any folder holds."""
+    """Return the target of a link; for a circular link, the root, which no run folder contains."""
     try:
         return link.resolve()
     except (OSError, RuntimeError):
@@ -295,7 +302,7 @@ def verify_run(path: Path, *, but: frozenset[str] = frozenset()) -> list[str]:
 
 
 def check_run(path: Path, *, but: frozenset[str] = frozenset()) -> None:
-    """Refuse a finished run that was changed since it ended.
+    """Reject a finished run that was changed since it ended.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
-"""Stands where there is no number."""
+"""Shown in place of a missing number."""
 
 
 def number(value: float | None, digits: int = 3) -> str:

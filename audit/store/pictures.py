@@ -1,4 +1,4 @@
-"""What stands beside the pictures of a run: cases that edits moved most, crops of strings, and groups of similar heatmaps."""
+"""Documents for the pictures of a run: the cases with the largest changes, crops of strings, and groups of similar heatmaps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Picture(Document, frozen=True, kw_only=True):
 
 
 class ScoredPicture(Picture, frozen=True, kw_only=True):
-    """A picture with what the network answered."""
+    """A picture with the network's prediction."""
 
     predicted: str
     """The winning class."""
@@ -53,7 +53,7 @@ class Example(Document, frozen=True, kw_only=True):
     condition: str
     """The edit."""
     question: str
-    """What a drop under the edit means, in words."""
+    """The question that the edit answers, in words."""
     clean: ScoredPicture
     """The unedited image."""
     edit: ScoredPicture
@@ -71,11 +71,11 @@ class Example(Document, frozen=True, kw_only=True):
     n_covered: int
     """Regions that the pictures do not show."""
     total_variation: float
-    """How far the edit moved the class probabilities."""
+    """Total variation of the class probabilities under the edit."""
 
 
 class ExamplesDocument(RunDocument, frozen=True, kw_only=True):
-    """The images that each edit moved most."""
+    """The images whose predictions each edit changed most."""
 
     FILE: ClassVar[str] = "examples/examples.json"
 
@@ -84,7 +84,7 @@ class ExamplesDocument(RunDocument, frozen=True, kw_only=True):
 
 
 class MarkerCrop(Document, frozen=True, kw_only=True):
-    """A string as it stands on an image."""
+    """A string as it appears on an image."""
 
     text: str
     """What was read, normal."""
@@ -144,7 +144,7 @@ class Exemplar(Document, frozen=True, kw_only=True):
 
 
 class HeatmapGroup(Document, frozen=True, kw_only=True):
-    """Images whose heatmaps of one output are alike."""
+    """Images with similar heatmaps of one output."""
 
     output: str
     """The output that the heatmaps explain."""
@@ -157,9 +157,9 @@ class HeatmapGroup(Document, frozen=True, kw_only=True):
     spot_mass: float
     """Mean share of its relevance in the spot."""
     spot_mass_elsewhere: float | None
-    """The same of all other images; null where there are none."""
+    """The same for all other images; null where there are none."""
     spot_text: float | None
-    """How much of the spot's relevance lies in text."""
+    """Share of the spot's relevance that lies in text."""
     text_mass: float | None
     """Mean share of its relevance that lies in text, anywhere."""
     labels: Mapping[str, int]

@@ -28,7 +28,7 @@ class Probe(Document, frozen=True, kw_only=True):
     null_auc: float
     """Mean of the same over permuted sources."""
     p: float
-    """Share of permutations, the real sources counted in, that reach this area."""
+    """p-value: share of permutations, including the real sources, that reach this AUC."""
 
 
 class SourceProbe(Document, frozen=True, kw_only=True):

@@ -47,10 +47,10 @@ class RelevanceGroup(Document, frozen=True, kw_only=True):
 
 
 class Agreement(Document, frozen=True, kw_only=True):
-    """How well relevance inside text foretells what an edit of text does."""
+    """How well relevance inside text predicts the effect of an edit of the text."""
 
     condition: str
-    """The edit; `text inpainted` is what every image with text was put under for its second map."""
+    """The edit; `text inpainted` was applied to every image with text for its second heatmap."""
     n_images: int
     """Images with text that it was applied to."""
     n_patients: int
@@ -63,7 +63,7 @@ class Agreement(Document, frozen=True, kw_only=True):
 
 
 class Randomisation(Document, frozen=True, kw_only=True):
-    """How alike maps stay when layers are shuffled, from the output down."""
+    """Similarity of heatmaps after layers are shuffled, from the output layer downwards."""
 
     layers: str
     """Which: the output layer, the upper half, or all."""
@@ -77,19 +77,20 @@ class RelevanceSummary(Document, frozen=True, kw_only=True):
     """The relevance of a run."""
 
     preset: str
-    """LRP preset that was used, or the method that stood in for LRP."""
+    """LRP preset that was used, or the method used in place of LRP."""
     about: str
     """The same in words."""
     start: str
     """Where relevance started."""
     method: str
-    """How the maps were made."""
+    """How the heatmaps were made."""
     note: str
-    """Why that is not LRP; empty if it is, or if another method was asked for."""
+    """Why LRP was not used; empty if it was, or if another method was requested."""
     logit_gap: float | None
-    """How far the attributed form's logits lie from the network's own, relative to the largest; null where it is itself."""
+    """Difference between the logits of the canonical form and of the network, relative to the largest logit; null where the
+    network itself is attributed."""
     logit_tolerance: float
-    """What that difference may be."""
+    """Largest allowed difference."""
     level: float
     """Nominal coverage of the intervals."""
     n_images: int
@@ -99,13 +100,13 @@ class RelevanceSummary(Document, frozen=True, kw_only=True):
     n_without_relevance: int
     """Images among those with no positive relevance anywhere."""
     class_cosine: float | None
-    """Median cosine between the maps of two outputs of an image; near 1 the maps do not tell classes apart."""
+    """Median cosine between the heatmaps of two outputs of an image; near 1, the heatmaps do not distinguish classes."""
     groups: tuple[RelevanceGroup, ...]
     """Relevance inside text, by group."""
     agreement: tuple[Agreement, ...]
-    """Correlation with what edits of text do, one entry for each edit."""
+    """Correlation with the effects of edits of the text, one entry for each edit."""
     randomisation: tuple[Randomisation, ...]
-    """How alike the maps of shuffled networks are, from the output down."""
+    """Similarity of the heatmaps of shuffled networks to the original ones, from the output layer downwards."""
 
 
 class RelevanceDocument(RunDocument, frozen=True, kw_only=True):

@@ -66,14 +66,14 @@ class PredictionTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConditionUse:
-    """To how many images a condition was applied."""
+    """The number of images that a condition was applied to."""
 
     condition: str
     """Its name."""
     n_images: int
     """Images to which it was applied in all its draws."""
     not_applied: Mapping[str, int]
-    """Reason -> images to which it was not."""
+    """Reason -> images that it was not applied to."""
     changed_share: float | None
     """Mean share of an image's pixels that it changed where it was applied; None where it never was."""
 
@@ -83,7 +83,7 @@ class Effect:
     """One estimand: how a condition moves a measure, with its interval."""
 
     condition: str
-    """Name of the edit, or `clean` for plain performance."""
+    """Name of the condition, or `clean` for performance on unedited images."""
     placebo: str | None
     """The condition whose effect was subtracted; None for a raw effect."""
     measure: str
@@ -100,56 +100,58 @@ class Effect:
     level: float
     """Nominal coverage of the interval."""
     method: str
-    """How the interval was made, and why that way."""
+    """How the interval was computed, with the reason for the method."""
     n_images: int
-    """Images that the estimate rests on."""
+    """Images behind the estimate."""
     n_patients: int
     """Patients among them."""
     discordant: int
     """Images whose prediction changed under the edit (or its placebo)."""
     p: float | None
-    """Two-sided p of no effect; None where none is tested."""
+    """Two-sided p-value for no effect; None where it is not tested."""
     p_adjusted: float | None
-    """The same, corrected for multiple comparisons as `family` says; None where none is tested."""
+    """The same, corrected for multiple comparisons within its `family`; None where it is not tested."""
     tolerance: float | None
     """The largest effect that counts as small; None for entries that are not judged."""
     verdict: EffectVerdict
     """sensitive, robust, bounded, reversed, inconclusive, void, or descriptive where nothing is judged."""
     minimum_detectable: float | None
-    """The smallest true effect that 80 % of repetitions would find: of a judged effect, call sensitive; of others, tell from 0."""
+    """The smallest true effect that is detected with 80 % power: called sensitive for judged effects, significantly different
+    from 0 for others."""
     family: EffectFamily = "none"
-    """declared: `p_adjusted` (step-down max-T of Westfall and Young) and the simultaneous interval hold over all declared entries of
-    the run; exploratory: `p_adjusted` bounds the false discovery rate over all exploratory ones (Benjamini-Hochberg); none: not
-    tested."""
+    """declared: `p_adjusted` (step-down max-T of Westfall and Young) and the simultaneous interval hold over all declared entries about
+    all images, or over all declared entries about groups; exploratory: `p_adjusted` bounds the false discovery rate over all
+    exploratory ones (Benjamini-Hochberg); none: not tested."""
     simultaneous_low: float | None = None
-    """Lower end of the interval that covers together with those of all other declared entries; None outside the family."""
+    """Lower end of the simultaneous interval of its family (all images, or groups); None outside the families."""
     simultaneous_high: float | None = None
     """Upper end of the same."""
     patients_to_decide: int | None = None
     """For an inconclusive entry, about how many patients would decide it at this estimate; None where no number would."""
     interval_kind: IntervalKind = "none"
-    """How the interval was made; `method` says why. none where there is no estimate."""
+    """Kind of interval; `method` gives the reason. none where there is no estimate."""
     classes_absent: tuple[str, ...] = ()
-    """Classes that have images, but none that the condition could be applied to: an entry over all images is silent on them."""
+    """Classes that have images, but none that the condition could be applied to: an entry over all images does not cover
+    them."""
     blind: bool = False
-    """Whether the clean predictions leave no room for an effect (they hardly vary, always name one class, or are saturated), so that a
-    small one shows nothing."""
+    """Whether the clean predictions leave no room for an effect (they hardly vary, always name one class, or are saturated),
+    so that a small effect is no evidence of robustness."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DoseTrend:
-    """How a ladder of ever stronger edits moves the prediction beyond the same doses of its placebo."""
+    """Change of the predictions along a ladder of increasingly strong edits, compared with the same doses of the placebo."""
 
     ladder: str
     """Name that the rungs share."""
     placebo: str | None
     """Name that the placebo's rungs share; None where the doses themselves are tested."""
     parameter: str
-    """What grows."""
+    """The parameter that increases."""
     doses: tuple[float, ...]
-    """Its values, rising."""
+    """Its values, in increasing order."""
     estimates: tuple[float, ...]
-    """Mean over images of the total variation at each dose, beyond the placebo's at the same dose."""
+    """Mean over images of the total variation at each dose, minus the placebo's at the same dose."""
     slope: float | None
     """Rise of the estimate from the first dose to the last along a straight line over the dose's ranks."""
     p: float | None
@@ -161,7 +163,7 @@ class DoseTrend:
     n_patients: int
     """Patients among them."""
     method: str
-    """How the test was made."""
+    """How the test was done."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,7 +221,7 @@ class RelevanceRow:
     kept_stabiliser: float
     """Share of the start that stabilisers and dead units kept."""
     class_cosine: float | None
-    """Mean cosine, without its sign, between the maps of two outputs; near 1 the maps do not tell classes apart."""
+    """Mean cosine, without its sign, between the heatmaps of two outputs; near 1, the heatmaps do not distinguish classes."""
     conservation_gap: float | None
     """|start - (input + what was kept)| / |start|, the worst of the outputs; None where the method conserves nothing."""
 
@@ -233,7 +235,7 @@ class GateResult:
     measure: str
     """What it limits."""
     where: str
-    """Condition and group that it looks at."""
+    """Condition and group that it applies to."""
     operator: str
     """How the value must relate to `expected`."""
     expected: float
@@ -251,13 +253,13 @@ class GateResult:
     status: GateStatus
     """The judgement."""
     reason: str
-    """Why, in words, and what would decide it."""
+    """The reason in words, and what would decide it."""
     rule: str = ""
     """Id of the rule in the configuration; a rule for several conditions gives a result for each."""
     against: Literal["limit", "baseline"] = "limit"
-    """limit: the measure itself is held against the limit; baseline: its change from the baseline."""
+    """limit: the measure itself is compared with the limit; baseline: its change from the baseline."""
     undecided: Policy = "block"
-    """What it does to the run's status where it is inconclusive and of level error: block, fail, or pass (let through)."""
+    """Effect on the run's status if it is inconclusive and of level error: block, fail, or pass."""
     figure: str = ""
     """The figure in words where it is not the measure itself: "change in accuracy" under an edit."""
 
@@ -296,7 +298,7 @@ class Verdict:
     status: Status
     """Over all error-level gates; `not gated` where none was asked for; `incomplete` where a control failed."""
     summary: str
-    """What the rules gave, in words, without the status: it stands beside it. Never "no problems found"."""
+    """The result of the rules in words, without the status, which is given separately. Never "no problems found"."""
     gates: tuple[GateResult, ...]
     """Every gate; of an incomplete run the controls that failed, and nothing else."""
     tested: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ class Answer(Document, frozen=True, kw_only=True):
     answer: Opinion
     """Whether the finding follows from what is shown."""
     comment: str = ""
-    """What the reviewer adds."""
+    """Comment of the reviewer."""
 
 
 class Review(RunDocument, frozen=True, kw_only=True):
@@ -28,10 +28,10 @@ class Review(RunDocument, frozen=True, kw_only=True):
     kind: Literal["audit-signoff"]
     """What the file is: the page saves it without a schema version."""
     evidence: str
-    """SHA-256 over the hashes of the run's files: the review holds for these files alone."""
+    """SHA-256 over the hashes of the run's files: the review applies to these files only."""
     reviewer: str
-    """Who answers."""
+    """Name of the reviewer."""
     saved: str = ""
-    """When, as the reviewer's machine says it."""
+    """Time of saving, by the reviewer's clock."""
     findings: tuple[Answer, ...]
     """At most one answer per finding."""

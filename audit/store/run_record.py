@@ -13,18 +13,19 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class SecondOpinion(Document, frozen=True, kw_only=True):
-    """What a second text finder says of the first."""
+    """Comparison of the text finder with a second one."""
 
     judge: str
     """Name of the second finder."""
     n_images: int
-    """Images that it looked at, drawn from the run's seed."""
+    """Images that it read, drawn from the run's seed."""
     n_regions: int
     """Regions that it marks."""
     n_covered: int
-    """Of them covered by the first finder's regions."""
+    """Number of these that the first finder's regions cover."""
     missed: tuple[str, ...]
-    """What it read in the others, where it may be shown: text that the finder missed, or the judge's own false alarms."""
+    """Strings that it read in the other regions, if they may be shown: text that the finder missed, or false alarms of the
+    second finder."""
 
 
 class RunRecord(RunDocument, frozen=True, kw_only=True):
@@ -55,7 +56,7 @@ class RunRecord(RunDocument, frozen=True, kw_only=True):
     timings: Mapping[str, float]
     """Stage -> seconds."""
     relevance_note: str | None
-    """Why there is no relevance, or why it is not LRP; null where it is as it was asked for."""
+    """Why there is no relevance, or why it is not LRP; null where it was made as requested."""
     second_opinion: SecondOpinion | str
     """What EasyOCR says of the text finder, or why it was not asked."""
     skipped: Mapping[str, int]
@@ -63,4 +64,4 @@ class RunRecord(RunDocument, frozen=True, kw_only=True):
     files: Mapping[str, Sha256]
     """File of the run -> its SHA-256."""
     baseline: Mapping[str, str] | None
-    """Which baseline the verdict rests on; null for none."""
+    """The baseline behind the verdict; null for none."""

@@ -49,15 +49,16 @@ class FoundSuspect(Document, frozen=True, kw_only=True):
     width: _Side
     """Of the same."""
     reach: tuple[_Offset, _Offset, _Offset, _Offset]
-    """What an edit takes: left, upper, right and lower edge from the template's upper left corner, in the same pixels."""
+    """Box that an edit changes: left, upper, right and lower edge from the template's upper left corner, in the same
+    pixels."""
     template: Annotated[str, Meta(max_length=20_000)]
     """Grey levels of the template, the mean over its sightings, base64, row by row."""
     threshold: Annotated[float, Meta(ge=-1, le=1)]
-    """Least likeness at which an image shows the object."""
+    """Smallest correlation at which an image counts as showing the object."""
     separation: float
-    """Gap in likeness between images with it and without, in standard deviations."""
+    """Gap in correlation between images with and without it, in standard deviations."""
     prevalence: Mapping[str, tuple[int, int]]
-    """Class -> images that show it and images in all, among those that proposed it."""
+    """Class -> images that show it and all images, among those that were searched."""
     n_patients: int
     """Patients who show it, among the same."""
     home: tuple[str, ...]
@@ -72,8 +73,8 @@ class SuspectsDocument(RunDocument, frozen=True, kw_only=True):
     FILE: ClassVar[str] = "objects/suspects.json"
 
     n_images: int
-    """Images that were searched, one a patient; they are not among those that test the suspects."""
+    """Images that were searched, one per patient; other images test the suspects."""
     why_none: str
-    """Why nothing was searched; empty where it was."""
+    """Why the search was not done; empty if it was."""
     suspects: Annotated[tuple[FoundSuspect, ...], Meta(max_length=MOST_SUSPECTS)]
     """By their number in the names of conditions, from 1."""

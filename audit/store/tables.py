@@ -81,7 +81,7 @@ def check_columns(found: pa.Schema, expected: pa.Schema) -> None:
 
 
 def check_filled(rows: pa.RecordBatch | pa.Table, names: Collection[str]) -> None:
-    """Refuse rows with nothing in a column that always holds something.
+    """Refuse rows with nothing in a column that always holds something, or in one of its lists.
 
     Raises
     ------
@@ -89,8 +89,30 @@ def check_filled(rows: pa.RecordBatch | pa.Table, names: Collection[str]) -> Non
         For the first such column.
     """
     for name, column in zip(rows.schema.names, rows.columns, strict=True):
-        if name in names and column.null_count:
+        if name not in names:
+            continue
+        if column.null_count:
             raise ColumnError(f"its column {name} is empty in {column.null_count} rows")
+        while pa.types.is_list(column.type):
+            column = column.flatten()
+            if column.null_count:
+                raise ColumnError(f"its column {name} has lists with {column.null_count} empty places")
+
+
+def check_finite(rows: pa.RecordBatch, names: Collection[str]) -> None:
+    """Refuse rows with NaN or infinity in a column that always holds numbers, or in one of its lists.
+
+    Raises
+    ------
+    ColumnError
+        For the first such column.
+    """
+    for name, column in zip(rows.schema.names, rows.columns, strict=True):
+        if name in names:
+            while pa.types.is_list(column.type):
+                column = column.flatten()
+            if not pc.all(pc.is_finite(column)).as_py() and len(column):
+                raise ColumnError(f"its column {name} is not a finite number everywhere")
 
 
 def read_flat_table(source: Path | BinaryIO, columns: Collection[str] | None = None) -> pa.Table:
@@ -131,6 +153,7 @@ def read_flat_table(source: Path | BinaryIO, columns: Collection[str] | None = N
                 raise ValueError(f"its rows take more than {MAX_TABLE_BYTES} bytes when expanded")
             batches.append(batch)
         table = pa.Table.from_batches(batches, schema=pa.schema(schema) if not batches else batches[0].schema)
+    table.validate(full=True)  # a damaged file may hold texts that are none
     plain = [
         pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type, f.nullable)
         for f in table.schema

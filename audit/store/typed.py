@@ -55,7 +55,7 @@ def typed(value: Any, kind: type[_T]) -> _T:
     except (
         UnicodeEncodeError
     ) as error:  # of a file name that is no text a string may hold such bytes, but no name or choice may
-        raise FormatError(f"it has {shown_value(error.object)}, which is no text") from None
+        raise FormatError(f"it has {shown_value(error.object)}, which is not text") from None
     _refuse_unknown(value, inspect.type_info(kind), "")
     return found
 

@@ -8,8 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from audit.data.conditions import CLEAN, Condition, Declared, Dose, Role, Suite
-from audit.errors import UnknownNameError, UsageError
+from audit.data.conditions import CLEAN, MAX_DRAWS, Condition, Declared, Dose, Role, Suite
+from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.files import why_unreadable
 from audit.perturbations import make_perturbation
 from audit.store.documents import parse_toml, read_toml
@@ -18,8 +18,13 @@ from audit.store.suspects import MOST_SUSPECTS
 _ROLES = ("edit", "sufficiency", "stress", "placebo", "control")
 _SUITE_KEYS = {"name", "version", "description", "objects", "condition"}
 _KEYS = {"name", "perturbation", "role", "suspect", "draws", "placebo", "parameters", "question", "ladder"}
-_TEXTS = {"name", "perturbation", "role", "suspect", "placebo", "question"}
+_MOST_CHARACTERS = {"name": 100, "perturbation": 100, "role": 100, "suspect": 300, "placebo": 100, "question": 1000}
+"""Of the texts of a condition: its name stands in every table of it, its question in the report."""
+_MOST_TITLE = 1000
+"""Of the suite's name and description."""
+_MOST_VERSION = 1_000_000
 _LADDER_KEYS = {"parameter", "values"}
+_LARGEST_DOSE, _MOST_RUNGS = 1e9, 100
 
 
 def suite_names() -> list[str]:
@@ -62,8 +67,10 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
     if unknown:
         raise UnknownNameError(f"key of suite {name}", sorted(unknown)[0], sorted(_SUITE_KEYS))
     version, rows = document.get("version", 1), document.get("condition", [])
-    if type(version) is not int:
-        raise UsageError(f"The version of suite {name} must be an integer, found {version!r}.")
+    if type(version) is not int or not 0 <= version <= _MOST_VERSION:
+        raise UsageError(
+            f"The version of suite {name} must be an integer from 0 to {_MOST_VERSION}, found {shown_value(version)}."
+        )
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise UsageError(f"The conditions of suite {name} must be [[condition]] tables, one for each condition.")
     conditions = [CLEAN]
@@ -73,19 +80,25 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
             raise UnknownNameError(f"key of a condition in suite {name}", sorted(extra)[0], _KEYS)
         missing = {"name", "perturbation", "role"} - set(row)
         if missing:
-            raise UsageError(f"A condition of suite {name} lacks {', '.join(sorted(missing))}: {dict(row)}.")
+            raise UsageError(
+                f"A condition of suite {name} lacks {', '.join(sorted(missing))}: {shown_value(dict(row), 200)}."
+            )
         if row["role"] not in _ROLES:
             raise UnknownNameError(f"role in suite {name}", str(row["role"]), _ROLES)
-        for key in set(row) & _TEXTS:
-            if not isinstance(row[key], str) or not row[key]:
-                raise UsageError(f"In a condition of suite {name} {key} must be a string, found {row[key]!r}.")
-        if type(row.get("draws", 1)) is not int or row.get("draws", 1) < 1:
+        for key in sorted(set(row) & set(_MOST_CHARACTERS)):
+            if not isinstance(row[key], str) or not 0 < len(row[key]) <= _MOST_CHARACTERS[key]:
+                raise UsageError(
+                    f"In a condition of suite {name} {key} must be a string of 1 to {_MOST_CHARACTERS[key]} characters, found "
+                    f"{shown_value(row[key])}."
+                )
+        if type(row.get("draws", 1)) is not int or not 1 <= row.get("draws", 1) <= MAX_DRAWS:
             raise UsageError(
-                f"Condition {row['name']} of suite {name}: draws must be a whole number from 1, found {row['draws']!r}."
+                f"Condition {row['name']} of suite {name}: draws must be an integer from 1 to {MAX_DRAWS}, found "
+                f"{shown_value(row['draws'])}."
             )
         if not isinstance(row.get("parameters", {}), Mapping):
             raise UsageError(
-                f"Condition {row['name']} of suite {name}: parameters must be a table, found {row['parameters']!r}."
+                f"Condition {row['name']} of suite {name}: parameters must be a table, found {shown_value(row['parameters'])}."
             )
         conditions += _expand(name, {"parameters": {}, **row})
     names = [c.name for c in conditions]
@@ -100,10 +113,15 @@ def _parse(name: str, document: Mapping[str, Any]) -> Suite:
                 f"Condition {condition.name} of suite {name} has the role sufficiency, which is judged against a placebo. "
                 "Name one, or give it the role stress."
             )
+    title, description = document.get("name", name), document.get("description", "")
+    if not all(isinstance(text, str) and len(text) <= _MOST_TITLE for text in (title, description)):
+        raise UsageError(
+            f"The name and the description of suite {name} must be strings of at most {_MOST_TITLE} characters."
+        )
     return Suite(
-        name=str(document.get("name", name)),
+        name=title,
         version=version,
-        description=str(document.get("description", "")),
+        description=description,
         objects=_asked_objects(name, document.get("objects", {})),
         conditions=tuple(conditions),
     )
@@ -113,14 +131,15 @@ def _asked_objects(suite: str, table: object) -> int:
     """Return how many objects the suite lets a search propose, of `[objects] propose = 6`."""
     if not isinstance(table, Mapping):
         raise UsageError(
-            f"The objects of suite {suite} must be a table such as [objects] with propose = 4, found {table!r}."
+            f"The objects of suite {suite} must be a table such as [objects] with propose = 4, found {shown_value(table)}."
         )
     if set(table) - {"propose"}:
         raise UnknownNameError(f"key of [objects] in suite {suite}", sorted(set(table) - {"propose"})[0], ["propose"])
     asked = table.get("propose", 0)
     if type(asked) is not int or not 0 <= asked <= MOST_SUSPECTS:
         raise UsageError(
-            f"The suite {suite} may let a search propose 0 to {MOST_SUSPECTS} objects; found propose = {asked!r} in its [objects]."
+            f"The suite {suite} may let a search propose 0 to {MOST_SUSPECTS} objects; found propose = {shown_value(asked)} in its "
+            "[objects]."
         )
     return asked
 
@@ -217,12 +236,14 @@ def _expand(suite: str, row: dict[str, Any]) -> Iterator[Condition]:
     where = f"ladder of {row['name']} in suite {suite}"
     if not isinstance(ladder, Mapping) or set(ladder) != _LADDER_KEYS:
         raise UsageError(
-            f'The {where} must look like {{ parameter = "opacity", values = [0.5, 1.0] }}, found {ladder!r}.'
+            f'The {where} must look like {{ parameter = "opacity", values = [0.5, 1.0] }}, found {shown_value(ladder)}.'
         )
     values, parameter = ladder["values"], str(ladder["parameter"])
-    numbers = isinstance(values, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
-    if not numbers or len(values) < 2 or sorted(set(values)) != values:
-        raise UsageError(f"The {where} needs at least two increasing numbers, found {values!r}.")
+    numbers = isinstance(values, list) and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= _LARGEST_DOSE for v in values
+    )
+    if not numbers or not 2 <= len(values) <= _MOST_RUNGS or sorted(set(values)) != values:
+        raise UsageError(f"The {where} needs 2 to {_MOST_RUNGS} increasing numbers, found {shown_value(values)}.")
     for value in values:
         rung = f"-{value:g}"
         yield Condition(

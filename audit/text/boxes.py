@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from audit.data.records import TextRegion
-from audit.errors import TextError, shown_value
-from audit.files import why_unreadable
+from audit.errors import TextError, shown_string
+from audit.files import is_file, why_unreadable
 from audit.store.documents import read_json
+from audit.store.typed import typed
+
+_CORNERS = ("x0", "y0", "x1", "y1")
+_MOST_CHARACTERS = 1000
+"""Of a string that was read on an image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,9 +29,9 @@ class BoxedImage:
     ignored: tuple[TextRegion, ...] = ()
     """Fragments and prints of which nobody can say whether they are text: neither hit nor false alarm."""
     label: str = "unknown"
-    """Class of the image, if the file tells."""
+    """Class of the image, if the file states it."""
     source: str = "unknown"
-    """Where the image comes from, if the file tells."""
+    """Source of the image, if the file states it."""
 
 
 def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
@@ -53,13 +58,13 @@ def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TextError(
             f"The file of boxes {file} does not have the expected form (images: path -> list of boxes, or a list of objects "
-            f"with path and boxes): {shown_value(error, 200)}."
+            f"with path and boxes): {shown_string(f'{type(error).__name__}: {error}', 200)}."
         ) from error
-    missing = next((image.path for image in found if not image.path.is_file()), None)
+    missing = next((image.path for image in found if not is_file(image.path)), None)
     if missing is not None:
         raise TextError(
-            f"The file of boxes {file} lists the image {missing}, which {why_unreadable(missing)}. Paths are relative to the file's "
-            "folder; correct them, or move the file."
+            f"The file of boxes {file} lists the image {shown_string(str(missing), 200)}, which {why_unreadable(missing)}. Paths are "
+            "relative to the file's folder; correct them, or move the file."
         )
     return found
 
@@ -76,13 +81,13 @@ def _image(folder: Path, row: Mapping[str, Any]) -> BoxedImage:
 
 
 def _region(box: Mapping[str, Any]) -> TextRegion:
-    x0, y0, x1, y1 = box["box"] if "box" in box else (box[name] for name in ("x0", "y0", "x1", "y1"))
-    return TextRegion(
-        x0=int(x0),
-        y0=int(y0),
-        x1=int(x1),
-        y1=int(y1),
-        text=str(box.get("text", "")),
-        kind=str(box.get("kind", "text")),
-        polygon=tuple((float(x), float(y)) for x, y in box.get("polygon", ())),
-    )
+    corners = box["box"] if "box" in box else [box[name] for name in _CORNERS]
+    told = {name: box[name] for name in ("text", "kind", "polygon") if box.get(name) is not None}
+    region = typed({**dict(zip(_CORNERS, map(int, corners), strict=True)), **told}, TextRegion)
+    if region.x1 < region.x0 or region.y1 < region.y0:
+        raise ValueError(f"a box ends before it begins: {list(corners)}")
+    for words in (region.text, region.kind):
+        if len(words) > _MOST_CHARACTERS:
+            raise ValueError(f"the text or kind of a box has more than {_MOST_CHARACTERS} characters")
+        words.encode()  # half a character, as JSON can hold it, is no text
+    return region

@@ -16,6 +16,7 @@ from audit.data.records import TextRegion
 from audit.files import write_atomically
 from audit.store.documents import read_json
 from audit.store.results import to_json
+from audit.store.typed import typed
 from audit.text.base import TextDetector
 
 # Raised whenever what an entry means changes; older entries are then never read.
@@ -104,7 +105,6 @@ class RegionCache:
 def _read(path: Path) -> tuple[TextRegion, ...] | None:
     """Return an entry, or None if there is none or it cannot be read (it is then found again)."""
     try:
-        rows = read_json(path)
-        return tuple(TextRegion(**{**row, "polygon": tuple((x, y) for x, y in row["polygon"])}) for row in rows)
-    except (OSError, ValueError, TypeError, KeyError):
+        return typed(read_json(path), tuple[TextRegion, ...])
+    except (OSError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""Text that a DICOM file carries beside its pixels: the overlay planes that viewers print over the image."""
+"""Text that a DICOM file stores outside its pixels: the overlay planes that viewers draw over the image."""
 
 from __future__ import annotations
 

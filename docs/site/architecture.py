@@ -102,7 +102,7 @@ def floors_table() -> str:
     rows = [
         [str(len(levels) - i), code(name), _about(name)] for i, floor in enumerate(levels) for name in sorted(floor)
     ]
-    return table(["floor", "package", "what it is"], rows)
+    return table(["layer", "package", "what it is"], rows)
 
 
 def steps_table() -> str:

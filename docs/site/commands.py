@@ -27,7 +27,7 @@ def command_names() -> list[str]:
 
 def _settings_note() -> str:
     return (
-        "Options of `audit run` and `audit plan` are [settings](settings.md), which `audit.toml` and the environment set too. "
+        "Options of `audit run` and `audit plan` are [settings](settings.md), which `audit.toml` and the environment can also set. "
         "Every command ends with one of the [exit codes](exit-codes.md).\n"
     )
 

@@ -46,7 +46,7 @@ def draw(
     height = _TOP + _ROW * len(floors) + 34
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
-        'aria-label="The way of the data, and the floors of the packages">',
+        'aria-label="The flow of the data, and the layers of the packages">',
         f"<style>{_STYLE}</style>",
         "<defs>",
         *(
@@ -84,7 +84,7 @@ def without_implied(edges: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _way(flow: Sequence[tuple[str, str]], branch: tuple[str, str]) -> list[str]:
     width, gap, top = 106, 28, 56
-    lines = ['<text class="title" x="24" y="28">What flows where</text>']
+    lines = ['<text class="title" x="24" y="28">Data flow</text>']
     middles = [24 + i * (width + gap) + width / 2 for i in range(len(flow))]
     for middle, (noun, package) in zip(middles, flow, strict=True):
         lines += _box("noun", middle, top, width, 36, noun)
@@ -103,7 +103,7 @@ def _way(flow: Sequence[tuple[str, str]], branch: tuple[str, str]) -> list[str]:
 
 def _house(floors: Sequence[Sequence[str]], imports: Sequence[tuple[str, str]]) -> list[str]:
     lines = [
-        f'<text class="title" x="24" y="{_TOP - 18}">Floors: a package imports its own floor and those below</text>'
+        f'<text class="title" x="24" y="{_TOP - 18}">Layers: a package imports from its own layer and those below</text>'
     ]
     place: dict[str, tuple[float, int]] = {}
     boxes: list[str] = []
@@ -134,7 +134,7 @@ def _house(floors: Sequence[Sequence[str]], imports: Sequence[tuple[str, str]]) 
                 f'<path class="import" data-import="{a} {b}" d="M{x:g} {start}C{x:g} {start + bend:g} {u:g} {end - bend:g} {u:g} {end}"/>'
             )
     below = _TOP + _ROW * len(floors) + 10
-    note = "Drawn are the imports that no chain of other imports implies. Every package may import the lowest floor."
+    note = "Imports that a chain of other imports implies are not drawn. Every package may import the lowest layer."
     return [*lines, *boxes, f'<text class="small" x="{_WIDTH / 2:g}" y="{below}">{note}</text>']
 
 

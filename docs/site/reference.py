@@ -30,7 +30,7 @@ def python_page() -> str:
     """Return the page of the front door from Python; mkdocstrings fills it."""
     parts = [
         "# Python\n",
-        "`import audit` offers these names and loads nothing heavy before one of them is used. Everything else may move.\n",
+        "`import audit` provides these names and loads nothing heavy before one of them is used. Everything else may change.\n",
     ]
     for name in audit.__all__:
         thing = getattr(audit, name)
@@ -52,7 +52,7 @@ def measures_page() -> str:
     return "\n".join(
         [
             "# Measures\n",
-            "Gate rules limit these by name, and `effects.json` carries them. How each is estimated: "
+            "Gate rules refer to these names, and `effects.json` contains them. How each is estimated: "
             "[Statistics](../concepts/statistics.md). `[tolerance]` in `audit.toml` sets other tolerances.\n",
             catalogue(MEASURES, _MEASURE_COLUMNS),
             "## Columns\n",

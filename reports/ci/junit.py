@@ -20,7 +20,7 @@ _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditedRun:
-    """What JUnit's XML says of a run beside its gates."""
+    """What JUnit's XML says about a run in addition to its gates."""
 
     model: str
     """Name of the network."""
@@ -33,7 +33,7 @@ class AuditedRun:
 
 
 def describe_run(path: Path, plan: Plan, run: RunRecord) -> AuditedRun:
-    """Read from `plan.json` and `run.json` what JUnit's XML says of a run."""
+    """Read from `plan.json` and `run.json` what JUnit's XML reports about a run."""
     folder = Path(path.name) if path.is_absolute() else path  # a file that travels holds no path of this machine
     return AuditedRun(
         model=plan.model.name,
@@ -96,7 +96,7 @@ def junit_document(verdict: Verdict, run: AuditedRun) -> bytes:
 
 
 def _kind(gate: GateResult) -> str:
-    """Return the element that a gate's outcome is told by; empty for a pass."""
+    """Return the element for a gate's outcome; empty for a pass."""
     if gate.weight == "error":
         return "failure" if gate.status in ("fail", "inconclusive") else "error"
     let_through = "" if gate.level == "warn" and gate.status != "not judged" else "skipped"
@@ -104,5 +104,5 @@ def _kind(gate: GateResult) -> str:
 
 
 def _clean(text: str) -> str:
-    """Remove the characters that XML cannot hold, single surrogates among them."""
+    """Remove the characters that XML does not allow, including single surrogates."""
     return _NO_XML.sub("", text)

@@ -63,7 +63,7 @@ def fingerprint(gate: GateResult) -> str:
 
 
 def _invocation(verdict: Verdict) -> dict[str, Any]:
-    """Say whether the audit could be completed; the verdict's sentence stands beside it."""
+    """State whether the audit could be completed, with the verdict's sentence."""
     level = {"pass": "note", "not gated": "note", "inconclusive": "warning"}.get(verdict.status, "error")
     return {
         "executionSuccessful": verdict.status != "incomplete",

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from audit.errors import ModelError
-from audit.files import write_atomically
+from msgspec import Meta, Struct
+
+from audit.data.bundle_record import MAX_CLASS_NAME
+from audit.errors import ModelError, shown_string
+from audit.files import write_output
 from audit.reports.findings.paper_networks import PaperNetwork, paper_network
-from audit.reports.findings.training_phases import read_phases
+from audit.reports.findings.training_phases import LARGEST, read_phases
 from audit.reports.findings.training_story import Matrix, own_matrix, paper_matrix
 from audit.reports.page.templates import environment, frame
 from audit.store.documents import read_json
 from audit.store.numbers import number
+from audit.store.typed import typed
 
 WIDTH_PX, HEIGHT_PX = 760, 380
 _LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 60, 90, 16, 48
 # Told apart without colour: each has its own dashes and its own mark.
 _DASHES = ("", "7 4", "2 4", "10 3 2 3", "14 5", "1 6")
 _LABEL_PX = 16
+Share = Annotated[float, Meta(ge=0, le=1)]
+"""A part of one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +45,8 @@ class Network:
     """Epoch of every phase's best network."""
     accuracies: tuple[float, ...]
     """Test accuracy of every phase's best network."""
-    test: Mapping[str, Any]
-    """Figures of the final network."""
+    test: _Figures
+    """Of the final network."""
     matrices: tuple[Matrix, ...]
     """Its confusion matrix, and the paper's next to it where it is one of the paper's networks."""
     paper: PaperNetwork | None
@@ -58,7 +64,7 @@ class Line:
     dashes: str
     """Pattern of the line."""
     label_y: float
-    """Where the label stands, moved so that labels do not overlap."""
+    """Position of the label, shifted so that labels do not overlap."""
 
 
 def render_curves(folders: Sequence[Path], out: Path) -> Path:
@@ -67,7 +73,7 @@ def render_curves(folders: Sequence[Path], out: Path) -> Path:
     Raises
     ------
     ModelError
-        If a folder holds no bundle, or one that does not tell its test accuracy by phase.
+        If a folder contains no bundle, or one without test accuracy by phase.
     """
     networks = [_read(folder) for folder in folders]
     lines, x_ticks, y_ticks = _lines(networks)
@@ -87,38 +93,79 @@ def render_curves(folders: Sequence[Path], out: Path) -> Path:
             **frame(script=False),
         )
     )
-    write_atomically(out, page.encode("utf-8", "xmlcharrefreplace"))
+    write_output(out, page.encode("utf-8", "xmlcharrefreplace"))
     return out
 
 
+class _Figures(Struct, frozen=True, kw_only=True):
+    """What of a bundle's test figures stands in the table."""
+
+    n_images: Annotated[int, Meta(ge=0)]
+    """Test images."""
+    accuracy: Share
+    """Of the final network."""
+    balanced_accuracy: Share | None = None
+    """Mean over the classes."""
+
+
+class _Metrics(Struct, frozen=True, kw_only=True):
+    """What of a bundle's metrics stands in the table; the phases are read where the report reads them."""
+
+    test: _Figures
+    """On the test images."""
+
+
+class _Provenance(Struct, frozen=True, kw_only=True):
+    """What of a bundle's story stands in the table."""
+
+    starting_weights: Annotated[str, Meta(max_length=MAX_CLASS_NAME)] = "not said"
+    """What it started from, in words."""
+    hours: Annotated[float, Meta(ge=0, le=LARGEST)] | None = None
+    """Of the last step."""
+    network: str | None = None
+    """Which network of the paper it is."""
+
+
+class _Told(Struct, frozen=True, kw_only=True):
+    """A bundle, as far as this page shows it; weights are not needed for it."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_CLASS_NAME)]
+    """Name of the bundle."""
+    architecture: Annotated[str, Meta(max_length=MAX_CLASS_NAME)]
+    """Its architecture."""
+    provenance: _Provenance
+    """Its story."""
+    metrics: _Metrics
+    """Its figures."""
+
+
 def _read(folder: Path) -> Network:
-    """Read the story of one bundle; weights are not needed for it."""
+    """Read the story of one bundle."""
     try:
         document = read_json(folder / "model.json")
+        told = typed(document, _Told)
         ends = [(p.best_epoch, p.accuracy) for p in read_phases(document["metrics"])]
-        told = [(epoch, accuracy) for epoch, accuracy in ends if epoch is not None and accuracy is not None]
-        if not told or len(told) < len(ends):
+        points = [(epoch, accuracy) for epoch, accuracy in ends if epoch is not None and accuracy is not None]
+        if not points or len(points) < len(ends):
             raise ValueError("no best epoch and test accuracy for each phase")
-        story = document["provenance"]
-        hours = story.get("hours")
-        own = own_matrix(document["metrics"], str(document["name"]))
-        paper = paper_network(story.get("network"), own.classes if own else ())
-        return Network(
-            name=str(document["name"]),
-            architecture=str(document["architecture"]),
-            start=str(story.get("starting_weights", "not said")),
-            hours=float(hours) if hours is not None else None,
-            epochs=tuple(epoch for epoch, _ in told),
-            accuracies=tuple(accuracy for _, accuracy in told),
-            test=dict(document["metrics"]["test"]),
-            matrices=tuple(m for m in (own, paper_matrix(paper, own)) if m is not None),
-            paper=paper,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise ModelError(
-            f"{folder} does not contain the test accuracy of every phase ({type(error).__name__}: {error}). Expected a bundle "
-            "written by `audit train A` to `E`."
+            f"{folder} does not contain the test accuracy of every phase ({shown_string(str(error), 200)}). Expected a bundle written "
+            "by `audit train A` to `E`."
         ) from error
+    own = own_matrix(document["metrics"], told.name)
+    paper = paper_network(told.provenance.network, own.classes if own else ())
+    return Network(
+        name=told.name,
+        architecture=told.architecture,
+        start=told.provenance.starting_weights,
+        hours=told.provenance.hours,
+        epochs=tuple(epoch for epoch, _ in points),
+        accuracies=tuple(accuracy for _, accuracy in points),
+        test=told.metrics.test,
+        matrices=tuple(m for m in (own, paper_matrix(paper, own)) if m is not None),
+        paper=paper,
+    )
 
 
 def _lines(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from audit.errors import UsageError
-from audit.files import write_atomically
+from audit.files import write_output
 from audit.reports.figures.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
 from audit.reports.findings.effect_words import estimate, where
 from audit.reports.findings.group_effects import sensitive_groups
@@ -52,7 +52,7 @@ def render_comparison(paths: Sequence[Path], out: Path) -> Path:
                 **frame(script=False),
             )
         )
-    write_atomically(out, page.encode("utf-8", "xmlcharrefreplace"))
+    write_output(out, page.encode("utf-8", "xmlcharrefreplace"))
     return out
 
 
@@ -68,7 +68,7 @@ def _names(runs: Sequence[RunView]) -> list[str]:
 
 
 def _warnings(names: Sequence[str], runs: Sequence[RunView]) -> list[str]:
-    """Say why runs may not be compared as they stand."""
+    """Return the reasons why runs may not be comparable."""
     found = []
     same_images = len({run.plan.data.content_hash for run in runs}) == 1
     if not same_images:

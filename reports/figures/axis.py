@@ -15,7 +15,7 @@ def text_px(text: str) -> float:
 
 
 def shortened(text: str, room_px: float) -> str:
-    """Cut a name that has no room in its middle, as names often differ at their ends; tables hold it whole."""
+    """Shorten a name that does not fit in its middle, because names often differ at their ends; tables show it in full."""
     if text_px(text) <= room_px:
         return text
     for kept in range(len(text) - 1, 0, -1):
@@ -33,13 +33,13 @@ def tick_values(low: float, high: float, most: int = 7) -> list[float]:
 
 
 def tick_digits(values: Sequence[float]) -> int:
-    """Return the decimals that tell neighbouring ticks apart, two at least."""
+    """Return the number of decimals that distinguish neighbouring ticks, at least two."""
     step = min((b - a for a, b in pairwise(values)), default=1.0)
     return max(2, -math.floor(math.log10(step) + 1e-9))
 
 
 def tick_text(value: float) -> str:
-    """Write a tick without the zeros that say nothing."""
+    """Write a tick without trailing zeros."""
     return compact(round(value, 6))
 
 

@@ -28,7 +28,7 @@ class _Shape:
     row: float
     """Height of a row."""
     beside: float
-    """Right of the plot, where the numbers stand; 0 where names and numbers stand above each line."""
+    """Width right of the plot for the numbers; 0 if names and numbers are above each line."""
     names: tuple[float, float]
     """Least and most room for names."""
     most_ticks: int
@@ -61,7 +61,7 @@ class Mark:
     kind: str
     """Class of the mark, for its look."""
     outer: tuple[float, float] | None = None
-    """Ends of the thin line: the interval that holds together with all other judged effects."""
+    """Ends of the thin line: the simultaneous interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Dots:
     middle: float
     """Of the plot, from the left."""
     label: tuple[float, str]
-    """Where the rows' names stand, and which of their ends."""
+    """Position of the rows' names, and their alignment."""
     numbers: tuple[float, str]
     """The same for their numbers."""
     marks: tuple[Mark, ...]
@@ -106,7 +106,7 @@ def effect_forest(
     effects : sequence of Effect
         Of one measure.
     where : str
-        What they are told for, for the title.
+        What they refer to, for the title.
     labels : sequence of str, optional
         Names of the rows; the conditions' if left out.
     """
@@ -157,7 +157,7 @@ def dots(
     band: tuple[float, float] | None,
     outer: Sequence[tuple[float, float] | None] = (),
 ) -> Dots:
-    """Place rows of (label, numbers, value, low, high, kind) on one axis that also holds the values `extra`."""
+    """Place rows of (label, numbers, value, low, high, kind) on one axis that also includes the values `extra`."""
     outer = outer or [None] * len(rows)
     values = [v for row in rows for v in row[2:5] if v is not None] + list(extra)
     values += [v for ends in outer if ends is not None for v in ends]

@@ -33,7 +33,7 @@ class Cell:
     n_images: int | None
     """Images that it rests on."""
     outer: tuple[float, float] | None = None
-    """The interval that holds together with all other judged effects; None where nothing is judged."""
+    """The simultaneous interval; None where nothing is judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Multiples:
     title: str
     """The measure."""
     unit: str
-    """What a panel stands for: a condition or a class."""
+    """What a panel shows: a condition or a class."""
     note: str
     """How to read it, in a sentence."""
     axis: str
@@ -85,7 +85,7 @@ class Multiples:
     panels: tuple[Panel, ...]
     """In the order of the conditions."""
     left: float
-    """Left end of the plots; what stands left of it are names."""
+    """Left end of the plots; the names are left of it."""
     right: float
     """Right end of the plots."""
     height: float
@@ -95,7 +95,7 @@ class Multiples:
     ticks: tuple[tuple[float, str], ...]
     """Position and text."""
     reference: float | None
-    """Where the line of no effect, or of chance, stands."""
+    """Position of the line of no effect, or of chance."""
     limit: float | None
     """Where the tolerance ends; None where models were held against different ones, or none."""
     limit_text: str
@@ -120,9 +120,9 @@ def multiples(
     Parameters
     ----------
     holds : sequence of float
-        Values that the axis must hold beside those of the cells.
+        Values that the axis must include in addition to those of the cells.
     reference : float or None
-        Where a solid line stands.
+        Position of a solid line.
     tolerance : float or None
         Where the dashed line stands; the band reaches as far below zero as above.
     """
@@ -184,5 +184,5 @@ def multiples(
 
 
 def labels(names: Sequence[str]) -> list[str]:
-    """Cut names that would leave no room for the plot; the tables hold them whole."""
+    """Shorten names that would leave no room for the plot; the tables show them in full."""
     return [shortened(name, _MOST_LABEL_PX) for name in names]

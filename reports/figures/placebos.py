@@ -14,7 +14,7 @@ from audit.store.numbers import number
 WIDTH_PX, HEIGHT_PX = 330, 190
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 40, 8, 8, 26
 MOST_IMAGES = 60
-"""Columns that a panel can hold apart; of more images those at evenly spaced ranks are drawn."""
+"""Largest number of columns in a panel; of more images, those at evenly spaced ranks are drawn."""
 _MOST_TICKS = 4
 _ALPHA = 0.05
 
@@ -28,7 +28,7 @@ class PlaceboImage:
     y: float
     """The share of relevance inside its text."""
     low: float | None
-    """Lower end of what the middle 95 % of relocations hold; None where the boxes could not be moved."""
+    """Lower end of the central 95 % range of relocations; None where the boxes could not be moved."""
     high: float | None
     """Upper end of the same."""
     middle: float | None
@@ -50,7 +50,7 @@ class PlaceboPanel:
     images: tuple[PlaceboImage, ...]
     """From the smallest share to the largest."""
     width_px: float
-    """Of the bar that stands for an image's relocations."""
+    """Of the bar that shows an image's relocations."""
 
 
 @dataclass(frozen=True, kw_only=True)

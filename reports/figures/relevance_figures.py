@@ -15,7 +15,7 @@ from audit.store.numbers import number
 WIDTH_PX, HEIGHT_PX = 460, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 10, 46
 MOST_POINTS = 1500
-"""Points that a scatter holds apart."""
+"""Largest number of points in a scatter plot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Scatter:
 
 
 def group_dots(run: RunView) -> Dots | None:
-    """Draw the share of relevance inside text of each class, beside that of its two controls."""
+    """Draw the share of relevance inside text for each class, with that of its two controls."""
     if run.relevance_summary is None:
         return None
     rows = []
@@ -52,7 +52,7 @@ def group_dots(run: RunView) -> Dots | None:
             rows.append(("moved along the border", number(moved), moved, None, None, "placebo"))
     if not rows:
         return None
-    title = "Share of positive relevance inside text, by class, in the same place without text, and in moved boxes"
+    title = "Share of positive relevance inside text by class, compared with the same place without text and with moved boxes"
     return dots(title, "share of positive relevance", rows, [0.0], [(0.0, "zero", "")], None)
 
 

@@ -24,7 +24,7 @@ class Trace:
     name: str
     """What it is, in words."""
     look: str
-    """Class of its line: told apart by dashes, not by colour alone."""
+    """Class of its line: distinguished by dashes, not by colour alone."""
     points: tuple[tuple[float, float], ...]
     """(x, y) of every epoch."""
 
@@ -52,7 +52,7 @@ class Chart:
 
 
 def training_charts(epochs: Sequence[Mapping[str, Any]], phases: Sequence[PhaseEnd]) -> tuple[Chart, ...]:
-    """Draw losses, and scores; nothing where fewer than two epochs are told."""
+    """Draw losses and scores; nothing if fewer than two epochs are recorded."""
     if len(epochs) < 2:
         return ()
     losses = _chart(
@@ -86,7 +86,7 @@ def _chart(
     *,
     top: float | None,
 ) -> Chart | None:
-    """Draw columns of the epochs; None where none of them holds numbers."""
+    """Draw columns of the epochs; None if none of them contains numbers."""
     series = [
         (name, look, [(float(r["epoch"]), float(r[key])) for r in epochs if is_number(r.get(key))])
         for name, look, key in wanted

@@ -1,1 +1,1 @@
-"""What a run found, in sentences and records: every rendering says the same."""
+"""The findings of a run, in sentences and records that all renderings share."""

@@ -1,4 +1,4 @@
-"""What the accuracy is worth: beside a guess from the source, by source, and how well the source can be told at all."""
+"""What the accuracy is worth: compared with a guess from the source, by source, and how well the source can be predicted."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from audit.store.numbers import number
 from audit.store.results import Effect
 
 _TOLD = 0.05
-"""Largest p at which the source counts as told from the network's features."""
+"""Largest p at which the source counts as predicted by the network's features."""
 
 
 def worth(run: RunView) -> list[str]:
-    """Say what the accuracy is worth, in one to three sentences; the first screen of every rendering holds them."""
+    """State what the accuracy is worth, in one to three sentences; the first screen of every rendering contains them."""
     return [_beside_source(run), *_by_source(run), *_in_features(run)]
 
 
 def further_worth(run: RunView) -> list[str]:
-    """Return those of the sentences that the headline does not hold, for renderings that print it beside them."""
+    """Return the sentences that are not in the headline, for renderings that print both."""
     return worth(run)[1:] if says_little(run) else worth(run)
 
 
 def says_little(run: RunView) -> bool:
-    """Say whether the network is not shown to be right more often than a guess from the source alone."""
+    """Return whether the network has not been shown to be more accurate than a guess from the source alone."""
     over = run.find("clean", ACCURACY_OVER_SOURCE)
     return over is None or over.low is None or over.low <= 0
 
@@ -68,5 +68,5 @@ def _in_features(run: RunView) -> list[str]:
     clearest = max(told, key=lambda p: p.auc)
     return [
         f"The network's features reveal the source: within class {shown_string(clearest.label)} they predict it with an AUC of "
-        f"{number(clearest.auc, 2)} (0.5 is chance). The edit with another source's look tests whether the network uses this."
+        f"{number(clearest.auc, 2)} (0.5 is chance). The edit that applies another source's look tests whether the network uses it."
     ]

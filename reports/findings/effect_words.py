@@ -1,4 +1,4 @@
-"""Effects, measures and verdicts in words: every rendering says the same."""
+"""Effects, measures and verdicts in words that all renderings share."""
 
 from __future__ import annotations
 

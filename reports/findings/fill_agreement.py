@@ -18,6 +18,5 @@ def fills_that_disagree(run: RunView) -> Iterator[str]:
         yield (
             f"Two fills of the text disagree: {e.condition} gives a shortcut sensitivity that is {number(abs(e.estimate))} "
             f"{'higher' if e.estimate > 0 else 'lower'} than that of {e.placebo} ({round(100 * e.level)} % CI {number(low)} to "
-            f"{number(high)}; limit {number(FILLS_AGREE_WITHIN, 2)}), so the size of the text's effect cannot be "
-            "concluded from one of them."
+            f"{number(high)}; limit {number(FILLS_AGREE_WITHIN, 2)}), so neither of them alone shows the size of the text's effect."
         )

@@ -25,7 +25,7 @@ def figures(gate: GateResult) -> str:
 
 
 def result_words(gate: GateResult) -> str:
-    """Say what was found, in one line: outcome, figures, and where."""
+    """State the result in one line: outcome, figures, and where."""
     figure = gate.figure or gate.measure.replace("_", " ")
     if gate.against == "baseline":  # what is bounded is the change, never the figure itself
         figure = f"change in {figure} since the baseline"

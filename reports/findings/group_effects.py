@@ -1,4 +1,4 @@
-"""Effects by group: those of classes and words, which are judged, and where the rest is told."""
+"""Effects by group: those of classes and words, which are judged, and the exploratory rest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class GroupRow:
 
 
 def place(group: Group) -> str:
-    """Say which images a group is: `images of class covid`, `images that carry “SITIO”`."""
+    """Describe the images of a group: `images of class covid`, `images that carry “SITIO”`."""
     if group == ALL:
         return "all images"
     return f"images that carry {_name(group)}" if group.kind == "word" else f"images of {group.kind} {_name(group)}"
@@ -43,7 +43,7 @@ def sensitive_groups(run: RunView) -> list[Effect]:
 
 
 def told_effects(run: RunView) -> list[Effect]:
-    """Return what a run says in short: the headline effects, then of each group that only shows it the largest."""
+    """Return a run's effects in short: the headline effects, then the largest effect of each sensitive group."""
     largest: dict[Group, Effect] = {}
     for e in sensitive_groups(run):
         largest.setdefault(e.group, e)

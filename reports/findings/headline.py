@@ -1,4 +1,4 @@
-"""What a run found, in sentences: one for each suspect and outcome; never "no problems found"."""
+"""The findings of a run, in sentences: one for each suspect and outcome; never "no problems found"."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def headline(run: RunView) -> str:
 
 
 def _sensitive(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
-    """Yield a sentence for each suspect that moves the network, its strongest condition first."""
+    """Yield a sentence for each suspect with a sensitive effect, for its strongest condition."""
     seen: set[tuple[str, str]] = set()
     for e in effects:
         key = (run.suspect(e.condition), e.measure)
@@ -67,7 +67,7 @@ def _interval(e: Effect) -> str:
 
 
 def _in_groups(run: RunView) -> dict[str, str]:
-    """Return suspect -> a sentence on the groups that it moves, where all images together do not show it."""
+    """Return suspect -> a sentence on the groups with an effect, where all images together do not show it."""
     by_suspect: dict[str, list[Effect]] = {}
     for e in sensitive_groups(run):
         by_suspect.setdefault(run.suspect(e.condition), []).append(e)
@@ -92,7 +92,7 @@ def _grouped(run: RunView, suspect: str, found: Sequence[Effect]) -> str:
 
 
 def _falls(run: RunView, effects: Sequence[Effect]) -> dict[str, str]:
-    """Return suspect -> a sentence on the accuracy that its edit takes, where shortcut sensitivity does not show it."""
+    """Return suspect -> a sentence on the accuracy lost under its edit, where shortcut sensitivity does not show an effect."""
     shown = {run.suspect(e.condition) for e in effects if e.verdict == "sensitive"}
     found: dict[str, Effect] = {}
     for e in effects:
@@ -123,7 +123,7 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
     if blind:
         yield (
             f"Nothing can be concluded about {_suspects(run, blind)}: the network's predictions of the unedited images hardly vary, always "
-            "name one class or are saturated, so a small change is no evidence."
+            "name one class or are saturated, so a small change is not evidence of robustness."
         )
     silent = [e for e in undecided if is_within(e) and not e.blind]  # only a class that could not be edited
     rest = [e for e in undecided if e not in silent and e not in blind]
@@ -131,7 +131,7 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         first = silent[0]
         yield (
             f"No image of class {' and '.join(shown_string(c) for c in first.classes_absent)} could be edited by {first.condition}, so "
-            f"whether the network reads {_suspects(run, silent)} there cannot be concluded; in the other images the effect is "
+            f"whether the network relies on {_suspects(run, silent)} there cannot be concluded; in the other images the effect is "
             f"{number(first.estimate)} {_interval(first)}."
         )
     if rest:
@@ -146,21 +146,21 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         decide = f"; about {first.patients_to_decide:,} patients would decide" if first.patients_to_decide else ""
         limit = number(first.tolerance, 2)
         yield (
-            f"This sample is too small to decide whether the network reads {_suspects(run, rest)}: the effect of {first.condition} is "
+            f"This sample is too small to decide whether the network relies on {_suspects(run, rest)}: the effect of {first.condition} is "
             f"{number(first.estimate)} ({round(100 * first.level)} % CI {number(low)} to {number(high)}{corrected}; "
             f"limit {limit if MEASURES[first.measure].one_sided else f'±{limit}'}){decide}."
         )
 
 
 def _reversed(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
-    """Yield a sentence for each suspect of which an edit disturbs less than its placebo: no evidence either way."""
+    """Yield a sentence for each suspect whose edit disturbs the network less than its placebo: no evidence either way."""
     seen: set[str] = set()
     for e in effects:
         suspect = run.suspect(e.condition)
         if e.verdict == "reversed" and suspect not in seen:
             seen.add(suspect)
             yield (
-                f"{e.condition} does not show whether the network reads {suspect}: its placebo {e.placebo} disturbs the network more "
+                f"{e.condition} does not show whether the network relies on {suspect}: its placebo {e.placebo} disturbs the network more "
                 f"than the edit does ({estimate(e)}), which can hide an effect. Use an edit with another fill."
             )
 
@@ -182,13 +182,13 @@ def _cleared(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
             )
         else:
             yield (
-                f"{_capital(cleared)} alone does not reveal the class by more than the limit of {limit}, averaged over all images; the "
-                f"largest effect is {value}."
+                f"{_capital(cleared)} alone does not raise the probability of the true class by more than the limit of {limit} compared "
+                f"with its placebo, averaged over all images; the largest effect is {value}."
             )
 
 
 def _suspects(run: RunView, effects: Sequence[Effect], besides: Sequence[Effect] = ()) -> str:
-    """Name what effects look at, in their order, without what `besides` looks at too: "the text or the border"."""
+    """Name the suspects of effects, in their order, without those of `besides`: "the text or the border"."""
     taken = {run.suspect(e.condition) for e in besides}
     names = [name for name in dict.fromkeys(run.suspect(e.condition) for e in effects) if name not in taken]
     return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

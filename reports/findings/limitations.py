@@ -1,4 +1,4 @@
-"""What a run departed from, and what cannot be concluded from it."""
+"""Deviations of a run from its plan, and what cannot be concluded from it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from audit.reports.reading.view import PICTURES, RunView
 from audit.store.group import ALL
 
 MIN_PATIENTS = 10
-"""Groups of fewer patients are grey in the figure and the table: their intervals are too wide to compare."""
+"""Groups with fewer patients are grey in the figure and the table: their intervals are too wide to compare."""
 
 
 def deviations(run: RunView) -> list[str]:
     """Report where less was done than planned."""
     found = [f"Left out: {n} {what}." for what, n in sorted(run.run.skipped.items())]
-    found += [f"Not applied: {line}." for line in not_applied(run)]
+    found += [f"Not applied to {line}." for line in not_applied(run)]
     found += run.plan.model.lacks
     if run.run.relevance_note:
         found.append(run.run.relevance_note)
@@ -35,7 +35,7 @@ def deviations(run: RunView) -> list[str]:
 
 
 def limitations(run: RunView) -> list[str]:
-    """Return the limits that every run has, and after them this run's own."""
+    """Return the limitations of every run, followed by this run's own."""
     return [*_FIXED, *_own(run)]
 
 
@@ -54,9 +54,9 @@ def _own(run: RunView) -> list[str]:
     undecided = [e for e in run.headline() if e.verdict == "inconclusive"]
     if undecided:
         e = undecided[0]
-        more = f"; about {e.patients_to_decide:,} patients would decide it" if e.patients_to_decide else ""
+        more = f" (about {e.patients_to_decide:,} patients would decide it)" if e.patients_to_decide else ""
         found.append(
-            f"{len(undecided)} of {len(run.headline())} judged effects {'is' if len(undecided) == 1 else 'are'} undecided; the first is "
+            f"{len(undecided)} of {len(run.headline())} judged effects {'is' if len(undecided) == 1 else 'are'} undecided; the largest is "
             f"{e.condition} {estimate(e)}{more}."
         )
     sources = {e.group for e in run.effects if e.group.kind == "source"}
@@ -87,14 +87,14 @@ _UNKNOWN = {"sex=unknown", "age=unknown", "view=unknown"}
 _MAPS = ("film", "overlay")
 _FIXED = (
     "Text that the finder misses is not edited, so the true effect of the text may be larger. Finders miss single letters first.",
-    "A black rectangle and blurred text leave a trace of their own, and their effects do not add up with that of the text: they are "
-    "described, not judged. Text is judged by fills that take it away.",
-    "Removing text, replacing it by other text and adding text are three questions. A network can react to one and not to another.",
+    "A black rectangle or a blurred patch leaves a trace of its own. The effects of trace and text do not add up, so the placebo cannot "
+    "correct for the trace: these fills are reported, not judged. Text is judged by fills that remove it.",
+    "Removing text, replacing it with other text and adding text are three different tests. A network can react to one and not to another.",
     "The look of another source is taken from images of the same class. Where a class comes from one source only, the effect of the "
     "source cannot be separated from the class and is not tested.",
-    "Grey curves and sharpness of the classes are measured outside the lungs, so that disease in the lungs does not count; disease "
-    "that changes the rest of the image does.",
-    "A tolerance is a choice that was made before the run. The effects apply to this model on these images; images of another hospital may "
-    "carry other text.",
+    "Differences between classes in grey curve and sharpness are measured outside the lungs, which excludes disease in the lungs but not "
+    "disease that changes the rest of the image.",
+    "The tolerances were chosen before the run. The effects apply to this model on these images; images from another hospital may carry "
+    "other text.",
     "Heatmaps show where a network looks, not why. Only edits show what changes the prediction.",
 )

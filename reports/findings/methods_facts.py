@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from audit.data.plan import InputSteps, Parity
 from audit.reports.reading.view import RunView
+from audit.store.group import ALL
 from audit.store.results import Effect
 
 INTERVALS = {
@@ -17,7 +18,7 @@ INTERVALS = {
     "score": "a score interval on effective counts, for shares and for changes concentrated in few patients",
     "range": "the whole range of the measure, if only one patient is left",
 }
-"""Kind of interval -> its words, in the order in which they are told."""
+"""Kind of interval -> its words, in the order of the sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Facts:
     suite: str
     """Name and version of the suite, in words."""
     roles: Mapping[str, int]
-    """Role -> conditions beside the unedited images."""
+    """Role -> number of conditions, without the unedited images."""
     has_placebo: bool
     """Whether any condition is compared with a placebo."""
     seed: int
@@ -49,7 +50,7 @@ class Facts:
     finder_parts: tuple[tuple[str, str], ...]
     """(name, version) of what it is made of."""
     recall: Mapping[str, tuple[int, int]]
-    """Class, or `all` -> text boxes found and text boxes, of the finder on a labelled sample; empty where not told."""
+    """Class, or `all` -> text boxes found and text boxes, of the finder on a labelled sample; empty if not given."""
     preprocessing: InputSteps
     """What happens to an image before the network sees it."""
     parity: Parity | None
@@ -68,6 +69,8 @@ class Facts:
     """How those of exploratory effects are adjusted."""
     n_declared: int
     """Judged effects."""
+    n_in_groups: int
+    """Of them about groups."""
     n_exploratory: int
     """Tested effects that are not judged."""
     tolerances: Mapping[str, float]
@@ -131,6 +134,7 @@ def read_facts(run: RunView) -> Facts:
         declared_draws=statistics.declared_draws,
         exploratory=statistics.exploratory,
         n_declared=families["declared"],
+        n_in_groups=sum(e.family == "declared" and e.group != ALL for e in run.effects),
         n_exploratory=families["exploratory"],
         tolerances=plan.tolerances,
         n_rules=len(run.judged_by.rules),

@@ -12,7 +12,7 @@ from audit.store.numbers import compact, counted, number
 
 _NOUNS = {
     "edit": ("edit", "edits"),
-    "sufficiency": ("condition that keeps one part alone", "conditions that keep one part alone"),
+    "sufficiency": ("condition that keeps only one part", "conditions that keep only one part"),
     "stress": ("stress", "stresses"),
     "placebo": ("placebo", "placebos"),
     "control": ("control", "controls"),
@@ -55,7 +55,7 @@ def methods(facts: Facts) -> tuple[Paragraph, ...]:
 
 
 def relevance_sentence(made: Relevance) -> str:
-    """Say how maps were made, where relevance started, and why another method than the one asked for was used."""
+    """State how heatmaps were made, where relevance started, and why the requested method was not used."""
     said = f"The heatmaps were made by {made.about}, starting from {_start(made.signs)}."
     if made.about != made.asked:
         said += f" The requested method, {made.asked}, was not used: {made.why_other or 'the network has a step without a rule.'}"
@@ -85,7 +85,7 @@ def _images(facts: Facts) -> Iterator[str]:
 def _conditions(facts: Facts) -> Iterator[str]:
     roles = [counted(facts.roles[role], *_NOUNS[role]) for role in _NOUNS if facts.roles.get(role)]
     yield (
-        f"Each image was predicted as it is and under {counted(sum(facts.roles.values()), 'condition')} of the suite {facts.suite}: "
+        f"Each image was predicted unedited and under {counted(sum(facts.roles.values()), 'condition')} of the suite {facts.suite}: "
         f"{', '.join(roles)}."
     )
     if facts.has_placebo:
@@ -146,9 +146,10 @@ def _multiplicity(facts: Facts) -> Iterator[str]:
     yield f"Tolerances, fixed before the run: {limits}."
     if facts.n_declared:
         yield {
-            "westfall-young": f"Judged effects ({facts.n_declared}) form one family: p-values and simultaneous intervals are "
-            "corrected for multiple comparisons by the step-down max-T procedure of Westfall and Young on "
-            f"{facts.declared_draws:,} multiplier draws over patients; Holm's p-value is used where it is smaller.",
+            "westfall-young": f"Judged effects form two families, over all images ({facts.n_declared - facts.n_in_groups}) and over groups "
+            f"({facts.n_in_groups}). In each, p-values and simultaneous intervals are corrected for multiple comparisons by the step-down "
+            f"max-T procedure of Westfall and Young on {facts.declared_draws:,} multiplier draws over patients; Holm's p-value is used "
+            "where it is smaller.",
         }[facts.declared]
     if facts.n_exploratory:
         yield {

@@ -1,4 +1,4 @@
-"""What Bassi & Attux (2021) report of their networks A to E on their own 150 test images, to stand beside ours."""
+"""What Bassi & Attux (2021) report of their networks A to E on their own 150 test images, for comparison."""
 
 from __future__ import annotations
 
@@ -34,36 +34,36 @@ class PaperNetwork:
         return sum(row[i] for i, row in enumerate(self.counts)) / sum(map(sum, self.counts))
 
 
-_TWICE = "twice transfer learning"
+_TWICE = "“twice transfer learning”"
 NETWORKS: Mapping[str, PaperNetwork] = {
     "A": PaperNetwork(
         name="A",
-        architecture="201-layers DenseNet",
+        architecture="a 201-layer DenseNet",
         training="transfer learning",
         counts=((49, 0, 1), (0, 50, 0), (0, 0, 50)),
         source="Table 2",
     ),
     "B": PaperNetwork(
         name="B",
-        architecture="201-layers DenseNet",
+        architecture="a 201-layer DenseNet",
         training=_TWICE,
         counts=((50, 0, 0), (0, 50, 0), (0, 2, 48)),
         source="Table 3",
     ),
     "C": PaperNetwork(
         name="C",
-        architecture="201-layers DenseNet",
-        training=f"{_TWICE} and output neuron keeping",
+        architecture="a 201-layer DenseNet",
+        training=f"{_TWICE} and “output neuron keeping”",
         counts=_ALL_RIGHT,
         source=_NO_ERROR,
     ),
     "D": PaperNetwork(
-        name="D", architecture="121-layers DenseNet (CheXNet)", training=_TWICE, counts=_ALL_RIGHT, source=_NO_ERROR
+        name="D", architecture="a 121-layer DenseNet (CheXNet)", training=_TWICE, counts=_ALL_RIGHT, source=_NO_ERROR
     ),
     "E": PaperNetwork(
         name="E",
-        architecture="121-layers DenseNet (CheXNet)",
-        training=f"{_TWICE} and output neuron keeping",
+        architecture="a 121-layer DenseNet (CheXNet)",
+        training=f"{_TWICE} and “output neuron keeping”",
         counts=_ALL_RIGHT,
         source=_NO_ERROR,
     ),

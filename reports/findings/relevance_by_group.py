@@ -1,4 +1,4 @@
-"""What of the relevance lies in text, by group, beside what edits of the text did."""
+"""The share of relevance in text, by group, with the effects of editing the text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def group_rows(run: RunView, kinds: Sequence[str]) -> list[tuple[RelevanceGroup,
 
 
 def text_edits(run: RunView) -> list[str]:
-    """Return the judged edits that remove or add text; of each perturbation one, as the fills of a mask tell the same."""
+    """Return the judged edits that remove or add text; one for each perturbation, because the fills of a mask give similar effects."""
     chosen: dict[str, PlannedCondition] = {}
     for c in run.judged():
         declared = c.declared

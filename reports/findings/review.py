@@ -59,7 +59,7 @@ def _digest(group: Group) -> str:
 
 
 def evidence_digest(run: RunView) -> str:
-    """Return one SHA-256 over the run's file hashes: a review holds for these files alone."""
+    """Return one SHA-256 over the run's file hashes: a review applies to these files only."""
     return hashlib.sha256(json.dumps(run.run.files, sort_keys=True).encode()).hexdigest()
 
 
@@ -115,7 +115,7 @@ def _checked(run: RunView, document: object, file: Path) -> Review:
     for row in review.findings:
         if row.id not in known:
             raise UsageError(
-                f"{file} answers {shown_value(row.id)}, which is no finding of this run. Save the review again."
+                f"{file} answers {shown_value(row.id)}, which is not a finding of this run. Save the review again."
             )
         if row.id in kept:
             raise UsageError(f"{file} answers {row.id} twice. Expected one answer per finding.")

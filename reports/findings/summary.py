@@ -1,4 +1,4 @@
-"""A run in ten lines, and the lines that stand beside them."""
+"""A run in ten lines, and further lines."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ def summary_lines(run: RunView) -> list[str]:
 
 
 def telling_effects(run: RunView, most_groups: int = 3) -> list[Effect]:
-    """Return the effects that say most: over all images first, but what only groups show before what shows nothing."""
+    """Return the most informative effects: sensitive ones first, those over all images before those of groups."""
     return sorted([*run.headline(), *sensitive_groups(run)[:most_groups]], key=lambda e: e.verdict != "sensitive")
 
 
 def source_lines(run: RunView) -> list[str]:
-    """Say what accuracy is worth beside the source, and how well the source can itself be told."""
+    """State what accuracy is worth compared with a guess from the source, and how well the source can be predicted."""
     probe = run.probe
     lines = further_worth(run)
     for label in dict.fromkeys(p.label for p in probe.probes):
         told = ", ".join(
             f"{VIEWS[p.view]} {number(p.auc, 2)} (p {number(p.p)})" for p in probe.probes if p.label == label
         )
-        lines.append(f"AUC of predicting the source within class {shown_string(label)}, from {told}")
+        lines.append(f"AUC for predicting the source within class {shown_string(label)} from {told}")
     return lines
 
 
 def second_opinion(run: RunView) -> str:
-    """Say what EasyOCR thinks of the finder, or why it was not asked."""
+    """State how many of EasyOCR's regions the finder covers, or why EasyOCR was not used."""
     opinion = run.run.second_opinion
     if isinstance(opinion, str):
         return opinion
@@ -78,7 +78,7 @@ def second_opinion(run: RunView) -> str:
 
 
 def not_applied(run: RunView) -> list[str]:
-    """Say why conditions were not applied to some images: for each reason, to how many at most, under which conditions."""
+    """State why conditions were not applied to some images: for each reason, the largest number of images, and under which conditions."""
     found: dict[str, dict[str, int]] = {}
     for use in run.uses.values():
         for reason, count in use.not_applied.items():
@@ -88,41 +88,45 @@ def not_applied(run: RunView) -> list[str]:
     for reason, counts in sorted(found.items(), key=lambda item: (-max(item[1].values()), item[0])):
         most = max(counts.values())
         worst = next(name for name, count in counts.items() if count == most)
-        where = worst if len(counts) == 1 else f"{len(counts)} conditions, most under {worst}"
-        up_to = "" if min(counts.values()) == most else "up to "
-        lines.append(f"{reason}: {up_to}{most} of {total} images, {where}")
+        of = f"{most} of {total} images"
+        if len(counts) == 1:
+            lines.append(f"{of} under {worst}: {reason}")
+        elif min(counts.values()) == most:
+            lines.append(f"{of} under each of {len(counts)} conditions, such as {worst}: {reason}")
+        else:
+            lines.append(f"up to {of} under each of {len(counts)} conditions, most under {worst}: {reason}")
     return lines
 
 
 def reach(run: RunView) -> str:
-    """Say how large an effect the data could have shown."""
+    """State the smallest effect that the data could have shown."""
     return power_sentence(run.effects) or "No edit was judged, so no detectable effect can be given."
 
 
 def relevance_lines(run: RunView) -> list[str]:
-    """Say where relevance lies, against both controls, and how well it foretells what text does."""
+    """State the share of relevance in text compared with both controls, and how well it predicts the effect of the text."""
     summary = run.relevance_summary
     whole = next((g for g in summary.groups if g.group == ALL), None) if summary else None
     if summary is None or whole is None:
         return [run.run.relevance_note] if run.run.relevance_note else []
     line = (
-        f"Relevance inside text: {number(whole.enrichment.value, 1)} times its share of the area "
+        f"Share of relevance inside text: {number(whole.enrichment.value, 1)} times the text's share of the area "
         f"({counted(whole.n_images, 'image')})"
     )
     if whole.significant is not None:
-        line += f", exceeding both controls in {number(100 * whole.significant, 0)} % of them"
+        line += f"; it exceeds both controls in {number(100 * whole.significant, 0)} % of them"
     agreement = next((a.signed for a in summary.agreement if a.signed is not None), None)
     if agreement is not None and text_matters(run):
-        line += f"; its correlation with the measured effect of the text is {number(agreement.value, 2)}"
+        line += f"; relevance inside text and the measured effect of the text have a correlation of {number(agreement.value, 2)}"
     elif agreement is not None:
         line += "; inpainting the text hardly changes the outputs"
     return [line]
 
 
 def text_matters(run: RunView) -> bool:
-    """Say whether painting the text over moves outputs enough for maps to be right or wrong about it.
+    """Return whether inpainting the text changes the outputs enough to test the heatmaps.
 
-    Below a quarter of the outputs' own spread a correlation with what the text does is one with noise.
+    If the change is below a quarter of the outputs' own spread, a correlation with the effect of the text is only noise.
     """
     falls = [r["fall_when_gone"] for r in run.relevance if r["fall_when_gone"] is not None]
     starts = [r["start"] for r in run.relevance if r["fall_when_gone"] is not None]

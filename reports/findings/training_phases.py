@@ -15,11 +15,11 @@ class PhaseEnd:
     """One phase. Whatever was measured at its end was measured on its best network, so it belongs to that network's epoch."""
 
     name: str
-    """As the recipe calls it; empty where the bundle does not tell."""
+    """Its name in the recipe; empty where the bundle does not state it."""
     last_epoch: int
     """Where the phase ended."""
     best_epoch: int | None
-    """Epoch of the network that was kept, by validation loss; None where the bundle does not tell."""
+    """Epoch of the network that was kept, by validation loss; None where the bundle does not state it."""
     validation_loss: float | None
     """Of that network."""
     accuracy: float | None
@@ -27,12 +27,12 @@ class PhaseEnd:
 
 
 def read_phases(metrics: object) -> tuple[PhaseEnd, ...]:
-    """Return the phases that a bundle records; anything in another shape is left out.
+    """Return the phases that a bundle records; malformed entries are left out.
 
     Parameters
     ----------
     metrics : object
-        The `metrics` of `model.json`; a foreign bundle may hold anything there.
+        The `metrics` of `model.json`; a foreign bundle may contain anything there.
     """
     rows = mapping(mapping(metrics).get("curves")).get("phases")
     told = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, (list, tuple)) else []
@@ -42,7 +42,7 @@ def read_phases(metrics: object) -> tuple[PhaseEnd, ...]:
             last_epoch=int(row["epoch"]),
             best_epoch=int(row["best_epoch"]) if is_number(row.get("best_epoch")) else None,
             validation_loss=_figure(row.get("validation_loss")),
-            accuracy=_figure(mapping(row.get("found")).get("accuracy")),
+            accuracy=_share(mapping(row.get("found")).get("accuracy")),
         )
         for row in told
         if is_number(row.get("epoch"))
@@ -55,9 +55,13 @@ def mapping(value: object) -> Mapping[str, Any]:
 
 
 def is_number(value: object) -> bool:
-    """Say whether a value of a foreign file is a number that a figure can hold."""
+    """Return whether a value of a foreign file is a number that a figure can show."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _figure(value: Any) -> float | None:
     return float(value) if is_number(value) else None
+
+
+def _share(value: Any) -> float | None:
+    return float(value) if is_number(value) and 0 <= value <= 1 else None

@@ -1,4 +1,4 @@
-"""The training story that a bundle tells: losses by epoch, the best network of every phase, the confusion matrix."""
+"""The training record of a bundle: losses by epoch, the best network of every phase, the confusion matrix."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Matrix:
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """All that a bundle tells of its training."""
+    """Everything that a bundle records about its training."""
 
     facts: tuple[tuple[str, str], ...]
     """What it was trained from and how, in words."""
@@ -40,13 +40,13 @@ class Story:
     phases: tuple[PhaseEnd, ...]
     """In their order."""
     matrices: tuple[Matrix, ...]
-    """The model's own, and the paper's beside it where it is one of the paper's networks."""
+    """The model's own, and the paper's if it is one of the paper's networks."""
     paper: PaperNetwork | None
     """The paper's network of this name; None for any other model."""
 
 
 def training_story(run: RunView) -> Story:
-    """Return what the bundle of a run told; what it did not tell, or told in another shape, is left out."""
+    """Return the training record of a run's bundle; missing or malformed parts are left out."""
     told = run.plan.model.training
     provenance, metrics = told.provenance, told.metrics
     curves = mapping(metrics.get("curves"))
@@ -69,7 +69,7 @@ def training_story(run: RunView) -> Story:
 
 
 def own_matrix(metrics: Mapping[str, Any], title: str) -> Matrix | None:
-    """Return the confusion matrix of a bundle's test images; None where it tells none that is square."""
+    """Return the confusion matrix of a bundle's test images; None if it records no square one."""
     found = mapping(mapping(metrics.get("test")).get("confusion"))
     classes, counts = found.get("classes"), found.get("counts")
     if not isinstance(classes, (list, tuple)) or not isinstance(counts, (list, tuple)) or len(counts) != len(classes):

@@ -35,7 +35,8 @@ def _say_nothing(problem: str) -> None:
 def render_html(path: Path, *, max_bytes: int = MAX_BYTES, complain: Callable[[str], object] = _say_nothing) -> Path:
     """Write `report.html` of a finished run; the same run gives the same bytes.
 
-    A page beyond the budget loses pictures, the folded cases' first and from the last, and says how many.
+    If the page exceeds the size limit, pictures are left out, first those of folded cases and from the last case on, and the
+    page states how many.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The sections of one run, written: those of this package in their order, those of others where they ask to stand.
+"""The rendered sections of one run: those of this package in their order, those of other packages where they request.
 
 A section of another package is foreign code. Whatever goes wrong in it, the rest of the report is written, and both the page and
 the command say which section is missing.
@@ -42,7 +42,7 @@ class Problem:
     """Why a section of another package is not shown."""
 
     told: str
-    """A sentence for the page, which may be passed on: what foreign code says in an error may name files of this machine."""
+    """A sentence for the page, which may be shared: error messages of foreign code may name files of this machine."""
     reason: str
     """The sentence for whoever renders the page."""
 

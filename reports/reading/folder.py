@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from msgspec.structs import asdict
 
 from audit.data.plan import Plan
 from audit.data.strings import normal_string
-from audit.errors import StoreError
+from audit.errors import StoreError, shown_string
 from audit.files import read_regular
 from audit.gates.document import VerdictDocument
+from audit.prediction.rows import prediction_rows
 from audit.reports.reading.view import MOST_CASES, PICTURES, RunView, WordCount
 from audit.store.controls import ControlsDocument
 from audit.store.folder import RunFolder, verify_run
@@ -56,7 +57,7 @@ def read_run(path: Path) -> RunView:
 
 @contextmanager
 def understood(path: Path) -> Iterator[None]:
-    """Turn what a folder of another version lacks, or holds in another shape, into one clear error.
+    """Turn missing or malformed content of a folder of another version into one clear error.
 
     Raises
     ------
@@ -67,7 +68,8 @@ def understood(path: Path) -> Iterator[None]:
         yield
     except _NOT_UNDERSTOOD as error:
         raise StoreError(
-            f"The run {path} does not have the format of this version of audit ({type(error).__name__}: {error}). Another version "
+            f"The run {path} does not have the format of this version of audit ({type(error).__name__}: "
+            f"{shown_string(str(error), 200)}). Another version "
             "wrote it, or it was edited. Run the audit again."
         ) from error
 
@@ -86,10 +88,10 @@ def _read(path: Path) -> RunView:
     )
     effects = folder.read(EffectsDocument)
     examples = folder.read(ExamplesDocument).examples
-    judged = folder.read(VerdictDocument)
+    judged, plan = folder.read(VerdictDocument), folder.read(Plan)
     return RunView(
         path=path,
-        plan=folder.read(Plan),
+        plan=plan,
         run=run,
         verdict=judged.verdict,
         judged_by=judged.config,
@@ -97,7 +99,7 @@ def _read(path: Path) -> RunView:
         trends=effects.trends,
         uses={use.condition: use for use in folder.read(ConditionsDocument).conditions},
         probe=folder.read(ProbeDocument).probe,
-        confusion=_confusion(folder),
+        confusion=_confusion(folder, plan.model.classes),
         words=_words(folder, {key: row["label"] for key, row in records.items()}),
         films_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},
         relevance=_relevance(folder, records),
@@ -135,13 +137,12 @@ def _markers(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
     )
 
 
-def _confusion(folder: RunFolder) -> dict[str, dict[str, int]]:
+def _confusion(folder: RunFolder, classes: Sequence[str]) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
-    for part in sorted((folder.path / "predictions").glob("part-*.parquet")):
-        for row in folder.read_rows(f"predictions/{part.name}", ["condition", "label", "predicted"]):
-            if row["condition"] == "clean":
-                cells = counts.setdefault(row["label"], {})
-                cells[row["predicted"]] = cells.get(row["predicted"], 0) + 1
+    for row in prediction_rows(folder, classes, ["condition", "label", "predicted"]):
+        if row["condition"] == "clean":
+            cells = counts.setdefault(row["label"], {})
+            cells[row["predicted"]] = cells.get(row["predicted"], 0) + 1
     return counts
 
 
@@ -205,15 +206,16 @@ def _with_pictures(folder: RunFolder, example: Example) -> dict[str, Any]:
 
 
 def _data_uri(folder: Path, name: str) -> str | None:
-    """Return a picture as a data URI; None if it was deleted since, which a report says in its place."""
+    """Return a picture as a data URI; None if it was deleted since, which the report states in its place."""
     path = folder / Path(name).name  # a name from a file: never a path out of the folder
+    shown = f"{folder}/{shown_string(path.name, 100)}"
     kind = {".jpg": "jpeg", ".png": "png"}.get(path.suffix)
     if kind is None:
-        raise StoreError(f"The picture {path} is neither .jpg nor .png.")
+        raise StoreError(f"The picture {shown} is neither .jpg nor .png.")
     try:
         data = read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreError(f"The picture {path} cannot be read ({error.strerror}).") from error
+        raise StoreError(f"The picture {shown} cannot be read ({error.strerror}).") from error
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -21,12 +21,12 @@ from audit.store.run_record import RunRecord
 PICTURES = ("clean", "edit", "difference", "overlay")
 """Of a case; `overlay` is its relevance, which not every case has."""
 MOST_CASES = 150
-"""Cases that a report holds: more would not be looked at, and a page of thousands does not open."""
+"""Largest number of cases in a report: more would not be viewed, and a page with thousands does not open."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordCount:
-    """One string that stands on images."""
+    """One string that occurs on images."""
 
     text: str
     """As the engine read it; hostile until escaped."""

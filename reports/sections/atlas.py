@@ -1,4 +1,4 @@
-"""The marker atlas: which strings stand on the images of which class, as counts and as they look."""
+"""The marker atlas: which strings occur on the images of which class, as counts and as crops."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from audit.reports.reading.view import RunView
 View = Callable[[RunView], Mapping[str, object] | None]
 """Returns what a template needs of a run, by name; None where the section does not apply to the run."""
 MOST_PRINTED = 120
-"""Rows of a folded table that paper gets too: what holds more would take a page after a page."""
+"""Largest number of rows at which a folded table is printed: longer tables would take many pages."""
 _NAME = re.compile("[a-z][a-z0-9-]*")
 
 

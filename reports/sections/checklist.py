@@ -13,8 +13,8 @@ from audit.reports.sections.base import Section
 from audit.statistics.power import power_sentence
 from audit.store.group import ALL
 
-State = Literal["filled", "partly", "needs a person"]
-_NOBODY = "not known to any run"
+State = Literal["filled", "partly", "to be completed"]
+_NOBODY = "not available to an audit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Item:
     state: State
     """How far the run answers."""
     places: tuple[tuple[str, str], ...] = ()
-    """(id, name) of the parts of the report that answer it: each is there, and says it."""
+    """(id, name) of the parts of the report that answer it; each is present and contains the answer."""
     left: str = ""
     """What is left to say; empty where nothing is."""
 
@@ -146,7 +146,7 @@ def _annex(run: RunView) -> list[Item]:
         else _partly(
             "Annex IV", "Test logs and reports, dated and signed", (("provenance", "Provenance"),), "sign the review"
         ),
-        _open("Annex IV", "Human oversight", "this run contains no information on measures around the model"),
+        _open("Annex IV", "Human oversight", "not available to an audit"),
         _open("Annex IV", "Risk management and monitoring after release"),
     ]
 
@@ -174,7 +174,7 @@ def _partly(guideline: str, topic: str, places: tuple[tuple[str, str], ...], lef
 
 
 def _open(guideline: str, topic: str, left: str = _NOBODY) -> Item:
-    return Item(guideline=guideline, topic=topic, state="needs a person", left=left)
+    return Item(guideline=guideline, topic=topic, state="to be completed", left=left)
 
 
 def view(run: RunView) -> Mapping[str, object]:

@@ -117,7 +117,7 @@ def _relevance(run: RunView) -> Iterator[Control]:
 
 
 def view(run: RunView) -> Mapping[str, object]:
-    """Return the controls, and what the second finder of text says."""
+    """Return the controls, and the comparison with the second text finder."""
     return {"controls": controls(run), "second_opinion": second_opinion(run), "planted": bool(run.planted)}
 
 

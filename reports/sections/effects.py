@@ -1,4 +1,4 @@
-"""The effects: every edit beside its placebo, as figures and as tables."""
+"""The effects: every edit compared with its placebo, as figures and as tables."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ConditionRows:
 
 
 def condition_rows(run: RunView) -> list[ConditionRows]:
-    """Return every judged condition with the measures that are told of it."""
+    """Return every judged condition with its reported measures."""
     return [
         ConditionRows(name=c.name, question=c.question, rows=tuple(_row(run, c, *pair) for pair in rows_of(c.role)))
         for c in run.judged()

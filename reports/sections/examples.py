@@ -12,7 +12,7 @@ from audit.reports.sections.base import Section
 OPEN_EXAMPLES = 12
 """Cases that are open when the page is."""
 MOST_SCORES = 5
-"""Classes whose probabilities stand under a picture; more would push the next case off the screen."""
+"""Number of classes whose probabilities are shown under a picture; more would push the next case off the screen."""
 
 
 def scored_classes(case: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The sources: what the accuracy is worth beside them, and how well they can be predicted."""
+"""The sources: accuracy compared with a guess from the source, and how well sources can be predicted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects that recur across images: what the search proposed, and what the test said of each."""
+"""Objects that recur across images: what the search proposed, and the test result of each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SuspectCard:
     number: int
     """From 1."""
     outcome: str
-    """What the test said, in words."""
+    """The test result, in words."""
     is_shown: bool
     """Whether the network was shown to rely on it."""
     prevalence: tuple[tuple[str, int, int], ...]

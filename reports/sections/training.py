@@ -1,4 +1,4 @@
-"""How the model was trained, as its bundle tells."""
+"""How the model was trained, according to its bundle."""
 
 from __future__ import annotations
 

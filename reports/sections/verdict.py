@@ -1,4 +1,4 @@
-"""The verdict: what was found, in sentences, and the effects that say most."""
+"""The verdict: the findings in sentences, and the most informative effects."""
 
 from __future__ import annotations
 

@@ -63,7 +63,13 @@ def build_manifest(name: str, root: Path, out: Path, *, exclude: Path | None = N
     """
     if name not in BUILDERS:
         raise UnknownNameError("data set", name, BUILDERS)
-    selection = BUILDERS[name](root, exclude=_names(exclude), seed=seed)
+    names = _names(exclude)
+    try:
+        selection = BUILDERS[name](root, exclude=names, seed=seed)
+    except OSError as error:
+        raise CohortError(
+            f"The folder {root} cannot be read: {error.strerror or error}. Check that you may read it and all folders in it."
+        ) from error
     write_atomically(out, _csv(selection.records, out.parent).encode("utf-8", "surrogateescape"))
     return selection
 

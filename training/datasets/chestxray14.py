@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from audit.data.ages import parse_age
+from audit.data.layouts.nih import nih_patient
 from audit.data.records import Record
 from audit.errors import CohortError
 from audit.files import read_text_file
@@ -55,13 +56,15 @@ def chestxray14(root: Path, *, exclude: frozenset[str] = frozenset(), seed: int 
         elif name not in images:
             left_out["not on disk"] += 1
         else:
+            patient = nih_patient(row["Patient ID"])
             findings = tuple(f.strip() for f in row["Finding Labels"].split("|") if f.strip())
             records.append(
                 Record(
                     id=name,
                     path=images[name],
                     label=_label(findings),
-                    patient=f"nih-{int(row['Patient ID'])}",
+                    patient=patient or name,
+                    patient_known=bool(patient),
                     findings=findings,
                     source=SOURCE,
                     view=row["View Position"],

@@ -6,13 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from audit.data.layouts.found import candidates
 from audit.data.records import Record
+from audit.data.tables import read_columns, read_head
 from audit.data.vocabulary import known_sex
-from audit.errors import CohortError
-from audit.store.tables import check_size
+from audit.errors import CohortError, shown_string
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +55,17 @@ def read_table(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
     CohortError
         If it cannot be read or lacks a column.
     """
-    try:
-        check_size(path)
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", encoding_errors="replace")
-    except (OSError, ValueError) as error:
-        raise CohortError(f"{path} cannot be read as a table: {error}.") from error
-    table.columns = [str(c).strip() for c in table.columns]
-    missing = sorted(set(columns) - set(table.columns))
+    head = read_head(path)
+    missing = sorted(set(columns) - set(head.names))
     if missing:
         raise CohortError(
-            f"{path} has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, table.columns[:8]))}, ... "
+            f"{path} has no column {', '.join(map(repr, missing))}; it has {shown_string(', '.join(map(repr, head.names[:8])), 200)}, ... "
             "Check that the right file and version were downloaded."
         )
-    return [{str(k): str(v).strip() for k, v in row.items()} for row in table.to_dict("records")]
+    cells = [
+        [text.strip() for text in column.to_pylist()] for column in read_columns(head, range(len(head.names))).cells
+    ]
+    return [dict(zip(head.names, row, strict=True)) for row in zip(*cells, strict=True)]
 
 
 def sex(text: str) -> str:

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from audit.errors import UnknownNameError, UsageError
+from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.models import networks
 from audit.store.documents import parse_toml, read_toml
 from audit.training.augmentation import Augmentation
@@ -57,13 +57,13 @@ class Step:
     momentum: float = 0.0
     """Of SGD; AdamW has its own."""
     validation_share: float
-    """Share of the images (beside the test) that validates."""
+    """Share of the images outside the test split that is used for validation."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """How training images are moved."""
     copies: Mapping[str, int] = field(default_factory=dict)
     """Class -> differently moved copies of each image that an epoch may draw from; 1 where not named."""
     moves_validation: bool = False
-    """Whether validation images are moved and copied as training images are, drawn anew in each epoch (the paper's way)."""
+    """Whether validation images are moved and copied as training images are, drawn again in each epoch (as in the paper)."""
     phases: tuple[Phase, ...]
     """In order; each starts from the best weights before it."""
 
@@ -144,7 +144,7 @@ def load_recipe(name: str) -> Recipe:
 
 def _check(where: str, key: str, value: object, good: bool, allowed: str) -> None:
     if not good:
-        raise UsageError(f"In {where} of the recipe, {key} must be {allowed}, found {value!r}.")
+        raise UsageError(f"In {where} of the recipe, {key} must be {allowed}, found {shown_value(value)}.")
 
 
 def _parse(kind: Any, value: object, where: str) -> Any:
@@ -154,11 +154,11 @@ def _parse(kind: Any, value: object, where: str) -> Any:
         return _parse_table(kind, value, where)
     if origin is tuple:
         if not isinstance(value, list):
-            raise UsageError(f"{where} must be a list, found {value!r}.")
+            raise UsageError(f"{where} must be a list, found {shown_value(value)}.")
         return tuple(_parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, dict):
-            raise UsageError(f"{where} must be a table, found {value!r}.")
+            raise UsageError(f"{where} must be a table, found {shown_value(value)}.")
         return {key: _parse(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if origin is Literal:
         if value not in arguments:
@@ -169,13 +169,13 @@ def _parse(kind: Any, value: object, where: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise UsageError(f"{where} must be {kind.__name__}, found {value!r}.")
+        raise UsageError(f"{where} must be {kind.__name__}, found {shown_value(value)}.")
     return value
 
 
 def _parse_table(kind: Any, value: object, where: str) -> Any:
     if not isinstance(value, dict):
-        raise UsageError(f"{where} must be a table, found {value!r}.")
+        raise UsageError(f"{where} must be a table, found {shown_value(value)}.")
     hints = get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
     for key in value:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audit.data.ages import says_nothing
 from audit.data.tables import read_columns, read_head
 from audit.errors import CohortError
 
@@ -157,6 +158,11 @@ def labels_of(findings: Sequence[str], classes: Sequence[str]) -> list[str]:
     """Return a label for every cell of findings, which are separated by bars."""
     known = {cell: label_of([part for part in cell.split("|") if part], classes) for cell in set(findings)}
     return [known[cell] for cell in findings]
+
+
+def patients_of(name: str, cells: Sequence[str]) -> list[str]:
+    """Return patients under the name of their data set; empty where a cell names nobody, for these are not one person."""
+    return ["" if says_nothing(cell) else f"{name}-{cell}" for cell in cells]
 
 
 def positives(table: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[str]:

@@ -94,7 +94,7 @@ def _read_folder(root: Path, name: str, classes: Sequence[str] | None) -> Guesse
     if not found.columns.get("path"):
         n = sum(found.left_out.values())
         raise CohortError(
-            f"None of the {n:,} images in the tables of {layout.title} is below {folder}. Unpack the images beside the tables."
+            f"None of the {n:,} images in the tables of {layout.title} is below {folder}. Unpack the images next to the tables."
         )
     return GuessedSet(layout=layout, sign=sign, found=found)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audit.data.layouts.chexpert import FINDINGS
-from audit.data.layouts.found import FoundSet, Layout, first_match, labels_of, positives, read_named
+from audit.data.layouts.found import FoundSet, Layout, first_match, labels_of, patients_of, positives, read_named
 from audit.errors import CohortError
 
 SOURCE = "MIMIC-CXR"
@@ -26,7 +26,7 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
     labels = _table(folder, "chexpert") or _table(folder, "negbio")
     if labels is None:
         raise CohortError(
-            f"{folder} has no table of findings: mimic-cxr-2.x.x-chexpert.csv.gz or -negbio.csv.gz is expected beside the metadata. "
+            f"{folder} has no table of findings: mimic-cxr-2.x.x-chexpert.csv.gz or -negbio.csv.gz is expected next to the metadata. "
             "Download it from the page of the metadata."
         )
     studies = read_named(labels, ("study_id", *FINDINGS))
@@ -44,9 +44,10 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         if not (folder / path).is_file():
             absent += 1
             continue
-        cells = (image, path, of_study.get(study, ""), f"mimic-{subject}", view, split.get(image, ""))
+        cells = (image, path, of_study.get(study, ""), subject, view, split.get(image, ""))
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
+    columns["patient"] = patients_of("mimic", columns["patient"])
     columns |= {"label": labels_of(columns["findings"], classes), "source": [SOURCE] * len(columns["id"])}
     told_by = {
         "path": "dicom_id",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from audit.data.ages import says_nothing
 from audit.data.layouts.found import FoundSet, Layout, first_match, images_below, labels_of, read_named, taken
 from audit.files import read_text_file
 
@@ -32,7 +33,7 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         "path": [images[name] for name in names],
         "label": labels_of(findings, classes),
         "findings": findings,
-        "patient": [f"nih-{int(cell)}" if cell.isdecimal() else cell for cell in table["Patient ID"]],
+        "patient": [nih_patient(cell) for cell in table["Patient ID"]],
         "source": [SOURCE] * len(names),
         "view": table["View Position"],
         "age": table["Patient Age"],
@@ -52,6 +53,13 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         told_by["split"] = "test_list.txt"
     absent = n_rows - len(names)
     return FoundSet(folder=folder, columns=columns, told_by=told_by, left_out={"not on disk": absent} if absent else {})
+
+
+def nih_patient(cell: str) -> str:
+    """Return the patient that a cell names, which newer tables write without leading zeros; empty where it names nobody."""
+    if says_nothing(cell):
+        return ""
+    return f"nih-{cell.lstrip('0') or '0'}" if cell.isdecimal() else cell
 
 
 NIH = Layout(name="nih", title="NIH ChestX-ray14", sign=_sign, read=_read)

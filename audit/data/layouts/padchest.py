@@ -13,6 +13,7 @@ from audit.data.layouts.found import (
     first_match,
     images_below,
     labels_of,
+    patients_of,
     read_named,
     taken,
 )
@@ -41,7 +42,7 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         "path": [images[name] for name in names],
         "label": labels_of(findings, classes),
         "findings": findings,
-        "patient": [f"padchest-{cell}" for cell in table["PatientID"]],
+        "patient": patients_of("padchest", table["PatientID"]),
         # One hospital: scanners are what sources can be.
         "source": [f"PadChest {maker}".strip() for maker in makers],
     }

@@ -1,11 +1,12 @@
-"""RSNA Pneumonia Detection Challenge as it unpacks: DICOM files of one folder, a table of boxes, and one of classes."""
+"""RSNA Pneumonia Detection Challenge as it unpacks: DICOM files, whose headers tell age, sex and view, and tables of boxes and classes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from audit.data.layouts.found import NO_FINDING, FoundSet, Layout, images_below, labels_of, read_named
+from audit.data.layouts.found import NO_FINDING, FoundSet, Layout, images_below, labels_of, patients_of, read_named
+from audit.data.layouts.headers import KEYWORDS, read_headers
 
 SOURCE = "RSNA"
 _BOXES = "stage_2_train_labels.csv"
@@ -29,15 +30,18 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
     images = {name.rpartition(".")[0]: path for name, path in images_below(folder).items()}
     kept = [patient for patient in target if patient in images]
     findings = [_findings(target[patient], told.get(patient, "")) for patient in kept]
+    told_by_headers = read_headers([folder / images[patient] for patient in kept])
     columns = {
         "id": kept,
         "path": [images[patient] for patient in kept],
         "label": labels_of(findings, classes),
         "findings": findings,
-        "patient": [f"rsna-{patient}" for patient in kept],
+        "patient": patients_of("rsna", kept),
         "source": [SOURCE] * len(kept),
+        **told_by_headers,
     }
     told_by = {"path": "patientId", "label": "Target" + (", class" if told else ""), "patient": "patientId"}
+    told_by |= {column: f"{KEYWORDS[column]} of the DICOM headers" for column in told_by_headers}
     absent = len(target) - len(kept)
     return FoundSet(folder=folder, columns=columns, told_by=told_by, left_out={"not on disk": absent} if absent else {})
 

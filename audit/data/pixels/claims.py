@@ -9,7 +9,7 @@ from audit.data.pixels.decoders import BASELINE, CONVERT, EXTENDED, LOSSLESS
 from audit.data.pixels.limits import RefusedError
 
 WALKED = (BASELINE, EXTENDED, *LOSSLESS)
-"""Transfer syntaxes whose JPEG markers tell whether the picture is all there."""
+"""Transfer syntaxes whose JPEG markers show whether the picture is complete."""
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _JPEGS = "1.2.840.10008.1.2.4."
 
@@ -57,12 +57,12 @@ def check_claims(stream: bytes, uid: str, wanted: tuple[int, int, int], allocate
         claimed = (right - left, bottom - top, int.from_bytes(stream[at + 32 : at + 34], "big"))
         found = Claims(header=None, precision=(stream[at + 34] & 0x7F) + 1 if len(stream) > at + 34 else 0)
     elif uid.startswith(_JPEGS):
-        raise RefusedError("is a DICOM file whose pixels are not packed as its transfer syntax states", CONVERT)
+        raise RefusedError("is a DICOM file whose pixels are not compressed as its transfer syntax states", CONVERT)
     else:
         return Claims(header=None, precision=allocated)
     if claimed != wanted:
         raise RefusedError(
-            f"is a DICOM file whose packed pixels are {claimed[0]} x {claimed[1]} with {claimed[2]} samples, but its header "
+            f"is a DICOM file whose compressed pixels are {claimed[0]} x {claimed[1]} with {claimed[2]} samples, but its header "
             f"states {wanted[0]} x {wanted[1]} with {wanted[2]}",
             CONVERT,
         )

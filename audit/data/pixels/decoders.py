@@ -76,7 +76,7 @@ def plugin_for(uid: str, *, eight_bits: bool) -> str | None:
     for plugin in wanted:
         if plugin in decoder.available_plugins:
             return plugin
-    raise RefusedError(f"is packed as {name} ({uid}), for which no decoder is installed", _INSTALL)
+    raise RefusedError(f"is compressed as {name} ({uid}), for which no decoder is installed", _INSTALL)
 
 
 def compression_name(uid: str) -> str:

@@ -212,8 +212,14 @@ def stored_values(dataset: Any, max_pixels: int) -> Stored:
     raw = None
     if values.dtype.kind in "iu" and allocated > 1:
         raw = values if not packed or (uid in KEEPS_ALL_BITS and claims.precision == allocated) else None
-        high = number(dataset, "HighBit", bits - 1)
-        values = _only_stored(values, bits, 0 if packed else high + 1 - bits, signed=values.dtype.kind == "i")
+        shift = 0 if packed else number(dataset, "HighBit", bits - 1) + 1 - bits
+        kept = _only_stored(values, bits, shift, signed=values.dtype.kind == "i")
+        if _carries_on(values >> values.dtype.type(shift) if shift else values, kept):
+            raise RefusedError(
+                f"is a DICOM file whose pixel values exceed the {bits} bits that BitsStored states",
+                "Correct BitsStored and HighBit, or export it again",
+            )
+        values = kept
     elif values.dtype.kind == "f":
         bits = values.dtype.itemsize * 8
     return Stored(
@@ -237,6 +243,25 @@ def _only_stored(values: NDArray[Any], bits: int, shift: int, *, signed: bool) -
         top = values[band].view(unsigned) << unsigned.type(width - bits - shift)
         kept[band] = (top.view(values.dtype) if signed else top) >> values.dtype.type(width - bits)
     return kept
+
+
+def _carries_on(whole: NDArray[Any], kept: NDArray[Any]) -> bool:
+    """Say whether the bits above those stored belong to the grey levels, so that what is kept jumps where an image goes on smoothly.
+
+    Overlays and other marks in these bits do the opposite: with them the values jump, and without them they do not.
+    """
+    if whole is kept or whole.ndim != 2:
+        return False
+    with_them = without = 0
+    for band in bands(whole.shape):
+        if np.array_equal(whole[band], kept[band]):
+            continue
+        # In floating point: differences of neither type fit into it.
+        one, other = np.diff(whole[band].astype(np.float64)), np.diff(kept[band].astype(np.float64))
+        changes = one != other
+        smooth = np.abs(one[changes]) < np.abs(other[changes])
+        with_them, without = with_them + int(smooth.sum()), without + int((~smooth).sum())
+    return with_them > without
 
 
 def _frame(dataset: Any) -> bytes:

@@ -29,7 +29,7 @@ class Step:
     rule: Callable[[Values], Values]
     """What it does to values."""
     says: str | None = None
-    """How it is told in the facts."""
+    """Its words in the facts."""
     top: float | None = None
     """The greatest value that it gives, where its type says so; the least is then 0."""
     notes: tuple[str, ...] = ()

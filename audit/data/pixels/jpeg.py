@@ -1,4 +1,4 @@
-"""JPEG streams: what their headers claim, and whether the picture that they claim is all there.
+"""JPEG streams: what their headers claim, and whether the picture is complete.
 
 Decoders fill a scan that ends early with grey and go on. So the markers are walked, which tells scans and restart intervals
 that are missing; and of the last scan either libjpeg-turbo is asked for its warnings, or, for the processes that it does not

@@ -18,7 +18,9 @@ OWN_DATA = "its own data"
 WITHIN_PIXELS = "unused bits of the pixels"
 NOWHERE = "not in the file"
 WITHOUT_DATA = "An overlay is declared, but its bits are not in the file; its text was not searched."
-UNREADABLE_BITS = "An overlay lies in unused bits of packed pixels, where it cannot be read; its text was not searched."
+UNREADABLE_BITS = (
+    "An overlay lies in unused bits of compressed pixels, where it cannot be read; its text was not searched."
+)
 DAMAGED = "An overlay plane is damaged; the text finder rejects this image."
 UNDECLARED = "Bits of the pixels that no grey level uses are set, and no overlay declares them; they were ignored."
 
@@ -134,7 +136,7 @@ def _is_grey(dataset: Any, bit: int) -> bool:
 
 
 def _unused_bits_set(dataset: Any, raw: NDArray[Any]) -> bool:
-    """Say whether bits beside the stored ones are set; above signed values they may repeat the sign."""
+    """Return whether bits other than the stored ones are set; above signed values they may repeat the sign."""
     if raw.dtype.kind == "i":
         return False
     first, stored = _stored_bits(dataset)

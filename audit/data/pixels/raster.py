@@ -16,6 +16,7 @@ from audit.data.pixels import jpeg, opencv, png, tiff
 from audit.data.pixels.facts import GreyImage, ImageFacts, SeenImage
 from audit.data.pixels.grey import bands, luma, oriented, own_range, render, stretch, value_range
 from audit.data.pixels.limits import RefusedError, check_size, told
+from audit.files import stands_for
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 _ALLOWED = "PNG, JPEG, TIFF, BMP, WebP or DICOM"
@@ -43,6 +44,9 @@ def look_raster(data: bytes, max_pixels: int) -> SeenImage:
     RefusedError
         If it is not an image of a known format, damaged, too large, or of a kind that is not understood.
     """
+    if what := stands_for(data):
+        reason, _, remedy = what.partition("; ")
+        raise RefusedError(f"is {reason}", remedy[0].upper() + remedy[1:])
     with _refusing(max_pixels):
         if data[:4] in tiff.MAGIC:
             return _tiff(data, max_pixels)
@@ -178,7 +182,7 @@ def _tiff(data: bytes, max_pixels: int) -> SeenImage:
             image = Image.open(io.BytesIO(data), formats=("TIFF",))
         except UnidentifiedImageError:
             raise RefusedError(
-                f"is a TIFF of {page.name}, {page.samples} samples of {page.depth} bits, packed as {page.packed}, which is not read",
+                f"is a TIFF of {page.name}, {page.samples} samples of {page.depth} bits, compressed as {page.packed}, which is not read",
                 "Save it as 8-bit or 16-bit grey PNG",
             ) from None
         with image:

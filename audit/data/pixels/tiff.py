@@ -1,4 +1,4 @@
-"""TIFF: which page is the image, whether its strips are all there, and the depths that Pillow cannot tell apart."""
+"""TIFF: which page is the image, whether its strips are complete, and the depths that Pillow does not distinguish."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def decode_deep(data: bytes, found: TiffPage) -> tuple[NDArray[Any], NDArray[Any
     shape = (found.height, found.width) if found.samples == 1 else (found.height, found.width, found.samples)
     if values.shape != shape or values.dtype.kind != kind or values.dtype.itemsize * 8 != found.depth:
         raise RefusedError(
-            f"is a TIFF of {found.name}, {found.samples} samples of {found.depth} bits, packed as {found.packed}, which is not "
+            f"is a TIFF of {found.name}, {found.samples} samples of {found.depth} bits, compressed as {found.packed}, which is not "
             "read",
             "Save it without compression, or as 16-bit grey PNG",
         )
