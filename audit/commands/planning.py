@@ -13,7 +13,8 @@ from audit.commands.keys import announce_key
 from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller, printed
 from audit.data.records import Record
-from audit.files import write_output
+from audit.discovery.search import MOST_IMAGES
+from audit.files import write_atomically
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
 from audit.store.numbers import counted
@@ -76,10 +77,18 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         if row.cohort_lacks:
             lacking.setdefault(row.cohort_lacks, []).append(row.name)
     for what, names in lacking.items():
-        console.print(printed(f"not applicable: the cohort has no {what}, needed by {', '.join(names)}"))
+        console.print(Text(f"not applicable: the cohort has no {what}, needed by {', '.join(names)}"))
+    if prepared.suite.objects:
+        console.print(
+            Text(
+                f"objects: before the run, a search of at most {2 * MOST_IMAGES} images proposes up to {prepared.suite.objects} objects "
+                f"that recur in one class; testing them adds up to {counted(found.n_object_variants, 'prediction')} an image"
+            )
+        )
+    each = found.n_variants + found.n_object_variants
     console.print(
-        printed(
-            f"{counted(found.n_images, 'image')} × {counted(found.n_variants, 'prediction')} = at most "
+        Text(
+            f"{counted(found.n_images, 'image')} × {counted(each, 'prediction')} = at most "
             f"{counted(found.n_passes, 'forward pass', 'forward passes')}"
         )
     )
