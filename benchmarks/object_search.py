@@ -1,4 +1,4 @@
-"""Is the search for objects linear in the images, and what does it cost beside a standard audit?
+"""Times the search for objects against the images, and a standard audit with and without it.
 
     python -m benchmarks.object_search [--most 256] [--audit 96]
 

@@ -13,7 +13,6 @@ from audit.commands.keys import announce_key
 from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller, printed
 from audit.data.records import Record
-from audit.discovery.search import MOST_IMAGES
 from audit.files import write_atomically
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
@@ -78,11 +77,13 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             lacking.setdefault(row.cohort_lacks, []).append(row.name)
     for what, names in lacking.items():
         console.print(Text(f"not applicable: the cohort has no {what}, needed by {', '.join(names)}"))
-    if prepared.suite.objects:
+    if found.why_no_search:
+        console.print(Text(f"objects: no search, because {found.why_no_search}"))
+    elif found.n_searched:
         console.print(
             Text(
-                f"objects: before the run, a search of at most {2 * MOST_IMAGES} images proposes up to {prepared.suite.objects} objects "
-                f"that recur in one class; testing them adds up to {counted(found.n_object_variants, 'prediction')} an image"
+                f"objects: a search of {counted(found.n_searched, 'image')} without the network proposes up to {prepared.suite.objects} that "
+                f"recur in one class; testing them adds up to {counted(found.n_object_variants, 'prediction')} per image"
             )
         )
     each = found.n_variants + found.n_object_variants

@@ -19,6 +19,8 @@ from audit.store.suspects import LEAST_PATIENTS, LONGEST_TEMPLATE_PX
 
 _GROWN = 2.0
 """How far around a candidate its object may reach, in sides of the candidate."""
+_RIM_CONTRAST = 0.25
+"""Contrast of an object's rim, as a share of that of its clearest part, at least."""
 _CORE_ERROR, _RIM_ERROR = 0.05, 0.01
 """Images with the object differ from those without: in its core more than any pixel of the window would by chance, with the first
 probability; and around it, as far as it is connected, more than a single pixel would, with the second."""
@@ -196,6 +198,8 @@ def _extent(images: Sequence[GreyImage], fitted: Fitted) -> Box:
     # Welch's t; a level of noise keeps flat places, which hardly vary, from standing out.
     t_values = np.where(known, gap / (error + 0.3), 0.0)
     core, rim = (t_values > float(norm.isf(p / 2)) for p in (_CORE_ERROR / gap.size, _RIM_ERROR))
+    # Where the tissue behind differs a little between the classes, the object is not.
+    rim &= gap > _RIM_CONTRAST * gap[core].max(initial=0.0)
     _, parts = cv2.connectedComponents(rim.astype(np.uint8), connectivity=8)
     middle = np.zeros_like(core)
     middle[grow : grow + t, grow : grow + u] = True

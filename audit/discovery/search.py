@@ -2,8 +2,8 @@
 
 It knows neither the network nor its answers, and no threshold is set by hand. A template's threshold is where the classes differ most
 among the patients who proposed it. A template is kept if, on the patients who did not, its class shows it more often than the other
-classes do, by Fisher's exact test at a false-discovery rate over all candidates (Benjamini and Hochberg 1995). Anatomy that recurs in every
-class fails that test. What tells the classes and is anatomy passes it, and is left to the test with the network.
+classes do, by Fisher's exact test, corrected for all candidates (Holm 1979). Anatomy that recurs in every class fails that test. What tells
+the classes and is anatomy passes it, and is left to the test with the network.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ MOST_IMAGES = 200
 """Images of each half that are searched, one a patient."""
 _CANDIDATES = 16
 """Of each half."""
-_FALSE_DISCOVERIES = 0.1
-"""Share of the kept templates that may tell the classes by chance."""
+_CHANCE = 0.1
+"""Share of the searches that may keep anything that tells the classes by chance."""
 Spread = Callable[[Callable[[Any, int], Any], Any, int], list[Any]]
 """Calls a function with a job and every number below n, and returns what it returned, in order."""
 
@@ -99,7 +99,7 @@ def search_objects(first: Half, second: Half, *, most: int, spread: Spread = one
     search = Search(halves=halves, candidates=tuple((h, c) for h, found in enumerate(proposed) for c in found))
     fitted: list[Fitted | None] = spread(_fit, search, len(search.candidates))
     parts: tuple[list[Fitted], list[Fitted]] = ([], [])
-    limit = false_discovery_limit([f.p for f in fitted if f is not None], len(fitted))
+    limit = chance_limit([f.p for f in fitted if f is not None], len(fitted))
     for (half, _), found in zip(search.candidates, fitted, strict=True):
         if found is not None and found.p <= limit:
             parts[half].append(found)
@@ -111,18 +111,22 @@ def search_objects(first: Half, second: Half, *, most: int, spread: Spread = one
     return Found(suspects=suspects, n_candidates=len(search.candidates))
 
 
-def false_discovery_limit(probabilities: Sequence[float], n: int) -> float:
-    """Return the largest of the probabilities that is kept at the false-discovery rate (Benjamini and Hochberg 1995); -1 for none.
+def chance_limit(probabilities: Sequence[float], n: int) -> float:
+    """Return the largest of the probabilities that Holm's procedure keeps over `n` tests; -1 for none.
 
     Parameters
     ----------
     probabilities : sequence of float
-        Of those of the `n` tests that could be made.
+        Of the tests that could be made.
     n : int
         Tests in all: one that could not be made counts as one that said nothing.
     """
-    kept = [p for rank, p in enumerate(sorted(probabilities), start=1) if p <= _FALSE_DISCOVERIES * rank / max(1, n)]
-    return max(kept, default=-1.0)
+    limit = -1.0
+    for rank, p in enumerate(sorted(probabilities)):
+        if p > _CHANCE / (n - rank):
+            break
+        limit = p
+    return limit
 
 
 def _propose(search: Search, number: int) -> list[Candidate]:

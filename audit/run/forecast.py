@@ -17,6 +17,7 @@ from audit.prediction.variants import cohort_context, make_perturbations, read_s
 from audit.randomness import generator_for
 from audit.relevance.lrp import Attributor
 from audit.relevance.start import start_each
+from audit.run.objects import sample_size, why_no_search
 from audit.run.preparation import Preparation
 from audit.suites.reader import object_draws
 from audit.text.cache import RegionCache
@@ -39,6 +40,10 @@ class Forecast:
     """Predictions an image: every draw of every condition."""
     n_object_variants: int
     """Predictions an image that the test of objects adds, at most: if the search proposes as many as the suite lets it."""
+    n_searched: int
+    """Images that the search for objects looks at."""
+    why_no_search: str
+    """Why there is none although the suite asks for it; empty otherwise."""
     n_passes: int
     """Forward passes in total, at most: pixel-identical variants share one."""
     cached_share: float
@@ -90,7 +95,8 @@ def forecast(
         on_step()
 
     n, n_variants = len(records), sum(c.draws for c in prepared.suite.conditions)
-    n_object_variants = object_draws(prepared.suite.objects)
+    why = why_no_search(prepared, seed) if prepared.suite.objects else ""
+    n_object_variants = 0 if why else object_draws(prepared.suite.objects)
     share = sum(known) / len(known)
     n_maps = min(n, relevance_images)
     return Forecast(
@@ -98,6 +104,8 @@ def forecast(
         n_conditions=len(prepared.suite.conditions),
         n_variants=n_variants,
         n_object_variants=n_object_variants,
+        n_searched=0 if why else sample_size(prepared, seed),
+        why_no_search=why,
         n_passes=n * (n_variants + n_object_variants),
         cached_share=share,
         text_minutes=text_s * n * (1 - share) / 60,

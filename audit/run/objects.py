@@ -92,9 +92,14 @@ def prepare_objects(
     return replace(prepared, suite=suite, plan=plan, gate=gate), proposed
 
 
-def sample_size(prepared: Preparation, settings: Settings) -> int:
-    """Return how many images the search reads."""
-    return sum(map(len, proposal_samples(prepared.cohort.records, settings.seed))) if prepared.suite.objects else 0
+def sample_size(prepared: Preparation, seed: int) -> int:
+    """Return how many images the search looks at."""
+    return sum(map(len, proposal_samples(prepared.cohort.records, seed))) if prepared.suite.objects else 0
+
+
+def why_no_search(prepared: Preparation, seed: int) -> str:
+    """Say why objects cannot be searched for in a cohort; empty where they can."""
+    return _too_few(proposal_samples(prepared.cohort.records, seed))
 
 
 def _proposed(prepared: Preparation, settings: Settings, on_image: Callable[[], None]) -> ProposedObjects:
