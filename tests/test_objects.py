@@ -390,8 +390,8 @@ def test_a_network_that_reads_the_electrode_fails_by_it(
     (run / "effects.json").unlink()
     for kept in (tmp_path / ".audit-cache" / "objects").iterdir():
         kept.unlink()
-    assert audit(*asked(tmp_path / "data" / "manifest.csv"))[0] == 1
-    assert (run / "effects.json").read_bytes() == before, "searched again, the same suspects are found"
+    assert audit(*asked(tmp_path / "data" / "manifest.csv"), "--workers", 2)[0] == 1
+    assert (run / "effects.json").read_bytes() == before, "searched again by two processes, the same suspects are found"
 
 
 def test_a_network_that_reads_elsewhere_passes_with_the_object_dismissed(

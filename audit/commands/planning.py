@@ -82,8 +82,9 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     elif found.n_searched:
         console.print(
             Text(
-                f"objects: a search of {counted(found.n_searched, 'image')} without the network proposes up to {prepared.suite.objects} that "
-                f"recur in one class; testing them adds up to {counted(found.n_object_variants, 'prediction')} per image"
+                f"objects: a search of {counted(found.n_searched, 'image')} without the network proposes up to "
+                f"{prepared.suite.objects} that recur in one class; testing them adds up to "
+                f"{counted(found.n_object_variants, 'prediction')} per image"
             )
         )
     each = found.n_variants + found.n_object_variants
