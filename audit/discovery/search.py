@@ -30,8 +30,8 @@ SEARCH_VERSION = 2
 """Raised whenever another search finds other suspects."""
 MOST_IMAGES = 200
 """Images of each half that are searched, one a patient."""
-_CANDIDATES = 16
-"""Of each half."""
+_CANDIDATES = 8
+"""Of each half: objects lead the rankings, and every further candidate weakens the confirmation of all."""
 _CHANCE = 0.1
 """Share of the searches that may keep anything that tells the classes by chance."""
 Spread = Callable[[Callable[[Any, int], Any], Any, int], list[Any]]
