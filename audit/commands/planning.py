@@ -13,7 +13,7 @@ from audit.commands.keys import announce_key
 from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller, printed
 from audit.data.records import Record
-from audit.files import write_atomically
+from audit.files import write_output
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
 from audit.store.numbers import counted
@@ -76,12 +76,12 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         if row.cohort_lacks:
             lacking.setdefault(row.cohort_lacks, []).append(row.name)
     for what, names in lacking.items():
-        console.print(Text(f"not applicable: the cohort has no {what}, needed by {', '.join(names)}"))
+        console.print(printed(f"not applicable: the cohort has no {what}, needed by {', '.join(names)}"))
     if found.why_no_search:
-        console.print(Text(f"objects: no search, because {found.why_no_search}"))
+        console.print(printed(f"objects: no search, because {found.why_no_search}"))
     elif found.n_searched:
         console.print(
-            Text(
+            printed(
                 f"objects: a search of {counted(found.n_searched, 'image')} without the network proposes up to "
                 f"{prepared.suite.objects} that recur in one class; testing them adds up to "
                 f"{counted(found.n_object_variants, 'prediction')} per image"
@@ -89,7 +89,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         )
     each = found.n_variants + found.n_object_variants
     console.print(
-        Text(
+        printed(
             f"{counted(found.n_images, 'image')} × {counted(each, 'prediction')} = at most "
             f"{counted(found.n_passes, 'forward pass', 'forward passes')}"
         )

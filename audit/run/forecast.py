@@ -37,9 +37,9 @@ class Forecast:
     n_conditions: int
     """Conditions of the suite, clean included."""
     n_variants: int
-    """Predictions an image: every draw of every condition."""
+    """Predictions per image: every draw of every condition."""
     n_object_variants: int
-    """Predictions an image that the test of objects adds, at most: if the search proposes as many as the suite lets it."""
+    """Predictions per image that the test of objects adds, at most: if the search proposes as many as the suite lets it."""
     n_searched: int
     """Images that the search for objects looks at."""
     why_no_search: str
