@@ -358,6 +358,7 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     text = " ".join(out.split())
     assert "12 images × 151 predictions = at most 1,812 forward passes" in text
     assert "minutes: text" in text
+    assert "objects: no search, because a half of the patients has" in text
     assert "not applicable: the cohort has no lung masks" in text
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (8 * 220, 3 * 14 * 254), "a block of 108 conditions for each class"

@@ -18,12 +18,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from torch import nn
 
 from audit.data.plan import PlannedObjects
 from audit.data.records import Record, TextRegion
-from audit.discovery.candidates import split_scores
-from audit.discovery.search import proposal_sample, search_objects
+from audit.discovery.candidates import split_by_class
+from audit.discovery.fitting import Half
+from audit.discovery.search import chance_limit, proposal_samples, search_objects
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.scope import find_scope
 from audit.gates.suspects import suspect_outcomes
@@ -32,9 +34,12 @@ from audit.models.bundle import save_bundle
 from audit.models.preprocessing import Preprocessing
 from audit.perturbations import NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import Donor, DonorPool
-from audit.perturbations.suspects import Suspects, at_search_scale, best_place, decode_template, proposes
+from audit.perturbations.objects import _elsewhere
+from audit.perturbations.suspects import Suspects, at_search_scale, best_place, decode_template, half_of
+from audit.prediction.processes import map_side_by_side
 from audit.randomness import generator_for
 from audit.statistics.catalogue import MOVEMENT
+from audit.store.results import plain, to_json
 from audit.store.suspects import FoundSuspect
 from audit.suites.reader import load_suite
 from audit.training.phantom.artefacts import CENTRE, RADIUS, stick_electrode
@@ -95,91 +100,150 @@ def films(share: float, n: int = 240, seed: int = 6) -> tuple[list[np.ndarray], 
     return images, [s.label for s in specs.values()], [s.electrode for s in specs.values()]
 
 
+def record_of(index: int, label: str = "covid") -> Record:
+    return Record(id=str(index), path=Path("x.png"), label=label, patient=f"p{index}")
+
+
+def halves_of(images: list[np.ndarray], labels: list[str], seed: int = 0) -> tuple[Half, Half]:
+    """Deal images to the two halves, as a run does; an image is called by its number."""
+    chosen: tuple[list[int], list[int]] = ([], [])
+    for i in range(len(images)):
+        chosen[half_of(record_of(i), seed)].append(i)
+    first, second = (
+        Half(
+            images=tuple(images[i] for i in half),
+            labels=tuple(labels[i] for i in half),
+            names=tuple(str(i) for i in half),
+        )
+        for half in chosen
+    )
+    return first, second
+
+
+Proposed = tuple[list[np.ndarray], list[str], list[bool], tuple[FoundSuspect, ...]]
+
+
 @pytest.fixture(scope="module")
-def proposed() -> tuple[list[np.ndarray], list[bool], tuple[FoundSuspect, ...]]:
-    images, labels, there = films(0.6, 120)
-    return images, there, search_objects(images, labels, [str(i) for i in range(len(images))], most=4)
+def proposed() -> Proposed:
+    images, labels, there = films(0.6)
+    return images, labels, there, search_objects(*halves_of(images, labels), most=4).suspects
 
 
-def test_an_electrode_is_found_on_the_images_that_carry_it(
-    proposed: tuple[list[np.ndarray], list[bool], tuple[FoundSuspect, ...]],
-) -> None:
-    images, there, found = proposed
+def test_an_electrode_is_found_on_the_images_that_carry_it(proposed: Proposed) -> None:
+    images, _, there, found = proposed
     first = found[0]
     assert first.home == ("covid",)
     assert first.prevalence["normal"][0] == first.prevalence["pneumonia"][0] == 0
-    scores = [best_place(image, decode_template(first))[0] >= first.threshold for image in images]
-    assert np.mean(np.array(scores) == np.array(there)) >= 0.98
+    assert [t.half for t in first.templates] == [0, 1], "both halves propose it, each for the other to test"
+    for template in first.templates:
+        scores = [best_place(image, decode_template(template))[0] >= template.threshold for image in images]
+        assert np.mean(np.array(scores) == np.array(there)) >= 0.95
     for sighting in first.sightings:
-        box = sighting.box
         assert there[int(sighting.image)]
-        assert box.x0 < CENTRE[0] - RADIUS / 2 < CENTRE[0] + RADIUS / 2 < box.x1
-        assert box.y0 < CENTRE[1] - RADIUS / 2 < CENTRE[1] + RADIUS / 2 < box.y1
+        assert any(b.x0 < CENTRE[0] < b.x1 and b.y0 < CENTRE[1] < b.y1 for b in sighting.boxes)
 
 
 def test_without_an_object_nothing_tells_the_classes() -> None:
-    images, labels, _ = films(0.0, 120)
-    for suspect in search_objects(images, labels, [str(i) for i in range(len(images))], most=4):
-        shares = [n / of for n, of in suspect.prevalence.values()]
-        assert max(shares) - min(shares) < 0.4, "anatomy may recur, but not by class as an object does"
+    images, labels, _ = films(0.0)
+    assert search_objects(*halves_of(images, labels), most=4).suspects == ()
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(10, 40), st.integers(10, 40))
-def test_a_gap_is_split_where_it_is(seed: int, low: int, high: int) -> None:
-    rng = np.random.default_rng(seed)
-    scores = np.concatenate([rng.uniform(0.2, 0.4, low), rng.uniform(0.8, 0.9, high)])
-    separation, threshold, n = split_scores(rng.permutation(scores), 10)
-    assert n == high and 0.4 <= threshold <= 0.8 and separation > 4
+def test_an_object_that_both_classes_show_alike_is_not_proposed(proposed: Proposed) -> None:
+    images, _, there, _ = proposed
+    order = np.random.default_rng(5).permutation(len(images)).tolist()
+    labels = ["covid" if place % 2 else "normal" for place in range(len(images))]
+    shuffled = [images[i] for i in order]
+    for suspect in search_objects(*halves_of(shuffled, labels), most=4).suspects:
+        shown = np.mean([there[order[int(s.image)]] for s in suspect.sightings])
+        assert shown < 0.9, "the electrode tells nothing of these labels"
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_one_bell_curve_has_no_gap(seed: int) -> None:
-    assert split_scores(np.random.default_rng(seed).normal(0.5, 0.1, 100), 10)[0] < 4.0
-
-
-def test_too_few_scores_are_not_split() -> None:
-    assert split_scores(np.linspace(0, 1, 19), 10)[2] == 0
-
-
-def test_the_halves_are_of_patients_and_the_sample_is_of_one_half(tmp_path: Path) -> None:
-    records = [
-        Record(id=f"r{i}", path=tmp_path / "x.png", label=CLASSES[i % 3], patient=f"p{i // 2}") for i in range(900)
-    ]
-    sample = proposal_sample(records, seed=4)
-    assert len({r.patient for r in sample}) == len(sample) == 200
-    assert all(proposes(r, 4) for r in sample)
-    assert 0.4 < np.mean([proposes(r, 4) for r in records]) < 0.6
-    assert proposal_sample(list(reversed(records)), seed=5) != sample
-
-
-def scene_of(image: np.ndarray, label: str, suspects: Suspects | None, donors: DonorPool, seed: int = 0) -> Scene:
-    """A scene of a patient who tests."""
-    name = next(
-        f"t{i}" for i in range(99) if not proposes(Record(id="x", path=Path("x"), label=label, patient=f"t{i}"), seed)
+def test_several_processes_propose_the_same() -> None:
+    images, labels, _ = films(0.6, 120)
+    first, second = halves_of(images, labels)
+    alone = search_objects(first, second, most=2)
+    together = search_objects(
+        first, second, most=2, spread=lambda task, job, n: map_side_by_side(task, job, n, workers=2)
     )
+    assert to_json(plain(alone)) == to_json(plain(together))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(2, 40), st.integers(1, 8), st.booleans())
+def test_the_threshold_is_one_of_the_best(seed: int, n_own: int, n_others: int, least: int, coarse: bool) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(0.5, 0.2, n_own + n_others)
+    scores[:n_own] += rng.uniform(0, 0.5)
+    scores = np.round(scores, 1) if coarse else scores
+    own = np.arange(len(scores)) < n_own
+    told, threshold = split_by_class(scores, own, ~own, least)
+    values = np.unique(scores)
+    middles = (values[1:] + values[:-1]) / 2
+    every = {
+        float(t): (scores[own] >= t).mean() - (scores[~own] >= t).mean()
+        for t in middles
+        if (scores >= t).sum() >= least
+    }
+    if not every:
+        assert (told, threshold) == (0.0, float("inf"))
+        return
+    best = max(every.values())
+    assert every[min(every, key=lambda t: abs(t - threshold))] == pytest.approx(told)
+    assert told >= best - np.sqrt(max(0.0, best * (1 - best)) / n_own) - 1e-12
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(0, 20))
+def test_chance_keeps_a_template_as_holm_says(probabilities: list[float], unmade: int) -> None:
+    """A test is kept if each of those that are stronger passes its step, as adjusted probabilities say it."""
+    every = sorted([*probabilities, *[1.0] * unmade])
+    adjusted = np.maximum.accumulate([(len(every) - rank) * p for rank, p in enumerate(every)])
+    kept = [p for p, a in zip(every, adjusted, strict=True) if a <= 0.1]
+    clear = not any(abs(a - 0.1) < 1e-9 for a in adjusted)
+    if clear:
+        assert chance_limit(probabilities, len(every)) == max(kept, default=-1.0)
+
+
+def test_the_halves_are_of_patients_and_one_image_of_each_is_searched(tmp_path: Path) -> None:
+    records = [
+        Record(id=f"r{i}", path=tmp_path / "x.png", label=CLASSES[i % 3], patient=f"p{i // 2}") for i in range(1200)
+    ]
+    samples = proposal_samples(records, seed=4)
+    for half, sample in enumerate(samples):
+        assert len({r.patient for r in sample}) == len(sample) == 200
+        assert all(half_of(r, 4) == half for r in sample)
+    assert 0.4 < np.mean([half_of(r, 4) for r in records]) < 0.6
+    assert proposal_samples(list(reversed(records)), seed=5) != samples
+
+
+def scene_of(image: np.ndarray, label: str, suspects: Suspects | None, donors: DonorPool, half: int) -> Scene:
+    """A scene of a patient of a half."""
+    name = next(f"t{i}" for i in range(99) if half_of(replace(record_of(0), patient=f"t{i}"), 0) == half)
     record = Record(id="target", path=Path("x.png"), label=label, patient=name)
     return Scene(image=image, record=record, regions=(), donors=donors, suspects=suspects)
 
 
-def test_removing_leaves_no_electrode_and_adding_brings_one(
-    proposed: tuple[list[np.ndarray], list[bool], tuple[FoundSuspect, ...]],
-) -> None:
-    images, there, found = proposed
-    records = {
-        s.image: Record(id=s.image, path=Path("x.png"), label=s.label, patient=s.image) for s in found[0].sightings
-    }
+@pytest.mark.parametrize("half", [0, 1])
+def test_removing_leaves_no_electrode_and_adding_brings_one(proposed: Proposed, half: int) -> None:
+    images, _, there, found = proposed
+    suspect = found[0]
+    records = {s.image: record_of(int(s.image), s.label) for s in suspect.sightings}
     pool = DonorPool((Donor(record=r, regions=()) for r in records.values()), read=lambda r: images[int(r.id)])
     suspects = Suspects(found=found, donors=records, seed=0)
     with_it, without = images[there.index(True)], images[there.index(False)]
-    template = decode_template(found[0])
+    template = next(t for t in suspect.templates if t.half != half)
 
-    def edited(image: np.ndarray, label: str, action: str) -> np.ndarray | NotApplicable:
+    def edited(
+        image: np.ndarray, label: str, action: str, who: Suspects | None = suspects
+    ) -> np.ndarray | NotApplicable:
         made = make_perturbation("object", {"suspect": 1, "action": action})
-        drawn = made.draw(scene_of(image, label, suspects, pool), generator_for(1, action))
-        return drawn if isinstance(drawn, NotApplicable) else made.apply(image, drawn)
+        drawn = made.draw(scene_of(image, label, who, pool, half), generator_for(1, action))
+        if isinstance(drawn, NotApplicable):
+            return drawn
+        if drawn.donor is not None:
+            assert half_of(drawn.donor, 0) != half, "what is added comes from a patient of the other half"
+        return made.apply(image, drawn)
 
     shows = {
-        action: best_place(edited(image, label, action), template)[0] >= found[0].threshold  # type: ignore[arg-type]
+        action: best_place(edited(image, label, action), decode_template(template))[0] >= template.threshold  # type: ignore[arg-type]
         for action, image, label in (
             ("remove", with_it, "covid"),
             ("remove-elsewhere", with_it, "covid"),
@@ -191,15 +255,21 @@ def test_removing_leaves_no_electrode_and_adding_brings_one(
     assert edited(without, "normal", "remove") == NotApplicable("object not found")
     assert edited(with_it, "covid", "add") == NotApplicable("it shows the object already")
     assert edited(without, "covid", "add") == NotApplicable("its class often shows the object")
-    proposing = replace(scene_of(with_it, "covid", suspects, pool).record, patient=next(
-        f"q{i}" for i in range(99) if proposes(Record(id="x", path=Path("x"), label="covid", patient=f"q{i}"), 0)
-    ))  # fmt: skip
-    made = make_perturbation("object", {"suspect": 1})
-    scene = replace(scene_of(with_it, "covid", suspects, pool), record=proposing)
-    assert made.draw(scene, generator_for(1)) == NotApplicable("its patient proposed the object")
-    assert made.draw(scene_of(with_it, "covid", None, pool), generator_for(1)) == NotApplicable(
-        "no such object was proposed"
-    )
+    assert edited(with_it, "covid", "remove", None) == NotApplicable("no such object was proposed")
+    alone = structs.replace(suspect, templates=tuple(t for t in suspect.templates if t.half == half))
+    proposing = replace(suspects, found=(alone, *found[1:]))
+    assert edited(with_it, "covid", "remove", proposing) == NotApplicable("its patient's half proposed the object")
+
+
+def test_the_placebo_takes_a_place_of_like_texture() -> None:
+    """The left half of the image is smooth, the right half rough; the object lies on the rough one."""
+    rng = np.random.default_rng(0)
+    image = np.full((128, 128), 120, np.uint8)
+    image[:, 64:] = np.clip(120 + rng.normal(0, 25, (128, 64)), 0, 255).astype(np.uint8)
+    rough = [_elsewhere(image, ((90, 50, 104, 64),), (), generator_for(7, number)) for number in range(12)]
+    smooth = [_elsewhere(image, ((20, 50, 34, 64),), (), generator_for(8, number)) for number in range(12)]
+    assert np.mean([moved is not None and moved[0][0] >= 60 for moved in rough]) > 0.9
+    assert np.mean([moved is not None and moved[0][2] <= 66 for moved in smooth]) > 0.9
 
 
 def test_text_is_no_object() -> None:
@@ -320,8 +390,8 @@ def test_a_network_that_reads_the_electrode_fails_by_it(
     (run / "effects.json").unlink()
     for kept in (tmp_path / ".audit-cache" / "objects").iterdir():
         kept.unlink()
-    assert audit(*asked(tmp_path / "data" / "manifest.csv"))[0] == 1
-    assert (run / "effects.json").read_bytes() == before, "searched again, the same suspects are found"
+    assert audit(*asked(tmp_path / "data" / "manifest.csv"), "--workers", 2)[0] == 1
+    assert (run / "effects.json").read_bytes() == before, "searched again by two processes, the same suspects are found"
 
 
 def test_a_network_that_reads_elsewhere_passes_with_the_object_dismissed(

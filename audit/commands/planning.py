@@ -80,9 +80,20 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             lacking.setdefault(row.cohort_lacks, []).append(row.name)
     for what, names in lacking.items():
         console.print(printed(f"not applicable: the cohort has no {what}, needed by {', '.join(names)}"))
+    if found.why_no_search:
+        console.print(printed(f"objects: no search, because {found.why_no_search}"))
+    elif found.n_searched:
+        console.print(
+            printed(
+                f"objects: a search of {counted(found.n_searched, 'image')} without the network proposes up to "
+                f"{prepared.suite.objects} that recur in one class; testing them adds up to "
+                f"{counted(found.n_object_variants, 'prediction')} per image"
+            )
+        )
+    each = found.n_variants + found.n_object_variants
     console.print(
         printed(
-            f"{counted(found.n_images, 'image')} × {counted(found.n_variants, 'prediction')} = at most "
+            f"{counted(found.n_images, 'image')} × {counted(each, 'prediction')} = at most "
             f"{counted(found.n_passes, 'forward pass', 'forward passes')}"
         )
     )

@@ -1,4 +1,4 @@
-"""Recurring places: keypoints whose nearest neighbours are close on some patients' images and distant on the others'."""
+"""Places that recur in one class: keypoints that are nearly alike on many of its images, and on few of the others."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from audit.data.pixels.facts import GreyImage
 from audit.perturbations.places import Box
 
 Field = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 
 KEYPOINTS = 100
 """Keypoints of one image, the strongest."""
 QUERY_IMAGES = 80
-"""Images whose keypoints are asked for on all others: an object on a tenth of the images is on several of them."""
+"""Images whose keypoints are looked for on all others: an object on a tenth of the images is on several of them."""
 _WINDOW = 6.0
 """Side of a descriptor's window over its keypoint's diameter."""
 _SIDES_PX = (11, 56)
 """Least and largest side of the window: smaller ones are noise, larger ones anatomy."""
-_LEAST_SEPARATION = 2.9
-"""Two halves of one bell curve are 2.65 standard deviations apart: what recurs on some images only has a gap."""
+_SHARES = (0.25, 0.5, 0.8)
+"""Shares of a class that may show an object: the best of so many of its images are compared with as many of the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A place on one image that recurs on others."""
+    """A place on one image that recurs on others of its class."""
 
     image: int
     """Index of the image."""
     box: Box
     """The place, at the scale of the search."""
-    separation: float
-    """Gap between near and far images, in standard deviations."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,55 +44,28 @@ class _Described:
     vectors: Field
 
 
-def split_scores(scores: NDArray[np.float64], least: int) -> tuple[float, float, int]:
-    """Split scores into high and low ones where the gap is widest.
-
-    Parameters
-    ----------
-    scores : ndarray of float64, (n,)
-    least : int
-        Scores on either side, at least.
-
-    Returns
-    -------
-    tuple of (float, float, int)
-        Distance of the means in pooled standard deviations, the threshold between, and how many are high; no split gives 0.
-    """
-    separation, threshold, high = _splits(scores[None], least)
-    return float(separation[0]), float(threshold[0]), int(high[0])
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    gap: NDArray[np.float64]
+    """Mean likeness of the class's best images minus that of the others' best, at the best share."""
+    difference: NDArray[np.float64]
+    """Largest difference between the share of the class and that of the others above a threshold."""
+    high: NDArray[np.int64]
+    """Images above that threshold."""
 
 
-def _splits(
-    scores: NDArray[np.float64], least: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Do the same for rows of scores (q, n)."""
-    q, n = scores.shape
-    if n < 2 * least:
-        return np.zeros(q), np.ones(q), np.zeros(q, dtype=np.int64)
-    falling = -np.sort(-scores, axis=1)
-    sums, squares = falling.cumsum(1), (falling**2).cumsum(1)
-    k = np.arange(least, n - least + 1)
-    first, second = sums[:, k - 1], sums[:, -1:] - sums[:, k - 1]
-    within = squares[:, -1:] - first**2 / k - second**2 / (n - k)
-    # A floor: scores that agree to the last digit have no spread, and no gap of infinite width.
-    spread = np.sqrt(np.maximum(within / n, 0.02**2))
-    gaps = (first / k - second / (n - k)) / spread
-    best = gaps.argmax(1)
-    rows = np.arange(q)
-    high = k[best]
-    threshold = (falling[rows, high - 1] + falling[rows, np.minimum(high, n - 1)]) / 2
-    return gaps[rows, best], threshold, high
+def find_candidates(images: Sequence[GreyImage], labels: Sequence[str], *, least: int, most: int) -> list[Candidate]:
+    """Find places that tell a class from the others.
 
-
-def find_candidates(images: Sequence[GreyImage], queries: Sequence[int], *, least: int, most: int) -> list[Candidate]:
-    """Find places that are nearly alike on at least `least` images, and on the others not.
+    Two rankings take turns: by the gap in likeness, which sharp objects on few images lead, and by the difference in shares, which faint
+    ones on many images lead.
 
     Parameters
     ----------
     images : sequence of ndarray of uint8, (h, w)
         One a patient, at the scale of the search, free of text.
-    queries : sequence of int
-        Indices of the images whose places are asked for.
+    labels : sequence of str
+        Their classes.
     least : int
         Images that must show a place.
     most : int
@@ -102,10 +74,10 @@ def find_candidates(images: Sequence[GreyImage], queries: Sequence[int], *, leas
     Returns
     -------
     list of Candidate
-        The widest gap first; of places that overlap on an image only the first.
+        Best first; of places that overlap on an image only the first.
     """
     described = [_describe(image) for image in images]
-    asked = [(i, k) for i in queries for k in range(len(described[i].vectors))]
+    asked = [(i, k) for i in range(min(QUERY_IMAGES, len(images))) for k in range(len(described[i].vectors))]
     if not asked:
         return []
     vectors = np.stack([described[i].vectors[k] for i, k in asked])
@@ -113,13 +85,14 @@ def find_candidates(images: Sequence[GreyImage], queries: Sequence[int], *, leas
     for place, of_image in enumerate(described):
         if len(of_image.vectors):
             nearest[:, place] = (vectors @ of_image.vectors.T).max(1)
-    gaps, _, high = _splits(nearest.astype(np.float64), least)
-    order = np.argsort(-gaps, kind="stable")
+    told = _tell(nearest, np.array([i for i, _ in asked]), np.array(labels), least)
+    orders = [np.argsort(-ranks, kind="stable").tolist() for ranks in (told.gap, told.difference)]
+    turns = list(dict.fromkeys(index for pair in zip(*orders, strict=True) for index in pair))
     chosen: list[Candidate] = []
     # Where the chosen ones lie on every image: the same object is found at several scales and from every image that shows it.
     known: list[tuple[int, Field]] = []
-    for index in order.tolist():
-        if gaps[index] < _LEAST_SEPARATION or len(chosen) == most:
+    for index in turns:
+        if len(chosen) == most or told.difference[index] <= 0:
             break
         i, k = asked[index]
         centre, side = described[i].centres[k], float(described[i].sides[k])
@@ -129,12 +102,71 @@ def find_candidates(images: Sequence[GreyImage], queries: Sequence[int], *, leas
         half = max(5, round(side / 2))
         height, width = images[i].shape
         box = (max(0, x - half), max(0, y - half), min(width, x + half + 1), min(height, y + half + 1))
-        chosen.append(Candidate(image=i, box=box, separation=float(gaps[index])))
-        shown = np.argsort(-nearest[index], kind="stable")[: int(high[index])]
+        chosen.append(Candidate(image=i, box=box))
+        shown = np.argsort(-nearest[index], kind="stable")[: int(told.high[index])]
         for place in {*shown.tolist(), i}:
             of_image = described[place]
             known.append((place, of_image.centres[int((of_image.vectors @ vectors[index]).argmax())]))
     return chosen
+
+
+def split_by_class(scores: NDArray[np.float64], own: Flags, others: Flags, least: int) -> tuple[float, float]:
+    """Choose the threshold above which a class and the others differ most in how many of their images lie.
+
+    Of thresholds that differ by less than a standard error of that difference the one in the widest gap between scores is taken.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, (n,)
+        Likeness of every image.
+    own, others : ndarray of bool, (n,)
+        Images of the class, and images that it is compared with; an image that is neither does not count.
+    least : int
+        Images above the threshold, at least.
+
+    Returns
+    -------
+    tuple of (float, float)
+        The difference of the shares, and the threshold; 0 and infinity where there is none.
+    """
+    falling = np.argsort(-scores, kind="stable")
+    share = own[falling].cumsum() / max(1, own.sum()) - others[falling].cumsum() / max(1, others.sum())
+    many = (own | others)[falling].cumsum() >= least
+    # A threshold between equal scores is none.
+    high = scores[falling]
+    many[:-1] &= high[:-1] > high[1:]
+    if len(many):
+        many[-1] = False
+    if not many.any():
+        return 0.0, float("inf")
+    most = float(np.where(many, share, -2.0).max())
+    error = np.sqrt(max(0.0, most * (1 - most)) / max(1, own.sum()))
+    near = np.flatnonzero(many & (share >= most - error))
+    best = int(near[(high[near] - high[near + 1]).argmax()])
+    return float(share[best]), float((high[best] + high[best + 1]) / 2)
+
+
+def _tell(nearest: Field, origin: NDArray[np.int64], labels: NDArray[np.str_], least: int) -> _Told:
+    """Compare each query's likeness (q, n) on images of its own class, its own image left out, with that on the others."""
+    rows = np.arange(len(nearest))
+    own = labels[None] == labels[origin][:, None]
+    others = ~own
+    own[rows, origin] = False
+    n_own, n_others = np.maximum(own.sum(1), 1), np.maximum(others.sum(1), 1)
+    falling = np.argsort(-nearest, axis=1, kind="stable")
+    counts = np.take_along_axis(own, falling, 1).cumsum(1)
+    difference = counts / n_own[:, None] - np.take_along_axis(others, falling, 1).cumsum(1) / n_others[:, None]
+    difference = np.where(counts >= least - 1, difference, -1.0)
+    best = difference.argmax(1)
+    of_own, of_others = (
+        -np.sort(-np.where(flags, nearest, -1.0), axis=1).astype(np.float64) for flags in (own, others)
+    )
+    sums = of_own.cumsum(1), of_others.cumsum(1)
+    gaps = []
+    for share in _SHARES:
+        k, m = (np.maximum(1, (share * counted).astype(np.int64)) for counted in (n_own, n_others))
+        gaps.append(sums[0][rows, k - 1] / k - sums[1][rows, m - 1] / m)
+    return _Told(gap=np.max(gaps, axis=0), difference=difference[rows, best], high=best + 1)
 
 
 def _describe(image: GreyImage) -> _Described:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from audit.data.plan import Plan, PlannedCondition, PlannedData, PlannedObjects
-from audit.data.strings import MIN_PATIENTS
 from audit.gates.calibration import NOT_MEASURED
 from audit.gates.suspects import suspect_outcomes
 from audit.statistics.catalogue import headlines
@@ -87,7 +86,7 @@ def _objects_in_words(
     if objects.why_none:
         return [], [f"{_OBJECTS}: no search, because {objects.why_none}"]
     if not objects.n_found:
-        return [], [f"{_OBJECTS}: the search found none that recurs on the images of {MIN_PATIENTS} or more patients"]
+        return [], [f"{_OBJECTS}: the search found none that recurs in one class more often than in the others"]
     by_outcome: dict[str, list[str]] = {}
     for found in suspect_outcomes(conditions, effects):
         by_outcome.setdefault(found.outcome, []).append(f"suspect-{found.number}")

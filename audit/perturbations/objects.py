@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,40 +14,53 @@ from audit.data.records import Record
 from audit.errors import AuditError, UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
-from audit.perturbations.fills import inpaint
+from audit.perturbations.fills import without_text
 from audit.perturbations.places import Box, cover, overlap, relocate_all, text_boxes
-from audit.perturbations.suspects import Suspects, proposes, suspect_digest
+from audit.perturbations.suspects import Suspects, suspect_digest
 from audit.store.suspects import MOST_SUSPECTS, FoundSuspect
 
 Field = NDArray[np.float32]
 ACTIONS = ("remove", "remove-elsewhere", "add", "add-patch")
 # How far a box grows before it is inpainted, as a share of its short side: the soft edge of an object belongs to it.
-_PAD_SHARE = 0.12
-# Places that are tried for one without text.
+_PAD_SHARE = 0.2
+# Places that are tried for one without text, of which the one of nearest texture is taken.
 _PLACES = 8
 # Width of the soft edge of what is added, as a share of the short side.
 _FEATHER_SHARE = 0.15
+# How far around boxes their texture is looked at, and how far it is told from shading, in shares of the image's long side.
+_RING_SHARE, _FINE_SHARE = 0.03, 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """What is laid on an image."""
+
+    frame: Box
+    """Where."""
+    added: Field
+    """(h, w) grey levels above the inpainted image, with soft edges."""
+    opacity: Field
+    """(h, w) how far the image gives way, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectDraw:
     """What is done to an image."""
 
-    box: Box
-    """Where."""
-    added: Field | None
-    """Grey levels above the inpainted image there, (h, w), with soft edges; None where the place is inpainted only."""
-    opacity: Field | None
-    """(h, w) opacity of the added levels, 0 to 1; None in the same case."""
+    boxes: tuple[Box, ...]
+    """What is inpainted."""
+    layer: Layer | None = None
+    """What is laid there, after it gave way; None where the places are inpainted only."""
     donor: Record | None = None
-    """Image that the levels come from."""
+    """Image that the layer comes from."""
 
 
 @PERTURBATIONS.register("object")
 class ObjectEdit:
     """Remove or add one of the objects that the search of this run proposed.
 
-    Only images of patients who did not propose it are edited. An object is located by normalised cross-correlation with its template.
+    Only images of patients who did not propose it are edited: each half of the patients tests what the other half proposes. An object is
+    located by normalised cross-correlation with its template.
 
     Parameters
     ----------
@@ -60,7 +74,7 @@ class ObjectEdit:
     """
 
     name = "object"
-    version = 1
+    version = 2
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     seamless = True
@@ -87,84 +101,128 @@ class ObjectEdit:
             raise AuditError(
                 f"Suspect {self._number} is not the object in the plan of this run. Remove the run's folder and start again."
             )
-        if proposes(scene.record, suspects.seed):
-            return NotApplicable("its patient proposed the object")
-        here = suspects.locate(self._number, scene.image, scene.regions)
+        if not suspects.tests(self._number, scene.record):
+            return NotApplicable("its patient's half proposed the object")
+        here = suspects.locate(self._number, scene.record, scene.image, scene.regions)
         if self._action.startswith("remove"):
             return self._removed(scene, here, rng)
         return self._added(scene, suspects, suspect, here, rng)
 
     def apply(self, image: GreyImage, drawn: ObjectDraw) -> GreyImage:
-        """Return a copy of grey (h, w) with the place inpainted, or the object laid on it."""
-        x0, y0, x1, y1 = drawn.box
-        height, width = image.shape
-        edited = image.copy()
-        film = inpaint(image, drawn.box, cover([drawn.box], (height, width)))
-        if drawn.added is None or drawn.opacity is None:
-            edited[y0:y1, x0:x1] = film
-            return edited
+        """Return a copy of grey (h, w) with the places inpainted, or the object laid on them."""
+        bare = without_text(image, drawn.boxes)
+        if drawn.layer is None:
+            return bare
+        x0, y0, x1, y1 = drawn.layer.frame
         under = image[y0:y1, x0:x1].astype(np.float32)
-        laid = under + drawn.opacity * (film - under) + drawn.added
+        laid = under + drawn.layer.opacity * (bare[y0:y1, x0:x1] - under) + drawn.layer.added
+        edited = image.copy()
         edited[y0:y1, x0:x1] = np.clip(np.rint(laid), 0, 255).astype(np.uint8)
         return edited
 
-    def _removed(self, scene: Scene, here: Box | None, rng: np.random.Generator) -> ObjectDraw | NotApplicable:
-        if here is None:
+    def _removed(self, scene: Scene, here: tuple[Box, ...], rng: np.random.Generator) -> ObjectDraw | NotApplicable:
+        if not here:
             return NotApplicable("object not found")
         height, width = scene.image.shape
-        box = _grown(here, (height, width))
+        boxes = tuple(_grown(box, (height, width)) for box in here)
         if self._action == "remove":
-            return ObjectDraw(box=box, added=None, opacity=None)
-        text = text_boxes(scene.regions, (height, width))
-        for _ in range(_PLACES):
-            moved = relocate_all(scene.image, (box,), rng)
-            if moved is not None and not any(overlap(moved[0], other) for other in text):
-                return ObjectDraw(box=moved[0], added=None, opacity=None)
-        return NotApplicable("no free place for the placebo")
+            return ObjectDraw(boxes=boxes)
+        moved = _elsewhere(scene.image, boxes, text_boxes(scene.regions, (height, width)), rng)
+        return NotApplicable("no free place for the placebo") if moved is None else ObjectDraw(boxes=moved)
 
     def _added(
-        self, scene: Scene, suspects: Suspects, suspect: FoundSuspect, here: Box | None, rng: np.random.Generator
+        self,
+        scene: Scene,
+        suspects: Suspects,
+        suspect: FoundSuspect,
+        here: tuple[Box, ...],
+        rng: np.random.Generator,
     ) -> ObjectDraw | NotApplicable:
-        if here is not None:
+        if here:
             return NotApplicable("it shows the object already")
         if scene.record.label in suspect.home:
             return NotApplicable("its class often shows the object")
-        known = [s for s in suspect.sightings if s.image in suspects.donors]
+        known = suspects.sightings_for(self._number, scene.record)
         if not known:
             return NotApplicable("no image that shows the object")
         sighting = known[int(rng.integers(len(known)))]
         donor = suspects.donors[sighting.image]
         pixels = scene.donors.pixels(Donor(record=donor, regions=()))
         height, width = pixels.shape
-        place = sighting.box
-        source = _grown(
-            (round(place.x0 * width), round(place.y0 * height), round(place.x1 * width), round(place.y1 * height)),
-            (height, width),
+        source = tuple(
+            _grown(
+                (round(s.x0 * width), round(s.y0 * height), round(s.x1 * width), round(s.y1 * height)), (height, width)
+            )
+            for s in sighting.boxes
         )
-        if self._action == "add-patch":
-            moved = relocate_all(pixels, (source,), rng)
-            if moved is None:
-                return NotApplicable("no free place for the placebo")
-            patch = moved[0]
-        else:
-            patch = source
-        x0, y0, x1, y1 = patch
-        film = inpaint(pixels, patch, cover([patch], (height, width)))
-        contrast = pixels[y0:y1, x0:x1].astype(np.float32) - film
-        # By the long side, as the search does: an object keeps its size relative to the image.
-        scale = max(scene.image.shape) / max(pixels.shape)
-        h, w = (
-            max(1, min(limit, round(side * scale)))
-            for side, limit in zip(contrast.shape, scene.image.shape, strict=True)
-        )
-        if (h, w) != contrast.shape:
-            how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            contrast = np.asarray(cv2.resize(contrast, (w, h), interpolation=how), dtype=np.float32)
-        centre = (place.y0 + place.y1) / 2 * scene.image.shape[0], (place.x0 + place.x1) / 2 * scene.image.shape[1]
-        top = min(max(round(centre[0] - h / 2), 0), scene.image.shape[0] - h)
-        left = min(max(round(centre[1] - w / 2), 0), scene.image.shape[1] - w)
-        soft = _feather((h, w))
-        return ObjectDraw(box=(left, top, left + w, top + h), added=soft * contrast, opacity=soft, donor=donor)
+        patches = source if self._action == "add" else _elsewhere(pixels, source, (), rng)
+        if patches is None:
+            return NotApplicable("no free place for the placebo")
+        boxes, layer = _laid(pixels, source, patches, scene.image.shape)
+        return ObjectDraw(boxes=boxes, layer=layer, donor=donor)
+
+
+def _laid(
+    pixels: GreyImage, source: Sequence[Box], patches: Sequence[Box], shape: tuple[int, ...]
+) -> tuple[tuple[Box, ...], Layer]:
+    """Lay what stands out in the patches of a donor (h, w) where the source boxes would lie on an image of another shape.
+
+    Sizes and distances go by the long side, as in the search: an object keeps its size relative to the image.
+    """
+    bare = without_text(pixels, patches).astype(np.float32)
+    scale = max(shape) / max(pixels.shape)
+    around = _around(source)
+    middle = [(around[k] + around[k + 2]) / 2 / pixels.shape[1 - k] * shape[1 - k] for k in (0, 1)]
+    size = [max(1, min(shape[1 - k], round((around[k + 2] - around[k]) * scale))) for k in (0, 1)]
+    left, top = (min(max(round(middle[k] - size[k] / 2), 0), shape[1 - k] - size[k]) for k in (0, 1))
+    added, opacity = np.zeros(size[::-1], np.float32), np.zeros(size[::-1], np.float32)
+    boxes = []
+    for box, (x0, y0, x1, y1) in zip(source, patches, strict=True):
+        x, y = (min(round((box[k] - around[k]) * scale), size[k] - 1) for k in (0, 1))
+        w = max(1, min(round((x1 - x0) * scale), size[0] - x))
+        h = max(1, min(round((y1 - y0) * scale), size[1] - y))
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        contrast = pixels[y0:y1, x0:x1].astype(np.float32) - bare[y0:y1, x0:x1]
+        contrast = np.asarray(cv2.resize(contrast, (w, h), interpolation=how), dtype=np.float32)
+        soft, here = _feather((h, w)), np.s_[y : y + h, x : x + w]
+        # Where boxes overlap, the one that is further from its own edge counts.
+        wins = soft > opacity[here]
+        added[here] = np.where(wins, soft * contrast, added[here])
+        opacity[here] = np.maximum(soft, opacity[here])
+        boxes.append((left + x, top + y, left + x + w, top + y + h))
+    frame = (left, top, left + size[0], top + size[1])
+    return tuple(boxes), Layer(frame=frame, added=added, opacity=opacity)
+
+
+def _elsewhere(
+    image: GreyImage, boxes: Sequence[Box], text: Sequence[Box], rng: np.random.Generator
+) -> tuple[Box, ...] | None:
+    """Move boxes to places without text, matched in distance to the border, in brightness and in texture; None without such places."""
+    fine = image - cv2.GaussianBlur(image.astype(np.float32), (0, 0), max(1.0, _FINE_SHARE * max(image.shape)))
+    reach = max(2, round(_RING_SHARE * max(image.shape)))
+    wanted = _texture(fine, boxes, reach, around=True)
+    found: list[tuple[float, tuple[Box, ...]]] = []
+    for _ in range(_PLACES):
+        moved = relocate_all(image, boxes, rng)
+        if moved is not None and not any(overlap(box, other) for box in moved for other in text):
+            found.append((abs(_texture(fine, moved, reach, around=False) - wanted), moved))
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _texture(fine: Field, boxes: Sequence[Box], reach: int, *, around: bool) -> float:
+    """Return the standard deviation of fine structure (h, w) in boxes, or around them: what an object hides is like what is beside it."""
+    height, width = fine.shape
+    inside = cover(boxes, (height, width))
+    if around:
+        wide = [(max(0, x0 - reach), max(0, y0 - reach), x1 + reach, y1 + reach) for x0, y0, x1, y1 in boxes]
+        inside = cover(wide, (height, width)) & ~inside
+    return float(fine[inside].std()) if inside.any() else 0.0
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    return (
+        min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
+    )  # fmt: skip
 
 
 def _grown(box: Box, shape: tuple[int, int]) -> Box:

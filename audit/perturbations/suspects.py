@@ -17,7 +17,7 @@ from audit.perturbations.fills import inpaint
 from audit.perturbations.places import Box, cover, text_boxes
 from audit.randomness import generator_for
 from audit.store.results import plain, to_json
-from audit.store.suspects import FoundSuspect
+from audit.store.suspects import FoundSuspect, Sighting, SuspectTemplate
 
 SEARCH_PX = 256
 """Long side of images in which objects are searched for."""
@@ -25,9 +25,9 @@ _FLAT_LEVELS = 2.5
 """Standard deviation below which a place is flat: there the correlation is only noise."""
 
 
-def proposes(record: Record, seed: int) -> bool:
-    """Say whether a record's patient belongs to the half that proposes suspects; the other half tests them."""
-    return bool(generator_for(seed, "objects", "half", record.patient).random() < 0.5)
+def half_of(record: Record, seed: int) -> int:
+    """Return the half of the patients, 0 or 1, that a record's patient belongs to: what one half proposes the other tests."""
+    return int(generator_for(seed, "objects", "half", record.patient).random() < 0.5)
 
 
 def at_search_scale(image: GreyImage, regions: Sequence[TextRegion]) -> GreyImage:
@@ -74,23 +74,15 @@ def best_place(image: GreyImage, template: GreyImage) -> tuple[float, int, int]:
     return -1.0, 0, 0
 
 
-def decode_template(suspect: FoundSuspect) -> GreyImage:
-    """Return the template of a suspect, (height, width); one of another length than it states is filled with black or cut."""
-    levels = np.frombuffer(base64.b64decode(suspect.template), dtype=np.uint8)
-    return np.resize(levels, (suspect.height, suspect.width)) if levels.size else np.zeros((2, 2), dtype=np.uint8)
+def decode_template(template: SuspectTemplate) -> GreyImage:
+    """Return the grey levels of a template, (height, width); too few or too many are repeated or cut."""
+    levels = np.frombuffer(base64.b64decode(template.template), dtype=np.uint8)
+    return np.resize(levels, (template.height, template.width)) if levels.size else np.zeros((2, 2), dtype=np.uint8)
 
 
 def suspect_digest(suspect: FoundSuspect) -> str:
-    """Return the digest that identifies a suspect in a plan: it changes with everything that affects the pixels of its edits."""
-    parts = (
-        suspect.height,
-        suspect.width,
-        suspect.reach,
-        suspect.template,
-        suspect.threshold,
-        suspect.home,
-        suspect.sightings,
-    )
+    """Return what names a suspect in a plan: it changes with everything that decides the pixels of its edits."""
+    parts = (suspect.templates, suspect.home, suspect.sightings)
     return hashlib.sha256(to_json(plain(parts)).encode()).hexdigest()[:16]
 
 
@@ -106,19 +98,38 @@ class Suspects:
     """Run seed, which splits the patients into halves."""
 
     @cached_property
-    def templates(self) -> tuple[GreyImage, ...]:
-        """Return the templates, in the same order."""
-        return tuple(decode_template(suspect) for suspect in self.found)
+    def levels(self) -> Mapping[tuple[int, int], tuple[SuspectTemplate, GreyImage]]:
+        """Return (number of the suspect, half that tests it) -> the template for that half, and its grey levels."""
+        return {
+            (number, 1 - template.half): (template, decode_template(template))
+            for number, suspect in enumerate(self.found, start=1)
+            for template in suspect.templates
+        }
 
-    def locate(self, number: int, image: GreyImage, regions: Sequence[TextRegion]) -> Box | None:
-        """Find a suspect on an image (h, w); None if no place reaches its threshold of correlation."""
-        template = self.templates[number - 1]
+    def tests(self, number: int, record: Record) -> bool:
+        """Say whether a record's patient may test a suspect: the other half of the patients proposed it."""
+        return (number, half_of(record, self.seed)) in self.levels
+
+    def sightings_for(self, number: int, record: Record) -> tuple[Sighting, ...]:
+        """Return a suspect's sightings on images of the half that the record's patient does not belong to."""
+        half = half_of(record, self.seed)
+        return tuple(
+            s
+            for s in self.found[number - 1].sightings
+            if s.image in self.donors and half_of(self.donors[s.image], self.seed) != half
+        )
+
+    def locate(self, number: int, record: Record, image: GreyImage, regions: Sequence[TextRegion]) -> tuple[Box, ...]:
+        """Find a suspect on an image, by the template that the other half proposed: its boxes; none where no place is like it enough."""
+        template, levels = self.levels[number, half_of(record, self.seed)]
         small = at_search_scale(image, regions)
-        score, left, top = best_place(small, template)
-        if score < self.found[number - 1].threshold:
-            return None
-        x0, y0, x1, y1 = self.found[number - 1].reach
-        return to_pixels((left + x0, top + y0, left + x1, top + y1), small.shape, image.shape)
+        score, left, top = best_place(small, levels)
+        if score < template.threshold:
+            return ()
+        return tuple(
+            to_pixels((left + x0, top + y0, left + x1, top + y1), small.shape, image.shape)
+            for x0, y0, x1, y1 in template.reach
+        )
 
 
 def to_pixels(box: Box, shape: tuple[int, ...], target: tuple[int, ...]) -> Box:

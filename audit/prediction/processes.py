@@ -111,6 +111,31 @@ def predict_side_by_side(
     _spread(_start_prediction, job, _predict, numbers, workers, on_image)
 
 
+def map_side_by_side(task: Callable[[Any, int], Any], job: object, n: int, workers: int) -> list[Any]:
+    """Call a task with a job and every number below n in several processes; return what it returned, in order.
+
+    Parameters
+    ----------
+    task : callable
+        A function of a module, (job, number) -> result; it raises nothing.
+    job : object
+        Sent to every process once.
+    n : int
+        Calls.
+    workers : int
+        Processes.
+
+    Raises
+    ------
+    AuditError
+        If a process died.
+    """
+    if workers <= 1 or n <= 1:
+        return [task(job, number) for number in range(n)]
+    found = dict(_results(_start_task, (task, job), _call_task, range(n), workers))
+    return [found[number] for number in range(n)]
+
+
 _state: dict[str, Any] = {}
 """What a process of the pool was started with; this process's own is empty."""
 
@@ -123,18 +148,25 @@ def _spread(
     workers: int,
     on_image: Callable[[], None],
 ) -> None:
+    for _, found in _results(start, job, task, numbers, workers):
+        if isinstance(found, str):
+            raise AuditError(found)
+        for _ in range(found):
+            on_image()
+
+
+def _results(
+    start: Callable[[Any], None], job: object, task: Callable[[int], Any], numbers: Sequence[int], workers: int
+) -> Iterator[tuple[int, Any]]:
+    """Yield (number, result) of every task as it is done."""
     if not numbers:
         return
     with _pool(min(workers, len(numbers)), start, job) as pool:
         try:
             with signals_held():
-                asked = [pool.submit(task, number) for number in numbers]
+                asked = {pool.submit(task, number): number for number in numbers}
             for done in as_completed(asked):
-                found = done.result()
-                if isinstance(found, str):
-                    raise AuditError(found)
-                for _ in range(found):
-                    on_image()
+                yield asked[done], done.result()
         except BrokenProcessPool as error:
             raise AuditError(
                 f"One of {workers} processes died, possibly because memory ran out. The results so far are kept; repeat the command with "
@@ -235,3 +267,12 @@ def _predict(number: int) -> int | str:
         return predict_shard(number, **_state["prediction"])
     except AuditError as error:  # as text: not every exception survives the way between processes
         return str(error)
+
+
+def _start_task(asked: tuple[Callable[[Any, int], Any], object]) -> None:
+    _state["task"] = asked
+
+
+def _call_task(number: int) -> Any:
+    task, job = _state["task"]
+    return task(job, number)

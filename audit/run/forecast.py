@@ -17,7 +17,9 @@ from audit.prediction.variants import cohort_context, make_perturbations, read_s
 from audit.randomness import generator_for
 from audit.relevance.images import ImageAttributor, mapped_images
 from audit.relevance.start import start_each
+from audit.run.objects import sample_size, why_no_search
 from audit.run.preparation import Preparation
+from audit.suites.reader import object_draws
 from audit.text.cache import RegionCache
 from audit.text.find import find_in
 
@@ -36,6 +38,12 @@ class Forecast:
     """Conditions of the suite, clean included."""
     n_variants: int
     """Predictions per image: every draw of every condition."""
+    n_object_variants: int
+    """Predictions per image that the test of objects adds, at most: if the search proposes as many as the suite lets it."""
+    n_searched: int
+    """Images that the search for objects looks at."""
+    why_no_search: str
+    """Why there is none although the suite asks for it; empty otherwise."""
     n_passes: int
     """Forward passes in total, at most: pixel-identical variants share one."""
     cached_share: float
@@ -87,16 +95,21 @@ def forecast(
         on_step()
 
     n, n_variants = len(records), sum(c.draws for c in prepared.suite.conditions)
+    why = why_no_search(prepared, seed) if prepared.suite.objects else ""
+    n_object_variants = 0 if why else object_draws(prepared.suite.objects)
     share = sum(known) / len(known)
     n_maps = min(n, mapped_images(prepared.bundle, relevance_images))
     return Forecast(
         n_images=n,
         n_conditions=len(prepared.suite.conditions),
         n_variants=n_variants,
-        n_passes=n * n_variants,
+        n_object_variants=n_object_variants,
+        n_searched=0 if why else sample_size(prepared, seed),
+        why_no_search=why,
+        n_passes=n * (n_variants + n_object_variants),
         cached_share=share,
         text_minutes=text_s * n * (1 - share) / 60,
-        predicting_minutes=_seconds(timed, predict) * n / 60,
+        predicting_minutes=_seconds(timed, predict) * (1 + n_object_variants / n_variants) * n / 60,
         relevance_minutes=_relevance_s(prepared.bundle, timed, prepared.plan.relevance.preset) * n_maps / 60
         if n_maps
         else 0.0,

@@ -16,19 +16,19 @@ from audit.data.groups import known_groups
 from audit.data.images import read_gray
 from audit.data.plan import PlannedObjects, PlannedSuite
 from audit.data.records import Record
-from audit.data.strings import MIN_PATIENTS
-from audit.discovery.search import SEARCH_VERSION, proposal_sample, search_objects
+from audit.discovery.fitting import Half
+from audit.discovery.search import SEARCH_VERSION, proposal_samples, search_objects
 from audit.errors import TextError
 from audit.files import write_atomically
 from audit.gates.rules import config_for
 from audit.perturbations.suspects import Suspects, at_search_scale, decode_template, suspect_digest
-from audit.prediction.processes import TextJob, find_text_side_by_side
+from audit.prediction.processes import TextJob, find_text_side_by_side, map_side_by_side
 from audit.run.plan import planned_conditions
 from audit.run.preparation import Preparation
 from audit.run.settings import Settings
 from audit.store.documents import read_json
 from audit.store.results import plain, to_json
-from audit.store.suspects import SuspectsDocument
+from audit.store.suspects import LEAST_PATIENTS, SuspectsDocument
 from audit.store.typed import FormatError, typed
 from audit.suites.reader import with_objects
 from audit.text.cache import RegionCache
@@ -92,42 +92,76 @@ def prepare_objects(
     return replace(prepared, suite=suite, plan=plan, gate=gate), proposed
 
 
-def sample_size(prepared: Preparation, settings: Settings) -> int:
-    """Return how many images the search reads."""
-    return len(proposal_sample(prepared.cohort.records, settings.seed)) if prepared.suite.objects else 0
+def sample_size(prepared: Preparation, seed: int) -> int:
+    """Return how many images the search looks at."""
+    return sum(map(len, proposal_samples(prepared.cohort.records, seed))) if prepared.suite.objects else 0
+
+
+def why_no_search(prepared: Preparation, seed: int) -> str:
+    """Say why objects cannot be searched for in a cohort; empty where they can."""
+    return _too_few(proposal_samples(prepared.cohort.records, seed))
 
 
 def _proposed(prepared: Preparation, settings: Settings, on_image: Callable[[], None]) -> ProposedObjects:
     records, pixels = prepared.cohort.records, prepared.cohort.pixels
-    sample = proposal_sample(records, settings.seed)
+    samples = proposal_samples(records, settings.seed)
     detector = prepared.detector
     asked: list[Any] = [SEARCH_VERSION, detector.name, detector.version, detector.config(), prepared.suite.objects]
-    asked.append([[pixels[r.id], r.label] for r in sample])
+    asked += [[[pixels[r.id], r.label] for r in sample] for sample in samples]
     kept = Path(settings.cache) / "objects" / f"{hashlib.sha256(to_json(plain(asked)).encode()).hexdigest()[:32]}.json"
     document = _read(kept)
     if document is None:
-        document = _search(sample, prepared, settings, on_image)
+        document = _search(samples, prepared, settings, on_image)
         write_atomically(kept, to_json(document).encode())
     else:
-        for _ in sample:
+        for _ in range(sum(map(len, samples))):
             on_image()
-    donors = {pixels[r.id]: r for r in sample}
+    donors = {pixels[r.id]: r for sample in samples for r in sample}
     return ProposedObjects(
         document=document, suspects=Suspects(found=document.suspects, donors=donors, seed=settings.seed)
     )
 
 
 def _search(
-    sample: Sequence[Record], prepared: Preparation, settings: Settings, on_image: Callable[[], None]
+    samples: tuple[Sequence[Record], Sequence[Record]],
+    prepared: Preparation,
+    settings: Settings,
+    on_image: Callable[[], None],
 ) -> SuspectsDocument:
-    if len(sample) < 2 * MIN_PATIENTS:
-        for _ in sample:
+    everyone = [*samples[0], *samples[1]]
+    why_none = _too_few(samples)
+    if why_none:
+        for _ in everyone:
             on_image()
-        why = f"the half of the patients that proposes objects has {len(sample)}, and {2 * MIN_PATIENTS} are needed"
-        return SuspectsDocument(n_images=0, why_none=why, suspects=())
+        return SuspectsDocument(n_images=0, n_candidates=0, why_none=why_none, suspects=())
     if settings.workers > 1:
-        job = TextJob(records=sample, detector=settings.detector, boxes=settings.boxes, cache=settings.cache)
+        job = TextJob(records=everyone, detector=settings.detector, boxes=settings.boxes, cache=settings.cache)
         find_text_side_by_side(job, settings.workers, lambda: None)
+    first, second = (_half(sample, prepared, settings, on_image) for sample in samples)
+    found = search_objects(
+        first,
+        second,
+        most=prepared.suite.objects,
+        spread=lambda task, job, n: map_side_by_side(task, job, n, settings.workers),
+    )
+    return SuspectsDocument(
+        n_images=len(first.images) + len(second.images),
+        n_candidates=found.n_candidates,
+        why_none="",
+        suspects=found.suspects,
+    )
+
+
+def _too_few(samples: Sequence[Sequence[Record]]) -> str:
+    """Say why nothing can be searched; empty where it can."""
+    if len({r.label for sample in samples for r in sample}) < 2:
+        return "the images have only one class"
+    fewest = min(map(len, samples))
+    needed = 2 * LEAST_PATIENTS
+    return f"a half of the patients has {fewest}, and {needed} are needed" if fewest < needed else ""
+
+
+def _half(sample: Sequence[Record], prepared: Preparation, settings: Settings, on_image: Callable[[], None]) -> Half:
     cache = RegionCache(Path(settings.cache), prepared.detector)
     images: list[NDArray[np.uint8]] = []
     read: list[Record] = []
@@ -139,9 +173,11 @@ def _search(
             if settings.on_bad_image == "fail":
                 raise
         on_image()
-    names = [prepared.cohort.pixels[r.id] for r in read]
-    suspects = search_objects(images, [str(r.label) for r in read], names, most=prepared.suite.objects)
-    return SuspectsDocument(n_images=len(read), why_none="", suspects=suspects)
+    return Half(
+        images=tuple(images),
+        labels=tuple(str(r.label) for r in read),
+        names=tuple(prepared.cohort.pixels[r.id] for r in read),
+    )
 
 
 def _read(path: Path) -> SuspectsDocument | None:
@@ -149,7 +185,8 @@ def _read(path: Path) -> SuspectsDocument | None:
     try:
         document = typed(read_json(path), SuspectsDocument)
         for suspect in document.suspects:
-            decode_template(suspect)
+            for template in suspect.templates:
+                decode_template(template)
     except (OSError, ValueError, FormatError):
         return None
     return document

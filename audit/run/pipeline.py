@@ -105,7 +105,7 @@ def run_audit(
         )
     proposed = None
     if prepared.suite.objects:
-        with clock.stage("searching for objects", sample_size(prepared, settings)) as step:
+        with clock.stage("searching for objects", sample_size(prepared, settings.seed)) as step:
             prepared, proposed = prepare_objects(prepared, settings, judge_gates=judge_gates, on_image=step)
     bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
     calibration = calibration_of(bundle.folder, bundle.digest)

@@ -74,7 +74,7 @@ def _pictured(
         return structs.replace(sighting, image=record.name)
     image = pictures.read(record)
     height, width = image.shape
-    box = sighting.box
+    box = _around(sighting.boxes)
     reach = _SURROUNDINGS * max((box.x1 - box.x0) * width, (box.y1 - box.y0) * height)
     left, top = max(0, round(box.x0 * width - reach)), max(0, round(box.y0 * height - reach))
     right, bottom = min(width, round(box.x1 * width + reach)), min(height, round(box.y1 * height + reach))
@@ -90,4 +90,13 @@ def _pictured(
     )
     return structs.replace(
         sighting, image=record.name, picture=Picture(file=name), width=size[0], height=size[1], spot=spot
+    )
+
+
+def _around(boxes: Sequence[Spot]) -> Spot:
+    return Spot(
+        x0=min(b.x0 for b in boxes),
+        y0=min(b.y0 for b in boxes),
+        x1=max(b.x1 for b in boxes),
+        y1=max(b.y1 for b in boxes),
     )

@@ -12,11 +12,15 @@ from audit.store.typed import Document, RunDocument
 
 MOST_SUSPECTS = 12
 """Suspects of one run, at most."""
+LEAST_PATIENTS = 6
+"""Patients of one half who must show an object for it to be proposed: a template is the mean of so many, at least."""
 MOST_SIGHTINGS = 24
 """Sightings kept of one suspect, at most."""
 LONGEST_TEMPLATE_PX = 64
-"""Long side of a template, at most."""
-_Offset = Annotated[int, Meta(ge=-LONGEST_TEMPLATE_PX, le=2 * LONGEST_TEMPLATE_PX)]
+"""Long side of a template, and how far a part of an object may lie from it, at most."""
+MOST_PARTS = 12
+"""Boxes of one object, at most."""
+_Offset = Annotated[int, Meta(ge=-4 * LONGEST_TEMPLATE_PX, le=4 * LONGEST_TEMPLATE_PX)]
 _Side = Annotated[int, Meta(ge=2, le=LONGEST_TEMPLATE_PX)]
 
 
@@ -29,7 +33,7 @@ class Sighting(Document, frozen=True, kw_only=True):
     """Its class."""
     likeness: float
     """Normalised cross-correlation with the template."""
-    box: Spot
+    boxes: Annotated[tuple[Spot, ...], Meta(min_length=1, max_length=MOST_PARTS)]
     """Where the object lies."""
     picture: Picture | None = None
     """The object with its surroundings; null where none was drawn."""
@@ -41,22 +45,30 @@ class Sighting(Document, frozen=True, kw_only=True):
     """Where the object lies in the picture."""
 
 
-class FoundSuspect(Document, frozen=True, kw_only=True):
-    """One object that may be a shortcut."""
+class SuspectTemplate(Document, frozen=True, kw_only=True):
+    """How one half of the patients shows an object; it is looked for on the images of the other half."""
 
+    half: Annotated[int, Meta(ge=0, le=1)]
+    """The half that proposed it."""
     height: _Side
     """Of the template, in pixels at the scale of the search."""
     width: _Side
     """Of the same."""
-    reach: tuple[_Offset, _Offset, _Offset, _Offset]
-    """Box that an edit changes: left, upper, right and lower edge from the template's upper left corner, in the same
-    pixels."""
+    reach: Annotated[tuple[tuple[_Offset, _Offset, _Offset, _Offset], ...], Meta(min_length=1, max_length=MOST_PARTS)]
+    """Boxes that an edit takes: left, upper, right and lower edge from the template's upper left corner, in the same pixels."""
     template: Annotated[str, Meta(max_length=20_000)]
     """Grey levels of the template, the mean over its sightings, base64, row by row."""
     threshold: Annotated[float, Meta(ge=-1, le=1)]
-    """Smallest correlation at which an image counts as showing the object."""
-    separation: float
-    """Gap in correlation between images with and without it, in standard deviations."""
+    """Least likeness at which an image shows the object."""
+    p: Annotated[float, Meta(ge=0, le=1)]
+    """On the other half: how probable it is by chance that its class shows it so much more often than the other classes."""
+
+
+class FoundSuspect(Document, frozen=True, kw_only=True):
+    """One object that may be a shortcut."""
+
+    templates: Annotated[tuple[SuspectTemplate, ...], Meta(min_length=1, max_length=2)]
+    """By the halves that proposed it: one, or both."""
     prevalence: Mapping[str, tuple[int, int]]
     """Class -> images that show it and all images, among those that were searched."""
     n_patients: int
@@ -64,7 +76,7 @@ class FoundSuspect(Document, frozen=True, kw_only=True):
     home: tuple[str, ...]
     """Classes that show it most: it is added to images of the others."""
     sightings: Annotated[tuple[Sighting, ...], Meta(max_length=MOST_SIGHTINGS)]
-    """The clearest."""
+    """The clearest of each half that proposed it."""
 
 
 class SuspectsDocument(RunDocument, frozen=True, kw_only=True):
@@ -73,7 +85,9 @@ class SuspectsDocument(RunDocument, frozen=True, kw_only=True):
     FILE: ClassVar[str] = "objects/suspects.json"
 
     n_images: int
-    """Images that were searched, one per patient; other images test the suspects."""
+    """Images that were searched, one a patient."""
+    n_candidates: int
+    """Places that were counted on patients who did not propose them."""
     why_none: str
     """Why the search was not done; empty if it was."""
     suspects: Annotated[tuple[FoundSuspect, ...], Meta(max_length=MOST_SUSPECTS)]

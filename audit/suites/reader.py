@@ -169,6 +169,11 @@ def with_objects(suite: Suite, digests: Sequence[str]) -> Suite:
     return replace(suite, conditions=(*suite.conditions, *map(_bind, rows)))
 
 
+def object_draws(n: int) -> int:
+    """Return how many predictions of an image the test of n objects takes, where every edit applies."""
+    return n * sum(row.draws for row in _object_rows(1, ""))
+
+
 def _object_rows(number: int, digest: str) -> Iterator[Condition]:
     stem = f"object-{number}"
 

@@ -66,5 +66,5 @@ SECTION = Section(
     title="Recurring objects",
     template="sections/suspects.html.j2",
     view=view,
-    comes_from="objects/, effects.json: objects that recur across images, and their test; shown only if the suite asks for the search",
+    comes_from="objects/, effects.json: objects that recur in one class, and their test; shown only if the suite asks for the search",
 )
