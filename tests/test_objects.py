@@ -24,7 +24,7 @@ from torch import nn
 from audit.data.plan import PlannedObjects
 from audit.data.records import Record, TextRegion
 from audit.discovery.candidates import split_by_class
-from audit.discovery.fitting import Half
+from audit.discovery.fitting import Fitted, Half, Scored, _extent
 from audit.discovery.search import chance_limit, proposal_samples, search_objects
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.scope import find_scope
@@ -40,7 +40,7 @@ from audit.prediction.processes import map_side_by_side
 from audit.randomness import generator_for
 from audit.statistics.catalogue import MOVEMENT
 from audit.store.results import plain, to_json
-from audit.store.suspects import FoundSuspect
+from audit.store.suspects import LONGEST_TEMPLATE_PX, FoundSuspect
 from audit.suites.reader import load_suite
 from audit.training.phantom.artefacts import CENTRE, RADIUS, stick_electrode
 from audit.training.phantom.cohort import film_specs, make_phantoms
@@ -447,3 +447,27 @@ def test_what_the_test_said_is_one_word(entries: list[tuple[str, float | None, f
 def test_objects_that_were_not_tested_are_named(objects: PlannedObjects | None, words: str) -> None:
     scope = find_scope([], [], objects)
     assert any("objects without text" in line and words in line for line in scope.not_tested)
+
+
+@pytest.mark.parametrize("side", [30, 46, 60, LONGEST_TEMPLATE_PX])
+def test_a_template_never_outgrows_what_the_document_holds(side: int) -> None:
+    """A chequered square larger than any template: its extent is cut to the largest that `suspects.json` may hold."""
+    rng = np.random.default_rng(0)
+    images = [rng.integers(90, 110, (160, 160)).astype(np.uint8) for _ in range(24)]
+    for image in images[:12]:
+        image[20:140, 20:140] = np.where(np.add.outer(np.arange(120) // 4, np.arange(120) // 4) % 2, 230, 20)
+    where = Scored(scores=np.r_[np.ones(12), np.zeros(12)], places=((50, 50),) * 24)
+    template = np.full((side, side), 230, np.uint8)
+    fitted = Fitted(
+        template=template,
+        reach=((0, 0, side, side),),
+        label="a",
+        threshold=0.5,
+        told=0.5,
+        separation=3.0,
+        own=where,
+        other=where,
+        p=0.001,
+    )
+    x0, y0, x1, y1 = _extent(images, fitted)
+    assert max(x1 - x0, y1 - y0) <= LONGEST_TEMPLATE_PX

@@ -180,7 +180,8 @@ def _mean_patch(images: Sequence[GreyImage], fitted: Fitted, box: Box) -> GreyIm
 def _extent(images: Sequence[GreyImage], fitted: Fitted) -> Box:
     """Return the box, relative to the place of the template, in which images with the object differ from others at the same places."""
     t, u = fitted.template.shape
-    grow = min(round(_GROWN * max(t, u) / 2), (LONGEST_TEMPLATE_PX - max(t, u)) // 2)
+    # The margin of one pixel that is added at the end must fit as well.
+    grow = min(round(_GROWN * max(t, u) / 2), (LONGEST_TEMPLATE_PX - max(t, u)) // 2 - 1)
     if grow <= 0:
         return 0, 0, u, t
     box = (-grow, -grow, u + grow, t + grow)
