@@ -24,9 +24,10 @@ from audit.data.conditions import Suite
 from audit.data.images import read_gray, read_mask
 from audit.data.manifests import load_cohort
 from audit.data.records import Record
-from audit.models.bundle import Bundle, load_bundle, save_bundle
+from audit.models.bundle import Bundle, load_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
+from audit.models.saving import save_bundle
 from audit.perturbations import NotApplicable, Scene, make_perturbation
 from audit.prediction.engine import predict_all
 from audit.prediction.experiment import Experiment

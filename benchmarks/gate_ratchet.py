@@ -25,7 +25,8 @@ from torch.nn import functional
 
 from audit.data.images import read_gray
 from audit.data.manifests import load_cohort
-from audit.models.bundle import Bundle, load_bundle, save_bundle
+from audit.models.bundle import Bundle, load_bundle
+from audit.models.saving import save_bundle
 from benchmarks.painted_word import paint_word
 
 LABEL = "covid"

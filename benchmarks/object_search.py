@@ -24,9 +24,9 @@ import torch
 from audit.data.pixels.facts import GreyImage
 from audit.discovery.fitting import Half
 from audit.discovery.search import search_objects
-from audit.models.bundle import save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
+from audit.models.saving import save_bundle
 from audit.perturbations.suspects import at_search_scale
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from audit.models.bundle import save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
+from audit.models.saving import save_bundle
 
 CLASSES = ("normal", "pneumonia", "covid")
 

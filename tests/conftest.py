@@ -21,8 +21,8 @@ from PIL import Image
 from audit.cli import main as cli
 from audit.data.records import Record
 from audit.models import networks
-from audit.models.bundle import save_bundle
 from audit.models.preprocessing import Preprocessing
+from audit.models.saving import save_bundle
 from audit.models.tasks import Task
 
 Audit = Callable[..., tuple[int, str, str]]

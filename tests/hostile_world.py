@@ -80,8 +80,8 @@ def make_world(folder: Path) -> Path:
 
     import audit.training  # noqa: F401  # where the recipes lie
     from audit.models import networks
-    from audit.models.bundle import save_bundle
     from audit.models.preprocessing import Preprocessing
+    from audit.models.saving import save_bundle
     from tests.conftest import CLASSES, draw_film, marker_box
     from tests.golden.make_report import RUN as GOLDEN
 

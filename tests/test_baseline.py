@@ -16,8 +16,8 @@ import torch
 import torchvision
 
 from audit.models import networks
-from audit.models.bundle import save_bundle
 from audit.models.preprocessing import Preprocessing
+from audit.models.saving import save_bundle
 
 from .conftest import CLASSES, Audit, one_paragraph
 

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from audit.errors import AuditError, ModelError, UnknownNameError
-from audit.models.bundle import find_bundle, load_bundle, save_bundle
+from audit.models.bundle import find_bundle, load_bundle
 from audit.models.classifier import Outputs, features_of
 from audit.models.networks import ARCHITECTURES, AUDITED_ONLY, build_network, last_layer
 from audit.models.preprocessing import Preprocessing
+from audit.models.saving import save_bundle
 from audit.models.tasks import Task, audited_task
 from audit.models.torch_classifier import TorchClassifier
 

@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 
 from audit.errors import ModelError
-from audit.models.bundle import save_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
+from audit.models.saving import save_bundle
 from audit.statistics.catalogue import MEASURES
 
 from .conftest import Audit, one_paragraph

@@ -30,8 +30,8 @@ from audit.errors import UnknownNameError, UsageError
 from audit.gates.scope import find_scope
 from audit.gates.suspects import suspect_outcomes
 from audit.models import networks
-from audit.models.bundle import save_bundle
 from audit.models.preprocessing import Preprocessing
+from audit.models.saving import save_bundle
 from audit.perturbations import NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.objects import _elsewhere

@@ -132,7 +132,7 @@ def test_an_installed_plugin_is_listed_run_and_counted(
             from pathlib import Path
             import torch
             from audit.cli import main as cli
-            from audit.models.bundle import save_bundle
+            from audit.models.saving import save_bundle
             from audit.models.networks import build_network
             from audit.models.preprocessing import Preprocessing
             torch.set_num_threads(1)

@@ -17,12 +17,13 @@ from torchvision.transforms import functional as tv
 from audit.data.input_words import input_in_words
 from audit.data.plan import InputSteps
 from audit.errors import ImageError, ModelError, UsageError
-from audit.models.bundle import Bundle, load_bundle, save_bundle
+from audit.models.bundle import Bundle, load_bundle
 from audit.models.networks import build_network
 from audit.models.opening import open_model
 from audit.models.parity import check_parity
 from audit.models.preprocessing import IMAGENET_MEAN, Preprocessing, declared_steps, why_impossible
 from audit.models.requests import DeclaredInput, ModelRequest
+from audit.models.saving import save_bundle
 from audit.models.scaling import METHODS, onto_image
 from audit.statistics.outputs import softmax
 

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from audit.data.images import read_gray
 from audit.data.records import TextRegion
 from audit.errors import UnknownNameError, UsageError
-from audit.models.bundle import load_bundle, save_bundle
+from audit.models.bundle import load_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
+from audit.models.saving import save_bundle
 from audit.relevance.heatmaps import read_heatmaps
 from audit.relevance.lrp import Attributor
 from audit.relevance.presets import about_method

@@ -17,8 +17,9 @@ from audit.data.reading import GUESSED, TableOptions, TableReading
 from audit.data.records import SPLITS, Cohort, Record
 from audit.errors import CohortError, ModelError, StoreError, UnknownNameError
 from audit.files import write_atomically
-from audit.models.bundle import Bundle, load_bundle, save_bundle
+from audit.models.bundle import Bundle, load_bundle
 from audit.models.preprocessing import declared_steps
+from audit.models.saving import save_bundle
 from audit.provenance import git_commit
 from audit.store.results import plain
 from audit.training.curves import Curves, curves_csv

@@ -21,7 +21,7 @@ from audit.calibration.truth import Truth, draw_carriers, measure_truth, planted
 from audit.calibration.zoo import Case
 from audit.errors import StoreError
 from audit.files import write_atomically
-from audit.models.bundle import save_bundle
+from audit.models.saving import save_bundle
 from audit.provenance import tool_version
 from audit.store.documents import read_json
 from audit.store.group import parse_group

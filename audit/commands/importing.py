@@ -11,7 +11,6 @@ from audit.data.tasks import Task
 from audit.errors import UsageError
 from audit.files import file_sha256
 from audit.models.backbones import quoted
-from audit.models.bundle import save_opened
 from audit.models.checkpoints import import_checkpoint
 from audit.models.foreign import shown
 from audit.models.kinds import open_directly, with_kind
@@ -19,6 +18,7 @@ from audit.models.networks import ARCHITECTURES
 from audit.models.opening import bundle_of
 from audit.models.outputs import ORDERS
 from audit.models.parity import check_parity
+from audit.models.saving import save_opened
 from audit.run.requested import requested_model
 from audit.run.settings import Settings
 

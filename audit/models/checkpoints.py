@@ -15,12 +15,12 @@ from audit.errors import ModelError, UnknownNameError, UsageError
 from audit.files import file_sha256
 from audit.models import networks
 from audit.models.backbones import STEM, choose_backbone
-from audit.models.bundle import save_bundle
 from audit.models.foreign import shown
 from audit.models.heads import choose_head
 from audit.models.outputs import find_task, is_torchxrayvision, name_outputs
 from audit.models.preprocessing import Preprocessing
 from audit.models.requests import SCALES
+from audit.models.saving import save_bundle
 from audit.models.states import collect_states
 from audit.models.unpickling import read_checkpoint
 

@@ -80,9 +80,9 @@ def rendered() -> str:
 
 def audited(folder: Path) -> Path:
     """Audit 36 drawn images with an untrained network, enough for groups by class and word; return the run folder."""
-    from audit.models.bundle import save_bundle
     from audit.models.networks import build_network
     from audit.models.preprocessing import Preprocessing
+    from audit.models.saving import save_bundle
     from audit.run.pipeline import run_audit
     from audit.run.settings import Settings
     from tests.conftest import CLASSES, draw_film, marker_box

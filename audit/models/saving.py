@@ -1,0 +1,186 @@
+"""A classifier written into a folder: a network that was trained here, or a model that was opened as its owner has it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from msgspec import structs
+from torch import nn
+
+from audit.data.bundle_record import OWN_KIND, BundleRecord
+from audit.data.plan import InputSteps, Parity
+from audit.data.tasks import Task
+from audit.errors import ModelError
+from audit.files import (
+    MAX_FILE_BYTES,
+    read_regular,
+    write_atomically,
+)
+from audit.models.bundle_files import CANARY, WEIGHTS, check_finite, check_record, own_network
+from audit.models.canary import make_canary
+from audit.models.classifier import Outputs
+from audit.models.preprocessing import Preprocessing, declared_steps
+from audit.models.requests import ModelRequest, OpenedModel
+from audit.models.tasks import check_task
+from audit.models.torch_classifier import TorchClassifier
+from audit.store.results import SCHEMA_VERSION, plain, to_json
+
+
+def save_bundle(
+    folder: Path,
+    network: nn.Module,
+    *,
+    name: str,
+    architecture: str,
+    classes: Sequence[str],
+    task: Task,
+    preprocessing: Preprocessing,
+    provenance: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    splits: Mapping[str, str],
+    pixels: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a bundle; `model.json` comes last, so that a folder with it is complete.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is not there.
+    network : torch.nn.Module
+        Of single precision.
+    name, architecture, classes, task, preprocessing, provenance, metrics, splits
+        See `Bundle`.
+    pixels : mapping, optional
+        Record id -> its pixels (`Cohort.pixels`), so that an image is known again under another name.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ModelError
+        If the weights are not single precision.
+    """
+    kinds = {str(p.dtype).removeprefix("torch.") for p in network.parameters() if p.dtype != torch.float32}
+    if kinds:
+        raise ModelError(
+            f"A bundle stores float32 weights, but the network {name} has {', '.join(sorted(kinds))}. Convert it with network.float()."
+        )
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    weights = safetensors.torch.save(state)
+    record = BundleRecord(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        architecture=architecture,
+        classes=tuple(classes),
+        task=check_task(task),
+        preprocessing=InputSteps(**structs.asdict(preprocessing)),
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        provenance=provenance,
+        metrics=metrics,
+    )
+    check_record(record, f"The bundle {folder}")
+    own = TorchClassifier(own_network(folder, record, state), Outputs(names=record.classes, task=task), preprocessing)
+    check_finite(folder, state)
+    canary = make_canary(own)
+    _write(folder, record, {WEIGHTS: weights, CANARY: canary}, splits=splits, pixels=pixels or {})
+    return folder
+
+
+def save_opened(
+    folder: Path,
+    opened: OpenedModel,
+    request: ModelRequest,
+    *,
+    provenance: Mapping[str, Any],
+    parity: Parity | None = None,
+) -> Path:
+    """Write the bundle of a model that was opened as its owner has it.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is not there.
+    opened : OpenedModel
+        The model.
+    request : ModelRequest
+        How it was opened.
+    provenance : mapping
+        Where it came from.
+    parity : Parity, optional
+        The comparison with its owner's own pipeline.
+
+    Raises
+    ------
+    ModelError
+        If it consists of code alone, which no bundle can hold.
+    """
+    classifier = opened.classifier
+    held, file = _files_of(opened, request)
+    record = BundleRecord(
+        schema_version=SCHEMA_VERSION,
+        name=folder.name,
+        architecture=opened.architecture,
+        classes=classifier.outputs.names,
+        task=classifier.outputs.task,
+        preprocessing=InputSteps(**structs.asdict(classifier.wants)),
+        kind=request.kind,
+        file=file,
+        answers=opened.answers,
+        weights_sha256=hashlib.sha256(held[file or WEIGHTS]).hexdigest(),
+        parity=parity,
+        provenance=provenance,
+    )
+    check_record(record, f"The bundle {folder}")
+    _write(folder, record, {**held, CANARY: make_canary(classifier)}, splits={}, pixels={})
+    return folder
+
+
+def _write(
+    folder: Path,
+    record: BundleRecord,
+    files: Mapping[str, bytes],
+    *,
+    splits: Mapping[str, str],
+    pixels: Mapping[str, str],
+) -> None:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("id", "split", "pixels"))
+    writer.writerows((name, split, pixels.get(name, "")) for name, split in sorted(splits.items()))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        write_atomically(folder / name, data)
+    write_atomically(folder / "splits.csv", table.getvalue().encode("utf-8", "surrogateescape"))
+    document = plain(record)
+    document["preprocessing"] = declared_steps(Preprocessing(**structs.asdict(record.preprocessing)))
+    if record.kind == OWN_KIND:  # as earlier versions read it
+        for name in ("kind", "file", "answers", "parity"):
+            del document[name]
+    write_atomically(folder / BundleRecord.FILE, to_json(document).encode())
+
+
+def _files_of(opened: OpenedModel, request: ModelRequest) -> tuple[dict[str, bytes], str | None]:
+    """Return what a bundle keeps of a model, and the name of the file that opens it; None for weights alone."""
+    files = opened.files or (
+        {} if not request.checkpoint else {Path(request.checkpoint).name: Path(request.checkpoint)}
+    )
+    if files:
+        return {name: read_regular(path, 2 * MAX_FILE_BYTES) for name, path in files.items()}, next(iter(files))
+    network = opened.classifier.ability("network")
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"{request.model} consists of code alone, which no bundle can hold. Audit it directly: `audit run --model {request.model}`."
+        )
+    body = opened.body or network
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in body.state_dict().items()}
+    return {WEIGHTS: safetensors.torch.save(state)}, None
