@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from audit.data.conditions import CLEAN, Condition, Declared, Suite
+from audit.gates.defaults import config_for
 from audit.gates.judging import judge
-from audit.gates.rules import config_for
 from audit.prediction.table import PredictionTable
 from audit.statistics.catalogue import default_tolerances
 from audit.statistics.effects import measure_effects

@@ -14,10 +14,11 @@ from scipy.stats import norm, t
 
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.correction import Claim, widen_by_holm
+from audit.gates.defaults import config_for
 from audit.gates.document import VerdictDocument, verdict_document
 from audit.gates.judging import exit_code, judge
 from audit.gates.rule_lines import RuleLine
-from audit.gates.rules import GateConfig, Rule, config_for, rules_from_config
+from audit.gates.rules import GateConfig, Rule, rules_from_config
 from audit.reports.ci.github import step_summary
 from audit.reports.ci.junit import AuditedRun, junit_document
 from audit.reports.ci.sarif import sarif_document

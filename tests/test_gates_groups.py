@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.errors import UnknownNameError, UsageError
+from audit.gates.defaults import config_for
 from audit.gates.judging import judge
-from audit.gates.rules import GateConfig, config_for, rules_from_config
+from audit.gates.rules import GateConfig, rules_from_config
 from audit.store.group import parse_group
 from audit.store.results import Effect, GateResult, Verdict
 from audit.suites.reader import load_suite

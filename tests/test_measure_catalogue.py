@@ -13,8 +13,9 @@ import pytest
 from audit.baseline.changes import compare_images, measure_images
 from audit.data.conditions import JUDGED_ROLES
 from audit.errors import UsageError
+from audit.gates.defaults import config_for
 from audit.gates.judging import judge
-from audit.gates.rules import config_for, rules_from_config
+from audit.gates.rules import rules_from_config
 from audit.prediction.table import FinishedRun
 from audit.reports.page.html import MAX_BYTES, within_budget
 from audit.reports.reading.folder import read_run

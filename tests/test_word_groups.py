@@ -16,9 +16,10 @@ from audit.data.conditions import Dose
 from audit.data.groups import age_band
 from audit.data.strings import MAX_WORDS, common_words, normal_string, shown_string
 from audit.errors import UnknownNameError, UsageError
+from audit.gates.defaults import config_for
 from audit.gates.groups import read_group
 from audit.gates.judging import judge
-from audit.gates.rules import GateConfig, config_for, rules_from_config
+from audit.gates.rules import GateConfig, rules_from_config
 from audit.prediction.table import read_finished
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.effects import measure_effects

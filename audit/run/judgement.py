@@ -13,16 +13,12 @@ from audit.baseline.comparison import Baseline, is_first_run
 from audit.data.groups import WITHHELD
 from audit.data.plan import Plan
 from audit.errors import UnknownNameError, UsageError
+from audit.gates.defaults import check_baseline_is_used, with_rises
 from audit.gates.document import VerdictDocument, verdict_document
 from audit.gates.groups import is_pattern
 from audit.gates.judging import judge
 from audit.gates.matching import Compare, FirstRun
-from audit.gates.rules import (
-    GateConfig,
-    check_baseline_is_used,
-    rules_from_config,
-    with_rises,
-)
+from audit.gates.rules import GateConfig, rules_from_config
 from audit.gates.scope import with_reach
 from audit.prediction.table import FinishedRun, read_finished
 from audit.store.controls import ControlsDocument

@@ -20,7 +20,7 @@ from audit.discovery.fitting import Half
 from audit.discovery.search import SEARCH_VERSION, proposal_samples, search_objects
 from audit.errors import TextError
 from audit.files import write_atomically
-from audit.gates.rules import config_for
+from audit.gates.defaults import config_for
 from audit.perturbations.suspects import Suspects, at_search_scale, decode_template, suspect_digest
 from audit.prediction.processes import TextJob, find_text_side_by_side, map_side_by_side
 from audit.run.plan import planned_conditions

@@ -16,7 +16,8 @@ from audit.data.pseudonyms import make_pseudonyms
 from audit.data.reading import TableReading
 from audit.data.records import Cohort, Record
 from audit.files import check_writable
-from audit.gates.rules import GateConfig, config_for
+from audit.gates.defaults import config_for
+from audit.gates.rules import GateConfig
 from audit.models.bundle import Bundle
 from audit.models.opening import open_model
 from audit.models.parity import check_parity

@@ -11,8 +11,9 @@ from typing import Any, cast
 import audit
 from audit import errors
 from audit.data.conditions import Condition
+from audit.gates.defaults import config_for
 from audit.gates.judging import EXIT_CODES
-from audit.gates.rules import GateConfig, Rule, config_for
+from audit.gates.rules import GateConfig, Rule
 from audit.perturbations import PERTURBATIONS
 from audit.run.schemas import DOCUMENTS, schema_of
 from audit.run.settings import Settings, declared_settings
