@@ -22,6 +22,9 @@ from collections.abc import Iterable
 MOST_MESSAGE = 1500
 """Characters of a message; what it echoes is cut where it is written, and this is the limit for what nobody thought of."""
 
+MOST_NAMES = 40
+"""Known names that a message lists."""
+
 
 def shown_string(text: str, most: int = 40) -> str:
     """Return a string fit for a terminal or a sentence: what does not print, or turns text round, replaced; long ones cut."""
@@ -38,7 +41,8 @@ def shown_message(text: str) -> str:
     """Return a whole message as it is printed, however long what it echoes: cut in its middle, for its end says what to do."""
     if len(text) > MOST_MESSAGE:
         text = f"{text[: MOST_MESSAGE - 500]} … {text[-400:]}"
-    return shown_lines(text)
+    # A byte of a file name that is no text keeps its number: by it the file can be found.
+    return shown_lines(text.encode("utf-8", "backslashreplace").decode())
 
 
 def shown_lines(text: str) -> str:
@@ -79,7 +83,8 @@ class UnknownNameError(UsageError):
         folded = {known_name.casefold(): known_name for known_name in reversed(names)}
         near = [folded[n] for n in difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.5)]
         guess = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        choice = f" Known: {', '.join(names)}." if names else " None is available here."
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        choice = f" Known: {', '.join(names[:MOST_NAMES])}{more}." if names else " None is available here."
         super().__init__(f"No {kind} is called {shown_value(name)}.{guess}{choice}{' ' + hint if hint else ''}")
 
 

@@ -439,7 +439,7 @@ def _files(folder: Path, bundle: Path) -> Mapping[str, tuple[Path, Callable[[Pat
         "weights": (bundle / "weights.safetensors", lambda path: load_bundle(bundle)),
         "canary": (
             folder / "canary.safetensors",
-            lambda path: check_canary(path, network.network, network.preprocessing),
+            lambda path: check_canary(path, network.classifier),
         ),
         "boxes": (folder / "boxes.json", read_boxes),
         "suite": (folder / "s.toml", lambda path: load_suite(str(path))),

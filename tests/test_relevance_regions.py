@@ -100,7 +100,7 @@ def test_heatmaps_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert np.allclose(second.chosen, (maps[1, 1] - maps[1, 2]) * 1e-7, atol=2e-3 * np.abs(maps).max() * 1e-7)
     assert np.allclose(second.bare, bare[1] * 1e7, atol=1e-3 * np.abs(bare).max() * 1e7)
     (tmp_path / "a").write_bytes(b"no shard")
-    with pytest.raises(StoreError, match="delete the file and run the audit again"):
+    with pytest.raises(StoreError, match="Delete the file and run the audit again"):
         list(read_heatmaps([tmp_path / "a"]))
 
 

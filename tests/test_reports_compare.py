@@ -76,7 +76,7 @@ def test_what_may_not_be_compared_is_said(kept: Path, tmp_path: Path) -> None:
     assert "The same run is listed more than once: A (1), A (2)." in page
     assert "different classes" not in page
     assert "because the images are the same" in page
-    edit(kept / "plan.json", lambda d: d["model"].update(name="B", classes=["normal", "other"]))
+    edit(kept / "plan.json", lambda d: d["model"].update(name="B", classes=[*d["model"]["classes"], "other"]))
     edit(kept / "plan.json", lambda d: d["data"].update(content_hash="0" * 64))
     page = render_comparison([kept, RUN], tmp_path / "c.html").read_text()
     assert "The models have different classes" in page
