@@ -25,6 +25,7 @@ from audit.data.plan import PlannedObjects
 from audit.data.records import Record, TextRegion
 from audit.discovery.candidates import split_by_class
 from audit.discovery.fitting import Fitted, Half, Scored, _extent
+from audit.discovery.parts import pairs
 from audit.discovery.search import chance_limit, proposal_samples, search_objects
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.scope import find_scope
@@ -471,3 +472,21 @@ def test_a_template_never_outgrows_what_the_document_holds(side: int) -> None:
     )
     x0, y0, x1, y1 = _extent(images, fitted)
     assert max(x1 - x0, y1 - y0) <= LONGEST_TEMPLATE_PX
+
+
+def test_the_halves_proposals_are_paired_by_identity() -> None:
+    """The second of the other half's templates, of another size than its first, is the same object: nothing compares their pixels."""
+
+    def fitted(side: int, own: list[int], other: list[int], left: int) -> Fitted:
+        def scored(shows: list[int]) -> Scored:
+            return Scored(scores=np.isin(np.arange(12), shows).astype(float), places=((left, 20),) * 12)
+
+        return Fitted(
+            template=np.zeros((side, side + 3), np.uint8), reach=((0, 0, side, side),), label="a", threshold=0.5, told=0.5, separation=3.0,
+            own=scored(own), other=scored(other), p=0.001,
+        )  # fmt: skip
+
+    one = fitted(10, [0, 1, 2, 3], [6, 7, 8, 9], left=10)
+    elsewhere, same = fitted(12, [0, 1, 2], [0, 1], left=80), fitted(14, [6, 7, 8, 9], [0, 1, 2, 3], left=12)
+    found = pairs([one], [elsewhere, same])
+    assert [(a is one, b is same, b is elsewhere) for a, b in found] == [(True, True, False), (False, False, True)]

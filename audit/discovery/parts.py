@@ -40,7 +40,7 @@ def pairs(first: Sequence[Fitted], second: Sequence[Fitted]) -> list[tuple[Fitte
     for one in first:
         same = next((o for o in left if _same(one, o) or _same(o, one)), None)
         if same is not None:
-            left.remove(same)
+            left = [o for o in left if o is not same]  # by identity: arrays have no single equality
         found.append((one, same))
     return [*found, *((None, other) for other in left)]
 

@@ -246,7 +246,8 @@ class RunFolder:
                     raise StoreError(
                         f"{entry} is a link that leads out of the run folder. Put the file itself in its place, or run the audit again."
                     )
-                if not entry.is_symlink() and not entry.is_file() and not entry.is_dir():
+                # One that was there a moment ago is a temporary file of whoever writes.
+                if os.path.lexists(entry) and not entry.is_symlink() and not entry.is_file() and not entry.is_dir():
                     raise StoreError(
                         f"{entry} is a pipe or a device, which no run has. Remove it, and run the audit again."
                     )
