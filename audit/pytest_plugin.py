@@ -48,7 +48,7 @@ class AuditedRun(pytest.Collector):
         """
         # Here, not above: pytest loads this module at every start, and most of them name no run.
         from audit.run.judgement import rejudge
-        from audit.run.settings import load_settings
+        from audit.run.setting_sources import load_settings
 
         baseline = self.config.getoption("--audit-baseline")
         try:

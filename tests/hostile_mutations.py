@@ -130,8 +130,14 @@ def of_another_kind(path: Path, rng: random.Random) -> str:
     kind = rng.choice(
         ("pipe", "endless", "loop", "folder", "dangling", "link out", "missing", "empty", "sparse", "spaces")
     )
-    data = path.read_bytes()
-    path.unlink()
+    put_instead(path, kind)
+    return kind
+
+
+def put_instead(path: Path, kind: str) -> None:
+    """Put something else, of the given kind, in a file's place; `missing` puts nothing there."""
+    data = path.read_bytes() if path.is_file() else b""
+    path.unlink(missing_ok=True)
     match kind:
         case "pipe":
             os.mkfifo(path)
@@ -154,7 +160,6 @@ def of_another_kind(path: Path, rng: random.Random) -> str:
                 file.truncate(3 << 30)
         case "spaces":
             path.write_bytes(b" \n" * 1000)
-    return kind
 
 
 def _case(path: Path) -> Path:

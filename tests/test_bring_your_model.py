@@ -104,7 +104,7 @@ def test_every_extra_that_the_page_names_is_one() -> None:
 def test_options_that_the_page_names_are_there() -> None:
     import tomllib
 
-    from audit.run.settings import declared_settings
+    from audit.run.setting import declared_settings
 
     section = tomllib.loads(blocks("toml")[0])["model"]
     assert {s.name for s in declared_settings().values() if s.section == "model"} >= set(section)

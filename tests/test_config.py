@@ -11,7 +11,10 @@ from typer.testing import CliRunner
 import audit
 from audit.cli.main import app
 from audit.errors import UnknownNameError, UsageError
-from audit.run.settings import Setting, Settings, declared_settings, load_settings, make_settings
+from audit.run.setting import Setting, declared_settings
+from audit.run.setting_checks import make_settings
+from audit.run.setting_sources import load_settings
+from audit.run.settings import Settings
 
 
 def test_defaults_without_any_file(tmp_path: Path) -> None:

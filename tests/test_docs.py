@@ -20,7 +20,8 @@ from audit.cli.main import app
 from audit.gates.judging import EXIT_CODES
 from audit.perturbations import PERTURBATIONS
 from audit.run.schemas import DOCUMENTS
-from audit.run.settings import Settings, declared_settings
+from audit.run.setting import declared_settings
+from audit.run.settings import Settings
 from audit.statistics.catalogue import MEASURES
 from audit.suites.reader import load_suite, suite_names
 from audit.text.detectors import DETECTORS

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import re
 import time
 import unicodedata
@@ -37,7 +36,7 @@ from audit.prediction.table import read_finished
 from audit.relevance.heatmaps import read_heatmaps, write_heatmaps
 from audit.reports.findings.review import read_signoff
 from audit.reports.reading.folder import read_run
-from audit.run.settings import load_settings
+from audit.run.setting_sources import load_settings
 from audit.store.folder import PREDICTIONS_SCHEMA, RunFolder
 from audit.suites.reader import load_suite
 from audit.text.boxes import read_boxes
@@ -45,7 +44,7 @@ from audit.text.cache import RegionCache
 from audit.training.datasets import build_manifest
 from audit.training.recipes import load_recipe
 
-from .hostile_mutations import places, vouch_for
+from .hostile_mutations import places, put_instead, vouch_for
 from .test_datasets import NIH_ROWS, nih
 
 PART = "predictions/part-00000.parquet"
@@ -397,24 +396,6 @@ def test_a_system_error_that_nobody_expected_is_a_sentence(audit: Any, monkeypat
 # What is no file
 
 
-def no_pipes(path: Path, kind: str) -> None:
-    """Put something else in a file's place."""
-    if path.exists():
-        path.unlink()
-    match kind:
-        case "pipe":
-            os.mkfifo(path)
-        case "endless":
-            path.symlink_to("/dev/zero")
-        case "loop":
-            path.symlink_to(path.name)
-        case "folder":
-            path.mkdir()
-        case "sparse":
-            with path.open("wb") as file:
-                file.truncate(2 << 30)
-
-
 def _list(folder: Path) -> Path:
     return nih(folder / "nih", NIH_ROWS) / "test_list.txt"
 
@@ -475,7 +456,7 @@ def test_what_is_no_file_is_never_waited_for(
     monkeypatch.delenv("AUDIT_KEY")
     assert kept == tmp_path / "kept"
     path, read = _files(tmp_path, write_bundle(splits={"a": "train"}))[name]
-    no_pipes(path, kind)
+    put_instead(path, kind)
     began = time.monotonic()
     try:
         read(path)

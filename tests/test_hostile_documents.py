@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from audit.data.manifests import load_cohort
 from audit.errors import AuditError, CohortError, ModelError, StoreError, UsageError
 from audit.models.bundle import load_bundle
-from audit.run.settings import load_settings
+from audit.run.setting_sources import load_settings
 from audit.store.documents import MAX_TOML_BYTES, parse_toml, read_json, read_toml, strict_json
 from audit.store.folder import RunFolder
 from audit.store.tables import MAX_COLUMNS, read_flat_table

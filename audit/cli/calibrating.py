@@ -46,7 +46,7 @@ def calibrate_command(
         )
     if zoo is not None:
         raise typer.BadParameter("--zoo and --model exclude each other: a zoo has its own networks")
-    from audit.run.settings import load_settings
+    from audit.run.setting_sources import load_settings
 
     given = {
         "model": model, "data": data, "task": task, "split": split, "suite": suite, "detector": detector,

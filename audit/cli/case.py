@@ -24,7 +24,7 @@ def case_command(
 ) -> None:
     """Resolve the pseudonym of an image: print its id, its file and every prediction. Needs the key and the manifest."""
     from audit.commands import case
-    from audit.run.settings import load_settings
+    from audit.run.setting_sources import load_settings
 
     settings = load_settings({"data": data, "columns": columns, "layout": layout}, Path())
     raise typer.Exit(case.case(run, name, settings, as_json=as_json))

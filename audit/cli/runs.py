@@ -77,7 +77,7 @@ def gate_command(
 ) -> None:
     """Judge a finished run by the gates of audit.toml."""
     from audit.commands import auditing
-    from audit.run.settings import load_settings
+    from audit.run.setting_sources import load_settings
 
     if github and as_json:
         raise typer.BadParameter("--json prints only one object; use either --github or --json")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
-from audit.run.settings import Setting, declared_settings, load_settings
+from audit.run.setting import Setting, declared_settings
+from audit.run.setting_sources import load_settings
 
 if TYPE_CHECKING:  # pyarrow is not needed for --help
     from audit.data.reading import TableOptions

@@ -9,7 +9,7 @@ from audit.baseline.acceptance import accept_run, prune_baseline
 from audit.baseline.file import BASELINE_NAME, Accepted, images_path, read_baseline
 from audit.data.strings import shown_string
 from audit.gates.rules import GateConfig, rules_from_config
-from audit.run.settings import load_settings
+from audit.run.setting_sources import load_settings
 from audit.store.group import ALL
 from audit.store.numbers import bracketed, counted
 from audit.store.results import Effect, printed_json

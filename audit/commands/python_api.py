@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from audit.errors import UsageError
 from audit.gates.document import VerdictDocument
-from audit.run.settings import Settings, declared_settings, make_settings
+from audit.run.setting import declared_settings
+from audit.run.setting_checks import make_settings
+from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
 from audit.store.results import EffectsDocument, Verdict, plain
 

@@ -1,4 +1,4 @@
-"""The choices of an input: how an image is fitted to its size, and by which library."""
+"""The choices of an input: how an image is fitted to its size, by which library, and how its grey values are scaled."""
 
 from __future__ import annotations
 
@@ -10,3 +10,5 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
 """Of the scaling."""
 Library = Literal["pil", "opencv", "torch", "torch-antialias"]
 """See `audit.data.plan.InputSteps.library`."""
+Scale = Literal["imagenet", "unit", "symmetric", "torchxrayvision"]
+"""See `audit.models.requests.SCALES`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from audit.data.input_choices import Scale
 from audit.data.tasks import Task
 from audit.errors import ModelError, UnknownNameError, UsageError
 from audit.files import file_sha256
@@ -50,7 +51,7 @@ class Imported:
     """Names of the layers in the file that give the outputs."""
     left_out: tuple[str, ...]
     """Names of weights other than the network's that the user decided not to use."""
-    scale: str
+    scale: Scale
     """How the network's input is scaled, a key of `SCALES`."""
 
 
@@ -62,7 +63,7 @@ def import_checkpoint(
     classes: Sequence[str] | None = None,
     task: Task | None = None,
     input_px: int = 224,
-    scale: str | None = None,
+    scale: Scale | None = None,
     prefix: str | None = None,
     head: Sequence[str] = (),
     admit: Collection[str] = (),
@@ -125,7 +126,9 @@ def import_checkpoint(
     kept = [i for i, name in enumerate(names) if name]
     body = {name: value.clone() for name, value in backbone.body.items()}
     one_channel = body[STEM].shape[1] == 1
-    known = "torchxrayvision" if is_torchxrayvision(states, backbone, layer) else None if one_channel else "imagenet"
+    known: Scale | None = (
+        "torchxrayvision" if is_torchxrayvision(states, backbone, layer) else None if one_channel else "imagenet"
+    )
     scaled = _scale(file, scale or known, one_channel=one_channel)
     if one_channel:
         # Three equal channels through a third of the weights are one channel through the whole.
@@ -165,7 +168,7 @@ def import_checkpoint(
     )
 
 
-def _scale(file: Path, scale: str | None, *, one_channel: bool) -> str:
+def _scale(file: Path, scale: Scale | None, *, one_channel: bool) -> Scale:
     if scale is None or (one_channel and scale == "imagenet"):
         raise UsageError(
             f"The network in {file} reads one grey channel, and the file does not state how grey values were scaled. Use --scale unit "

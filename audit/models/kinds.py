@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -86,8 +85,9 @@ def with_kind(request: ModelRequest) -> ModelRequest:
         return replace(request, kind=f"torchvision:{asked}")
     if asked:
         if request.base not in KINDS.names():
-            near = difflib.get_close_matches(asked, library_networks(), n=3)
-            raise UnknownNameError("kind of model or network", asked, [*KINDS.names(), *ARCHITECTURES, *near])
+            raise UnknownNameError(
+                "kind of model or network", asked, [*KINDS.names(), *ARCHITECTURES, *library_networks()]
+            )
         return request
     if request.live is not None:
         return replace(request, kind="torch" if isinstance(request.live, nn.Module) else "callable")

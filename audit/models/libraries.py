@@ -7,7 +7,6 @@ configuration says, under what the user declares.
 from __future__ import annotations
 
 import inspect
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,6 +27,7 @@ from audit.models.preprocessing import Preprocessing
 from audit.models.requests import ModelRequest, OpenedModel, class_names
 from audit.models.states import collect_states
 from audit.models.unpickling import read_checkpoint
+from audit.store.documents import read_json
 
 Build = Callable[[int, int], nn.Module]
 """Channels and outputs -> a network."""
@@ -185,7 +185,7 @@ def _processor(file: Path) -> Preprocessing:
         If it describes none that is understood.
     """
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        told = read_json(file)
         size, crop = told.get("size", 224), told.get("crop_size", 224)
         side = size if isinstance(size, int) else size.get("shortest_edge")
         cropped = crop if isinstance(crop, int) else crop.get("height")
@@ -290,14 +290,5 @@ def _chosen(file: Path, tensors: Mapping[str, torch.Tensor], network: nn.Module)
 
 def _named(request: ModelRequest, known: Any) -> str:
     if request.detail not in known:
-        raise UnknownNameError(
-            f"network of {request.base}", request.detail, known if len(known) < 100 else _near(request.detail, known)
-        )
+        raise UnknownNameError(f"network of {request.base}", request.detail, known)
     return request.detail
-
-
-def _near(name: str, known: Any) -> list[str]:
-    """Return a few of a thousand names, so that a message stays one."""
-    import difflib
-
-    return difflib.get_close_matches(name, list(known), n=5, cutoff=0.3)

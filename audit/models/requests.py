@@ -11,15 +11,15 @@ from typing import Any
 from msgspec import structs
 from torch import nn
 
-from audit.data.input_choices import Fit, Interpolation, Library
+from audit.data.input_choices import Fit, Interpolation, Library, Scale
 from audit.data.tasks import Task
-from audit.errors import UnknownNameError, UsageError
+from audit.errors import UsageError
 from audit.models.classifier import Classifier
 from audit.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, why_impossible
 from audit.models.torch_classifier import Answers
 
 Channels = tuple[float, float, float]
-SCALES: Mapping[str, tuple[Channels, Channels]] = MappingProxyType(
+SCALES: Mapping[Scale, tuple[Channels, Channels]] = MappingProxyType(
     {
         "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
         "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
@@ -39,7 +39,7 @@ class DeclaredInput:
     """Side of a square input, or height and width."""
     channels: int | None = None
     """1 or 3."""
-    scale: str = ""
+    scale: Scale | None = None
     """A key of `SCALES`."""
     mean: tuple[float, ...] = ()
     """Mean of each channel, or one for all."""
@@ -231,8 +231,6 @@ def _check_declared(request: ModelRequest) -> None:
         found = getattr(said, name)
         if found and len(found) != n:
             raise UsageError(f"--{name.replace('_', '-')} takes {n} numbers, separated by commas; found {len(found)}.")
-    if said.scale and said.scale not in SCALES:
-        raise UnknownNameError("scale", said.scale, SCALES)
     if said.scale and (said.mean or said.std):
         raise UsageError("--scale sets mean and deviation; give either --scale, or --mean and --std.")
     if said.preprocess and (said.scale or said.mean or said.std or said.fit or said.clahe or said.crop):

@@ -28,7 +28,8 @@ from audit.relevance.images import mapped_images
 from audit.run.cohorts import audited_cohort, out_of_reach
 from audit.run.plan import make_plan
 from audit.run.requested import requested_model
-from audit.run.settings import Settings, check_settings
+from audit.run.setting_checks import check_settings
+from audit.run.settings import Settings
 from audit.statistics.catalogue import default_tolerances
 from audit.statistics.detector_misses import FinderRecall, read_recall
 from audit.suites.reader import load_suite

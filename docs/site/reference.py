@@ -16,7 +16,8 @@ from audit.gates.judging import EXIT_CODES
 from audit.gates.rules import GateConfig, Rule
 from audit.perturbations import PERTURBATIONS
 from audit.run.schemas import DOCUMENTS, schema_of
-from audit.run.settings import Settings, declared_settings
+from audit.run.setting import declared_settings
+from audit.run.settings import Settings
 from audit.statistics.catalogue import MEASURES, default_tolerances
 from audit.statistics.measure import Measure
 from audit.suites.reader import load_suite, suite_names
