@@ -1,7 +1,7 @@
 """The search for objects that recur: each half of the patients proposes, and is believed where the other half confirms it.
 
-It knows neither the network nor its answers, and no threshold is set by hand. A template's threshold is where the classes differ most
-among the patients who proposed it. A template is kept if, on the patients who did not, its class shows it more often than the other
+It knows neither the network nor its answers. How like a template an image must be is not set by hand: the threshold is where the classes
+differ most among the patients who proposed it. The number of candidates, the chance that is allowed and the least number of patients are set. A template is kept if, on the patients who did not, its class shows it more often than the other
 classes do, by Fisher's exact test, corrected for all candidates (Holm 1979). Anatomy that recurs in every class fails that test. What tells
 the classes and is anatomy passes it, and is left to the test with the network.
 """
