@@ -1,9 +1,10 @@
 """The search for objects that recur: each half of the patients proposes, and is believed where the other half confirms it.
 
 It knows neither the network nor its answers. How like a template an image must be is not set by hand: the threshold is where the classes
-differ most among the patients who proposed it. The number of candidates, the chance that is allowed and the least number of patients are set. A template is kept if, on the patients who did not, its class shows it more often than the other
-classes do, by Fisher's exact test, corrected for all candidates (Holm 1979). Anatomy that recurs in every class fails that test. What tells
-the classes and is anatomy passes it, and is left to the test with the network.
+differ most among the patients who proposed it. The number of candidates, the chance that is allowed and the least number of patients
+are set. A template is kept if, on the patients who did not propose it, its class shows it more often than the other classes do, by Fisher's
+exact test, corrected for all candidates (Holm 1979). Anatomy that recurs in every class fails that test. Anatomy that tells the classes
+passes it, and is left to the test with the network.
 """
 
 from __future__ import annotations
