@@ -136,7 +136,9 @@ def test_axe_finds_nothing(run: Path, browser: Any, theme: str) -> None:
     source = axe_source()
     page = browser.new_context(color_scheme=theme, bypass_csp=True).new_page()
     page.goto(render_html(run).as_uri())
-    assert alike_once(page) > 300, "few rows are of a shape of their own"
+    if theme == "dark":  # only colours differ between the themes, and these follow a row's shape
+        assert alike_once(page) > 300, "few rows are of a shape of their own"
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     page.evaluate(source)
     found = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS)
     assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found["violations"]] == []
