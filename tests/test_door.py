@@ -226,6 +226,7 @@ def test_an_8_bit_onnx_input_gets_0_to_255(tmp_path: Path, image: np.ndarray) ->
         ("{m}:number", {}, "must be a function or another callable, found a int"),
         ("{m}:not_a_network", {}, r"must return a torch\.nn\.Module.*found int.*--as callable"),
         ("{m}:broken", {}, r"failed: ValueError\('no such weights'\)\. If it needs a file of weights"),
+        ("{m}:leaves", {}, r"leaves failed: SystemExit\(3\)"),
         ("{m}:load", {"classes": ()}, r"classes of nets\w+:load are unknown.*--classes a,b,c or classes in \[model\]"),
         ("{m}:load", {"classes": ("a", "A", "b")}, "two different classes are needed"),
         ("{m}:load", {"classes": ("a", "b")}, r"has 3 outputs, but 2 classes are named.*in the order of the outputs"),
@@ -242,6 +243,11 @@ def test_an_8_bit_onnx_input_gets_0_to_255(tmp_path: Path, image: np.ndarray) ->
 def test_what_cannot_be_opened_is_one_sentence(module: str, model: str, further: dict[str, object], says: str) -> None:
     with pytest.raises((UsageError, ModelError), match=says):
         open_model(asked(model.format(m=module), **further))
+
+
+def test_weights_of_another_precision_are_converted_and_it_is_said(module: str, image: np.ndarray) -> None:
+    assert np.allclose(probabilities(asked(f"{module}:double"), image), own(image, network()), atol=1e-4)
+    assert "weights of float64 are converted to float32" in open_model(asked(f"{module}:double")).assumed
 
 
 def test_facts_are_checked_and_the_user_counts_more(module: str) -> None:
@@ -418,6 +424,7 @@ def test_answers_of_a_function_are_checked(tmp_path: Path) -> None:
         (lambda x: np.zeros(2 * len(x)), r"one row of probabilities for each of 2 images, found an array \(4,\)"),
         (lambda x: np.full((len(x), 3), np.nan), "not finite"),
         (lambda x: 1 / 0, r"failed on uint8 images \(2, 160, 128\): ZeroDivisionError"),
+        (lambda x: sys.exit(3), r"failed on uint8 images \(2, 160, 128\): SystemExit\(3\)"),
         (lambda x: np.full((len(x), 4), 0.25), "has 4 outputs, but 3 classes"),
     ):
         with pytest.raises(ModelError, match=says):

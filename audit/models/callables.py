@@ -93,7 +93,7 @@ def asked(predict: Predict, inputs: torch.Tensor, what: str) -> torch.Tensor:
     try:
         found = predict(images)
         values = np.asarray(found.detach().cpu() if isinstance(found, torch.Tensor) else found, dtype=np.float64)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything, or end the process
         raise ModelError(
             f"The function {what} failed on {images.dtype} images {images.shape}: {error!r}. It gets uint8 (n, height, width), or (n, "
             "height, width, 3) with --channels 3, and must return probabilities (n, classes). If it takes images of one size "

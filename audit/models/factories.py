@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from msgspec import ValidationError, convert
 from torch import nn
 
@@ -89,6 +90,7 @@ def open_module(
         The input's height and width, where the file fixes them.
     """
     what = request.model
+    single = _in_single_precision(network)
     classes = class_names(request, names)
     steps, assumed = prepared_input(
         request, channels=channels or _channels(network), size_px=size_px, told=told, knows_fit=told is not None
@@ -107,8 +109,23 @@ def open_module(
         content=identified(classifier, f"{kind}\x1f{content or state_sha256(network.state_dict())}", what),
         answers=answers,
         body=network,
-        assumed=(*guessed, *further, *assumed),
+        assumed=(*single, *guessed, *further, *assumed),
     )
+
+
+def _in_single_precision(network: nn.Module) -> tuple[str, ...]:
+    """Convert weights of another precision, for images come in single precision; return what was done, in words."""
+    if isinstance(network, torch.jit.ScriptModule):
+        return ()
+    others = {
+        str(t.dtype).removeprefix("torch.")
+        for t in network.state_dict().values()
+        if t.is_floating_point() and t.dtype != torch.float32
+    }
+    if not others:
+        return ()
+    network.float()
+    return (f"weights of {' and '.join(sorted(others))} are converted to float32",)
 
 
 def with_facts(request: ModelRequest, facts: Mapping[str, Any]) -> ModelRequest:
@@ -166,7 +183,7 @@ def _built(request: ModelRequest) -> tuple[nn.Module, Mapping[str, Any]]:
     arguments = [request.checkpoint] if request.checkpoint else []
     try:
         made = factory(*arguments)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything, or end the process
         hint = "" if arguments else " If it needs a file of weights, name it with --checkpoint."
         raise ModelError(f"The function {reference} failed: {error!r}.{hint}") from error
     network, facts = made if isinstance(made, tuple) and len(made) == 2 else (made, {})

@@ -66,9 +66,11 @@ class Preprocessing(InputSteps, frozen=True, kw_only=True):
         part = image[y0:y1, x0:x1]
         if self.clahe:
             part = np.asarray(cv2.createCLAHE(self.clahe, _TILES).apply(np.ascontiguousarray(part)), dtype=np.uint8)
-        if self.size_px is None or part.shape == self.size_px:
+        if self.size_px is None:
             return part
         if self.fit == "none":
+            if part.shape == self.size_px:
+                return part
             raise ImageError(
                 f"An image has {part.shape[1]} x {part.shape[0]} pixels, but the network expects {self.size_px[1]} x "
                 f"{self.size_px[0]} and its preprocessing does not scale. Declare how images are scaled with --fit."
@@ -101,7 +103,7 @@ class Preprocessing(InputSteps, frozen=True, kw_only=True):
         prepare = load_reference(self.function, "preprocessing function")
         try:
             found = torch.as_tensor(prepare(image)).to(torch.float32)
-        except Exception as error:  # the owner's code may raise anything
+        except (Exception, SystemExit) as error:  # the owner's code may raise anything, or end the process
             raise ModelError(
                 f"The preprocessing function {self.function} failed on an image of {image.shape[1]} x {image.shape[0]} pixels "
                 f"({error!r}). It gets a uint8 array (height, width), and must return (channels, height, width)."

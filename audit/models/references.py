@@ -58,7 +58,7 @@ def load_reference(reference: str, what: str) -> Callable[..., Any]:
             f"The {what} {reference} cannot be imported: it needs the package {error.name}, which is not installed. Install it with "
             f"`pip install {error.name}`."
         ) from error
-    except Exception as error:  # the user's module may raise anything
+    except (Exception, SystemExit) as error:  # the user's module may raise anything, or end the process
         raise UsageError(f"The {what} {reference} cannot be imported: its module raised {error!r}.") from error
     for name in path.split("."):
         if not hasattr(found, name):
