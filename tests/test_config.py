@@ -51,7 +51,7 @@ def test_lists_and_tables(tmp_path: Path) -> None:
         ("[run]\nlevel = 'high'\n", "level in audit.toml must be a number"),
         ("[run]\nseed = -1\n", "from 0 to"),
         ("[run]\nseed = 9223372036854775808\n", "from 0 to"),
-        ("[run]\nworkers = 0\n", "workers in audit.toml must be an integer of at least 1, found 0"),
+        ("[run]\nworkers = 0\n", "workers in audit.toml must be an integer of at least 1 or auto, found 0"),
         ("[run]\nignore_label = [1]\n", "a list of strings"),
         ("[run]\nmodel = 1\n", "must be a string"),
         ("[run]\nresamples = 5\n", "at least 100"),
@@ -161,6 +161,6 @@ def test_python_takes_every_setting_by_name() -> None:
         taken[name].default == s.default for name, s in declared_settings().items() if name not in ("model", "gate")
     )
     with pytest.raises(
-        UsageError, match=r"setting workers must be an integer of at least 1, found 'two'\. The default is 1"
+        UsageError, match=r"setting workers must be an integer of at least 1 or auto, found 'two'\. The default is auto"
     ):
         audit.run_audit(model="C", workers="two")

@@ -8,9 +8,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from html import unescape
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jinja2 import meta
 from markupsafe import escape
 
@@ -18,7 +21,7 @@ from audit.errors import UsageError
 from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.gate_results import figures
 from audit.reports.page.html import MAX_BYTES, render_html, within_budget
-from audit.reports.page.templates import environment
+from audit.reports.page.templates import commands_marked, environment
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
 from audit.reports.sections import OWN, SECTIONS, Section
@@ -316,3 +319,12 @@ def test_pictures_that_a_budget_drops_are_counted() -> None:
         ]
         assert (int(gone[1]) if gone else 0) == len(left_out)
         assert bool(gone) == (budget < whole)
+
+
+@given(st.text(alphabet="a <&`'\"é"))
+def test_what_stands_between_backticks_is_code_and_all_is_escaped(text: str) -> None:
+    marked = commands_marked(text)
+    bare = re.sub(r"</?code>", "`", marked)
+    assert unescape(bare) == text
+    assert ("<code>" in marked) == (text.count("`") % 2 == 0 and "`" in text)
+    assert "<" not in re.sub(r"</?code>", "", marked)

@@ -20,12 +20,16 @@ from hypothesis import strategies as st
 from audit.cli import main as cli
 from audit.commands import streams
 from audit.errors import AuditError
+from audit.prediction.shards import SHARD_RECORDS
 
 from .conftest import Audit, one_paragraph, quick_audit
 
 AUDIT = f"{sys.executable} -m audit"
 # Of the clean images: the outputs of a random network hardly vary, so nothing can be concluded about what edits do to them.
 RULE = '[[gate.rule]]\nid = "own"\nmeasure = "accuracy"\nwhere = {{ condition = "clean" }}\n{limit}\n'
+STREAMS = (
+    "| true", "> /dev/full", "2> /dev/full", "> /dev/full 2>&1", ">&-", "2>&-", "<&- >&- 2>&-", "> /dev/null", "2>&1 | head -c 1",
+)  # fmt: skip
 LIMITS = {0: "min = 0.0", 1: "max = 0.0", 3: "min = 0.0\n[gate]\nmin_images = 99999"}
 ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -48,34 +52,21 @@ def write_rule(folder: Path, code: int) -> None:
 
 
 @pytest.mark.parametrize("code", LIMITS)
-@pytest.mark.parametrize(
-    "streams",
-    [
-        "| true",
-        "> /dev/full",
-        "2> /dev/full",
-        "> /dev/full 2>&1",
-        ">&-",
-        "2>&-",
-        "<&- >&- 2>&-",
-        "> /dev/null",
-        "2>&1 | head -c 1",
-    ],
-)
+@pytest.mark.parametrize("streams", STREAMS)
 def test_a_verdict_is_its_exit_code_whatever_becomes_of_the_streams(
     kept: Path, tmp_path: Path, code: int, streams: str
 ) -> None:
     write_rule(tmp_path, code)
-    for options in ("", "--json"):
-        script = f"{AUDIT} gate {kept} {options} {streams}; exit ${{PIPESTATUS[0]}}"
-        found, _, err = shell(script, tmp_path)
-        assert found == code, (options, err)
-        assert "Traceback" not in err
-        assert "Exception ignored" not in err
-        if streams == "> /dev/full":
-            assert "Standard output could not be written (No space left on device)" in one_paragraph(err)
-        elif "2>" not in streams:
-            assert err == ""
+    # Every code with every stream, and both forms of output with every code and stream: a process starts in half a second.
+    options = "--json" if (code + STREAMS.index(streams)) % 2 else ""
+    found, _, err = shell(f"{AUDIT} gate {kept} {options} {streams}; exit ${{PIPESTATUS[0]}}", tmp_path)
+    assert found == code, (options, err)
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+    if streams == "> /dev/full":
+        assert "Standard output could not be written (No space left on device)" in one_paragraph(err)
+    elif "2>" not in streams:
+        assert err == ""
 
 
 @pytest.mark.parametrize("streams", ["| true", "> /dev/full", "2> /dev/full", ">&- 2>&-"])
@@ -114,10 +105,10 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def test_a_locale_without_our_letters_prints_every_command(kept: Path, tmp_path: Path) -> None:
+def test_a_locale_without_our_letters_prints_every_command(audit: Audit, kept: Path, tmp_path: Path) -> None:
     write_rule(tmp_path, 0)
     for command in COMMANDS:
-        plain = shell(f"{AUDIT} {command.format(run=kept)}", tmp_path)
+        plain = audit(*command.format(run=kept).split())
         code, out, err = shell(f"{AUDIT} {command.format(run=kept)}", tmp_path, **ASCII)
         assert code == plain[0], (command, err)
         assert (out + err).isascii(), command
@@ -253,14 +244,12 @@ def test_signals_end_a_run_that_goes_on_from_there(
 ) -> None:
     asked = quick_audit(write_cohort(22), "--workers", workers)
     victim = run_until(asked, tmp_path, "runs/*/predictions/part-*.parquet", start_new_session=True)
-    started = time.monotonic()
     if group:
         os.killpg(victim.pid, number)
     else:
         victim.send_signal(number)
     _, err = victim.communicate(timeout=60)
     assert victim.returncode == 128 + number, err
-    assert time.monotonic() - started < 8
     told = err.decode()
     assert f"Interrupted by {number.name}" in one_paragraph(told)
     assert told.splitlines()[-1].startswith("audit: ")
@@ -268,7 +257,7 @@ def test_signals_end_a_run_that_goes_on_from_there(
     (run,) = (tmp_path / "runs").iterdir()
     assert not [p for p in run.rglob("*") if p.name.endswith(".part")], "no half file stays"
     kept = {p: p.stat().st_mtime_ns for p in run.glob("predictions/*")}
-    assert kept
+    assert 0 < len(kept) < len(range(0, 66, SHARD_RECORDS)), "it ended at once, not with its work"
     # `test_workers` goes on with as many processes; here the first process does, as in the run that had no other.
     code, _, err_again = audit(*asked[:-1], 1)
     assert code == 0, err_again

@@ -134,4 +134,4 @@ def test_a_process_that_cannot_start_says_why() -> None:
 def test_workers_are_counted_from_one(audit: Audit, asked: list[object]) -> None:
     code, _, err = audit(*asked, "--workers", 0)
     assert code == 2
-    assert "--workers must be an integer of at least 1, found 0" in one_paragraph(err)
+    assert "--workers must be an integer of at least 1 or auto, found 0" in one_paragraph(err)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from audit.calibration.zoo import Case, make_zoo
 from audit.errors import UsageError
 from audit.files import check_writable, write_atomically
 from audit.gates.calibration import CALIBRATION_FILE
+from audit.prediction.processes import process_context
 from audit.prediction.shards import one_thread
 from audit.provenance import tool_version
 from audit.store.results import SCHEMA_VERSION, plain, to_json
@@ -235,8 +235,7 @@ def _audit_all(cases: Sequence[Case], out: Path, suite: str, workers: int, step:
             audit_case(case, _folder(out, case), suite)
             step()
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread_each) as pool:
+    with ProcessPoolExecutor(workers, mp_context=process_context(), initializer=_one_thread_each) as pool:
         waiting = [pool.submit(audit_case, case, _folder(out, case), suite) for case in cases]
         try:
             for done in as_completed(waiting):

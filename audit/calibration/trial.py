@@ -140,6 +140,7 @@ def audit_case(case: Case, folder: Path, suite: str) -> Finding:
         seed=case.seed,
         runs=str(folder / "runs"),
         cache=str(folder.parent / "text-cache"),
+        workers=1,
         plain_ids=True,
     )
     path, verdict = run_audit(settings, judge_gates=True, command=["audit", "calibrate"], on_stage=_silent)

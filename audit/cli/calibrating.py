@@ -29,7 +29,9 @@ def calibrate_command(
     detector: FinderOption = None,
     ignore_label: IgnoreOption = None,
     trials: Annotated[int, typer.Option(help="Networks for each kind and strength; with --model.")] = 5,
-    workers: Annotated[int, typer.Option(help="Number of audits at a time.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Number of audits at a time; by default one for each core.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for networks, audits and results; repeat to resume.")] = Path(
         "calibration"
     ),

@@ -86,7 +86,9 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     is_silent = setting.default in ("", (), {}, None) or setting.type is bool
     shown = setting.help if is_silent else f"{setting.help} [default: {setting.default}]"
     choices = f"<{'|'.join(setting.choices)}>" if setting.choices else "COLUMN=NAME,..." if setting.is_pairs else None
-    in_one = setting.choices or setting.is_pairs or setting.is_commas
+    if setting.words:
+        choices = "|".join(("INTEGER", *setting.words))
+    in_one = setting.choices or setting.is_pairs or setting.is_commas or setting.words
     kind = str if in_one else list[str] if get_origin(setting.type) is tuple else setting.type
     # An option under its own name is named by typer, which gives a switch its opposite.
     named = () if setting.flag == f"--{setting.name.replace('_', '-')}" else (setting.flag,)

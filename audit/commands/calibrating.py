@@ -10,28 +10,35 @@ from typing import Any
 
 from audit.commands.progress import ProgressLines
 from audit.gates.calibration import sentence_of
+from audit.prediction.concurrency import count_processes
 from audit.run.settings import Settings
 
+_IMAGES = 128
+"""Images of one audit of a zoo."""
 _MOST_ROWS = 40
 """Networks that a terminal is shown one by one; of more, kinds."""
 
 
-def zoo(name: str, out: Path, *, suite: str, workers: int, as_json: bool) -> int:
+def zoo(name: str, out: Path, *, suite: str, workers: int | None, as_json: bool) -> int:
     """Build and audit a zoo and print its tables; a completed calibration returns 0, whatever it found."""
     from audit.calibration.calibrate import calibrate_zoo
 
     with ProgressLines(quiet=as_json) as on_stage:
-        document = calibrate_zoo(name, out, suite=suite, workers=workers, on_stage=on_stage)
+        document = calibrate_zoo(name, out, suite=suite, workers=_at_a_time(workers), on_stage=on_stage)
     return _show(document, out, as_json=as_json)
 
 
-def own(settings: Settings, out: Path, *, trials: int, workers: int, as_json: bool) -> int:
+def own(settings: Settings, out: Path, *, trials: int, workers: int | None, as_json: bool) -> int:
     """Plant into the user's data, fine-tune the user's head, audit, and print what would have been found."""
     from audit.calibration.own import calibrate_own
 
     with ProgressLines(quiet=as_json) as on_stage:
-        document = calibrate_own(settings, out, trials=trials, workers=workers, on_stage=on_stage)
+        document = calibrate_own(settings, out, trials=trials, workers=_at_a_time(workers), on_stage=on_stage)
     return _show(document, out, as_json=as_json)
+
+
+def _at_a_time(workers: int | None) -> int:
+    return count_processes("auto", _IMAGES) if workers is None else workers
 
 
 def _show(document: Mapping[str, Any], out: Path, *, as_json: bool) -> int:

@@ -15,6 +15,7 @@ from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller, printed
 from audit.data.records import Record
 from audit.files import write_output
+from audit.prediction.concurrency import count_processes
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
 from audit.store.numbers import counted
@@ -42,6 +43,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             Path(settings.cache),
             seed=settings.seed,
             relevance_images=settings.relevance_images,
+            workers=count_processes(settings.workers, len(prepared.cohort.records)),
             on_step=step,
         )
         if sheet is not None:
@@ -90,7 +92,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
                 f"{counted(found.n_object_variants, 'prediction')} per image"
             )
         )
-    each = found.n_variants + found.n_object_variants
+    each, side_by_side = found.n_variants + found.n_object_variants, counted(found.workers, "process", "processes")
     console.print(
         printed(
             f"{counted(found.n_images, 'image')} × {counted(each, 'prediction')} = at most "
@@ -99,7 +101,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     )
     console.print(
         printed(
-            f"about {found.minutes:.1f} minutes: text {found.text_minutes:.1f} ({found.cached_share:.0%} cached), "
+            f"about {found.minutes:.1f} minutes with {side_by_side}: text {found.text_minutes:.1f} ({found.cached_share:.0%} cached), "
             f"predicting {found.predicting_minutes:.1f}, relevance {found.relevance_minutes:.1f}"
         )
     )

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from audit.errors import UsageError
 from audit.gates.document import VerdictDocument
 from audit.run.setting import declared_settings
@@ -76,7 +78,8 @@ def run_audit(
     progress : callable, optional
         Called with the name of each stage and its number of steps; returns what is called after each step.
     **settings
-        Any other field of `Settings`; a path may stand for a string. Files and environment variables are not read.
+        Any other field of `Settings`; a path may stand for a string. Files and environment variables are not read. Only a number of
+        `workers` starts other processes.
 
     Raises
     ------
@@ -90,6 +93,8 @@ def run_audit(
     live = None if isinstance(model, (str, Path)) else model
     named = model if live is None else _name_of(live)
     chosen = make_settings({"model": named, "data": data, "gate": table, **settings})
+    if chosen.workers == "auto":  # what the caller defined or registered here is not known to other processes
+        chosen = structs.replace(chosen, workers=1)
     if live is not None:
         _check_live(live, chosen)
     path, verdict = run_pipeline(
@@ -120,7 +125,7 @@ def _check_live(live: Any, settings: Settings) -> None:
         raise UsageError(
             f"model must be a name, a path, a torch module or a callable that predicts images; found a {type(live).__name__}."
         )
-    if settings.workers > 1:
+    if settings.workers != 1:
         try:
             pickle.dumps(live)
         except Exception as error:  # whatever its parts raise, it cannot be sent

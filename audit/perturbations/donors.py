@@ -11,12 +11,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.images import read_gray
+from audit.data.images import jpeg_table, read_gray
 from audit.data.records import Record, TextRegion
+from audit.perturbations.looks import Look, measure_look
 
 K = TypeVar("K", bound=Hashable)
-# Decoding is cheap compared with prediction; a small cache is enough for draws that follow each other.
-_KEPT_IMAGES = 16
+_KEPT_BYTES = 64_000_000
+"""Decoded images that are kept: an image of a small cohort lends something to others dozens of times."""
+_KEPT_LOOKS = 4096
 _QUICK_TRIES = 20
 MIN_LOOK_DONORS = 5
 """Patients that a source needs within a class to serve as donor of a look: with fewer, their own peculiarities would be
@@ -46,7 +48,10 @@ class DonorPool:
         self._by_label = _grouped((d.record.label, d) for d in everyone if d.regions and d.record.label is not None)
         self._by_look = _counted(_grouped(((d.record.label, d.record.source), d) for d in everyone))
         self._by_class = _counted(_grouped((d.record.label, d) for d in everyone if d.record.label is not None))
-        self._read = lru_cache(maxsize=_KEPT_IMAGES)(read)
+        self._read = read
+        self._kept: Callable[[Record], NDArray[np.uint8]] | None = None
+        self.look = lru_cache(maxsize=_KEPT_LOOKS)(self._measured)
+        """Donor -> its look, which is measured once."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -86,7 +91,12 @@ class DonorPool:
 
     def pixels(self, donor: Donor) -> NDArray[np.uint8]:
         """Return the donor's image, grey (h, w)."""
-        return self._read(donor.record)
+        if self._kept is None:
+            self._kept = lru_cache(maxsize=max(1, _KEPT_BYTES // self._read(donor.record).nbytes))(self._read)
+        return self._kept(donor.record)
+
+    def _measured(self, donor: Donor) -> Look:
+        return measure_look(self.pixels(donor), jpeg_table(donor.record.path))
 
 
 def has_look_donors(records: Iterable[Record]) -> bool:

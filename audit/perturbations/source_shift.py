@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.data.images import jpeg_table
 from audit.data.pixels.facts import GreyImage
 from audit.data.records import Record
 from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import MIN_LOOK_DONORS
-from audit.perturbations.looks import FACTORS, Look, measure_look
+from audit.perturbations.looks import FACTORS, Look
 
 _SOURCES = ("other", "same", "other-class", "same-class")
 # What no disease changes, by what it is: the rest of a look may be taken from a donor of another class by `class-shift` alone.
@@ -83,10 +82,9 @@ class LookTransfer:
             lacking = f"of the image's class from {'its own source' if self._same else 'another source'}"
         if donor is None:
             return NotApplicable(f"fewer than {MIN_LOOK_DONORS} donors {lacking}")
-        table = jpeg_table(donor.record.path)
-        if table is None and self._factors == ("jpeg",):
+        look = scene.donors.look(donor)
+        if look.jpeg_table is None and self._factors == ("jpeg",):
             return NotApplicable("the donor's file is not a JPEG")
-        look = measure_look(scene.donors.pixels(donor), table)
         return LookDraw(look=look, donor=donor.record)
 
     def apply(self, image: GreyImage, drawn: LookDraw) -> GreyImage:

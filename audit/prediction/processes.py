@@ -14,7 +14,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import active_children, connection, get_context, parent_process
+from multiprocessing import active_children, connection, get_all_start_methods, get_context, parent_process
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and the first process may ne
     from audit.models.requests import ModelRequest
 
 _IMAGES_A_TASK = 4
+_PRELOADED = ("audit.models.opening", "audit.prediction.shards", "audit.text.find", "audit.discovery.search")
 _GRACE_S = 5.0
 """How long a process may take to put away what it is writing."""
 
@@ -111,6 +113,19 @@ def predict_side_by_side(
     _spread(_start_prediction, job, _predict, numbers, workers, on_image)
 
 
+def process_context() -> BaseContext:
+    """Return how processes are started: never forked from this one, whose threads of torch a forked copy would wait for in vain.
+
+    A server that has imported what every stage needs, and has computed nothing, forks them in milliseconds and lives as long as
+    this process. Where a system has none, each process is started anew and imports for itself.
+    """
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    return context
+
+
 def map_side_by_side(task: Callable[[Any, int], Any], job: object, n: int, workers: int) -> list[Any]:
     """Call a task with a job and every number below n in several processes; return what it returned, in order.
 
@@ -176,9 +191,8 @@ def _results(
 
 @contextmanager
 def _pool(workers: int, start: Callable[[Any], None], job: object) -> Iterator[ProcessPoolExecutor]:
-    # Spawned, not forked: a forked copy of torch's threads hangs.
     with signals_held():
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(start, job))
+        pool = ProcessPoolExecutor(workers, mp_context=process_context(), initializer=_start, initargs=(start, job))
     try:
         yield pool
     except BaseException:

@@ -48,6 +48,8 @@ class Forecast:
     """Forward passes in total, at most: pixel-identical variants share one."""
     cached_share: float
     """Share of the images (of a sample) whose text is already known."""
+    workers: int
+    """Processes that find text and predict."""
     text_minutes: float
     """Minutes for finding the rest."""
     predicting_minutes: float
@@ -62,7 +64,13 @@ class Forecast:
 
 
 def forecast(
-    prepared: Preparation, cache: Path, *, seed: int, relevance_images: int, on_step: Callable[[], None]
+    prepared: Preparation,
+    cache: Path,
+    *,
+    seed: int,
+    relevance_images: int,
+    workers: int,
+    on_step: Callable[[], None],
 ) -> Forecast:
     """Time a few images of the cohort, drawn from the seed, through every stage.
 
@@ -74,6 +82,8 @@ def forecast(
         Folder of the text cache.
     relevance_images : int
         How many images get an LRP map.
+    workers : int
+        Processes that find text and predict.
     on_step : callable
         Called after each timed image.
     """
@@ -108,8 +118,9 @@ def forecast(
         why_no_search=why,
         n_passes=n * (n_variants + n_object_variants),
         cached_share=share,
-        text_minutes=text_s * n * (1 - share) / 60,
-        predicting_minutes=_seconds(timed, predict) * (1 + n_object_variants / n_variants) * n / 60,
+        workers=workers,
+        text_minutes=text_s * n * (1 - share) / workers / 60,
+        predicting_minutes=_seconds(timed, predict) * (1 + n_object_variants / n_variants) * n / workers / 60,
         relevance_minutes=_relevance_s(prepared.bundle, timed, prepared.plan.relevance.preset) * n_maps / 60
         if n_maps
         else 0.0,

@@ -22,6 +22,7 @@ from audit.errors import TextError
 from audit.files import write_atomically
 from audit.gates.defaults import config_for
 from audit.perturbations.suspects import Suspects, at_search_scale, decode_template, suspect_digest
+from audit.prediction.concurrency import count_processes
 from audit.prediction.processes import TextJob, find_text_side_by_side, map_side_by_side
 from audit.run.plan import planned_conditions
 from audit.run.preparation import Preparation
@@ -134,15 +135,16 @@ def _search(
         for _ in everyone:
             on_image()
         return SuspectsDocument(n_images=0, n_candidates=0, why_none=why_none, suspects=())
-    if settings.workers > 1:
+    workers = count_processes(settings.workers, len(everyone))
+    if workers > 1:
         job = TextJob(records=everyone, detector=settings.detector, boxes=settings.boxes, cache=settings.cache)
-        find_text_side_by_side(job, settings.workers, lambda: None)
+        find_text_side_by_side(job, workers, lambda: None)
     first, second = (_half(sample, prepared, settings, on_image) for sample in samples)
     found = search_objects(
         first,
         second,
         most=prepared.suite.objects,
-        spread=lambda task, job, n: map_side_by_side(task, job, n, settings.workers),
+        spread=lambda task, job, n: map_side_by_side(task, job, n, workers),
     )
     return SuspectsDocument(
         n_images=len(first.images) + len(second.images),

@@ -19,6 +19,7 @@ from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
 from audit.gates.calibration import calibration_of
 from audit.models.bundle import Bundle
+from audit.prediction.concurrency import count_processes
 from audit.prediction.covering import Disclosure
 from audit.prediction.engine import predict_all
 from audit.prediction.experiment import Experiment
@@ -119,11 +120,11 @@ def run_audit(
         run.write(plan)
 
     with clock.stage("finding text", len(prepared.cohort.records)) as step:
-        if settings.workers > 1:
+        if (workers := count_processes(settings.workers, len(prepared.cohort.records))) > 1:
             job = TextJob(
                 records=prepared.cohort.records, detector=settings.detector, boxes=settings.boxes, cache=settings.cache
             )
-            find_text_side_by_side(job, settings.workers, step)
+            find_text_side_by_side(job, workers, step)
             step = _already_told
         found = find_regions(
             prepared.cohort.records,
@@ -147,7 +148,7 @@ def run_audit(
     experiment = Experiment(run=run, bundle=bundle, suite=suite, records=records, context=context, seed=settings.seed)
     disclosure = Disclosure(text=shown, covered=covered)
     with clock.stage("predicting", len(records)) as step:
-        parts = predict_all(experiment, step, workers=settings.workers)
+        parts = predict_all(experiment, step, workers=count_processes(settings.workers, len(records)))
         run.write(ConditionsDocument(conditions=tuple(read_uses(run, parts, suite))))
     with clock.stage("measuring effects"):
         table = read_predictions(run, parts, suite, records, bundle.classes)

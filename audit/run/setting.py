@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from msgspec import Meta
 from msgspec.structs import fields
@@ -87,8 +87,16 @@ class Setting:
         return tuple(choice for choice in _literals(self.type) if choice)
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """What it takes beside numbers."""
+        return tuple(word for part in get_args(self.type) for word in _literals(part)) if not self.choices else ()
+
+    @property
     def expected(self) -> str:
         """What a value must be, in words."""
+        if self.words:
+            number, limits = next(get_args(part) for part in get_args(self.type) if get_origin(part) is Annotated)
+            return " or ".join((f"{SINGULARS[number]}{range_in_words(limits)}", *self.words))
         if self.is_pairs:
             return "a table of strings"
         if self.is_table:

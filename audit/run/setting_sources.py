@@ -88,6 +88,8 @@ def _from_text(setting: Setting, text: str) -> Any:
         return _pairs(text)
     if get_origin(setting.type) is tuple:
         return _listed(setting, text)
+    if setting.words and text.strip().lstrip("-").isdecimal():
+        return int(text)
     plain = {"yes": "true", "no": "false"}.get(text.lower(), text) if setting.type is bool else text.strip()
     try:
         return convert(plain, setting.type, strict=False)
@@ -99,6 +101,8 @@ def _of_option(setting: Setting, value: Any) -> Any:
     """Return the value of an option, of which some are lists or tables in one text."""
     if setting.is_pairs and isinstance(value, str):
         return _pairs(value)
+    if setting.words and isinstance(value, str):
+        return _from_text(setting, value)
     return _listed(setting, value) if setting.is_commas and isinstance(value, str) else value
 
 

@@ -183,8 +183,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(description="Number of images on which EasyOCR checks the text finder; 0 for none.", ge=0)
     ] = 5
     workers: Annotated[
-        int, Meta(description="Number of processes that find text and predict; it changes no result.", ge=1)
-    ] = 1
+        Annotated[int, Meta(ge=1)] | Literal["auto"],
+        Meta(
+            description="Number of processes that find text and predict; it changes no result. auto: one for each core."
+        ),
+    ] = "auto"
     runs: Annotated[str, Meta(description="Folder for run folders.")] = "runs"
     models: Annotated[str, Meta(description="Folder of bundles.")] = "models"
     cache: Annotated[str, Meta(description="Folder of the text cache.")] = ".audit-cache"

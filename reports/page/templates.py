@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from audit.data.strings import shown_string
 from audit.reports.findings.effect_words import MARKS, VERDICTS, estimate
@@ -30,9 +30,16 @@ def environment() -> Environment:
     found.filters.update(
         number=number, signed=signed, bracketed=bracketed, compact=compact, counted=counted, figure=figure_in_words,
         estimate=estimate, shown=shown_string, interval=interval, place=place, meaning=VERDICTS.__getitem__,
-        sign=lambda verdict: MARKS.get(verdict, ""),
+        sign=lambda verdict: MARKS.get(verdict, ""), marked=commands_marked,
     )  # fmt: skip
     return found
+
+
+def commands_marked(text: str) -> Markup:
+    """Return a sentence, escaped, in which what stands between backticks is code; other backticks stay."""
+    *pairs, last = text.split("`") if text.count("`") % 2 == 0 else [text]
+    marked = (Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(pairs))
+    return Markup("").join(marked) + escape(last)
 
 
 def frame(*, script: bool = True) -> dict[str, Any]:

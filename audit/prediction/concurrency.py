@@ -1,0 +1,64 @@
+"""How many processes a stage is worth: as many as asked for, or as the machine and the work allow."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from joblib import cpu_count
+
+_BYTES_EACH = 1_500_000_000
+"""Memory that a process of the larger networks takes at its peak, with room."""
+_LEAST_IMAGES = 64
+"""Below this, starting processes takes longer than they save."""
+
+
+def count_processes(asked: int | Literal["auto"], n_images: int) -> int:
+    """Return the number of processes for a stage.
+
+    Parameters
+    ----------
+    asked : int or "auto"
+        What the user set. A number is taken at its word; "auto" is one process for few images or in a script without
+        `if __name__ == "__main__"`, and otherwise one for each core that this process may use, as far as the free memory suffices.
+    n_images : int
+        Images of the stage.
+    """
+    if asked != "auto":
+        return asked
+    if n_images < _LEAST_IMAGES or _main_would_run_again():
+        return 1
+    free = _free_bytes()
+    most = cpu_count() if free is None else min(cpu_count(), free // _BYTES_EACH)
+    return max(1, most)
+
+
+def _main_would_run_again() -> bool:
+    """Say whether each process would run the whole program that runs here, because it does not ask for its `__name__`."""
+    main = sys.modules["__main__"]
+    script = getattr(main, "__file__", None)
+    if getattr(main, "__spec__", None) is not None or script is None:  # python -m, an interpreter, a notebook
+        return False
+    try:
+        return b"__name__" not in Path(script).read_bytes()
+    except OSError:
+        return True
+
+
+def _free_bytes() -> int | None:
+    """Return the memory that processes can have without swapping; None where the system does not say."""
+    available = (line for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:"))
+    found = [int(line.split()[1]) * 1024 for line in available]
+    # A container's limit is not in /proc/meminfo.
+    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
+    if limit and used and limit[0].isdigit() and used[0].isdigit():
+        found.append(max(0, int(limit[0]) - int(used[0])))
+    return min(found, default=None)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
