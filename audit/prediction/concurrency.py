@@ -29,9 +29,8 @@ def count_processes(asked: int | Literal["auto"], n_images: int) -> int:
         return asked
     if n_images < _LEAST_IMAGES or _main_would_run_again():
         return 1
-    free = _free_bytes()
-    most = cpu_count() if free is None else min(cpu_count(), free // _BYTES_EACH)
-    return max(1, most)
+    free, cores = _free_bytes(), int(cpu_count())
+    return cores if free is None else max(1, min(cores, free // _BYTES_EACH))
 
 
 def _main_would_run_again() -> bool:
