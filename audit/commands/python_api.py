@@ -90,6 +90,10 @@ def run_audit(
     live = None if isinstance(model, (str, Path)) else model
     named = model if live is None else _name_of(live)
     chosen = make_settings({"model": named, "data": data, "gate": table, **settings})
+    if chosen.emit and not chosen.predictions:
+        raise UsageError(
+            "run_audit finishes an audit. Write the images with the command `audit run --emit`, then pass predictions."
+        )
     if live is not None:
         _check_live(live, chosen)
     path, verdict = run_pipeline(

@@ -36,16 +36,7 @@ def predict_all(experiment: Experiment, on_image: Callable[[], None], *, workers
         for _ in shard_of(experiment.records, number):
             on_image()
     if workers > 1:
-        job = PredictionJob(
-            run=experiment.run.path,
-            model=experiment.bundle.request,
-            suite=experiment.suite,
-            records=experiment.records,
-            regions=experiment.context.regions,
-            seed=experiment.seed,
-            suspects=experiment.context.suspects,
-        )
-        predict_side_by_side(job, missing, workers, on_image)
+        predict_side_by_side(PredictionJob.of(experiment), missing, workers, on_image)
     else:
         perturbations = make_perturbations(experiment.suite)
         for number in missing:
