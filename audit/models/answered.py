@@ -120,8 +120,8 @@ class _Rows:
     def number(self, i: int, cell: str) -> float:
         if not cell:
             raise UsageError(
-                f"{_capital(self.of(i))} of {self.table} has no number for one of the classes. Fill in all of them, or none if the image was "
-                "not answered yet."
+                f"{_capital(self.of(i))} of {self.table} has no number for one of the classes. Fill in all of them, or none if the image "
+                "was not answered yet."
             )
         try:
             return float(cell)
@@ -193,8 +193,8 @@ def _first(
 ) -> str:
     at = int(np.flatnonzero(wrong)[0])
     found = "" if values is None else f", found {', '.join(f'{v:g}' for v in values[at][:8])}"
-    n = int(wrong.sum())
-    more = f" So do {n - 1} further rows." if n > 2 else " So does 1 further row." if n == 2 else ""
+    n = int(wrong.sum()) - 1
+    more = f" The same applies to {counted(n, 'further row')}." if n else ""
     return f"{_capital(where.of(filled[at]))} of {where.table} {what}{found}.{more} {remedy}"
 
 

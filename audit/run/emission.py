@@ -13,7 +13,7 @@ from msgspec import structs
 from audit.data.plan import Plan
 from audit.data.reading import TableReading
 from audit.errors import UsageError
-from audit.files import check_writable, write_atomically
+from audit.files import write_atomically
 from audit.models.bundle import Bundle
 from audit.prediction.emission import emit_all, n_parts
 from audit.prediction.experiment import Experiment
@@ -73,9 +73,10 @@ def emit_images(
     """
     folder = EmissionFolder(Path(settings.emit))
     earlier = folder.read()
-    if earlier is None and folder.path.is_dir() and any(folder.path.iterdir()):
-        raise UsageError(f"The folder {folder.path} is not empty, and holds no images of --emit. Choose a new folder.")
-    check_writable(folder.path)
+    if earlier is None and folder.is_foreign():
+        raise UsageError(
+            f"{folder.path} is not empty, or not a folder, and holds no images of --emit. Choose a new folder."
+        )
     checked = on_stage("checking data", 1)
     prepared = prepare(
         settings, judge_gates=False, writes_to=(folder.path, Path(settings.cache)), on_table=on_table, on_model=on_model

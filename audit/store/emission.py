@@ -96,6 +96,13 @@ class EmissionFolder:
         path = self.path / _ABOUT
         return self._read(path, Emission) if path.is_file() else None
 
+    def is_foreign(self) -> bool:
+        """Say whether it holds anything that is not an emission's, into which nothing may be written."""
+        if not self.path.is_dir():
+            return self.path.exists()
+        # What a start leaves that was killed before it wrote its first file stands in its own folder.
+        return any(entry.name != _OWN for entry in self.path.iterdir())
+
     def write(self, emission: Emission) -> None:
         """Write what the emission knows of itself."""
         write_atomically(self.path / _ABOUT, to_json(emission).encode())
