@@ -112,6 +112,7 @@ def test_the_same_bytes_as_from_the_loaded_network(
     hidden = shutil.move(known_bundle, tmp_path / "hidden")  # no model is within reach of either step
     code, out, err = audit(*asked(manifest, "--emit", "product", "--classes", NAMES))
     assert code == 0, err
+    assert "repeat the command with --predictions product/answers.csv added" in out
     assert out.splitlines()[-1] == "product/answers.csv"
     emission = tmp_path / "product"
     for name, batch, answers in (("logits", 16, "logits"), ("one by one", 1, "probabilities")):
@@ -133,6 +134,25 @@ def test_the_same_bytes_as_from_the_loaded_network(
         assert one["verdict"] == other["verdict"]
         for key in ("estimate", "low", "high"):
             assert one[key] == pytest.approx(other[key], abs=1e-4), (one["condition"], one["measure"], key)
+
+
+@pytest.mark.slow
+def test_objects_that_recur_need_no_second_round(audit: Audit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The search for objects looks at images and labels alone, so its conditions are part of the one emission."""
+    from .test_objects import ElectrodeReader, run_on_phantoms
+    from .test_objects import asked as with_model
+
+    code, _, loaded = run_on_phantoms(tmp_path, monkeypatch, audit, ElectrodeReader, 0.6)
+    command = [a for a in with_model(tmp_path / "data" / "manifest.csv") if a not in ("--model", "C")]
+    emit = ["--emit", "product", "--classes", NAMES]
+    assert audit(*command, *emit)[0] == 0
+    table = tmp_path / "product" / "answers.csv"
+    fill(table, product(tmp_path / "product", tmp_path / "models" / "C", batch=16, answers="logits"))
+    found, out, err = audit(*command, "--classes", NAMES, "--answers", "logits", "--predictions", table)
+    assert (found, code) == (1, 1), err
+    effects = (run_of(out) / "effects.json").read_bytes()
+    assert b"object-1-removed" in effects
+    assert effects == (loaded / "effects.json").read_bytes()
 
 
 def test_every_variant_is_one_file_and_its_name_says_nothing(emitted: tuple[Path, Path]) -> None:
@@ -374,8 +394,8 @@ def test_settings_stand_in_a_file_too_and_a_plan_counts_images(
     code, out, err = audit(*asked(manifest, "--json"))
     document = json.loads(out)
     assert (code, document["n_images"], document["n_originals"]) == (0, n, 6), err
-    assert document["finish"][-2:] == ["--predictions", "product/answers.csv"]
-    code, out, err = audit(*[str(a) for a in document["finish"][1:]])
+    assert document["answers"] == "product/answers.csv"
+    code, out, err = audit(*asked(manifest, "--predictions", document["answers"]))
     assert code == 0, err
     code, out, err = audit(*["plan", *asked(manifest)[1:]])
     assert code == 0 and "images for the product" in out, err

@@ -34,7 +34,7 @@ def run_command(
     if settings.emit and not settings.predictions:
         from audit.commands import emitting
 
-        raise typer.Exit(emitting.emit(settings, as_json=as_json, command=["audit", *sys.argv[1:]]))
+        raise typer.Exit(emitting.emit(settings, as_json=as_json))
     from audit.commands import auditing
 
     raise typer.Exit(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 
 from audit.commands.keys import announce_key
 from audit.commands.models import model_lines
@@ -18,7 +17,7 @@ from audit.store.numbers import counted
 from audit.store.results import printed_json
 
 
-def emit(settings: Settings, *, as_json: bool, command: Sequence[str]) -> int:
+def emit(settings: Settings, *, as_json: bool) -> int:
     """Write the images and the table, and print what to do next; return the exit code."""
     from audit.run.emission import emit_images
 
@@ -32,7 +31,6 @@ def emit(settings: Settings, *, as_json: bool, command: Sequence[str]) -> int:
             on_model=lambda bundle: on_stage.say(model_lines(bundle)),
         )
     folder, emission = found.folder, found.emission
-    then = finishing_command(command, settings.emit, str(folder.answers))
     if as_json:
         document = {
             "emission": folder.path,
@@ -42,7 +40,6 @@ def emit(settings: Settings, *, as_json: bool, command: Sequence[str]) -> int:
             "n_images": emission.n_images,
             "n_originals": emission.n_records,
             "n_conditions": found.n_conditions,
-            "finish": then,
             "table": table.document,
             "exit_code": 0,
         }
@@ -56,18 +53,7 @@ def emit(settings: Settings, *, as_json: bool, command: Sequence[str]) -> int:
         f"Give the product the folder {folder.path / IMAGES}, and fill its answers into {folder.answers}: one "
         f"{'logit' if settings.answers == 'logits' else 'probability'} for each of {names}.\n"
         f"No further images will be needed. {WITHOUT_MAPS}\n"
-        f"Then finish the audit with:\n{shlex.join(then)}\n{folder.answers}\n"
+        f"Then repeat the command with {shlex.join(['--predictions', str(folder.answers)])} added.\n"
+        f"{folder.answers}\n"
     )
     return 0
-
-
-def finishing_command(command: Sequence[str], folder: str, answers: str) -> list[str]:
-    """Return the command that finishes an audit: the one that emitted, with the answers in place of the folder."""
-    kept: list[str] = []
-    rest = iter(command)
-    for argument in rest:
-        if argument == "--emit":
-            next(rest, None)
-        elif argument != f"--emit={folder}" and argument != "--json":
-            kept.append(argument)
-    return [*kept, "--predictions", answers]

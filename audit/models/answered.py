@@ -149,23 +149,22 @@ def _columns(head: TableHead, classes: Sequence[str]) -> tuple[int, list[int]]:
 def _check_values(values: NDArray[np.float64], filled: Sequence[int], where: _Rows, answers: Answers) -> None:
     """Refuse answers that are none, and name the first."""
     with np.errstate(over="ignore"):
-        wrong = ~np.isfinite(values.astype(np.float32)).all(axis=1)
+        wrong = np.any(~np.isfinite(values.astype(np.float32)), axis=1)
     if wrong.any():
         raise UsageError(_first(wrong, filled, where, "holds a number that is not finite", "Correct the answers."))
-    inside = ((values >= 0) & (values <= 1)).all(axis=1)
+    outside = np.any((values < 0) | (values > 1), axis=1)
     off = np.abs(values.sum(axis=1) - 1) > SUM_TOLERANCE
     if answers == "logits":
-        if values.shape[1] > 1 and len(values) and inside.all() and not off.any():
+        if values.shape[1] > 1 and len(values) and not outside.any() and not off.any():
             raise UsageError(
                 f"The answers of {where.table} were declared as logits, but all lie between 0 and 1 and sum to 1: they are probabilities. "
                 "Omit --answers logits."
             )
         return
-    wrong = ~inside
-    if wrong.any():
+    if outside.any():
         raise UsageError(
             _first(
-                wrong,
+                outside,
                 filled,
                 where,
                 "must hold probabilities from 0 to 1",

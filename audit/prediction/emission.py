@@ -14,51 +14,9 @@ from audit.files import file_sha256, write_atomically
 from audit.models.recorded import image_key
 from audit.perturbations import Perturbation
 from audit.prediction.experiment import Experiment
-from audit.prediction.processes import PredictionJob, emit_side_by_side
-from audit.prediction.shards import SHARD_RECORDS, shard_of
-from audit.prediction.variants import make_perturbations, read_scene, variants
+from audit.prediction.shards import shard_of
+from audit.prediction.variants import read_scene, variants
 from audit.store.emission import EmissionFolder, EmittedForm, EmittedImage, EmittedPart
-
-
-def n_parts(n_records: int) -> int:
-    """Return in how many parts audited images are written."""
-    return -(-n_records // SHARD_RECORDS)
-
-
-def emit_all(experiment: Experiment, form: EmittedForm, on_image: Callable[[], None], *, workers: int = 1) -> bool:
-    """Write every variant of every image, and which file belongs to which; parts that are there are kept.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The conditions and the images; the folder of its run is that of the emission.
-    form : {"png", "dicom"}
-        What images are written as.
-    on_image : callable
-        Called once for every audited image that is done.
-    workers : int
-        Processes; their number changes no byte.
-
-    Returns
-    -------
-    bool
-        Whether anything was left to write.
-    """
-    folder = EmissionFolder(experiment.run.path)
-    missing = []
-    for number in range(n_parts(len(experiment.records))):
-        if not _is_done(folder, number):
-            missing.append(number)
-            continue
-        for _ in shard_of(experiment.records, number):
-            on_image()
-    if workers > 1:
-        emit_side_by_side(PredictionJob.of(experiment), form, missing, workers, on_image)
-    else:
-        perturbations = make_perturbations(experiment.suite)
-        for number in missing:
-            emit_shard(number, experiment, perturbations, form, on_image)
-    return bool(missing)
 
 
 def emit_shard(
@@ -86,13 +44,6 @@ def emit_shard(
         on_image()
     folder.write_part(number, EmittedPart(records=tuple(records)))
     return len(shard)
-
-
-def _is_done(folder: EmissionFolder, number: int) -> bool:
-    """Say whether a part was written, and all its images are there: changed ones are deleted to be written again."""
-    if not folder.has_part(number):
-        return False
-    return all(folder.image(image.file).is_file() for record in folder.part(number).records for image in record)
 
 
 def _write(folder: EmissionFolder, key: str, image: GreyImage, tags: dict[str, Any] | None) -> EmittedImage:

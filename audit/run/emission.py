@@ -15,7 +15,7 @@ from audit.data.reading import TableReading
 from audit.errors import UsageError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle
-from audit.prediction.emission import emit_all, n_parts
+from audit.prediction.engine import emit_all, n_parts
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import cohort_context
 from audit.run.answers import check_emission, decided_by
