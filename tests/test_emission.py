@@ -102,6 +102,7 @@ def answered(emitted: tuple[Path, Path]) -> tuple[Path, Path, Rows]:
     return manifest, folder, rows
 
 
+@pytest.mark.slow
 def test_the_same_bytes_as_from_the_loaded_network(
     audit: Audit, write_cohort: Callable[..., Path], known_bundle: Path, tmp_path: Path
 ) -> None:
@@ -316,6 +317,7 @@ def test_tables_that_are_none_are_one_sentence(audit: Audit, answered: tuple[Pat
     refused("--predictions", "none.csv", "--classes", NAMES, says="does not exist")
     refused("--predictions", folder, "--classes", NAMES, says="is a folder")
     refused("--predictions", table, says="The classes of product are unknown")
+    refused("--model", "C", "--emit-as", "dicom", says="Add --emit, or omit --emit-as")
     refused("--emit", manifest.parent, "--classes", NAMES, says="is not empty, or not a folder")
     refused("--emit", manifest, "--classes", NAMES, says="is not empty, or not a folder")
     refused("--emit", folder, "--classes", NAMES, "--emit-as", "dicom", says="was begun with --emit-as png")

@@ -40,9 +40,11 @@ def requested_product(settings: Settings, live: object = None) -> ModelRequest |
     Raises
     ------
     UsageError
-        If its own pipeline was to be checked: its answers are the pipeline's.
+        If its own pipeline was to be checked: its answers are the pipeline's. Or if a form of images is chosen for a model that is loaded.
     """
     if not settings.emit and not settings.predictions:
+        if settings.emit_as != "png":
+            raise UsageError("--emit-as chooses what --emit FOLDER writes. Add --emit, or omit --emit-as.")
         return None
     if settings.check:
         raise UsageError(
