@@ -373,6 +373,8 @@ def test_what_is_done_without_is_said(audit: Audit, answered: tuple[Path, Path, 
     ):
         assert said in page, said
     assert "Parity was not shown" not in page
+    assert "the bundle has no training record" in page, "no checklist calls its training filled"
+    assert "Relevance, relative to the heatmap" not in page and "No heatmap was made" in page
     assert "No heatmaps are made" in " ".join(out.split())
     # Other answers are another model; the same in another order, or semicolons, the same.
     table = Path("product/answers.csv")
