@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import json
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from audit.data.images import read_gray
 from audit.models.opening import open_model
@@ -37,9 +42,38 @@ def commands() -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines]
 
 
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Serve what `mypredict.py` of the page answers to a posted PNG; return the address."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            import mypredict  # type: ignore[import-not-found]
+
+            with Image.open(io.BytesIO(self.rfile.read(int(self.headers["Content-Length"])))) as picture:
+                row = mypredict.predict(np.array(picture)[None])[0]
+            data = json.dumps(dict(zip(CLASSES, map(float, row), strict=True))).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Stay quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as made:
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{made.server_port}/predict"
+        finally:
+            made.shutdown()
+            thread.join()
+
+
 @pytest.mark.slow
 def test_every_command_of_the_page_runs(
-    audit: Audit, write_cohort: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    audit: Audit, write_cohort: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str
 ) -> None:
     shutil.move(write_cohort(4).parent, tmp_path / "images")
     for text in blocks("python"):
@@ -63,19 +97,29 @@ def test_every_command_of_the_page_runs(
         "RELEVANCE_IMAGES": "0", "JUDGE_IMAGES": "0",
     }.items():  # fmt: skip
         monkeypatch.setenv(f"AUDIT_{name}", value)
-    done = 0
+    done, last = 0, {}
+    monkeypatch.setenv("MY_SERVER", server)
     for command in commands():
         needed = next((package for mark, package in _NEEDS.items() if mark in " ".join(command)), None)
         if needed is not None:  # tests/test_libraries.py opens those that are installed
             continue
+        if "--predictions" in command:
+            exec(compile(next(t for t in blocks("python") if t.startswith("# answer.py")), "answer.py", "exec"), {})
         code, out, err = audit(*command)
         assert code == 0, (command, err)
-        assert out.splitlines()[-1].startswith(("runs/", "models/")), out
+        assert out.splitlines()[-1].startswith(("runs/", "models/", "product/")), out
+        last[" ".join(command)] = tmp_path / Path(out.splitlines()[-1]).parent
         done += 1
-    assert done >= 11
+    assert done >= 14
+    # A function, the same behind a server, and the same as a product are one classifier.
+    same = [
+        next(run for line, run in last.items() if part in line) for part in ("mypredict:", "myserver:", "--predictions")
+    ]
+    first, *others = ([e["verdict"] for e in json.loads((run / "effects.json").read_text())["effects"]] for run in same)
+    assert others == [first, first]
     python = next(text for text in blocks("python") if "run_audit" in text)
     exec(compile(python, "page", "exec"), {})
-    for name in ("mynets", "mypredict"):
+    for name in ("mynets", "mypredict", "myserver"):
         sys.modules.pop(name, None)
 
 

@@ -391,6 +391,22 @@ def test_a_scikit_learn_pipeline_is_audited_from_python(write_cohort: Callable[.
         front.run_audit(model=5, classes=order, **small(manifest, tmp_path))
 
 
+def test_a_run_without_relevance_asks_for_no_heatmap(write_cohort: Callable[..., Path], tmp_path: Path) -> None:
+    """Occlusion asks a function, which may be a server, hundreds of times for each map."""
+    asked_for: list[int] = []
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        asked_for.append(len(images))
+        bright = images.reshape(len(images), -1).mean(axis=1) / 255
+        return np.stack([bright / 2, bright / 2, 1 - bright], axis=1)
+
+    result = front.run_audit(model=predict, classes=CLASSES, **small(write_cohort(2), tmp_path, relevance_images=0))
+    n_predictions = sum(pq.read_table(p).num_rows for p in (result.path / "predictions").iterdir())
+    examples = 2 + 2 * 8  # what the door tries once, and what the function is recognised by, twice
+    assert sum(asked_for) <= n_predictions + examples
+    assert not list((result.path / "examples").glob("*relevance*"))
+
+
 def test_a_live_module_is_audited_and_left_as_it_was(write_cohort: Callable[..., Path], tmp_path: Path) -> None:
     made = network().train()
     manifest = write_cohort(4)

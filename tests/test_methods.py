@@ -49,6 +49,7 @@ FACTS = Facts(
     recall={},
     preprocessing=InputSteps(size_px=(224, 256), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)),
     parity=None,
+    is_recorded=False,
     level=0.95,
     resamples=10_000,
     intervals={"bootstrap": 30, "student": 1},

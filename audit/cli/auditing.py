@@ -31,6 +31,10 @@ def run_command(
     if baseline is not None:
         must_exist(baseline)
         settings = replace(settings, gate={**(settings.gate or {}), "baseline": str(baseline)})
+    if settings.emit and not settings.predictions:
+        from audit.commands import emitting
+
+        raise typer.Exit(emitting.emit(settings, as_json=as_json))
     from audit.commands import auditing
 
     raise typer.Exit(

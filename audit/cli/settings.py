@@ -43,8 +43,11 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def named(settings: Settings, **own: Any) -> None:
-        if not settings.model:
-            raise typer.BadParameter("no model is named; use --model NAME, or set model in [run] of audit.toml")
+        if not (settings.model or settings.emit or settings.predictions):
+            raise typer.BadParameter(
+                "no model is named; use --model NAME, or set model in [run] of audit.toml; for a product that cannot be loaded use --emit "
+                "FOLDER"
+            )
         command(settings, **own)
 
     return with_some_settings(named, lambda _: True)

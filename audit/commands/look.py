@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Sequence
@@ -10,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from audit.data import images as reader
-from audit.data.images import GreyImage, ImageFacts
+from audit.data.images import ImageFacts
 from audit.data.pixels.limits import named
+from audit.data.pixels.writing import encode_png
 from audit.errors import ImageError
 from audit.files import write_atomically
 from audit.store.results import plain, printed_json
@@ -65,7 +63,7 @@ def _look(path: Path, out: Path | None, taken: set[str]) -> Look:
         return Look(path=str(path), height=None, width=None, facts={}, notes=(), png=None, error=str(error))
     target = None if out is None else out / _name(path, taken)
     if target is not None:
-        write_atomically(target, _png(seen.pixels))
+        write_atomically(target, encode_png(seen.pixels))
     return Look(
         path=str(path),
         height=seen.pixels.shape[0],
@@ -85,12 +83,6 @@ def _name(path: Path, taken: set[str]) -> str:
         name, number = f"{stem}-{number}.seen.png", number + 1
     taken.add(name.casefold())
     return name
-
-
-def _png(pixels: GreyImage) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _print(path: Path, seen: Look) -> None:

@@ -9,6 +9,7 @@ from audit.data.input_words import input_in_words
 from audit.data.strings import shown_string
 from audit.models.bundle import Bundle
 from audit.models.classifier import lacking
+from audit.models.recorded import WITHOUT_MAPS
 
 _MOST = 12
 
@@ -29,3 +30,5 @@ def opened_lines(bundle: Bundle) -> Iterator[str]:
         yield f"assumed, because it was not declared: {'; '.join(bundle.assumed)}"
     for sentence in lacking(bundle.classifier):
         yield f"not available: {sentence[0].lower()}{sentence[1:]}"
+    if bundle.is_recorded:
+        yield f"not available: {WITHOUT_MAPS[0].lower()}{WITHOUT_MAPS[1:]}"

@@ -95,8 +95,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     each, side_by_side = found.n_variants + found.n_object_variants, counted(found.workers, "process", "processes")
     console.print(
         printed(
-            f"{counted(found.n_images, 'image')} × {counted(each, 'prediction')} = at most "
-            f"{counted(found.n_passes, 'forward pass', 'forward passes')}"
+            f"{counted(found.n_images, 'image')} × {counted(each, 'prediction')} = at most {_passes(prepared, found.n_passes)}"
         )
     )
     console.print(
@@ -108,6 +107,15 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     if sheet is not None:
         sys.stdout.write(f"{sheet}\n")
     return 0
+
+
+def _passes(prepared: Preparation, n: int) -> str:
+    """Return how often a network is asked; a product is shown a file instead."""
+    return (
+        counted(n, "image for the product", "images for the product")
+        if prepared.bundle.is_recorded
+        else counted(n, "forward pass", "forward passes")
+    )
 
 
 def _sheet(prepared: Preparation, settings: Settings) -> bytes:

@@ -95,6 +95,10 @@ def run_audit(
     chosen = make_settings({"model": named, "data": data, "gate": table, **settings})
     if chosen.workers == "auto":  # what the caller defined or registered here is not known to other processes
         chosen = structs.replace(chosen, workers=1)
+    if chosen.emit and not chosen.predictions:
+        raise UsageError(
+            "run_audit finishes an audit. Write the images with the command `audit run --emit`, then pass predictions."
+        )
     if live is not None:
         _check_live(live, chosen)
     path, verdict = run_pipeline(

@@ -14,6 +14,8 @@ from audit.store.typed import Document
 
 OWN_KIND = "network"
 """Kind of a bundle that training writes."""
+RECORDED_KIND = "recorded"
+"""Kind of a product that is not loaded, whose answers were taken from a table; no bundle has it, and `--as` opens no such kind."""
 MAX_CLASSES = 4096
 """Outputs of a network; more are never looked at one by one, and their layer would take the memory before the weights are seen."""
 MAX_CLASS_NAME = 300

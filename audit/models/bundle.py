@@ -84,6 +84,11 @@ class Bundle:
         return self.classifier.wants
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether it is a product whose answers were taken from a table: no image can be asked that was not emitted."""
+        return self.request.predictions is not None
+
+    @property
     def network(self) -> nn.Module:
         """The network, in evaluation mode, with gradients off.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
+from audit.data.bundle_record import RECORDED_KIND
 from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.models.kinds import open_directly, with_kind
 from audit.models.preprocessing import declared_steps
+from audit.models.recorded import open_recorded
 from audit.models.requests import ModelRequest, OpenedModel
 from audit.store.results import to_json
 
@@ -20,6 +23,8 @@ def open_model(request: ModelRequest) -> Bundle:
     AuditError
         If it cannot be used; the message says what to do.
     """
+    if request.predictions is not None:
+        return bundle_of(replace(request, kind=RECORDED_KIND), open_recorded(request))
     known = with_kind(request)
     if not known.kind:
         return load_bundle(find_bundle(request.model, Path(request.models)), trust=request.trust)

@@ -93,6 +93,8 @@ class ModelRequest:
     """Folder of bundles."""
     live: Any = None
     """The classifier itself, where Python code hands it over; such a request can only be sent if it can be pickled."""
+    predictions: str | None = None
+    """Table of the answers of a product that is not loaded, empty as long as there are none; None for a model that is loaded."""
     settled: Preprocessing | None = None
     """The whole way to the input, as a bundle keeps it; None where it is put together from `declared`."""
 

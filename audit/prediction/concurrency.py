@@ -1,13 +1,16 @@
-"""How many processes a stage is worth: as many as asked for, or as the machine and the work allow."""
+"""Processes: how many a stage is worth, by what was asked for, the machine and the work; and how they are started."""
 
 from __future__ import annotations
 
 import sys
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Literal
 
 from joblib import cpu_count
 
+_PRELOADED = ("audit.models.opening", "audit.prediction.shards", "audit.text.find", "audit.discovery.search")
 _BYTES_EACH = 1_500_000_000
 """Memory that a process of the larger networks takes at its peak, with room."""
 _LEAST_IMAGES = 64
@@ -31,6 +34,19 @@ def count_processes(asked: int | Literal["auto"], n_images: int) -> int:
         return 1
     free, cores = _free_bytes(), int(cpu_count())
     return cores if free is None else max(1, min(cores, free // _BYTES_EACH))
+
+
+def process_context() -> BaseContext:
+    """Return how processes are started: never forked from this one, whose threads of torch a forked copy would wait for in vain.
+
+    A server that has imported what every stage needs, and has computed nothing, forks them in milliseconds and lives as long as
+    this process. Where a system has none, each process is started anew and imports for itself.
+    """
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    return context
 
 
 def _main_would_run_again() -> bool:

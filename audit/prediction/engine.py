@@ -1,13 +1,15 @@
-"""Predictions under all conditions: missing shards are predicted, by this process or by several."""
+"""Predictions under all conditions, or the images of a product: missing shards are made, by this process or by several."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from audit.prediction.emission import emit_shard
 from audit.prediction.experiment import Experiment
-from audit.prediction.processes import PredictionJob, predict_side_by_side
+from audit.prediction.processes import PredictionJob, emit_side_by_side, predict_side_by_side
 from audit.prediction.shards import SHARD_RECORDS, part_name, predict_shard, shard_of
 from audit.prediction.variants import make_perturbations
+from audit.store.emission import EmissionFolder, EmittedForm
 
 
 def predict_all(experiment: Experiment, on_image: Callable[[], None], *, workers: int = 1) -> list[str]:
@@ -27,7 +29,7 @@ def predict_all(experiment: Experiment, on_image: Callable[[], None], *, workers
     list of str
         Names of the parts, inside the run folder.
     """
-    numbers = range(-(-len(experiment.records) // SHARD_RECORDS))
+    numbers = range(n_parts(len(experiment.records)))
     missing = []
     for number in numbers:
         if not experiment.run.has(part_name(number)):
@@ -36,18 +38,57 @@ def predict_all(experiment: Experiment, on_image: Callable[[], None], *, workers
         for _ in shard_of(experiment.records, number):
             on_image()
     if workers > 1:
-        job = PredictionJob(
-            run=experiment.run.path,
-            model=experiment.bundle.request,
-            suite=experiment.suite,
-            records=experiment.records,
-            regions=experiment.context.regions,
-            seed=experiment.seed,
-            suspects=experiment.context.suspects,
-        )
-        predict_side_by_side(job, missing, workers, on_image)
+        predict_side_by_side(PredictionJob.of(experiment), missing, workers, on_image)
     else:
         perturbations = make_perturbations(experiment.suite)
         for number in missing:
             predict_shard(number, experiment, perturbations, on_image)
     return [part_name(number) for number in numbers]
+
+
+def emit_all(experiment: Experiment, form: EmittedForm, on_image: Callable[[], None], *, workers: int = 1) -> bool:
+    """Write every variant of every image, and which file belongs to which; parts that are there are kept.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The conditions and the images; the folder of its run is that of the emission.
+    form : {"png", "dicom"}
+        What images are written as.
+    on_image : callable
+        Called once for every audited image that is done.
+    workers : int
+        Processes; their number changes no byte.
+
+    Returns
+    -------
+    bool
+        Whether anything was left to write.
+    """
+    folder = EmissionFolder(experiment.run.path)
+    missing = []
+    for number in range(n_parts(len(experiment.records))):
+        if not _is_done(folder, number):
+            missing.append(number)
+            continue
+        for _ in shard_of(experiment.records, number):
+            on_image()
+    if workers > 1:
+        emit_side_by_side(PredictionJob.of(experiment), form, missing, workers, on_image)
+    else:
+        perturbations = make_perturbations(experiment.suite)
+        for number in missing:
+            emit_shard(number, experiment, perturbations, form, on_image)
+    return bool(missing)
+
+
+def n_parts(n_records: int) -> int:
+    """Return how many shards audited images are divided into."""
+    return -(-n_records // SHARD_RECORDS)
+
+
+def _is_done(folder: EmissionFolder, number: int) -> bool:
+    """Say whether a part was written, and all its images are there: changed ones are deleted to be written again."""
+    if not folder.has_part(number):
+        return False
+    return all(folder.image(image.file).is_file() for record in folder.part(number).records for image in record)

@@ -14,8 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import active_children, connection, get_all_start_methods, get_context, parent_process
-from multiprocessing.context import BaseContext
+from multiprocessing import active_children, connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +22,15 @@ from audit.data.conditions import Suite
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError
 from audit.perturbations.suspects import Suspects
+from audit.prediction.concurrency import process_context
 from audit.prediction.interrupts import end_on_sigterm, signals_held
+from audit.store.emission import EmittedForm
 
 if TYPE_CHECKING:  # torch takes seconds to import, and the first process may need no network
     from audit.models.requests import ModelRequest
+    from audit.prediction.experiment import Experiment
 
 _IMAGES_A_TASK = 4
-_PRELOADED = ("audit.models.opening", "audit.prediction.shards", "audit.text.find", "audit.discovery.search")
 _GRACE_S = 5.0
 """How long a process may take to put away what it is writing."""
 
@@ -66,6 +67,19 @@ class PredictionJob:
     """Run seed."""
     suspects: Suspects | None = None
     """Objects that the run's search proposed."""
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> PredictionJob:
+        """Return what another process needs to do its part of an experiment."""
+        return cls(
+            run=experiment.run.path,
+            model=experiment.bundle.request,
+            suite=experiment.suite,
+            records=experiment.records,
+            regions=experiment.context.regions,
+            seed=experiment.seed,
+            suspects=experiment.context.suspects,
+        )
 
 
 def find_text_side_by_side(job: TextJob, workers: int, on_image: Callable[[], None]) -> None:
@@ -113,17 +127,30 @@ def predict_side_by_side(
     _spread(_start_prediction, job, _predict, numbers, workers, on_image)
 
 
-def process_context() -> BaseContext:
-    """Return how processes are started: never forked from this one, whose threads of torch a forked copy would wait for in vain.
+def emit_side_by_side(
+    job: PredictionJob, form: EmittedForm, numbers: Sequence[int], workers: int, on_image: Callable[[], None]
+) -> None:
+    """Write the images of the shards of these numbers, as `predict_side_by_side` writes predictions.
 
-    A server that has imported what every stage needs, and has computed nothing, forks them in milliseconds and lives as long as
-    this process. Where a system has none, each process is started anew and imports for itself.
+    Parameters
+    ----------
+    job : PredictionJob
+        What a loaded network would predict; its run folder is that of the emission.
+    form : {"png", "dicom"}
+        What images are written as.
+    numbers : sequence of int
+        Shards that are not there yet.
+    workers : int
+        Processes.
+    on_image : callable
+        Called once for every audited image that is done.
+
+    Raises
+    ------
+    AuditError
+        If an image or condition cannot be written, or a process died; finished shards stay.
     """
-    if "forkserver" not in get_all_start_methods():
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
-    return context
+    _spread(_start_emission, (job, form), _emit, numbers, workers, on_image)
 
 
 def map_side_by_side(task: Callable[[Any, int], Any], job: object, n: int, workers: int) -> list[Any]:
@@ -275,10 +302,26 @@ def _start_prediction(job: PredictionJob) -> None:
 def _predict(number: int) -> int | str:
     from audit.prediction.shards import predict_shard
 
+    return _done(lambda: predict_shard(number, **_state["prediction"]))
+
+
+def _start_emission(asked: tuple[PredictionJob, EmittedForm]) -> None:
+    job, form = asked
+    _start_prediction(job)
+    _state["emission"] = {**_state["prediction"], "form": form}
+
+
+def _emit(number: int) -> int | str:
+    from audit.prediction.emission import emit_shard
+
+    return _done(lambda: emit_shard(number, **_state["emission"]))
+
+
+def _done(work: Callable[[], int]) -> int | str:
     if "failed" in _state:
         return str(_state["failed"])
     try:
-        return predict_shard(number, **_state["prediction"])
+        return work()
     except AuditError as error:  # as text: not every exception survives the way between processes
         return str(error)
 

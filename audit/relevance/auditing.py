@@ -8,6 +8,7 @@ from statistics import median
 from audit.data.images import read_gray
 from audit.data.plan import PlannedRelevance
 from audit.errors import RelevanceError, UnknownNameError
+from audit.models.recorded import WITHOUT_MAPS
 from audit.prediction.covering import Disclosure
 from audit.prediction.experiment import Experiment
 from audit.randomness import generator_for
@@ -73,6 +74,8 @@ def audit_relevance(
         Why there is no relevance, or why it is not LRP; None if it is as it was asked for.
     """
     run = experiment.run
+    if experiment.bundle.is_recorded:
+        return WITHOUT_MAPS
     if options.max_images == 0:
         return "Relevance is disabled (relevance_images = 0)."
     if run.has(RelevanceDocument.FILE):  # written last

@@ -11,6 +11,7 @@ from torch import nn
 
 from audit.errors import RelevanceError
 from audit.models.bundle import Bundle
+from audit.models.recorded import WITHOUT_MAPS
 from audit.models.scaling import onto_image
 from audit.relevance.lrp import Attributor, Relevance, unconserved
 from audit.relevance.presets import OCCLUSION
@@ -25,6 +26,8 @@ _METHOD = "occlusion of the stored image"
 
 def mapped_images(bundle: Bundle, asked: int) -> int:
     """Return how many images get a map, at most, of those that were asked for."""
+    if bundle.is_recorded:
+        return 0
     return asked if _network_of(bundle) is not None else min(asked, OPAQUE_IMAGES)
 
 
@@ -46,10 +49,12 @@ class ImageAttributor:
     UnknownNameError
         If no preset has that name.
     RelevanceError
-        If the network is in training mode, or holds weights that are not finite.
+        If the network is in training mode, or holds weights that are not finite; or there is none, and nothing else can be asked.
     """
 
     def __init__(self, bundle: Bundle, preset: str) -> None:
+        if bundle.is_recorded:
+            raise RelevanceError(WITHOUT_MAPS)
         self._bundle = bundle
         network = _network_of(bundle)
         self._inner = None if network is None else Attributor(network, preset)

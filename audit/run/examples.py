@@ -80,7 +80,7 @@ def write_examples(
     perturbations = make_perturbations(suite)
     pictures = covered_context(experiment.context, records, disclosure.covered)
     entries = []
-    overlays = _Overlays(experiment.bundle, relevance.preset, relevance.start)
+    overlays = _Overlays(experiment.bundle, relevance)
     for case, choice in enumerate(_choose(suite, table), start=1):
         record = records[choice.record]
         scene = read_scene(record, pictures)
@@ -203,14 +203,16 @@ def _example(
 class _Overlays:
     """The relevance of clean images as transparent maps: warm is evidence for the prediction, cold against it."""
 
-    def __init__(self, bundle: Bundle, preset: str, start: str) -> None:
+    def __init__(self, bundle: Bundle, relevance: PlannedRelevance) -> None:
         self._bundle = bundle
-        self._start = start
+        self._start = relevance.start
         self._drawn: dict[str, bytes] = {}
         self._attributor: ImageAttributor | None = None
+        if relevance.max_images == 0:  # not asked for: by occlusion a map costs hundreds of predictions
+            return
         # A network whose heatmaps would be wrong is audited without them.
         with suppress(RelevanceError):
-            self._attributor = ImageAttributor(bundle, preset)
+            self._attributor = ImageAttributor(bundle, relevance.preset)
 
     def of(self, record: Record, image: NDArray[np.uint8], covered: Sequence[TextRegion]) -> bytes | None:
         """Return the overlay of one image, as it is, as PNG; None where there is no relevance."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from audit.data.images import read_gray
+from audit.data.pixels.writing import encode_png
 from audit.data.records import Record
 from audit.errors import RelevanceError
 from audit.models.bundle import Bundle
@@ -101,7 +102,12 @@ def forecast(
 
     def predict(record: Record) -> None:
         scene = read_scene(record, context)
-        predict_scene(prepared.bundle, variants(scene, prepared.suite, perturbations, seed))
+        shown = variants(scene, prepared.suite, perturbations, seed)
+        if prepared.bundle.is_recorded:  # its images are written, or its answers looked up, which takes no longer
+            for variant in shown:
+                encode_png(variant.image)
+        else:
+            predict_scene(prepared.bundle, shown)
         on_step()
 
     n, n_variants = len(records), sum(c.draws for c in prepared.suite.conditions)

@@ -23,11 +23,11 @@ from audit.prediction.concurrency import count_processes
 from audit.prediction.covering import Disclosure
 from audit.prediction.engine import predict_all
 from audit.prediction.experiment import Experiment
-from audit.prediction.processes import TextJob, find_text_side_by_side
 from audit.prediction.table import FinishedRun, read_predictions, read_uses
 from audit.prediction.variants import cohort_context
 from audit.provenance import git_commit, portable_command, without_paths
 from audit.relevance.auditing import audit_relevance
+from audit.run.answers import check_complete
 from audit.run.examples import N_EXAMPLES, write_examples
 from audit.run.judgement import judge_again, judge_results
 from audit.run.objects import prepare_objects, sample_size
@@ -36,6 +36,7 @@ from audit.run.preparation import prepare
 from audit.run.settings import Settings
 from audit.run.source_probe import MAX_IMAGES, probe_sources
 from audit.run.suspect_pictures import write_suspects
+from audit.run.texts import find_text
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.blindness import find_blindness
 from audit.statistics.catalogue import headline_of
@@ -52,7 +53,7 @@ from audit.text.base import TextDetector
 from audit.text.cache import RegionCache
 from audit.text.detectors import make_detector
 from audit.text.easyocr_detector import weights_folder
-from audit.text.find import FoundText, find_regions
+from audit.text.find import FoundText
 from audit.text.second_opinion import ask_second_opinion
 
 OnStage = Callable[[str, int], Callable[[], None]]
@@ -116,25 +117,14 @@ def run_audit(
     if run.has(RunRecord.FILE):  # written last: everything that rules can refer to is there
         with clock.stage("judging"):
             return run.path, judge_again(run, prepared.gate, calibration)
+    if settings.predictions:
+        with clock.stage("checking answers"):
+            check_complete(prepared, settings)
     if not run.has(Plan.FILE):
         run.write(plan)
 
     with clock.stage("finding text", len(prepared.cohort.records)) as step:
-        if (workers := count_processes(settings.workers, len(prepared.cohort.records))) > 1:
-            job = TextJob(
-                records=prepared.cohort.records, detector=settings.detector, boxes=settings.boxes, cache=settings.cache
-            )
-            find_text_side_by_side(job, workers, step)
-            step = _already_told
-        found = find_regions(
-            prepared.cohort.records,
-            RegionCache(Path(settings.cache), prepared.detector),
-            step,
-            on_bad_image=settings.on_bad_image,
-        )
-        records = tuple(r for r in prepared.cohort.records if r.id not in found.failures)
-        if not records:
-            raise TextError(f"The text finder failed on every image. The first: {next(iter(found.failures.values()))}")
+        found, records = find_text(prepared, settings, step)
         regions = found.regions
         _check_resumed(run, records)
         # Every string that leaves this function goes through the policy: what is written gets `shown`, edits get `regions`.
@@ -186,10 +176,6 @@ def run_audit(
     verdict, baseline = judge_results(run, prepared.gate, lambda: here, calibration)
     run.write(_record(run, plan, command, clock, relevance_note, opinion, found, baseline))
     return run.path, verdict
-
-
-def _already_told() -> None:
-    """Placeholder for a listener's step."""
 
 
 def _check_key(run: RunFolder, plan: Plan) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
+from audit.errors import UsageError
+from audit.models.recorded import UNNAMED
 from audit.models.requests import DeclaredInput, ModelRequest
 from audit.run.settings import Settings
 
@@ -30,6 +32,27 @@ def requested_model(settings: Settings, live: object = None) -> ModelRequest:
         models=settings.models,
         live=live,
     )
+
+
+def requested_product(settings: Settings, live: object = None) -> ModelRequest | None:
+    """Return the request of a product that is not loaded, whose images are emitted or whose answers are taken; None for a model that is.
+
+    Raises
+    ------
+    UsageError
+        If its own pipeline was to be checked: its answers are the pipeline's. Or if a form of images is chosen for a model that is loaded.
+    """
+    if not settings.emit and not settings.predictions:
+        if settings.emit_as != "png":
+            raise UsageError("--emit-as chooses what --emit FOLDER writes. Add --emit, or omit --emit-as.")
+        return None
+    if settings.check:
+        raise UsageError(
+            "--check compares a loaded model with its owner's pipeline. With --emit and --predictions the answers come from that pipeline "
+            "itself; omit --check."
+        )
+    request = requested_model(settings, live)
+    return replace(request, model=settings.model or UNNAMED, predictions=settings.predictions)
 
 
 def declared_input(settings: Settings) -> DeclaredInput:

@@ -148,6 +148,25 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="Names of the manifest's columns, path=Path,label=target,...; the others are recognised."),
     ] = field(default_factory=dict)
     task: Annotated[Task | Literal[""], Meta(description="Task of a model that does not state its own.")] = ""
+    emit: Annotated[
+        str,
+        Meta(
+            description="For a product that cannot be loaded: folder to write every edited image to, with a table for its answers. The run "
+            "ends there; --model is then only the product's name."
+        ),
+    ] = ""
+    emit_as: Annotated[
+        Literal["png", "dicom"],
+        Meta(
+            description="Form of the images written: png, or dicom where the original is DICOM, with its tags that identify nobody."
+        ),
+    ] = "png"
+    predictions: Annotated[
+        str,
+        Meta(
+            description="Table of the product's answers to the images of --emit (image, one column per class); finishes the audit."
+        ),
+    ] = ""
     split: Annotated[
         Literal["auto", "test", "train", "validation", "all"],
         Meta(description="Split to audit; auto is the test split where there is one."),

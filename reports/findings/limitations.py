@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from audit.data.bundle_record import RECORDED_KIND
 from audit.data.groups import UNKNOWN
 from audit.reports.findings.accuracy_worth import says_little, worth
 from audit.reports.findings.effect_words import estimate
@@ -46,7 +47,12 @@ def _own(run: RunView) -> list[str]:
         found.append(
             f"Not declared of the model, and assumed: {'; '.join(assumed)}. If this is wrong, the results are those of another model."
         )
-    if run.plan.model.parity is None and _FOREIGN & set(run.plan.model.training.provenance):
+    if run.plan.model.training.provenance.get("opened_as") == RECORDED_KIND:
+        found.append(
+            "The product's answers were taken from a table and could not be repeated. It saw 8-bit grey files. From the original files it "
+            "may read more bits, colour or other tags, and answer otherwise."
+        )
+    elif run.plan.model.parity is None and _FOREIGN & set(run.plan.model.training.provenance):
         found.append(
             "Parity was not shown: the network's probabilities were not compared with those of its owner's own pipeline (--check). If the "
             "declared preprocessing is not the owner's, the results are those of another model."

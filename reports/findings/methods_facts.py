@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from audit.data.bundle_record import RECORDED_KIND
 from audit.data.plan import InputSteps, Parity
 from audit.reports.reading.view import RunView
 from audit.store.group import ALL
@@ -55,6 +56,8 @@ class Facts:
     """What happens to an image before the network sees it."""
     parity: Parity | None
     """The comparison with the owner's own pipeline; None where there was none."""
+    is_recorded: bool
+    """Whether the network is a product that was not loaded, whose answers were taken from a table."""
     level: float
     """Nominal coverage of intervals."""
     resamples: int
@@ -127,6 +130,7 @@ def read_facts(run: RunView) -> Facts:
         recall=plan.recall,
         preprocessing=plan.model.preprocessing,
         parity=plan.model.parity,
+        is_recorded=plan.model.training.provenance.get("opened_as") == RECORDED_KIND,
         level=statistics.level,
         resamples=statistics.resamples,
         intervals=_interval_kinds(run.effects),

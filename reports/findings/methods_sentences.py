@@ -110,6 +110,12 @@ def _text(facts: Facts) -> Iterator[str]:
 
 def _preprocessing(facts: Facts) -> Iterator[str]:
     told = facts.preprocessing
+    if facts.is_recorded:
+        yield (
+            "The classifier is a product that was not loaded: after each edit, an image was written to a file at its stored size, in 8-bit "
+            "grey. The product prepared and classified the files by itself, and its answers were taken from a table."
+        )
+        return
     if told != InputSteps(size_px=told.size_px, mean=told.mean, std=told.std) or told.size_px is None:
         yield f"After each edit, an image was prepared as the network's owner declared: {input_in_words(told)}."
         yield from _parity(facts)

@@ -42,8 +42,12 @@ def checklist(run: RunView) -> list[Item]:
     return [*_claim(run), *_tripod(run), *_annex(run)]
 
 
+_OPENED = frozenset({"opened_as", "n_answers"})
+"""What is noted of any model that was opened as its owner has it; it tells nothing of its training."""
+
+
 def _claim(run: RunView) -> list[Item]:
-    told = bool(run.plan.model.training.provenance)
+    told = bool(set(run.plan.model.training.provenance) - _OPENED)
     return [
         _open("CLAIM 2024", "What the model is for, and how it is to be used"),
         _partly(

@@ -38,6 +38,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "min_patients": MIN_PATIENTS,
         "n_dropped": len(dropped) - dropped.index(True) if True in dropped else 0,
         "n_open": OPEN_EXAMPLES,
+        "has_maps": any(e["overlay"] for e in run.examples),
     }
 
 

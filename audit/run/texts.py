@@ -1,0 +1,46 @@
+"""The text of the audited images: found by one process or several, and images that it cannot be looked for on are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from audit.data.records import Record
+from audit.errors import TextError
+from audit.prediction.concurrency import count_processes
+from audit.prediction.processes import TextJob, find_text_side_by_side
+from audit.run.preparation import Preparation
+from audit.run.settings import Settings
+from audit.text.cache import RegionCache
+from audit.text.find import FoundText, find_regions
+
+
+def find_text(
+    prepared: Preparation, settings: Settings, on_image: Callable[[], None]
+) -> tuple[FoundText, tuple[Record, ...]]:
+    """Find the text of every audited image; return it, and the records whose text could be looked for.
+
+    Raises
+    ------
+    TextError
+        If the finder fails on an image that may not be left out, or on all.
+    """
+    cohort = prepared.cohort
+    if (workers := count_processes(settings.workers, len(cohort.records))) > 1:
+        job = TextJob(records=cohort.records, detector=settings.detector, boxes=settings.boxes, cache=settings.cache)
+        find_text_side_by_side(job, workers, on_image)
+        on_image = _already_told
+    found = find_regions(
+        cohort.records,
+        RegionCache(Path(settings.cache), prepared.detector),
+        on_image,
+        on_bad_image=settings.on_bad_image,
+    )
+    records = tuple(r for r in cohort.records if r.id not in found.failures)
+    if not records:
+        raise TextError(f"The text finder failed on every image. The first: {next(iter(found.failures.values()))}")
+    return found, records
+
+
+def _already_told() -> None:
+    """Placeholder for a listener's step."""
