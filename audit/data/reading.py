@@ -137,7 +137,8 @@ def read_records(
     of_outputs = output_columns(head.names, outputs)
     if outputs and not of_outputs and not {"label", "findings"} & set(use.places):
         raise CohortError(
-            f"Manifest {manifest} has no labels: expected a column of 0 and 1 for each output ({', '.join(map(shown_string, outputs[:8]))}, "
+            f"Manifest {manifest} has no labels: expected a column of 0 and 1 for each output "
+            f"({', '.join(map(shown_string, outputs[:8]))}, "
             "...), or a column label or findings with findings separated by bars (A|B)."
         )
     wanted = [*use.places.values(), *(i for others in use.doubles.values() for i in others), *of_outputs.values()]

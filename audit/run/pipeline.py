@@ -41,7 +41,7 @@ from audit.statistics.blindness import find_blindness
 from audit.statistics.catalogue import headline_of
 from audit.statistics.doses import measure_trends
 from audit.statistics.effects import measure_effects
-from audit.statistics.outputs import softmax
+from audit.statistics.outputs import probabilities_of
 from audit.statistics.planted import check_planted
 from audit.store.controls import ControlsDocument
 from audit.store.folder import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
@@ -163,11 +163,13 @@ def run_audit(
             trends = measure_trends(table, suite, seed=settings.seed, resamples=settings.resamples)
             run.write(EffectsDocument(effects=tuple(effects), trends=tuple(trends)))
         if not run.has(ControlsDocument.FILE):
+            exclusive = table.truth is None
             blindness = find_blindness(
-                softmax(table.logits["clean"][0]),
-                [bundle.classes[k] for k in table.labels.tolist()],
+                probabilities_of(table.logits["clean"][0], exclusive=exclusive),
+                [str(r.label) for r in records],
                 bundle.classes,
                 tolerance=prepared.tolerances[headline_of("edit").name],
+                exclusive=exclusive,
             )
             run.write(ControlsDocument(planted=tuple(check_planted(table, suite, **how)), blindness=blindness))
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:

@@ -79,6 +79,19 @@ MEASURES: dict[str, Measure] = {
             by_group=True,
         ),
         Measure(
+            name="specificity",
+            words="share of the images without a finding on which a multi-label network's output does not exceed its operating point; the "
+            "recall of the output is its sensitivity",
+            unit=_SHARE,
+            of="network",
+            better="higher",
+            scale="proportion",
+            counted=True,
+            over="each class",
+            made_of="accuracy",
+            of_outputs=True,
+        ),
+        Measure(
             name="auc",
             words="chance that an image of the class gets a higher score for it than an image of another class",
             unit=_SHARE,
@@ -150,7 +163,8 @@ MEASURES: dict[str, Measure] = {
         ),
         Measure(
             name="flip_rate",
-            words="share of images whose predicted class changes",
+            words="share of images whose predicted class changes; of a multi-label network, share of images of which any output crosses "
+            "its operating point",
             unit=_SHARE,
             of="edit",
             better="lower",
@@ -189,13 +203,24 @@ MEASURES: dict[str, Measure] = {
             tabled=True,
         ),
         Measure(
+            name="probability_shift",
+            words="change of the probability of one output of a multi-label network; its sign is kept",
+            unit=_PROBABILITY,
+            of="edit",
+            better="near 0",
+            scale="difference",
+            of_outputs=True,
+            change=lambda move: move.now.probabilities[:, -1] - move.clean.probabilities[:, -1],
+        ),
+        Measure(
             name="total_variation",
-            words="change of the class probabilities: half the sum of their absolute changes, from 0 to 1",
+            words="change of the class probabilities: half the sum of their absolute changes, from 0 to 1; of a multi-label network the "
+            "largest change of any output's probability",
             unit="probability, 0 to 1",
             of="edit",
             better="lower",
             scale="proportion",
-            change=lambda move: 0.5 * move.moved.sum(axis=1),
+            change=lambda move: move.variation,
         ),
         Measure(
             name="shortcut_sensitivity",
@@ -264,6 +289,16 @@ MEASURES: dict[str, Measure] = {
             counted=True,
         ),
         Measure(
+            name="auc_over_source",
+            words="mean over a multi-label network's outputs of the AUC minus that of the share of images with the finding in the image's "
+            "source",
+            unit=_SHARE,
+            of="network",
+            better="higher",
+            scale="difference",
+            of_outputs=True,
+        ),
+        Measure(
             name="max_abs_probability_change",
             words="largest change of any class probability in any image",
             unit="probability, 0 to 1",
@@ -279,6 +314,10 @@ ACCURACY = "accuracy"
 """The first figure of a run: how often the network is right."""
 ACCURACY_OVER_SOURCE = "accuracy_over_source"
 """Measured of clean images: accuracy minus that of guessing the class from the source."""
+AUC_OVER_SOURCE = "auc_over_source"
+"""The same of a multi-label network: its AUCs minus those of the source alone."""
+PROBABILITY_SHIFT = "probability_shift"
+"""What an edit does to one output of a multi-label network, with its sign."""
 CONTROL_MEASURE = "max_abs_probability_change"
 """What is measured of a control: the largest change of any probability, which must be exactly 0."""
 FILL_DISAGREEMENT = "fill_disagreement"
@@ -309,7 +348,12 @@ def default_tolerances() -> dict[str, float]:
 
 def changes_of_images() -> dict[str, Callable[[Move], Values]]:
     """Return the measures that have a number of their own for each image, and what computes it."""
-    return {m.name: m.change for m in MEASURES.values() if m.change is not None}
+    return {m.name: m.change for m in MEASURES.values() if m.change is not None and not m.of_outputs}
+
+
+def changes_of_outputs() -> dict[str, Callable[[Move], Values]]:
+    """Return the measures that one output of a multi-label network has for each image, and what computes them."""
+    return {m.name: m.change for m in MEASURES.values() if m.change is not None and m.scale != "unbounded"}
 
 
 def measured_of_edits() -> tuple[Measure, ...]:
@@ -318,6 +362,7 @@ def measured_of_edits() -> tuple[Measure, ...]:
         m
         for m in MEASURES.values()
         if (m.change is not None or m.made_of)
+        and not m.of_outputs
         and m.over != "each class"
         and m.headline_of is None
         and m.name != MOVEMENT
@@ -328,7 +373,11 @@ def measured_of_edits() -> tuple[Measure, ...]:
 
 def measured_of_classes() -> tuple[Measure, ...]:
     """Return the measures of images of which every condition has a figure for each class."""
-    return tuple(m for m in MEASURES.values() if (m.change is not None or m.made_of) and m.over == "each class")
+    return tuple(
+        m
+        for m in MEASURES.values()
+        if (m.change is not None or m.made_of) and m.over == "each class" and not m.of_outputs
+    )
 
 
 def towards_donors() -> dict[str, Callable[[Move, NDArray[np.int64]], Values]]:

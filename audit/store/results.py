@@ -45,7 +45,7 @@ class PredictionTable:
     record_ids: NDArray[np.str_]
     """(n,) names of the images, in the order of the run's records."""
     labels: NDArray[np.int64]
-    """(n,) index of the true class."""
+    """(n,) index of the true class; 0 of a multi-label task."""
     patients: NDArray[np.str_]
     """(n,) who was imaged."""
     groups: Mapping[str, NDArray[np.str_]]
@@ -62,6 +62,10 @@ class PredictionTable:
     """String that was read on the images of enough patients -> (n,) on which (`audit.data.strings.common_words`)."""
     ranks: NDArray[np.intp] | None = None
     """(n,) the images' places in the order in which they are measured; None for the order of their names."""
+    truth: NDArray[np.int8] | None = None
+    """(n, k) of a multi-label task, whether each output's finding is present: 1, 0, or -1 where that is unknown; else None."""
+    points: NDArray[np.float64] | None = None
+    """(k,) probability above which each finding counts as found, NaN where that is not given; None where none is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
