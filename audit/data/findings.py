@@ -46,21 +46,31 @@ def label_of_truth(truth: Truth, outputs: Sequence[str]) -> str | None:
     """Return the findings that are present, joined by bars; None where nothing is known of any output."""
     if all(value == UNKNOWN for value in truth):
         return None
-    return _joined(truth, outputs, PRESENT) or NONE_PRESENT
+    return joined_outputs([value == PRESENT for value in truth], outputs)
 
 
 def unknown_of_truth(truth: Truth, outputs: Sequence[str]) -> str:
     """Return the outputs of which nothing is known, joined by bars."""
-    return _joined(truth, outputs, UNKNOWN)
+    return SEPARATOR.join(name for name, found in zip(outputs, truth, strict=True) if found == UNKNOWN)
 
 
 def truth_of_label(label: str, unknown: str, outputs: Sequence[str]) -> Truth | None:
     """Read a truth back from what files of a run hold; None where a name is no output."""
-    present = () if label == NONE_PRESENT else label.split(SEPARATOR)
+    present = names_in(label)
     open_ones = unknown.split(SEPARATOR) if unknown else []
     if not {*present, *open_ones} <= set(outputs):
         return None
     return tuple(PRESENT if name in present else UNKNOWN if name in open_ones else ABSENT for name in outputs)
+
+
+def names_in(label: str) -> list[str]:
+    """Return the outputs that a label of a multi-label task names."""
+    return [] if label == NONE_PRESENT else label.split(SEPARATOR)
+
+
+def joined_outputs(chosen: Sequence[bool], outputs: Sequence[str]) -> str:
+    """Return the label that names the chosen outputs."""
+    return SEPARATOR.join(name for name, there in zip(outputs, chosen, strict=True) if there) or NONE_PRESENT
 
 
 def truth_counts(truths: Collection[Truth], outputs: Sequence[str]) -> dict[str, tuple[int, int, int]]:
@@ -187,10 +197,6 @@ def _foreign(cell: str, places: Mapping[str, int], ignored: Collection[str]) -> 
 
 def _folded(name: str) -> str:
     return "".join(c for c in name.casefold() if c.isalnum()) or name
-
-
-def _joined(truth: Truth, outputs: Sequence[str], value: int) -> str:
-    return SEPARATOR.join(name for name, found in zip(outputs, truth, strict=True) if found == value)
 
 
 def _listed(parts: Sequence[str]) -> str:

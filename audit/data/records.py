@@ -99,6 +99,13 @@ class Cohort:
         found = Counter(r.label for r in self.records)
         return {name: found.get(name, 0) for name in self.classes}
 
+    def unknown_counts(self) -> dict[str, int]:
+        """Return the number of labelled records for which it is unknown whether they have each finding, where there are any."""
+        if not self.multi_label:
+            return {}
+        counts = {name: sum(r.truth[i] == -1 for r in self.labelled()) for i, name in enumerate(self.classes)}
+        return {name: n for name, n in counts.items() if n}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextRegion:

@@ -44,6 +44,7 @@ def predict_all(experiment: Experiment, on_image: Callable[[], None], *, workers
             regions=experiment.context.regions,
             seed=experiment.seed,
             suspects=experiment.context.suspects,
+            cuts=experiment.cuts,
         )
         predict_side_by_side(job, missing, workers, on_image)
     else:

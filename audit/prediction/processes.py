@@ -66,6 +66,8 @@ class PredictionJob:
     """Run seed."""
     suspects: Suspects | None = None
     """Objects that the run's search proposed."""
+    cuts: tuple[float, ...] = ()
+    """See `Experiment`."""
 
 
 def find_text_side_by_side(job: TextJob, workers: int, on_image: Callable[[], None]) -> None:
@@ -267,6 +269,7 @@ def _start_prediction(job: PredictionJob) -> None:
             records=job.records,
             context=cohort_context(job.records, job.regions, job.seed, job.suspects),
             seed=job.seed,
+            cuts=job.cuts,
         ),
         "perturbations": make_perturbations(job.suite),
     }

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from audit.data.findings import NONE_PRESENT, names_in
 from audit.data.records import Record, TextRegion
 from audit.data.strings import normal_string
 from audit.store.group import ALL, Group
@@ -68,7 +69,8 @@ def _by_group(rows: Sequence[RelevanceRow], records: Mapping[str, Record]) -> di
         record = records[row.record_id]
         member = _Member(row=row, patient=record.patient, mass=float(row.mass_in_text or 0.0), area=row.area_share)
         groups[ALL].append(member)
-        groups[Group(kind="class", value=str(record.label))].append(member)
+        for name in names_in(str(record.label)) or [NONE_PRESENT] if record.truth else [str(record.label)]:
+            groups[Group(kind="class", value=name)].append(member)
         groups[Group(kind="source", value=record.source)].append(member)
     order = [ALL.kind, "class", "source"]
     return dict(sorted(groups.items(), key=lambda item: (order.index(item[0].kind), item[0])))

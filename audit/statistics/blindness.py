@@ -128,9 +128,10 @@ def _saturated_outputs(values: NDArray[np.float64], classes: Sequence[str], tole
             kind="saturated",
             classes=names,
             total=False,
-            sentence=f"The probability of {_listed(names)} is below {100 * (1 - SATURATED_ABOVE):.1g} % or above {100 * SATURATED_ABOVE:g} "
-            f"% on more than {100 * tolerance:g} % of {len(values)} images: edits that change these logits may not change the "
-            "probabilities. Effects are only called robust if they also are at a lower temperature, at which these images can show a change.",
+            sentence=f"The probability of {_listed(names)} is below {100 * (1 - SATURATED_ABOVE):.1g} % or above "
+            f"{100 * SATURATED_ABOVE:g} % on more than {100 * tolerance:g} % of {len(values)} images: edits that change these logits may "
+            "not change the probabilities. Effects are only called robust if they also are at a lower temperature, at which these images "
+            "can show a change.",
         ),
     )
 
