@@ -71,35 +71,30 @@ def _print_outputs(run: RunView, console: Console) -> None:
     rows = output_rows(run)
     if not rows:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in (
-        "output",
-        "with",
-        "unknown",
-        "AUC",
-        "sensitivity",
-        "specificity",
-        "most changed by",
-        "edit − placebo",
-        "shift",
-    ):
-        table.add_column(column, justify="right" if column in ("with", "unknown") else "left", overflow="fold")
-    table.add_column("verdict", overflow="fold")
+    known = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("output", "with", "unknown", "AUC", "sensitivity", "specificity"):
+        known.add_column(column, justify="left" if column == "output" else "right", overflow="fold")
     for row in rows:
-        table.add_row(
+        known.add_row(
             _text(row.name),
             _text(str(row.present)),
             _text(str(row.unknown)),
             *(_text(_plain(e)) for e in (row.auc, row.recall, row.specificity)),
-            _text("" if row.largest is None else row.largest.condition),
-            _text("" if row.largest is None else estimate(row.largest)),
-            _text(_change(row.shift)),
-            _text(
-                "" if row.largest is None else row.largest.verdict,
-                style=_STYLE.get(row.largest.verdict, "") if row.largest else "",
-            ),
         )
-    console.print(table)
+    console.print(known)
+    moved = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("output", "most changed by", "edit − placebo", "signed", "verdict"):
+        moved.add_column(column, overflow="fold")
+    for row in rows:
+        if row.largest is not None:
+            moved.add_row(
+                _text(row.name),
+                _text(row.largest.condition),
+                _text(estimate(row.largest)),
+                _text(_change(row.shift)),
+                _text(row.largest.verdict, style=_STYLE.get(row.largest.verdict, "")),
+            )
+    console.print(moved)
 
 
 def _plain(effect: Effect | None) -> str:

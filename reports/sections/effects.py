@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from audit.data.conditions import Role
 from audit.data.plan import PlannedCondition
 from audit.reports.figures.dots import WIDTH_PX, effect_forest
 from audit.reports.reading.view import RunView
@@ -51,9 +52,14 @@ class ConditionRows:
 def condition_rows(run: RunView) -> list[ConditionRows]:
     """Return every judged condition with its reported measures."""
     return [
-        ConditionRows(name=c.name, question=c.question, rows=tuple(_row(run, c, *pair) for pair in rows_of(c.role)))
+        ConditionRows(name=c.name, question=c.question, rows=tuple(_row(run, c, *pair) for pair in _rows(run, c.role)))
         for c in run.judged()
     ]
+
+
+def _rows(run: RunView, role: Role) -> list[tuple[str, str]]:
+    """Return what is shown of a condition; the mean over classes has no meaning where any number of findings applies."""
+    return [pair for pair in rows_of(role) if not run.multi_label or MEASURES[pair[1]].over == "images"]
 
 
 def _row(run: RunView, condition: PlannedCondition, measure: str, controlled: str) -> MeasureRow:
