@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from audit.baseline.changes import compare_images, measure_images
+from audit.errors import UsageError
+from audit.prediction.table import FinishedRun
 from audit.statistics.alignment import align_images
 from audit.statistics.blindness import find_blindness
 from audit.statistics.effects import measure_effects
@@ -268,3 +272,24 @@ def test_an_output_that_hardly_varies_is_never_robust() -> None:
     found = of(effects, "mask", "shortcut_sensitivity", "Fracture", "elsewhere")
     assert (found.verdict, found.blind) == ("inconclusive", True)
     assert of(effects, "mask", "shortcut_sensitivity", "Mass", "elsewhere").verdict == "robust"
+
+
+def test_an_output_is_compared_with_that_of_an_earlier_run() -> None:
+    after, before = many(pull=1.0), many(pull=0.4)
+    runs = [FinishedRun(path=Path("run"), plan={}, suite=SUITE, table=t) for t in (after, before)]
+    group = Group(kind="output", value="Pneumonia")
+    earlier = measure_images(runs[1], "mask", "shortcut_sensitivity", group)
+    change = compare_images(runs[0], earlier, "mask", "shortcut_sensitivity", group=group, resamples=200)
+    clean, now, then = p(after.logits["clean"][0]), p(after.logits["mask"][0]), p(before.logits["mask"][0])
+    # Same noise, same placebo: what is left is how much further the edit moves this output.
+    truth = (np.abs(now[:, 0] - clean[:, 0]) - np.abs(then[:, 0] - clean[:, 0])).mean()
+    assert change.estimate == pytest.approx(truth, abs=1e-6)
+    assert change.low is not None and change.low > 0
+    other = Group(kind="output", value="Mass")
+    same = measure_images(runs[1], "mask", "shortcut_sensitivity", other)
+    assert compare_images(runs[0], same, "mask", "shortcut_sensitivity", group=other).estimate == pytest.approx(
+        0, abs=1e-6
+    )
+    assert len(measure_images(runs[0], "clean", "accuracy", group).images) == int((after.truth[:, 0] >= 0).sum())  # type: ignore[index]
+    with pytest.raises(UsageError, match="nll is not measured of a single output"):
+        measure_images(runs[0], "mask", "nll", group)

@@ -36,7 +36,7 @@ _ABSENT_OR_PRESENT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Output:
+class Output:
     """One output as a task of its own."""
 
     group: Group
@@ -46,8 +46,20 @@ class _Output:
     images: AlignedImages
     """The same images, read as with or without the finding."""
 
+    def changed(self, applied: AppliedChanges) -> AppliedChanges:
+        """Return what a condition did to this output."""
+        changes = image_changes(
+            self.images.clean,
+            applied.logits,
+            self.reader.read,
+            by_draw=applied.donors is not None,
+            measured=changes_of_outputs(),
+        )
+        return replace(applied, changes=changes, read=self.reader.read)
 
-def _outputs(images: AlignedImages) -> Iterator[_Output]:
+
+def outputs_of(images: AlignedImages) -> Iterator[Output]:
+    """Yield each output of a multi-label network as a task of its own, one at a time: none is kept."""
     assert images.findings is not None
     logits = images.clean.scores.T
     for place, name in enumerate(images.classes):
@@ -59,7 +71,7 @@ def _outputs(images: AlignedImages) -> Iterator[_Output]:
             clean=reader.read(logits),
             read=reader.read,
         )
-        yield _Output(group=Group(kind="output", value=name), reader=reader, images=as_one)
+        yield Output(group=Group(kind="output", value=name), reader=reader, images=as_one)
 
 
 def clean_outputs(images: AlignedImages) -> Iterator[Estimand]:
@@ -67,7 +79,7 @@ def clean_outputs(images: AlignedImages) -> Iterator[Estimand]:
     everyone = np.ones(len(images.labels), dtype=np.bool_)
     aucs: list[PatientInfluence] = []
     over: list[PatientInfluence] = []
-    for output in _outputs(images):
+    for output in outputs_of(images):
         point = f"; operating point {_probability(output.reader.cut):.3g}"
         correct = output.images.clean.correct.astype(np.float64)
         for name, value in (("recall", 1), ("specificity", 0)):
@@ -117,8 +129,8 @@ def output_estimands(
     tested = placebo is not None or condition.placebo is None
     name_of_placebo = condition.placebo if placebo is not None else None
     aucs: list[PatientInfluence] = []
-    for output in _outputs(images):
-        edit, other = _changed(applied, output), None if placebo is None else _changed(placebo, output)
+    for output in outputs_of(images):
+        edit, other = output.changed(applied), None if placebo is None else output.changed(placebo)
         changes = {
             name: values if other is None else _settle(values - other.changes.changes[name])
             for name, values in edit.changes.changes.items()
@@ -179,18 +191,6 @@ def _measures(headline: Measure, reader: OneFinding) -> Iterator[tuple[Measure, 
     yield MEASURES["specificity"], reader.truth == 0
 
 
-def _changed(applied: AppliedChanges, output: _Output) -> AppliedChanges:
-    """Return what a condition did to one output."""
-    changes = image_changes(
-        output.images.clean,
-        applied.logits,
-        output.reader.read,
-        by_draw=applied.donors is not None,
-        measured=changes_of_outputs(),
-    )
-    return replace(applied, changes=changes, read=output.reader.read)
-
-
 def _placed(
     draws: NDArray[np.float64], population: NDArray[np.bool_], reader: OneFinding
 ) -> NDArray[np.float64] | None:
@@ -203,7 +203,7 @@ def _placed(
 def _auc(
     moved: NDArray[np.float64],
     population: NDArray[np.bool_],
-    output: _Output,
+    output: Output,
     images: AlignedImages,
     *,
     plain: bool,
