@@ -17,6 +17,7 @@ from audit.models.opening import open_model
 from audit.models.requests import ModelRequest
 from audit.prediction.table import read_finished
 from audit.store.folder import RunFolder
+from audit.store.relevance import RelevanceDocument
 from audit.store.results import Effect, EffectsDocument
 
 from .conftest import Audit, draw_film, marker_box, one_paragraph
@@ -39,7 +40,7 @@ class Net(nn.Module):
             self.read.weight[0, 0, 4:12, 4:18] = 6 * word / (8 * 14)
             self.read.weight[0, 0, 60:80, 20:40] = 6 * (1 - word) / 400
             self.read.weight[1, 0, 40:56, 60:76] = 8 / 256
-            self.read.bias.copy_(torch.tensor([-4.2 * word - 2.0 * (1 - word), -4.0]))
+            self.read.bias.copy_(torch.tensor([-4.2 * word - 2.0 * (1 - word), -3.6]))
 
     def forward(self, x):
         return self.read(x).flatten(1)
@@ -115,7 +116,17 @@ def the_run(tmp_path: Path) -> Path:
 
 
 def test_the_word_is_found_by_its_output_and_by_no_other(audit: Audit, nets: str, tmp_path: Path) -> None:
-    code, out, err = audit(*command(films(tmp_path / "data"), f"{nets}:reads_the_word", "--gate"))
+    code, out, err = audit(
+        *command(
+            films(tmp_path / "data"),
+            f"{nets}:reads_the_word",
+            "--gate",
+            "--relevance-images",
+            12,
+            "--relevance-preset",
+            "gradient-x-input",
+        )
+    )
     assert code == 1, err
     run = the_run(tmp_path)
     found = judged_outputs(run)
@@ -142,6 +153,10 @@ def test_the_word_is_found_by_its_output_and_by_no_other(audit: Audit, nets: str
     assert table.truth is not None
     assert [tuple(t) for t in table.truth.tolist()] == stored
     assert sum(t[0] == -1 for t in stored if t) == 5, "of 6 unknown one knows neither, and is left out"
+    # Each output has heatmaps of its own: of Pneumonia all positive relevance lies where the word stands, of Mass none of it.
+    summary = RunFolder(run).read(RelevanceDocument).relevance
+    masses = {g.group.value: g.mass.value for g in summary.groups if g.group.kind == "output"}
+    assert masses["Mass"] < 0.05 < 0.5 < masses["Pneumonia"]
     page = (run / "report.html").read_text()
     assert "Each output on the unedited images" in page
     assert "Confusion matrix" not in page

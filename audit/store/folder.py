@@ -101,11 +101,14 @@ RELEVANCE_SCHEMA = pa.schema(
     ]
 )
 
+OUTPUTS_RELEVANCE_SCHEMA = RELEVANCE_SCHEMA.append(pa.field("output_masses", pa.list_(pa.float64())))
+"""The same of a multi-label task, with the share of each output's own positive relevance that lies inside text."""
+
 _SCHEMAS: Mapping[str, pa.Schema] = {
     "regions": REGIONS_SCHEMA,
     "records": FINDINGS_SCHEMA,
     "predictions": PREDICTIONS_SCHEMA,
-    "relevance": RELEVANCE_SCHEMA,
+    "relevance": OUTPUTS_RELEVANCE_SCHEMA,
 }
 _NEVER_NULL = frozenset(
     {
@@ -115,7 +118,7 @@ _NEVER_NULL = frozenset(
     }
 )  # fmt: skip
 """Columns that hold a value in every row, in whichever table they stand."""
-_OPTIONAL = frozenset({"unknown"})
+_OPTIONAL = frozenset({"unknown", "output_masses"})
 """Columns that only some runs have; they are read where they are named."""
 _FINITE = frozenset({"changed_share", "logits", "probabilities"})
 """Columns that hold nothing but numbers: a network that predicts something else ends the run."""

@@ -228,6 +228,8 @@ class RelevanceRow:
     """Mean cosine, without its sign, between the heatmaps of two outputs; near 1, the heatmaps do not distinguish classes."""
     conservation_gap: float | None
     """|start - (input + what was kept)| / |start|, the worst of the outputs; None where the method conserves nothing."""
+    output_masses: tuple[float | None, ...] = ()
+    """Of a multi-label network, for each output the share of its own positive relevance that lies inside text; None where it has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
