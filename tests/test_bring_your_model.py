@@ -75,7 +75,7 @@ def test_every_command_of_the_page_runs(
     assert done >= 11
     python = next(text for text in blocks("python") if "run_audit" in text)
     exec(compile(python, "page", "exec"), {})
-    for name in ("mynets", "mypredict"):
+    for name in ("mynets", "mypredict", "myfindings"):
         sys.modules.pop(name, None)
 
 

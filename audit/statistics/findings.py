@@ -136,4 +136,4 @@ def _youden(scores: NDArray[np.float64], truth: NDArray[np.int8]) -> float:
 def _mean_of_known(values: NDArray[np.floating] | NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.float64]:
     counts = known.sum(axis=1)
     sums = np.where(known, values, 0.0).sum(axis=1)
-    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    return np.asarray(np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0))
