@@ -112,7 +112,7 @@ class DataIdentity(Document, frozen=True, kw_only=True):
     """Of the audited records, with their pixels."""
 
 
-class PlannedData(DataIdentity, frozen=True, kw_only=True):
+class PlannedData(DataIdentity, frozen=True, kw_only=True, omit_defaults=True):
     """The images."""
 
     name: str

@@ -38,6 +38,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="accuracy",
             words="share of images that are classified correctly",
+            of_findings="mean over images of the share of their known labels that the outputs meet at their operating points",
             unit=_SHARE,
             of="network",
             better="higher",
@@ -112,6 +113,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="nll",
             words="negative log likelihood of the true class",
+            of_findings="mean over an image's known labels of the negative log likelihood",
             unit="nats",
             of="network",
             better="lower",
@@ -123,6 +125,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="brier",
             words="sum over classes of the squared distance of probabilities from the truth",
+            of_findings="mean over an image's known labels of twice the squared distance of the probability from the truth",
             unit="0 to 2",
             of="network",
             better="lower",
@@ -143,6 +146,8 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="margin",
             words="logit of the true class minus the largest other logit",
+            of_findings="mean over an image's known labels of the distance of the logit from the operating point, positive where the "
+            "decision is right",
             unit="logits",
             of="network",
             better="higher",
@@ -163,8 +168,8 @@ MEASURES: dict[str, Measure] = {
         ),
         Measure(
             name="flip_rate",
-            words="share of images whose predicted class changes; of a multi-label network, share of images of which any output crosses "
-            "its operating point",
+            words="share of images whose predicted class changes",
+            of_findings="share of images of which any output crosses its operating point",
             unit=_SHARE,
             of="edit",
             better="lower",
@@ -195,6 +200,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="harm",
             words="loss of probability of the true class",
+            of_findings="mean over an image's known labels of the loss of probability of what is true",
             unit=_PROBABILITY,
             of="edit",
             better="lower",
@@ -214,8 +220,8 @@ MEASURES: dict[str, Measure] = {
         ),
         Measure(
             name="total_variation",
-            words="change of the class probabilities: half the sum of their absolute changes, from 0 to 1; of a multi-label network the "
-            "largest change of any output's probability",
+            words="change of the class probabilities: half the sum of their absolute changes, from 0 to 1",
+            of_findings="largest change of any output's probability, from 0 to 1",
             unit="probability, 0 to 1",
             of="edit",
             better="lower",

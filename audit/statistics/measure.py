@@ -52,6 +52,8 @@ class Measure:
     """Whether these are divided by their natural unit, which differs between networks."""
     on_clean: bool = False
     """Whether its value on the unedited images is reported."""
+    of_findings: str = ""
+    """What it is of all outputs of a multi-label network together; empty where `words` say it."""
     of_outputs: bool = False
     """Whether it is measured of multi-label networks alone."""
     by_group: bool = False

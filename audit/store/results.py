@@ -364,8 +364,9 @@ def _is_omitted(record: Struct, name: str) -> bool:
     """Say whether a field is not written: it was added later, and is as it always was before."""
     if not record.__struct_config__.omit_defaults:
         return False
-    usual = {field.name: field.default for field in structs.fields(record)}
-    return bool(getattr(record, name) == usual[name])
+    usual = next(field for field in structs.fields(record) if field.name == name)
+    default = usual.default_factory() if callable(usual.default_factory) else usual.default
+    return bool(getattr(record, name) == default)
 
 
 def printed_json(value: Any) -> str:
