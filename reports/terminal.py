@@ -11,10 +11,11 @@ from audit.gates.scope import scope_sentence
 from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.group_effects import place, sensitive_groups
 from audit.reports.findings.headline import headline
+from audit.reports.findings.output_effects import output_rows
 from audit.reports.findings.summary import not_applied, reach, relevance_lines, source_lines, summary_lines
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import ACCURACY, MEASURES
-from audit.store.numbers import signed
+from audit.store.numbers import number, signed
 from audit.store.results import Effect
 
 _STYLE = {
@@ -33,7 +34,9 @@ def render_terminal(run: RunView, console: Console) -> None:
     if run.verdict.status == "incomplete":  # no other figure counts, so none is printed
         console.print(_text(lines[1]))
         return
-    console.print(_text(f"Accuracy {estimate(run.find('clean', ACCURACY))}, by source:"))
+    accuracy = estimate(run.find("clean", ACCURACY))
+    what = "Share of known labels met at the operating points" if run.multi_label else "Accuracy"
+    console.print(_text(f"{what} {accuracy}, by source:"))
     sources = Table(box=None, pad_edge=False, show_header=False)
     for effect in run.effects:
         if effect.condition == "clean" and effect.measure == ACCURACY and effect.group.kind == "source":
@@ -43,6 +46,7 @@ def render_terminal(run: RunView, console: Console) -> None:
                 _text(f"n = {effect.n_images}"),
             )
     console.print(sources)
+    _print_outputs(run, console)
     _print_headline(run, "edit", "edit − placebo", console)
     _print_groups(run, console)
     _print_headline(run, "sufficiency", "kept alone − placebo", console)
@@ -60,6 +64,41 @@ def render_terminal(run: RunView, console: Console) -> None:
     for gate in run.verdict.gates:
         console.print(_text(f"gate {gate.id}: {gate.outcome}"))
     console.print(_text(f"{run.verdict.status.upper()}", style="bold"))
+
+
+def _print_outputs(run: RunView, console: Console) -> None:
+    """Print each output of a multi-label network: how good it is, and the edit that moves it most."""
+    rows = output_rows(run)
+    if not rows:
+        return
+    known = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("output", "with", "unknown", "AUC", "sensitivity", "specificity"):
+        known.add_column(column, justify="left" if column == "output" else "right", overflow="fold")
+    for row in rows:
+        known.add_row(
+            _text(row.name),
+            _text(str(row.present)),
+            _text(str(row.unknown)),
+            *(_text(_plain(e)) for e in (row.auc, row.recall, row.specificity)),
+        )
+    console.print(known)
+    moved = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("output", "most changed by", "edit − placebo", "signed", "verdict"):
+        moved.add_column(column, overflow="fold")
+    for row in rows:
+        if row.largest is not None:
+            moved.add_row(
+                _text(row.name),
+                _text(row.largest.condition),
+                _text(estimate(row.largest)),
+                _text(_change(row.shift)),
+                _text(row.largest.verdict, style=_STYLE.get(row.largest.verdict, "")),
+            )
+    console.print(moved)
+
+
+def _plain(effect: Effect | None) -> str:
+    return "–" if effect is None or effect.estimate is None else number(effect.estimate, 2)
 
 
 def _print_groups(run: RunView, console: Console) -> None:

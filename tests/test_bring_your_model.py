@@ -119,7 +119,7 @@ def test_every_command_of_the_page_runs(
     assert others == [first, first]
     python = next(text for text in blocks("python") if "run_audit" in text)
     exec(compile(python, "page", "exec"), {})
-    for name in ("mynets", "mypredict", "myserver"):
+    for name in ("mynets", "mypredict", "myserver", "myfindings"):
         sys.modules.pop(name, None)
 
 

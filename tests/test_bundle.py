@@ -11,13 +11,14 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from audit.data.tasks import TASKS
 from audit.errors import AuditError, ModelError, UnknownNameError
 from audit.models.bundle import find_bundle, load_bundle
 from audit.models.classifier import Outputs, features_of
 from audit.models.networks import ARCHITECTURES, AUDITED_ONLY, build_network, last_layer
 from audit.models.preprocessing import Preprocessing
 from audit.models.saving import save_bundle
-from audit.models.tasks import Task, audited_task
+from audit.models.tasks import Task, audited_task, check_single_label
 from audit.models.torch_classifier import TorchClassifier
 
 
@@ -255,20 +256,20 @@ def test_task_is_kept_checked_and_told_of_older_bundles(write_bundle: Callable[.
 @pytest.mark.parametrize(
     ("known", "said", "says"),
     [
-        ("multi-label", "", "can be audited yet.*audit train D --checkpoint"),
-        (None, "", "use --task single-label"),
-        (None, "multi-label", "only single-label networks"),
+        (None, "", "use --task single-label.*--task multi-label"),
         ("multi-label", "single-label", "is multi-label, but --task single-label was given"),
         ("single-label", "multi-label", "is single-label, but --task multi-label was given"),
         (None, "softmax", "No task is called"),
     ],
 )
-def test_only_single_label_networks_are_audited(known: Task | None, said: str, says: str) -> None:
+def test_a_network_is_audited_under_the_task_that_it_states(known: Task | None, said: str, says: str) -> None:
     with pytest.raises(AuditError, match=says):
         audited_task("C", known, said)
-    assert {
-        audited_task("C", *rest) for rest in (("single-label", ""), ("single-label",) * 2, (None, "single-label"))
-    } == {"single-label"}
+    for task in TASKS:
+        assert {audited_task("C", *rest) for rest in ((task, ""), (task, task), (None, task))} == {task}
+    check_single_label("C", "binary", "calibration")
+    with pytest.raises(ModelError, match=r"multi-label.*calibration needs classes that exclude each other"):
+        check_single_label("C", "multi-label", "calibration")
 
 
 @pytest.mark.parametrize(

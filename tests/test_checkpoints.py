@@ -144,6 +144,23 @@ def test_torchxrayvision_with_one_channel_and_blank_targets(tiny: Any, tmp_path:
         assert torch.allclose(bundle.preprocessing.normalise(grey)[0], theirs, atol=1e-2)
 
 
+def test_thresholds_of_torchxrayvision_are_operating_points(tiny: Any, tmp_path: Path) -> None:
+    network = tiny(18, channels=1)
+    order = list(ORDERS["torchxrayvision"])
+    network.targets = [*order[:17], ""]
+    network.register_buffer("op_threshs", torch.tensor([0.25, float("nan"), *[0.5] * 16]))
+    torch.save(network, tmp_path / "all.pt")
+    _, names, bundle = imported(tmp_path / "all.pt", tmp_path)
+    assert len(names) == 17
+    assert bundle.points == (0.25, None, *[0.5] * 15)
+    assert load_bundle(bundle.folder).points == bundle.points
+    # Of a softmax they mean nothing, and of another number of outputs they are not its own.
+    assert imported(tmp_path / "all.pt", tmp_path, task="single-label")[2].points == ()
+    network.op_threshs = torch.ones(4)
+    torch.save(network, tmp_path / "all.pt")
+    assert imported(tmp_path / "all.pt", tmp_path)[2].points == ()
+
+
 def test_plain_state_dictionaries(tiny: Any, tmp_path: Path) -> None:
     import safetensors.torch
 

@@ -190,8 +190,39 @@ def test_two_outputs_are_binary_too(module: str) -> None:
     assert open_model(request).task == "binary"
     with pytest.raises(UsageError, match="3 classes, but --task binary"):
         open_model(asked(f"{module}:load", task="binary"))
-    with pytest.raises(ModelError, match="multi-label"):
-        open_model(asked(f"{module}:load", task="multi-label"))
+
+
+def test_findings_of_a_network_of_sigmoids(module: str, image: np.ndarray) -> None:
+    """Logits and probabilities of independent findings become the same log odds; what is a softmax is refused."""
+    more = "\n\ndef sigmoids():\n    return nn.Sequential(Net(), nn.Sigmoid())\n\n\ndef one():\n    return Net(outputs=1)\n"
+    Path(f"{module}.py").write_text(Path(f"{module}.py").read_text() + more)
+    plain = open_model(asked(f"{module}:load", task="multi-label", answers="logits"))
+    apart = open_model(
+        asked(f"{module}:sigmoids", task="multi-label", answers="probabilities", operating_points=(0.4,))
+    )
+    inputs = plain.preprocessing.prepare(image)[None]
+    assert np.allclose(plain.logits(inputs), network()(inputs).detach(), atol=1e-5)
+    assert np.allclose(torch.sigmoid(apart.logits(inputs)), torch.sigmoid(network()(inputs)).detach(), atol=1e-5)
+    assert (plain.task, plain.points, apart.points) == ("multi-label", (), (0.4, 0.4, 0.4))
+    with pytest.raises(UsageError, match=r"All outputs of .* lie between 0 and 1, .* --answers probabilities or"):
+        open_model(asked(f"{module}:sigmoids", task="multi-label"))
+    with pytest.raises(ModelError, match=r"sum to 1: they are those of a softmax\. Use --task single-label"):
+        open_model(asked(f"{module}:as_probabilities", task="multi-label", answers="probabilities"))
+    with pytest.raises(ModelError, match=r"For independent sigmoids, use --task multi-label"):
+        open_model(asked(f"{module}:sigmoids", answers="probabilities"))
+    with pytest.raises(UsageError, match="has one output, but --task multi-label"):
+        open_model(asked(f"{module}:one", classes=("healthy", "ill"), task="multi-label"))
+    with pytest.raises(UsageError, match="is single-label, and only multi-label networks have operating points"):
+        open_model(asked(f"{module}:load", operating_points=(0.5,)))
+
+
+def test_published_orders_name_outputs_and_their_task(module: str) -> None:
+    more = "\n\ndef chexnet():\n    return Net(outputs=14)\n"
+    Path(f"{module}.py").write_text(Path(f"{module}.py").read_text() + more)
+    found = open_model(asked(f"{module}:chexnet", classes=("chexnet",)))
+    assert (len(found.classes), found.classes[6], found.task) == (14, "Pneumonia", "multi-label")
+    assert any("each output is a finding of its own" in said for said in found.assumed)
+    assert open_model(asked(f"{module}:chexnet", classes=("chexnet",), task="single-label")).task == "single-label"
 
 
 def test_a_grey_network_gets_one_channel(module: str, image: np.ndarray) -> None:

@@ -89,7 +89,7 @@ def test_star_is_about_what_is_judged_and_columns_about_what_is_told() -> None:
     assert judged(ALL, BEYOND, paste, group=parse_group("word=*"))[1].where.startswith("mask")
     verdict, gate = judged(ALL, paste)
     assert (verdict.status, gate.status, gate.n_images) == ("pass", "inconclusive", 0)
-    assert "no class or word can be judged here" in gate.reason
+    assert "no class, output or word can be judged here" in gate.reason
 
 
 def test_every_judged_edit_makes_one_gate() -> None:

@@ -381,3 +381,21 @@ def test_a_folder_is_audited(
     assert code == 0, one_paragraph(err)
     assert "data: a folder for each class (guessed from the folders COVID, NORMAL, PNEUMONIA below test" in err
     assert "columns missing: patient" in err
+
+
+def test_grades_of_chexpert_are_labels_of_outputs(tmp_path: Path) -> None:
+    root = tmp_path / "CheXpert-v1.0-small"
+    rows = [
+        chexpert_row("CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg", Edema="1.0", Fracture="0.0"),
+        chexpert_row("CheXpert-v1.0-small/train/patient00002/study1/view1_frontal.jpg", Edema="-1.0", Pneumonia="1.0"),
+    ]
+    lines(root / "train.csv", CHEXPERT, *rows)
+    for patient in ("patient00001", "patient00002"):
+        picture(root / f"train/{patient}/study1/view1_frontal.jpg")
+    records, reading = read_records(root, classes=("Edema", "fracture", "Hernia"), multi_label=True)
+    assert [r.truth for r in records] == [(1, 0, -1), (-1, -1, -1)]
+    assert any("without an output of that name, not used: Enlarged Cardiomediastinum" in w for w in reading.warnings)
+    # Findings that are only listed: what no row names was not looked for.
+    nih(tmp_path / "nih", NIH_ROWS)
+    found, _ = read_records(tmp_path / "nih", classes=("Infiltration", "Fracture"), multi_label=True)
+    assert [r.truth for r in found if r.id == "00000003_000.png"] == [(1, -1)]

@@ -173,3 +173,60 @@ def test_the_image_s_own_letters_put_back_change_nothing(left: int, top: int, wo
     image = written((word, (left, top)))
     scene = Scene(image=image, record=record, regions=(region((left, top)),), donors=DonorPool([]))
     assert np.array_equal(own.apply(image, own.draw(scene, generator_for(0))), image)
+
+
+# Of a multi-label task: which findings donors of text have.
+
+
+def carrier(name: str, truth: tuple[int, ...], *, text: bool = True) -> Donor:
+    record = Record(id=name, path=Path(f"{name}.png"), label=name, patient=name, truth=truth)
+    return Donor(record=record, regions=(region(HERE),) if text else ())
+
+
+def donors_of(pool: DonorPool, truth: tuple[int, ...], *, same: bool) -> set[str]:
+    record = Record(id="r", path=Path("r.png"), label="r", patient="r", truth=truth)
+    rng = generator_for(1)
+    drawn = [pool.choose(record, same_class=same, rng=rng) for _ in range(60)]
+    return {d.record.id for d in drawn if d is not None}
+
+
+def test_letters_come_from_images_with_a_finding_that_the_image_does_not_have() -> None:
+    pool = DonorPool(
+        [
+            carrier("a", (1, 0, 0)), carrier("ab", (1, 1, 0)), carrier("b", (0, 1, -1)), carrier("none", (0, 0, 0)),
+            carrier("c", (0, 0, 1)), carrier("silent", (1, 1, 1), text=False),
+        ]
+    )  # fmt: skip
+    # Without a: those with it, whatever else they have. Whether the image has c is unknown, so c is not foreign to it.
+    assert donors_of(pool, (0, 1, -1), same=False) == {"a", "ab"}
+    assert donors_of(pool, (0, 1, -1), same=True) == {"b", "none"}
+    assert donors_of(pool, (1, 1, 1), same=False) == set()
+    assert donors_of(pool, (0, 0, 0), same=True) == {"none"}
+    assert donors_of(pool, (0, 0, 0), same=False) == {"a", "ab", "b", "c"}
+
+
+def test_further_letters_come_from_images_with_the_same_foreign_finding() -> None:
+    pool = DonorPool([carrier("a1", (1, 0)), carrier("a2", (1, 1)), carrier("b", (0, 1)), carrier("none", (0, 0))])
+    record = Record(id="r", path=Path("r.png"), label="r", patient="r", truth=(0, 1))
+    rng = generator_for(2)
+    drawn = [pool.another(carrier("a1", (1, 0)), record, rng) for _ in range(30)]
+    assert {d.record.id for d in drawn if d is not None} == {"a1", "a2"}
+    own = [pool.another(carrier("none", (0, 0)), record, rng) for _ in range(30)]
+    assert {d.record.id for d in own if d is not None} == {"b", "none"}
+
+
+@given(st.lists(st.tuples(*[st.sampled_from([1, 0, -1])] * 3), min_size=1, max_size=8), st.integers(0, 99))
+@settings(max_examples=40)
+def test_no_donor_of_the_wrong_side(truths: list[tuple[int, int, int]], seed: int) -> None:
+    pool = DonorPool([carrier(f"d{i}", truth) for i, truth in enumerate(truths)])
+    own = truths[seed % len(truths)]
+    record = Record(id="r", path=Path("r.png"), label="r", patient="r", truth=own)
+    rng = generator_for(seed)
+    other = pool.choose(record, same_class=False, rng=rng)
+    same = pool.choose(record, same_class=True, rng=rng)
+    foreign = [any(a == 1 and b == 0 for a, b in zip(t, own, strict=True)) for t in truths]
+    assert (other is not None) == any(foreign)
+    if other is not None:
+        assert foreign[int(other.record.id[1:])]
+    assert same is not None, "an image with the same findings is always there"
+    assert all(b == 1 for a, b in zip(same.record.truth, own, strict=True) if a == 1)

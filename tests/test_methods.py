@@ -47,6 +47,8 @@ FACTS = Facts(
     finder_about="PP-OCR and shapes",
     finder_parts=(("cascade", "1"), ("rapidocr", "2")),
     recall={},
+    n_outputs=0,
+    n_points=0,
     preprocessing=InputSteps(size_px=(224, 256), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)),
     parity=None,
     is_recorded=False,
@@ -68,6 +70,7 @@ FACTS = Facts(
         asked=about_method("epsilon-plus-flat"),
         why_other="",
         signs={},
+        multi_label=False,
         n_maps=90,
         n_images=90,
         n_relocations=200,
@@ -309,3 +312,18 @@ def test_the_checklist_claims_nothing_that_a_run_lacks(kept: Path) -> None:
         "Fairness: performance by group",
     ):
         assert state[topic] == "to be completed", topic
+
+
+def test_outputs_of_a_multi_label_network_are_told_as_they_were_read() -> None:
+    def told(**changed: object) -> str:
+        written = methods(dataclasses.replace(FACTS, **changed))  # type: ignore[arg-type]
+        return next((paragraph.text for paragraph in written if paragraph.id == "outputs"), "")
+
+    assert told() == ""
+    assert "Operating points were set by Youden's index" in told(n_outputs=18)
+    some = told(n_outputs=18, n_points=17)
+    assert "Operating points were given for 17 outputs. Those of the others were set by Youden's index" in some
+    assert "Youden" not in told(n_outputs=18, n_points=18)
+    assert isinstance(FACTS.relevance, Relevance)
+    made = dataclasses.replace(FACTS.relevance, multi_label=True)
+    assert "starting from the output with the highest logit." in relevance_sentence(made)

@@ -158,9 +158,16 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
     """List the entries of the baseline, with the run's own figures."""
     placebos = placebos_of(effects)
     found: dict[tuple[str, str, Group], Accepted] = {}
+    single = next((rule for rule in rules if rule.group.kind == "output"), None)
+    if single is not None:
+        raise UsageError(
+            f"Gate rule {single.id!r} compares {single.group} with the baseline, but a baseline file holds values over all outputs of a "
+            "network. Name a run folder as the baseline, or leave the group out of the rule."
+        )
     for effect in effects:
         known = comparable_on_clean() if effect.condition == "clean" else comparable()
-        if effect.measure not in known or effect.estimate is None or effect.condition in placebos:
+        of_output = effect.group.kind == "output"
+        if effect.measure not in known or effect.estimate is None or effect.condition in placebos or of_output:
             continue
         if effect.condition == "clean" and not rules and MEASURES[effect.measure].tolerance is None:
             continue

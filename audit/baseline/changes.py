@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from audit.data.plan import Edit, Identity
 from audit.errors import UsageError
 from audit.prediction.table import FinishedRun
-from audit.statistics.alignment import AlignedImages, align_images, apply_condition
+from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
 from audit.statistics.catalogue import MEASURES, comparable, comparable_on_clean
 from audit.statistics.intervals import change_intervals
+from audit.statistics.output_estimands import outputs_of
 from audit.statistics.patient_bootstrap import PatientBootstrap
 from audit.statistics.patient_sums import sum_by_patient
 from audit.statistics.populations import image_values, natural_unit
@@ -70,7 +71,7 @@ def incomparable(plan: Identity, baseline: Identity, condition: str) -> str:
     return ""
 
 
-def measure_images(run: FinishedRun, condition: str, measure: str) -> ImageValues:
+def measure_images(run: FinishedRun, condition: str, measure: str, group: Group = ALL) -> ImageValues:
     """Measure every image of a run.
 
     Parameters
@@ -81,6 +82,8 @@ def measure_images(run: FinishedRun, condition: str, measure: str) -> ImageValue
         An edit, or `clean` with one of `comparable_on_clean`.
     measure : str
         One of `audit.statistics.catalogue.comparable`.
+    group : Group
+        An output of a multi-label network, to measure it alone; all other groups share the values of all images.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def measure_images(run: FinishedRun, condition: str, measure: str) -> ImageValue
         If the measure has no number for each image.
     """
     images = align_images(run.table)
-    values, population = _values(run, images, condition, measure)
+    values, population = _values(run, images, condition, measure, group)
     return ImageValues(images=run.table.record_ids[images.order][population], values=values[population])
 
 
@@ -133,9 +136,9 @@ def compare_images(
         If the measure has no number for each image, or there is no such group.
     """
     images = align_images(run.table)
-    values, population = _values(run, images, condition, measure)
+    values, population = _values(run, images, condition, measure, group)
     described = MEASURES[measure]
-    members = images.members()
+    members = {**images.members(), **_outputs(images)}
     if group not in members:
         raise UsageError(f"There is no group {group}; the run has {', '.join(map(str, sorted(members)))}.")
     known = dict(zip(before.images.tolist(), before.values.tolist(), strict=True))
@@ -186,7 +189,7 @@ def _shared(run: FinishedRun, condition: str, measure: str, group: Group, level:
 
 
 def _values(
-    run: FinishedRun, images: AlignedImages, condition: str, measure: str
+    run: FinishedRun, images: AlignedImages, condition: str, measure: str, group: Group
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return (n,) the measure of each image, and the images that have one."""
     if measure not in (comparable_on_clean() if condition == "clean" else comparable()):
@@ -195,17 +198,38 @@ def _values(
             f"images {', '.join(comparable_on_clean())}."
         )
     known = MEASURES[measure]
+    output = next((o for o in outputs_of(images) if o.group == group), None) if images.findings is not None else None
+    seen = images if output is None else output.images
     if condition == "clean":
         assert known.clean is not None
-        return known.clean(images.clean), np.ones(len(images.labels), dtype=np.bool_)
-    applied = apply_condition(condition, run.table, images)
+        found = known.clean(seen.clean)
+        return found, ~np.isnan(found)
+
+    def under(name: str) -> AppliedChanges:
+        applied = apply_condition(name, run.table, images)
+        return applied if output is None else output.changed(applied)
+
+    applied = under(condition)
+    if (known.made_of or measure) not in applied.changes.changes:
+        raise UsageError(
+            f"{measure} is not measured of a single output, so {group} cannot be compared with a baseline by it."
+        )
     moved, population = applied.changes.changes, applied.everywhere
     placebo_name = run.suite[condition].placebo
     if placebo_name is not None:
-        placebo = apply_condition(placebo_name, run.table, images)
+        placebo = under(placebo_name)
         moved = {name: values - placebo.changes.changes[name] for name, values in moved.items()}
         population = population & placebo.everywhere
-    return image_values(known, moved, images), population
+    found = image_values(known, moved, seen)
+    return found, population & ~np.isnan(found)
+
+
+def _outputs(images: AlignedImages) -> dict[Group, NDArray[np.bool_]]:
+    """Return the outputs of a multi-label network as groups of all images."""
+    if images.findings is None:
+        return {}
+    everyone = np.ones(len(images.labels), dtype=np.bool_)
+    return {Group(kind="output", value=name): everyone for name in images.classes}
 
 
 def _by_key(fingerprint: str | None) -> str:

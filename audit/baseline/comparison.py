@@ -138,5 +138,5 @@ class Baseline:
 
     def _before(self, condition: str, measure: str, group: Group) -> ImageValues | None:
         if isinstance(self._earlier, FinishedRun):
-            return measure_images(self._earlier, condition, measure)
+            return measure_images(self._earlier, condition, measure, group)
         return self._earlier.pinned(condition, measure, group)

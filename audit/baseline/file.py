@@ -112,7 +112,12 @@ class AcceptedBaseline:
     """The values of all images, of each run that some entry was pinned by."""
 
     def pinned(self, condition: str, measure: str, group: Group) -> ImageValues | None:
-        """Return what a later run is compared with: a group without its own entry uses the pin of all images."""
+        """Return what a later run is compared with: a group without its own entry uses the pin of all images.
+
+        None for an output of a multi-label network: values are kept over all outputs.
+        """
+        if group.kind == "output":
+            return None
         held = {entry.place: entry for entry in self.entries}
         entry = held.get((condition, measure, group)) or held.get((condition, measure, ALL))
         return None if entry is None else self.values[entry.pin]

@@ -24,7 +24,7 @@ from audit.errors import CohortError, ModelError, UsageError
 from audit.files import write_atomically
 from audit.gates.calibration import CALIBRATION_FILE
 from audit.models.bundle import Bundle, find_bundle, load_bundle
-from audit.models.tasks import audited_task
+from audit.models.tasks import audited_task, check_single_label
 from audit.run.cohorts import audited_cohort
 from audit.run.settings import Settings
 from audit.store.results import to_json
@@ -90,7 +90,7 @@ def calibrate_own(
             "Planted text is not in any file of boxes, so the finder annotated would miss it. Use --detector cascade."
         )
     bundle = load_bundle(find_bundle(settings.model, Path(settings.models)))
-    audited_task(bundle.name, bundle.task, settings.task)
+    check_single_label(bundle.name, audited_task(bundle.name, bundle.task, settings.task), "calibration")
     if bundle.kind != OWN_KIND or bundle.folder is None:
         raise ModelError(
             f"{bundle.where} is of the kind {bundle.kind}, whose last layer cannot be exchanged. Calibration needs a bundle of weights, as "

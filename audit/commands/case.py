@@ -38,9 +38,10 @@ def case(path: Path, name: str, settings: Settings, *, as_json: bool) -> int:
         name,
         names,
         classes=plan.model.classes,
+        multi_label=plan.model.task == "multi-label",
         known={row["record_id"] for row in run.read_rows(_RECORDS, ["record_id"])},
     )
-    predictions = _predictions(run, record.name, plan.model.classes)
+    predictions = _predictions(run, record.name, plan.model.classes, multi_label=plan.model.task == "multi-label")
     facts = {"image": record.name, "id": record.id, "patient": record.patient, "path": record.path}
     facts |= {"label": record.label, "source": record.source}
     if as_json:
@@ -55,9 +56,8 @@ def case(path: Path, name: str, settings: Settings, *, as_json: bool) -> int:
     sys.stdout.write(f"\n{'condition':<{width}}{'draw':>4}  {'predicted':<20}probability\n")
     for p in predictions:
         said = shown_string(p["predicted"], 18)
-        outcome = (
-            f"{said:<20}{p['probabilities'][p['predicted']]:.3f}" if p["applied"] else f"not applied: {p['why_not']}"
-        )
+        highest = max(p["probabilities"].values())
+        outcome = f"{said:<20}{highest:.3f}" if p["applied"] else f"not applied: {p['why_not']}"
         sys.stdout.write(f"{p['condition']:<{width}}{p['draw']:>4}  {shown_string(outcome, _MOST_CHARACTERS)}\n")
     return 0
 
@@ -97,10 +97,11 @@ def _record(
     names: Pseudonyms,
     *,
     classes: Sequence[str],
+    multi_label: bool,
     known: Collection[str],
 ) -> Record:
     """Find the record of the manifest whose name it is, or begins so; it may have been left out of the run."""
-    records, _ = read_records(manifest, how=options, classes=classes, names=names)
+    records, _ = read_records(manifest, how=options, classes=classes, names=names, multi_label=multi_label)
     found = [record for record in records if record.name == asked]
     if not found and names.key is not None and len(asked) >= _MIN_DIGITS:
         found = [record for record in records if record.name.startswith(asked.lower())]
@@ -118,10 +119,12 @@ def _record(
     )
 
 
-def _predictions(run: RunFolder, name: str, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _predictions(
+    run: RunFolder, name: str, classes: Sequence[str], *, multi_label: bool = False
+) -> list[dict[str, Any]]:
     columns = ["record_id", "condition", "draw", "applied", "why_not", "predicted", "probabilities"]
     return [
         {**row, "probabilities": dict(zip(classes, row["probabilities"], strict=True))}
-        for row in prediction_rows(run, classes, columns)
+        for row in prediction_rows(run, classes, columns, multi_label=multi_label)
         if row.pop("record_id") == name
     ]

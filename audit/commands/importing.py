@@ -25,8 +25,8 @@ from audit.run.settings import Settings
 _MEANING: Mapping[Task, str] = {
     "single-label": "task: single-label (softmax: exactly one class applies to an image)",
     "binary": "task: binary (one sigmoid for two classes)",
-    "multi-label": "task: multi-label (a sigmoid for each finding); `audit train D` and `E` can start from it with --checkpoint; "
-    "`audit run` cannot audit it yet",
+    "multi-label": "task: multi-label (a sigmoid for each finding); `audit run` judges each output, and `audit train D` and `E` can start "
+    "from it with --checkpoint",
 }
 
 

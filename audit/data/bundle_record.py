@@ -45,6 +45,8 @@ class BundleRecord(Document, frozen=True, kw_only=True):
     """Name of the file in the bundle that is opened; null for `weights.safetensors`."""
     answers: Literal["logits", "probabilities"] = "logits"
     """What the numbers of its outputs are."""
+    operating_points: tuple[float | None, ...] = ()
+    """Probability above which each output of a multi-label network counts as found, null where nobody says it; empty for none."""
     weights_sha256: Sha256
     """SHA-256 of `weights.safetensors`; of another kind, over all files that it consists of."""
     parity: Parity | None = None

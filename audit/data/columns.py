@@ -54,7 +54,9 @@ class ColumnUse:
     """Column -> places of the further columns of the very same name."""
 
 
-def choose_columns(manifest: str, names: Sequence[str], given: Mapping[str, str]) -> ColumnUse:
+def choose_columns(
+    manifest: str, names: Sequence[str], given: Mapping[str, str], required: Sequence[str] = REQUIRED
+) -> ColumnUse:
     """Recognise the columns of a table.
 
     Parameters
@@ -65,13 +67,15 @@ def choose_columns(manifest: str, names: Sequence[str], given: Mapping[str, str]
         Its columns.
     given : mapping
         Column -> its name in the table, where the user says so; `-` for one that is not to be read.
+    required : sequence of str
+        Columns that the table must have.
 
     Raises
     ------
     UsageError
         If a given column or name does not exist.
     CohortError
-        If path or label is missing.
+        If a required one is missing.
     """
     check_given(given)
     folded = [_folded(name) for name in names]
@@ -86,7 +90,7 @@ def choose_columns(manifest: str, names: Sequence[str], given: Mapping[str, str]
         if place is not None:
             places[column] = place
     missing = tuple(column for column in ALIASES if column not in places)
-    absent = [column for column in REQUIRED if column in missing]
+    absent = [column for column in required if column in missing]
     if absent:
         found = ", ".join(shown_string(name, _SHOWN) for name in names[:30])
         remedy = f"Rename it, or name it with --columns {','.join(f'{column}=NAME' for column in absent)}."

@@ -33,6 +33,11 @@ class Audited(Protocol):
         ...
 
     @property
+    def truth(self) -> tuple[int, ...]:
+        """What is known of each finding of a multi-label task; empty of other tasks."""
+        ...
+
+    @property
     def patient(self) -> str:
         """Who was imaged, or a pseudonym."""
         ...
@@ -90,9 +95,18 @@ def shown_sites(records: Sequence[Audited], min_patients: int) -> list[str]:
     return [r.site if not r.site or len(patients[r.site]) >= min_patients else WITHHELD for r in records]
 
 
-def known_groups(records: Sequence[Audited]) -> set[Group]:
-    """Return every group that effects may be reported for, except words: all, classes, and the values of columns."""
-    groups = {ALL, *(Group(kind="class", value=r.label) for r in records if r.label is not None)}
+def known_groups(records: Sequence[Audited], outputs: Sequence[str] = ()) -> set[Group]:
+    """Return every group that effects may be reported for, except words: all, classes, and the values of columns.
+
+    Parameters
+    ----------
+    records : sequence of Audited
+    outputs : sequence of str
+        Of a multi-label network, whose effects are reported for each of them and not for classes.
+    """
+    groups = {ALL, *(Group(kind="output", value=name) for name in outputs)}
+    if not outputs:
+        groups |= {Group(kind="class", value=r.label) for r in records if r.label is not None}
     for column, values in group_columns(records).items():
         groups |= {Group(kind=column, value=value) for value in values.tolist() if value}
     return groups

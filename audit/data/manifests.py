@@ -40,6 +40,7 @@ def load_cohort(
     how: TableOptions = GUESSED,
     withhold: bool = False,
     on_table: Callable[[TableReading], None] | None = None,
+    multi_label: bool = False,
 ) -> Cohort:
     """Read a manifest and check everything that an audit relies on.
 
@@ -65,6 +66,8 @@ def load_cohort(
         Give sources of few patients neutral names, as files that go out need them.
     on_table : callable, optional
         Told what was read from where, before anything is refused for what the records hold.
+    multi_label : bool
+        Whether `classes` are findings of which any number applies to an image.
 
     Returns
     -------
@@ -77,8 +80,16 @@ def load_cohort(
         If the table cannot be read or trusted: missing columns, duplicate ids, a label outside the
         classes, an unreadable image, a patient in two splits.
     """
-    records, table = read_records(manifest, how=how, classes=classes, names=names)
-    records, left_out, unmet = _apply_vocabulary(manifest, records, classes, ignore_labels)
+    records, table = read_records(
+        manifest, how=how, classes=classes, names=names, multi_label=multi_label, ignored=ignore_labels
+    )
+    left_out: dict[str, int] = {}
+    unmet: list[str] = []
+    if multi_label:
+        unlabelled = sum(r.label is None for r in records)
+        left_out = {"without any known label": unlabelled} if unlabelled else {}
+    else:
+        records, left_out, unmet = _apply_vocabulary(manifest, records, classes, ignore_labels)
     if on_table is not None:
         on_table(replace(table, warnings=(*table.warnings, *unmet)))
     overlaps = _patients_in_two_splits(records)
@@ -126,6 +137,7 @@ def load_cohort(
         pixels={record.id: hashes[record.id][1][:_PIXEL_DIGITS] for record in records},
         notes=tuple(notes),
         left_out=left_out,
+        multi_label=multi_label,
     )
 
 
@@ -195,6 +207,7 @@ def _content_hash(records: Iterable[Record], sources: Mapping[str, str], hashes:
             record.sex,
             record.split or "",
             hashes[record.id][0],
+            *map(str, record.truth),
         )
         digest.update("\x1f".join(fields).encode("utf-8", "surrogateescape") + b"\x1e")
     return digest.hexdigest()

@@ -86,6 +86,9 @@ class PlannedModel(ModelIdentity, frozen=True, kw_only=True, omit_defaults=True)
     """Its architecture, by name."""
     task: Task
     """What its outputs mean."""
+    operating_points: tuple[float | None, ...] = ()
+    """Probability above which each output of a multi-label network counts as found, null for the one that Youden's index gives on the
+    unedited images; empty if that is so for all."""
     preprocessing: InputSteps
     """What happens to an image before the network sees it."""
     assumed: tuple[str, ...] = ()
@@ -109,7 +112,7 @@ class DataIdentity(Document, frozen=True, kw_only=True):
     """Of the audited records, with their pixels."""
 
 
-class PlannedData(DataIdentity, frozen=True, kw_only=True):
+class PlannedData(DataIdentity, frozen=True, kw_only=True, omit_defaults=True):
     """The images."""
 
     name: str
@@ -127,7 +130,9 @@ class PlannedData(DataIdentity, frozen=True, kw_only=True):
     n_patients: int
     """Patients among them."""
     class_counts: Mapping[str, int]
-    """Class -> images."""
+    """Class -> images; of a multi-label network, finding -> images that have it."""
+    unknown_counts: Mapping[str, int] = field(default_factory=dict)
+    """Finding -> images for which it is unknown whether they have it, of a multi-label network; without those of none."""
     source_counts: Mapping[str, int]
     """Source -> images."""
     left_out: Mapping[str, int]

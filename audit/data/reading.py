@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audit.data.columns import ALIASES, ColumnUse, choose_columns
+from audit.data.columns import ALIASES, REQUIRED, ColumnUse, choose_columns
+from audit.data.findings import (
+    Truth,
+    label_of_truth,
+    output_columns,
+    read_columns_of_outputs,
+    read_lists,
+)
+from audit.data.layouts.found import NO_FINDING, FoundSet
 from audit.data.layouts.guess import AUTO, LAYOUTS, read_folder
 from audit.data.pseudonyms import PLAIN, Pseudonyms
 from audit.data.records import Record
@@ -85,6 +93,8 @@ def read_records(
     how: TableOptions = GUESSED,
     classes: Sequence[str] | None = None,
     names: Pseudonyms = PLAIN,
+    multi_label: bool = False,
+    ignored: Collection[str] = (),
 ) -> tuple[list[Record], TableReading]:
     """Read the table alone, without looking at an image.
 
@@ -98,16 +108,21 @@ def read_records(
         What the findings of a published data set are turned into.
     names : Pseudonyms
         What files that go out call images and patients; their ids if omitted.
+    multi_label : bool
+        Whether `classes` are findings of which any number applies: then labels are read from a column for each, or from lists.
+    ignored : collection of str
+        Findings in lists that are known to be no output.
 
     Raises
     ------
     CohortError
         If it cannot be read, lacks a column, or has an id twice.
     """
+    outputs = tuple(classes or ()) if multi_label else ()
     if manifest.is_dir():
         inside = next((manifest / name for name in _MANIFESTS if (manifest / name).is_file()), None)
         if inside is None or how.layout != AUTO:
-            return _from_folder(manifest, how, classes, names)
+            return _from_folder(manifest, how, classes, names, outputs)
         manifest = inside
     elif not manifest.is_file():
         raise CohortError(
@@ -116,10 +131,17 @@ def read_records(
         )
     head = read_head(manifest)
     try:
-        use = choose_columns(str(manifest), head.names, how.columns)
+        use = choose_columns(str(manifest), head.names, how.columns, ("path",) if outputs else REQUIRED)
     except CohortError as error:
         raise CohortError(f"{error}{_published(manifest)}") from error
-    wanted = [*use.places.values(), *(i for others in use.doubles.values() for i in others)]
+    of_outputs = output_columns(head.names, outputs)
+    if outputs and not of_outputs and not {"label", "findings"} & set(use.places):
+        raise CohortError(
+            f"Manifest {manifest} has no labels: expected a column of 0 and 1 for each output "
+            f"({', '.join(map(shown_string, outputs[:8]))}, "
+            "...), or a column label or findings with findings separated by bars (A|B)."
+        )
+    wanted = [*use.places.values(), *(i for others in use.doubles.values() for i in others), *of_outputs.values()]
     read = read_columns(head, wanted)
     found = dict(zip(wanted, read.cells, strict=True))
     _check_doubles(manifest, use, found)
@@ -130,7 +152,24 @@ def read_records(
         names=use.names,
         first_row=read.first_row,
     )
-    return _checked(cells, head.form, use.names, use.ignored, use.missing, list(read.notes), names)
+    told_by, ignored_columns = dict(use.names), use.ignored
+    truths: list[Truth] = []
+    if of_outputs:
+        by_output = {name: found[place].to_pylist() for name, place in of_outputs.items()}
+        truths = read_columns_of_outputs(manifest, by_output, outputs, read.first_row)
+        told_by = {**_without_labels(told_by), **{name: head.names[place] for name, place in of_outputs.items()}}
+        ignored_columns = tuple(name for name in use.ignored if name not in told_by.values())
+    elif outputs:
+        lists = "findings" if "findings" in use.places and "label" not in how.columns else "label"
+        truths = read_lists(manifest, cells.columns[lists].to_pylist(), outputs, read.first_row, ignored=ignored)
+        told_by = {**_without_labels(told_by), lists: use.names[lists]}
+    missing = tuple(column for column in use.missing if not outputs or column not in ("label", "findings"))
+    return _checked(cells, head.form, told_by, ignored_columns, missing, list(read.notes), names, truths, outputs)
+
+
+def _without_labels(names: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of a table without those of which one was chosen for the labels."""
+    return {column: name for column, name in names.items() if column not in ("label", "findings")}
 
 
 def _published(manifest: Path) -> str:
@@ -141,7 +180,7 @@ def _published(manifest: Path) -> str:
 
 
 def _from_folder(
-    root: Path, how: TableOptions, classes: Sequence[str] | None, names: Pseudonyms
+    root: Path, how: TableOptions, classes: Sequence[str] | None, names: Pseudonyms, outputs: Sequence[str]
 ) -> tuple[list[Record], TableReading]:
     if how.columns:
         raise UsageError(
@@ -158,7 +197,36 @@ def _from_folder(
         else f"guessed from {shown_string(guessed.sign, 120)}; name another with --layout"
     )
     missing = tuple(column for column in ALIASES if column not in columns and column != "id")
-    return _checked(cells, f"{guessed.layout.title} ({origin})", found.told_by, (), missing, notes, names)
+    truths: list[Truth] = []
+    if outputs:
+        truths = _graded(root, found, outputs)
+        notes.append(_other_findings(found, outputs))
+    form = f"{guessed.layout.title} ({origin})"
+    return _checked(cells, form, found.told_by, (), missing, [n for n in notes if n], names, truths, outputs)
+
+
+def _graded(root: Path, found: FoundSet, outputs: Sequence[str]) -> list[Truth]:
+    """Return what a data set says of each output: its grades, else its lists of findings."""
+    places = output_columns(tuple(found.graded), outputs)
+    if places:
+        names = tuple(found.graded)
+        by_output = {output: found.graded[names[place]] for output, place in places.items()}
+        return read_columns_of_outputs(root, by_output, outputs, 1)
+    lists = "findings" if "findings" in found.columns else "label"
+    others = {part.strip() for cell in found.columns[lists] for part in cell.split("|")}
+    return read_lists(root, found.columns[lists], outputs, 1, ignored=others)
+
+
+def _other_findings(found: FoundSet, outputs: Sequence[str]) -> str:
+    """State which findings of a data set the network has no output for."""
+    said = found.graded or {
+        part.strip(): () for cell in found.columns.get("findings", ()) for part in cell.split("|") if part.strip()
+    }
+    known = output_columns(tuple(said), outputs).values()
+    others = [name for i, name in enumerate(said) if i not in known and name != NO_FINDING]
+    more = f" and {len(others) - _MOST_IGNORED} more" if len(others) > _MOST_IGNORED else ""
+    listed = ", ".join(shown_string(name) for name in others[:_MOST_IGNORED]) + more
+    return f"Findings of the data set without an output of that name, not used: {listed}." if others else ""
 
 
 def _checked(
@@ -169,10 +237,17 @@ def _checked(
     missing: tuple[str, ...],
     notes: list[str],
     names: Pseudonyms,
+    truths: Sequence[Truth],
+    outputs: Sequence[str],
 ) -> tuple[list[Record], TableReading]:
     if not len(cells.columns["path"]):
         raise CohortError(f"Manifest {cells.manifest} has no rows.")
     records, found = make_records(cells, names)
+    if outputs:
+        records = [
+            replace(record, truth=truth, label=label_of_truth(truth, outputs))
+            for record, truth in zip(records, truths, strict=True)
+        ]
     _check_ids(cells.manifest, records)
     warnings = [*notes, *found]
     if not any(record.patient_known for record in records):

@@ -33,6 +33,8 @@ class Record:
     """Who was imaged; intervals resample patients. The record id where the manifest has no patients."""
     findings: tuple[str, ...] = ()
     """Multi-label findings in the source's own words (the chain's 15-label step reads them)."""
+    truth: tuple[int, ...] = ()
+    """Of a multi-label task, for each output of the network: 1 present, 0 absent, -1 unknown; `label` then names those present."""
     source: str = "unknown"
     """Dataset, hospital or scanner; domain shift is a change of source."""
     site: str = ""
@@ -77,6 +79,8 @@ class Cohort:
     """What the checks found and let pass, in words."""
     n_seen: int = 0
     """Records to audit whose images trained the network."""
+    multi_label: bool = False
+    """Whether the classes are findings of which any number applies to an image."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why records are not used, with counts (unlabelled, ignored label, unreadable)."""
 
@@ -89,9 +93,18 @@ class Cohort:
         return replace(self, records=tuple(r for r in self.records if r.split == split))
 
     def class_counts(self) -> dict[str, int]:
-        """Return the number of labelled records for each class, zero included."""
+        """Return the number of labelled records for each class, or with each finding, zero included."""
+        if self.multi_label:
+            return {name: sum(r.truth[i] == 1 for r in self.labelled()) for i, name in enumerate(self.classes)}
         found = Counter(r.label for r in self.records)
         return {name: found.get(name, 0) for name in self.classes}
+
+    def unknown_counts(self) -> dict[str, int]:
+        """Return the number of labelled records for which it is unknown whether they have each finding, where there are any."""
+        if not self.multi_label:
+            return {}
+        counts = {name: sum(r.truth[i] == -1 for r in self.labelled()) for i, name in enumerate(self.classes)}
+        return {name: n for name, n in counts.items() if n}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

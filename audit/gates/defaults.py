@@ -12,6 +12,7 @@ from audit.gates.groups import EVERY, EVERY_JUDGED, check_group
 from audit.gates.rules import GateConfig, Rule, rules_from_config
 from audit.statistics.catalogue import (
     ACCURACY_OVER_SOURCE,
+    AUC_OVER_SOURCE,
     MEASURES,
     headline_of,
     headlines,
@@ -29,6 +30,7 @@ def config_for(
     asked: bool,
     impossible: Collection[str] = (),
     groups: Collection[Group] = (),
+    multi_label: bool = False,
 ) -> GateConfig | None:
     """Return the gates of a run before it starts: those of the configuration, otherwise the defaults if requested.
 
@@ -53,6 +55,8 @@ def config_for(
         Conditions that cannot be applied to the cohort; the defaults leave them out, a configured rule does not.
     groups : collection of Group
         Of the cohort (`audit.data.groups.known_groups`); empty where they are not known yet.
+    multi_label : bool
+        Whether the network is: it is held against the source by its AUCs, as most findings are rare.
 
     Raises
     ------
@@ -98,7 +102,7 @@ def config_for(
         for c, measure in measured
     )
     if any(measure.judged_in_groups for _, measure in measured):
-        rules += _default_safeguards(tolerances)
+        rules += _default_safeguards(tolerances, multi_label=multi_label)
     return with_rises(replace(config, rules=rules)) if config.baseline else replace(config, rules=rules)
 
 
@@ -111,7 +115,7 @@ def _may_stay_open(condition: Condition, judged: Sequence[tuple[Condition, Measu
     return "border" in condition.declared.keeps and any(c.role == "edit" for c, _ in judged)
 
 
-def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
+def _default_safeguards(tolerances: Mapping[str, float], *, multi_label: bool) -> tuple[Rule, ...]:
     """Return the rules on groups, on accuracy under edits, and on accuracy compared with a guess from the source."""
     headline = headline_of("edit")
     groups = Rule(
@@ -122,7 +126,9 @@ def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
         condition=EVERY,
         group=EVERY_JUDGED,
         inconclusive="pass",
-        reason="The predictions of no class, and of no images with a common word, may change significantly more.",
+        reason="No output of the network, and no predictions of images with a common word, may change significantly more."
+        if multi_label
+        else "The predictions of no class, and of no images with a common word, may change significantly more.",
     )
     beside = tuple(
         Rule(
@@ -137,15 +143,18 @@ def _default_safeguards(tolerances: Mapping[str, float]) -> tuple[Rule, ...]:
         for measure in (MEASURES[name] for name in judged_measures("edit"))
         if measure is not headline
     )
+    over_source = MEASURES[AUC_OVER_SOURCE if multi_label else ACCURACY_OVER_SOURCE]
     worth = Rule(
-        id="accuracy-over-source",
-        measure=ACCURACY_OVER_SOURCE,
+        id=_kebab(over_source),
+        measure=over_source.name,
         operator=">=",
         limit=0.0,
         condition="clean",
         # If the source reveals the class, any network may do worse than the source: this does not show a fault of the network.
         if_exceeded="inconclusive",
-        reason="If the network is not more accurate than guessing from the source alone, accuracy says little about the task.",
+        reason="If the source alone ranks images as well as the network, its AUC says little about the task."
+        if multi_label
+        else "If the network is not more accurate than guessing from the source alone, accuracy says little about the task.",
     )
     return groups, *beside, worth
 

@@ -14,8 +14,8 @@ from audit.store.results import Effect
 EVERY = "*"
 """As a condition of a rule: every judged edit; as the value of its group: every group of the kind."""
 EVERY_JUDGED = Group(kind=EVERY)
-"""As the group of a rule: every class and word for which shortcut sensitivity is judged."""
-_JUDGED = ("class", "word")
+"""As the group of a rule: every class, output and word for which shortcut sensitivity is judged."""
+_JUDGED = ("class", "output", "word")
 
 
 def read_group(text: str) -> Group:
@@ -27,7 +27,7 @@ def read_group(text: str) -> Group:
 
 
 def is_pattern(group: Group) -> bool:
-    """Return whether a rule's group means every group of a kind: `column=*`, or `*` for every class and word."""
+    """Return whether a rule's group means every group of a kind: `column=*`, or `*` for every class, output and word."""
     return group == EVERY_JUDGED or group.value == EVERY
 
 
@@ -106,7 +106,7 @@ def edits_without_group(group: Group, effects: Iterable[Effect]) -> frozenset[st
 def why_absent(group: Group) -> str:
     """Return why a run has no effect of a group that its rules name."""
     if is_pattern(group):
-        kind = "class or word" if group == EVERY_JUDGED else group.kind
+        kind = "class, output or word" if group == EVERY_JUDGED else group.kind
         return f"no {kind} can be judged here: none occurs on the images of {MIN_GROUP_PATIENTS} or more patients, or it has no such figure"
     if group.kind != "word":
         return f"too few patients of {group}: fewer than {MIN_GROUP_PATIENTS}"

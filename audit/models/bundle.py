@@ -79,6 +79,11 @@ class Bundle:
         return self.classifier.outputs.task
 
     @property
+    def points(self) -> tuple[float | None, ...]:
+        """Probability above which each output of a multi-label network counts as found; empty where nobody says it."""
+        return self.classifier.outputs.points
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """What the network expects to see."""
         return self.classifier.wants

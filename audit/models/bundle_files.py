@@ -56,8 +56,10 @@ def read_own(folder: Path, record: BundleRecord, preprocessing: Preprocessing) -
         raise ModelError(f"{weights_path} is refused: {error}. Copy the bundle again.") from error
     check_finite(folder, state)
     network = own_network(folder, record, state)
-    outputs = Outputs(names=record.classes, task=record.task or older_task(record.provenance))
-    # The task is not part of it: baselines rest on digests, and only single-label networks are audited.
+    outputs = Outputs(
+        names=record.classes, task=record.task or older_task(record.provenance), points=record.operating_points
+    )
+    # The task is not part of it, because baselines rest on digests; the plan of a run holds it.
     identity = to_json([record.architecture, record.classes, declared_steps(preprocessing), found])
     return TorchClassifier(network, outputs, preprocessing), hashlib.sha256(identity.encode()).hexdigest()
 
@@ -76,6 +78,7 @@ def check_held(folder: Path, record: BundleRecord, preprocessing: Preprocessing,
         classes=record.classes,
         task=record.task,
         answers=record.answers,
+        operating_points=record.operating_points,
         checkpoint=str(file) if record.file else "",
         weights="" if record.file else str(file),
         trust=trust,

@@ -18,7 +18,7 @@ from audit.models.identity import example_inputs, identified
 from audit.models.preprocessing import Preprocessing, Seen
 from audit.models.references import load_reference
 from audit.models.requests import ModelRequest, OpenedModel, class_names, model_name, prepared_input
-from audit.models.tasks import foreign_task
+from audit.models.tasks import foreign_task, operating_points
 from audit.models.torch_classifier import Answers, as_logits, check_answers
 
 Predict = Callable[[np.ndarray], Any]
@@ -70,8 +70,8 @@ class CallableClassifier:
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the logarithms of its probabilities (n, k) for images (n, c, h, w)."""
         values = asked(self._predict, inputs, self._what)
-        check_answers(values, len(self._outputs.names), self._answers, self._what)
-        return as_logits(values, self._answers)
+        check_answers(values, len(self._outputs.names), self._answers, self._what, self._outputs.task or "single-label")
+        return as_logits(values, self._answers, self._outputs.task)
 
     def ability(self, name: Ability) -> Any | None:
         """Return None: a function has no layers that could be looked at."""
@@ -114,9 +114,12 @@ def open_callable(request: ModelRequest) -> OpenedModel:
     steps, assumed = _images(request)
     values = asked(predict, example_inputs(steps), request.model)
     answers: Answers = request.answers or "probabilities"
-    check_answers(values, len(names), answers, request.model)
-    task, guessed = foreign_task(request.model, request.task, len(names), values.shape[1])
-    classifier = CallableClassifier(predict, Outputs(names=names, task=task), steps, request.model, answers)
+    task, guessed = foreign_task(request.model, request.task, names, values.shape[1])
+    check_answers(values, len(names), answers, request.model, task)
+    points = operating_points(request.model, request.operating_points, task, len(names))
+    classifier = CallableClassifier(
+        predict, Outputs(names=names, task=task, points=points), steps, request.model, answers
+    )
     kind = (
         type(request.live).__name__
         if request.live is not None and not inspect.isfunction(request.live)

@@ -22,7 +22,7 @@ from audit.models.outputs import find_task, is_torchxrayvision, name_outputs
 from audit.models.preprocessing import Preprocessing
 from audit.models.requests import SCALES
 from audit.models.saving import save_bundle
-from audit.models.states import collect_states
+from audit.models.states import collect_states, operating_thresholds
 from audit.models.unpickling import read_checkpoint
 
 _BLOCK = re.compile(r"features\.denseblock(\d+)\.denselayer(\d+)\.")
@@ -124,6 +124,7 @@ def import_checkpoint(
     names, class_order = name_outputs(classes, content, states, backbone, layer)
     meaning = find_task(file, task, states, layer, names)
     kept = [i for i, name in enumerate(names) if name]
+    points = operating_thresholds(states.tensors, len(names))
     body = {name: value.clone() for name, value in backbone.body.items()}
     one_channel = body[STEM].shape[1] == 1
     known: Scale | None = (
@@ -155,6 +156,7 @@ def import_checkpoint(
         },
         metrics={},
         splits={},
+        operating_points=tuple(points[i] for i in kept) if points and meaning == "multi-label" else (),
     )
     return Imported(
         folder=out,

@@ -28,6 +28,8 @@ class Outputs:
     """Class of each logit (k). A binary network of one output has two: the class of a low output, then that of a high one."""
     task: Task | None
     """What the outputs mean; None for a bundle of an earlier version that does not say it."""
+    points: tuple[float | None, ...] = ()
+    """Probability above which each output of a multi-label network counts as found, None where nobody says it; empty for none."""
 
 
 class Classifier(Protocol):
@@ -44,7 +46,8 @@ class Classifier(Protocol):
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return logits (n, k), on the CPU, for prepared images (n, c, h, w) of `wants`.
 
-        Their softmax is the probability of each class: an answer in probabilities is returned as its logarithm.
+        Their softmax is the probability of each class, or of a multi-label network the sigmoid of each: an answer in probabilities is
+        returned as its logarithm, or as log odds.
         """
 
     def ability(self, name: Ability) -> Any | None:

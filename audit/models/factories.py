@@ -20,7 +20,7 @@ from audit.models.identity import example_inputs, identified, state_sha256
 from audit.models.preprocessing import Preprocessing
 from audit.models.references import load_reference
 from audit.models.requests import DeclaredInput, ModelRequest, OpenedModel, class_names, model_name, prepared_input
-from audit.models.tasks import foreign_task
+from audit.models.tasks import foreign_task, operating_points
 from audit.models.tensors import read_tensors
 from audit.models.torch_classifier import Answers, TorchClassifier, answered, find_answers, settled
 
@@ -28,6 +28,7 @@ _FACTS: Mapping[str, Any] = {
     "classes": tuple[str, ...],
     "task": Task,
     "answers": Answers,
+    "operating_points": tuple[float | None, ...],
     **{field.name: field.type for field in fields(DeclaredInput)},
 }
 
@@ -97,10 +98,11 @@ def open_module(
     )
     examples = example_inputs(steps)
     values = answered(network.eval(), examples, what)
-    task, guessed = foreign_task(what, request.task, len(classes), values.shape[1])
-    answers, further = find_answers(values, request.answers, what)
-    form = settled(network, len(classes), answers, examples, what)
-    classifier = TorchClassifier(form, Outputs(names=classes, task=task), steps, body=network)
+    task, guessed = foreign_task(what, request.task, classes, values.shape[1])
+    answers, further = find_answers(values, request.answers, what, task)
+    form = settled(network, len(classes), answers, examples, what, task)
+    points = operating_points(what, request.operating_points, task, len(classes))
+    classifier = TorchClassifier(form, Outputs(names=classes, task=task, points=points), steps, body=network)
     kind = architecture or type(network).__name__
     return OpenedModel(
         classifier=classifier,
@@ -142,7 +144,7 @@ def with_facts(request: ModelRequest, facts: Mapping[str, Any]) -> ModelRequest:
     found = {}
     for name, value in facts.items():
         try:
-            one = isinstance(value, (int, float)) and name in ("input_px", "mean", "std")
+            one = isinstance(value, (int, float)) and name in ("input_px", "mean", "std", "operating_points")
             found[name] = convert([value] if one else value, _kind_of(name))
         except ValidationError as error:
             raise UsageError(
@@ -158,6 +160,7 @@ def with_facts(request: ModelRequest, facts: Mapping[str, Any]) -> ModelRequest:
         classes=request.classes or found.get("classes", ()),
         task=request.task or found.get("task"),
         answers=request.answers or found.get("answers"),
+        operating_points=request.operating_points or found.get("operating_points", ()),
         declared=DeclaredInput(**{**declared, **kept}),
     )
 

@@ -23,9 +23,10 @@ from audit.models.factories import load_weights, open_module
 from audit.models.foreign import shown
 from audit.models.identity import files_sha256
 from audit.models.networks import ARCHITECTURES, build_network, library_networks
+from audit.models.outputs import task_of_names
 from audit.models.preprocessing import Preprocessing
 from audit.models.requests import ModelRequest, OpenedModel, class_names
-from audit.models.states import collect_states
+from audit.models.states import collect_states, operating_thresholds
 from audit.models.unpickling import read_checkpoint
 from audit.store.documents import read_json
 
@@ -229,6 +230,9 @@ def _opened(
     names = class_names(request)
     file = Path(request.weights or request.model)
     tensors = {} if request.weights else collect_states(file, read_checkpoint(file)).tensors
+    points = request.operating_points or operating_thresholds(tensors, len(names))
+    if request.task == "multi-label" or (request.task is None and task_of_names(names) == "multi-label"):
+        request = replace(request, operating_points=points)
     channels = request.declared.channels or (request.settled.channels if request.settled is not None else 0)
     tried = [channels] if channels else [told.channels if told is not None else 3, *possible]
     counts = [len(names), 1] if len(names) == 2 else [len(names)]

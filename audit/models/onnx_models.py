@@ -16,7 +16,7 @@ from audit.models.identity import example_inputs, files_sha256, identified
 from audit.models.onnx_guard import check_onnx
 from audit.models.preprocessing import Preprocessing
 from audit.models.requests import ModelRequest, OpenedModel, class_names, model_name, prepared_input
-from audit.models.tasks import foreign_task
+from audit.models.tasks import foreign_task, operating_points
 from audit.models.torch_classifier import Answers, as_logits, check_answers, find_answers
 
 _TYPES = {
@@ -119,7 +119,7 @@ class OnnxClassifier:
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return logits (n, k) for prepared images (n, c, h, w)."""
-        return as_logits(self._session.answer(inputs), self._answers)
+        return as_logits(self._session.answer(inputs), self._answers, self._outputs.task)
 
     def ability(self, name: Ability) -> Any | None:
         """Return the device; ONNX Runtime gives neither features nor gradients."""
@@ -140,10 +140,11 @@ def open_onnx(request: ModelRequest) -> OpenedModel:
         told = Preprocessing(size_px=session.size_px, mean=(0.0,) * n, std=(1.0,) * n, value_range=(0.0, 255.0))
     steps, assumed = prepared_input(request, channels=session.channels, size_px=session.size_px, told=told)
     values = session.answer(example_inputs(steps))
-    task, guessed = foreign_task(request.model, request.task, len(names), values.shape[1])
-    answers, further = find_answers(values, request.answers, request.model)
-    check_answers(values, len(names), answers, request.model)
-    classifier = OnnxClassifier(session, Outputs(names=names, task=task), steps, answers)
+    task, guessed = foreign_task(request.model, request.task, names, values.shape[1])
+    answers, further = find_answers(values, request.answers, request.model, task)
+    check_answers(values, len(names), answers, request.model, task)
+    points = operating_points(request.model, request.operating_points, task, len(names))
+    classifier = OnnxClassifier(session, Outputs(names=names, task=task, points=points), steps, answers)
     return OpenedModel(
         classifier=classifier,
         name=model_name(request),

@@ -92,14 +92,18 @@ def find_task(file: Path, asked: Task | None, states: States, head: Head, names:
         raise UsageError(
             f"The checkpoint {file} is {by_layers} by its last layer, but --task {asked} was given. Omit --task."
         )
-    by_names = next((task for order, task in _KNOWN_TASKS.items() if _follows(names, ORDERS[order])), None)
-    task = by_layers or asked or by_names
+    task = by_layers or asked or task_of_names(names)
     if task is None:
         raise UsageError(
             f"The meaning of the outputs of {file} is unknown. Use --task single-label if exactly one class applies to each image "
             "(softmax), or --task multi-label if each output is a separate finding (sigmoid)."
         )
     return task
+
+
+def task_of_names(names: Sequence[str]) -> Task | None:
+    """Return the task of the networks that were published with an order of classes; None for names that follow none."""
+    return next((task for order, task in _KNOWN_TASKS.items() if _follows(tuple(names), ORDERS[order])), None)
 
 
 def is_torchxrayvision(states: States, backbone: Backbone, head: Head) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, groupby, islice, permutations, product
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from audit.data.images import read_gray
 from audit.data.input_words import input_in_words
 from audit.data.plan import Parity
 from audit.data.tables import read_columns, read_head
+from audit.data.tasks import Task
 from audit.errors import UsageError, shown_string
 from audit.models.bundle import Bundle
 from audit.models.callables import GreyImages
 from audit.models.preprocessing import Preprocessing, why_impossible
 from audit.models.requests import SCALES
 from audit.models.scaling import METHODS
-from audit.statistics.outputs import softmax
+from audit.statistics.outputs import probabilities_of
 
 TOLERANCE = 1e-3
 """Largest difference of a probability."""
@@ -40,7 +41,7 @@ class _Answers:
     probabilities: NDArray[np.float64]
 
 
-def check_parity(bundle: Bundle, table: Path) -> Parity:
+def check_parity(bundle: Bundle, table: Path, task: Task | None = None) -> Parity:
     """Predict the images of a table, and compare with the probabilities that it gives.
 
     Parameters
@@ -49,6 +50,8 @@ def check_parity(bundle: Bundle, table: Path) -> Parity:
         The classifier.
     table : Path
         A column `image` (paths from the table's folder) and a column of probabilities for each class.
+    task : Task, optional
+        What the outputs are taken for; what the bundle says if omitted.
 
     Raises
     ------
@@ -58,15 +61,17 @@ def check_parity(bundle: Bundle, table: Path) -> Parity:
     CohortError, ImageError
         If the table or an image cannot be read.
     """
-    answers = _read(table, bundle.classes)
+    exclusive = (task or bundle.task) != "multi-label"
+    answers = _read(table, bundle.classes, exclusive=exclusive)
     images = [read_gray(file) for file in answers.files]
-    found = _predicted(bundle, bundle.preprocessing, images)
+    read = _Reading(bundle=bundle, exclusive=exclusive)
+    found = read.predicted(bundle.preprocessing, images)
     differences = np.abs(found - answers.probabilities)
     i, k = np.unravel_index(int(differences.argmax()), differences.shape)
     largest = float(differences[i, k])
     if largest <= TOLERANCE:
         return Parity(n_images=len(images), largest=largest, limit=TOLERANCE)
-    remedy = _remedy(bundle, images, answers.probabilities, found, int(i))
+    remedy = _remedy(read, images, answers.probabilities, found, int(i))
     raise UsageError(
         f"The network does not give the answers of {table}: they differ by up to {largest:.3f}, at class "
         f"{shown_string(bundle.classes[k])} of {shown_string(answers.files[i].name)} ({answers.probabilities[i, k]:.3f} in the table, "
@@ -74,12 +79,12 @@ def check_parity(bundle: Bundle, table: Path) -> Parity:
     )
 
 
-def _read(table: Path, classes: Sequence[str]) -> _Answers:
+def _read(table: Path, classes: Sequence[str], *, exclusive: bool) -> _Answers:
     head = read_head(table)
     names = [name.strip().casefold() for name in head.names]
     image = next((names.index(name) for name in _NAMES if name in names), None)
     wanted = [names.index(c.strip().casefold()) if c.strip().casefold() in names else None for c in classes]
-    if len(classes) == 2 and wanted[0] is None:  # a single probability, that of the second class
+    if exclusive and len(classes) == 2 and wanted[0] is None:  # a single probability, that of the second class
         wanted = wanted[1:]
     if image is None or any(place is None for place in wanted):
         raise UsageError(
@@ -100,37 +105,48 @@ def _read(table: Path, classes: Sequence[str]) -> _Answers:
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
         raise UsageError(f"{table} must hold probabilities from 0 to 1, found {values.min():g} to {values.max():g}.")
     off = float(np.abs(values.sum(axis=1) - 1).max())
-    if off > 10 * TOLERANCE:
+    if exclusive and off > 10 * TOLERANCE:
         raise UsageError(
-            f"The probabilities of a row of {table} must sum to 1, but a row is off by {off:.3f}. Outputs that do not exclude each other "
-            "(multi-label, sigmoids) cannot be audited yet."
+            f"The probabilities of a row of {table} must sum to 1, but a row is off by {off:.3f}. If the outputs do not exclude each other "
+            "(sigmoids), use --task multi-label."
         )
     return _Answers(files=tuple(files), probabilities=values)
 
 
-def _predicted(bundle: Bundle, steps: Preprocessing, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-    """Return the probabilities (n, k) of images under a way of preparing them."""
-    return _answered(bundle, (steps.prepare(image) for image in images))
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """A classifier, and what its outputs are taken for."""
 
+    bundle: Bundle
+    exclusive: bool
 
-def _answered(bundle: Bundle, inputs: Iterable[torch.Tensor]) -> NDArray[np.float64]:
-    """Return the probabilities (n, k) of prepared images, of which those that follow each other and are alike in size share a batch."""
-    answers: list[NDArray[np.float32]] = []
-    for _, same in groupby(inputs, key=lambda one: tuple(one.shape)):
-        while batch := list(islice(same, _BATCH)):
-            answers.append(bundle.logits(torch.stack(batch)).numpy())
-    return softmax(np.concatenate(answers))
+    def predicted(self, steps: Preprocessing, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Return the probabilities (n, k) of images under a way of preparing them."""
+        return self.answered(steps.prepare(image) for image in images)
+
+    def answered(self, inputs: Iterable[torch.Tensor]) -> NDArray[np.float64]:
+        """Return the probabilities (n, k) of prepared images, of which those that follow each other and are alike in size share a batch."""
+        answers: list[NDArray[np.float32]] = []
+        for _, same in groupby(inputs, key=lambda one: tuple(one.shape)):
+            while batch := list(islice(same, _BATCH)):
+                answers.append(self.bundle.logits(torch.stack(batch)).numpy())
+        return probabilities_of(np.concatenate(answers), exclusive=self.exclusive)
 
 
 def _remedy(
-    bundle: Bundle,
+    read: _Reading,
     images: Sequence[NDArray[np.uint8]],
     wanted: NDArray[np.float64],
     found: NDArray[np.float64],
     worst: int,
 ) -> str:
     """Return the sentence on what would reproduce the table."""
-    classes = bundle.classes
+    bundle, classes = read.bundle, read.bundle.classes
+    other = replace(read, exclusive=not read.exclusive).predicted(bundle.preprocessing, images)
+    if np.abs(other - wanted).max() <= TOLERANCE:
+        task = "multi-label" if read.exclusive else "single-label"
+        how = "a sigmoid for each output" if read.exclusive else "softmax"
+        return f"Read as {task} ({how}), the outputs reproduce your numbers: use --task {task}."
     if len(classes) <= _MAX_PERMUTED:
         for order in permutations(range(len(classes))):
             if np.abs(found[:, order] - wanted).max() <= TOLERANCE and order != tuple(range(len(classes))):
@@ -139,7 +155,7 @@ def _remedy(
                     names[column] = classes[place]
                 return f"The order of the classes {','.join(names)} reproduces your numbers: use --classes {','.join(names)}."
     if not bundle.preprocessing.function:
-        fit = _fitting(bundle, images, wanted, worst)
+        fit = _fitting(read, images, wanted, worst)
         if fit is not None:
             changed = _options(bundle.preprocessing, fit)
             return f"This preparation reproduces your numbers: {input_in_words(fit)}. Use {changed}."
@@ -150,19 +166,17 @@ def _remedy(
 
 
 def _fitting(
-    bundle: Bundle, images: Sequence[NDArray[np.uint8]], wanted: NDArray[np.float64], worst: int
+    read: _Reading, images: Sequence[NDArray[np.uint8]], wanted: NDArray[np.float64], worst: int
 ) -> Preprocessing | None:
     """Return the variant with the fewest changes, and of those the closest, that reproduces all answers.
 
     The image that is furthest off is tried first, alone.
     """
-    for _, group in groupby(_variants(bundle.preprocessing), key=lambda numbered: numbered[0]):
+    for _, group in groupby(_variants(read.bundle.preprocessing), key=lambda numbered: numbered[0]):
         variants = [steps for _, steps in group]
-        answers = _answered(bundle, (steps.prepare(images[worst]) for steps in variants))
+        answers = read.answered(steps.prepare(images[worst]) for steps in variants)
         close = np.abs(answers - wanted[worst]).max(axis=1) <= TOLERANCE
-        fits = [
-            (float(np.abs(_predicted(bundle, variants[i], images) - wanted).max()), i) for i in np.flatnonzero(close)
-        ]
+        fits = [(float(np.abs(read.predicted(variants[i], images) - wanted).max()), i) for i in np.flatnonzero(close)]
         if fits and min(fits)[0] <= TOLERANCE:
             return variants[min(fits)[1]]
     return None

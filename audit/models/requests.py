@@ -15,6 +15,7 @@ from audit.data.input_choices import Fit, Interpolation, Library, Scale
 from audit.data.tasks import Task
 from audit.errors import UsageError
 from audit.models.classifier import Classifier
+from audit.models.outputs import ORDERS
 from audit.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, why_impossible
 from audit.models.torch_classifier import Answers
 
@@ -81,6 +82,8 @@ class ModelRequest:
     """What the outputs mean."""
     answers: Answers | None = None
     """What the numbers of the outputs are."""
+    operating_points: tuple[float | None, ...] = ()
+    """Probability above which each output of a multi-label network counts as found; empty where nobody says it."""
     checkpoint: str = ""
     """File that is handed to a factory."""
     weights: str = ""
@@ -140,14 +143,15 @@ def model_name(request: ModelRequest) -> str:
 
 
 def class_names(request: ModelRequest, told: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the class of each output: as declared, else as the model tells.
+    """Return the class of each output: as declared, by names or as a published order of them, else as the model tells.
 
     Raises
     ------
     UsageError
         If nobody names them, or fewer than two, or two alike.
     """
-    names = request.classes or told
+    asked = ORDERS.get(request.classes[0], request.classes) if len(request.classes) == 1 else request.classes
+    names = asked or told
     if not names:
         raise UsageError(
             f"The classes of {request.model} are unknown. Name one per output, in order, with --classes a,b,c or classes in [model] of "

@@ -46,6 +46,7 @@ def save_bundle(
     metrics: Mapping[str, Any],
     splits: Mapping[str, str],
     pixels: Mapping[str, str] | None = None,
+    operating_points: Sequence[float | None] = (),
 ) -> Path:
     """Write a bundle; `model.json` comes last, so that a folder with it is complete.
 
@@ -59,6 +60,8 @@ def save_bundle(
         See `Bundle`.
     pixels : mapping, optional
         Record id -> its pixels (`Cohort.pixels`), so that an image is known again under another name.
+    operating_points : sequence of float or None
+        Probability above which each output of a multi-label network counts as found; empty where nobody says it.
 
     Returns
     -------
@@ -83,6 +86,7 @@ def save_bundle(
         architecture=architecture,
         classes=tuple(classes),
         task=check_task(task),
+        operating_points=tuple(operating_points),
         preprocessing=InputSteps(**structs.asdict(preprocessing)),
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         provenance=provenance,
@@ -136,6 +140,7 @@ def save_opened(
         kind=request.kind,
         file=file,
         answers=opened.answers,
+        operating_points=classifier.outputs.points,
         weights_sha256=hashlib.sha256(held[file or WEIGHTS]).hexdigest(),
         parity=parity,
         provenance=provenance,
@@ -166,6 +171,8 @@ def _write(
     if record.kind == OWN_KIND:  # as earlier versions read it
         for name in ("kind", "file", "answers", "parity"):
             del document[name]
+    if not record.operating_points:
+        del document["operating_points"]
     write_atomically(folder / BundleRecord.FILE, to_json(document).encode())
 
 

@@ -19,6 +19,7 @@ MAX_TENSORS = 20_000
 """Tensors of a checkpoint, all its networks together."""
 MAX_NAME = 300
 """Characters of a tensor's name."""
+_THRESHOLDS = "op_threshs"
 _MAX_CONTAINERS = 100_000
 _MAX_DEPTH = 6
 # torch.compile, FSDP and activation checkpointing put these names between those of the modules, at any depth.
@@ -139,3 +140,24 @@ def _parts(held: Any) -> list[tuple[str, Any]]:
 
 def _named(held: Mapping[Any, Any]) -> list[tuple[str, Any]]:
     return [(key, value) for key, value in held.items() if isinstance(key, str)]
+
+
+def operating_thresholds(tensors: Mapping[str, torch.Tensor], n_outputs: int) -> tuple[float | None, ...]:
+    """Return the thresholds that torchxrayvision keeps beside its weights, as probabilities of each output.
+
+    Parameters
+    ----------
+    tensors : mapping
+        Of one file.
+    n_outputs : int
+        Of its network.
+
+    Returns
+    -------
+    tuple of (float or None)
+        None for an output without one; empty where the file has none, or several, or another number of them.
+    """
+    found = [t for name, t in tensors.items() if name.rpartition(".")[2] == _THRESHOLDS]
+    if len(found) != 1 or found[0].shape != (n_outputs,):
+        return ()
+    return tuple(value if 0 < value < 1 else None for value in found[0].double().tolist())

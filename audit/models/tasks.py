@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audit.data.tasks import TASKS, Task
 from audit.errors import ModelError, UnknownNameError, UsageError
+from audit.models.outputs import task_of_names
 
 
 def older_task(provenance: Mapping[str, Any]) -> Task | None:
@@ -34,37 +35,81 @@ def check_task(name: str) -> Task:
     raise UnknownNameError("task", name, TASKS)
 
 
-def foreign_task(model: str, asked: Task | None, n_classes: int, n_outputs: int) -> tuple[Task, tuple[str, ...]]:
+def foreign_task(model: str, asked: Task | None, names: Sequence[str], n_outputs: int) -> tuple[Task, tuple[str, ...]]:
     """Return the task of a model that is opened directly, and what was assumed of it, in words.
 
     Raises
     ------
     UsageError
         If the task that was asked for does not fit the outputs.
-    ModelError
-        If it is multi-label.
     """
-    if asked == "multi-label":
-        raise ModelError(_MULTI_LABEL.format(model=model))
-    if asked == "binary" and n_classes != 2:
+    if asked == "multi-label" and n_outputs == 1:
         raise UsageError(
-            f"{model} has {n_classes} classes, but --task binary was given. Omit --task, or name two classes."
+            f"{model} has one output, but --task multi-label was given. A network of one sigmoid is binary: name two classes, first that "
+            "of a low output, and omit --task."
+        )
+    if asked == "binary" and len(names) != 2:
+        raise UsageError(
+            f"{model} has {len(names)} classes, but --task binary was given. Omit --task, or name two classes."
         )
     if n_outputs == 1:
         return "binary", ()
+    if asked is None and task_of_names(names) == "multi-label":
+        return "multi-label", (
+            "each output is a finding of its own (sigmoid), as the published networks with these outputs have it",
+        )
     if asked is None:
         return "single-label", ("exactly one class applies to an image (softmax)",)
     return asked, ()
 
 
-_MULTI_LABEL = (
-    "The model {model} is multi-label (a sigmoid for each output), and only single-label networks (softmax over the classes, or one "
-    "sigmoid for two) can be audited yet. Training can start from a multi-label bundle: `audit train D --checkpoint FOLDER`."
-)
+def operating_points(
+    model: str, points: Sequence[float | None], task: Task, n_outputs: int
+) -> tuple[float | None, ...]:
+    """Return the probability above which each output counts as found: one for each, or one for all.
+
+    Raises
+    ------
+    UsageError
+        If they do not fit the outputs, are no probabilities, or the task has none.
+    """
+    if not points:
+        return ()
+    if task != "multi-label":
+        raise UsageError(
+            f"{model} is {task}, and only multi-label networks have operating points. Omit --operating-points."
+        )
+    told = tuple(points) * n_outputs if len(points) == 1 else tuple(points)
+    if len(told) != n_outputs:
+        raise UsageError(
+            f"{model} has {n_outputs} outputs, but {len(told)} operating points are given. Give one probability for each output, in their "
+            "order, or one for all."
+        )
+    wrong = next((p for p in told if p is not None and not 0 < p < 1), None)
+    if wrong is not None:
+        raise UsageError(
+            f"An operating point of {model} must be a probability between 0 and 1, both excluded; found {wrong:g}."
+        )
+    return told
+
+
+def check_single_label(model: str, task: Task, what: str) -> None:
+    """Refuse a multi-label network where classes must exclude each other.
+
+    Raises
+    ------
+    ModelError
+        If it is one.
+    """
+    if task == "multi-label":
+        raise ModelError(
+            f"The model {model} is multi-label (a sigmoid for each output), and {what} needs classes that exclude each other. `audit run` "
+            "audits multi-label networks."
+        )
 
 
 def audited_task(model: str, known: Task | None, said: str) -> Task:
-    """Return the task under which a network is audited; only single-label networks can be.
+    """Return the task under which a network is audited.
 
     Parameters
     ----------
@@ -78,7 +123,7 @@ def audited_task(model: str, known: Task | None, said: str) -> Task:
     Raises
     ------
     ModelError
-        If the outputs are those of a multi-label network, or nobody says what they are.
+        If nobody says what the outputs are.
     UsageError
         If the user says something else than the bundle.
     """
@@ -92,8 +137,6 @@ def audited_task(model: str, known: Task | None, said: str) -> Task:
     if task is None:
         raise ModelError(
             f"The bundle {model} does not state its task, because an earlier version wrote it. If exactly one class applies "
-            "to each image (softmax), use --task single-label; networks with independent findings (sigmoids) cannot be audited yet."
+            "to each image (softmax), use --task single-label; if each output is a separate finding (sigmoid), --task multi-label."
         )
-    if task == "multi-label":
-        raise ModelError(_MULTI_LABEL.format(model=model))
     return task

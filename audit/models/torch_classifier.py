@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from audit.data.tasks import Task
 from audit.errors import ModelError, UsageError
 from audit.models.classifier import Ability, Outputs
 from audit.models.networks import last_layer
@@ -88,7 +89,9 @@ def _reads_features(network: nn.Module) -> bool:
     return not isinstance(network, torch.jit.ScriptModule) and any(isinstance(m, nn.Linear) for m in network.modules())
 
 
-def settled(network: nn.Module, n_classes: int, answers: Answers, example: torch.Tensor, what: str) -> nn.Module:
+def settled(
+    network: nn.Module, n_classes: int, answers: Answers, example: torch.Tensor, what: str, task: Task = "single-label"
+) -> nn.Module:
     """Return a network in a form that gives logits (n, k): itself, if it already does.
 
     Parameters
@@ -103,6 +106,8 @@ def settled(network: nn.Module, n_classes: int, answers: Answers, example: torch
         Prepared images of which it is tried.
     what : str
         Its name, for messages.
+    task : Task
+        What its outputs mean: of a multi-label network each probability has odds of its own.
 
     Raises
     ------
@@ -114,12 +119,12 @@ def settled(network: nn.Module, n_classes: int, answers: Answers, example: torch
         if not isinstance(network, torch.jit.ScriptModule):
             parameter.requires_grad_(False)
     plain = answered(network, example, what)
-    check_answers(plain, n_classes, answers, what)
+    check_answers(plain, n_classes, answers, what, task)
     form = network
     with torch.inference_mode():
         is_tensor = isinstance(_called(network, example, what), torch.Tensor)
     if not is_tensor or answers == "probabilities":
-        form = _Read(network, answers, one=plain.shape[1] == 1)
+        form = _Read(network, answers, apart=task == "multi-label")
     if plain.shape[1] == 1:
         form = nn.Sequential(form, _two_sided()).eval()
     return form
@@ -144,7 +149,9 @@ def answered(network: nn.Module, example: torch.Tensor, what: str) -> torch.Tens
     return found.reshape(len(example), -1)
 
 
-def check_answers(values: torch.Tensor, n_classes: int, answers: Answers, what: str) -> None:
+def check_answers(
+    values: torch.Tensor, n_classes: int, answers: Answers, what: str, task: Task = "single-label"
+) -> None:
     """Hold answers (n, outputs) against what is declared of them.
 
     Raises
@@ -170,6 +177,18 @@ def check_answers(values: torch.Tensor, n_classes: int, answers: Answers, what: 
     inside = bool(((values >= 0) & (values <= 1)).all())
     sums = values.sum(1)
     whole = n_outputs > 1 and bool(((sums - 1).abs() < _SUM_TOLERANCE).all())
+    if task == "multi-label":
+        if answers == "probabilities" and not inside:
+            raise ModelError(
+                f"The network {what} is declared to give probabilities, but gives values from {float(values.min()):.3g} to "
+                f"{float(values.max()):.3g}. Use --answers logits."
+            )
+        if inside and whole:
+            raise ModelError(
+                f"The network {what} is declared to be multi-label, but its outputs lie between 0 and 1 and sum to 1: they are those of a "
+                "softmax. Use --task single-label."
+            )
+        return
     if answers == "probabilities" and not (inside and (whole or n_outputs == 1)):
         found = (
             f"rows that sum to {float(sums[0]):.3g}"
@@ -177,8 +196,8 @@ def check_answers(values: torch.Tensor, n_classes: int, answers: Answers, what: 
             else f"values from {float(values.min()):.3g} to {float(values.max()):.3g}"
         )
         raise ModelError(
-            f"The network {what} is declared to give probabilities, but gives {found}. Independent sigmoids (multi-label) cannot be "
-            "audited yet; for logits, use --answers logits."
+            f"The network {what} is declared to give probabilities, but gives {found}. For independent sigmoids, use --task multi-label; "
+            "for logits, --answers logits."
         )
     if answers == "logits" and inside and whole:
         raise ModelError(
@@ -187,13 +206,15 @@ def check_answers(values: torch.Tensor, n_classes: int, answers: Answers, what: 
         )
 
 
-def find_answers(values: torch.Tensor, asked: Answers | None, what: str) -> tuple[Answers, tuple[str, ...]]:
+def find_answers(
+    values: torch.Tensor, asked: Answers | None, what: str, task: Task = "single-label"
+) -> tuple[Answers, tuple[str, ...]]:
     """Return what the numbers of answers (n, outputs) are, and what was assumed, in words.
 
     Raises
     ------
     UsageError
-        If one output could be either.
+        If one output, or those of a multi-label network, could be either.
     """
     if asked is not None:
         return asked, ()
@@ -205,35 +226,43 @@ def find_answers(values: torch.Tensor, asked: Answers | None, what: str) -> tupl
                 "--answers probabilities or --answers logits."
             )
         return "logits", ()
+    if task == "multi-label":
+        if inside:
+            raise UsageError(
+                f"All outputs of {what} lie between 0 and 1, so they may be probabilities or logits. Use --answers probabilities or "
+                "--answers logits."
+            )
+        return "logits", ()
     whole = inside and bool(((values.sum(1) - 1).abs() < _SUM_TOLERANCE).all())
     return ("probabilities", ("outputs are probabilities, as they sum to 1",)) if whole else ("logits", ())
 
 
-def as_logits(values: torch.Tensor, answers: Answers) -> torch.Tensor:
+def as_logits(values: torch.Tensor, answers: Answers, task: Task | None = "single-label") -> torch.Tensor:
     """Return logits (n, k) of answers (n, outputs); of one output, those of both classes."""
-    found = log_odds(values) if answers == "probabilities" else values
+    found = log_odds(values, apart=task == "multi-label") if answers == "probabilities" else values
     return (torch.cat([-found / 2, found / 2], 1) if found.shape[1] == 1 else found).float()
 
 
-def log_odds(values: torch.Tensor) -> torch.Tensor:
-    """Return logits whose softmax gives probabilities (n, k) again; of one column, its log odds."""
+def log_odds(values: torch.Tensor, *, apart: bool = False) -> torch.Tensor:
+    """Return logits whose softmax gives probabilities (n, k) again; of one column, or of findings apart, their log odds."""
     kept = values.clamp(SMALLEST, 1 - SMALLEST)
-    return torch.log(kept) - torch.log1p(-kept) if values.shape[1] == 1 else torch.log(values.clamp(min=SMALLEST))
+    odds = apart or values.shape[1] == 1
+    return torch.log(kept) - torch.log1p(-kept) if odds else torch.log(values.clamp(min=SMALLEST))
 
 
 class _Read(nn.Module):
     """Takes the logits out of what a network returns, or makes them of its probabilities."""
 
-    def __init__(self, network: nn.Module, answers: Answers, *, one: bool) -> None:
+    def __init__(self, network: nn.Module, answers: Answers, *, apart: bool) -> None:
         super().__init__()
-        self.network, self._answers, self._one = network, answers, one
+        self.network, self._answers, self._apart = network, answers, apart
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Map (n, c, h, w) to (n, k)."""
         found = _tensor_of(self.network(inputs))
         assert isinstance(found, torch.Tensor)
         values = found.reshape(len(inputs), -1)
-        return log_odds(values) if self._answers == "probabilities" else values
+        return log_odds(values, apart=self._apart) if self._answers == "probabilities" else values
 
 
 def _two_sided() -> nn.Linear:

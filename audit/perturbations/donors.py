@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.findings import ABSENT, PRESENT
 from audit.data.images import jpeg_table, read_gray
 from audit.data.records import Record, TextRegion
 from audit.perturbations.looks import Look, measure_look
@@ -45,9 +46,14 @@ class DonorPool:
 
     def __init__(self, donors: Iterable[Donor], *, read: Callable[[Record], NDArray[np.uint8]] = read_record) -> None:
         everyone = sorted(donors, key=lambda d: d.record.id)
+        self._by_finding = _grouped(
+            (place, d) for d in everyone if d.regions for place, there in enumerate(d.record.truth) if there == PRESENT
+        )
+        self._with_text = [d for d in everyone if d.regions and d.record.truth]
         self._by_label = _grouped((d.record.label, d) for d in everyone if d.regions and d.record.label is not None)
         self._by_look = _counted(_grouped(((d.record.label, d.record.source), d) for d in everyone))
         self._by_class = _counted(_grouped((d.record.label, d) for d in everyone if d.record.label is not None))
+        self._by_own: dict[frozenset[int], Sequence[Donor]] = {}
         self._read = read
         self._kept: Callable[[Record], NDArray[np.uint8]] | None = None
         self.look = lru_cache(maxsize=_KEPT_LOOKS)(self._measured)
@@ -61,14 +67,36 @@ class DonorPool:
     def choose(self, record: Record, *, same_class: bool, rng: np.random.Generator) -> Donor | None:
         """Draw a donor of text of the record's class, or of another one, never of the same patient.
 
-        With `same_class` false the class is drawn first, each with equal chance, then the image.
+        With `same_class` false the class is drawn first, each with equal chance, then the image. Of a multi-label task a donor of another
+        class has a finding that the record is known not to have (the finding is drawn first), and one of its class has no finding that
+        the record does not have.
         """
+        if record.truth:
+            if same_class:
+                return _draw_stranger(self._among_own(record), record, rng)
+            others = {i: pool for i, pool in self._by_finding.items() if record.truth[i] == ABSENT}
+            return _choose(others, None, record, same=False, rng=rng)
         return _choose(self._by_label, record.label, record, same=same_class, rng=rng)
 
     def another(self, donor: Donor, record: Record, rng: np.random.Generator) -> Donor | None:
         """Draw a further donor of text for `record`, of the same class as `donor`."""
+        if record.truth:
+            foreign = [i for i in self._by_finding if donor.record.truth[i] == PRESENT and record.truth[i] == ABSENT]
+            pool = self._by_finding[foreign[int(rng.integers(len(foreign)))]] if foreign else self._among_own(record)
+            return _draw_stranger(pool, record, rng)
         label = donor.record.label
         return None if label is None else _draw_stranger(self._by_label.get(label, []), record, rng)
+
+    def _among_own(self, record: Record) -> Sequence[Donor]:
+        """Return the donors of text without any finding that the record is not known to have."""
+        own = frozenset(i for i, there in enumerate(record.truth) if there == PRESENT)
+        if own not in self._by_own:
+            self._by_own[own] = [
+                d
+                for d in self._with_text
+                if all(i in own for i, there in enumerate(d.record.truth) if there == PRESENT)
+            ]
+        return self._by_own[own]
 
     def choose_look(self, record: Record, *, same_source: bool, rng: np.random.Generator) -> Donor | None:
         """Draw an image of the record's class, from its source or from another one, never of the same patient.
@@ -133,7 +161,7 @@ def _draw_from_enough(
 
 
 def _choose(
-    groups: Mapping[str, Sequence[Donor]], own: str | None, record: Record, *, same: bool, rng: np.random.Generator
+    groups: Mapping[K, Sequence[Donor]], own: K | None, record: Record, *, same: bool, rng: np.random.Generator
 ) -> Donor | None:
     keys = [key for key in groups if (key == own) == same]
     while keys:

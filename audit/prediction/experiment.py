@@ -28,3 +28,5 @@ class Experiment:
     """Text regions, donors and mean image of the same images."""
     seed: int
     """Run seed."""
+    cuts: tuple[float, ...] = ()
+    """Probability above which each output of a multi-label network is stored as predicted; empty for other tasks."""

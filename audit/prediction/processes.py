@@ -67,6 +67,8 @@ class PredictionJob:
     """Run seed."""
     suspects: Suspects | None = None
     """Objects that the run's search proposed."""
+    cuts: tuple[float, ...] = ()
+    """See `Experiment`."""
 
     @classmethod
     def of(cls, experiment: Experiment) -> PredictionJob:
@@ -79,6 +81,7 @@ class PredictionJob:
             regions=experiment.context.regions,
             seed=experiment.seed,
             suspects=experiment.context.suspects,
+            cuts=experiment.cuts,
         )
 
 
@@ -294,6 +297,7 @@ def _start_prediction(job: PredictionJob) -> None:
             records=job.records,
             context=cohort_context(job.records, job.regions, job.seed, job.suspects),
             seed=job.seed,
+            cuts=job.cuts,
         ),
         "perturbations": make_perturbations(job.suite),
     }

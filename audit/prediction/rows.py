@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from audit.data.findings import names_in
 from audit.errors import StoreError, shown_string
 from audit.store.folder import RunFolder
 
@@ -15,7 +16,12 @@ def prediction_parts(run: RunFolder) -> list[str]:
 
 
 def prediction_rows(
-    run: RunFolder, classes: Collection[str], columns: Sequence[str], *, parts: Sequence[str] | None = None
+    run: RunFolder,
+    classes: Collection[str],
+    columns: Sequence[str],
+    *,
+    parts: Sequence[str] | None = None,
+    multi_label: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield predictions of a run.
 
@@ -29,6 +35,8 @@ def prediction_rows(
         Columns to read.
     parts : sequence of str, optional
         Tables to read; all if omitted.
+    multi_label : bool
+        Whether labels and predictions are lists of classes.
 
     Raises
     ------
@@ -45,7 +53,8 @@ def prediction_rows(
                 if len(row[name]) != n:
                     raise _edited(run, part, f"{len(row[name])} {name}, but the network has {n} outputs")
             for name in names:
-                if row[name] not in known:
+                parts_of = names_in(row[name]) if multi_label else [row[name]]
+                if not known.issuperset(parts_of):
                     raise _edited(
                         run, part, f"the class {shown_string(str(row[name]))}, which the network does not have"
                     )

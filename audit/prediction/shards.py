@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audit.data.findings import joined_outputs
 from audit.data.records import Record
 from audit.models.bundle import Bundle
 from audit.perturbations import Perturbation
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import Variant, read_scene, variants
-from audit.statistics.outputs import softmax
+from audit.statistics.outputs import probabilities_of
 from audit.store.folder import PREDICTIONS_SCHEMA
 
 # A shard is the unit of resume: what a kill can lose. Its size is fixed, so that it never changes a byte.
@@ -98,7 +99,7 @@ def predict_shard(
             scene = read_scene(record, experiment.context)
             edited = variants(scene, experiment.suite, perturbations, experiment.seed)
             shown, logits = predict_scene(bundle, edited)
-            rows += _rows(record, bundle.classes, shown, logits)
+            rows += _rows(record, bundle.classes, shown, logits, experiment.cuts)
             on_image()
     experiment.run.write_rows(part_name(number), rows, PREDICTIONS_SCHEMA)
     return len(shard)
@@ -124,9 +125,13 @@ def shard_of(records: Sequence[Record], number: int) -> Sequence[Record]:
 
 
 def _rows(
-    record: Record, classes: Sequence[str], shown: Sequence[Shown], logits: NDArray[np.float32]
+    record: Record,
+    classes: Sequence[str],
+    shown: Sequence[Shown],
+    logits: NDArray[np.float32],
+    cuts: tuple[float, ...],
 ) -> list[dict[str, Any]]:
-    probabilities = softmax(logits).astype(np.float32)
+    probabilities = probabilities_of(logits, exclusive=not cuts).astype(np.float32)
     return [
         {
             "record_id": record.name,
@@ -138,7 +143,9 @@ def _rows(
             "donor": variant.donor,
             "logits": logits[i].tolist(),
             "probabilities": probabilities[i].tolist(),
-            "predicted": classes[int(np.argmax(logits[i]))],
+            "predicted": joined_outputs((probabilities[i] > cuts).tolist(), classes)
+            if cuts
+            else classes[int(np.argmax(logits[i]))],
             "label": record.label,
         }
         for i, variant in enumerate(shown)

@@ -6,12 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from audit.data.conditions import Condition, Suite
+from audit.data.findings import truth_of_label
 from audit.data.groups import WITHHELD, Audited, group_columns
-from audit.data.plan import Plan, PlannedCondition
+from audit.data.plan import Plan, PlannedCondition, PlannedModel
 from audit.data.strings import common_words
 from audit.errors import StoreError, shown_string
 from audit.prediction.rows import prediction_parts, prediction_rows
@@ -30,6 +32,7 @@ class _Row:
     view: str
     sex: str
     age: float | None
+    truth: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +74,41 @@ def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedR
         conditions=tuple(_condition(planned) for planned in plan.suite.conditions),
     )
     texts = ["label", "patient", "source", "site", "view", "sex"]
+    multi_label = plan.model.task == "multi-label"
+    further = ["unknown"] if multi_label else []
     records = [
         _Row(
             name=row["record_id"],
             age=row["age"],
+            truth=_truth(run, row, plan.model.classes) if multi_label else (),
             **{key: "" if row[key] in (None, WITHHELD) else row[key] for key in texts},
         )
-        for row in run.read_rows("records.parquet", ["record_id", "age", *texts])
+        for row in run.read_rows("records.parquet", ["record_id", "age", *texts, *further])
     ]
-    table = read_predictions(run, prediction_parts(run), suite, records, plan.model.classes)
+    table = read_predictions(run, prediction_parts(run), suite, records, plan.model)
     return FinishedRun(path=path, plan=plan, suite=suite, table=table)
+
+
+def _truth(run: RunFolder, row: Mapping[str, Any], outputs: tuple[str, ...]) -> tuple[int, ...]:
+    """Return what is known of the findings of a stored record."""
+    found = truth_of_label(str(row["label"]), row["unknown"] or "", outputs)
+    if found is None:
+        raise StoreError(
+            f"The records of the run {run.path} do not fit its plan: one has findings that the network has no output for "
+            f"({shown_string(str(row['label']))}). The run was edited. Run the audit again."
+        )
+    return found
+
+
+def stored_cuts(model: PlannedModel) -> tuple[float, ...]:
+    """Return the probability above which each output of a multi-label network is stored as predicted; empty for other tasks.
+
+    Where no operating point is given it is 0.5: Youden's index needs all predictions, and is taken when effects are measured.
+    """
+    if model.task != "multi-label":
+        return ()
+    points = model.operating_points or (None,) * len(model.classes)
+    return tuple(0.5 if point is None else point for point in points)
 
 
 def _condition(planned: PlannedCondition) -> Condition:
@@ -100,20 +128,21 @@ def _condition(planned: PlannedCondition) -> Condition:
 
 
 def read_predictions(
-    run: RunFolder, parts: Sequence[str], suite: Suite, records: Sequence[Audited], classes: tuple[str, ...]
+    run: RunFolder, parts: Sequence[str], suite: Suite, records: Sequence[Audited], model: PlannedModel
 ) -> PredictionTable:
     """Gather the parts into arrays, with the words on the images: 4 bytes a logit, the only thing of a run that grows in memory."""
+    classes, multi_label = model.classes, model.task == "multi-label"
     position = {record.name: i for i, record in enumerate(records)}
     n, k = len(records), len(classes)
     logits = {c.name: np.zeros((c.draws, n, k), dtype=np.float32) for c in suite.conditions}
     applied = {c.name: np.zeros((c.draws, n), dtype=np.bool_) for c in suite.conditions}
     donors = {c.name: np.full((c.draws, n), -1, dtype=np.int64) for c in suite.conditions}
     index = {name: i for i, name in enumerate(classes)}
-    _check_records(run, records, index)
+    _check_records(run, records, index, multi_label=multi_label)
     told = {name: np.zeros(array.shape, dtype=np.bool_) for name, array in applied.items()}
     for part in parts:
         columns = ["record_id", "condition", "draw", "applied", "donor", "logits"]
-        for row in prediction_rows(run, classes, columns, parts=[part]):
+        for row in prediction_rows(run, classes, columns, parts=[part], multi_label=multi_label):
             i, name, draw = position.get(row["record_id"], -1), row["condition"], row["draw"]
             if i < 0 or name not in told or not 0 <= draw < len(told[name]) or told[name][draw, i]:
                 raise StoreError(
@@ -134,7 +163,13 @@ def read_predictions(
         record_ids=np.array([r.name for r in records]),
         # The order of the run's records, which no key decides; that of names would be another with every key.
         ranks=np.arange(n),
-        labels=np.array([index[r.label] for r in records if r.label is not None], dtype=np.int64),
+        labels=np.zeros(n, dtype=np.int64)
+        if multi_label
+        else np.array([index[r.label] for r in records if r.label is not None], dtype=np.int64),
+        truth=np.array([r.truth for r in records], dtype=np.int8) if multi_label else None,
+        points=np.array([np.nan if p is None else p for p in model.operating_points], dtype=np.float64)
+        if model.operating_points
+        else None,
         patients=np.array([r.patient for r in records]),
         groups=group_columns(records),
         classes=classes,
@@ -153,13 +188,18 @@ def read_predictions(
     )
 
 
-def _check_records(run: RunFolder, records: Sequence[Audited], classes: Mapping[str, int]) -> None:
+def _check_records(
+    run: RunFolder, records: Sequence[Audited], classes: Mapping[str, int], *, multi_label: bool
+) -> None:
     """Reject records that a run cannot have: none, two with one name, or one without a class of the network."""
     names = Counter(record.name for record in records)
     for what, found in (
         ("no record", None if records else "the table is empty"),
         ("two records of one name", next((name for name, n in names.items() if n > 1), None)),
-        ("a record of another class", next((str(r.label) for r in records if r.label not in classes), None)),
+        (
+            "a record of another class",
+            None if multi_label else next((str(r.label) for r in records if r.label not in classes), None),
+        ),
     ):
         if found is not None:  # an empty name, too, is none that a run can have
             raise StoreError(

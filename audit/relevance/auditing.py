@@ -20,6 +20,7 @@ from audit.relevance.presets import PRESETS, about_method
 from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import WINNER, parse_start
 from audit.relevance.summary import summarise_groups
+from audit.store.folder import OUTPUTS_RELEVANCE_SCHEMA, RELEVANCE_SCHEMA
 from audit.store.relevance import RelevanceDocument, RelevanceSummary
 from audit.store.results import PredictionTable, RelevanceRow
 
@@ -82,7 +83,8 @@ def audit_relevance(
         return run.read(RelevanceDocument).relevance.note or None
     try:
         measured = measure_relevance(experiment, disclosure, options, on_image=on_image)
-        rows = [RelevanceRow(**row) for row in run.read_rows("relevance.parquet")]
+        schema = OUTPUTS_RELEVANCE_SCHEMA if experiment.cuts else RELEVANCE_SCHEMA
+        rows = [RelevanceRow(**row) for row in run.read_rows("relevance.parquet", schema.names)]
         discover_groups(run, measured.records, rows, measured.heatmaps, disclosure.covered, seed=experiment.seed)
         summary = _summary(experiment, disclosure, measured, rows, table, options, level)
         run.write(RelevanceDocument(relevance=summary))
@@ -122,6 +124,7 @@ def _summary(
             {r.name: r for r in measured.records},
             {r.name: disclosure.text[r.id] for r in measured.records},
             level,
+            outputs=experiment.bundle.classes if experiment.cuts else (),
         ),
         agreement=measure_agreement(rows, table, experiment.suite, start=options.start, level=level, rng=rng),
         randomisation=randomise_weights(experiment.bundle, shown, preset=preset, seed=experiment.seed),

@@ -25,7 +25,7 @@ from audit.relevance.lrp import Relevance
 from audit.relevance.regions import map_boxes, mass_inside, summarise_relevance
 from audit.relevance.same_place import with_same_place
 from audit.relevance.start import WINNER, start_each, start_relevance, start_signs
-from audit.store.folder import RELEVANCE_SCHEMA
+from audit.store.folder import OUTPUTS_RELEVANCE_SCHEMA, RELEVANCE_SCHEMA
 from audit.store.results import RelevanceRow, plain
 
 # The unit of resume, and the batch: four maps at once cost no more memory than a dozen predictions.
@@ -81,6 +81,7 @@ def measure_relevance(
     chosen = _sample(experiment.records, options.max_images, experiment.seed)
     attributor = ImageAttributor(bundle, options.preset)
     parts, heatmaps = [], []
+    schema = OUTPUTS_RELEVANCE_SCHEMA if experiment.cuts else RELEVANCE_SCHEMA
     for number, first in enumerate(range(0, len(chosen), SHARD_RECORDS)):
         shard = chosen[first : first + SHARD_RECORDS]
         part, maps = f"relevance/part-{number:05d}.parquet", run.path / f"relevance/maps-{number:05d}.safetensors"
@@ -97,14 +98,14 @@ def measure_relevance(
                 _row(made, i, attributor.preset, bundle.classes, options, record, regions[record.id], experiment.seed)
                 for i, record in enumerate(shard)
             ]
-            run.write_rows(part, [plain(row) for row in rows], RELEVANCE_SCHEMA)
+            run.write_rows(part, [plain(row) for row in rows], schema)
         parts.append(part)
         heatmaps.append(maps)
         for _ in shard:
             on_image()
-    rows_of_parts = (RelevanceRow(**row) for part in parts for row in run.read_rows(part))
+    rows_of_parts = (RelevanceRow(**row) for part in parts for row in run.read_rows(part, schema.names))
     placed = with_same_place(rows_of_parts, heatmaps, len(chosen))
-    run.write_rows("relevance.parquet", [plain(row) for row in placed], RELEVANCE_SCHEMA)
+    run.write_rows("relevance.parquet", [plain(row) for row in placed], schema)
     return Measured(
         records=tuple(chosen),
         heatmaps=tuple(heatmaps),
@@ -221,6 +222,10 @@ def _row(
         kept_stabiliser=kept.get("stabiliser", 0.0),
         class_cosine=_class_cosine(outputs),
         conservation_gap=gap if np.isfinite(gap) else None,
+        # Above `MAX_OUTPUTS` there is one map alone, that of the start.
+        output_masses=tuple(mass_inside(output, boxes) for output in outputs)
+        if boxes and len(outputs) == len(classes)
+        else (),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from audit.data.findings import NONE_PRESENT, names_in
 from audit.data.records import Record, TextRegion
 from audit.data.strings import normal_string
 from audit.store.group import ALL, Group
@@ -34,6 +35,7 @@ def summarise_groups(
     records: Mapping[str, Record],
     regions: Mapping[str, tuple[TextRegion, ...]],
     level: float,
+    outputs: Sequence[str] = (),
 ) -> tuple[RelevanceGroup, ...]:
     """Summarise relevance inside text over all images, by class, by source, and by the words that several images carry.
 
@@ -47,6 +49,8 @@ def summarise_groups(
         In the order of each row's `region_masses`.
     level : float
         Nominal coverage in (0, 1).
+    outputs : sequence of str
+        Of a multi-label network: each is summarised by its own heatmaps.
 
     Returns
     -------
@@ -57,6 +61,8 @@ def summarise_groups(
     found = []
     for group, members in _by_group(with_text, records).items():
         found.append(_summarise(group, members, level, whole=True))
+    for output, members in _by_output(rows, records, outputs).items():
+        found.append(_summarise(Group(kind="output", value=output), members, level, whole=False))
     for word, members in _by_word(with_text, records, regions).items():
         found.append(_summarise(Group(kind="word", value=word), members, level, whole=False))
     return tuple(found)
@@ -68,10 +74,24 @@ def _by_group(rows: Sequence[RelevanceRow], records: Mapping[str, Record]) -> di
         record = records[row.record_id]
         member = _Member(row=row, patient=record.patient, mass=float(row.mass_in_text or 0.0), area=row.area_share)
         groups[ALL].append(member)
-        groups[Group(kind="class", value=str(record.label))].append(member)
+        for name in names_in(str(record.label)) or [NONE_PRESENT] if record.truth else [str(record.label)]:
+            groups[Group(kind="class", value=name)].append(member)
         groups[Group(kind="source", value=record.source)].append(member)
     order = [ALL.kind, "class", "source"]
     return dict(sorted(groups.items(), key=lambda item: (order.index(item[0].kind), item[0])))
+
+
+def _by_output(
+    rows: Sequence[RelevanceRow], records: Mapping[str, Record], outputs: Sequence[str]
+) -> dict[str, list[_Member]]:
+    found: dict[str, list[_Member]] = defaultdict(list)
+    for row in rows:
+        for output, mass in zip(outputs, row.output_masses, strict=False):
+            if mass is not None:
+                found[output].append(
+                    _Member(row=row, patient=records[row.record_id].patient, mass=mass, area=row.area_share)
+                )
+    return dict(found)
 
 
 def _by_word(

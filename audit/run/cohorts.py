@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from audit.data.findings import truth_notes
 from audit.data.layouts.guess import AUTO
 from audit.data.manifests import load_cohort
 from audit.data.pseudonyms import PLAIN, Pseudonyms
@@ -27,6 +28,7 @@ def audited_cohort(
     *,
     before_images: Callable[[Sequence[Record]], None] | None = None,
     on_table: Callable[[TableReading], None] | None = None,
+    multi_label: bool = False,
 ) -> tuple[Cohort, AuditedSplit]:
     """Load the labelled records to audit.
 
@@ -46,6 +48,8 @@ def audited_cohort(
         Called with the records before the first image is read; raises to reject them.
     on_table : callable, optional
         Told what was read from which column.
+    multi_label : bool
+        Whether any number of the network's outputs applies to an image.
 
     Returns
     -------
@@ -77,6 +81,7 @@ def audited_cohort(
         how=options,
         withhold=not settings.plain_ids,
         on_table=on_table,
+        multi_label=multi_label,
     )
     chosen, how, n_seen, notes = _choose(cohort, bundle, settings)
     if not chosen:
@@ -86,7 +91,9 @@ def audited_cohort(
     left_out = dict(cohort.left_out)
     # Not by id: anyone who can list the ids could identify an image from its position in the run's files.
     kept = tuple(sorted((r for r in cohort.records if r.id in chosen), key=lambda r: (cohort.pixels[r.id], r.id)))
-    absent = [name for name in bundle.classes if all(r.label != name for r in kept)]
+    absent = [] if multi_label else [name for name in bundle.classes if all(r.label != name for r in kept)]
+    if multi_label:
+        notes += truth_notes([r.truth for r in kept], bundle.classes)
     if absent:
         notes.append(f"No image of class {', '.join(absent)}: nothing can be concluded about it.")
     return replace(cohort, records=kept, left_out=left_out, n_seen=n_seen, notes=(*cohort.notes, *notes)), how

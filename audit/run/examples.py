@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.conditions import Suite
+from audit.data.findings import joined_outputs
 from audit.data.plan import PlannedRelevance
 from audit.data.records import Record, TextRegion
 from audit.data.strings import normal_string
@@ -24,7 +25,7 @@ from audit.relevance.images import ImageAttributor
 from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
 from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance
-from audit.statistics.outputs import softmax
+from audit.statistics.outputs import probabilities_of
 from audit.store.folder import RunFolder
 from audit.store.pictures import (
     Example,
@@ -130,12 +131,14 @@ def _write_markers(
 
 def _choose(suite: Suite, table: PredictionTable) -> list[_Choice]:
     """Take the images of largest total variation, in turn from each edit, a record once an edit."""
-    clean = softmax(table.logits["clean"][0])
+    exclusive = table.truth is None
+    clean = probabilities_of(table.logits["clean"][0], exclusive=exclusive)
     ranked = []
     for condition in suite.conditions:
         if not condition.judged:
             continue
-        moved = 0.5 * np.abs(softmax(table.logits[condition.name]) - clean).sum(axis=2)
+        changes = np.abs(probabilities_of(table.logits[condition.name], exclusive=exclusive) - clean)
+        moved = 0.5 * changes.sum(axis=2) if exclusive else changes.max(axis=2)
         moved = np.where(table.applied[condition.name], moved, -1.0)
         draws = moved.argmax(axis=0)
         most = moved.max(axis=0)
@@ -171,10 +174,13 @@ def _example(
         write_atomically(folder / f"{stem}-relevance.png", overlay)
 
     def scored(name: str, condition: str, draw: int) -> ScoredPicture:
-        values = softmax(table.logits[condition][draw, choice.record])
+        logits = table.logits[condition][draw, choice.record]
+        values = probabilities_of(logits, exclusive=table.truth is None)
         return ScoredPicture(
             file=f"{case:03d}-{name}.jpg",
-            predicted=table.classes[int(values.argmax())],
+            predicted=joined_outputs((values > experiment.cuts).tolist(), table.classes)
+            if experiment.cuts
+            else table.classes[int(values.argmax())],
             probabilities={c: round(float(v), 4) for c, v in zip(table.classes, values, strict=True)},
         )
 

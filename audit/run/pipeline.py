@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from audit.data.findings import unknown_of_truth
 from audit.data.groups import shown_sites
 from audit.data.plan import Plan, plan_hash
 from audit.data.reading import TableReading
@@ -23,7 +24,7 @@ from audit.prediction.concurrency import count_processes
 from audit.prediction.covering import Disclosure
 from audit.prediction.engine import predict_all
 from audit.prediction.experiment import Experiment
-from audit.prediction.table import FinishedRun, read_predictions, read_uses
+from audit.prediction.table import FinishedRun, read_predictions, read_uses, stored_cuts
 from audit.prediction.variants import cohort_context
 from audit.provenance import git_commit, portable_command, without_paths
 from audit.relevance.auditing import audit_relevance
@@ -42,10 +43,10 @@ from audit.statistics.blindness import find_blindness
 from audit.statistics.catalogue import headline_of
 from audit.statistics.doses import measure_trends
 from audit.statistics.effects import measure_effects
-from audit.statistics.outputs import softmax
+from audit.statistics.outputs import probabilities_of
 from audit.statistics.planted import check_planted
 from audit.store.controls import ControlsDocument
-from audit.store.folder import RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
+from audit.store.folder import FINDINGS_SCHEMA, RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
 from audit.store.probe import ProbeDocument
 from audit.store.results import ConditionsDocument, EffectsDocument, Verdict
 from audit.store.run_record import RunRecord, SecondOpinion
@@ -131,17 +132,25 @@ def run_audit(
         policy = policy_for(((i, region.text) for i, r in enumerate(records) for region in regions[r.id]), records)
         shown = {record_id: policy.redact(found_here) for record_id, found_here in regions.items()}
         covered = {r.id: () if settings.show_text else policy.covered(regions[r.id]) for r in records}
-        _write_regions(run, records, regions, policy)
+        _write_regions(run, records, regions, policy, bundle.classes)
     opinion = _second_opinion(prepared.detector, records, regions, policy, settings, clock)
     suspects = None if proposed is None else proposed.suspects
     context = cohort_context(records, regions, settings.seed, suspects)
-    experiment = Experiment(run=run, bundle=bundle, suite=suite, records=records, context=context, seed=settings.seed)
+    experiment = Experiment(
+        run=run,
+        bundle=bundle,
+        suite=suite,
+        records=records,
+        context=context,
+        seed=settings.seed,
+        cuts=stored_cuts(plan.model),
+    )
     disclosure = Disclosure(text=shown, covered=covered)
     with clock.stage("predicting", len(records)) as step:
         parts = predict_all(experiment, step, workers=count_processes(settings.workers, len(records)))
         run.write(ConditionsDocument(conditions=tuple(read_uses(run, parts, suite))))
     with clock.stage("measuring effects"):
-        table = read_predictions(run, parts, suite, records, bundle.classes)
+        table = read_predictions(run, parts, suite, records, plan.model)
         how: dict[str, Any] = {
             "seed": settings.seed,
             "resamples": settings.resamples,
@@ -153,11 +162,13 @@ def run_audit(
             trends = measure_trends(table, suite, seed=settings.seed, resamples=settings.resamples)
             run.write(EffectsDocument(effects=tuple(effects), trends=tuple(trends)))
         if not run.has(ControlsDocument.FILE):
+            exclusive = table.truth is None
             blindness = find_blindness(
-                softmax(table.logits["clean"][0]),
-                [bundle.classes[k] for k in table.labels.tolist()],
+                probabilities_of(table.logits["clean"][0], exclusive=exclusive),
+                [str(r.label) for r in records],
                 bundle.classes,
                 tolerance=prepared.tolerances[headline_of("edit").name],
+                exclusive=exclusive,
             )
             run.write(ControlsDocument(planted=tuple(check_planted(table, suite, **how)), blindness=blindness))
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:
@@ -203,7 +214,11 @@ def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
 
 
 def _write_regions(
-    run: RunFolder, records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], policy: StringPolicy
+    run: RunFolder,
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    policy: StringPolicy,
+    outputs: Sequence[str],
 ) -> None:
     names = [name for name in REGIONS_SCHEMA.names if name not in ("record_id", "withheld")]
     run.write_rows(
@@ -232,10 +247,11 @@ def _write_regions(
                 "sex": r.sex,
                 "age": r.age,
                 "n_regions": len(regions[r.id]),
+                **({"unknown": unknown_of_truth(r.truth, outputs)} if r.truth else {}),
             }
             for r, site in zip(records, shown_sites(records, MIN_GROUP_PATIENTS), strict=True)
         ],
-        RECORDS_SCHEMA,
+        FINDINGS_SCHEMA if any(r.truth for r in records) else RECORDS_SCHEMA,
     )
 
 

@@ -59,6 +59,7 @@ def package_versions() -> dict[str, str]:
 def make_plan(
     bundle: Bundle,
     task: Task,
+    points: tuple[float | None, ...],
     cohort: Cohort,
     split: AuditedSplit,
     suite: Suite,
@@ -74,7 +75,7 @@ def make_plan(
 
     Parameters
     ----------
-    bundle, cohort, split, suite, detector, settings, tolerances
+    bundle, task, points, cohort, split, suite, detector, settings, tolerances
         What is audited, and how.
     impossible : mapping
         Condition -> what the cohort lacks for it.
@@ -97,6 +98,7 @@ def make_plan(
             "architecture": bundle.architecture,
             "classes": bundle.classes,
             "task": task,
+            "operating_points": points,
             "assumed": bundle.assumed,
             "parity": bundle.parity,
             "lacks": lacking(bundle.classifier),
@@ -119,6 +121,7 @@ def make_plan(
             "n_seen_in_training": cohort.n_seen,
             "n_patients": len({r.patient for r in cohort.records}),
             "class_counts": cohort.class_counts(),
+            "unknown_counts": cohort.unknown_counts(),
             "source_counts": dict(sorted(Counter(r.source for r in cohort.records).items())),
             "left_out": cohort.left_out,
             "notes": cohort.notes,

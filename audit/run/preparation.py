@@ -9,6 +9,7 @@ from pathlib import Path
 from audit.baseline.comparison import check_baseline, is_first_run
 from audit.data.columns import check_given
 from audit.data.conditions import Suite
+from audit.data.findings import check_outputs
 from audit.data.groups import known_groups
 from audit.data.layouts.guess import check_layout
 from audit.data.plan import Plan
@@ -21,7 +22,7 @@ from audit.gates.rules import GateConfig
 from audit.models.bundle import Bundle
 from audit.models.opening import open_model
 from audit.models.parity import check_parity
-from audit.models.tasks import audited_task
+from audit.models.tasks import audited_task, operating_points
 from audit.prediction.variants import make_perturbations
 from audit.relevance.auditing import check_relevance
 from audit.relevance.images import mapped_images
@@ -105,18 +106,26 @@ def prepare(
     if on_model is not None:
         on_model(bundle)
     if settings.check:
-        bundle = replace(bundle, parity=check_parity(bundle, Path(settings.check)))
+        bundle = replace(bundle, parity=check_parity(bundle, Path(settings.check), task))
+    multi_label = task == "multi-label"
+    if multi_label:
+        check_outputs(bundle.name, bundle.classes)
+    points = operating_points(bundle.name, settings.operating_points or bundle.points, task, len(bundle.classes))
     start_signs = check_relevance(settings.relevance_preset, settings.relevance_start, bundle.classes)
     recall = read_recall(settings.recall, bundle.classes)
     for folder in writes_to:
         check_writable(folder)
 
+    outputs = bundle.classes if multi_label else ()
+
     def check_records(records: Sequence[Record]) -> None:
-        known = known_groups([r for r in records if r.label is not None])
-        config_for(settings.gate, suite, tolerances, asked=judge_gates, groups=known)
+        known = known_groups([r for r in records if r.label is not None], outputs)
+        config_for(settings.gate, suite, tolerances, asked=judge_gates, groups=known, multi_label=multi_label)
 
     names = make_pseudonyms(plain=settings.plain_ids)
-    cohort, split = audited_cohort(bundle, settings, names, before_images=check_records, on_table=on_table)
+    cohort, split = audited_cohort(
+        bundle, settings, names, before_images=check_records, on_table=on_table, multi_label=multi_label
+    )
     detector = make_detector(settings.detector, boxes)
     needs = {name: perturbation.needs for name, perturbation in make_perturbations(suite).items()}
     impossible = out_of_reach(cohort, needs)
@@ -133,11 +142,13 @@ def prepare(
             tolerances,
             asked=judge_gates,
             impossible=impossible,
-            groups=known_groups(cohort.labelled()),
+            groups=known_groups(cohort.labelled(), outputs),
+            multi_label=multi_label,
         ),
         plan=make_plan(
             bundle,
             task,
+            points,
             cohort,
             split,
             suite,

@@ -26,6 +26,7 @@ def requested_model(settings: Settings, live: object = None) -> ModelRequest:
         classes=settings.classes,
         task=settings.task or None,
         answers=settings.answers or None,
+        operating_points=settings.operating_points,
         checkpoint=settings.checkpoint,
         trust=settings.trust,
         declared=declared_input(settings),

@@ -44,7 +44,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     classes: Annotated[
         tuple[str, ...],
         Meta(
-            description="Class of each output in order, a,b,c; for DenseNet checkpoints paper, chexnet, chestxray15 or torchxrayvision.",
+            description="Class of each output in order, a,b,c; or a published order: paper, chexnet, chestxray15 or torchxrayvision.",
             extra=_IN_MODEL,
         ),
     ] = ()
@@ -52,6 +52,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["logits", "probabilities", ""],
         Meta(description="What the numbers of the outputs are, if the model does not show it.", extra=_IN_MODEL),
     ] = ""
+    operating_points: Annotated[
+        tuple[float, ...],
+        Meta(
+            description="Probability above which each output of a multi-label network counts as found, in order, or one for all; default: "
+            "as the model states, or by Youden's index on the unedited images.",
+            extra=_IN_MODEL,
+        ),
+    ] = ()
     checkpoint: Annotated[
         str, Meta(description="File that is handed to the function that builds the network.", extra=_IN_MODEL)
     ] = ""
@@ -147,7 +155,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Mapping[str, str],
         Meta(description="Names of the manifest's columns, path=Path,label=target,...; the others are recognised."),
     ] = field(default_factory=dict)
-    task: Annotated[Task | Literal[""], Meta(description="Task of a model that does not state its own.")] = ""
+    task: Annotated[
+        Task | Literal[""],
+        Meta(
+            description="Task of a model that does not state its own: single-label, binary or multi-label (a sigmoid for each output)."
+        ),
+    ] = ""
     emit: Annotated[
         str,
         Meta(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import AuditError, CohortError, ModelError
-from audit.statistics.image_changes import ImageChanges, image_changes
+from audit.statistics.findings import FindingsReader, operating_points
+from audit.statistics.image_changes import ImageChanges, Read, image_changes
 from audit.statistics.outputs import Outputs, read_outputs
 from audit.store.group import ALL, Group
 from audit.store.results import PredictionTable
@@ -30,7 +31,7 @@ class AlignedImages:
     order: NDArray[np.intp]
     """(n,) row of the table at each place."""
     labels: NDArray[np.int64]
-    """(n,) index of the true class."""
+    """(n,) index of the true class; of independent findings all 0, because `findings` holds what is true."""
     patients: NDArray[np.intp]
     """(n,) index of the patient."""
     n_patients: int
@@ -45,17 +46,26 @@ class AlignedImages:
     """(n,) whether the string was read on the image."""
     clean: Outputs
     """Outputs of the clean images."""
+    read: Read
+    """How logits of these images are read."""
+    findings: FindingsReader | None
+    """What is known of independent findings, and where each counts as found; None where one class applies to an image."""
     spread: float
     """Standard deviation of the clean margins; 1 where they are all equal."""
 
     @cached_property
     def strata(self) -> NDArray[np.intp]:
-        """(n,) number of each image's stratum, its class and source: donors of one stratum are drawn with equal probability."""
+        """(n,) number of each image's stratum, its class and source: donors of one stratum are drawn with equal probability.
+
+        Of independent findings its source alone: sets of findings are too many for each to have several donors.
+        """
         _, source = np.unique(self.sources, return_inverse=True)
         return np.asarray(source * len(self.classes) + self.labels, dtype=np.intp)
 
     def class_members(self) -> dict[Group, NDArray[np.bool_]]:
-        """Return (n,) membership for every class, with or without images."""
+        """Return (n,) membership for every class, with or without images; none where any number of findings applies."""
+        if self.findings is not None:
+            return {}
         return {Group(kind="class", value=name): self.labels == index for index, name in enumerate(self.classes)}
 
     def members(self) -> dict[Group, NDArray[np.bool_]]:
@@ -76,13 +86,13 @@ class AppliedChanges:
     """(draws, n, k) in the order of the aligned images."""
     donors: NDArray[np.int64] | None
     """(draws, n) place of the image that the edit was taken from, -1 where there was none; None for conditions without donors."""
-    labels: NDArray[np.int64]
-    """(n,) index of the true class."""
+    read: Read
+    """How logits of these images are read."""
 
     def outputs(self) -> Iterator[Outputs]:
         """Read the logits of one draw after the other; they are not kept, for they are larger than what they come from."""
         for draw in self.logits:
-            yield read_outputs(draw, self.labels)
+            yield self.read(draw)
 
 
 def align_images(table: PredictionTable) -> AlignedImages:
@@ -117,7 +127,14 @@ def align_images(table: PredictionTable) -> AlignedImages:
         for column in sorted(table.groups)
         for value in _values(column, table.groups[column][order], patients)
     }
-    clean = read_outputs(_logits("clean", table, order)[0], labels)
+    logits = _logits("clean", table, order)[0]
+    findings = None
+    read: Read = partial(read_outputs, labels=labels)
+    if table.truth is not None:
+        truth = table.truth[order]
+        findings = FindingsReader(truth=truth, cuts=operating_points(logits, truth, table.points))
+        read = findings.read
+    clean = read(logits)
     return AlignedImages(
         order=order,
         labels=labels,
@@ -128,6 +145,8 @@ def align_images(table: PredictionTable) -> AlignedImages:
         sources=table.groups["source"][order] if "source" in table.groups else np.full(len(order), ""),
         words={Group(kind="word", value=word): table.words[word][order] for word in sorted(table.words)},
         clean=clean,
+        read=read,
+        findings=findings,
         spread=spread_of(clean.margin),
     )
 
@@ -165,11 +184,11 @@ def apply_condition(name: str, table: PredictionTable, images: AlignedImages) ->
     donors = table.donors.get(name)
     lent = donors is not None and bool((donors >= 0).any())
     return AppliedChanges(
-        changes=image_changes(images.clean, logits, images.labels, by_draw=lent),
+        changes=image_changes(images.clean, logits, images.read, by_draw=lent),
         everywhere=np.all(applied[:, images.order], axis=0, out=np.empty(len(images.order), dtype=np.bool_)),
         logits=logits,
         donors=_places(donors, images.order) if donors is not None and lent else None,
-        labels=images.labels,
+        read=images.read,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.statistics.saturation import SATURATED_ABOVE, too_many_saturated
+from audit.statistics.saturation import SATURATED_ABOVE, saturated_outputs, too_many_saturated
 from audit.store.controls import Blindness
 from audit.store.numbers import compact
 
@@ -16,7 +16,12 @@ CONSTANT_RANGE = 1e-3
 
 
 def find_blindness(
-    probabilities: NDArray[np.floating], labels: Sequence[str], classes: Sequence[str], *, tolerance: float
+    probabilities: NDArray[np.floating],
+    labels: Sequence[str],
+    classes: Sequence[str],
+    *,
+    tolerance: float,
+    exclusive: bool = True,
 ) -> tuple[Blindness, ...]:
     """Check the clean predictions for properties that make the measures blind.
 
@@ -35,6 +40,9 @@ def find_blindness(
     tolerance : float
         Of the shortcut sensitivity. Where images of several labels differ from each other by less, even an edit that put
         another image in place of an image would be within it.
+    exclusive : bool
+        Whether exactly one class applies to an image; if not, they are findings of which any number does, and a label is a set of
+        them.
 
     Returns
     -------
@@ -54,7 +62,8 @@ def find_blindness(
     still: NDArray[np.bool_] = ranges < CONSTANT_RANGE
     if still.any():
         names = tuple(name for name, constant in zip(classes, still.tolist(), strict=True) if constant)
-        what = "every class" if still.all() else _listed(names)
+        every = "every class" if exclusive else "every output"
+        what = every if still.all() else _listed(names)
         found.append(
             Blindness(
                 kind="constant",
@@ -64,7 +73,9 @@ def find_blindness(
                 f"{n} images: an effect on it cannot be measured.",
             )
         )
-    furthest = float(ranges.sum()) / 2  # no total variation between two images is larger
+    furthest = (
+        float(ranges.sum()) / 2 if exclusive else float(ranges.max())
+    )  # no total variation between two images is larger
     if not still.all() and n_labels > 1 and furthest < tolerance:
         found.append(
             Blindness(
@@ -75,6 +86,8 @@ def find_blindness(
                 f"the limit of {compact(tolerance)}: no edit can be expected to exceed it, whatever the network relies on.",
             )
         )
+    if not exclusive:
+        return (*found, *_saturated_outputs(values, classes, tolerance))
     won = np.bincount(values.argmax(axis=1), minlength=len(classes))
     most = max(kept.tolist().count(label) for label in set(kept.tolist()))
     # All but as few as may change by the limit anyway, unless as many images carry one label.
@@ -103,6 +116,24 @@ def find_blindness(
             )
         )
     return tuple(found)
+
+
+def _saturated_outputs(values: NDArray[np.float64], classes: Sequence[str], tolerance: float) -> tuple[Blindness, ...]:
+    too_many = saturated_outputs(values, tolerance)
+    if not too_many.any():
+        return ()
+    names = tuple(name for name, found in zip(classes, too_many.tolist(), strict=True) if found)
+    return (
+        Blindness(
+            kind="saturated",
+            classes=names,
+            total=False,
+            sentence=f"The probability of {_listed(names)} is below {100 * (1 - SATURATED_ABOVE):.1g} % or above "
+            f"{100 * SATURATED_ABOVE:g} % on more than {100 * tolerance:g} % of {len(values)} images: edits that change these logits may "
+            "not change the probabilities. Effects are only called robust if they also are at a lower temperature, at which these images "
+            "can show a change.",
+        ),
+    )
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -38,6 +38,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="accuracy",
             words="share of images that are classified correctly",
+            of_findings="mean over images of the share of their known labels that the outputs meet at their operating points",
             unit=_SHARE,
             of="network",
             better="higher",
@@ -79,6 +80,19 @@ MEASURES: dict[str, Measure] = {
             by_group=True,
         ),
         Measure(
+            name="specificity",
+            words="share of the images without a finding on which a multi-label network's output does not exceed its operating point; the "
+            "recall of the output is its sensitivity",
+            unit=_SHARE,
+            of="network",
+            better="higher",
+            scale="proportion",
+            counted=True,
+            over="each class",
+            made_of="accuracy",
+            of_outputs=True,
+        ),
+        Measure(
             name="auc",
             words="chance that an image of the class gets a higher score for it than an image of another class",
             unit=_SHARE,
@@ -99,6 +113,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="nll",
             words="negative log likelihood of the true class",
+            of_findings="mean over an image's known labels of the negative log likelihood",
             unit="nats",
             of="network",
             better="lower",
@@ -110,6 +125,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="brier",
             words="sum over classes of the squared distance of probabilities from the truth",
+            of_findings="mean over an image's known labels of twice the squared distance of the probability from the truth",
             unit="0 to 2",
             of="network",
             better="lower",
@@ -130,6 +146,8 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="margin",
             words="logit of the true class minus the largest other logit",
+            of_findings="mean over an image's known labels of the distance of the logit from the operating point, positive where the "
+            "decision is right",
             unit="logits",
             of="network",
             better="higher",
@@ -151,6 +169,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="flip_rate",
             words="share of images whose predicted class changes",
+            of_findings="share of images of which any output crosses its operating point",
             unit=_SHARE,
             of="edit",
             better="lower",
@@ -181,6 +200,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="harm",
             words="loss of probability of the true class",
+            of_findings="mean over an image's known labels of the loss of probability of what is true",
             unit=_PROBABILITY,
             of="edit",
             better="lower",
@@ -189,13 +209,24 @@ MEASURES: dict[str, Measure] = {
             tabled=True,
         ),
         Measure(
+            name="probability_shift",
+            words="change of the probability of one output of a multi-label network; its sign is kept",
+            unit=_PROBABILITY,
+            of="edit",
+            better="near 0",
+            scale="difference",
+            of_outputs=True,
+            change=lambda move: move.now.probabilities[:, -1] - move.clean.probabilities[:, -1],
+        ),
+        Measure(
             name="total_variation",
             words="change of the class probabilities: half the sum of their absolute changes, from 0 to 1",
+            of_findings="largest change of any output's probability, from 0 to 1",
             unit="probability, 0 to 1",
             of="edit",
             better="lower",
             scale="proportion",
-            change=lambda move: 0.5 * move.moved.sum(axis=1),
+            change=lambda move: move.variation,
         ),
         Measure(
             name="shortcut_sensitivity",
@@ -264,6 +295,16 @@ MEASURES: dict[str, Measure] = {
             counted=True,
         ),
         Measure(
+            name="auc_over_source",
+            words="mean over a multi-label network's outputs of the AUC minus that of the share of images with the finding in the image's "
+            "source",
+            unit=_SHARE,
+            of="network",
+            better="higher",
+            scale="difference",
+            of_outputs=True,
+        ),
+        Measure(
             name="max_abs_probability_change",
             words="largest change of any class probability in any image",
             unit="probability, 0 to 1",
@@ -279,6 +320,10 @@ ACCURACY = "accuracy"
 """The first figure of a run: how often the network is right."""
 ACCURACY_OVER_SOURCE = "accuracy_over_source"
 """Measured of clean images: accuracy minus that of guessing the class from the source."""
+AUC_OVER_SOURCE = "auc_over_source"
+"""The same of a multi-label network: its AUCs minus those of the source alone."""
+PROBABILITY_SHIFT = "probability_shift"
+"""What an edit does to one output of a multi-label network, with its sign."""
 CONTROL_MEASURE = "max_abs_probability_change"
 """What is measured of a control: the largest change of any probability, which must be exactly 0."""
 FILL_DISAGREEMENT = "fill_disagreement"
@@ -309,7 +354,12 @@ def default_tolerances() -> dict[str, float]:
 
 def changes_of_images() -> dict[str, Callable[[Move], Values]]:
     """Return the measures that have a number of their own for each image, and what computes it."""
-    return {m.name: m.change for m in MEASURES.values() if m.change is not None}
+    return {m.name: m.change for m in MEASURES.values() if m.change is not None and not m.of_outputs}
+
+
+def changes_of_outputs() -> dict[str, Callable[[Move], Values]]:
+    """Return the measures that one output of a multi-label network has for each image, and what computes them."""
+    return {m.name: m.change for m in MEASURES.values() if m.change is not None and m.scale != "unbounded"}
 
 
 def measured_of_edits() -> tuple[Measure, ...]:
@@ -318,6 +368,7 @@ def measured_of_edits() -> tuple[Measure, ...]:
         m
         for m in MEASURES.values()
         if (m.change is not None or m.made_of)
+        and not m.of_outputs
         and m.over != "each class"
         and m.headline_of is None
         and m.name != MOVEMENT
@@ -328,7 +379,11 @@ def measured_of_edits() -> tuple[Measure, ...]:
 
 def measured_of_classes() -> tuple[Measure, ...]:
     """Return the measures of images of which every condition has a figure for each class."""
-    return tuple(m for m in MEASURES.values() if (m.change is not None or m.made_of) and m.over == "each class")
+    return tuple(
+        m
+        for m in MEASURES.values()
+        if (m.change is not None or m.made_of) and m.over == "each class" and not m.of_outputs
+    )
 
 
 def towards_donors() -> dict[str, Callable[[Move, NDArray[np.int64]], Values]]:

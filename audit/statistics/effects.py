@@ -18,7 +18,8 @@ from audit.statistics.alignment import AlignedImages, AppliedChanges, align_imag
 from audit.statistics.blindness import find_blindness
 from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES, default_tolerances, headline_of
 from audit.statistics.detector_misses import FinderRecall
-from audit.statistics.estimands import Estimand, condition_estimands, performance_estimands
+from audit.statistics.estimand import Estimand
+from audit.statistics.estimands import condition_estimands, performance_estimands
 from audit.statistics.fill_agreement import FillComparison
 from audit.statistics.intervals import (
     UNSEEN_MOVE,
@@ -36,7 +37,7 @@ from audit.statistics.patient_sums import PatientSums
 from audit.statistics.power import detectable_beyond
 from audit.statistics.saturation import at_lower_temperature, confirm
 from audit.statistics.verdicts import control_failures, judge_effect
-from audit.store.group import ALL
+from audit.store.group import ALL, Group
 from audit.store.results import Effect, PredictionTable
 
 _NOT_APPLIED = "no estimate: not applied to any image"
@@ -165,7 +166,8 @@ def _measured(
         batches = [estimands] if images.n_patients < GAUSSIAN_FROM else ([e] for e in estimands)
         made += [one for batch in batches for one in _estimate(list(batch), bootstrap, level, limits)]
     made += _estimate(list(fills.estimands()), bootstrap, level, limits)
-    effects = _adjust(made, level, seed, blind=_is_blind(images, limits[headline_of("edit").name]))
+    limit = limits[headline_of("edit").name]
+    effects = _adjust(made, level, seed, blind=_is_blind(images, limit), blind_outputs=_blind_outputs(images, limit))
     if not control_failures(effects):
         return effects
     return [e if e.verdict == "descriptive" else replace(e, verdict="void", patients_to_decide=None) for e in effects]
@@ -276,12 +278,30 @@ def _control(name: str, applied: AppliedChanges, images: AlignedImages, level: f
 
 def _is_blind(images: AlignedImages, tolerance: float) -> bool:
     """Return whether the clean probabilities hardly vary or one class always wins, so that an unchanged prediction is no evidence."""
-    labels = [images.classes[k] for k in images.labels.tolist()]
-    found = find_blindness(images.clean.probabilities, labels, images.classes, tolerance=tolerance)
+    exclusive = images.findings is None
+    labels = (
+        [images.classes[k] for k in images.labels.tolist()]
+        if images.findings is None
+        else list(map(str, images.findings.truth.tolist()))
+    )
+    found = find_blindness(images.clean.probabilities, labels, images.classes, tolerance=tolerance, exclusive=exclusive)
     return any(b.total for b in found)
 
 
-def _adjust(made: Sequence[_Estimate], level: float, seed: int, *, blind: bool) -> list[Effect]:
+def _blind_outputs(images: AlignedImages, tolerance: float) -> frozenset[Group]:
+    """Return the outputs of a multi-label network that differ by less than the tolerance over all images: they show no effect."""
+    if images.findings is None:
+        return frozenset()
+    values = images.clean.probabilities
+    narrow = (values.max(axis=0) - values.min(axis=0) < tolerance).tolist()
+    return frozenset(
+        Group(kind="output", value=name) for name, still in zip(images.classes, narrow, strict=True) if still
+    )
+
+
+def _adjust(
+    made: Sequence[_Estimate], level: float, seed: int, *, blind: bool, blind_outputs: frozenset[Group]
+) -> list[Effect]:
     """Adjust and judge the effects over all images, those in groups, and the exploratory rest.
 
     The first two are separate families: the effect over all images is the primary question, and is not penalised for the many
@@ -301,7 +321,8 @@ def _adjust(made: Sequence[_Estimate], level: float, seed: int, *, blind: bool) 
     for m in made:
         effect = m.effect
         if m.estimand.judged:
-            effect = replace(effect, family="declared", p_adjusted=_rounded(adjusted.get(id(m))), blind=blind)
+            unseen = blind or m.estimand.group in blind_outputs
+            effect = replace(effect, family="declared", p_adjusted=_rounded(adjusted.get(id(m))), blind=unseen)
             effect = _judge(effect, m, levels[m.estimand.group == ALL])
         elif m.estimand.tested:
             effect = replace(effect, family="exploratory", p_adjusted=_rounded(next(explored)))

@@ -6,14 +6,15 @@ common string was read; for each edit without a placebo its raw accuracy change;
 sufficiency. Stresses and the rungs of ladders are measured, not judged. All other effects with a placebo are exploratory.
 
 If a network reads a word that occurs on few images, only the predictions for these images change, and the mean over all
-images hides it. Which groups are judged depends on labels and images alone, never on predictions. The effect of a word's
-group is that of the whole edit on the images that carry the word, whatever else was read on them.
+images hides it. Of a multi-label network each output is judged as well, like a group: a finding that follows the text is diluted
+among others that do not (`audit.statistics.output_estimands`). Which groups are judged depends on labels and images alone, never on
+predictions. The effect of a word's group is that of the whole edit on the images that carry the word, whatever else was read on them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,45 +34,20 @@ from audit.statistics.catalogue import (
 )
 from audit.statistics.detector_misses import FinderRecall, corrected_effect
 from audit.statistics.direction import donor_direction
-from audit.statistics.jackknife import PatientInfluence
+from audit.statistics.estimand import Estimand
 from audit.statistics.measure import Measure
+from audit.statistics.output_estimands import clean_outputs, output_estimands
 from audit.statistics.patient_sums import PatientSums
 from audit.statistics.populations import Population, image_values
 from audit.statistics.source_guess import guess_from_source
-from audit.statistics.whole_sample import clean_curves, curve_changes
+from audit.statistics.whole_sample import Curve, clean_curves, curve_changes
 from audit.store.group import ALL, Group
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Estimand:
-    """One entry of the effects before its interval is known."""
-
-    condition: str
-    """Name of the condition."""
-    placebo: str | None
-    """Condition that is subtracted."""
-    measure: str
-    """What is measured."""
-    group: Group
-    """The images that it is about."""
-    data: PatientSums | PatientInfluence | None
-    """What its patients say of it; None where no image is behind it."""
-    discordant: int = 0
-    """Images whose prediction changed."""
-    judged: bool = False
-    """Whether it is compared with a tolerance."""
-    tested: bool = False
-    """Whether it is tested at all: as one of the declared family where it is judged, else as exploratory."""
-    note: str = ""
-    """What a reader must know in addition to the method of the interval."""
-    classes_absent: tuple[str, ...] = ()
-    """Classes that have images, but none that the condition could be applied to."""
 
 
 def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
     """Yield how well the clean images are classified: accuracy and recalls, AUCs, likelihood, calibration; then subgroups."""
     everyone = np.ones(len(images.labels), dtype=np.bool_)
-    reported = [m for m in MEASURES.values() if m.on_clean]
+    reported = [m for m in MEASURES.values() if m.on_clean and _applies(m, images)]
     shares = [m for m in reported if m.scale == "proportion"]
     for measure in shares:
         groups = images.class_members() if measure.over == "each class" else {ALL: everyone}
@@ -79,12 +55,21 @@ def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
     for measure in shares:
         if measure.by_group and measure.over == "images":
             yield from _clean(measure, images.subgroups, images)
-    yield _over_source(images, everyone)
+    if images.findings is None:
+        yield _over_source(images, everyone)
     for measure in reported:
         if measure not in shares:
             yield from _clean(measure, {ALL: everyone}, images)
+    if images.findings is not None:
+        yield from clean_outputs(images)
+        return
     for name, group, influence in clean_curves(images):
         yield Estimand(condition="clean", placebo=None, measure=name, group=group, data=influence)
+
+
+def _applies(measure: Measure, images: AlignedImages) -> bool:
+    """Say whether a measure of all images has a meaning: where any number of findings applies, no image has one class."""
+    return images.findings is None or measure.over == "images"
 
 
 def _clean(measure: Measure, groups: Mapping[Group, NDArray[np.bool_]], images: AlignedImages) -> Iterator[Estimand]:
@@ -93,7 +78,7 @@ def _clean(measure: Measure, groups: Mapping[Group, NDArray[np.bool_]], images: 
     assert read is not None
     values = read(images.clean)
     for group, members in groups.items():
-        sums = Population(images=images, chosen=members).sums(measure, values, measure.scale)
+        sums = Population(images=images, chosen=members & ~np.isnan(values)).sums(measure, values, measure.scale)
         note = _missing_classes(measure, sums, images)
         yield Estimand(condition="clean", placebo=None, measure=measure.name, group=group, data=sums, note=note)
 
@@ -161,8 +146,10 @@ def _over(
         judged=judged if placebo is None else (),
         tested=placebo is None,
     )
+    if images.findings is not None:
+        yield from output_estimands(condition, applied, None, population, images)
     if placebo is None:
-        for name, group, influence in curve_changes(applied, None, population, images):
+        for name, group, influence in _curves(applied, None, population, images):
             yield Estimand(
                 condition=condition.name, placebo=None, measure=name, group=group, data=influence, tested=True
             )
@@ -183,7 +170,9 @@ def _over(
         judged=judged,
         tested=True,
     )
-    for name, group, influence in curve_changes(applied, placebo, population, images):
+    if images.findings is not None:
+        yield from output_estimands(condition, applied, placebo, population, images)
+    for name, group, influence in _curves(applied, placebo, population, images):
         yield Estimand(
             condition=condition.name,
             placebo=condition.placebo,
@@ -220,13 +209,21 @@ def _over(
             )
 
 
+def _curves(
+    applied: AppliedChanges, placebo: AppliedChanges | None, population: NDArray[np.bool_], images: AlignedImages
+) -> Iterator[Curve]:
+    """Yield the changes of curves; those of independent findings are yielded with their outputs."""
+    if images.findings is None:
+        yield from curve_changes(applied, placebo, population, images)
+
+
 def _grouped(
     condition: Condition, headline: Measure, moved: NDArray[np.float64], counted: Population
 ) -> Iterator[tuple[Group, bool, NDArray[np.bool_], PatientSums | None]]:
     """Yield group, whether it is judged, its members and what its patients say: classes, words of edits that remove text, subgroups."""
     images = counted.images
     declared = condition.judged and headline.judged_in_groups
-    by_class = counted.sums_by_class(headline, moved, "difference")
+    by_class = {} if images.findings is not None else counted.sums_by_class(headline, moved, "difference")
     for group, members in images.class_members().items():
         yield group, declared, members, by_class.get(group)
     words = images.words if "text" in condition.declared.removes else {}
@@ -240,7 +237,7 @@ def _directions(
     edit: AppliedChanges, shown: AppliedChanges, images: AlignedImages, *, paired: bool
 ) -> dict[str, NDArray[np.float64]]:
     """Return (n,) moves towards the classes of the edit's donors; NaN where it had none of another class."""
-    if edit.donors is None:
+    if edit.donors is None or images.findings is not None:
         return {}
     classes = np.where(edit.donors >= 0, images.labels[edit.donors], -1)
     found = donor_direction(images.clean, shown.outputs(), classes, images.labels, paired=paired)
@@ -270,14 +267,18 @@ def _contrast(
     images, controlled = population.images, placebo is not None
     found: list[tuple[Measure, Group, NDArray[np.bool_], PatientSums | None]] = []
     for measure in (*measured_of_edits(), headline):
+        if not _applies(measure, images):
+            continue
         values = image_values(measure, changes, images)
-        sums = population.sums(measure, values, measure.scale_under(controlled=controlled))
-        found.append((measure, ALL, population.chosen, sums))
+        unknown = np.isnan(values)
+        told = population.only(~unknown) if unknown.any() else population
+        sums = told.sums(measure, values, measure.scale_under(controlled=controlled))
+        found.append((measure, ALL, told.chosen, sums))
     for measure in (MEASURES[direction] for direction in towards_donors() if direction in changes):
         told = population.only(~np.isnan(changes[measure.name]))
         sums = told.sums(measure, changes[measure.name], measure.scale_under(controlled=controlled))
         found.append((measure, ALL, told.chosen, sums))
-    for measure in measured_of_classes():
+    for measure in measured_of_classes() if images.findings is None else ():
         values = image_values(measure, changes, images)
         by_class = population.sums_by_class(measure, values, measure.scale_under(controlled=controlled))
         for group, members in images.class_members().items():
@@ -305,7 +306,7 @@ def _missing_classes(measure: Measure, sums: PatientSums | None, images: Aligned
 
 def _classes_absent(population: NDArray[np.bool_], images: AlignedImages) -> tuple[str, ...]:
     """Return the classes that no image of the population has, though others have; none where there is no image at all."""
-    if not population.any():
+    if not population.any() or images.findings is not None:
         return ()
     k = len(images.classes)
     there = np.bincount(images.labels, minlength=k) > 0

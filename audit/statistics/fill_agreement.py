@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from audit.data.conditions import Condition
 from audit.statistics.alignment import AlignedImages, AppliedChanges
 from audit.statistics.catalogue import FILL_DISAGREEMENT, MEASURES, MOVEMENT
-from audit.statistics.estimands import Estimand
+from audit.statistics.estimand import Estimand
 from audit.statistics.populations import Population
 from audit.store.group import ALL
 from audit.store.results import Effect

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.statistics.catalogue import changes_of_images
-from audit.statistics.outputs import Move, Outputs, read_outputs
+from audit.statistics.outputs import Move, Outputs
+
+Read = Callable[[NDArray[np.floating]], Outputs]
+"""Logits of n images, (n, k), read with the truth that is known of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,8 +27,8 @@ class ImageChanges:
     """(n,) largest absolute change of any class's probability in any draw."""
     confidence: NDArray[np.float64]
     """(draws, n) probability of the winner under each draw."""
-    correct: NDArray[np.bool_]
-    """(draws, n) whether it is the true class."""
+    correct: NDArray[np.float64]
+    """(draws, n) whether it is the true class, 0 or 1; see `Outputs.correct`."""
     scores: NDArray[np.float64]
     """(draws, k, n) see `Outputs.scores`."""
     by_draw: Mapping[str, NDArray[np.float64]]
@@ -33,7 +36,12 @@ class ImageChanges:
 
 
 def image_changes(
-    clean: Outputs, draws: NDArray[np.floating], labels: NDArray[np.int64], *, by_draw: bool = False
+    clean: Outputs,
+    draws: NDArray[np.floating],
+    read: Read,
+    *,
+    by_draw: bool = False,
+    measured: Mapping[str, Callable[[Move], NDArray[np.float64]]] | None = None,
 ) -> ImageChanges:
     """Measure how every image changed under a condition, averaged over the condition's draws.
 
@@ -45,21 +53,23 @@ def image_changes(
         The clean images' outputs, n images over k classes.
     draws : array, (d draws, n images, k classes)
         Logits under the condition.
-    labels : array of int, (n images,)
-        Index of the true class.
+    read : callable
+        Reads the logits of one draw.
     by_draw : bool
         Keep the changes of every draw, too.
+    measured : mapping, optional
+        What is measured; all measures of images if omitted.
     """
-    n = len(labels)
-    measured = changes_of_images()
+    n = len(clean.correct)
+    measured = changes_of_images() if measured is None else measured
     total = {name: np.zeros(n) for name in measured}
     apart = {name: np.empty((len(draws), n)) for name in measured} if by_draw else {}
     flipped = np.zeros(n, dtype=np.bool_)
     largest = np.zeros(n)
-    confidence, correct = np.empty((len(draws), n)), np.empty((len(draws), n), dtype=np.bool_)
+    confidence, correct = np.empty((len(draws), n)), np.empty((len(draws), n))
     scores = np.empty((len(draws), *clean.scores.shape))
     for draw, logits in enumerate(draws):  # one draw at a time keeps the memory at a few (n, k) arrays
-        now = read_outputs(logits, labels)
+        now = read(logits)
         move = Move(clean=clean, now=now)
         for name, change in measured.items():
             moved = change(move)

@@ -52,6 +52,10 @@ class Measure:
     """Whether these are divided by their natural unit, which differs between networks."""
     on_clean: bool = False
     """Whether its value on the unedited images is reported."""
+    of_findings: str = ""
+    """What it is of all outputs of a multi-label network together; empty where `words` say it."""
+    of_outputs: bool = False
+    """Whether it is measured of multi-label networks alone."""
     by_group: bool = False
     """Whether that value is also compared between groups of images."""
     headline_of: Role | None = None
@@ -96,7 +100,7 @@ class Measure:
     @property
     def comparable(self) -> bool:
         """Whether it can be compared between two runs image by image; this requires a unit that does not depend on the network."""
-        return self.of_images and not self.standardised
+        return self.of_images and not self.standardised and not self.of_outputs
 
     def scale_under(self, *, controlled: bool) -> Scale:
         """Return where the value of one image lies under a condition, or, controlled, compared with its placebo."""

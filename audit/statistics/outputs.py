@@ -17,11 +17,11 @@ class Outputs:
     """One set of logits for n images over k classes, read in every way the measures need."""
 
     probabilities: NDArray[np.float64]
-    """(n, k) softmax of the logits at the model's own temperature."""
+    """(n, k) softmax of the logits at the model's own temperature, or the sigmoid of each."""
     predicted: NDArray[np.intp]
-    """(n,) index of the largest logit; the first of equals."""
-    correct: NDArray[np.bool_]
-    """(n,) whether the winner is the true class."""
+    """(n,) index of the largest logit, the first of equals; of independent findings (n, k), 1 above its operating point."""
+    correct: NDArray[np.bool_] | NDArray[np.float64]
+    """(n,) whether the winner is the true class; of independent findings the share of the known labels that are met."""
     margin: NDArray[np.float64]
     """(n,) logit of the true class minus the largest other logit."""
     true_probability: NDArray[np.float64]
@@ -36,6 +36,8 @@ class Outputs:
     """(k, n) what orders the images by each class, also where probabilities round to 1: its odds against all others.
 
     Where logits are too far apart for that, the logarithm of the odds."""
+    exclusive: bool = True
+    """Whether exactly one of the outputs applies to an image; if not, each has a probability of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +56,14 @@ class Move:
 
     @cached_property
     def flipped(self) -> NDArray[np.bool_]:
-        """(n,) whether the winner changed."""
+        """(n,) whether the winner changed; of independent findings, whether any crossed its operating point."""
         changed: NDArray[np.bool_] = self.now.predicted != self.clean.predicted
-        return changed
+        return changed if changed.ndim == 1 else np.asarray(changed.any(axis=1))
+
+    @property
+    def variation(self) -> NDArray[np.float64]:
+        """(n,) total variation; of independent findings the largest of theirs, which that of all of them together is at least."""
+        return 0.5 * self.moved.sum(axis=1) if self.clean.exclusive else np.asarray(self.moved.max(axis=1))
 
 
 def winners(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -75,6 +82,16 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Turn logits (..., k) into probabilities (..., k)."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+
+def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Turn logits of independent findings into probabilities, each by itself."""
+    return np.asarray(np.exp(-np.logaddexp(0.0, -logits.astype(np.float64))))
+
+
+def probabilities_of(logits: NDArray[np.floating], *, exclusive: bool) -> NDArray[np.float64]:
+    """Turn logits (..., k) into probabilities (..., k): of classes that exclude each other, or of independent findings."""
+    return softmax(logits) if exclusive else sigmoid(logits)
 
 
 def read_outputs(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Outputs:

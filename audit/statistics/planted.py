@@ -18,7 +18,7 @@ from audit.data.conditions import Condition, Suite
 from audit.randomness import generator_for
 from audit.statistics.catalogue import default_tolerances, headline_of
 from audit.statistics.effects import measure_effects
-from audit.statistics.outputs import softmax
+from audit.statistics.outputs import sigmoid, softmax
 from audit.store.controls import PlantedCheck
 from audit.store.group import ALL
 from audit.store.results import PredictionTable
@@ -107,10 +107,26 @@ def _coin(table: PredictionTable, seed: int) -> NDArray[np.bool_]:
 def _with_effect(table: PredictionTable, condition: Condition, moved: NDArray[np.float64]) -> PredictionTable:
     """Give an edit its placebo's outputs, with a share (n,) of the probability moved to the class that was least likely."""
     placebo = str(condition.placebo)
+    if table.truth is not None:
+        return _with_effect_on_findings(table, condition, moved)
     probabilities = softmax(table.logits[placebo])
     least = np.eye(len(table.classes))[table.logits["clean"][0].argmin(axis=1)]
     mixed = (1 - moved)[:, None] * probabilities + (moved[:, None] * least)[None]
     planted = np.log(np.maximum(mixed, 1e-30)).astype(np.float32)
+    return _replaced(table, {condition.name: (planted, table.applied[placebo])})
+
+
+def _with_effect_on_findings(
+    table: PredictionTable, condition: Condition, moved: NDArray[np.float64]
+) -> PredictionTable:
+    """Give an edit its placebo's outputs, with a share (n,) of the way of the surest finding to its opposite."""
+    placebo = str(condition.placebo)
+    clean = table.logits["clean"][0]
+    surest = np.eye(len(table.classes), dtype=np.bool_)[np.abs(clean).argmax(axis=1)]
+    probabilities = sigmoid(table.logits[placebo])
+    share = np.where(surest, moved[:, None], 0.0)
+    mixed = np.clip((1 - share) * probabilities + share * (clean < 0), 1e-30, 1 - 1e-15)
+    planted = np.where(share > 0, np.log(mixed) - np.log1p(-mixed), table.logits[placebo]).astype(np.float32)
     return _replaced(table, {condition.name: (planted, table.applied[placebo])})
 
 

@@ -132,22 +132,33 @@ def auc_influences(
             widening=widening,
             freedom=freedom,
         )
-    each = list(found.values())
-    mean = PatientInfluence(
+    return found, mean_influence(list(found.values()), n_images=len(labels), n_patients=seen)
+
+
+def mean_influence(each: Sequence[PatientInfluence], *, n_images: int, n_patients: int) -> PatientInfluence:
+    """Return the mean of AUCs, or of changes of AUC, of several classes or outputs.
+
+    Parameters
+    ----------
+    each : sequence of PatientInfluence
+        At least one; of the same patients.
+    n_images, n_patients : int
+        Behind all of them.
+    """
+    return PatientInfluence(
         estimate=float(np.mean([one.estimate for one in each])),
         influence=np.mean([one.influence for one in each], axis=0),
-        n_images=len(labels),
-        n_patients=seen,
+        n_images=n_images,
+        n_patients=n_patients,
         fewest=min(one.fewest for one in each),
-        bounds=bounds,
+        bounds=each[0].bounds,
         kind=_KIND,
         enough=_ENOUGH,
-        on_log_odds=plain,
+        on_log_odds=each[0].on_log_odds,
         # Classes are correlated in ways that these numbers do not show, so the most conservative one is used.
         widening=max(one.widening for one in each if one.widening is not None),
         freedom=min(one.freedom for one in each if one.freedom is not None),
     )
-    return found, mean
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.statistics.outputs import sigmoid
 from audit.statistics.verdicts import is_within, judge_effect
 from audit.store.results import Effect, PredictionTable
 
@@ -38,12 +39,29 @@ def too_many_saturated(probabilities: NDArray[np.floating], labels: NDArray[np.g
     return any(float(saturated[labels == label].mean()) > limit for label in np.unique(labels))
 
 
+def saturated_outputs(probabilities: NDArray[np.floating], limit: float) -> NDArray[np.bool_]:
+    """Return, for each output of a multi-label network, whether so many images are saturated that their change may exceed the limit.
+
+    Parameters
+    ----------
+    probabilities : array
+        (n, k), of unedited images, of independent findings.
+    limit : float
+        Of the shortcut sensitivity.
+    """
+    values = np.asarray(probabilities)
+    found: NDArray[np.bool_] = (np.maximum(values, 1 - values) > SATURATED_ABOVE).mean(axis=0) > limit
+    return found
+
+
 def at_lower_temperature(table: PredictionTable, limit: float) -> PredictionTable | None:
     """Return the table with the logits of its saturated images divided by one number; None where they hide too little.
 
     Images that are not saturated are left unchanged. Winners, and so flips and accuracy, stay the same.
     """
     clean = np.asarray(table.logits["clean"][0], dtype=np.float64)
+    if table.truth is not None:
+        return _findings_at_lower_temperature(table, clean, limit)
     ordered = np.sort(clean, axis=1)
     powers = np.exp(clean - ordered[:, -1:])
     if not too_many_saturated(powers / powers.sum(axis=1, keepdims=True), table.labels, limit):
@@ -51,6 +69,22 @@ def at_lower_temperature(table: PredictionTable, limit: float) -> PredictionTabl
     saturated = 1 / powers.sum(axis=1) > SATURATED_ABOVE
     lead = float(np.median((ordered[:, -1] - ordered[:, -2])[saturated]))
     scale = np.where(saturated, _MARGIN / lead, 1.0)[None, :, None]
+    return replace(table, logits={name: (values * scale).astype(np.float32) for name, values in table.logits.items()})
+
+
+def _findings_at_lower_temperature(
+    table: PredictionTable, clean: NDArray[np.float64], limit: float
+) -> PredictionTable | None:
+    """Divide the saturated logits of each output of which too many are: those of one image do not depend on each other."""
+    probabilities = sigmoid(clean)
+    too_many = saturated_outputs(probabilities, limit)
+    if not too_many.any():
+        return None
+    saturated = (np.maximum(probabilities, 1 - probabilities) > SATURATED_ABOVE) & too_many
+    scale = np.ones_like(clean)
+    for output in np.flatnonzero(too_many):
+        members = saturated[:, output]
+        scale[members, output] = _MARGIN / float(np.median(np.abs(clean[members, output])))
     return replace(table, logits={name: (values * scale).astype(np.float32) for name, values in table.logits.items()})
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from audit.statistics.alignment import AlignedImages, AppliedChanges
 from audit.statistics.calibration import ece_change
+from audit.statistics.image_changes import ImageChanges
 from audit.statistics.jackknife import PatientInfluence
 from audit.statistics.ranking import auc_influences, mean_placements
 from audit.store.group import ALL, Group
@@ -46,14 +47,17 @@ def curve_changes(
     edited, other = _placed(applied.changes.scores, population, images), _placed(before, population, images)
     moved = None if edited is None or other is None else edited - other
     yield from _aucs(moved, population, images, plain=False)
-    edit = applied.changes
-    reference = _clean(images) if placebo is None else (placebo.changes.confidence, placebo.changes.correct)
-    pair = [(1.0, edit.confidence, edit.correct), (-1.0, *reference)]
+    reference = _clean(images) if placebo is None else _sure(placebo.changes)
+    pair = [(1.0, *_sure(applied.changes)), (-1.0, *reference)]
     yield "ece", ALL, ece_change(pair, images.patients, images.n_patients, population)
 
 
 def _clean(images: AlignedImages) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    return images.clean.confidence[None], images.clean.correct[None]
+    return images.clean.confidence[None], images.clean.correct[None].astype(np.bool_)
+
+
+def _sure(changes: ImageChanges) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    return changes.confidence, changes.correct.astype(np.bool_)
 
 
 def _placed(

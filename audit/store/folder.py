@@ -52,6 +52,8 @@ RECORDS_SCHEMA = pa.schema(
         ("n_regions", pa.int32()),
     ]
 )
+FINDINGS_SCHEMA = RECORDS_SCHEMA.append(pa.field("unknown", pa.string()))
+"""The same of a multi-label task: `label` names the findings that are present, `unknown` those of which nothing is known, A|B."""
 PREDICTIONS_SCHEMA = pa.schema(
     [
         ("record_id", pa.string()),
@@ -99,11 +101,14 @@ RELEVANCE_SCHEMA = pa.schema(
     ]
 )
 
+OUTPUTS_RELEVANCE_SCHEMA = RELEVANCE_SCHEMA.append(pa.field("output_masses", pa.list_(pa.float64())))
+"""The same of a multi-label task, with the share of each output's own positive relevance that lies inside text."""
+
 _SCHEMAS: Mapping[str, pa.Schema] = {
     "regions": REGIONS_SCHEMA,
-    "records": RECORDS_SCHEMA,
+    "records": FINDINGS_SCHEMA,
     "predictions": PREDICTIONS_SCHEMA,
-    "relevance": RELEVANCE_SCHEMA,
+    "relevance": OUTPUTS_RELEVANCE_SCHEMA,
 }
 _NEVER_NULL = frozenset(
     {
@@ -113,6 +118,8 @@ _NEVER_NULL = frozenset(
     }
 )  # fmt: skip
 """Columns that hold a value in every row, in whichever table they stand."""
+_OPTIONAL = frozenset({"unknown", "output_masses"})
+"""Columns that only some runs have; they are read where they are named."""
 _FINITE = frozenset({"changed_share", "logits", "probabilities"})
 """Columns that hold nothing but numbers: a network that predicts something else ends the run."""
 
@@ -207,7 +214,7 @@ class RunFolder:
             # By a handle: pyarrow takes no path that is not text, as a Linux file name need not be.
             with open_regular(path) as handle, pq.ParquetFile(handle) as file:
                 check_parquet(file)
-                wanted = schema.names if columns is None else list(columns)
+                wanted = list(columns) if columns is not None else [n for n in schema.names if n not in _OPTIONAL]
                 check_columns(file.schema_arrow, pa.schema([schema.field(column) for column in wanted]))
                 for batch in file.iter_batches(batch_size=4096, columns=wanted):
                     check_filled(batch, _NEVER_NULL)

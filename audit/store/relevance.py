@@ -23,7 +23,7 @@ class RelevanceGroup(Document, frozen=True, kw_only=True):
     """Relevance inside the text of one group of images that have text."""
 
     group: Group
-    """All images, a class, a source or a word; a word counts its own regions alone."""
+    """All images, a class, a source, an output or a word; an output counts its own heatmaps alone, a word its own regions."""
     n_images: int
     """Images with text, and with positive relevance."""
     n_patients: int

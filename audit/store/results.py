@@ -45,7 +45,7 @@ class PredictionTable:
     record_ids: NDArray[np.str_]
     """(n,) names of the images, in the order of the run's records."""
     labels: NDArray[np.int64]
-    """(n,) index of the true class."""
+    """(n,) index of the true class; 0 of a multi-label task."""
     patients: NDArray[np.str_]
     """(n,) who was imaged."""
     groups: Mapping[str, NDArray[np.str_]]
@@ -62,6 +62,10 @@ class PredictionTable:
     """String that was read on the images of enough patients -> (n,) on which (`audit.data.strings.common_words`)."""
     ranks: NDArray[np.intp] | None = None
     """(n,) the images' places in the order in which they are measured; None for the order of their names."""
+    truth: NDArray[np.int8] | None = None
+    """(n, k) of a multi-label task, whether each output's finding is present: 1, 0, or -1 where that is unknown; else None."""
+    points: NDArray[np.float64] | None = None
+    """(k,) probability above which each finding counts as found, NaN where that is not given; None where none is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,6 +228,8 @@ class RelevanceRow:
     """Mean cosine, without its sign, between the heatmaps of two outputs; near 1, the heatmaps do not distinguish classes."""
     conservation_gap: float | None
     """|start - (input + what was kept)| / |start|, the worst of the outputs; None where the method conserves nothing."""
+    output_masses: tuple[float | None, ...] = ()
+    """Of a multi-label network, for each output the share of its own positive relevance that lies inside text; None where it has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -358,8 +364,9 @@ def _is_omitted(record: Struct, name: str) -> bool:
     """Say whether a field is not written: it was added later, and is as it always was before."""
     if not record.__struct_config__.omit_defaults:
         return False
-    usual = {field.name: field.default for field in structs.fields(record)}
-    return bool(getattr(record, name) == usual[name])
+    usual = next(field for field in structs.fields(record) if field.name == name)
+    default = usual.default_factory() if callable(usual.default_factory) else usual.default
+    return bool(getattr(record, name) == default)
 
 
 def printed_json(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit.data.strings import shown_string
 from audit.reports.findings.effect_words import estimate
 from audit.reports.reading.view import RunView
-from audit.statistics.catalogue import ACCURACY, ACCURACY_OVER_SOURCE
+from audit.statistics.catalogue import ACCURACY, ACCURACY_OVER_SOURCE, AUC_OVER_SOURCE
 from audit.store.numbers import number
 from audit.store.results import Effect
 
@@ -24,12 +24,27 @@ def further_worth(run: RunView) -> list[str]:
 
 
 def says_little(run: RunView) -> bool:
-    """Return whether the network has not been shown to be more accurate than a guess from the source alone."""
-    over = run.find("clean", ACCURACY_OVER_SOURCE)
+    """Return whether the network has not been shown to be better than a guess from the source alone."""
+    over = run.find("clean", AUC_OVER_SOURCE if run.multi_label else ACCURACY_OVER_SOURCE)
     return over is None or over.low is None or over.low <= 0
 
 
+def _auc_beside_source(run: RunView) -> str:
+    mean, over = run.find("clean", "macro_auc"), run.find("clean", AUC_OVER_SOURCE)
+    if mean is None or mean.estimate is None or over is None or over.estimate is None:
+        return "AUC was not measured: no output has images with and without its finding."
+    said = (
+        f"The mean AUC of the outputs is {estimate(mean)}; ranking images by how common the finding is in their source gives "
+        f"{number(mean.estimate - over.estimate, 3)}"
+    )
+    if not says_little(run):
+        return f"{said}."
+    return f"{said}. The network is not significantly better than that, so its AUC says little about the task."
+
+
 def _beside_source(run: RunView) -> str:
+    if run.multi_label:
+        return _auc_beside_source(run)
     accuracy, over = run.find("clean", ACCURACY), run.find("clean", ACCURACY_OVER_SOURCE)
     if accuracy is None or accuracy.estimate is None or over is None or over.estimate is None:
         return "Accuracy was not measured."

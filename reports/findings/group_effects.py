@@ -11,7 +11,7 @@ from audit.statistics.catalogue import MEASURES, headlines
 from audit.store.group import ALL, Group
 from audit.store.results import Effect
 
-JUDGED_COLUMNS = ("class", "word")
+JUDGED_COLUMNS = ("class", "output", "word")
 """Columns whose groups are judged."""
 _MOST_DRAWN = 20
 """Groups of one column that a figure draws: there may be hundreds of sites."""
@@ -28,9 +28,11 @@ class GroupRow:
 
 
 def place(group: Group) -> str:
-    """Describe the images of a group: `images of class covid`, `images that carry “SITIO”`."""
+    """Describe the images of a group: `images of class covid`, `images that carry “SITIO”`; of a network's output its name."""
     if group == ALL:
         return "all images"
+    if group.kind == "output":
+        return f"the output {_name(group)}"
     return f"images that carry {_name(group)}" if group.kind == "word" else f"images of {group.kind} {_name(group)}"
 
 
@@ -95,7 +97,8 @@ def undecided(run: RunView) -> str:
         return ""
     counts = ", ".join(f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts))
     few = " The sample is too small to decide the inconclusive ones." if "inconclusive" in verdicts else ""
-    return f"Verdicts of {len(verdicts)} judged effects of classes and words: {counts}.{few}"
+    what = "outputs" if run.multi_label else "classes"
+    return f"Verdicts of {len(verdicts)} judged effects of {what} and words: {counts}.{few}"
 
 
 def _name(group: Group) -> str:

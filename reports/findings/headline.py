@@ -9,6 +9,12 @@ from audit.reports.findings.accuracy_worth import says_little, worth
 from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.fill_agreement import fills_that_disagree
 from audit.reports.findings.group_effects import place, sensitive_groups
+from audit.reports.findings.output_effects import (
+    headline_words,
+    outputs_sentence,
+    sensitive_outputs,
+    undecided_outputs,
+)
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.statistics.verdicts import is_within
@@ -52,6 +58,10 @@ def _sensitive(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         if e.verdict != "sensitive" or key in seen:
             continue
         seen.add(key)
+        outputs = sensitive_outputs(run, key[0]) if MEASURES[e.measure].judged_in_groups else []
+        if outputs:
+            yield outputs_sentence(run, key[0], outputs)
+            continue
         yield MEASURES[e.measure].finding.format(
             suspect=key[0],
             Suspect=_capital(key[0]),
@@ -75,6 +85,9 @@ def _in_groups(run: RunView) -> dict[str, str]:
 
 
 def _grouped(run: RunView, suspect: str, found: Sequence[Effect]) -> str:
+    outputs = [e for e in found if e.group.kind == "output"]
+    if outputs:
+        return outputs_sentence(run, suspect, sensitive_outputs(run, suspect))
     first = found[0]
     said = (
         f"The network reads {suspect} in {place(first.group)}: {first.condition} changes the class probabilities of these "
@@ -177,8 +190,8 @@ def _cleared(run: RunView, effects: Sequence[Effect]) -> Iterator[str]:
         limit, value = number(largest.tolerance, 2), f"{number(largest.estimate)} ({largest.condition})"
         if verdict == "robust":
             yield (
-                f"No edit of {cleared} changes the class probabilities by more than the limit of {limit} compared with its placebo, "
-                f"averaged over all images; the largest effect is {value}."
+                f"No edit of {cleared} changes {headline_words(run)} by more than the limit of {limit} compared with its placebo, "
+                f"averaged over all images; the largest effect is {value}.{undecided_outputs(run, [e.condition for e in shown])}"
             )
         else:
             yield (

@@ -52,6 +52,10 @@ class Facts:
     """(name, version) of what it is made of."""
     recall: Mapping[str, tuple[int, int]]
     """Class, or `all` -> text boxes found and text boxes, of the finder on a labelled sample; empty if not given."""
+    n_outputs: int
+    """Outputs of a multi-label network; 0 where classes exclude each other."""
+    n_points: int
+    """Outputs among them whose operating point was given."""
     preprocessing: InputSteps
     """What happens to an image before the network sees it."""
     parity: Parity | None
@@ -100,6 +104,8 @@ class Relevance:
     """Why another was used; empty where none was."""
     signs: Mapping[str, float]
     """Class -> sign of its output where relevance started; empty for the predicted class."""
+    multi_label: bool
+    """Whether any number of the outputs applies to an image, so that none of them is the predicted class."""
     n_maps: int
     """Images that have a map."""
     n_images: int
@@ -128,6 +134,8 @@ def read_facts(run: RunView) -> Facts:
         finder_about=plan.finder.about,
         finder_parts=plan.finder.parts,
         recall=plan.recall,
+        n_outputs=len(plan.model.classes) if run.multi_label else 0,
+        n_points=sum(point is not None for point in plan.model.operating_points),
         preprocessing=plan.model.preprocessing,
         parity=plan.model.parity,
         is_recorded=plan.model.training.provenance.get("opened_as") == RECORDED_KIND,
@@ -162,6 +170,7 @@ def _relevance_facts(run: RunView) -> Relevance | str:
         asked=asked.about,
         why_other=summary.note,
         signs=asked.start_signs,
+        multi_label=run.multi_label,
         n_maps=len(run.relevance),
         n_images=run.plan.data.n_images,
         n_relocations=asked.n_placebo,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from audit.data.input_words import input_in_words
@@ -44,6 +44,7 @@ def methods(facts: Facts) -> tuple[Paragraph, ...]:
         ("conditions", "Conditions", _conditions(facts)),
         ("text", "Text", _text(facts)),
         ("network", "Preprocessing", _preprocessing(facts)),
+        ("outputs", "Outputs", _outputs(facts)),
         ("intervals", "Intervals", _intervals(facts)),
         ("multiplicity", "Multiple comparisons", _multiplicity(facts)),
         ("trends", "Trends", _trends(facts)),
@@ -56,7 +57,7 @@ def methods(facts: Facts) -> tuple[Paragraph, ...]:
 
 def relevance_sentence(made: Relevance) -> str:
     """State how heatmaps were made, where relevance started, and why the requested method was not used."""
-    said = f"The heatmaps were made by {made.about}, starting from {_start(made.signs)}."
+    said = f"The heatmaps were made by {made.about}, starting from {_start(made)}."
     if made.about != made.asked:
         said += f" The requested method, {made.asked}, was not used: {made.why_other or 'the network has a step without a rule.'}"
     return said
@@ -137,6 +138,28 @@ def _parity(facts: Facts) -> Iterator[str]:
         )
 
 
+def _outputs(facts: Facts) -> Iterator[str]:
+    if not facts.n_outputs:
+        return
+    yield (
+        f"Each of the {facts.n_outputs} outputs is a finding of its own (sigmoid). Shortcut sensitivity over all outputs is, for each "
+        "image, the largest change of any output's probability; that of one output is the change of its own. Both are compared with the "
+        "placebo, and each output is judged."
+    )
+    yield (
+        "Images whose label is unknown are left out of an output's AUC, recall and specificity; changes of probabilities need no label. "
+        "Over all outputs, accuracy, margin, likelihood, Brier score and harm of an image are means over its known labels."
+    )
+    by_youden = facts.n_outputs - facts.n_points
+    if facts.n_points:
+        yield f"Operating points were given for {counted(facts.n_points, 'output')}."
+    if by_youden:
+        yield (
+            f"{'Those of the others were' if facts.n_points else 'Operating points were'} set by Youden's index on the unedited images, or "
+            "at 0.5 where labels are not of both kinds, so recall and specificity on these images are optimistic."
+        )
+
+
 def _intervals(facts: Facts) -> Iterator[str]:
     yield f"Intervals have a nominal coverage of {number(100 * facts.level, 0)} % and treat the patient, not the image, as the unit."
     if facts.intervals:
@@ -199,9 +222,10 @@ def _relevance(facts: Facts) -> Iterator[str]:
     )
 
 
-def _start(signs: Mapping[str, float]) -> str:
+def _start(made: Relevance) -> str:
+    signs = made.signs
     if not signs:
-        return "the output of the predicted class"
+        return "the output with the highest logit" if made.multi_label else "the output of the predicted class"
     plus = [name for name, sign in signs.items() if sign > 0]
     minus = [name for name, sign in signs.items() if sign < 0]
     return f"the output of class {plus[0]}" + (f" minus that of class {minus[0]}" if minus else "")

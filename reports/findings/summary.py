@@ -32,7 +32,8 @@ def summary_lines(run: RunView) -> list[str]:
     plan = run.plan
     if run.verdict.status == "incomplete":
         return [headline(run), f"{plan.model.name} on {plan.data.name}: incomplete, no verdict"]
-    counts = ", ".join(f"{n} {name}" for name, n in plan.data.class_counts.items())
+    word = "with " if run.multi_label else ""
+    counts = ", ".join(f"{n} {word}{name}" for name, n in plan.data.class_counts.items())
     lines = [
         f"{plan.model.name} ({plan.model.architecture}) on {plan.data.name}: "
         f"{counted(plan.data.n_images, 'image')} of {counted(plan.data.n_patients, 'patient')} ({counts})",

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import UndefinedError
 from msgspec.structs import asdict
 
+from audit.data.findings import NONE_PRESENT, names_in
 from audit.data.plan import Plan
 from audit.data.strings import normal_string
 from audit.errors import StoreError, shown_string
@@ -82,13 +83,17 @@ def _read(path: Path) -> RunView:
     records = {
         row["record_id"]: row for row in folder.read_rows("records.parquet", ["record_id", "label", "n_regions"])
     }
+    judged, plan = folder.read(VerdictDocument), folder.read(Plan)
+    multi_label = plan.model.task == "multi-label"
+    labels = {
+        key: names_in(row["label"]) or [NONE_PRESENT] if multi_label else [row["label"]] for key, row in records.items()
+    }
     totals, texts = (
-        Counter(r["label"] for r in records.values()),
-        Counter(r["label"] for r in records.values() if r["n_regions"]),
+        Counter(label for key in records for label in labels[key]),
+        Counter(label for key, r in records.items() if r["n_regions"] for label in labels[key]),
     )
     effects = folder.read(EffectsDocument)
     examples = folder.read(ExamplesDocument).examples
-    judged, plan = folder.read(VerdictDocument), folder.read(Plan)
     return RunView(
         path=path,
         plan=plan,
@@ -99,8 +104,8 @@ def _read(path: Path) -> RunView:
         trends=effects.trends,
         uses={use.condition: use for use in folder.read(ConditionsDocument).conditions},
         probe=folder.read(ProbeDocument).probe,
-        confusion=_confusion(folder, plan.model.classes),
-        words=_words(folder, {key: row["label"] for key, row in records.items()}),
+        confusion={} if multi_label else _confusion(folder, plan.model.classes),
+        words=_words(folder, labels),
         films_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},
         relevance=_relevance(folder, records),
         relevance_summary=folder.read(RelevanceDocument).relevance if folder.has(RelevanceDocument.FILE) else None,
@@ -146,7 +151,7 @@ def _confusion(folder: RunFolder, classes: Sequence[str]) -> dict[str, dict[str,
     return counts
 
 
-def _words(folder: RunFolder, labels: Mapping[str, str]) -> tuple[WordCount, ...]:
+def _words(folder: RunFolder, labels: Mapping[str, Sequence[str]]) -> tuple[WordCount, ...]:
     """Count, for each string that may be shown, the images of each class that carry it."""
     films: defaultdict[str, set[str]] = defaultdict(set)
     for row in folder.read_rows("regions.parquet", ["record_id", "text"]):
@@ -154,7 +159,10 @@ def _words(folder: RunFolder, labels: Mapping[str, str]) -> tuple[WordCount, ...
         if text:
             films[text].add(row["record_id"])
     common = sorted(films, key=lambda t: (-len(films[t]), t))[:_TOP_WORDS]
-    return tuple(WordCount(text=t, by_class=dict(Counter(labels[i] for i in sorted(films[t])))) for t in common)
+    return tuple(
+        WordCount(text=t, by_class=dict(Counter(label for i in sorted(films[t]) for label in labels[i])))
+        for t in common
+    )
 
 
 def _relevance(folder: RunFolder, records: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:

@@ -83,6 +83,11 @@ class RunView:
     problems: tuple[str, ...]
     """How the folder differs from what the run left; empty if it does not."""
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether each output of the network is a finding of its own."""
+        return self.plan.model.task == "multi-label"
+
     def find(self, condition: str, measure: str, group: Group = ALL, *, controlled: bool = False) -> Effect | None:
         """Return one effect; the placebo-controlled one if asked for."""
         for effect in self.effects:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from audit.data.conditions import Role
 from audit.data.plan import PlannedCondition
 from audit.reports.figures.dots import WIDTH_PX, effect_forest
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 from audit.statistics.catalogue import MEASURES, figure_in_words, rows_of
+from audit.statistics.measure import Measure
 from audit.store.results import Effect
 
 
@@ -51,9 +53,21 @@ class ConditionRows:
 def condition_rows(run: RunView) -> list[ConditionRows]:
     """Return every judged condition with its reported measures."""
     return [
-        ConditionRows(name=c.name, question=c.question, rows=tuple(_row(run, c, *pair) for pair in rows_of(c.role)))
+        ConditionRows(name=c.name, question=c.question, rows=tuple(_row(run, c, *pair) for pair in _rows(run, c.role)))
         for c in run.judged()
     ]
+
+
+def _explained(run: RunView) -> list[Measure]:
+    """Return the measures that the run may have, in the words of its task."""
+    if not run.multi_label:
+        return [m for m in MEASURES.values() if not m.of_outputs]
+    return [replace(m, words=m.of_findings or m.words) for m in MEASURES.values()]
+
+
+def _rows(run: RunView, role: Role) -> list[tuple[str, str]]:
+    """Return what is shown of a condition; the mean over classes has no meaning where any number of findings applies."""
+    return [pair for pair in rows_of(role) if not run.multi_label or MEASURES[pair[1]].over == "images"]
 
 
 def _row(run: RunView, condition: PlannedCondition, measure: str, controlled: str) -> MeasureRow:
@@ -77,7 +91,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "alone": effect_forest(run.headline("sufficiency")),
         "width": WIDTH_PX,
         "conditions": condition_rows(run),
-        "measures": MEASURES.values(),
+        "measures": _explained(run),
         "effects": run.effects,
     }
 

@@ -14,6 +14,7 @@ from audit.reports.findings.group_effects import (
     undecided,
 )
 from audit.reports.findings.limitations import MIN_PATIENTS
+from audit.reports.findings.output_effects import output_rows
 from audit.reports.findings.relevance_by_group import text_edits
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import MOST_PRINTED, Section
@@ -25,7 +26,11 @@ def view(run: RunView) -> Mapping[str, object]:
     accuracy = group_accuracy(run)
     return {
         "names": names,
-        "confusion": [(actual, [run.confusion.get(actual, {}).get(name, 0) for name in names]) for actual in names],
+        "confusion": []
+        if run.multi_label
+        else [(actual, [run.confusion.get(actual, {}).get(name, 0) for name in names]) for actual in names],
+        "outputs": output_rows(run),
+        "judged_outputs": judged_groups(run, "output"),
         "classes": judged_groups(run, "class"),
         "strings": judged_groups(run, "word"),
         "undecided": undecided(run),

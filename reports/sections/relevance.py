@@ -26,7 +26,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "width": WIDTH_PX,
         "placebos": placebo_figure(run),
         "edits": text_edits(run),
-        "groups": group_rows(run, ("all", "class", "source")),
+        "groups": group_rows(run, ("all", "output", "class", "source")),
         "strings": group_rows(run, ("word",)),
         "scatter": figures.validity_scatter(run),
         "scatter_width": figures.WIDTH_PX,

@@ -59,6 +59,7 @@ def _sign(folder: Path) -> str:
 def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
     find = chexpert_files(folder)
     columns: dict[str, list[str]] = {}
+    graded: dict[str, list[str]] = {name: [] for name in FINDINGS}
     absent = 0
     for name, split in _TABLES.items():
         if not (folder / name).is_file() or not set(_COLUMNS) <= set(header_of(folder / name)):
@@ -68,6 +69,8 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         absent += files.count(None)
         table = taken(table, [file is not None for file in files])
         findings = positives(table, FINDINGS)
+        for name, cells_of in graded.items():
+            cells_of.extend(table[name])
         sides = zip(table["AP/PA"], table["Frontal/Lateral"], strict=True)
         for column, cells in {
             "id": table["Path"],
@@ -86,7 +89,8 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         "path": "Path", "label": "the findings that are 1", "patient": "Path", "view": "AP/PA", "sex": "Sex", "age": "Age",
         "split": "train.csv, valid.csv",
     }  # fmt: skip
-    return FoundSet(folder=folder, columns=columns, told_by=told_by, left_out={"not on disk": absent} if absent else {})
+    left_out = {"not on disk": absent} if absent else {}
+    return FoundSet(folder=folder, columns=columns, told_by=told_by, left_out=left_out, graded=graded)
 
 
 CHEXPERT = Layout(name="chexpert", title="CheXpert", sign=_sign, read=_read)

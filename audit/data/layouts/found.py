@@ -34,6 +34,8 @@ class FoundSet:
     """Column -> where the data set says it."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why images of its tables are left out, with counts."""
+    graded: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Finding -> its cells as published, 1, 0, -1 or blank; empty where the data set only lists what was found."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,8 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         )
     studies = read_named(labels, ("study_id", *FINDINGS))
     of_study = dict(zip(studies["study_id"], positives(studies, FINDINGS), strict=True))
+    row_of_study = {study: row for row, study in enumerate(studies["study_id"])}
+    rows: list[int | None] = []
     lists = _table(folder, "split")
     split = {}
     if lists is not None:
@@ -47,6 +49,7 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         cells = (image, path, of_study.get(study, ""), subject, view, split.get(image, ""))
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
+        rows.append(row_of_study.get(study))
     columns["patient"] = patients_of("mimic", columns["patient"])
     columns |= {"label": labels_of(columns["findings"], classes), "source": [SOURCE] * len(columns["id"])}
     told_by = {
@@ -59,7 +62,9 @@ def _read(folder: Path, classes: Sequence[str]) -> FoundSet:
         del columns["split"]
     else:
         told_by["split"] = lists.name
-    return FoundSet(folder=folder, columns=columns, told_by=told_by, left_out={"not on disk": absent} if absent else {})
+    graded = {name: ["" if row is None else studies[name][row] for row in rows] for name in FINDINGS}
+    left_out = {"not on disk": absent} if absent else {}
+    return FoundSet(folder=folder, columns=columns, told_by=told_by, left_out=left_out, graded=graded)
 
 
 MIMIC = Layout(name="mimic-cxr-jpg", title="MIMIC-CXR-JPG", sign=_sign, read=_read)
