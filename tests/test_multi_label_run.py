@@ -240,3 +240,32 @@ def test_a_wrong_task_is_caught_by_the_owners_own_answers(audit: Audit, nets: st
     code, err = check(sigmoid, "--task", "single-label")
     assert code == 2
     assert "use --task multi-label" in one_paragraph(err)
+
+
+def test_a_multi_label_product_that_is_not_loaded_gets_the_same_verdicts(
+    audit: Audit, nets: str, tmp_path: Path
+) -> None:
+    manifest = films(tmp_path / "data")
+    code, out, err = audit(*command(manifest, f"{nets}:reads_the_word"))
+    loaded = judged_outputs(Path(out.splitlines()[-1]).parent)
+    asked = [*command(manifest, "product"), "--task", "multi-label", "--classes", "Pneumonia,Mass"]
+    assert audit(*asked, "--emit", "product")[0] == 0
+    opened = open_model(ModelRequest(model=f"{nets}:reads_the_word"))
+    table = tmp_path / "product" / "answers.csv"
+    rows = list(csv.reader(table.read_text().splitlines()))
+    for row in rows[1:]:
+        seen = opened.preprocessing.prepare(read_gray(table.parent / row[0]))
+        row[1:] = [f"{p:.8f}" for p in 1 / (1 + np.exp(-opened.logits(seen[None]).numpy()[0].astype(np.float64)))]
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    code, out, err = audit(*asked, "--predictions", table)
+    assert code == 0, err
+    found = judged_outputs(Path(out.splitlines()[-1]).parent)
+    assert {key: e.verdict for key, e in found.items()} == {key: e.verdict for key, e in loaded.items()}
+    assert all(abs(found[key].estimate - e.estimate) < 1e-5 for key, e in loaded.items())
+    for row in rows[1:]:
+        row[1:] = ["0.25", "0.75"]
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    code, _, err = audit(*asked, "--predictions", table)
+    assert code == 2 and "--task single-label" in one_paragraph(err)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from audit.data.tables import TableHead, read_columns, read_head
 from audit.errors import UsageError, shown_string
+from audit.models.tasks import Task
 from audit.models.torch_classifier import Answers, as_logits
 from audit.store.numbers import counted
 
@@ -55,7 +56,9 @@ class AnswerTable:
         return hashlib.sha256(self.keys.tobytes() + self.logits.tobytes()).hexdigest()
 
 
-def read_answers(table: Path, classes: Sequence[str], answers: Answers) -> AnswerTable:
+def read_answers(
+    table: Path, classes: Sequence[str], answers: Answers, task: Task | None = "single-label"
+) -> AnswerTable:
     """Read the answers of a product.
 
     Parameters
@@ -66,6 +69,8 @@ def read_answers(table: Path, classes: Sequence[str], answers: Answers) -> Answe
         Classes, in the order of the logits.
     answers : {"logits", "probabilities"}
         What the numbers are.
+    task : {"single-label", "binary", "multi-label"}, optional
+        What they mean: of a multi-label product each is a probability of its own.
 
     Raises
     ------
@@ -78,7 +83,8 @@ def read_answers(table: Path, classes: Sequence[str], answers: Answers) -> Answe
         what = "is a folder; name the table in it" if table.is_dir() else "does not exist"
         raise UsageError(f"The table of answers {table} {what}. `audit run --emit FOLDER` writes one to fill in.")
     head = read_head(table)
-    image, columns = _columns(head, classes)
+    apart = task == "multi-label"
+    image, columns = _columns(head, classes, one_suffices=len(classes) == 2 and not apart)
     read = read_columns(head, [image, *columns])
     named, *cells = ([str(cell).strip() for cell in column.to_pylist()] for column in read.cells)
     known = [found[1].lower() if (found := _KEY.fullmatch(name)) else "" for name in named]
@@ -86,7 +92,7 @@ def read_answers(table: Path, classes: Sequence[str], answers: Answers) -> Answe
     where = _Rows(table=table, names=named, first=read.first_row)
     values = np.array([[where.number(i, column[i]) for column in cells] for i in filled], dtype=np.float64)
     values = values.reshape(len(filled), len(columns))
-    _check_values(values, filled, where, answers)
+    _check_values(values, filled, where, answers, apart=apart)
     keys = np.array([known[i] for i in filled], dtype=f"S{KEY_DIGITS}")
     order = np.argsort(keys, kind="stable")
     twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
@@ -96,7 +102,7 @@ def read_answers(table: Path, classes: Sequence[str], answers: Answers) -> Answe
             f"{table} answers {counted(len(set(keys[order][twice].tolist())), 'image')} more than once, the first in row "
             f"{first + read.first_row} and in {where.of(second)}. Keep one row for each image."
         )
-    logits = as_logits(torch.from_numpy(values[order]), answers).numpy() if len(filled) else np.zeros((0, len(classes)))
+    logits = as_logits(torch.from_numpy(values[order]), answers, task).numpy() if len(filled) else np.zeros((0, len(classes)))
     return AnswerTable(
         keys=keys[order],
         logits=np.asarray(logits, dtype=np.float32),
@@ -131,12 +137,12 @@ class _Rows:
             ) from None
 
 
-def _columns(head: TableHead, classes: Sequence[str]) -> tuple[int, list[int]]:
+def _columns(head: TableHead, classes: Sequence[str], *, one_suffices: bool) -> tuple[int, list[int]]:
     """Return the place of the images' column, and those of the classes."""
     names = [name.strip().casefold() for name in head.names]
     image = next((names.index(name) for name in _NAMES if name in names), None)
     wanted = [name.strip().casefold() for name in classes]
-    if len(classes) == 2 and wanted[0] not in names:  # a single probability, that of the second class
+    if one_suffices and wanted[0] not in names:  # a single probability, that of the second class
         wanted = wanted[1:]
     if image is None or any(names.count(name) != 1 for name in wanted):
         raise UsageError(
@@ -146,7 +152,9 @@ def _columns(head: TableHead, classes: Sequence[str]) -> tuple[int, list[int]]:
     return image, [names.index(name) for name in wanted]
 
 
-def _check_values(values: NDArray[np.float64], filled: Sequence[int], where: _Rows, answers: Answers) -> None:
+def _check_values(
+    values: NDArray[np.float64], filled: Sequence[int], where: _Rows, answers: Answers, *, apart: bool
+) -> None:
     """Refuse answers that are none, and name the first."""
     with np.errstate(over="ignore"):
         wrong = np.any(~np.isfinite(values.astype(np.float32)), axis=1)
@@ -172,11 +180,18 @@ def _check_values(values: NDArray[np.float64], filled: Sequence[int], where: _Ro
                 values,
             )
         )
+    if apart:
+        if values.shape[1] > 1 and len(values) and not off.any():
+            raise UsageError(
+                f"The answers of {where.table} were declared to be multi-label, but each row sums to 1: they are those of a softmax. Use "
+                "--task single-label."
+            )
+        return
     if values.shape[1] > 1 and off.any():
         raise UsageError(
             _first(
                 off, filled, where, f"must hold probabilities that sum to 1 (within {SUM_TOLERANCE:g})",
-                "Name all classes with --classes. Outputs that do not exclude each other (multi-label, sigmoids) cannot be audited yet.",
+                "Name all classes with --classes. For outputs that do not exclude each other (sigmoids), use --task multi-label.",
                 values,
             )
         )  # fmt: skip

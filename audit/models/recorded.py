@@ -15,8 +15,9 @@ from audit.errors import ModelError, UsageError
 from audit.models.answered import KEY_DIGITS, AnswerTable, read_answers
 from audit.models.callables import GreyImages
 from audit.models.classifier import Ability, Outputs
+from audit.models.outputs import task_of_names
 from audit.models.requests import DeclaredInput, ModelRequest, OpenedModel, class_names
-from audit.models.tasks import foreign_task
+from audit.models.tasks import foreign_task, operating_points
 
 UNNAMED = "product"
 """What reports call a product without a name."""
@@ -95,12 +96,13 @@ def open_recorded(request: ModelRequest) -> OpenedModel:
     _check_request(request)
     names = class_names(request)
     answers = request.answers or "probabilities"
-    table = read_answers(Path(request.predictions), names, answers) if request.predictions else None
-    task, guessed = foreign_task(
-        request.model, request.task, len(names), len(names) if table is None else table.n_outputs
-    )
+    meant = request.task or task_of_names(names)
+    table = read_answers(Path(request.predictions), names, answers, meant) if request.predictions else None
+    task, guessed = foreign_task(request.model, request.task, names, len(names) if table is None else table.n_outputs)
+    points = operating_points(request.model, request.operating_points, task, len(names))
+    outputs = Outputs(names=names, task=task, points=points)
     return OpenedModel(
-        classifier=RecordedClassifier(table, Outputs(names=names, task=task), request.predictions or request.model),
+        classifier=RecordedClassifier(table, outputs, request.predictions or request.model),
         name=request.model,
         architecture=_ARCHITECTURE,
         content="" if table is None else table.sha256,
