@@ -24,7 +24,7 @@ from audit.models.parity import check_parity
 from audit.models.preprocessing import IMAGENET_MEAN, Preprocessing, declared_steps, why_impossible
 from audit.models.requests import DeclaredInput, ModelRequest
 from audit.models.saving import save_bundle
-from audit.models.scaling import METHODS, onto_image
+from audit.models.scaling import METHODS, crop_box, onto_image
 from audit.statistics.outputs import softmax
 
 from .door_models import CLASSES, SIDE, network, write_onnx
@@ -142,6 +142,7 @@ ways = st.fixed_dictionaries(
 )
 
 
+@example(shape=(38, 38), way={"fit": "letterbox", "crop": (0.1, 0.0, 0.8, 1.0)}, seed=4)
 @given(shape=shapes, way=ways, seed=st.integers(0, 9))
 def test_a_place_of_the_input_is_carried_to_its_place_in_the_image(
     shape: tuple[int, int], way: dict[str, object], seed: int
@@ -165,8 +166,9 @@ def test_a_place_of_the_input_is_carried_to_its_place_in_the_image(
         middle_y = (rows * (np.arange(48) + 0.5)).sum() / rows.sum() * shape[0] / 48
         middle_x = (columns * (np.arange(48) + 0.5)).sum() / columns.sum() * shape[1] / 48
         top, left, bottom, right = window
-        low_y, high_y = max(y, top), min(y + 10, bottom)
-        low_x, high_x = max(x, left), min(x + 10, right)
+        x0, y0, x1, y1 = crop_box(shape, steps)  # beside it a letterbox's window shows padding
+        low_y, high_y = max(y, top, y0), min(y + 10, bottom, y1)
+        low_x, high_x = max(x, left, x0), min(x + 10, right, x1)
         assert abs(middle_y - (low_y + high_y) / 2) < 2 + shape[0] / 48
         assert abs(middle_x - (low_x + high_x) / 2) < 2 + shape[1] / 48
 

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from audit.data.tables import TableHead, read_columns, read_head
+from audit.data.tasks import Task
 from audit.errors import UsageError, shown_string
-from audit.models.tasks import Task
 from audit.models.torch_classifier import Answers, as_logits
 from audit.store.numbers import counted
 
@@ -102,7 +102,11 @@ def read_answers(
             f"{table} answers {counted(len(set(keys[order][twice].tolist())), 'image')} more than once, the first in row "
             f"{first + read.first_row} and in {where.of(second)}. Keep one row for each image."
         )
-    logits = as_logits(torch.from_numpy(values[order]), answers, task).numpy() if len(filled) else np.zeros((0, len(classes)))
+    logits = (
+        as_logits(torch.from_numpy(values[order]), answers, task).numpy()
+        if len(filled)
+        else np.zeros((0, len(classes)))
+    )
     return AnswerTable(
         keys=keys[order],
         logits=np.asarray(logits, dtype=np.float32),
