@@ -37,7 +37,7 @@ from audit.perturbations import NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.objects import _elsewhere
 from audit.perturbations.suspects import Suspects, at_search_scale, best_place, decode_template, half_of
-from audit.prediction.processes import map_side_by_side
+from audit.prediction.pool import map_side_by_side
 from audit.randomness import generator_for
 from audit.statistics.catalogue import MOVEMENT
 from audit.store.results import plain, to_json

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from audit.calibration.corpus import Corpus, CorpusName, phantom_corpus, radiograph_corpus, radiograph_folder
 from audit.calibration.networks import Backbone, Head, backbone
@@ -23,7 +19,7 @@ from audit.calibration.zoo import Case, make_zoo
 from audit.errors import UsageError
 from audit.files import check_writable, write_atomically
 from audit.gates.calibration import CALIBRATION_FILE
-from audit.prediction.concurrency import process_context
+from audit.prediction.pool import each_side_by_side
 from audit.prediction.shards import one_thread
 from audit.provenance import tool_version
 from audit.store.results import SCHEMA_VERSION, plain, to_json
@@ -159,7 +155,9 @@ def run_cases(
             step()
     building, built = time.monotonic() - begun, time.process_time() - worked
     begun = time.monotonic()
-    _audit_all(cases, out, suite, workers, on_stage("auditing networks", len(cases)))
+    step = on_stage("auditing networks", len(cases))
+    for _ in each_side_by_side(_audit_one, (cases, out, suite), len(cases), workers):
+        step()
     auditing = time.monotonic() - begun
     outcomes = [read_outcome(case, _folder(out, case)) for case in cases]
     document: dict[str, Any] = plain(
@@ -229,23 +227,7 @@ def make_workshop(corpus: Corpus, body: Backbone, *, made_by: Mapping[str, Any],
     )
 
 
-def _audit_all(cases: Sequence[Case], out: Path, suite: str, workers: int, step: Callable[[], None]) -> None:
-    if workers == 1:
-        for case in cases:
-            audit_case(case, _folder(out, case), suite)
-            step()
-        return
-    with ProcessPoolExecutor(workers, mp_context=process_context(), initializer=_one_thread_each) as pool:
-        waiting = [pool.submit(audit_case, case, _folder(out, case), suite) for case in cases]
-        try:
-            for done in as_completed(waiting):
-                done.result()
-                step()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _one_thread_each() -> None:
-    torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
+def _audit_one(job: tuple[Sequence[Case], Path, str], number: int) -> None:
+    cases, out, suite = job
+    with one_thread():
+        audit_case(cases[number], _folder(out, cases[number]), suite)

@@ -6,15 +6,9 @@ it. So there is nothing to merge, and what a kill leaves is what one process wou
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import active_children, connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +16,14 @@ from audit.data.conditions import Suite
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError
 from audit.perturbations.suspects import Suspects
-from audit.prediction.concurrency import process_context
-from audit.prediction.interrupts import end_on_sigterm, signals_held
+from audit.prediction.pool import STATE, results_side_by_side
 from audit.store.emission import EmittedForm
 
 if TYPE_CHECKING:  # torch takes seconds to import, and the first process may need no network
     from audit.models.requests import ModelRequest
-    from audit.prediction.experiment import Experiment
+from audit.prediction.experiment import Experiment
 
 _IMAGES_A_TASK = 4
-_GRACE_S = 5.0
-"""How long a process may take to put away what it is writing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,35 +147,6 @@ def emit_side_by_side(
     _spread(_start_emission, (job, form), _emit, numbers, workers, on_image)
 
 
-def map_side_by_side(task: Callable[[Any, int], Any], job: object, n: int, workers: int) -> list[Any]:
-    """Call a task with a job and every number below n in several processes; return what it returned, in order.
-
-    Parameters
-    ----------
-    task : callable
-        A function of a module, (job, number) -> result; it raises nothing.
-    job : object
-        Sent to every process once.
-    n : int
-        Calls.
-    workers : int
-        Processes.
-
-    Raises
-    ------
-    AuditError
-        If a process died.
-    """
-    if workers <= 1 or n <= 1:
-        return [task(job, number) for number in range(n)]
-    found = dict(_results(_start_task, (task, job), _call_task, range(n), workers))
-    return [found[number] for number in range(n)]
-
-
-_state: dict[str, Any] = {}
-"""What a process of the pool was started with; this process's own is empty."""
-
-
 def _spread(
     start: Callable[[Any], None],
     job: object,
@@ -193,74 +155,11 @@ def _spread(
     workers: int,
     on_image: Callable[[], None],
 ) -> None:
-    for _, found in _results(start, job, task, numbers, workers):
+    for _, found in results_side_by_side(start, job, task, numbers, workers):
         if isinstance(found, str):
             raise AuditError(found)
         for _ in range(found):
             on_image()
-
-
-def _results(
-    start: Callable[[Any], None], job: object, task: Callable[[int], Any], numbers: Sequence[int], workers: int
-) -> Iterator[tuple[int, Any]]:
-    """Yield (number, result) of every task as it is done."""
-    if not numbers:
-        return
-    with _pool(min(workers, len(numbers)), start, job) as pool:
-        try:
-            with signals_held():
-                asked = {pool.submit(task, number): number for number in numbers}
-            for done in as_completed(asked):
-                yield asked[done], done.result()
-        except BrokenProcessPool as error:
-            raise AuditError(
-                f"One of {workers} processes died, possibly because memory ran out. The results so far are kept; repeat the command with "
-                "fewer --workers."
-            ) from error
-
-
-@contextmanager
-def _pool(workers: int, start: Callable[[Any], None], job: object) -> Iterator[ProcessPoolExecutor]:
-    with signals_held():
-        pool = ProcessPoolExecutor(workers, mp_context=process_context(), initializer=_start, initargs=(start, job))
-    try:
-        yield pool
-    except BaseException:
-        _end_all()
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def _end_all() -> None:
-    """End every process that was started, within seconds: the interpreter would wait for their tasks, which take minutes."""
-    processes = active_children()
-    for process in processes:
-        process.terminate()
-    deadline, living = time.monotonic() + _GRACE_S, [process.sentinel for process in processes]
-    while living and time.monotonic() < deadline:
-        ended = connection.wait(living, deadline - time.monotonic())
-        living = [sentinel for sentinel in living if sentinel not in ended]
-    for process in processes:
-        if process.sentinel in living:
-            process.kill()
-
-
-def _start(start: Callable[[Any], None], job: object) -> None:
-    end_on_sigterm()
-    # When the first process is killed, none must be left behind.
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    try:
-        start(job)
-    except AuditError as error:  # a process that cannot start says why; one that raises here would only be called dead
-        _state["failed"] = str(error)
-
-
-def _end_with(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)
 
 
 def _start_text(job: TextJob) -> None:
@@ -268,18 +167,18 @@ def _start_text(job: TextJob) -> None:
     from audit.text.detectors import make_detector
 
     detector = make_detector(job.detector, Path(job.boxes) if job.boxes else None)
-    _state.update(records=job.records, cache=RegionCache(Path(job.cache), detector))
+    STATE.update(records=job.records, cache=RegionCache(Path(job.cache), detector))
 
 
 def _find_text(start: int) -> int:
     from audit.text.find import find_in
 
-    if "failed" in _state:  # `find_regions` will meet the same, and say it
+    if "failed" in STATE:  # `find_regions` will meet the same, and say it
         return 0
-    chosen = _state["records"][start : start + _IMAGES_A_TASK]
+    chosen = STATE["records"][start : start + _IMAGES_A_TASK]
     for record in chosen:
         with suppress(AuditError):
-            find_in(record.path, _state["cache"])
+            find_in(record.path, STATE["cache"])
     return len(chosen)
 
 
@@ -289,7 +188,7 @@ def _start_prediction(job: PredictionJob) -> None:
     from audit.prediction.variants import cohort_context, make_perturbations
     from audit.store.folder import RunFolder
 
-    _state["prediction"] = {
+    STATE["prediction"] = {
         "experiment": Experiment(
             run=RunFolder(job.run),
             bundle=open_model(job.model),
@@ -306,34 +205,25 @@ def _start_prediction(job: PredictionJob) -> None:
 def _predict(number: int) -> int | str:
     from audit.prediction.shards import predict_shard
 
-    return _done(lambda: predict_shard(number, **_state["prediction"]))
+    return _done(lambda: predict_shard(number, **STATE["prediction"]))
 
 
 def _start_emission(asked: tuple[PredictionJob, EmittedForm]) -> None:
     job, form = asked
     _start_prediction(job)
-    _state["emission"] = {**_state["prediction"], "form": form}
+    STATE["emission"] = {**STATE["prediction"], "form": form}
 
 
 def _emit(number: int) -> int | str:
     from audit.prediction.emission import emit_shard
 
-    return _done(lambda: emit_shard(number, **_state["emission"]))
+    return _done(lambda: emit_shard(number, **STATE["emission"]))
 
 
 def _done(work: Callable[[], int]) -> int | str:
-    if "failed" in _state:
-        return str(_state["failed"])
+    if "failed" in STATE:
+        return str(STATE["failed"])
     try:
         return work()
     except AuditError as error:  # as text: not every exception survives the way between processes
         return str(error)
-
-
-def _start_task(asked: tuple[Callable[[Any, int], Any], object]) -> None:
-    _state["task"] = asked
-
-
-def _call_task(number: int) -> Any:
-    task, job = _state["task"]
-    return task(job, number)

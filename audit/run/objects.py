@@ -23,7 +23,8 @@ from audit.files import write_atomically
 from audit.gates.defaults import config_for
 from audit.perturbations.suspects import Suspects, at_search_scale, decode_template, suspect_digest
 from audit.prediction.concurrency import count_processes
-from audit.prediction.processes import TextJob, find_text_side_by_side, map_side_by_side
+from audit.prediction.pool import map_side_by_side
+from audit.prediction.processes import TextJob, find_text_side_by_side
 from audit.run.plan import planned_conditions
 from audit.run.preparation import Preparation
 from audit.run.settings import Settings
