@@ -28,7 +28,7 @@ from typing import Any
 
 from tests.forked_commands import faults, run_forked
 from tests.hostile_mutations import mutation_for, replace, vouch_for
-from tests.hostile_world import ATLAS, KEPT, OTHER, QUICK, RESUME, RUN, make_world
+from tests.hostile_world import ANSWERED, ATLAS, EMIT, KEPT, OTHER, QUICK, RESUME, RUN, make_world
 
 ON_RUN = (
     "report {run}", "gate {run}", "gate {run} --json", "diff {run} {other}", "diff {other} {run} --json", "diff {run} {other} --md",
@@ -37,6 +37,7 @@ ON_RUN = (
     "gate {other} --baseline {run}", "case {run} {name} --data data/manifest.csv", "report {run} --signoff review.json",
 )  # fmt: skip
 PLAN = "plan --model models/C --data data/manifest.csv " + " ".join(QUICK)
+PLAN_OF_PRODUCT = EMIT.replace("run ", "plan ", 1)
 TARGETS: Mapping[str, tuple[int, Sequence[str], Sequence[str]]] = {
     # what: its share, files (globs), commands
     "run": (30, (f"{RUN}/*.json", f"{RUN}/*/*.json", f"{RUN}/*.parquet", f"{RUN}/predictions/*"), ON_RUN),
@@ -68,6 +69,8 @@ TARGETS: Mapping[str, tuple[int, Sequence[str], Sequence[str]]] = {
         f"baseline accept {RUN}",
     )),
     "review": (5, ("review.json", f"{RUN}/signoff.json"), (f"report {RUN} --signoff review.json", f"report {RUN}")),
+    "answers": (8, ("product/answers.csv", "product/emission/*", "product/images/*"), (ANSWERED, ANSWERED, EMIT, PLAN_OF_PRODUCT)),
+    "own answers": (3, ("check.csv",), (RESUME + " --check check.csv",)),
     "list": (1, ("exclude.txt",), ("data build nih --root sets/nih --exclude exclude.txt --out built.csv",)),
 }  # fmt: skip
 

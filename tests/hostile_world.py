@@ -29,6 +29,8 @@ QUICK = [
     "0",
 ]
 RESUME = "run --model models/C --data data/manifest.csv " + " ".join(QUICK)
+EMIT = "run --model robot --emit product --classes normal,pneumonia,covid --data data/manifest.csv " + " ".join(QUICK)
+ANSWERED = EMIT + " --predictions product/answers.csv"
 ATLAS = "text atlas --data data/manifest.csv --detector annotated --boxes data/boxes.json"
 SETTINGS = """\
 [run]
@@ -152,6 +154,8 @@ def make_world(folder: Path) -> Path:
     recipes = Path(sys.modules["audit.training"].__file__ or "").with_name("recipes")
     (folder / "recipe.toml").write_bytes((recipes / "demo.toml").read_bytes())
     _write_calibration(folder / "models/C")
+    _emit_and_answer(folder)
+    _write_own_answers(folder)
     shutil.rmtree(folder / ".audit-cache", ignore_errors=True)
     ended = run_forked(ATLAS.split(), folder)
     assert ended.code == 0, ended
@@ -192,6 +196,40 @@ def _write_calibration(bundle: Path) -> None:
         "networks": ["a", "b"],
     }
     (bundle / "calibration.json").write_text(json.dumps(document))
+
+
+def _emit_and_answer(folder: Path) -> None:
+    """Emit the images of a product that is not loaded, and answer them by their brightness."""
+    import csv
+
+    from audit.data.images import read_gray
+
+    ended = run_forked(EMIT.split(), folder)
+    assert ended.code == 0, ended
+    table = folder / "product/answers.csv"
+    head, *rows = csv.reader(table.read_text().splitlines())
+    for row in rows:
+        bright = float(read_gray(table.parent / row[0]).mean()) / 255
+        row[1:] = [f"{v:.4f}" for v in (bright / 2, bright / 2, 1 - bright)]
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([head, *rows])
+
+
+def _write_own_answers(folder: Path) -> None:
+    """Write what the owner of bundle C would have answered to twenty images."""
+    import csv
+
+    from audit.data.images import read_gray
+    from audit.models.bundle import load_bundle
+    from audit.statistics.outputs import softmax
+
+    bundle = load_bundle(folder / "models/C")
+    with (folder / "check.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", *bundle.classes])
+        for path in sorted((folder / "data/images").iterdir())[:20]:
+            seen = bundle.preprocessing.prepare(read_gray(path))
+            writer.writerow([f"images/{path.name}", *softmax(bundle.logits(seen[None]).numpy())[0].tolist()])
 
 
 def _write_review(folder: Path) -> None:

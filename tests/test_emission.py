@@ -137,25 +137,6 @@ def test_the_same_bytes_as_from_the_loaded_network(
             assert one[key] == pytest.approx(other[key], abs=1e-4), (one["condition"], one["measure"], key)
 
 
-@pytest.mark.slow
-def test_objects_that_recur_need_no_second_round(audit: Audit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The search for objects looks at images and labels alone, so its conditions are part of the one emission."""
-    from .test_objects import ElectrodeReader, run_on_phantoms
-    from .test_objects import asked as with_model
-
-    code, _, loaded = run_on_phantoms(tmp_path, monkeypatch, audit, ElectrodeReader, 0.6)
-    command = [a for a in with_model(tmp_path / "data" / "manifest.csv") if a not in ("--model", "C")]
-    emit = ["--emit", "product", "--classes", NAMES]
-    assert audit(*command, *emit)[0] == 0
-    table = tmp_path / "product" / "answers.csv"
-    fill(table, product(tmp_path / "product", tmp_path / "models" / "C", batch=16, answers="logits"))
-    found, out, err = audit(*command, "--classes", NAMES, "--answers", "logits", "--predictions", table)
-    assert (found, code) == (1, 1), err
-    effects = (run_of(out) / "effects.json").read_bytes()
-    assert b"object-1-removed" in effects
-    assert effects == (loaded / "effects.json").read_bytes()
-
-
 def test_every_variant_is_one_file_and_its_name_says_nothing(emitted: tuple[Path, Path]) -> None:
     from audit.prediction.variants import cohort_context, make_perturbations, read_scene, variants
     from audit.run.preparation import prepare

@@ -49,6 +49,7 @@ from audit.training.phantom.film import render
 
 from .conftest import CLASSES, Audit
 from .documents import planned
+from .test_emission import fill, product
 from .test_power import EFFECT
 
 SIDE = 160
@@ -391,8 +392,17 @@ def test_a_network_that_reads_the_electrode_fails_by_it(
     (run / "effects.json").unlink()
     for kept in (tmp_path / ".audit-cache" / "objects").iterdir():
         kept.unlink()
-    assert audit(*asked(tmp_path / "data" / "manifest.csv"), "--workers", 2)[0] == 1
+    command = asked(tmp_path / "data" / "manifest.csv")
+    assert audit(*command, "--workers", 2)[0] == 1
     assert (run / "effects.json").read_bytes() == before, "searched again by two processes, the same suspects are found"
+    # The search looks at images and labels alone, so a product that is not loaded needs no second round of images.
+    command = [a for a in command if a not in ("--model", "C")] + ["--classes", ",".join(CLASSES)]
+    assert audit(*command, "--emit", "product")[0] == 0
+    table = tmp_path / "product" / "answers.csv"
+    fill(table, product(tmp_path / "product", tmp_path / "models" / "C", batch=16, answers="logits"), CLASSES)
+    code, out, err = audit(*command, "--answers", "logits", "--predictions", table)
+    assert code == 1, err
+    assert (Path(out.splitlines()[-1]).parent / "effects.json").read_bytes() == before
 
 
 def test_a_network_that_reads_elsewhere_passes_with_the_object_dismissed(

@@ -504,7 +504,7 @@ def test_a_finished_run_is_judged_again_and_nothing_else(
     assert verdict.status == "not gated"
     before = {p: p.read_bytes() for p in sorted(run.rglob("*")) if p.is_file()}
     for work in (
-        "find_regions", "predict_all", "measure_effects", "measure_trends", "check_planted", "probe_sources",
+        "find_text", "predict_all", "measure_effects", "measure_trends", "check_planted", "probe_sources",
         "audit_relevance", "write_examples", "ask_second_opinion",
     ):  # fmt: skip
         monkeypatch.setattr(f"audit.run.pipeline.{work}", lambda *_, **__: pytest.fail("something was computed again"))

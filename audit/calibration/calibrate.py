@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from audit.calibration.corpus import Corpus, CorpusName, phantom_corpus, radiograph_corpus, radiograph_folder
 from audit.calibration.networks import Backbone, Head, backbone
@@ -24,6 +24,7 @@ from audit.prediction.shards import one_thread
 from audit.provenance import tool_version
 from audit.store.results import SCHEMA_VERSION, plain, to_json
 
+K = TypeVar("K", bound=Hashable)
 OnStage = Callable[[str, int], Callable[[], None]]
 
 
@@ -94,7 +95,8 @@ def calibrate_zoo(zoo: str, out: Path, *, suite: str, workers: int, on_stage: On
             step()
     return run_cases(
         cases,
-        lambda case: shops[key(case)],
+        shops,
+        key,
         out,
         suite=suite,
         workers=workers,
@@ -118,7 +120,8 @@ def check_workers(workers: int) -> None:
 
 def run_cases(
     cases: Sequence[Case],
-    shop: Callable[[Case], Workshop],
+    shops: Mapping[K, Workshop],
+    shop_of: Callable[[Case], K],
     out: Path,
     *,
     suite: str,
@@ -134,8 +137,10 @@ def run_cases(
     ----------
     cases : sequence of Case
         The networks.
-    shop : callable
-        Case -> what its network is made from.
+    shops : mapping
+        What the networks are made from.
+    shop_of : callable
+        Case -> which of these its network is made from.
     out, suite, workers, on_stage
         See `calibrate_zoo`.
     about : mapping
@@ -147,13 +152,13 @@ def run_cases(
     """
     check_workers(workers)
     check_writable(out)
-    begun, worked = time.monotonic() - spent[0], time.process_time() - spent[1]
+    begun, built = time.monotonic() - spent[0], spent[1]
     step = on_stage("building networks", len(cases))
-    with one_thread():
-        for case in cases:
-            build(case, shop(case), _folder(out, case))
-            step()
-    building, built = time.monotonic() - begun, time.process_time() - worked
+    job = (cases, [shop_of(case) for case in cases], shops, out)
+    for _, cpu_seconds in each_side_by_side(_build_one, job, len(cases), workers):
+        built += cpu_seconds
+        step()
+    building = time.monotonic() - begun
     begun = time.monotonic()
     step = on_stage("auditing networks", len(cases))
     for _ in each_side_by_side(_audit_one, (cases, out, suite), len(cases), workers):
@@ -225,6 +230,15 @@ def make_workshop(corpus: Corpus, body: Backbone, *, made_by: Mapping[str, Any],
         start=start,
         made_by=made_by,
     )
+
+
+def _build_one(job: tuple[Sequence[Case], Sequence[K], Mapping[K, Workshop], Path], number: int) -> float:
+    """Build one network; return the processor's seconds that it took."""
+    cases, chosen, shops, out = job
+    begun = time.process_time()
+    with one_thread():
+        build(cases[number], shops[chosen[number]], _folder(out, cases[number]))
+    return time.process_time() - begun
 
 
 def _audit_one(job: tuple[Sequence[Case], Path, str], number: int) -> None:

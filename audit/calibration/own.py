@@ -120,7 +120,8 @@ def calibrate_own(
     shop = make_workshop(corpus, body, made_by=made_by, start=head_of(body))
     document = run_cases(
         own_cases(trials, settings.detector),
-        lambda _: shop,
+        {"own": shop},
+        lambda _: "own",
         out,
         suite=settings.suite,
         workers=workers,
