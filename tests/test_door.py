@@ -20,6 +20,7 @@ from audit.data.images import read_gray
 from audit.errors import AuditError, ModelError, UnknownNameError, UsageError
 from audit.models.bundle import load_bundle
 from audit.models.kinds import KINDS, with_kind
+from audit.models.networks import build_network
 from audit.models.opening import open_model
 from audit.models.requests import DeclaredInput, ModelRequest
 from audit.statistics.outputs import softmax
@@ -449,6 +450,20 @@ def test_a_live_module_is_audited_and_left_as_it_was(write_cohort: Callable[...,
     assert relevance["preset"] == "epsilon-plus-flat", "LRP traces any plain network"
     assert "letterbox" in (result.path / "plan.json").read_text()
     assert "the whole image, padded with 0" in result.report.read_text()
+
+
+@pytest.mark.slow
+def test_a_live_network_of_many_layers_is_sent_to_other_processes(
+    write_cohort: Callable[..., Path], tmp_path: Path
+) -> None:
+    made = build_network("densenet-small", len(CLASSES)).eval()
+    assert len(made.state_dict()) > 256, "more tensors than files that can be sent at once"
+    manifest, written = write_cohort(6), []
+    for workers in (1, 2):
+        asked_for = small(manifest, tmp_path, workers=workers, relevance_images=0, runs=tmp_path / f"runs-{workers}")
+        result = front.run_audit(model=made, classes=CLASSES, input_px=(SIDE,), scale="unit", fit="squash", **asked_for)
+        written.append((result.path / "effects.json").read_bytes())
+    assert written[0] == written[1]
 
 
 def test_a_network_without_gradients_is_occluded(

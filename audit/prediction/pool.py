@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,8 +44,10 @@ def results_side_by_side(
 
 @contextmanager
 def _pool(workers: int, start: Callable[[Any], None], job: object) -> Iterator[ProcessPoolExecutor]:
+    # Packed here: torch would send each tensor of a network as an open file, and a process takes a few hundred of these.
+    packed = pickle.dumps((start, job))
     with signals_held():
-        pool = ProcessPoolExecutor(workers, mp_context=process_context(), initializer=_start, initargs=(start, job))
+        pool = ProcessPoolExecutor(workers, mp_context=process_context(), initializer=_start, initargs=(packed,))
     try:
         yield pool
     except BaseException:
@@ -68,13 +71,14 @@ def _end_all() -> None:
             process.kill()
 
 
-def _start(start: Callable[[Any], None], job: object) -> None:
+def _start(packed: bytes) -> None:
     end_on_sigterm()
     # When the first process is killed, none must be left behind.
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     try:
+        start, job = pickle.loads(packed)  # noqa: S301  # what this process's own parent packed
         start(job)
     except AuditError as error:  # a process that cannot start says why; one that raises here would only be called dead
         STATE["failed"] = str(error)
