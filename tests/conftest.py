@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,6 +105,11 @@ def cohort_in(
                 row["split"] = "train" if number < n_per_class // 2 else "test"
             rows.append(row)
             index += 1
+    return write_tables(folder, rows, boxes)
+
+
+def write_tables(folder: Path, rows: list[dict[str, Any]], boxes: dict[str, Any]) -> Path:
+    """Write a cohort's manifest and its file of boxes; return the manifest."""
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()

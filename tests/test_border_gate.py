@@ -9,8 +9,8 @@ from audit.data.conditions import CLEAN, Condition, Declared, Suite
 from audit.gates.defaults import config_for
 from audit.gates.judging import judge
 from audit.prediction.table import PredictionTable
-from audit.statistics.catalogue import default_tolerances
 from audit.statistics.effects import measure_effects
+from audit.statistics.selections import default_tolerances
 
 N, SD = 128, 0.3
 EDITS = ("inpaint", "median", "swap", "look")

@@ -18,8 +18,8 @@ from audit.errors import UsageError
 from audit.gates.judging import judge
 from audit.gates.rules import rules_from_config
 from audit.prediction.table import FinishedRun
-from audit.statistics.catalogue import comparable
 from audit.statistics.effects import measure_effects
+from audit.statistics.selections import comparable
 from audit.store.folder import RunFolder
 from audit.store.group import parse_group
 from audit.store.results import Effect, PredictionTable, plain

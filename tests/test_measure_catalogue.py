@@ -19,9 +19,10 @@ from audit.gates.rules import rules_from_config
 from audit.prediction.table import FinishedRun
 from audit.reports.page.html import MAX_BYTES, within_budget
 from audit.reports.reading.folder import read_run
-from audit.statistics.catalogue import MEASURES, comparable, default_tolerances, headlines, judged_measures
+from audit.statistics.catalogue import MEASURES
 from audit.statistics.effects import measure_effects
 from audit.statistics.measure import Measure
+from audit.statistics.selections import comparable, default_tolerances, headlines, judged_measures
 from audit.store.group import ALL
 from audit.store.results import Effect, to_json
 from audit.store.typed import typed

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from audit.statistics.calibration import N_BINS, ece_without_each
-from audit.statistics.catalogue import changes_of_images
 from audit.statistics.image_changes import image_changes
 from audit.statistics.outputs import read_outputs, winners
 from audit.statistics.ranking import ascending, placements
+from audit.statistics.selections import changes_of_images
 
 
 def softmax(logits: list[float]) -> list[float]:

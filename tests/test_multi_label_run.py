@@ -20,7 +20,7 @@ from audit.store.folder import RunFolder
 from audit.store.relevance import RelevanceDocument
 from audit.store.results import Effect, EffectsDocument
 
-from .conftest import Audit, draw_film, marker_box, one_paragraph
+from .conftest import Audit, draw_film, marker_box, one_paragraph, write_tables
 
 SIDE = 96
 # Pneumonia follows the corner, where the word stands; Mass the middle, where no text is.
@@ -82,12 +82,7 @@ def films(folder: Path, n: int = 60) -> Path:
                 "source": "north" if i % 2 else "south",
             }
         )
-    with (folder / "manifest.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    (folder / "boxes.json").write_text(json.dumps({"schema_version": 1, "images": boxes}))
-    return folder / "manifest.csv"
+    return write_tables(folder, rows, boxes)
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from audit.gates.matching import placebos_of
 from audit.gates.rules import Rule
 from audit.prediction.table import FinishedRun, read_finished
 from audit.provenance import git_commit
-from audit.statistics.catalogue import MEASURES, comparable, comparable_on_clean
+from audit.statistics.catalogue import MEASURES
+from audit.statistics.selections import comparable, comparable_on_clean
 from audit.store.folder import RunFolder
 from audit.store.group import ALL, Group
 from audit.store.results import Effect, EffectsDocument

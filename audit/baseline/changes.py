@@ -12,12 +12,13 @@ from audit.data.plan import Edit, Identity
 from audit.errors import UsageError
 from audit.prediction.table import FinishedRun
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
-from audit.statistics.catalogue import MEASURES, comparable, comparable_on_clean
+from audit.statistics.catalogue import MEASURES
 from audit.statistics.intervals import change_intervals
 from audit.statistics.output_estimands import outputs_of
 from audit.statistics.patient_bootstrap import PatientBootstrap
 from audit.statistics.patient_sums import sum_by_patient
 from audit.statistics.populations import image_values, natural_unit
+from audit.statistics.selections import comparable, comparable_on_clean
 from audit.store.group import ALL, Group
 from audit.store.results import Effect
 
@@ -81,7 +82,7 @@ def measure_images(run: FinishedRun, condition: str, measure: str, group: Group 
     condition : str
         An edit, or `clean` with one of `comparable_on_clean`.
     measure : str
-        One of `audit.statistics.catalogue.comparable`.
+        One of `audit.statistics.selections.comparable`.
     group : Group
         An output of a multi-label network, to measure it alone; all other groups share the values of all images.
 
@@ -117,7 +118,7 @@ def compare_images(
     condition : str
         An edit, or `clean` with one of `comparable_on_clean`.
     measure : str
-        One of `audit.statistics.catalogue.comparable`; beyond the placebo where the condition has one.
+        One of `audit.statistics.selections.comparable`; beyond the placebo where the condition has one.
     group : Group
         Who is in it is told by the run at hand.
     level : float

@@ -22,7 +22,8 @@ from audit.files import write_output
 from audit.gates.scope import scope_sentence
 from audit.provenance import tool_version
 from audit.run.settings import Settings
-from audit.statistics.catalogue import ACCURACY, comparable, figure_in_words
+from audit.statistics.catalogue import ACCURACY
+from audit.statistics.selections import comparable, figure_in_words
 from audit.store.folder import RENDERED, RunFolder, check_run
 from audit.store.group import ALL, Group
 from audit.store.numbers import counted, signed_bracketed

@@ -10,15 +10,9 @@ from audit.data.conditions import Condition, Suite
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.groups import EVERY, EVERY_JUDGED, check_group
 from audit.gates.rules import GateConfig, Rule, rules_from_config
-from audit.statistics.catalogue import (
-    ACCURACY_OVER_SOURCE,
-    AUC_OVER_SOURCE,
-    MEASURES,
-    headline_of,
-    headlines,
-    judged_measures,
-)
+from audit.statistics.catalogue import ACCURACY_OVER_SOURCE, AUC_OVER_SOURCE, MEASURES
 from audit.statistics.measure import Measure
+from audit.statistics.selections import headline_of, headlines, judged_measures
 from audit.store.group import ALL, Group
 
 

@@ -15,8 +15,9 @@ from audit.data.strings import shown_string
 from audit.gates.correction import Claim, widen_by_holm
 from audit.gates.matching import Compare, FirstRun, Match, match_rules
 from audit.gates.rules import Correction, GateConfig, Rule
-from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES, figure_in_words, is_change
+from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES
 from audit.statistics.power import power_sentence
+from audit.statistics.selections import figure_in_words, is_change
 from audit.statistics.verdicts import Limits, control_failures, patients_for_verdict
 from audit.store.numbers import bracketed, compact, counted, number, signed_bracketed
 from audit.store.results import Effect, GateResult, GateStatus, Status, Verdict

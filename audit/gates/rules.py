@@ -9,11 +9,8 @@ from typing import Any, Literal
 
 from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.gates.groups import EVERY, EVERY_JUDGED, read_group
-from audit.statistics.catalogue import (
-    MEASURES,
-    comparable,
-    headline_of,
-)
+from audit.statistics.catalogue import MEASURES
+from audit.statistics.selections import comparable, headline_of
 from audit.store.group import ALL, Group
 from audit.store.results import Policy
 

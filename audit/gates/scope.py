@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from audit.data.plan import Plan, PlannedCondition, PlannedData, PlannedObjects
 from audit.gates.calibration import NOT_MEASURED
 from audit.gates.suspects import suspect_outcomes
-from audit.statistics.catalogue import headlines
+from audit.statistics.selections import headlines
 from audit.store.controls import Blindness
 from audit.store.group import ALL
 from audit.store.results import Effect, Verdict

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from audit.data.plan import PlannedCondition
-from audit.statistics.catalogue import headline_of
+from audit.statistics.selections import headline_of
 from audit.store.group import ALL
 from audit.store.results import Effect
 

@@ -40,11 +40,11 @@ from audit.run.suspect_pictures import write_suspects
 from audit.run.texts import find_text
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.blindness import find_blindness
-from audit.statistics.catalogue import headline_of
 from audit.statistics.doses import measure_trends
 from audit.statistics.effects import measure_effects
 from audit.statistics.outputs import probabilities_of
 from audit.statistics.planted import check_planted
+from audit.statistics.selections import headline_of
 from audit.store.controls import ControlsDocument
 from audit.store.folder import FINDINGS_SCHEMA, RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
 from audit.store.probe import ProbeDocument

@@ -31,8 +31,8 @@ from audit.run.plan import make_plan
 from audit.run.requested import requested_model, requested_product
 from audit.run.setting_checks import check_settings
 from audit.run.settings import Settings
-from audit.statistics.catalogue import default_tolerances
 from audit.statistics.detector_misses import FinderRecall, read_recall
+from audit.statistics.selections import default_tolerances
 from audit.suites.reader import load_suite
 from audit.text.base import TextDetector
 from audit.text.detectors import check_detector, make_detector

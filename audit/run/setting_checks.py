@@ -75,7 +75,7 @@ def _checked_value(setting: Setting, where: str, value: Any) -> Any:
 
 
 def _checked_tolerances(where: str, value: Any) -> dict[str, float]:
-    from audit.statistics.catalogue import default_tolerances
+    from audit.statistics.selections import default_tolerances
 
     known = default_tolerances()
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.statistics.catalogue import towards_donors
 from audit.statistics.outputs import Move, Outputs
+from audit.statistics.selections import towards_donors
 
 
 @dataclass(frozen=True, kw_only=True)

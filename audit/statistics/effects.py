@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from audit.data.conditions import Suite
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
 from audit.statistics.blindness import find_blindness
-from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES, default_tolerances, headline_of
+from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES
 from audit.statistics.detector_misses import FinderRecall
 from audit.statistics.estimand import Estimand
 from audit.statistics.estimands import condition_estimands, performance_estimands
@@ -36,6 +36,7 @@ from audit.statistics.patient_bootstrap import GAUSSIAN_FROM, PatientBootstrap
 from audit.statistics.patient_sums import PatientSums
 from audit.statistics.power import detectable_beyond
 from audit.statistics.saturation import at_lower_temperature, confirm
+from audit.statistics.selections import default_tolerances, headline_of
 from audit.statistics.verdicts import control_failures, judge_effect
 from audit.store.group import ALL, Group
 from audit.store.results import Effect, PredictionTable

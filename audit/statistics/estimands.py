@@ -21,17 +21,7 @@ from numpy.typing import NDArray
 
 from audit.data.conditions import Condition
 from audit.statistics.alignment import MIN_GROUP_PATIENTS, AlignedImages, AppliedChanges
-from audit.statistics.catalogue import (
-    ACCURACY_OVER_SOURCE,
-    MEASURES,
-    MOVEMENT,
-    changes_of_images,
-    headline_of,
-    judged_measures,
-    measured_of_classes,
-    measured_of_edits,
-    towards_donors,
-)
+from audit.statistics.catalogue import ACCURACY_OVER_SOURCE, MEASURES, MOVEMENT
 from audit.statistics.detector_misses import FinderRecall, corrected_effect
 from audit.statistics.direction import donor_direction
 from audit.statistics.estimand import Estimand
@@ -39,6 +29,14 @@ from audit.statistics.measure import Measure
 from audit.statistics.output_estimands import clean_outputs, output_estimands
 from audit.statistics.patient_sums import PatientSums
 from audit.statistics.populations import Population, image_values
+from audit.statistics.selections import (
+    changes_of_images,
+    headline_of,
+    judged_measures,
+    measured_of_classes,
+    measured_of_edits,
+    towards_donors,
+)
 from audit.statistics.source_guess import guess_from_source
 from audit.statistics.whole_sample import Curve, clean_curves, curve_changes
 from audit.store.group import ALL, Group

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.statistics.catalogue import changes_of_images
 from audit.statistics.outputs import Move, Outputs
+from audit.statistics.selections import changes_of_images
 
 Read = Callable[[NDArray[np.floating]], Outputs]
 """Logits of n images, (n, k), read with the truth that is known of them."""

@@ -14,14 +14,7 @@ from numpy.typing import NDArray
 
 from audit.data.conditions import Condition
 from audit.statistics.alignment import AlignedImages, AppliedChanges
-from audit.statistics.catalogue import (
-    AUC_OVER_SOURCE,
-    MEASURES,
-    MOVEMENT,
-    PROBABILITY_SHIFT,
-    changes_of_outputs,
-    headline_of,
-)
+from audit.statistics.catalogue import AUC_OVER_SOURCE, MEASURES, MOVEMENT, PROBABILITY_SHIFT
 from audit.statistics.estimand import Estimand
 from audit.statistics.findings import OneFinding
 from audit.statistics.image_changes import image_changes
@@ -29,6 +22,7 @@ from audit.statistics.jackknife import PatientInfluence
 from audit.statistics.measure import Measure
 from audit.statistics.populations import Population, image_values
 from audit.statistics.ranking import auc_influences, mean_influence, mean_placements
+from audit.statistics.selections import changes_of_outputs, headline_of
 from audit.statistics.source_guess import shares_in_sources
 from audit.store.group import ALL, Group
 

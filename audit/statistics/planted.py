@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from audit.data.conditions import Condition, Suite
 from audit.randomness import generator_for
-from audit.statistics.catalogue import default_tolerances, headline_of
 from audit.statistics.effects import measure_effects
 from audit.statistics.outputs import sigmoid, softmax
+from audit.statistics.selections import default_tolerances, headline_of
 from audit.store.controls import PlantedCheck
 from audit.store.group import ALL
 from audit.store.results import PredictionTable

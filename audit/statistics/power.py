@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.statistics.catalogue import headlines
+from audit.statistics.selections import headlines
 from audit.store.group import ALL
 from audit.store.numbers import number
 from audit.store.results import Effect

@@ -18,8 +18,9 @@ from audit.perturbations import PERTURBATIONS
 from audit.run.schemas import DOCUMENTS, schema_of
 from audit.run.setting import declared_settings
 from audit.run.settings import Settings
-from audit.statistics.catalogue import MEASURES, default_tolerances
+from audit.statistics.catalogue import MEASURES
 from audit.statistics.measure import Measure
+from audit.statistics.selections import default_tolerances
 from audit.suites.reader import load_suite, suite_names
 from audit.text.detectors import DEFAULT_DETECTOR, DETECTORS, make_detector
 from docs.site.commands import command_page

@@ -15,7 +15,8 @@ from audit.reports.findings.review import evidence_digest
 from audit.reports.page.templates import environment, frame
 from audit.reports.reading.folder import read_run, understood
 from audit.reports.reading.view import RunView
-from audit.statistics.catalogue import ACCURACY, MEASURES, headlines
+from audit.statistics.catalogue import ACCURACY, MEASURES
+from audit.statistics.selections import headlines
 from audit.store.group import ALL, Group
 from audit.store.numbers import number
 from audit.store.relevance import RelevanceGroup

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from audit.data.conditions import Role
 from audit.reports.reading.view import RunView
-from audit.statistics.catalogue import ACCURACY, MEASURES, MOVEMENT, figure_in_words, headlines
+from audit.statistics.catalogue import ACCURACY, MEASURES, MOVEMENT
+from audit.statistics.selections import figure_in_words, headlines
 from audit.store.numbers import compact, number
 from audit.store.results import Effect
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from audit.data.strings import shown_string
 from audit.reports.reading.view import RunView
-from audit.statistics.catalogue import MEASURES, headlines
+from audit.statistics.catalogue import MEASURES
+from audit.statistics.selections import headlines
 from audit.store.group import ALL, Group
 from audit.store.results import Effect
 

@@ -7,7 +7,7 @@ from statistics import median
 
 from audit.data.plan import PlannedCondition
 from audit.reports.reading.view import RunView
-from audit.statistics.catalogue import headlines
+from audit.statistics.selections import headlines
 from audit.store.numbers import bracketed
 from audit.store.relevance import Estimate, RelevanceGroup
 from audit.store.results import Effect

@@ -14,7 +14,7 @@ from audit.data.strings import shown_string
 from audit.reports.findings.effect_words import MARKS, VERDICTS, estimate
 from audit.reports.findings.group_effects import place
 from audit.reports.findings.relevance_by_group import interval
-from audit.statistics.catalogue import figure_in_words
+from audit.statistics.selections import figure_in_words
 from audit.store.numbers import bracketed, compact, counted, number, signed
 
 

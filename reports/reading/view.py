@@ -9,7 +9,8 @@ from typing import Any
 
 from audit.data.plan import Plan, PlannedCondition
 from audit.gates.rules import GateConfig
-from audit.statistics.catalogue import ACCURACY, headlines
+from audit.statistics.catalogue import ACCURACY
+from audit.statistics.selections import headlines
 from audit.store.controls import PlantedCheck
 from audit.store.group import ALL, Group
 from audit.store.probe import SourceProbe

@@ -10,8 +10,9 @@ from audit.data.plan import PlannedCondition
 from audit.reports.figures.dots import WIDTH_PX, effect_forest
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
-from audit.statistics.catalogue import MEASURES, figure_in_words, rows_of
+from audit.statistics.catalogue import MEASURES
 from audit.statistics.measure import Measure
+from audit.statistics.selections import figure_in_words, rows_of
 from audit.store.results import Effect
 
 

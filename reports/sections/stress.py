@@ -9,7 +9,8 @@ from audit.data.plan import PlannedCondition
 from audit.reports.figures import doses
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
-from audit.statistics.catalogue import ACCURACY, MOVEMENT, headlines
+from audit.statistics.catalogue import ACCURACY, MOVEMENT
+from audit.statistics.selections import headlines
 from audit.store.results import Effect
 
 
