@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from audit.errors import AuditError
-from audit.store.results import GateResult, Verdict
+from audit.store.verdict import GateResult, Verdict
 
 _OPTION = "--audit-run"
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from audit.data.conditions import CLEAN, Condition, Declared, Suite
 from audit.statistics.effects import measure_effects
-from audit.store.results import PredictionTable, to_json
+from audit.store.results import PredictionTable
+from audit.store.serialise import to_json
 
 CLASSES = ("covid", "normal", "pneumonia")
 NAIVE_RESAMPLES = 20

@@ -6,8 +6,8 @@ from typing import Any
 
 from audit.data.plan import Plan, PlannedCondition
 from audit.store.folder import RunFolder
-from audit.store.results import plain
 from audit.store.run_record import RunRecord
+from audit.store.serialise import plain
 from audit.store.typed import typed
 
 from .golden.make_report import RUN

@@ -17,7 +17,8 @@ from sklearn.metrics import mutual_info_score
 
 from audit.data.records import Record, TextRegion
 from audit.errors import CohortError
-from audit.text.atlas import draw_atlas, explained_share, tokens_of
+from audit.text.atlas import draw_atlas, explained_share
+from audit.text.glyphs import tokens_of
 from audit.training.phantom.cohort import make_phantoms
 
 from .conftest import Audit

@@ -22,7 +22,8 @@ from audit.statistics.effects import measure_effects
 from audit.statistics.selections import comparable
 from audit.store.folder import RunFolder
 from audit.store.group import parse_group
-from audit.store.results import Effect, PredictionTable, plain
+from audit.store.results import Effect, PredictionTable
+from audit.store.serialise import plain
 
 from .conftest import Audit, one_paragraph
 from .documents import plan_with, planned

@@ -37,7 +37,8 @@ from audit.relevance.heatmaps import read_heatmaps, write_heatmaps
 from audit.reports.findings.review import read_signoff
 from audit.reports.reading.folder import read_run
 from audit.run.setting_sources import load_settings
-from audit.store.folder import PREDICTIONS_SCHEMA, RunFolder
+from audit.store.folder import RunFolder
+from audit.store.table_schemas import PREDICTIONS_SCHEMA
 from audit.suites.reader import load_suite
 from audit.text.boxes import read_boxes
 from audit.text.cache import RegionCache

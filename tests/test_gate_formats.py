@@ -23,7 +23,7 @@ from audit.reports.ci.code_quality import code_quality_document
 from audit.reports.ci.github import MAX_ANNOTATIONS, annotate, step_summary
 from audit.reports.ci.junit import AuditedRun, describe_run, junit_document
 from audit.reports.ci.sarif import sarif_document
-from audit.store.results import GateResult, Verdict
+from audit.store.verdict import GateResult, Verdict
 
 from .conftest import Audit, one_paragraph, quick_audit
 from .documents import PLAN, RECORD

@@ -24,8 +24,10 @@ from audit.reports.ci.junit import AuditedRun, junit_document
 from audit.reports.ci.sarif import sarif_document
 from audit.statistics.verdicts import judge_effect
 from audit.store.group import ALL, Group, parse_group
-from audit.store.results import Effect, Verdict, to_json
+from audit.store.results import Effect
+from audit.store.serialise import to_json
 from audit.store.typed import typed
+from audit.store.verdict import Verdict
 from audit.suites.reader import load_suite
 
 EFFECT = Effect(

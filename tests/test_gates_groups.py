@@ -16,7 +16,8 @@ from audit.gates.defaults import config_for
 from audit.gates.judging import judge
 from audit.gates.rules import GateConfig, rules_from_config
 from audit.store.group import parse_group
-from audit.store.results import Effect, GateResult, Verdict
+from audit.store.results import Effect
+from audit.store.verdict import GateResult, Verdict
 from audit.suites.reader import load_suite
 
 from .conftest import CLASSES, Audit, quick_audit

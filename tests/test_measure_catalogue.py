@@ -24,7 +24,8 @@ from audit.statistics.effects import measure_effects
 from audit.statistics.measure import Measure
 from audit.statistics.selections import comparable, default_tolerances, headlines, judged_measures
 from audit.store.group import ALL
-from audit.store.results import Effect, to_json
+from audit.store.results import Effect
+from audit.store.serialise import to_json
 from audit.store.typed import typed
 from audit.suites.reader import load_suite
 

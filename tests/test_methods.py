@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from audit.data.plan import InputSteps
+from audit.data.planned_model import InputSteps
 from audit.errors import UnknownNameError
 from audit.relevance.lrp import SURROGATES
 from audit.relevance.presets import PRESETS, about_method

@@ -40,7 +40,7 @@ from audit.perturbations.suspects import Suspects, at_search_scale, best_place, 
 from audit.prediction.pool import map_side_by_side
 from audit.randomness import generator_for
 from audit.statistics.catalogue import MOVEMENT
-from audit.store.results import plain, to_json
+from audit.store.serialise import plain, to_json
 from audit.store.suspects import LONGEST_TEMPLATE_PX, FoundSuspect
 from audit.suites.reader import load_suite
 from audit.training.phantom.artefacts import CENTRE, RADIUS, stick_electrode

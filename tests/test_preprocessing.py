@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 from torchvision.transforms import functional as tv
 
 from audit.data.input_words import input_in_words
-from audit.data.plan import InputSteps
+from audit.data.planned_model import InputSteps
 from audit.errors import ImageError, ModelError, UsageError
 from audit.models.bundle import Bundle, load_bundle
 from audit.models.networks import build_network

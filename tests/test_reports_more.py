@@ -15,8 +15,9 @@ from audit.reports.findings.effect_words import without_folders
 from audit.reports.page.html import MAX_BYTES, render_html, within_budget
 from audit.reports.reading.folder import read_run
 from audit.run.schemas import DOCUMENTS, schema_of
-from audit.store.results import EffectsDocument, plain
+from audit.store.results import EffectsDocument
 from audit.store.review import Answer, Review
+from audit.store.serialise import plain
 
 from .golden.make_schemas import FOLDER, files
 from .report_runs import check, edit

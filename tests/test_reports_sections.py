@@ -25,7 +25,7 @@ from audit.reports.page.templates import commands_marked, environment
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
 from audit.reports.sections import OWN, SECTIONS, Section
-from audit.store.results import plain
+from audit.store.serialise import plain
 
 from .documents import plan_with
 from .plugin_wheels import install_plugin

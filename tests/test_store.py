@@ -11,7 +11,8 @@ from msgspec import structs
 from audit import files
 from audit.errors import StoreError
 from audit.files import read_regular, write_atomically, write_output
-from audit.store.folder import REGIONS_SCHEMA, RunFolder, verify_run
+from audit.store.folder import RunFolder, verify_run
+from audit.store.table_schemas import REGIONS_SCHEMA
 
 from .documents import RECORD
 

@@ -18,7 +18,8 @@ from audit.errors import StoreError
 from audit.run.schemas import DOCUMENTS
 from audit.store.folder import RunFolder
 from audit.store.pictures import ExamplesDocument
-from audit.store.results import EffectsDocument, plain, to_json
+from audit.store.results import EffectsDocument
+from audit.store.serialise import plain, to_json
 from audit.store.typed import FormatError, RunDocument, typed
 
 from .documents import PLAN, RECORD, plan_with

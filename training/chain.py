@@ -21,7 +21,7 @@ from audit.models.bundle import Bundle, load_bundle
 from audit.models.preprocessing import declared_steps
 from audit.models.saving import save_bundle
 from audit.provenance import git_commit
-from audit.store.results import plain
+from audit.store.serialise import plain
 from audit.training.curves import Curves, curves_csv
 from audit.training.findings import train_findings
 from audit.training.leaks import check_unseen

@@ -14,7 +14,7 @@ from audit.errors import CohortError, ModelError
 from audit.models.bundle import load_bundle
 from audit.models.preprocessing import declared_steps
 from audit.models.saving import save_bundle
-from audit.store.results import plain
+from audit.store.serialise import plain
 from audit.training.leaks import check_unseen
 from audit.training.networks import FINDINGS
 from audit.training.progress import Reporter

@@ -21,7 +21,7 @@ from torch import nn
 from audit.data.records import Record
 from audit.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from audit.randomness import generator_for
-from audit.store.results import to_json
+from audit.store.serialise import to_json
 from audit.training.curves import Curves, EpochRow, tensorboard
 from audit.training.loop import Loss, train
 from audit.training.prediction import predict

@@ -20,8 +20,8 @@ from audit.errors import StoreError, shown_string, shown_value
 from audit.files import read_regular, write_atomically
 from audit.store.documents import read_json
 from audit.store.group import ALL, Group
-from audit.store.results import plain, to_json
 from audit.store.run_record import Sha256
+from audit.store.serialise import plain, to_json
 from audit.store.tables import ColumnError, check_columns, check_filled, read_flat_table
 from audit.store.typed import Document, FormatError, typed
 

@@ -22,7 +22,8 @@ from audit.gates.calibration import CALIBRATION_FILE
 from audit.prediction.pool import each_side_by_side
 from audit.prediction.shards import one_thread
 from audit.provenance import tool_version
-from audit.store.results import SCHEMA_VERSION, plain, to_json
+from audit.store.results import SCHEMA_VERSION
+from audit.store.serialise import plain, to_json
 
 K = TypeVar("K", bound=Hashable)
 OnStage = Callable[[str, int], Callable[[], None]]

@@ -16,7 +16,8 @@ from audit.calibration.corpus import Specimen
 from audit.calibration.plants import Picture
 from audit.errors import StoreError
 from audit.files import write_atomically
-from audit.store.results import SCHEMA_VERSION, to_json
+from audit.store.results import SCHEMA_VERSION
+from audit.store.serialise import to_json
 
 _ONE_SOURCE = "one source"
 

@@ -27,7 +27,7 @@ from audit.models.bundle import Bundle, find_bundle, load_bundle
 from audit.models.tasks import audited_task, check_single_label
 from audit.run.cohorts import audited_cohort
 from audit.run.settings import Settings
-from audit.store.results import to_json
+from audit.store.serialise import to_json
 
 KINDS = ("word", "electrode", "gamma")
 SHARES = (0.2, 0.8)

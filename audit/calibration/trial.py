@@ -25,7 +25,8 @@ from audit.models.saving import save_bundle
 from audit.provenance import tool_version
 from audit.store.documents import read_json
 from audit.store.group import parse_group
-from audit.store.results import SCHEMA_VERSION, to_json
+from audit.store.results import SCHEMA_VERSION
+from audit.store.serialise import to_json
 
 _BUILT, _FOUND = "truth.json", "finding.json"
 BUILD_VERSION = 1

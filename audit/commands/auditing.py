@@ -27,8 +27,10 @@ from audit.statistics.selections import comparable, figure_in_words
 from audit.store.folder import RENDERED, RunFolder, check_run
 from audit.store.group import ALL, Group
 from audit.store.numbers import counted, signed_bracketed
-from audit.store.results import Effect, EffectsDocument, Verdict, printed_json
+from audit.store.results import Effect, EffectsDocument
 from audit.store.run_record import RunRecord
+from audit.store.serialise import printed_json
+from audit.store.verdict import Verdict
 
 
 def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]) -> int:

@@ -12,7 +12,8 @@ from audit.gates.rules import GateConfig, rules_from_config
 from audit.run.setting_sources import load_settings
 from audit.store.group import ALL
 from audit.store.numbers import bracketed, counted
-from audit.store.results import Effect, printed_json
+from audit.store.results import Effect
+from audit.store.serialise import printed_json
 
 
 def accept(run: Path, file: Path | None, *, allow_worse: bool, reason: str) -> int:

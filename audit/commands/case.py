@@ -17,7 +17,7 @@ from audit.prediction.rows import prediction_rows
 from audit.run.cohorts import known_manifest
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
-from audit.store.results import printed_json
+from audit.store.serialise import printed_json
 
 _RECORDS = "records.parquet"
 _MIN_DIGITS = 4

@@ -14,7 +14,7 @@ from audit.models.recorded import WITHOUT_MAPS
 from audit.run.settings import Settings
 from audit.store.emission import IMAGES
 from audit.store.numbers import counted
-from audit.store.results import printed_json
+from audit.store.serialise import printed_json
 
 
 def emit(settings: Settings, *, as_json: bool) -> int:

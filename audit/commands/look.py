@@ -15,7 +15,7 @@ from audit.data.pixels.limits import named
 from audit.data.pixels.writing import encode_png
 from audit.errors import ImageError
 from audit.files import write_atomically
-from audit.store.results import plain, printed_json
+from audit.store.serialise import plain, printed_json
 
 _REFUSED = 4
 _LONGEST_NAME = 80

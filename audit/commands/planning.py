@@ -19,7 +19,7 @@ from audit.prediction.concurrency import count_processes
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
 from audit.store.numbers import counted
-from audit.store.results import plain, printed_json
+from audit.store.serialise import plain, printed_json
 
 # Images on a contact sheet: one of each class, as far as they have text.
 _SHEET_LOOKED_AT = 12

@@ -18,7 +18,9 @@ from audit.run.setting import declared_settings
 from audit.run.setting_checks import make_settings
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
-from audit.store.results import EffectsDocument, Verdict, plain
+from audit.store.results import EffectsDocument
+from audit.store.serialise import plain
+from audit.store.verdict import Verdict
 
 if TYPE_CHECKING:  # pandas takes half a second to import
     import pandas as pd

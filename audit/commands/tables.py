@@ -9,7 +9,7 @@ from rich.text import Text
 from audit.commands.progress import ProgressLines
 from audit.data.reading import TableReading
 from audit.errors import shown_lines
-from audit.store.results import plain
+from audit.store.serialise import plain
 
 
 def printed(text: str, style: str = "") -> Text:

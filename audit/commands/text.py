@@ -19,7 +19,7 @@ from audit.data.reading import TableOptions
 from audit.errors import StoreError
 from audit.files import write_output
 from audit.store.numbers import counted
-from audit.store.results import plain, printed_json, to_json
+from audit.store.serialise import plain, printed_json, to_json
 from audit.text.boxes import read_boxes
 from audit.text.cache import RegionCache
 from audit.text.detectors import make_detector
@@ -27,7 +27,8 @@ from audit.text.find import find_in, find_regions
 from audit.text.scoring import FinderScore, score_detector
 
 if TYPE_CHECKING:
-    from audit.text.atlas import Atlas, Glyph
+    from audit.text.atlas import Atlas
+    from audit.text.glyphs import Glyph
 
 
 def find(images: Sequence[Path], detector: str, *, boxes: Path | None, cache: Path | None, as_json: bool) -> int:

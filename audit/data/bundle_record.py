@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
-from audit.data.plan import InputSteps, Parity
+from audit.data.planned_model import InputSteps, Parity
 from audit.data.tasks import Task
 from audit.store.run_record import Sha256
 from audit.store.typed import Document

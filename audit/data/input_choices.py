@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 Fit = Literal["squash", "shorter-side", "letterbox", "none"]
-"""See `audit.data.plan.InputSteps.fit`."""
+"""See `audit.data.planned_model.InputSteps.fit`."""
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
 """Of the scaling."""
 Library = Literal["pil", "opencv", "torch", "torch-antialias"]
-"""See `audit.data.plan.InputSteps.library`."""
+"""See `audit.data.planned_model.InputSteps.library`."""
 Scale = Literal["imagenet", "unit", "symmetric", "torchxrayvision"]
 """See `audit.models.requests.SCALES`."""

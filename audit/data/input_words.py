@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from audit.data.plan import InputSteps
+from audit.data.planned_model import InputSteps
 
 
 def input_in_words(steps: InputSteps) -> str:

@@ -12,7 +12,7 @@ from audit.data.strings import shown_string
 from audit.errors import StoreError
 from audit.store.documents import read_json
 from audit.store.numbers import counted
-from audit.store.results import plain
+from audit.store.serialise import plain
 from audit.store.typed import typed
 
 CALIBRATION_FILE = "calibration.json"

@@ -8,8 +8,9 @@ from msgspec import convert
 
 from audit.gates.rules import Correction, FirstRunPolicy, GateConfig, Rule
 from audit.provenance import portable_path
-from audit.store.results import GateResult, Policy, Status, Verdict, plain
+from audit.store.serialise import plain
 from audit.store.typed import Document, RunDocument
+from audit.store.verdict import GateResult, Policy, Status, Verdict
 
 
 class GatePolicy(Document, frozen=True, kw_only=True):

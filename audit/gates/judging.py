@@ -9,18 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from audit.data.strings import shown_string
 from audit.gates.correction import Claim, widen_by_holm
+from audit.gates.limits import compare_with_limit, is_exact
 from audit.gates.matching import Compare, FirstRun, Match, match_rules
-from audit.gates.rules import Correction, GateConfig, Rule
-from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES
+from audit.gates.rules import Correction, GateConfig
 from audit.statistics.power import power_sentence
-from audit.statistics.selections import figure_in_words, is_change
-from audit.statistics.verdicts import Limits, control_failures, patients_for_verdict
-from audit.store.numbers import bracketed, compact, counted, number, signed_bracketed
-from audit.store.results import Effect, GateResult, GateStatus, Status, Verdict
+from audit.statistics.selections import figure_in_words
+from audit.statistics.verdicts import Limits, control_failures
+from audit.store.numbers import compact, counted
+from audit.store.results import Effect
+from audit.store.verdict import GateResult, GateStatus, Status, Verdict
 
 EXIT_CODES: Mapping[Status, int] = {
     "pass": 0,
@@ -72,7 +72,7 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | Firs
         status = "not comparable"
     else:
         status = "inconclusive" if "block" in undecided else "pass"
-    by_interval = not any(_is_exact(match.rule) for match in matches)
+    by_interval = not any(is_exact(match.rule) for match in matches)
     summary = _summary(status, gates, effects, by_interval=by_interval)
     return Verdict(status=status, summary=summary, gates=tuple(gates))
 
@@ -122,7 +122,7 @@ def _judged_together(matches: Sequence[Match], correction: Correction) -> list[L
     family: list[int] = []
     for index, match in enumerate(matches):
         effect, rule = match.effect, match.rule
-        if effect.estimate is None or effect.low is None or effect.high is None or _is_exact(rule):
+        if effect.estimate is None or effect.low is None or effect.high is None or is_exact(rule):
             own.append(None)
             continue
         declared = (
@@ -153,15 +153,10 @@ def _judged_together(matches: Sequence[Match], correction: Correction) -> list[L
     return own
 
 
-def _is_exact(rule: Rule) -> bool:
-    """Return whether the estimate itself is judged: an exact check of these images, or a rule that requests it."""
-    return rule.evidence == "point" or rule.measure == CONTROL_MEASURE
-
-
 def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult:
     rule, effect = match.rule, match.effect
     status: GateStatus
-    status, why = _compare(rule, effect, config.min_images, sure)
+    status, why = compare_with_limit(rule, effect, config.min_images, sure)
     if match.first:
         status, why = "not judged", match.why_not
     elif match.why_not:
@@ -207,112 +202,6 @@ def _deciding(places: Sequence[GateResult]) -> GateResult:
         furthest,
         reason=f"{furthest.where}: {furthest.reason} The most extreme of {len(places)} effects: {counts}.",
     )
-
-
-def _compare(
-    rule: Rule, effect: Effect, min_images: int, sure: Limits | None
-) -> tuple[Literal["pass", "fail", "inconclusive"], str]:
-    if effect.estimate is None:
-        return "inconclusive", f"There is nothing to judge ({effect.method})."
-    if effect.n_images < min_images:
-        return "inconclusive", f"Only {counted(effect.n_images, 'image')}; the gate requires at least {min_images}."
-    below = rule.operator == "<="
-    limit, beyond, within_limit = _limit_in_words(rule)
-    if _is_exact(rule):
-        holds = effect.estimate <= rule.limit if below else effect.estimate >= rule.limit
-        found = f"{_subject(rule, effect)}{compact(effect.estimate, 3)}"
-        return ("pass" if holds else "fail"), f"{found} on these images {within_limit if holds else beyond} {limit}."
-    low, high = effect.low, effect.high
-    if low is None or high is None or sure is None:
-        return "inconclusive", f"There is no interval ({effect.method})."
-    written = signed_bracketed if rule.against == "baseline" else bracketed
-    found = f"{_subject(rule, effect)}{written(effect.estimate, low, high)}"
-    if (sure[0] > rule.limit) if below else (sure[1] < rule.limit):
-        return rule.if_exceeded, f"{found} {beyond} {limit}."
-    within = (high <= rule.limit) if below else (low >= rule.limit)
-    counter = _counterpart(rule, effect)
-    if within and counter is not None and ((high < counter) if below else (low > counter)):
-        return "inconclusive", (
-            f"{found}: the placebo {effect.placebo} disturbs the network more than the edit, which can hide an effect, so "
-            "this is no evidence that the effect is within the limit. Use an edit with another fill."
-        )
-    if within and counter is not None and ((low < counter) if below else (high > counter)):
-        return "inconclusive", (
-            f"{found} {within_limit} {limit}, but includes {compact(counter)}: the placebo {effect.placebo} may disturb the network more "
-            f"than the edit.{_needed(rule, effect, sure, counter)}"
-        )
-    if within and effect.blind:
-        return "inconclusive", (
-            f"{found} {within_limit} {limit}, but the network's predictions of the unedited images hardly vary, always name one class or "
-            "are saturated, so this is no evidence that the effect is small. Check what the outputs mean (`task` in model.json)."
-        )
-    if within and effect.classes_absent:
-        missing = ", ".join(shown_string(name) for name in effect.classes_absent)
-        return "inconclusive", (
-            f"{found} {within_limit} {limit}, but no image of class {missing} could be edited this way, so nothing can be concluded "
-            'about that class. A rule for group = "class=*" judges each class that could be edited.'
-        )
-    if within:
-        return "pass", f"{found} {within_limit} {limit}."
-    if (low > rule.limit) if below else (high < rule.limit):
-        return "inconclusive", (
-            f"{found} {beyond} {limit}, but not after correction for multiple comparisons "
-            f"({number(sure[0])} to {number(sure[1])}).{_needed(rule, effect, sure, counter)}"
-        )
-    return "inconclusive", f"{found} includes {limit}.{_needed(rule, effect, sure, counter)}"
-
-
-def _subject(rule: Rule, effect: Effect) -> str:
-    """Name the figure that is compared with the limit where the numbers alone could be mistaken for the measure itself."""
-    figure = figure_in_words(rule.measure, effect.condition)
-    if rule.against == "baseline":
-        return f"Change in {figure.removeprefix('change in ')} since the baseline: "
-    return f"{figure[:1].upper()}{figure[1:]} " if _is_exact(rule) or is_change(rule.measure, effect.condition) else ""
-
-
-def _limit_in_words(rule: Rule) -> tuple[str, str, str]:
-    """Return the limit, and the verbs for its wrong and its right side; a limit on a fall is given as the size of the fall."""
-    if rule.against == "baseline":
-        return (
-            f"the limit of {compact(abs(rule.limit))} on its {'rise' if rule.operator == '<=' else 'fall'}",
-            "exceeds",
-            "is within",
-        )
-    beyond, within = ("exceeds", "is within") if rule.operator == "<=" else ("is below", "is not below")
-    return f"the limit of {compact(rule.limit)}", beyond, within
-
-
-def _counterpart(rule: Rule, effect: Effect) -> float | None:
-    """Return the limit on the other side: beyond it the placebo disturbs the network more than the edit, which is not a pass.
-
-    None where the limit is one-sided: a figure without a placebo, a change from the baseline, sufficiency, or the harmless
-    side.
-    """
-    bounds_harm = (rule.operator == ">=") == MEASURES[rule.measure].falls
-    if effect.placebo is None or rule.against == "baseline" or MEASURES[rule.measure].one_sided or not bounds_harm:
-        return None
-    reach = max(abs(rule.limit), effect.tolerance or 0.0)
-    return -reach if rule.operator == "<=" else reach
-
-
-def _needed(rule: Rule, effect: Effect, sure: Limits, counter: float | None) -> str:
-    """State how many patients would decide."""
-    assert effect.estimate is not None
-    assert effect.low is not None
-    assert effect.high is not None
-    sign = 1.0 if rule.operator == "<=" else -1.0
-    own: Limits = (effect.low, effect.high)
-    needed = patients_for_verdict(
-        sign * effect.estimate,
-        own if sign > 0 else (-own[1], -own[0]),
-        sure if sign > 0 else (-sure[1], -sure[0]),
-        upper=sign * rule.limit,
-        lower=None if counter is None else sign * counter,
-        n_patients=effect.n_patients,
-    )
-    if needed is None:
-        return " The estimate equals the limit: no number of patients would decide."
-    return f" About {counted(needed, 'patient')} would decide ({effect.n_patients} now)."
 
 
 def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effect], *, by_interval: bool) -> str:

@@ -12,7 +12,7 @@ from audit.gates.groups import EVERY, EVERY_JUDGED, read_group
 from audit.statistics.catalogue import MEASURES
 from audit.statistics.selections import comparable, headline_of
 from audit.store.group import ALL, Group
-from audit.store.results import Policy
+from audit.store.verdict import Policy
 
 Operator = Literal["<=", ">="]
 Against = Literal["limit", "baseline"]

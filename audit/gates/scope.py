@@ -11,7 +11,8 @@ from audit.gates.suspects import suspect_outcomes
 from audit.statistics.selections import headlines
 from audit.store.controls import Blindness
 from audit.store.group import ALL
-from audit.store.results import Effect, Verdict
+from audit.store.results import Effect
+from audit.store.verdict import Verdict
 
 _CONTENTS: Mapping[str, str] = {
     "text": "printed text and markers detected by the text finder",

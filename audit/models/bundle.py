@@ -13,7 +13,7 @@ from msgspec import structs
 from torch import nn
 
 from audit.data.bundle_record import OWN_KIND, Origin
-from audit.data.plan import Parity
+from audit.data.planned_model import Parity
 from audit.data.records import SPLITS
 from audit.data.tasks import Task
 from audit.errors import ModelError, UnknownNameError, shown_string
@@ -32,7 +32,7 @@ from audit.models.classifier import Classifier
 from audit.models.kinds import check_trust, open_directly
 from audit.models.preprocessing import Preprocessing, declared_steps
 from audit.models.requests import ModelRequest
-from audit.store.results import to_json
+from audit.store.serialise import to_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,8 @@ from audit.models.tasks import older_task
 from audit.models.tensors import read_tensors
 from audit.models.torch_classifier import TorchClassifier
 from audit.store.documents import read_json
-from audit.store.results import SCHEMA_VERSION, to_json
+from audit.store.results import SCHEMA_VERSION
+from audit.store.serialise import to_json
 from audit.store.tables import check_size
 from audit.store.typed import FormatError, typed
 

@@ -12,7 +12,7 @@ from audit.models.kinds import open_directly, with_kind
 from audit.models.preprocessing import declared_steps
 from audit.models.recorded import open_recorded
 from audit.models.requests import ModelRequest, OpenedModel
-from audit.store.results import to_json
+from audit.store.serialise import to_json
 
 
 def open_model(request: ModelRequest) -> Bundle:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from audit.data.images import read_gray
 from audit.data.input_words import input_in_words
-from audit.data.plan import Parity
+from audit.data.planned_model import Parity
 from audit.data.tables import read_columns, read_head
 from audit.data.tasks import Task
 from audit.errors import UsageError, shown_string

@@ -10,11 +10,11 @@ import torch
 from msgspec import structs
 from numpy.typing import NDArray
 
-from audit.data.plan import InputSteps
+from audit.data.planned_model import InputSteps
 from audit.errors import ImageError, ModelError, UsageError
 from audit.models.references import load_reference
 from audit.models.scaling import METHODS, Window, crop_box, scale_image, window_of
-from audit.store.results import plain
+from audit.store.serialise import plain
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -15,7 +15,7 @@ from msgspec import structs
 from torch import nn
 
 from audit.data.bundle_record import OWN_KIND, BundleRecord
-from audit.data.plan import InputSteps, Parity
+from audit.data.planned_model import InputSteps, Parity
 from audit.data.tasks import Task
 from audit.errors import ModelError
 from audit.files import (
@@ -30,7 +30,8 @@ from audit.models.preprocessing import Preprocessing, declared_steps
 from audit.models.requests import ModelRequest, OpenedModel
 from audit.models.tasks import check_task
 from audit.models.torch_classifier import TorchClassifier
-from audit.store.results import SCHEMA_VERSION, plain, to_json
+from audit.store.results import SCHEMA_VERSION
+from audit.store.serialise import plain, to_json
 
 
 def save_bundle(

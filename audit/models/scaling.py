@@ -14,7 +14,7 @@ from PIL import Image
 from torch.nn import functional as F  # noqa: N812
 
 from audit.data.input_choices import Fit, Interpolation, Library
-from audit.data.plan import InputSteps
+from audit.data.planned_model import InputSteps
 
 Size = tuple[int, int]
 Window = tuple[float, float, float, float]

@@ -16,7 +16,7 @@ from audit.data.records import Record, TextRegion
 from audit.perturbations.fills import inpaint
 from audit.perturbations.places import Box, cover, text_boxes
 from audit.randomness import generator_for
-from audit.store.results import plain, to_json
+from audit.store.serialise import plain, to_json
 from audit.store.suspects import FoundSuspect, Sighting, SuspectTemplate
 
 SEARCH_PX = 256

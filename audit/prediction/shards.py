@@ -19,7 +19,7 @@ from audit.perturbations import Perturbation
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import Variant, read_scene, variants
 from audit.statistics.outputs import probabilities_of
-from audit.store.folder import PREDICTIONS_SCHEMA
+from audit.store.table_schemas import PREDICTIONS_SCHEMA
 
 # A shard is the unit of resume: what a kill can lose. Its size is fixed, so that it never changes a byte.
 SHARD_RECORDS = 16

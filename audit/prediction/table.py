@@ -13,7 +13,8 @@ import numpy as np
 from audit.data.conditions import Condition, Suite
 from audit.data.findings import truth_of_label
 from audit.data.groups import WITHHELD, Audited, group_columns
-from audit.data.plan import Plan, PlannedCondition, PlannedModel
+from audit.data.plan import Plan, PlannedCondition
+from audit.data.planned_model import PlannedModel
 from audit.data.strings import common_words
 from audit.errors import StoreError, shown_string
 from audit.prediction.rows import prediction_parts, prediction_rows

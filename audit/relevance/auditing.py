@@ -20,9 +20,9 @@ from audit.relevance.presets import PRESETS, about_method
 from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import WINNER, parse_start
 from audit.relevance.summary import summarise_groups
-from audit.store.folder import OUTPUTS_RELEVANCE_SCHEMA, RELEVANCE_SCHEMA
 from audit.store.relevance import RelevanceDocument, RelevanceSummary
 from audit.store.results import PredictionTable, RelevanceRow
+from audit.store.table_schemas import OUTPUTS_RELEVANCE_SCHEMA, RELEVANCE_SCHEMA
 
 N_SHUFFLED_IMAGES = 4
 

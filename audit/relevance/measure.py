@@ -25,8 +25,9 @@ from audit.relevance.lrp import Relevance
 from audit.relevance.regions import map_boxes, mass_inside, summarise_relevance
 from audit.relevance.same_place import with_same_place
 from audit.relevance.start import WINNER, start_each, start_relevance, start_signs
-from audit.store.folder import OUTPUTS_RELEVANCE_SCHEMA, RELEVANCE_SCHEMA
-from audit.store.results import RelevanceRow, plain
+from audit.store.results import RelevanceRow
+from audit.store.serialise import plain
+from audit.store.table_schemas import OUTPUTS_RELEVANCE_SCHEMA, RELEVANCE_SCHEMA
 
 # The unit of resume, and the batch: four maps at once cost no more memory than a dozen predictions.
 SHARD_RECORDS = 4

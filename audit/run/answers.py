@@ -17,7 +17,7 @@ from audit.run.preparation import Preparation
 from audit.run.settings import Settings
 from audit.store.emission import IMAGES, Emission, EmissionFolder
 from audit.store.numbers import counted
-from audit.store.results import plain, to_json
+from audit.store.serialise import plain, to_json
 
 _NAMED = 3
 """Missing or changed files that a message names."""

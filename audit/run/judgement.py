@@ -24,8 +24,9 @@ from audit.prediction.table import FinishedRun, read_finished
 from audit.store.controls import ControlsDocument
 from audit.store.folder import RunFolder, check_run
 from audit.store.group import Group
-from audit.store.results import Effect, EffectsDocument, Verdict
+from audit.store.results import Effect, EffectsDocument
 from audit.store.run_record import RunRecord
+from audit.store.verdict import Verdict
 
 
 def judge_results(

@@ -29,7 +29,7 @@ from audit.run.plan import planned_conditions
 from audit.run.preparation import Preparation
 from audit.run.settings import Settings
 from audit.store.documents import read_json
-from audit.store.results import plain, to_json
+from audit.store.serialise import plain, to_json
 from audit.store.suspects import LEAST_PATIENTS, SuspectsDocument
 from audit.store.typed import FormatError, typed
 from audit.suites.reader import with_objects

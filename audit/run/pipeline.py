@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from audit.data.findings import unknown_of_truth
-from audit.data.groups import shown_sites
 from audit.data.plan import Plan, plan_hash
 from audit.data.reading import TableReading
 from audit.data.records import Record, TextRegion
@@ -34,11 +32,11 @@ from audit.run.judgement import judge_again, judge_results
 from audit.run.objects import prepare_objects, sample_size
 from audit.run.plan import package_versions, run_path
 from audit.run.preparation import prepare
+from audit.run.region_rows import write_regions
 from audit.run.settings import Settings
 from audit.run.source_probe import MAX_IMAGES, probe_sources
 from audit.run.suspect_pictures import write_suspects
 from audit.run.texts import find_text
-from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.statistics.blindness import find_blindness
 from audit.statistics.doses import measure_trends
 from audit.statistics.effects import measure_effects
@@ -46,10 +44,11 @@ from audit.statistics.outputs import probabilities_of
 from audit.statistics.planted import check_planted
 from audit.statistics.selections import headline_of
 from audit.store.controls import ControlsDocument
-from audit.store.folder import FINDINGS_SCHEMA, RECORDS_SCHEMA, REGIONS_SCHEMA, RunFolder
+from audit.store.folder import RunFolder
 from audit.store.probe import ProbeDocument
-from audit.store.results import ConditionsDocument, EffectsDocument, Verdict
+from audit.store.results import ConditionsDocument, EffectsDocument
 from audit.store.run_record import RunRecord, SecondOpinion
+from audit.store.verdict import Verdict
 from audit.text.base import TextDetector
 from audit.text.cache import RegionCache
 from audit.text.detectors import make_detector
@@ -132,7 +131,7 @@ def run_audit(
         policy = policy_for(((i, region.text) for i, r in enumerate(records) for region in regions[r.id]), records)
         shown = {record_id: policy.redact(found_here) for record_id, found_here in regions.items()}
         covered = {r.id: () if settings.show_text else policy.covered(regions[r.id]) for r in records}
-        _write_regions(run, records, regions, policy, bundle.classes)
+        write_regions(run, records, regions, policy, bundle.classes)
     opinion = _second_opinion(prepared.detector, records, regions, policy, settings, clock)
     suspects = None if proposed is None else proposed.suspects
     context = cohort_context(records, regions, settings.seed, suspects)
@@ -211,48 +210,6 @@ def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
             f"The text finder failed on other images than at the start of the run {run.path}, so the run cannot be resumed. Remove the "
             "folder and start again, or use another finder."
         )
-
-
-def _write_regions(
-    run: RunFolder,
-    records: Sequence[Record],
-    regions: Mapping[str, tuple[TextRegion, ...]],
-    policy: StringPolicy,
-    outputs: Sequence[str],
-) -> None:
-    names = [name for name in REGIONS_SCHEMA.names if name not in ("record_id", "withheld")]
-    run.write_rows(
-        "regions.parquet",
-        [
-            {
-                "record_id": r.name,
-                "withheld": bool(region.text.strip()) and not policy.shows(region.text),
-                **{name: getattr(shown, name) for name in names},
-            }
-            for r in records
-            for region, shown in zip(regions[r.id], policy.redact(regions[r.id]), strict=True)
-        ],
-        REGIONS_SCHEMA,
-    )
-    run.write_rows(
-        "records.parquet",
-        [
-            {
-                "record_id": r.name,
-                "label": r.label,
-                "patient": r.patient_name,
-                "source": r.source,
-                "site": site,
-                "view": r.view,
-                "sex": r.sex,
-                "age": r.age,
-                "n_regions": len(regions[r.id]),
-                **({"unknown": unknown_of_truth(r.truth, outputs)} if r.truth else {}),
-            }
-            for r, site in zip(records, shown_sites(records, MIN_GROUP_PATIENTS), strict=True)
-        ],
-        FINDINGS_SCHEMA if any(r.truth for r in records) else RECORDS_SCHEMA,
-    )
 
 
 def _second_opinion(

@@ -21,7 +21,7 @@ from audit.provenance import tool_version, without_paths
 from audit.relevance.presets import about_method
 from audit.run.settings import Settings
 from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
-from audit.store.results import plain, to_json
+from audit.store.serialise import plain, to_json
 from audit.store.typed import typed
 
 if TYPE_CHECKING:  # plans are hashed without predicting: torch takes seconds to import

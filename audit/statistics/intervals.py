@@ -17,14 +17,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.special import ndtr, stdtr, stdtrit
 
-from audit.statistics.carriers import carriers, design_effect, movers
+from audit.statistics.carriers import carriers, movers
 from audit.statistics.crossed_interval import crossed_limits, freedom_of
+from audit.statistics.effective_counts import critical_value, stratified_limits, unseen_reach
 from audit.statistics.patient_bootstrap import GAUSSIAN_FROM, PatientBootstrap
 from audit.statistics.patient_sums import BOUNDED, PatientSums
 from audit.statistics.power import detectable_difference, detectable_shift
-from audit.statistics.score_limits import tango_limits, wilson_limits
 from audit.statistics.skewness import skewness_of, with_skewness, without_skewness
 from audit.store.numbers import number
 from audit.store.results import IntervalKind
@@ -69,7 +69,7 @@ def share_interval(sums: PatientSums, level: float) -> Interval:
     level : float
         Nominal coverage in (0, 1).
     """
-    low, high, effect = _score_limits(sums, level)
+    low, high, effect = stratified_limits(sums, level)
     how = f"Wilson score interval on effective counts (design effect {effect:.2f}, {sums.n_patients} patients)"
     return Interval(low=low, high=high, p=1.0, minimum_detectable=None, kind="score", method=how + _combined(sums))
 
@@ -141,11 +141,6 @@ def _reach(sums: PatientSums) -> tuple[float, float]:
     return (0.0 if sums.scale == "proportion" else -1.0), 1.0
 
 
-def critical_value(level: float, n_patients: int) -> float:
-    """Return Student's two-sided quantile over patients."""
-    return float(stdtrit(max(1, n_patients - 1), (1 + level) / 2))
-
-
 def _t_p(statistic: float, n_patients: int) -> float:
     return float(2 * stdtr(max(1, n_patients - 1), -abs(statistic)))
 
@@ -188,34 +183,8 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
     return None
 
 
-def _score_limits(sums: PatientSums, level: float) -> tuple[float, float, float]:
-    """Score limits of each stratum, combined by the method of variance estimates recovery (Zou & Donner 2008)."""
-    lows, highs, effects = [], [], []
-    for index in range(len(sums.totals)):
-        one = sums.stratum(index)
-        effect, critical = design_effect(one), _score_quantile(level, one)
-        n, total, moved = (float(x.sum()) / effect for x in (one.sizes, one.totals, one.movement))
-        if one.n_patients < 2:
-            limits = (0.0, 1.0) if one.scale == "proportion" else (-1.0, 1.0)
-        elif one.scale == "proportion":
-            limits = wilson_limits(total, n, critical)
-        else:
-            limits = tango_limits((moved + total) / 2, (moved - total) / 2, n, critical)
-        lows.append(limits[0])
-        highs.append(limits[1])
-        effects.append(effect)
-    means, k = sums.by_stratum, len(lows)
-    low = sums.estimate - math.sqrt(float(np.square(means - lows).sum())) / k
-    high = sums.estimate + math.sqrt(float(np.square(np.array(highs) - means).sum())) / k
-    return low, high, max(effects)
-
-
-def _score_quantile(level: float, sums: PatientSums) -> float:
-    return critical_value(level, sums.n_patients) if sums.counted else float(ndtri((1 + level) / 2))
-
-
 def _score(sums: PatientSums, carried: float, critical: float, level: float) -> Interval:
-    low, high, effect = _score_limits(sums, level)
+    low, high, effect = stratified_limits(sums, level)
     name = "Wilson" if sums.scale == "proportion" else "Tango"
     n, total, moved = (float(x.sum()) / effect for x in (sums.sizes, sums.totals, sums.movement))
     churn = max(0.0, (moved - abs(total)) / 2 / n)
@@ -223,7 +192,7 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
     detectable = (
         detectable_difference(churn, n, critical) if single else detectable_shift((high - low) / 2 / critical, critical)
     )
-    arm = 0.0 if sums.counted else _unseen(sums, level, UNSEEN_MOVE)
+    arm = 0.0 if sums.counted else unseen_reach(sums, level, UNSEEN_MOVE)
     bottom, top = _reach(sums)
     return Interval(
         low=max(bottom, min(low, sums.estimate - arm)),
@@ -240,10 +209,10 @@ def _crossed(sums: PatientSums, critical: float, level: float) -> Interval:
     """Return the interval over patients as images and as donors; it is never shorter than the one for few patients as images alone."""
     low, high, p, method = crossed_limits(sums, level)
     if sums.counted:
-        least_low, least_high, _ = _score_limits(sums, level)
+        least_low, least_high, _ = stratified_limits(sums, level)
         why = ", not shorter than the score interval on effective counts"
     else:
-        arm = _unseen(sums, level, UNSEEN_MOVE)
+        arm = unseen_reach(sums, level, UNSEEN_MOVE)
         least_low, least_high = sums.estimate - arm, sums.estimate + arm
         why = ", not shorter than the score bound on changed images that the sample does not contain"
     bottom, top = _reach(sums)
@@ -265,10 +234,10 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
     critical = float(stdtrit(freedom, (1 + level) / 2))
     skewness, unseen, why = skewness_of(sums.influence, error), 0.0, ""
     if sums.scale == "contrast" and not sums.counted:
-        unseen = _unseen(sums, level, UNSEEN_MOVE)
+        unseen = unseen_reach(sums, level, UNSEEN_MOVE)
         why = ", not shorter than the score bound on changed images that the sample does not contain"
     elif carried < FEW_CARRIERS or error <= 1e-15:
-        unseen = _unseen(sums, level, sums.spread, together=1.0)
+        unseen = unseen_reach(sums, level, sums.spread, together=1.0)
         why = f", but not shorter than the score bound on unchanged images times the measure's natural unit: {_few_words(sums, carried)}"
     below, above = error * with_skewness(critical, skewness), error * with_skewness(-critical, skewness)
     statistic = without_skewness(sums.estimate / error, skewness) if error > 0 else 0.0
@@ -289,7 +258,7 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
     critical = critical_value(level, g)
     tail = float(ndtr(-critical * math.sqrt(g / (g - 1))))
     low, high = np.quantile(replicates[np.isfinite(replicates)], [tail, 1 - tail]).tolist()
-    arm = 0.0 if sums.counted else _unseen(sums, level, UNSEEN_MOVE)
+    arm = 0.0 if sums.counted else unseen_reach(sums, level, UNSEEN_MOVE)
     noted = (
         "" if sums.counted else ", not shorter than the score bound on changed images that the sample does not contain"
     )
@@ -303,29 +272,6 @@ def _percentile(sums: PatientSums, replicates: NDArray[np.float64], level: float
         method=f"percentile bootstrap over patients, {len(replicates)} resamples, widened for {g} patients{noted}",
         reach=_reach(sums),
     )
-
-
-def _unseen(sums: PatientSums, level: float, move: float, together: float = 0.5) -> float:
-    """Return how far the estimate may be off because of images that change by `move` and are all missing from the sample.
-
-    The bootstrap does not account for them, nor does a score interval on effective counts if all images of the sample change
-    little: with 15 images, a tenth of which change by 0.6, it was too short in a fifth of the samples. Counts need no such
-    bound.
-
-    Parameters
-    ----------
-    sums : PatientSums
-    critical : float
-        Student's quantile over all patients.
-    move : float
-        Of one image, in the measure's unit.
-    together : float
-        Share of a patient's images that move along with one of them.
-    """
-    images_a_patient = max(1.0, float(np.square(sums.sizes).sum() / sums.sizes.sum()))
-    n = float(sums.sizes.sum()) / (1 + together * (images_a_patient - 1))
-    squared = float(ndtri((1 + level) / 2)) ** 2
-    return move * squared / (n + squared)
 
 
 def _few_words(sums: PatientSums, carried: float) -> str:

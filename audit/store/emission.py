@@ -11,8 +11,8 @@ from msgspec import Meta
 from audit.errors import StoreError
 from audit.files import write_atomically
 from audit.store.documents import read_json
-from audit.store.results import to_json
 from audit.store.run_record import Sha256
+from audit.store.serialise import to_json
 from audit.store.typed import Document, FormatError, typed
 
 EmittedForm = Literal["png", "dicom"]

@@ -1,22 +1,15 @@
-"""The nouns that go out: predictions, effects, gates, verdict; and the one place that serialises them."""
+"""What a run measured: predictions, the use of conditions, effects, trends over doses, relevance."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from audit.store.group import Group
-from audit.store.numbers import compact
 from audit.store.typed import RunDocument
 
 SCHEMA_VERSION = 1
@@ -27,15 +20,6 @@ IntervalKind = Literal["none", "exact", "range", "score", "student", "gaussian",
 """How an interval was made: exact, of a figure that nothing is inferred from; range, all that the measure can be; a score interval on
 effective counts; Student's t over patients; the Gaussian limit of the bootstrap; the percentile bootstrap over patients."""
 EffectFamily = Literal["declared", "exploratory", "none"]
-Status = Literal["pass", "fail", "inconclusive", "not comparable", "incomplete", "not gated"]
-"""Of a run; incomplete: a control changed something, so the audit cannot be trusted and nothing else of it counts."""
-GateStatus = Literal["pass", "fail", "inconclusive", "not comparable", "not judged", "incomplete"]
-"""Of a gate; not comparable: the baseline rests on other images, another suite or another version, or none is named; not judged:
-the baseline that the configuration names does not exist yet, as in the first run."""
-Policy = Literal["block", "fail", "pass"]
-Weight = Literal["none", "note", "warning", "error"]
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_UNDECIDED: Mapping[Policy, Weight] = {"block": "warning", "fail": "error", "pass": "note"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,91 +216,6 @@ class RelevanceRow:
     """Of a multi-label network, for each output the share of its own positive relevance that lies inside text; None where it has none."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GateResult:
-    """One rule, judged."""
-
-    id: str
-    """The rule's stable name."""
-    measure: str
-    """What it limits."""
-    where: str
-    """Condition and group that it applies to."""
-    operator: str
-    """How the value must relate to `expected`."""
-    expected: float
-    """The limit."""
-    actual: float | None
-    """The estimate."""
-    low: float | None
-    """Lower end of its interval."""
-    high: float | None
-    """Upper end of its interval."""
-    n_images: int
-    """Images behind it."""
-    level: Literal["error", "warn"]
-    """warn never changes the run's status."""
-    status: GateStatus
-    """The judgement."""
-    reason: str
-    """The reason in words, and what would decide it."""
-    rule: str = ""
-    """Id of the rule in the configuration; a rule for several conditions gives a result for each."""
-    against: Literal["limit", "baseline"] = "limit"
-    """limit: the measure itself is compared with the limit; baseline: its change from the baseline."""
-    undecided: Policy = "block"
-    """Effect on the run's status if it is inconclusive and of level error: block, fail, or pass."""
-    figure: str = ""
-    """The figure in words where it is not the measure itself: "change in accuracy" under an edit."""
-
-    @property
-    def requirement(self) -> str:
-        """What must be so, in words: which figure is bounded, and by what."""
-        figure = self.figure or self.measure.replace("_", " ")
-        if self.against == "baseline":
-            way = "rise" if self.operator == "<=" else "fall"
-            return f"{way} in {figure} since the baseline at most {compact(abs(self.expected))}"
-        return f"{figure} at {'most' if self.operator == '<=' else 'least'} {compact(self.expected)}"
-
-    @property
-    def weight(self) -> Weight:
-        """How heavily a CI must take it: an error fails the run, a warning leaves it undecided, a note changes nothing."""
-        if self.status == "pass":
-            return "none"
-        if self.level == "warn" or self.status == "not judged":
-            return "note"
-        if self.status != "inconclusive":
-            return "error"
-        return _UNDECIDED[self.undecided]
-
-    @property
-    def outcome(self) -> str:
-        """The judgement in words: its status, and whether it is let through."""
-        if self.weight != "note" or self.status == "not judged":
-            return self.status
-        return f"{self.status} ({'warning only' if self.level == 'warn' else 'allowed by the policy'})"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """The judgement of a run."""
-
-    status: Status
-    """Over all error-level gates; `not gated` where none was asked for; `incomplete` where a control failed."""
-    summary: str
-    """The result of the rules in words, without the status, which is given separately. Never "no problems found"."""
-    gates: tuple[GateResult, ...]
-    """Every gate; of an incomplete run the controls that failed, and nothing else."""
-    tested: tuple[str, ...] = ()
-    """Shortcuts of which an effect was judged (`audit.gates.scope`)."""
-    not_tested: tuple[str, ...] = ()
-    """Shortcuts of which nothing is known: a pass does not speak of them."""
-    caveats: tuple[str, ...] = ()
-    """What makes every figure of the run doubtful, such as images that trained the network."""
-    calibration: str = ""
-    """How often the audit finds shortcuts in this network and data, in one sentence (`audit calibrate`), or that this was not measured."""
-
-
 class EffectsDocument(RunDocument, frozen=True, kw_only=True):
     """Every estimate of a run."""
 
@@ -335,47 +234,3 @@ class ConditionsDocument(RunDocument, frozen=True, kw_only=True):
 
     conditions: tuple[ConditionUse, ...]
     """One entry for each condition of the suite."""
-
-
-def plain(value: Any) -> Any:
-    """Turn records, arrays, groups and paths into JSON's own types; a number that is not finite becomes None."""
-    if isinstance(value, Group):
-        return str(value)
-    if isinstance(value, Struct):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__ if not _is_omitted(value, name)}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Path):
-        return value.as_posix()
-    return value
-
-
-def _is_omitted(record: Struct, name: str) -> bool:
-    """Say whether a field is not written: it was added later, and is as it always was before."""
-    if not record.__struct_config__.omit_defaults:
-        return False
-    usual = next(field for field in structs.fields(record) if field.name == name)
-    default = usual.default_factory() if callable(usual.default_factory) else usual.default
-    return bool(getattr(record, name) == default)
-
-
-def printed_json(value: Any) -> str:
-    """Serialise as `to_json` does, in ASCII: standard output may be of any encoding, and JSON has an escape for every character."""
-    return json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False) + "\n"
-
-
-def to_json(value: Any) -> str:
-    """Serialise to strict, sorted, indented JSON: the same value always gives the same bytes."""
-    text = json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-    # A byte of a file name that is no text is a lone surrogate, which UTF-8 cannot hold; JSON can, by number.
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

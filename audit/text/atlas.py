@@ -5,33 +5,23 @@ A network can only learn a shortcut that the data hold. Whatever here explains m
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.cluster import AgglomerativeClustering
 
 from audit.data.images import read_gray
 from audit.data.records import Record, TextRegion
-from audit.data.strings import MIN_PATIENTS, StringPolicy, policy_for
+from audit.data.strings import StringPolicy, policy_for
 from audit.errors import CohortError
 from audit.randomness import generator_for
+from audit.text.glyphs import MAX_GLYPHS, MIN_IMAGES, Glyph, cluster_glyphs, glyph_of, tokens_of
 from audit.text.merging import area_px
 
-GLYPH_PX = 24
-# Mean cosine distance between two clusters' glyphs up to which they are one marker.
-SAME_GLYPH = 0.35
-# Agglomeration needs the distances of all pairs; beyond this a seeded sample stands for the rest.
-MAX_GLYPHS = 3_000
-# What stands on fewer images says nothing of a class.
-MIN_IMAGES = 3
-_TOKEN = re.compile(r"[A-Z0-9]+(?:-[A-Z0-9]+)*")
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
 
@@ -73,20 +63,6 @@ class Tell:
     """Share of permutations of whole patients in which it predicts as much."""
     p_adjusted: float
     """The same against the most telling feature of each permutation (Westfall and Young's max-T)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Glyph:
-    """A cluster of regions that look alike, whatever was read."""
-
-    name: str
-    """Its feature, glyph:N."""
-    n_regions: int
-    """Regions in it."""
-    strings: Mapping[str, int]
-    """What was read in them, where it may be shown."""
-    picture: NDArray[np.uint8]
-    """Their mean (GLYPH_PX, GLYPH_PX); grey where images of too few patients are in it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,11 +130,13 @@ def draw_atlas(
             # A reservoir: whatever the number of regions, an even sample of them is held.
             slot = len(crops) if len(crops) < MAX_GLYPHS else int(sampling.integers(n_seen))
             if slot < MAX_GLYPHS:
-                crops[slot : slot + 1] = [(i, region.text, _glyph(image[region.y0 : region.y1, region.x0 : region.x1]))]
+                crops[slot : slot + 1] = [
+                    (i, region.text, glyph_of(image[region.y0 : region.y1, region.x0 : region.x1]))
+                ]
     policy = policy_for(
         ((i, token) for i, record in enumerate(records) for token in _tokens(regions[record.id])), records
     )
-    glyphs = _cluster(crops, features, records, policy)
+    glyphs = cluster_glyphs(crops, features, records, policy)
     codes = np.array([labels.index(str(r.label)) for r in records])
     tells = _tells(
         _withheld(features, policy),
@@ -175,11 +153,6 @@ def draw_atlas(
         tells=tells,
         n_permutations=n_permutations,
     )
-
-
-def tokens_of(text: str) -> list[str]:
-    """Return the words of a string, in capitals: what an L, a PORTABLE or a date is compared by."""
-    return _TOKEN.findall(text.upper())
 
 
 def _tokens(regions: Iterable[TextRegion]) -> set[str]:
@@ -289,51 +262,3 @@ def _place(region: TextRegion, height: int, width: int) -> str:
     row = min(2, max(0, 3 * (region.y0 + region.y1) // (2 * height)))
     column = min(2, max(0, 3 * (region.x0 + region.x1) // (2 * width)))
     return f"{_ROWS[row]}-{_COLUMNS[column]}"
-
-
-def _glyph(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return a crop at GLYPH_PX squared, without its mean and of unit length, so that a product is a correlation."""
-    small = cv2.resize(crop, (GLYPH_PX, GLYPH_PX), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
-    small -= small.mean()
-    length = float(np.linalg.norm(small))
-    return np.asarray(small / length if length > 0 else small, dtype=np.float32)
-
-
-def _cluster(
-    crops: Sequence[tuple[int, str, NDArray[np.float32]]],
-    features: dict[str, set[int]],
-    records: Sequence[Record],
-    policy: StringPolicy,
-) -> tuple[Glyph, ...]:
-    """Cluster the glyphs, add `glyph:N` to the features, and return the clusters of MIN_IMAGES images or more."""
-    kept = [i for i, (_, _, glyph) in enumerate(crops) if glyph.any()]
-    if len(kept) < MIN_IMAGES:
-        return ()
-    stack = np.stack([crops[i][2] for i in kept])
-    model = AgglomerativeClustering(n_clusters=None, distance_threshold=SAME_GLYPH, metric="cosine", linkage="average")
-    members: defaultdict[int, list[int]] = defaultdict(list)
-    for index, cluster in zip(kept, model.fit_predict(stack).tolist(), strict=True):
-        members[cluster].append(index)
-    glyphs: list[Glyph] = []
-    for indices in sorted(members.values(), key=lambda m: (-len(m), m[0])):
-        images = {crops[i][0] for i in indices}
-        if len(images) < MIN_IMAGES:
-            continue
-        name = f"glyph:{len(glyphs) + 1}"
-        features[name] = images
-        mean = np.mean([crops[i][2] for i in indices], axis=0).reshape(GLYPH_PX, GLYPH_PX)
-        span = float(np.ptp(mean)) or 1.0
-        patients = {records[i].patient for i in images if records[i].patient_known}
-        # Of few patients' images, the mean may be somebody's name.
-        shown = mean if len(patients) >= MIN_PATIENTS else np.full_like(mean, mean.min() + span / 2)
-        tokens = [tokens_of(crops[i][1]) for i in indices]
-        strings = Counter(" ".join(t) for t in tokens if t and all(map(policy.shows, t)))
-        glyphs.append(
-            Glyph(
-                name=name,
-                n_regions=len(indices),
-                strings=dict(sorted(strings.items(), key=lambda item: (-item[1], item[0]))[:5]),
-                picture=np.asarray((shown - mean.min()) / span * 255, dtype=np.uint8),
-            )
-        )
-    return tuple(glyphs)

@@ -15,7 +15,7 @@ from audit.data.images import pixel_hash
 from audit.data.records import TextRegion
 from audit.files import write_atomically
 from audit.store.documents import read_json
-from audit.store.results import to_json
+from audit.store.serialise import to_json
 from audit.store.typed import typed
 from audit.text.base import TextDetector
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from audit.gates.rule_lines import RuleLine
 from audit.reports.ci.sarif import fingerprint
-from audit.store.results import Verdict, to_json
+from audit.store.serialise import to_json
+from audit.store.verdict import Verdict
 
 _SEVERITIES = {"error": "critical", "warning": "major", "note": "info"}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from audit.gates.rule_lines import RuleLine
 from audit.gates.scope import scope_sentence
 from audit.reports.findings.gate_results import figures, worst_first
-from audit.store.results import GateResult, Verdict
+from audit.store.verdict import GateResult, Verdict
 
 MAX_ANNOTATIONS = 10
 """GitHub shows ten of each kind in a step and drops the rest without a word."""

@@ -12,8 +12,8 @@ from audit.files import write_atomically
 from audit.gates.scope import scope_sentence
 from audit.reports.findings.gate_results import result_words
 from audit.reports.reading.folder import read_run
-from audit.store.results import GateResult, Verdict
 from audit.store.run_record import RunRecord
+from audit.store.verdict import GateResult, Verdict
 
 _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

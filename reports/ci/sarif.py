@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from audit.gates.rule_lines import RuleLine
-from audit.store.results import GateResult, Verdict, to_json
+from audit.store.serialise import to_json
+from audit.store.verdict import GateResult, Verdict
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from audit.reports.findings.limitations import limitations
 from audit.reports.reading.view import RunView
-from audit.store.results import to_json
+from audit.store.serialise import to_json
 
 
 def cyclonedx(run: RunView) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audit.store.numbers import bracketed, compact, signed_bracketed
-from audit.store.results import GateResult, Verdict
+from audit.store.verdict import GateResult, Verdict
 
 ORDER = ("incomplete", "fail", "not comparable", "inconclusive", "not judged", "pass")
 """Statuses of gates, what matters most first."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from audit.data.bundle_record import RECORDED_KIND
-from audit.data.plan import InputSteps, Parity
+from audit.data.planned_model import InputSteps, Parity
 from audit.reports.reading.view import RunView
 from audit.store.group import ALL
 from audit.store.results import Effect

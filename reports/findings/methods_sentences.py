@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from audit.data.input_words import input_in_words
-from audit.data.plan import InputSteps
+from audit.data.planned_model import InputSteps
 from audit.reports.findings.methods_facts import INTERVALS, Facts, Relevance
 from audit.store.numbers import compact, counted, number
 

@@ -15,9 +15,10 @@ from audit.store.controls import PlantedCheck
 from audit.store.group import ALL, Group
 from audit.store.probe import SourceProbe
 from audit.store.relevance import RelevanceSummary
-from audit.store.results import ConditionUse, DoseTrend, Effect, Verdict
+from audit.store.results import ConditionUse, DoseTrend, Effect
 from audit.store.review import Review
 from audit.store.run_record import RunRecord
+from audit.store.verdict import Verdict
 
 PICTURES = ("clean", "edit", "difference", "overlay")
 """Of a case; `overlay` is its relevance, which not every case has."""

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from audit.errors import StoreError, UsageError
 from audit.files import write_atomically
 from audit.randomness import generator_for
-from audit.store.results import SCHEMA_VERSION, to_json
+from audit.store.results import SCHEMA_VERSION
+from audit.store.serialise import to_json
 from audit.training.phantom.film import Film, FilmSpec, render
 from audit.training.phantom.lettering import CLASS_WORDS, draw_letterings
 from audit.training.phantom.pathology import CLASS_FINDINGS, FIFTEEN
