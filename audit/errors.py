@@ -62,6 +62,13 @@ class UsageError(AuditError):
     exit_code = 2
 
 
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return at most three known names that are near to one, the nearest first."""
+    # Compared without case, so that `c` finds the model `C`.
+    folded = {known_name.casefold(): known_name for known_name in sorted(set(known), reverse=True)}
+    return [folded[n] for n in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
+
+
 class UnknownNameError(UsageError):
     """A name that is not known, with the nearest names that are.
 
@@ -79,10 +86,8 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: object, known: Iterable[str], hint: str = "") -> None:
         names = sorted(set(known))
-        # Compared without case, so that `c` finds the model `C`.
-        folded = {known_name.casefold(): known_name for known_name in reversed(names)}
-        near = [folded[n] for n in difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.5)]
-        guess = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        near = near_names(str(name), names)
+        guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
         choice = f" Known: {', '.join(names[:MOST_NAMES])}{more}." if names else " None is available here."
         super().__init__(f"No {kind} is called {shown_value(name)}.{guess}{choice}{' ' + hint if hint else ''}")

@@ -20,7 +20,7 @@ from audit.relevance.images import ImageAttributor, mapped_images
 from audit.relevance.start import start_each
 from audit.run.objects import sample_size, why_no_search
 from audit.run.preparation import Preparation
-from audit.suites.reader import object_draws
+from audit.suites.objects import object_draws
 from audit.text.cache import RegionCache
 from audit.text.find import find_in
 

@@ -32,7 +32,7 @@ from audit.store.documents import read_json
 from audit.store.serialise import plain, to_json
 from audit.store.suspects import LEAST_PATIENTS, SuspectsDocument
 from audit.store.typed import FormatError, typed
-from audit.suites.reader import with_objects
+from audit.suites.objects import with_objects
 from audit.text.cache import RegionCache
 from audit.text.find import find_in
 

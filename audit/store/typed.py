@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from msgspec import Struct, ValidationError, convert, inspect
 
-from audit.errors import shown_string, shown_value
+from audit.errors import near_names, shown_string, shown_value
 from audit.store.group import Group, parse_group
 
 _T = TypeVar("_T")
@@ -48,20 +48,19 @@ def typed(value: Any, kind: type[_T]) -> _T:
     FormatError
         If it is not one.
     """
+    _refuse_unknown(value, inspect.type_info(kind), "")
     try:
-        found = convert(value, kind, dec_hook=_from_text)
+        return convert(value, kind, dec_hook=_from_text)
     except ValidationError as error:
         raise FormatError(_in_words(str(error), value, kind)) from None
     except (
         UnicodeEncodeError
     ) as error:  # of a file name that is no text a string may hold such bytes, but no name or choice may
         raise FormatError(f"it has {shown_value(error.object)}, which is not text") from None
-    _refuse_unknown(value, inspect.type_info(kind), "")
-    return found
 
 
 def _refuse_unknown(value: Any, info: inspect.Type, place: str) -> None:
-    """Refuse a field that a dataclass does not have: msgspec forbids those of its own records alone.
+    """Refuse a field that a record does not have: msgspec forbids those of its own records alone, and suggests no other name.
 
     Raises
     ------
@@ -73,8 +72,10 @@ def _refuse_unknown(value: Any, info: inspect.Type, place: str) -> None:
             kinds = {field.encode_name: field.type for field in info.fields}
             is_open = isinstance(info, inspect.StructType) and not info.forbid_unknown_fields
             if not is_open and (more := next((name for name in value if name not in kinds), None)) is not None:
+                near = near_names(more, kinds)
+                guess = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
                 raise FormatError(
-                    f"{shown_string(place, 120) or 'the document'} has a field {shown_string(more)}, which is not known"
+                    f"{shown_string(place, 120) or 'the document'} has a field {shown_string(more)}, which is not known{guess}"
                 )
             for name, inner in value.items():
                 if isinstance(inner, (dict, list)) and name in kinds:
@@ -107,8 +108,6 @@ def _in_words(message: str, document: Any, kind: type) -> str:
     place = shown_string(path.lstrip("."), 120) or "the document"
     if (field := re.fullmatch(r"Object missing required field `(.*)`", what, re.DOTALL)) is not None:
         return f"{place} has no {shown_string(field[1])}"
-    if (field := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL)) is not None:
-        return f"{place} has a field {shown_string(field[1])}, which is not known"
     value = _value_at(document, path)
     echoed = f", found {shown_value(value[0])}" if value else ""
     if what.startswith("Invalid enum value"):
@@ -117,7 +116,7 @@ def _in_words(message: str, document: Any, kind: type) -> str:
     kinds = re.sub(
         r"`([a-z |]+)`", lambda names: " or ".join(_KINDS.get(n, n) for n in names[1].split(" | ")), expected
     )
-    return f"{place} must be {kinds}{echoed}"
+    return f"{place} must be {kinds.replace('an integer or a number', 'a number')}{echoed}"
 
 
 def _choices(kind: type, path: str) -> list[str]:

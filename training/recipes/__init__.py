@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.models import networks
 from audit.store.documents import parse_toml, read_toml
+from audit.store.typed import FormatError, typed
 from audit.training.augmentation import Augmentation
 
 
@@ -137,55 +136,12 @@ def load_recipe(name: str) -> Recipe:
         )
     else:
         raise UnknownNameError("recipe", name, recipe_names(), "A path to a .toml file is accepted too.")
-    recipe = _parse(Recipe, document, f"recipe {name}")
-    assert isinstance(recipe, Recipe)
-    return recipe
+    try:
+        return typed(document, Recipe)
+    except FormatError as error:
+        raise UsageError(f"The recipe {name} cannot be used: {error}. The recipes that ship show every key.") from error
 
 
 def _check(where: str, key: str, value: object, good: bool, allowed: str) -> None:
     if not good:
         raise UsageError(f"In {where} of the recipe, {key} must be {allowed}, found {shown_value(value)}.")
-
-
-def _parse(kind: Any, value: object, where: str) -> Any:
-    """Turn a TOML value into `kind`: a dataclass, tuple, mapping, literal, optional or plain type."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _parse_table(kind, value, where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise UsageError(f"{where} must be a list, found {shown_value(value)}.")
-        return tuple(_parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        if not isinstance(value, dict):
-            raise UsageError(f"{where} must be a table, found {shown_value(value)}.")
-        return {key: _parse(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin is Literal:
-        if value not in arguments:
-            raise UnknownNameError(f"choice for {where}", str(value), map(str, arguments))
-        return value
-    if origin in (Union, types.UnionType):
-        return _parse(next(a for a in arguments if a is not type(None)), value, where)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise UsageError(f"{where} must be {kind.__name__}, found {shown_value(value)}.")
-    return value
-
-
-def _parse_table(kind: Any, value: object, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise UsageError(f"{where} must be a table, found {shown_value(value)}.")
-    hints = get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for key in value:
-        if key not in fields:
-            raise UnknownNameError(f"key of {where}", key, fields)
-    needed = [
-        name
-        for name, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in value
-    ]
-    if needed:
-        raise UsageError(f"{where} lacks {', '.join(needed)}. Add the missing keys.")
-    return kind(**{key: _parse(hints[key], item, f"{where}.{key}") for key, item in value.items()})
