@@ -24,7 +24,7 @@ from audit.data.findings import (
 )
 from audit.data.manifests import load_cohort
 from audit.data.reading import TableOptions, read_records
-from audit.errors import CohortError, ModelError
+from audit.errors import CohortError, ModelError, UnknownNameError, UsageError
 
 OUTPUTS = ("Pneumonia", "Pleural Effusion", "Mass")
 
@@ -108,6 +108,17 @@ def test_a_finding_without_an_output_can_be_left_out(write_cohort: Callable[...,
     manifest = rewritten(write_cohort(1), {"findings": ["Mass", "Hernia|Mass", "hernia"]})
     cohort = load_cohort(manifest, classes=OUTPUTS, multi_label=True, ignore_labels=["Hernia"])
     assert [r.truth[2] for r in cohort.records] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("ignored", "error", "says"),
+    [("Hermia", UnknownNameError, "Did you mean 'Hernia'"), ("mass", UsageError, "is an output of the network")],
+)
+def test_a_label_to_ignore_that_cannot_be_meant_is_refused(
+    ignored: str, error: type[Exception], says: str, write_cohort: Callable[..., Path]
+) -> None:
+    with pytest.raises(error, match=says):
+        truths(rewritten(write_cohort(1), {"findings": ["Mass", "Hernia|Mass", ""]}), ignored=(ignored,))
 
 
 def test_an_output_may_be_called_no_finding(write_cohort: Callable[..., Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from audit.errors import ModelError
+from audit.models.libraries import _processor
 from audit.models.opening import open_model
 from audit.models.requests import DeclaredInput, ModelRequest
 from audit.statistics.outputs import softmax
@@ -69,6 +72,36 @@ def test_hugging_face(tmp_path: Path, image: np.ndarray) -> None:
     request = ModelRequest(model=str(tmp_path / "vit"))
     assert np.allclose(answers(request, image), expected, atol=1e-4)
     assert open_model(request).classes == CLASSES
+
+
+NORMAL = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
+
+
+@pytest.mark.parametrize(
+    ("told", "fit", "size", "shorter"),
+    [
+        ({"size": 224}, "squash", 224, None),
+        ({"size": {"height": 224, "width": 224}}, "squash", 224, None),
+        ({"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224}}, "shorter-side", 224, 256),
+        ({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, "shorter-side", 224, 256),
+        ({"size": {"shortest_edge": 224}, "image_processor_type": "ConvNextImageProcessor"}, "shorter-side", 224, 256),
+        ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, "squash", 384, None),
+    ],
+)  # fmt: skip
+def test_processors_of_hugging_face(tmp_path: Path, told: dict, fit: str, size: int, shorter: int | None) -> None:
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps({**NORMAL, **told}))
+    read = _processor(file)
+    assert (read.fit, read.size_px, read.interpolation) == (fit, (size, size), "bicubic")
+    if shorter is not None:
+        assert read.shorter_px == shorter
+
+
+def test_a_processor_without_a_fixed_size_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps({**NORMAL, "size": {"shortest_edge": 224}, "do_center_crop": False}))
+    with pytest.raises(ModelError, match=r"keep their aspect ratio.*--input-px, --scale and --fit"):
+        _processor(file)
 
 
 def test_monai(tmp_path: Path, image: np.ndarray) -> None:

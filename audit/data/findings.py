@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audit.data.ages import says_nothing
 from audit.data.strings import shown_string
-from audit.errors import CohortError, ModelError
+from audit.errors import CohortError, ModelError, UnknownNameError, UsageError, near_names
 from audit.store.numbers import counted
 
 Truth = tuple[int, ...]
@@ -106,6 +106,27 @@ def truth_notes(truths: Collection[Truth], outputs: Sequence[str]) -> list[str]:
             "measured."
         )
     return notes
+
+
+def check_ignored(manifest: Path, cells: Collection[str], outputs: Sequence[str], ignored: Collection[str]) -> None:
+    """Refuse labels to ignore that cannot be meant: an output of the network, or a slip of what the lists name.
+
+    Raises
+    ------
+    UsageError
+        For the first such label.
+    """
+    places = {_folded(name) for name in outputs}
+    seen = {part.strip() for cell in set(cells) for part in cell.split(SEPARATOR) if part.strip()}
+    folded = {_folded(part) for part in seen}
+    for name in sorted(ignored):
+        if _folded(name) in places:
+            raise UsageError(
+                f"The label to ignore {shown_string(name)!r} is an output of the network: its finding is part of what is audited. Ignore "
+                "only labels that the network has no output for."
+            )
+        if _folded(name) not in folded and near_names(_folded(name), folded | places):
+            raise UnknownNameError(f"label to ignore in {manifest}", name, seen | set(outputs))
 
 
 def read_lists(

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from audit.data.columns import ALIASES, REQUIRED, ColumnUse, choose_columns
 from audit.data.findings import (
     Truth,
+    check_ignored,
     label_of_truth,
     output_columns,
     read_columns_of_outputs,
@@ -161,7 +162,9 @@ def read_records(
         ignored_columns = tuple(name for name in use.ignored if name not in told_by.values())
     elif outputs:
         lists = "findings" if "findings" in use.places and "label" not in how.columns else "label"
-        truths = read_lists(manifest, cells.columns[lists].to_pylist(), outputs, read.first_row, ignored=ignored)
+        said = cells.columns[lists].to_pylist()
+        check_ignored(manifest, said, outputs, ignored)
+        truths = read_lists(manifest, said, outputs, read.first_row, ignored=ignored)
         told_by = {**_without_labels(told_by), lists: use.names[lists]}
     missing = tuple(column for column in use.missing if not outputs or column not in ("label", "findings"))
     return _checked(cells, head.form, told_by, ignored_columns, missing, list(read.notes), names, truths, outputs)

@@ -133,7 +133,7 @@ def _refusals(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, EOFError, csv.Error, pa.ArrowException) as error:
         said = shown_string(" ".join(str(error)[:1000].split()), 300).rstrip(".")
-        raise CohortError(f"Manifest {path} cannot be read as a table: {said}. Expected CSV or Parquet.") from error
+        raise CohortError(f"{path} cannot be read as a table: {said}. Expected CSV or Parquet.") from error
 
 
 @contextmanager

@@ -17,11 +17,9 @@ from audit.store.typed import typed
 
 CALIBRATION_FILE = "calibration.json"
 """Its file name, in a bundle and in the output folder of `audit calibrate`."""
-NOT_MEASURED = (
-    "This audit's detection rate for this network and data was not measured; "
-    "`audit calibrate --model MODEL --data MANIFEST` measures it."
-)
-
+_UNKNOWN_RATE = "This audit's detection rate for this network and data was not measured"
+NOT_MEASURED = f"{_UNKNOWN_RATE}; `audit calibrate --model MODEL --data MANIFEST` measures it."
+NOT_MEASURABLE = f"{_UNKNOWN_RATE}: only a bundle's output layer can be trained again on planted shortcuts."
 
 _Count = Annotated[int, Meta(ge=0, le=10**9)]
 _Share = Annotated[float, Meta(ge=0, le=1)]
@@ -103,7 +101,7 @@ def calibration_of(bundle: Path | None, digest: str) -> str:
         Of its weights, classes and preprocessing.
     """
     if bundle is None:
-        return NOT_MEASURED
+        return NOT_MEASURABLE
     path = bundle / CALIBRATION_FILE
     try:
         document = read_json(path) if path.is_file() else {}

@@ -34,6 +34,8 @@ Build = Callable[[int, int], nn.Module]
 """Channels and outputs -> a network."""
 _UNCOUNTED = "num_batches_tracked"
 _CONFIG, _PROCESSOR, _HF_WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
+_CONVNEXT_SHARE = 224 / 256
+"""Share of the enlarged image that ConvNeXT's processor keeps of small inputs where its file does not say."""
 _PIL: Mapping[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "area"}
 
 
@@ -192,7 +194,8 @@ def _processor(file: Path) -> Preprocessing:
         cropped = crop if isinstance(crop, int) else crop.get("height")
         fixed = None if isinstance(size, int) or "height" not in size else (int(size["height"]), int(size["width"]))
         centred = told.get("do_center_crop", False)
-        share = told.get("crop_pct")
+        kind = str(told.get("image_processor_type", told.get("feature_extractor_type", "")))
+        share = told.get("crop_pct", _CONVNEXT_SHARE if kind.startswith("ConvNext") else None)
         normal = told.get("do_normalize", True)
         values: dict[str, Any] = {
             "mean": tuple(told["image_mean"]) if normal else (0.0,) * 3,
@@ -209,6 +212,8 @@ def _processor(file: Path) -> Preprocessing:
         if centred:
             shorter = side or min(fixed or (cropped, cropped))
             return Preprocessing(size_px=(cropped, cropped), fit="shorter-side", shorter_px=shorter, **values)
+        if fixed is None and not isinstance(size, int) and share is None:
+            raise ValueError("images keep their aspect ratio and are not cropped, so the input has no fixed size")
         return Preprocessing(size_px=fixed or (side, side), fit="squash", **values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(

@@ -13,6 +13,8 @@ from audit.store.numbers import compact
 
 CONSTANT_RANGE = 1e-3
 """A probability that varies less than this over all images counts as constant."""
+CHECK_TASK = "Check that the declared task is the right one (`--task`, or `task` in model.json)."
+"""What to do where answers hardly vary: outputs that are read by the wrong rule look so."""
 
 
 def find_blindness(
@@ -99,8 +101,7 @@ def find_blindness(
                 classes=(winner,),
                 total=True,
                 sentence=f"The network predicts {winner} for {which} images, although they carry {n_labels} labels: it distinguishes them "
-                "no better than a guess, so small effects are not evidence of robustness. Check what the outputs mean (`task` in "
-                "model.json).",
+                f"no better than a guess, so small effects are not evidence of robustness. {CHECK_TASK}",
             )
         )
     if too_many_saturated(values, kept, tolerance):
