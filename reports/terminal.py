@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +25,10 @@ _STYLE = {
     "sensitive": "bold red", "robust": "green", "bounded": "green", "reversed": "yellow", "inconclusive": "yellow",
 }  # fmt: skip
 _MOST_GROUPS = 8
+_FLIPS = "flip_rate"
+_SHORT = {ACCURACY: "accuracy", _FLIPS: "flips"}
+_UNBOUNDED = 10_000
+"""Columns of a terminal that would hold every table."""
 
 
 def render_terminal(run: RunView, console: Console) -> None:
@@ -125,23 +132,32 @@ def _print_headline(run: RunView, role: str, title: str, console: Console) -> No
     effects = run.headline(role)
     if not effects:
         return
+    # A narrow terminal gets fewer columns, rather than names that are broken in two; the report has all of them.
+    unbounded = console.options.update(max_width=_UNBOUNDED)
+    for secondary in ((ACCURACY, _FLIPS), (ACCURACY,), ()):
+        table = _headline_table(run, effects, title, secondary)
+        if Measurement.get(console, unbounded, table).maximum <= console.width:
+            break
+    console.print(table)
+
+
+def _headline_table(run: RunView, effects: Sequence[Effect], title: str, secondary: Sequence[str]) -> Table:
+    """Return the judged measure of each condition, with the secondary measures beside it."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     measure = MEASURES[effects[0].measure].title
-    for column in (title, "n", measure, "accuracy", "flips", "verdict"):
+    for column in (title, "n", measure, *(_SHORT[name] for name in secondary), "verdict"):
         table.add_column(column, justify="right" if column == "n" else "left", overflow="fold")
     for effect in effects:
-        accuracy = run.find(effect.condition, ACCURACY, controlled=True)
         # Every column under "edit − placebo" is a difference; the edit's own flips stand in the report.
-        flips = run.find(effect.condition, "flip_rate", controlled=True)
+        others = (run.find(effect.condition, name, controlled=True) for name in secondary)
         table.add_row(
             _text(effect.condition),
             _text(str(effect.n_images)),
             _text(estimate(effect)),
-            _text(_change(accuracy)),
-            _text(_change(flips)),
+            *(_text(_change(other)) for other in others),
             _text(effect.verdict, style=_STYLE.get(effect.verdict, "")),
         )
-    console.print(table)
+    return table
 
 
 def _change(effect: Effect | None) -> str:

@@ -29,6 +29,7 @@ from audit.store.numbers import number
 
 from .conftest import cohort_in, know_tiny, tiny_bundle_in
 from .documents import plan_with
+from .golden.make_report import RUN as GOLDEN_RUN
 from .report_runs import Page, finished_run
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}[bold]\"'&"
@@ -163,6 +164,18 @@ def test_terminal_fits_and_prints_names_as_they_are(run: Path) -> None:
         assert "\x1b" not in out.getvalue()
         assert "[bold" in out.getvalue().replace("\n", "").replace(" ", ""), "a name is no markup"
         assert lines[-1].strip() in ("PASS", "FAIL", "INCONCLUSIVE")
+
+
+def test_a_narrow_terminal_breaks_no_name_of_a_condition() -> None:
+    """It drops columns of secondary measures instead; a wide one has all of them."""
+    view = read_run(GOLDEN_RUN)
+    for width, columns in ((60, ()), (200, ("accuracy", "flips"))):
+        out = io.StringIO()
+        render_terminal(view, Console(file=out, width=width, force_terminal=False))
+        words = out.getvalue().split()
+        assert {e.condition for e in view.headline("edit")} <= set(words)
+        (header,) = (line for line in out.getvalue().splitlines() if line.startswith("edit − placebo "))
+        assert tuple(c for c in ("accuracy", "flips") if c in header) == columns
 
 
 def test_markdown_is_ten_lines_and_inert(run: Path) -> None:
