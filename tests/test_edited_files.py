@@ -189,7 +189,7 @@ WRONG: Mapping[str, tuple[Callable[[pa.Table, int, str], pa.Table], str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-@pytest.mark.parametrize("column", ["condition", "measure", "run", "image", "value"])
+@pytest.mark.parametrize("column", ["condition", "measure", "output", "run", "image", "value"])
 def test_a_baselines_table_of_wrong_types(baseline: Path, kind: str, column: str) -> None:
     change, says = WRONG[kind]
     table = pq.read_table(baseline.with_suffix(".parquet"))

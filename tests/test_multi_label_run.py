@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from audit.baseline.file import read_baseline
 from audit.data.findings import truth_of_label
 from audit.data.images import read_gray
 from audit.models.opening import open_model
@@ -264,3 +265,49 @@ def test_a_multi_label_product_that_is_not_loaded_gets_the_same_verdicts(
         csv.writer(file).writerows(rows)
     code, _, err = audit(*asked, "--predictions", table)
     assert code == 2 and "--task single-label" in one_paragraph(err)
+
+
+def test_a_baseline_holds_each_output_that_a_rule_is_about(audit: Audit, nets: str, tmp_path: Path) -> None:
+    manifest = films(tmp_path / "data")
+    rules = "".join(
+        f'[[gate.rule]]\nid = "{name}"\nmeasure = "shortcut_sensitivity"\nmax_increase = 0.05\n'
+        f'where = {{ condition = "text-mask-inpaint", group = "output={name}" }}\n'
+        for name in ("Pneumonia", "Mass")
+    )
+    (tmp_path / "audit.toml").write_text('[gate]\nbaseline = "audit-baseline.json"\n' + rules)
+    runs = {}
+    for network in ("reads_the_image", "reads_the_word"):
+        code, _, err = audit(*command(manifest, f"{nets}:{network}", "--runs", network))
+        (runs[network],) = (tmp_path / network).iterdir()
+        if network == "reads_the_image":
+            assert code == 0, err
+            code, _, err = audit("baseline", "accept", runs[network])
+            assert code == 0, err
+    held = read_baseline(tmp_path / "audit-baseline.json")
+    assert {str(entry.group) for entry in held.entries} == {"output=Pneumonia", "output=Mass"}
+    # What is held are the changes of that output alone, minus its placebo's, image by image.
+    table = read_finished(runs["reads_the_image"]).table
+    p = {name: 1 / (1 + np.exp(-values.astype(np.float64))) for name, values in table.logits.items()}
+    for k, name in enumerate(("Pneumonia", "Mass")):
+        moved = {
+            c: np.abs(p[c] - p["clean"])[..., k].mean(axis=0) for c in ("text-mask-inpaint", "placebo-mask-inpaint")
+        }
+        (pin,) = (pin for pin in held.values if pin[2] == name)
+        expected = dict(
+            zip(
+                table.record_ids.tolist(),
+                (moved["text-mask-inpaint"] - moved["placebo-mask-inpaint"]).tolist(),
+                strict=True,
+            )
+        )
+        found = dict(zip(held.values[pin].images.tolist(), held.values[pin].values.tolist(), strict=True))
+        assert found == pytest.approx({image: expected[image] for image in found}, abs=1e-6)
+    # The second run was judged against it: one output rose, the other did not.
+    verdict = json.loads((runs["reads_the_word"] / "verdict.json").read_text())
+    assert code == 1
+    assert {g["id"].split("-")[0]: g["status"] for g in verdict["gates"]} == {"Pneumonia": "fail", "Mass": "pass"}
+    code, _, err = audit("baseline", "accept", runs["reads_the_word"])
+    assert code == 2
+    assert "would loosen the baseline" in one_paragraph(err)
+    assert "(output=Pneumonia) went higher" in one_paragraph(err)
+    assert "Mass" not in one_paragraph(err)

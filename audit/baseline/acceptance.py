@@ -104,7 +104,11 @@ def accept_run(
         for e in entries
     ]
     values = {} if present is None else dict(present.values)
-    values |= {e.pin: measure_images(run, e.condition, e.measure) for e in pinned if e.run == change.plan_hash}
+    values |= {
+        e.pin: measure_images(run, e.condition, e.measure, e.group if e.output else ALL)
+        for e in pinned
+        if e.run == change.plan_hash
+    }
     accepted = AcceptedBaseline(
         identity=convert(run.plan, Identity, from_attributes=True),
         entries=tuple(pinned),
@@ -159,16 +163,9 @@ def _entries(effects: Sequence[Effect], rules: Sequence[Rule]) -> list[Accepted]
     """List the entries of the baseline, with the run's own figures."""
     placebos = placebos_of(effects)
     found: dict[tuple[str, str, Group], Accepted] = {}
-    single = next((rule for rule in rules if rule.group.kind == "output"), None)
-    if single is not None:
-        raise UsageError(
-            f"Gate rule {single.id!r} compares {single.group} with the baseline, but a baseline file holds values over all outputs of a "
-            "network. Name a run folder as the baseline, or leave the group out of the rule."
-        )
     for effect in effects:
         known = comparable_on_clean() if effect.condition == "clean" else comparable()
-        of_output = effect.group.kind == "output"
-        if effect.measure not in known or effect.estimate is None or effect.condition in placebos or of_output:
+        if effect.measure not in known or effect.estimate is None or effect.condition in placebos:
             continue
         if effect.condition == "clean" and not rules and MEASURES[effect.measure].tolerance is None:
             continue

@@ -27,14 +27,18 @@ from audit.store.typed import Document, FormatError, typed
 
 BASELINE_NAME = "audit-baseline.json"
 """Its usual name, at the root of a repository."""
-BASELINE_VERSION = 3
+BASELINE_VERSION = 4
 """Rises when the file, or the meaning of a measure in it, changes: then runs are not compared with old files."""
-Pin = tuple[str, str, str]
-"""Condition, measure, and the plan hash of the run that the values come from."""
+Pin = tuple[str, str, str, str]
+"""Condition, measure, output (empty for all), and the plan hash of the run that the values come from."""
 _IMAGES_SCHEMA = pa.schema(
     [
         ("condition", pa.dictionary(pa.int32(), pa.string())),
         ("measure", pa.dictionary(pa.int32(), pa.string())),
+        (
+            "output",
+            pa.dictionary(pa.int32(), pa.string()),
+        ),  # of a multi-label network, where a rule is about one; else empty
         ("run", pa.dictionary(pa.int32(), pa.string())),  # plan hash of the run that the values were pinned by
         ("image", pa.string()),  # a name made with the key (`audit.data.pseudonyms`)
         ("value", pa.float64()),
@@ -73,7 +77,12 @@ class Accepted:
     @property
     def pin(self) -> Pin:
         """The key of the values behind it."""
-        return self.condition, self.measure, self.run
+        return self.condition, self.measure, self.output, self.run
+
+    @property
+    def output(self) -> str:
+        """The one output of a multi-label network that it is about; empty where it is about images."""
+        return self.group.value if self.group.kind == "output" else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,12 +123,12 @@ class AcceptedBaseline:
     def pinned(self, condition: str, measure: str, group: Group) -> ImageValues | None:
         """Return what a later run is compared with: a group without its own entry uses the pin of all images.
 
-        None for an output of a multi-label network: values are kept over all outputs.
+        None where there is none: an output of a multi-label network has values of its own.
         """
-        if group.kind == "output":
-            return None
         held = {entry.place: entry for entry in self.entries}
-        entry = held.get((condition, measure, group)) or held.get((condition, measure, ALL))
+        entry = held.get((condition, measure, group))
+        if entry is None and group.kind != "output":
+            entry = held.get((condition, measure, ALL))
         return None if entry is None else self.values[entry.pin]
 
 
@@ -227,11 +236,12 @@ def _digest(document: Mapping[str, Any]) -> str:
 
 def _to_parquet(values: Mapping[Pin, ImageValues]) -> bytes:
     columns: dict[str, list[Any]] = {name: [] for name in _IMAGES_SCHEMA.names}
-    for (condition, measure, run), told in sorted(values.items()):
+    for (condition, measure, output, run), told in sorted(values.items()):
         # By name: rows in the order of the manifest would give the ids away to whoever can list them.
         order = np.argsort(told.images, kind="stable")
         columns["condition"] += [condition] * len(order)
         columns["measure"] += [measure] * len(order)
+        columns["output"] += [output] * len(order)
         columns["run"] += [run] * len(order)
         columns["image"] += told.images[order].tolist()
         columns["value"] += told.values[order].tolist()
@@ -246,13 +256,14 @@ def _from_parquet(table: bytes) -> dict[Pin, ImageValues]:
     check_columns(flat.schema, pa.schema(plain_types))
     check_filled(flat, _IMAGES_SCHEMA.names)
     rows = flat.to_pandas()
-    if rows.duplicated(["condition", "measure", "run", "image"]).any():
+    key = ["condition", "measure", "output", "run"]
+    if rows.duplicated([*key, "image"]).any():
         raise ColumnError("it has two values of one image")
     if not np.isfinite(rows["value"]).all():
         raise ColumnError("its column value is not a finite number in every row")
     return {
-        (str(condition), str(measure), str(run)): ImageValues(
+        (str(condition), str(measure), str(output), str(run)): ImageValues(
             images=told["image"].to_numpy(dtype=np.str_), values=told["value"].to_numpy(dtype=np.float64)
         )
-        for (condition, measure, run), told in rows.groupby(["condition", "measure", "run"], observed=True, sort=True)
+        for (condition, measure, output, run), told in rows.groupby(key, observed=True, sort=True)
     }
