@@ -72,6 +72,7 @@ def test_near_miss() -> None:
             "[[condition]]\nname='a'\nperturbation='text-mask'\nrole='edit'\nparameters={fill='blak'}\n",
             "Condition a: No fill is called 'blak'",
         ),
+        ("condition = ['x', 'y']\n", r"\[\[condition\]\] number 1 must be an object, found 'x'"),
         ("= 1", "not valid TOML"),
     ],
 )

@@ -130,7 +130,8 @@ def _with_names(message: str, document: Mapping[str, Any]) -> str:
     """Name the condition instead of its place in the file, where it has a name."""
 
     def named(place: re.Match[str]) -> str:
-        name = document["condition"][int(place[1])].get("name")
+        row = document["condition"][int(place[1])]
+        name = row.get("name") if isinstance(row, Mapping) else None
         return (
             f"condition {shown_string(name, 100)}"
             if isinstance(name, str) and name
