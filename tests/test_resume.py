@@ -26,7 +26,7 @@ from audit.training.features import FrozenFeatures
 from audit.training.loop import train
 from audit.training.recipes import Phase, Recipe, Step
 from audit.training.resume import Keeper
-from audit.training.scores import mean_auc
+from audit.training.scores import balanced_accuracy, mean_auc
 from audit.training.team import Team
 from audit.training.transfer import StartingWeights, start_network, torch_generator
 
@@ -264,3 +264,21 @@ def test_tensorboard_gets_every_epoch(
     rows = json.loads((out / "model.json").read_text())["metrics"]["curves"]["epochs"]
     written = [e.value for e in events.Scalars("validation_loss")]
     assert written == pytest.approx([row["validation_loss"] for row in rows], rel=1e-5)
+
+
+@pytest.mark.parametrize(("every_s", "n_saved"), [(0.0, 4), (1e6, 0)])
+def test_short_epochs_do_not_each_write_a_checkpoint(
+    every_s: float, n_saved: int, tiny_architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.training.loop.EPOCHS_SAVED_EVERY_S", every_s)
+    saved: list[int] = []
+    monkeypatch.setattr(Keeper, "save", lambda _, state: saved.append(state["position"]["epoch"]))
+    step = Step(
+        batch=6, optimiser="adamw", validation_share=0.2,
+        phases=(Phase(name="head", trains="head", epochs=4, rate=1e-3),),
+    )  # fmt: skip
+    train(
+        start_network(tiny_architecture, 3, NO_START, torch_generator(0)), films(6, 1), films(3, 2), step, loss="cross entropy",
+        score=balanced_accuracy, seed=0, keeper=Keeper(path=tmp_path / "c", fingerprint="f", every_batches=100, writes=True),
+    )  # fmt: skip
+    assert len(saved) == n_saved

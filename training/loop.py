@@ -8,6 +8,7 @@ the same weights on the same machine, and a training that was killed goes on to 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -29,6 +30,8 @@ from audit.training.resume import Keeper
 from audit.training.samples import Samples
 from audit.training.team import Team
 
+EPOCHS_SAVED_EVERY_S = 10.0
+"""Seconds between the checkpoints after epochs: to write those of short epochs took a quarter of their time."""
 Loss = Literal["cross entropy", "binary cross entropy"]
 
 
@@ -128,6 +131,7 @@ def train(
     )
     saved = keeper.load() if keeper is not None else None
     at = _Position(best={}, phase_best={}) if saved is None else _Position(**saved["position"])
+    saved_at = time.monotonic()
     on_images(at.epoch * (training.epoch_size() + len(validation)) + at.row)
     for index, phase in list(enumerate(step.phases))[at.phase :]:
         if saved is not None or at.best:
@@ -150,7 +154,9 @@ def train(
                 row = replace(row, best=True)
             at.rows.append(asdict(row))
             on_epoch(row)
-            _save(keeper, at, network, optimiser)
+            if time.monotonic() - saved_at >= EPOCHS_SAVED_EVERY_S:
+                _save(keeper, at, network, optimiser)
+                saved_at = time.monotonic()
         network.load_state_dict(at.phase_best)
         at.ends.append(asdict(_phase_end(phase, at, at_phase_end(network))))
         at.phase, at.epoch_of_phase, at.stale, at.phase_best_loss = index + 1, 0, 0, float("inf")

@@ -27,7 +27,7 @@ class Keeper:
     fingerprint: str
     """Hash of everything that the weights depend on; a checkpoint with another one is not used."""
     every_batches: int
-    """Batches between checkpoints; there is one after every epoch too."""
+    """Batches of an epoch between checkpoints; there is one after an epoch too, where the last is not seconds old."""
     writes: bool
     """Only the first process of a team writes."""
 
