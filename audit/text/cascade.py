@@ -14,7 +14,7 @@ from audit.text.marks import find_marks, shape_config
 from audit.text.merging import covered_share, merge_regions
 from audit.text.ppocr import PpOcr
 from audit.text.rapidocr_detector import RapidOcrDetector
-from audit.text.reading import best_reading, read_region
+from audit.text.reading import best_reading, is_bare, read_region
 
 MIN_CONTRAST_LEVELS = 45.0
 MIN_SHARPNESS = 0.35
@@ -23,12 +23,10 @@ MIN_READING_CONFIDENCE = 0.95
 KNOWN_SHARE = 0.8
 # More shapes than this are a grid, a texture or a page of print, not markers; the clearest are read.
 MAX_READ = 40
-# Every wire, clip, vessel and rib edge reads as one of these; markers are capitals.
-_BARE_STROKES = frozenset("1lIirtfj")
 
 
 class CascadeDetector:
-    """PP-OCR in four views, joined by shapes of a letter's size that it overlooked and its reader can read.
+    """PP-OCR in three views, joined by shapes of a letter's size that it overlooked and its reader can read.
 
     Raises
     ------
@@ -37,13 +35,13 @@ class CascadeDetector:
     """
 
     name = "cascade"
-    about = "PP-OCR in four views, and shapes of a letter's size that its reader can read"
+    about = "PP-OCR in three views, and shapes of a letter's size that its reader can read"
 
     def __init__(self) -> None:
         self._networks = PpOcr()
         self._finder = RapidOcrDetector(self._networks)
-        self.parts = ((self.name, "1"), *self._finder.parts, ("opencv", cv2.__version__))
-        self.version = f"1, {self._finder.version}, opencv {cv2.__version__}"
+        self.parts = ((self.name, "2"), *self._finder.parts, ("opencv", cv2.__version__))
+        self.version = f"2, {self._finder.version}, opencv {cv2.__version__}"
 
     def config(self) -> Mapping[str, Any]:
         """Return the settings that change what is found."""
@@ -53,7 +51,6 @@ class CascadeDetector:
             "min_contrast_levels": MIN_CONTRAST_LEVELS,
             "min_sharpness": MIN_SHARPNESS,
             "min_reading_confidence": MIN_READING_CONFIDENCE,
-            "bare_strokes": "".join(sorted(_BARE_STROKES)),
             "known_share": KNOWN_SHARE,
             "max_read": MAX_READ,
         }
@@ -72,9 +69,9 @@ class CascadeDetector:
         for shape in [s for s in shapes if s is not None and covered_share(s, known) <= KNOWN_SHARE][:MAX_READ]:
             # The shape's own padding is margin enough; a wider one would let neighbours in. It may not change the verdict.
             text, sure, _ = best_reading(shape, image, self._networks, margin_share=0.05)
-            if sure < MIN_READING_CONFIDENCE or text in _BARE_STROKES:
+            if sure < MIN_READING_CONFIDENCE or is_bare(text):
                 continue
-            if best_reading(shape, image, self._networks)[0] not in _BARE_STROKES:
+            if not is_bare(best_reading(shape, image, self._networks)[0]):
                 found.append(
                     TextRegion(x0=shape.x0, y0=shape.y0, x1=shape.x1, y1=shape.y1, confidence=sure, detector=self.name)
                 )

@@ -64,16 +64,24 @@ class PpOcr:
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         working = np.rot90(cv2.resize(image, (width, height), interpolation=how), quarter_turns)
         inputs = np.repeat(((working.astype(np.float32) - _MEAN) / _MEAN)[None, None], 3, axis=1)
-        found = self._detect.run(None, {self._detect.get_inputs()[0].name: inputs})[0][0, 0]
+        found = self._run(self._detect, inputs)[0, 0]
         return np.asarray(np.rot90(found, -quarter_turns), dtype=np.float32)
 
     def read(self, crops: Sequence[NDArray[np.uint8]]) -> list[tuple[str, float]]:
         """Read grey crops (h, w), each of one line; return strings and mean confidences of their letters."""
         lines = [_line(crop) for crop in crops]
-        inputs = np.zeros((len(lines), 3, _READ_HEIGHT_PX, max(line.shape[1] for line in lines)), dtype=np.float32)
-        for row, line in zip(inputs, lines, strict=True):
-            row[:, :, : line.shape[1]] = line
-        return [self._decode(p) for p in self._recognise.run(None, {self._recognise.get_inputs()[0].name: inputs})[0]]
+        read = [("", 0.0)] * len(lines)
+        # Lines of one width at a time: what is read does not depend on what is read along with it, and nothing is padded.
+        for width in sorted({line.shape[1] for line in lines}):
+            chosen = [i for i, line in enumerate(lines) if line.shape[1] == width]
+            inputs = np.repeat(np.stack([lines[i] for i in chosen])[:, None], 3, axis=1)
+            for i, probabilities in zip(chosen, self._run(self._recognise, inputs), strict=True):
+                read[i] = self._decode(probabilities)
+        return read
+
+    @staticmethod
+    def _run(session: Any, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(session.run(None, {session.get_inputs()[0].name: inputs})[0], dtype=np.float32)
 
     def _decode(self, probabilities: NDArray[np.float32]) -> tuple[str, float]:
         """Take the best letter of every step (t, letters), and drop blanks and repetitions."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,10 +17,14 @@ _PLAUSIBLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .,:/()#+\-]*")
 # A turned view must be so much surer than the upright one: an L turned is a 7, a mirrored DB is a 80.
 _UPRIGHT_BONUS = 0.15
 _UNREADABLE = 0.5
+MARGIN_SHARE = 0.2
+"""Of a region's short side, added on every side before it is read."""
+BARE_SHAPES = "1lIirtfj|0Oo"
+"""What every wire, clip, vessel and rib edge reads as, and every ring, snap and lung; markers are other capitals."""
 
 
 def best_reading(
-    region: TextRegion, image: NDArray[np.uint8], networks: PpOcr, *, margin_share: float = 0.2
+    region: TextRegion, image: NDArray[np.uint8], networks: PpOcr, *, margin_share: float = MARGIN_SHARE
 ) -> tuple[str, float, int]:
     """Read a region of a grey image (h, w) upright, turned and mirrored.
 
@@ -35,9 +40,21 @@ def best_reading(
     around = region.padded(margin, (image.shape[0], image.shape[1]))
     crop = image[around.y0 : around.y1, around.x0 : around.x1]
     views = [np.rot90(side, turns) for side in (crop, crop[:, ::-1]) for turns in range(4)]
-    read = networks.read([np.ascontiguousarray(view) for view in views])
-    plausible = [(text, sure, i) for i, (text, sure) in enumerate(read) if _PLAUSIBLE.fullmatch(text)]
-    return max(plausible, key=lambda r: r[1] + _UPRIGHT_BONUS * (r[2] == 0), default=("", 0.0, 0))
+    upright = _plausible(networks.read(views[:1]))
+    if upright and upright[0][1] + _UPRIGHT_BONUS >= 1:  # no other view can be surer
+        return upright[0]
+    read = upright + _plausible(networks.read(views[1:]), first=1)
+    return max(read, key=lambda r: r[1] + _UPRIGHT_BONUS * (r[2] == 0), default=("", 0.0, 0))
+
+
+def is_bare(text: str) -> bool:
+    """Say whether a string is empty, or a stroke or a ring alone."""
+    return not text.strip() or text.strip() in BARE_SHAPES
+
+
+def _plausible(read: Sequence[tuple[str, float]], first: int = 0) -> list[tuple[str, float, int]]:
+    """Keep what Latin letters and digits can say, with the numbers of the views, counted from `first`."""
+    return [(text, sure, i) for i, (text, sure) in enumerate(read, first) if _PLAUSIBLE.fullmatch(text)]
 
 
 def read_region(region: TextRegion, image: NDArray[np.uint8], networks: PpOcr) -> TextRegion:
