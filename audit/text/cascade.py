@@ -10,15 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.records import TextRegion
+from audit.text.cells import CELL_LENGTHS, CELL_PX, CORE_SHARE, marked_in_cells
 from audit.text.marks import find_marks, shape_config
 from audit.text.merging import covered_share, merge_regions
 from audit.text.ppocr import PpOcr
 from audit.text.rapidocr_detector import RapidOcrDetector
-from audit.text.reading import best_reading, is_bare, read_region
+from audit.text.reading import is_bare, read_region, upright_reading
 
 MIN_CONTRAST_LEVELS = 45.0
 MIN_SHARPNESS = 0.35
+# Turned and mirrored, loops of wire and clips read as letters often, so a shape must be read upright. One that PP-OCR does not mark even
+# in a cell of its own must be read more surely, and the same with a narrow and a wide margin.
+MIN_MARKED = 0.4
 MIN_READING_CONFIDENCE = 0.95
+MIN_UNMARKED_CONFIDENCE = 0.98
+# The shape's own padding is margin enough; a wider one may let neighbours in. It may not change the verdict.
+NARROW_MARGIN_SHARE = 0.05
 # A shape of which PP-OCR has this share already needs no reading.
 KNOWN_SHARE = 0.8
 # More shapes than this are a grid, a texture or a page of print, not markers; the clearest are read.
@@ -26,7 +33,7 @@ MAX_READ = 40
 
 
 class CascadeDetector:
-    """PP-OCR in three views, joined by shapes of a letter's size that it overlooked and its reader can read.
+    """PP-OCR in four views, joined by shapes of a letter's size that it overlooked and its reader can read.
 
     Raises
     ------
@@ -35,7 +42,7 @@ class CascadeDetector:
     """
 
     name = "cascade"
-    about = "PP-OCR in three views, and shapes of a letter's size that its reader can read"
+    about = "PP-OCR in four views, and shapes of a letter's size that its reader can read"
 
     def __init__(self) -> None:
         self._networks = PpOcr()
@@ -50,7 +57,11 @@ class CascadeDetector:
             "shapes": shape_config(),
             "min_contrast_levels": MIN_CONTRAST_LEVELS,
             "min_sharpness": MIN_SHARPNESS,
+            "cells": [CELL_PX, CELL_LENGTHS, CORE_SHARE],
+            "min_marked": MIN_MARKED,
             "min_reading_confidence": MIN_READING_CONFIDENCE,
+            "min_unmarked_confidence": MIN_UNMARKED_CONFIDENCE,
+            "narrow_margin_share": NARROW_MARGIN_SHARE,
             "known_share": KNOWN_SHARE,
             "max_read": MAX_READ,
         }
@@ -65,14 +76,22 @@ class CascadeDetector:
         clear = [m for m in find_marks(image) if m.contrast >= MIN_CONTRAST_LEVELS and m.sharpness >= MIN_SHARPNESS]
         clear.sort(key=lambda m: (-m.contrast * m.sharpness, m.y0, m.x0))
         shapes = [m.region(image.shape, text="", confidence=0.0, detector=self.name) for m in clear]
+        overlooked = [s for s in shapes if s is not None and covered_share(s, known) <= KNOWN_SHARE][:MAX_READ]
         found = []
-        for shape in [s for s in shapes if s is not None and covered_share(s, known) <= KNOWN_SHARE][:MAX_READ]:
-            # The shape's own padding is margin enough; a wider one would let neighbours in. It may not change the verdict.
-            text, sure, _ = best_reading(shape, image, self._networks, margin_share=0.05)
-            if sure < MIN_READING_CONFIDENCE or is_bare(text):
-                continue
-            if not is_bare(best_reading(shape, image, self._networks)[0]):
+        for shape, marked in zip(overlooked, marked_in_cells(overlooked, image, self._networks), strict=True):
+            sure = self._reads(shape, image, marked=marked >= MIN_MARKED)
+            if sure is not None:
                 found.append(
                     TextRegion(x0=shape.x0, y0=shape.y0, x1=shape.x1, y1=shape.y1, confidence=sure, detector=self.name)
                 )
         return found
+
+    def _reads(self, shape: TextRegion, image: NDArray[np.uint8], *, marked: bool) -> float | None:
+        """Return how surely a shape can be read upright; None if it cannot."""
+        text, sure = upright_reading(shape, image, self._networks, margin_share=NARROW_MARGIN_SHARE)
+        if sure < MIN_READING_CONFIDENCE or is_bare(text):
+            return None
+        if marked:
+            return sure
+        again, also_sure = upright_reading(shape, image, self._networks)
+        return sure if again == text and min(sure, also_sure) >= MIN_UNMARKED_CONFIDENCE else None

@@ -10,35 +10,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.records import TextRegion
-from audit.text.merging import area_px, covered_share, merge_regions
+from audit.text.merging import area_px, covered_share, intersection_px, merge_regions
 from audit.text.ppocr import PpOcr
 from audit.text.reading import BARE_SHAPES, MARGIN_SHARE, best_reading, is_bare, read_region
 
-VIEWS = ((640, 0), (320, 0), (320, 1))
+VIEWS = ((640, 0), (640, 1), (320, 0), (320, 1))
 """(long side in px, quarter turns). At 1,024 px and more, ribs look like strokes; at 320 px, letters of a third of the image are still letters."""
 PIXEL_PROBABILITY = 0.2
 # What the network marks with less is no text; with so much it is text at the border, where nothing else looks so, read or not.
 POSSIBLE_PROBABILITY = 0.4
 LIKELY_PROBABILITY = 0.6
 # What is marked with so much needs no certain reading anywhere: the reader knows upright Latin letters best.
-CERTAIN_PROBABILITY = 0.85
+CERTAIN_PROBABILITY = 0.8
 # The network marks the core of a line; its training target was the outline shrunk by this ratio.
 UNCLIP_RATIO = 1.6
 # Lungs, vertebrae and wires are sometimes taken for text. A marker hardly covers a twentieth of the image and lies in its outer fifth:
-# what covers more or lies further inside must be read, and nothing that covers a quarter is text.
+# what covers more or lies further inside must be read, what covers a quarter must be a word, and nothing that covers half of it is text.
 UNREAD_AREA_SHARE = 0.05
-MAX_AREA_SHARE = 0.25
+WORD_AREA_SHARE = 0.25
+WORD_LETTERS = 2
+MAX_AREA_SHARE = 0.5
 INNER_MARGIN_SHARE = 0.2
 # How surely it must be read: what is marked with certainty, and what is not.
 CERTAIN_READING_CONFIDENCE = 0.5
-READING_CONFIDENCE = 0.9
-# Of a merged region that others have found, this share needs no further look.
+READING_CONFIDENCE = 0.95
+# A doubtful region needs no reading if this share of it is in a region that is text, or if it shares as much with one that was not read.
 _KNOWN_SHARE = 0.8
+_SAME_SHARE = 0.7
 _MIN_SIDE_PX = 3
 
 
 class RapidOcrDetector:
-    """PP-OCR in three views, with every region read.
+    """PP-OCR in four views, with every region read.
 
     Parameters
     ----------
@@ -52,7 +55,7 @@ class RapidOcrDetector:
     """
 
     name = "rapidocr"
-    about = "PP-OCR in three views"
+    about = "PP-OCR in four views"
 
     def __init__(self, networks: PpOcr | None = None) -> None:
         self._networks = networks or PpOcr()
@@ -66,8 +69,8 @@ class RapidOcrDetector:
             "pixel_probability": PIXEL_PROBABILITY,
             "probabilities": [POSSIBLE_PROBABILITY, LIKELY_PROBABILITY, CERTAIN_PROBABILITY],
             "unclip_ratio": UNCLIP_RATIO,
-            "unread_area_share": UNREAD_AREA_SHARE,
-            "max_area_share": MAX_AREA_SHARE,
+            "area_shares": [UNREAD_AREA_SHARE, WORD_AREA_SHARE, MAX_AREA_SHARE],
+            "word_letters": WORD_LETTERS,
             "inner_margin_share": INNER_MARGIN_SHARE,
             "reading_confidences": [CERTAIN_READING_CONFIDENCE, READING_CONFIDENCE],
             "bare_shapes": BARE_SHAPES,
@@ -84,20 +87,36 @@ class RapidOcrDetector:
         for long_side_px, quarter_turns in VIEWS:
             for region in _regions(self._networks.text_map(image, long_side_px, quarter_turns), image.shape):
                 (doubtful if _is_doubtful(region, image.shape) else clear).append(region)
-        clear = merge_regions(clear)
-        unknown = [r for r in merge_regions(doubtful) if covered_share(r, clear) < _KNOWN_SHARE]
-        return merge_regions(clear + [region for region in unknown if self._can_be_read(region, image)])
+        read: list[TextRegion] = []
+        unread: list[TextRegion] = []
+        # The smallest first: merged, a letter would be lost with the lung around it.
+        for region in sorted(doubtful, key=lambda r: (area_px(r), r.y0, r.x0, r.y1, r.x1)):
+            if covered_share(region, [*clear, *read]) >= _KNOWN_SHARE or _is_like(region, unread):
+                continue  # known, or read in vain where another view was surer of it
+            (read if self._can_be_read(region, image) else unread).append(region)
+        return merge_regions(clear + read)
 
     def _can_be_read(self, region: TextRegion, image: NDArray[np.uint8]) -> bool:
-        certain = region.confidence >= CERTAIN_PROBABILITY
+        large = area_px(region) > WORD_AREA_SHARE * image.shape[0] * image.shape[1]
+        certain = region.confidence >= CERTAIN_PROBABILITY and not large
         # The region has a margin of its own; with more of it the neighbourhood may be read along, with less a letter be cut.
         for margin_share in (0.0, MARGIN_SHARE):
-            text, sure, _ = best_reading(region, image, self._networks, margin_share=margin_share)
+            text, sure, _ = best_reading(
+                region, image, self._networks, margin_share=margin_share, any_script=certain
+            )
             if certain and sure >= CERTAIN_READING_CONFIDENCE:
                 return True
-            if sure >= READING_CONFIDENCE and not is_bare(text):
+            letters = sum(c.isalnum() for c in text)
+            if sure >= READING_CONFIDENCE and (letters >= WORD_LETTERS or not (large or is_bare(text))):
                 return True
         return False
+
+
+def _is_like(region: TextRegion, others: Sequence[TextRegion]) -> bool:
+    """Say whether a region is nearly one of the others, as another view has marked it no less surely."""
+    surer = (other for other in others if other.confidence >= region.confidence)
+    shared = ((intersection_px(region, other), area_px(other)) for other in surer)
+    return any(both >= _SAME_SHARE * (area_px(region) + area - both) for both, area in shared)
 
 
 def _is_doubtful(region: TextRegion, shape: tuple[int, ...]) -> bool:

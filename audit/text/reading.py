@@ -14,6 +14,8 @@ from audit.text.ppocr import PpOcr
 
 # The reader knows 18,000 letters, and takes any blot for some of them; markers and overlays are of these.
 _PLAUSIBLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .,:/()#+\-]*")
+# Where something is certainly written, what the reader takes for a letter of any script tells it from a lung.
+_ANY_SCRIPT = re.compile(r"[^\W_][\w .,:/()#+\-]*")
 # A turned view must be so much surer than the upright one: an L turned is a 7, a mirrored DB is a 80.
 _UPRIGHT_BONUS = 0.15
 _UNREADABLE = 0.5
@@ -24,7 +26,12 @@ BARE_SHAPES = "1lIirtfj|0Oo"
 
 
 def best_reading(
-    region: TextRegion, image: NDArray[np.uint8], networks: PpOcr, *, margin_share: float = MARGIN_SHARE
+    region: TextRegion,
+    image: NDArray[np.uint8],
+    networks: PpOcr,
+    *,
+    margin_share: float = MARGIN_SHARE,
+    any_script: bool = False,
 ) -> tuple[str, float, int]:
     """Read a region of a grey image (h, w) upright, turned and mirrored.
 
@@ -34,17 +41,30 @@ def best_reading(
     -------
     tuple of (str, float, int)
         The string, the reader's confidence, and the view: 0 upright, 1 to 3 turned, 4 to 7 mirrored, then turned. An empty
-        string with confidence 0 where no view gives Latin letters or digits.
+        string with confidence 0 where no view gives Latin letters or digits (or, with `any_script`, letters at all).
     """
-    margin = round(margin_share * min(region.x1 - region.x0, region.y1 - region.y0)) + 1
-    around = region.padded(margin, (image.shape[0], image.shape[1]))
-    crop = image[around.y0 : around.y1, around.x0 : around.x1]
+    crop = _crop(region, image, margin_share)
     views = [np.rot90(side, turns) for side in (crop, crop[:, ::-1]) for turns in range(4)]
-    upright = _plausible(networks.read(views[:1]))
+    pattern = _ANY_SCRIPT if any_script else _PLAUSIBLE
+    upright = _plausible(networks.read(views[:1]), pattern)
     if upright and upright[0][1] + _UPRIGHT_BONUS >= 1:  # no other view can be surer
         return upright[0]
-    read = upright + _plausible(networks.read(views[1:]), first=1)
+    read = upright + _plausible(networks.read(views[1:]), pattern, first=1)
     return max(read, key=lambda r: r[1] + _UPRIGHT_BONUS * (r[2] == 0), default=("", 0.0, 0))
+
+
+def upright_reading(
+    region: TextRegion, image: NDArray[np.uint8], networks: PpOcr, *, margin_share: float = MARGIN_SHARE
+) -> tuple[str, float]:
+    """Read a region of a grey image (h, w) as it stands; return the string and the reader's confidence, as `best_reading` does."""
+    read = _plausible(networks.read([_crop(region, image, margin_share)]), _PLAUSIBLE)
+    return read[0][:2] if read else ("", 0.0)
+
+
+def _crop(region: TextRegion, image: NDArray[np.uint8], margin_share: float) -> NDArray[np.uint8]:
+    margin = round(margin_share * min(region.x1 - region.x0, region.y1 - region.y0)) + 1
+    around = region.padded(margin, (image.shape[0], image.shape[1]))
+    return image[around.y0 : around.y1, around.x0 : around.x1]
 
 
 def is_bare(text: str) -> bool:
@@ -52,9 +72,11 @@ def is_bare(text: str) -> bool:
     return not text.strip() or text.strip() in BARE_SHAPES
 
 
-def _plausible(read: Sequence[tuple[str, float]], first: int = 0) -> list[tuple[str, float, int]]:
-    """Keep what Latin letters and digits can say, with the numbers of the views, counted from `first`."""
-    return [(text, sure, i) for i, (text, sure) in enumerate(read, first) if _PLAUSIBLE.fullmatch(text)]
+def _plausible(
+    read: Sequence[tuple[str, float]], pattern: re.Pattern[str], first: int = 0
+) -> list[tuple[str, float, int]]:
+    """Keep the strings that the pattern allows, with the numbers of their views, counted from `first`."""
+    return [(text, sure, i) for i, (text, sure) in enumerate(read, first) if pattern.fullmatch(text)]
 
 
 def read_region(region: TextRegion, image: NDArray[np.uint8], networks: PpOcr) -> TextRegion:
