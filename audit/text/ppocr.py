@@ -21,8 +21,6 @@ _MEAN = 127.5
 _STRIDE_PX = 32
 _READ_HEIGHT_PX = 48
 _READ_WIDTH_PX = (64, 480)
-# Beyond twice its size an image gains no information, only cost.
-_MAX_UPSCALE = 2.0
 
 
 class PpOcr:
@@ -42,14 +40,14 @@ class PpOcr:
         )
         self.version = "PP-OCR " + ", ".join(f"{name} {digest}" for name, digest in self.parts)
 
-    def text_map(self, image: NDArray[np.uint8], long_side_px: int, quarter_turns: int) -> NDArray[np.float32]:
+    def text_map(self, image: NDArray[np.uint8], long_side_px: float, quarter_turns: int) -> NDArray[np.float32]:
         """Return how probable text is at every pixel of a resized image.
 
         Parameters
         ----------
         image : ndarray of uint8 (h, w)
             Grey levels.
-        long_side_px : int
+        long_side_px : float
             Working size; the network's sense of what a stroke is depends on it.
         quarter_turns : int
             The network looks at the image turned so often by 90 degrees; markers are taped on as they come.
@@ -59,7 +57,7 @@ class PpOcr:
         ndarray of float32 (h', w')
             Probabilities, turned back; h' / h and w' / w are the scale.
         """
-        scale = min(long_side_px / max(image.shape), _MAX_UPSCALE)
+        scale = long_side_px / max(image.shape)
         height, width = (max(_STRIDE_PX, round(side * scale / _STRIDE_PX) * _STRIDE_PX) for side in image.shape)
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         working = np.rot90(cv2.resize(image, (width, height), interpolation=how), quarter_turns)
@@ -135,5 +133,7 @@ def _session(file: Path) -> Any:
     options = onnxruntime.SessionOptions()
     # The same number of threads that torch would take, so that one variable bounds both.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    # Threads that wait for work sleep; spinning, they would cost other processes' time.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -14,8 +14,12 @@ from audit.text.merging import area_px, covered_share, intersection_px, merge_re
 from audit.text.ppocr import PpOcr
 from audit.text.reading import BARE_SHAPES, MARGIN_SHARE, best_reading, is_bare, read_region
 
-VIEWS = ((640, 0), (640, 1), (320, 0), (320, 1))
-"""(long side in px, quarter turns). At 1,024 px and more, ribs look like strokes; at 320 px, letters of a third of the image are still letters."""
+LONG_SIDE_PX = 640
+"""Working size; at 1,024 px and more, ribs look like strokes."""
+MAX_UPSCALE = 1.5
+"""Beyond it a small image gains no information, only cost."""
+VIEWS = ((1.0, 0), (1.0, 1), (0.5, 0), (0.5, 1))
+"""(share of the working size, quarter turns). At half of it, letters of a third of the image are still letters."""
 PIXEL_PROBABILITY = 0.2
 # What the network marks with less is no text; with so much it is text at the border, where nothing else looks so, read or not.
 POSSIBLE_PROBABILITY = 0.4
@@ -65,6 +69,8 @@ class RapidOcrDetector:
     def config(self) -> Mapping[str, Any]:
         """Return the settings that change what is found."""
         return {
+            "long_side_px": LONG_SIDE_PX,
+            "max_upscale": MAX_UPSCALE,
             "views": [list(view) for view in VIEWS],
             "pixel_probability": PIXEL_PROBABILITY,
             "probabilities": [POSSIBLE_PROBABILITY, LIKELY_PROBABILITY, CERTAIN_PROBABILITY],
@@ -84,8 +90,9 @@ class RapidOcrDetector:
         """Return the regions without their strings; only doubtful ones are read, to tell text from lungs, vertebrae and wires."""
         clear: list[TextRegion] = []
         doubtful: list[TextRegion] = []
-        for long_side_px, quarter_turns in VIEWS:
-            for region in _regions(self._networks.text_map(image, long_side_px, quarter_turns), image.shape):
+        working_px = min(LONG_SIDE_PX, MAX_UPSCALE * max(image.shape))
+        for share, quarter_turns in VIEWS:
+            for region in _regions(self._networks.text_map(image, share * working_px, quarter_turns), image.shape):
                 (doubtful if _is_doubtful(region, image.shape) else clear).append(region)
         read: list[TextRegion] = []
         unread: list[TextRegion] = []
