@@ -2,9 +2,9 @@
 
     python -m benchmarks.finder_recall [--images 60] [--seed 0] [--detector cascade] [--side 640] [--phantoms]
 
-Up to three strings are painted on each radiograph of AUDIT_CXR_DIR (default ../shared/cxr), or on phantoms without text, from 2 % to a third
-of the image high. What the finder marks on the same image unpainted is left alone and not counted, so that every further region that lies on
-no string is false. A string counts as found when 70 % of its box is covered.
+Up to three strings are painted on each radiograph of AUDIT_CXR_DIR (default ../shared/cxr), or on phantoms without text, from 2 % to a
+third of the image high. What the finder marks on the same image unpainted is left alone and not counted, so that every further region that
+lies on no string is false. A string counts as found when 70 % of its box is covered.
 """
 
 from __future__ import annotations
@@ -81,9 +81,7 @@ def main() -> None:
     print("| strings | found | recall | 95 % interval |\n|---|---|---|---|")
     for (kind, value), hits in sorted(told.items()):
         low, high = proportion_confint(sum(hits), len(hits), method="wilson")
-        print(
-            f"| {kind} {value} | {sum(hits)}/{len(hits)} | {sum(hits) / len(hits):.3f} | [{low:.3f}, {high:.3f}] |"
-        )
+        print(f"| {kind} {value} | {sum(hits)}/{len(hits)} | {sum(hits) / len(hits):.3f} | [{low:.3f}, {high:.3f}] |")
     print(
         f"{options.images} images, {seconds / options.images:.2f} s of processor time each; {n_false['painted']} regions that painting "
         f"alone brought and that lie on no string; {n_false['unpainted']} regions on the unpainted images"
@@ -191,9 +189,7 @@ def _ink(
         (_, unit), _ = cv2.getTextSize("H", font, 1.0, 1)
         (w, h), below = cv2.getTextSize(text, font, drawn_px / unit, thick)
         canvas = np.zeros((h + below + 4 * thick, w + 4 * thick), np.uint8)
-        cv2.putText(
-            canvas, text, (2 * thick, h + 2 * thick), font, drawn_px / unit, 255, thick, cv2.LINE_AA
-        )
+        cv2.putText(canvas, text, (2 * thick, h + 2 * thick), font, drawn_px / unit, 255, thick, cv2.LINE_AA)
     else:
         name = "DejaVuSans-Bold.ttf" if rng.random() < 0.5 else "DejaVuSans.ttf"
         face = ImageFont.truetype(name, round(drawn_px / 0.73))
@@ -261,7 +257,9 @@ def _look(under: NDArray[np.float32], rng: np.random.Generator) -> tuple[str, fl
 def _covered(region: TextRegion, found: Sequence[TextRegion]) -> float:
     inside = np.zeros((region.y1 - region.y0, region.x1 - region.x0), bool)
     for r in found:
-        inside[max(0, r.y0 - region.y0) : max(0, r.y1 - region.y0), max(0, r.x0 - region.x0) : max(0, r.x1 - region.x0)] = True
+        inside[
+            max(0, r.y0 - region.y0) : max(0, r.y1 - region.y0), max(0, r.x0 - region.x0) : max(0, r.x1 - region.x0)
+        ] = True
     return float(inside.mean())
 
 

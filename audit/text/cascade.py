@@ -77,21 +77,17 @@ class CascadeDetector:
         clear.sort(key=lambda m: (-m.contrast * m.sharpness, m.y0, m.x0))
         shapes = [m.region(image.shape, text="", confidence=0.0, detector=self.name) for m in clear]
         overlooked = [s for s in shapes if s is not None and covered_share(s, known) <= KNOWN_SHARE][:MAX_READ]
+        narrow = {s: upright_reading(s, image, self._networks, margin_share=NARROW_MARGIN_SHARE) for s in overlooked}
+        read = [s for s, (text, sure) in narrow.items() if sure >= MIN_READING_CONFIDENCE and not is_bare(text)]
         found = []
-        for shape, marked in zip(overlooked, marked_in_cells(overlooked, image, self._networks), strict=True):
-            sure = self._reads(shape, image, marked=marked >= MIN_MARKED)
-            if sure is not None:
+        for shape, marked in zip(read, marked_in_cells(read, image, self._networks), strict=True):
+            text, sure = narrow[shape]
+            if marked >= MIN_MARKED or self._reads_again(shape, image, text, sure):
                 found.append(
                     TextRegion(x0=shape.x0, y0=shape.y0, x1=shape.x1, y1=shape.y1, confidence=sure, detector=self.name)
                 )
         return found
 
-    def _reads(self, shape: TextRegion, image: NDArray[np.uint8], *, marked: bool) -> float | None:
-        """Return how surely a shape can be read upright; None if it cannot."""
-        text, sure = upright_reading(shape, image, self._networks, margin_share=NARROW_MARGIN_SHARE)
-        if sure < MIN_READING_CONFIDENCE or is_bare(text):
-            return None
-        if marked:
-            return sure
+    def _reads_again(self, shape: TextRegion, image: NDArray[np.uint8], text: str, sure: float) -> bool:
         again, also_sure = upright_reading(shape, image, self._networks)
-        return sure if again == text and min(sure, also_sure) >= MIN_UNMARKED_CONFIDENCE else None
+        return again == text and min(sure, also_sure) >= MIN_UNMARKED_CONFIDENCE

@@ -21,8 +21,10 @@ MAX_UPSCALE = 1.5
 VIEWS = ((1.0, 0), (1.0, 1), (0.5, 0), (0.5, 1))
 """(share of the working size, quarter turns). At half of it, letters of a third of the image are still letters."""
 PIXEL_PROBABILITY = 0.2
-# What the network marks with less is no text; with so much it is text at the border, where nothing else looks so, read or not.
+# What the network marks with less is no text, nor is a large region with less than the second; from the third on it is text at the border,
+# where little else looks so, read or not.
 POSSIBLE_PROBABILITY = 0.4
+LARGE_PROBABILITY = 0.5
 LIKELY_PROBABILITY = 0.6
 # What is marked with so much needs no certain reading anywhere: the reader knows upright Latin letters best.
 CERTAIN_PROBABILITY = 0.8
@@ -73,7 +75,7 @@ class RapidOcrDetector:
             "max_upscale": MAX_UPSCALE,
             "views": [list(view) for view in VIEWS],
             "pixel_probability": PIXEL_PROBABILITY,
-            "probabilities": [POSSIBLE_PROBABILITY, LIKELY_PROBABILITY, CERTAIN_PROBABILITY],
+            "probabilities": [POSSIBLE_PROBABILITY, LARGE_PROBABILITY, LIKELY_PROBABILITY, CERTAIN_PROBABILITY],
             "unclip_ratio": UNCLIP_RATIO,
             "area_shares": [UNREAD_AREA_SHARE, WORD_AREA_SHARE, MAX_AREA_SHARE],
             "word_letters": WORD_LETTERS,
@@ -94,10 +96,13 @@ class RapidOcrDetector:
         for share, quarter_turns in VIEWS:
             for region in _regions(self._networks.text_map(image, share * working_px, quarter_turns), image.shape):
                 (doubtful if _is_doubtful(region, image.shape) else clear).append(region)
+        unread_px = UNREAD_AREA_SHARE * image.shape[0] * image.shape[1]
         read: list[TextRegion] = []
         unread: list[TextRegion] = []
         # The smallest first: merged, a letter would be lost with the lung around it.
         for region in sorted(doubtful, key=lambda r: (area_px(r), r.y0, r.x0, r.y1, r.x1)):
+            if region.confidence < LARGE_PROBABILITY and area_px(region) > unread_px:
+                continue  # a lung; a letter of that size is marked more surely
             if covered_share(region, [*clear, *read]) >= _KNOWN_SHARE or _is_like(region, unread):
                 continue  # known, or read in vain where another view was surer of it
             (read if self._can_be_read(region, image) else unread).append(region)
@@ -108,9 +113,7 @@ class RapidOcrDetector:
         certain = region.confidence >= CERTAIN_PROBABILITY and not large
         # The region has a margin of its own; with more of it the neighbourhood may be read along, with less a letter be cut.
         for margin_share in (0.0, MARGIN_SHARE):
-            text, sure, _ = best_reading(
-                region, image, self._networks, margin_share=margin_share, any_script=certain
-            )
+            text, sure, _ = best_reading(region, image, self._networks, margin_share=margin_share, any_script=certain)
             if certain and sure >= CERTAIN_READING_CONFIDENCE:
                 return True
             letters = sum(c.isalnum() for c in text)
