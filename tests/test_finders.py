@@ -19,6 +19,7 @@ from PIL import Image
 from audit.data.records import TextRegion
 from audit.errors import TextError
 from audit.text.boxes import BoxedImage, read_boxes
+from audit.text.cells import marked_in_cells
 from audit.text.detectors import make_detector
 from audit.text.marks import find_marks
 from audit.text.merging import covered_share, merge_regions
@@ -97,6 +98,54 @@ def test_words_larger_than_any_marker(name: str, scale: float) -> None:
     regions = finder(name).detect(image)
     assert covered_share_of_union(box, regions) >= 0.9
     assert [r.text for r in regions] == ["SITIO"]
+
+
+@pytest.mark.parametrize("letter", ["L", "R", "A"])
+@pytest.mark.parametrize(("share", "turns"), [(0.16, 0), (0.25, 1), (0.33, 0), (0.33, 2)])
+def test_single_letters_up_to_a_third_of_the_image(letter: str, share: float, turns: int) -> None:
+    image = film()
+    thick = round(share * 60)
+    (_, unit), _ = cv2.getTextSize(letter, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
+    tile = np.zeros((240, 240), np.uint8)
+    cv2.putText(tile, letter, (30, 210), cv2.FONT_HERSHEY_SIMPLEX, share * 512 / unit, 245, thick, cv2.LINE_AA)
+    window = image[20:260, 20:260]
+    window[:] = np.maximum(window, np.rot90(tile, turns))
+    rows, columns = np.nonzero(image > 200)
+    box = TextRegion(x0=int(columns.min()), y0=int(rows.min()), x1=int(columns.max()) + 1, y1=int(rows.max()) + 1)
+    assert covered_share_of_union(box, finder("cascade").detect(image)) >= 0.9
+
+
+@pytest.mark.parametrize("thick", [3, -1])
+def test_rings_and_discs_inside_the_lungs_are_no_text(thick: int) -> None:
+    image = film()
+    cv2.circle(image, (250, 230), 12, 235, thick, cv2.LINE_AA)
+    assert finder("cascade").detect(image) == []
+
+
+def test_what_is_read_does_not_depend_on_what_is_read_along_with_it() -> None:
+    image = film()
+    boxes = [stamp(image, "R", 60, 40), stamp(image, "PORTABLE", 60, 140), stamp(image, "L", 400, 40)]
+    crops = [image[b.y0 - 6 : b.y1 + 6, b.x0 - 6 : b.x1 + 6] for b in boxes]
+    networks = PpOcr()
+    together = networks.read(crops)
+    assert [text for text, _ in together] == ["R", "PORTABLE", "L"]
+    for crop, (text, sure) in zip(crops, together, strict=True):
+        ((alone, also_sure),) = networks.read([crop])
+        assert (alone, also_sure) == (text, pytest.approx(sure, abs=1e-4))
+
+
+def test_letters_are_marked_in_cells_and_blots_are_not() -> None:
+    image = film()
+    letter = stamp(image, "R", 60, 40)
+    turned = stamp(image, "R", 200, 40, turns=1)
+    cv2.circle(image, (400, 70), 16, 200, -1, cv2.LINE_AA)
+    blot = TextRegion(x0=384, y0=54, x1=417, y1=87)
+    empty = TextRegion(x0=200, y0=300, x1=230, y1=330)
+    marked = marked_in_cells([letter, turned, blot, empty], image, PpOcr())
+    assert min(marked[:2]) > 0.7 > 0.2 > max(marked[2:])
+    assert marked_in_cells([], image, PpOcr()) == []
+    edge = TextRegion(x0=0, y0=0, x1=3, y1=3)
+    assert len(marked_in_cells([edge] * 11, image, PpOcr())) == 11, "a cell beyond the edge, and a second row of them"
 
 
 @pytest.mark.parametrize("name", ["cascade", "rapidocr"])

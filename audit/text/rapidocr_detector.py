@@ -111,10 +111,11 @@ class RapidOcrDetector:
     def _can_be_read(self, region: TextRegion, image: NDArray[np.uint8]) -> bool:
         large = area_px(region) > WORD_AREA_SHARE * image.shape[0] * image.shape[1]
         certain = region.confidence >= CERTAIN_PROBABILITY and not large
+        inner = _is_inner(region, image.shape)
         # The region has a margin of its own; with more of it the neighbourhood may be read along, with less a letter be cut.
         for margin_share in (0.0, MARGIN_SHARE):
             text, sure, _ = best_reading(region, image, self._networks, margin_share=margin_share, any_script=certain)
-            if certain and sure >= CERTAIN_READING_CONFIDENCE:
+            if certain and sure >= CERTAIN_READING_CONFIDENCE and not (inner and is_bare(text)):
                 return True
             letters = sum(c.isalnum() for c in text)
             if sure >= READING_CONFIDENCE and (letters >= WORD_LETTERS or not (large or is_bare(text))):
@@ -134,7 +135,12 @@ def _is_doubtful(region: TextRegion, shape: tuple[int, ...]) -> bool:
     height, width = shape[:2]
     if region.confidence < LIKELY_PROBABILITY or area_px(region) > UNREAD_AREA_SHARE * height * width:
         return True
-    x, y = (region.x0 + region.x1) / 2 / width, (region.y0 + region.y1) / 2 / height
+    return _is_inner(region, shape)
+
+
+def _is_inner(region: TextRegion, shape: tuple[int, ...]) -> bool:
+    """Say whether the middle of a region lies where the lungs may be: not in the outer fifth of an image of `shape` (h, w)."""
+    x, y = (region.x0 + region.x1) / 2 / shape[1], (region.y0 + region.y1) / 2 / shape[0]
     return all(INNER_MARGIN_SHARE < place < 1 - INNER_MARGIN_SHARE for place in (x, y))
 
 
