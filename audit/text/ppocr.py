@@ -60,13 +60,14 @@ class PpOcr:
         scale = long_side_px / max(image.shape)
         height, width = (max(_STRIDE_PX, round(side * scale / _STRIDE_PX) * _STRIDE_PX) for side in image.shape)
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        working = np.rot90(cv2.resize(image, (width, height), interpolation=how), quarter_turns)
+        resized = np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8)
+        working = np.rot90(resized, quarter_turns)
         return np.asarray(np.rot90(self.probabilities(working), -quarter_turns), dtype=np.float32)
 
     def probabilities(self, working: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return how probable text is at every pixel of a grey image (h, w) as it is; sides must be multiples of 32 px."""
         inputs = np.repeat(((working.astype(np.float32) - _MEAN) / _MEAN)[None, None], 3, axis=1)
-        return self._run(self._detect, inputs)[0, 0]
+        return np.asarray(self._run(self._detect, inputs)[0, 0], dtype=np.float32)
 
     def read(self, crops: Sequence[NDArray[np.uint8]]) -> list[tuple[str, float]]:
         """Read grey crops (h, w), each of one line; return strings and mean confidences of their letters."""
