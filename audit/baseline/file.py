@@ -82,7 +82,7 @@ class Accepted:
     @property
     def output(self) -> str:
         """The one output of a multi-label network that it is about; empty where it is about images."""
-        return self.group.value if self.group.kind == "output" else ""
+        return (self.group.value or "") if self.group.kind == "output" else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
