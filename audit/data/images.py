@@ -1,4 +1,4 @@
-"""The only reader of pixels: PNG, JPEG, TIFF, BMP, WebP or DICOM to uint8 grey (h, w). What each file means: docs/reference/images.md."""
+"""The only reader of pixels: PNG, JPEG, TIFF, BMP, WebP or DICOM to uint8 grey (h, w), or to colours (h, w, 3). What each file means: docs/reference/images.md."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from audit.data.pixels.colour import is_grey
 from audit.data.pixels.dicom import is_dicom
-from audit.data.pixels.facts import GreyImage, ImageFacts, SeenImage
+from audit.data.pixels.facts import GreyImage, ImageFacts, SeenImage, StoredImage
 from audit.data.pixels.limits import MAX_PIXELS, image_errors, named, read_image_bytes
 from audit.data.pixels.raster import look_raster
+from audit.data.records import Record
 from audit.errors import ImageError
 
 __all__ = [
@@ -20,35 +22,45 @@ __all__ = [
     "GreyImage",
     "ImageFacts",
     "SeenImage",
+    "StoredImage",
     "decode_gray",
     "jpeg_table",
     "look",
     "look_at",
     "pixel_hash",
     "read_gray",
+    "read_image",
     "read_mask",
+    "read_record",
 ]
 
 
-def look(path: Path) -> SeenImage:
-    """Read one radiograph, with the facts that its grey levels were made from.
+def look(path: Path, *, colour: bool = False) -> SeenImage:
+    """Read one image, with the facts that its levels were made from.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    colour : bool
+        Read red, green and blue (h, w, 3), which are equal where the file is grey, in place of grey (h, w).
 
     Raises
     ------
     ImageError
         If the file is missing, empty, damaged, too large, not an image, or of a kind that is not understood.
     """
-    return look_at(read_image_bytes(path), path)
+    return look_at(read_image_bytes(path), path, colour=colour)
 
 
-def look_at(data: bytes, path: Path) -> SeenImage:
+def look_at(data: bytes, path: Path, *, colour: bool = False) -> SeenImage:
     """Read the bytes of one image file as `look` does; `path` is only named in errors."""
     with image_errors(path):
         if is_dicom(data):
             from audit.data.pixels.dicom_grey import look_dicom
 
-            return look_dicom(data, MAX_PIXELS)
-        return look_raster(data, MAX_PIXELS)
+            return look_dicom(data, MAX_PIXELS, colour=colour)
+        return look_raster(data, MAX_PIXELS, colour=colour)
 
 
 def read_gray(path: Path) -> GreyImage:
@@ -60,6 +72,28 @@ def read_gray(path: Path) -> GreyImage:
         As `look` does.
     """
     return look(path).pixels
+
+
+def read_image(path: Path, *, colour: bool) -> StoredImage:
+    """Read one image as uint8: red, green and blue (h, w, 3), or grey (h, w).
+
+    Raises
+    ------
+    ImageError
+        As `look` does.
+    """
+    return look(path, colour=colour).pixels
+
+
+def read_record(record: Record) -> StoredImage:
+    """Read a record's image as the run that it belongs to reads all of its images: in colour, or as grey.
+
+    Raises
+    ------
+    ImageError
+        As `look` does.
+    """
+    return read_image(record.path, colour=record.colour)
 
 
 def decode_gray(data: bytes, path: Path) -> GreyImage:
@@ -96,8 +130,11 @@ def jpeg_table(path: Path) -> tuple[int, ...] | None:
         return None
 
 
-def pixel_hash(image: GreyImage) -> str:
-    """Return the SHA-256 of the pixels and their shape: equal for re-encoded copies of equal pixels."""
-    digest = hashlib.sha256(f"{image.shape[0]}x{image.shape[1]}:uint8:".encode())
+def pixel_hash(image: StoredImage) -> str:
+    """Return the SHA-256 of the pixels and their shape: equal for re-encoded copies, and for grey that is stored as three channels."""
+    if is_grey(image):
+        image = image if image.ndim == 2 else image[..., 0]
+    shape = "x".join(map(str, image.shape))
+    digest = hashlib.sha256(f"{shape}:uint8:".encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()

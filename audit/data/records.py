@@ -49,6 +49,8 @@ class Record:
     """train, validation or test; None if the manifest has no such column."""
     lung_mask: Path | None = None
     """Absolute path of an image of the same size that is bright inside the lungs; None if there is none."""
+    colour: bool = False
+    """Whether its image is read in colour, (h, w, 3); decided once for all records of a run."""
     patient_known: bool = True
     """Whether the manifest says who was imaged; if not, `patient` is the record id."""
     name: str = ""
@@ -74,7 +76,7 @@ class Cohort:
     masks_hash: str
     """SHA-256 over the bytes of every lung mask; it stands apart, for training does not look at them."""
     pixels: Mapping[str, str] = field(default_factory=dict)
-    """Record id -> the first 32 digits of the SHA-256 of its grey pixels and their shape: the same for re-encoded copies."""
+    """Record id -> the first 32 digits of the SHA-256 of its pixels and their shape: the same for re-encoded copies."""
     notes: tuple[str, ...] = ()
     """What the checks found and let pass, in words."""
     n_seen: int = 0

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.pixels.colour import coloured_share, in_colour
 from audit.data.pixels.decoders import CONVERT, compression_name
 from audit.data.pixels.dicom import Stored, number, open_dataset, stored_values, word
 from audit.data.pixels.dicom_steps import interest_step, is_little, modality_step, numbers, presentation_step
-from audit.data.pixels.facts import GreyImage, ImageFacts, SeenImage
+from audit.data.pixels.facts import ImageFacts, SeenImage, StoredImage
 from audit.data.pixels.grey import Values, bands, luma, render, stretch, value_range
 from audit.data.pixels.limits import RefusedError, told
 from audit.data.pixels.planes import overlay_planes
@@ -26,8 +27,8 @@ NARROW_PALETTE = "The palette declares 16-bit values but contains 8-bit values; 
 _COLOURS = ("Red", "Green", "Blue")
 
 
-def look_dicom(data: bytes, max_pixels: int) -> SeenImage:
-    """Decode a DICOM file to grey.
+def look_dicom(data: bytes, max_pixels: int, *, colour: bool = False) -> SeenImage:
+    """Decode a DICOM file to grey (h, w), or to colours (h, w, 3).
 
     Raises
     ------
@@ -42,10 +43,11 @@ def look_dicom(data: bytes, max_pixels: int) -> SeenImage:
         facts = replace(_facts(dataset), depth=stored.bits, decoder=stored.plugin)
         if stored.photometric in ("MONOCHROME1", "MONOCHROME2"):
             seen = _monochrome(dataset, stored, facts)
+            seen = replace(seen, pixels=in_colour(seen.pixels)) if colour else seen
         elif stored.photometric == "PALETTE COLOR":
-            seen = _palette(dataset, stored, facts)
+            seen = _palette(dataset, stored, facts, colour)
         elif stored.photometric == "RGB" and stored.values.ndim == 3:
-            seen = _colour(stored, facts)
+            seen = _colour(stored, facts, colour)
         else:
             raise RefusedError(
                 f"is a DICOM file of photometric interpretation {shown_string(stored.photometric)!r}, which is not read",
@@ -145,8 +147,8 @@ def _padding(
     return padding, (low, high)
 
 
-def _palette(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
-    """Apply a palette, then the luma of its colours."""
+def _palette(dataset: Any, stored: Stored, facts: ImageFacts, colour: bool) -> SeenImage:
+    """Apply a palette, then the luma of its colours unless they are asked for."""
     values = stored.values
     signed = values.dtype.kind == "i"
     segmented = "SegmentedRedPaletteColorLookupTableData" in dataset
@@ -170,10 +172,11 @@ def _palette(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
     if every is None:
         raise RefusedError("is a DICOM file with a palette for 32-bit values, which is not read", CONVERT)
     rgb = np.stack([np.rint(table.look_up(every) * (255.0 / top)) for table in tables], axis=-1).astype(np.uint8)
-    grey = luma(rgb[None])[0]
-    pixels: GreyImage = np.empty(values.shape, dtype=np.uint8)
+    seen = np.empty((*values.shape, 3), dtype=np.uint8)
     for band in bands(values.shape):
-        pixels[band] = grey[values[band].astype(np.int32) - int(info.min)]
+        seen[band] = rgb[values[band].astype(np.int32) - int(info.min)]
+    facts = replace(facts, coloured_share=coloured_share(seen))
+    pixels: StoredImage = seen if colour else luma(seen)
     padding, padded = _padding(dataset, values, stored.bits)
     notes = [NARROW_PALETTE] if narrow else []
     if padding is not None and padding.any():
@@ -182,12 +185,16 @@ def _palette(dataset: Any, stored: Stored, facts: ImageFacts) -> SeenImage:
     return SeenImage(pixels=pixels, facts=replace(facts, padding=padded), notes=tuple(notes))
 
 
-def _colour(stored: Stored, facts: ImageFacts) -> SeenImage:
-    """Scale colours by the bits stored, then take their luma."""
+def _colour(stored: Stored, facts: ImageFacts, colour: bool) -> SeenImage:
+    """Scale colours by the bits stored, then take their luma unless they are asked for."""
     values = stored.values
     if values.dtype.kind != "u":
         raise RefusedError("is a DICOM file of signed colours, which is not read", CONVERT)
     if stored.bits != 8:
         values = render(values, stretch(0.0, float((1 << stored.bits) - 1)))
-    facts = replace(facts, photometric_interpretation=facts.photometric_interpretation or stored.photometric)
-    return SeenImage(pixels=luma(values), facts=facts)
+    facts = replace(
+        facts,
+        photometric_interpretation=facts.photometric_interpretation or stored.photometric,
+        coloured_share=coloured_share(values),
+    )
+    return SeenImage(pixels=values if colour else luma(values), facts=facts)

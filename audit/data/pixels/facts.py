@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 GreyImage = NDArray[np.uint8]
+"""(h, w), 0 black."""
+StoredImage = NDArray[np.uint8]
+"""An image as an audit edits it: grey (h, w), or red, green and blue (h, w, 3)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +53,8 @@ class ImageFacts:
     """EXIF or TIFF orientation that was applied; 1 is as stored."""
     transparent_share: float | None = None
     """Share of pixels that are fully transparent; None where there is no transparency."""
+    coloured_share: float | None = None
+    """Share of pixels that show colour, rounded to four digits; None where red, green and blue are equal everywhere."""
     overlays: tuple[str, ...] = ()
     """Overlay planes of a DICOM file and where their bits are."""
 
@@ -58,8 +63,8 @@ class ImageFacts:
 class SeenImage:
     """One image as the audit sees it."""
 
-    pixels: GreyImage
-    """Grey (h, w), 0 black."""
+    pixels: StoredImage
+    """Grey (h, w), or red, green and blue (h, w, 3) where colour was asked for; 0 black."""
     facts: ImageFacts
     """What it was made from."""
     notes: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.data.pixels.limits import RefusedError
 
 Values = NDArray[np.float64]
@@ -94,15 +94,15 @@ def own_range(stored: NDArray[Any], *, inverted: bool = False) -> tuple[GreyImag
     return np.uint8(255) - shown if inverted else shown, (low, high)
 
 
-def oriented(image: GreyImage, orientation: int) -> GreyImage:
-    """Turn and mirror an image as an EXIF orientation asks for; 1, and what is no orientation, leave it."""
+def oriented(image: StoredImage, orientation: int) -> StoredImage:
+    """Turn and mirror an image, (h, w) or (h, w, 3), as an EXIF orientation asks for; 1, and what is no orientation, leave it."""
     turned = {
         2: lambda a: a[:, ::-1],
         3: lambda a: a[::-1, ::-1],
         4: lambda a: a[::-1],
-        5: lambda a: a.T,
+        5: lambda a: a.swapaxes(0, 1),
         6: lambda a: np.rot90(a, -1),
-        7: lambda a: a[::-1, ::-1].T,
+        7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
         8: lambda a: np.rot90(a),
     }.get(orientation)
     return image if turned is None else np.ascontiguousarray(turned(image))

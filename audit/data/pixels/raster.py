@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF, BMP and WebP to grey. Ordinary 8-bit files go through Pillow alone."""
+"""PNG, JPEG, TIFF, BMP and WebP to grey, or to colours where they are asked for. Ordinary 8-bit files go through Pillow alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, __version__
 
 from audit.data.pixels import jpeg, opencv, png, tiff
-from audit.data.pixels.facts import GreyImage, ImageFacts, SeenImage
+from audit.data.pixels.colour import coloured_share, in_colour
+from audit.data.pixels.facts import ImageFacts, SeenImage, StoredImage
 from audit.data.pixels.grey import bands, luma, oriented, own_range, render, stretch, value_range
 from audit.data.pixels.limits import RefusedError, check_size, told
 from audit.files import stands_for
@@ -21,6 +22,7 @@ from audit.files import stands_for
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 _ALLOWED = "PNG, JPEG, TIFF, BMP, WebP or DICOM"
 _PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
+_GREY = ("1", "L")
 _WIDE = ("I", "I;16", "I;16B", "I;16L", "F")
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _ORIENTATION = 0x0112
@@ -36,8 +38,8 @@ EXTRA = "An extra channel of unknown meaning was ignored."
 CONSTANT = "All pixels have the same value."
 
 
-def look_raster(data: bytes, max_pixels: int) -> SeenImage:
-    """Decode a file that is no DICOM.
+def look_raster(data: bytes, max_pixels: int, *, colour: bool = False) -> SeenImage:
+    """Decode a file that is no DICOM, to grey (h, w) or to colours (h, w, 3).
 
     Raises
     ------
@@ -49,10 +51,10 @@ def look_raster(data: bytes, max_pixels: int) -> SeenImage:
         raise RefusedError(f"is {reason}", remedy[0].upper() + remedy[1:])
     with _refusing(max_pixels):
         if data[:4] in tiff.MAGIC:
-            return _tiff(data, max_pixels)
+            return _tiff(data, max_pixels, colour)
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             check_size(image.width, image.height, max_pixels)
-            return _PARTS[image.format or ""](data, image)
+            return _PARTS[image.format or ""](data, image, colour)
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def _facts(data: bytes, image: Image.Image) -> ImageFacts:
     return facts
 
 
-def _png(data: bytes, image: Image.Image) -> SeenImage:
+def _png(data: bytes, image: Image.Image, colour: bool) -> SeenImage:
     header = png.read_header(data)
     facts = _facts(data, image)
     _one_frame(image)
@@ -109,7 +111,7 @@ def _png(data: bytes, image: Image.Image) -> SeenImage:
     png.check_whole(data, header)
     image.load()
     if header.depth < 16:
-        return _shallow(image, facts, orientation)
+        return _shallow(image, facts, orientation, colour)
     if header.colour == 0:
         values: NDArray[Any] = np.array(image)
         clear = image.info.get("transparency")
@@ -117,10 +119,10 @@ def _png(data: bytes, image: Image.Image) -> SeenImage:
     else:
         values, alpha = png.decode_deep(data, header)
         facts = replace(facts, decoder=opencv.NAME)
-    return _deep(values, alpha, facts, orientation)
+    return _deep(values, alpha, facts, orientation, colour)
 
 
-def _jpeg(data: bytes, image: Image.Image) -> SeenImage:
+def _jpeg(data: bytes, image: Image.Image, colour: bool) -> SeenImage:
     header = jpeg.read_header(data)
     facts = replace(_facts(data, image), frames=int(getattr(image, "n_frames", 1)))
     if image.mode == "CMYK" and not header.adobe:
@@ -134,7 +136,7 @@ def _jpeg(data: bytes, image: Image.Image) -> SeenImage:
     # A multi-picture file begins with its main picture; the others are previews of it.
     first = _decode_jpeg(data)
     jpeg.check_whole(data, header, lambda stream: np.asarray(_decode_jpeg(stream)), np.asarray(first))
-    seen = _shallow(first, facts, orientation)
+    seen = _shallow(first, facts, orientation, colour)
     return replace(seen, notes=(*seen.notes, THUMBNAILS)) if facts.frames > 1 else seen
 
 
@@ -144,12 +146,12 @@ def _decode_jpeg(stream: bytes) -> Image.Image:
         return image
 
 
-def _other(data: bytes, image: Image.Image) -> SeenImage:
+def _other(data: bytes, image: Image.Image, colour: bool) -> SeenImage:
     _one_frame(image)
     facts = _facts(data, image)
     orientation = _orientation(image)
     image.load()
-    return _shallow(image, facts, orientation)
+    return _shallow(image, facts, orientation, colour)
 
 
 def _tiff_facts(page: tiff.TiffPage) -> ImageFacts:
@@ -166,7 +168,7 @@ def _tiff_facts(page: tiff.TiffPage) -> ImageFacts:
     )
 
 
-def _tiff(data: bytes, max_pixels: int) -> SeenImage:
+def _tiff(data: bytes, max_pixels: int, colour: bool) -> SeenImage:
     page = tiff.open_page(data, max_pixels)
     facts = _tiff_facts(page)
     if page.deep and page.depth in (8, 16, 32, 64):
@@ -175,7 +177,7 @@ def _tiff(data: bytes, max_pixels: int) -> SeenImage:
         if page.alpha == 0:
             alpha = None
         facts = replace(facts, decoder="tifffile" if page.compression in tiff.PLAIN else opencv.NAME)
-        seen = _deep(values, alpha, facts, page.orientation, premultiplied=page.alpha == 1)
+        seen = _deep(values, alpha, facts, page.orientation, colour, premultiplied=page.alpha == 1)
         seen = replace(seen, notes=(*seen.notes, *notes))
     else:
         try:
@@ -189,7 +191,7 @@ def _tiff(data: bytes, max_pixels: int) -> SeenImage:
             image.seek(page.index)
             check_size(image.width, image.height, max_pixels)
             image.load()  # which applies the orientation
-            seen = _shallow(image, facts, page.orientation, turned=True)
+            seen = _shallow(image, facts, page.orientation, colour, turned=True)
     return replace(seen, notes=(*seen.notes, THUMBNAILS)) if page.n_pages > 1 else seen
 
 
@@ -210,37 +212,50 @@ def _orientation(image: Image.Image) -> int | None:
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-def _shallow(image: Image.Image, facts: ImageFacts, orientation: int | None, *, turned: bool = False) -> SeenImage:
+def _shallow(
+    image: Image.Image, facts: ImageFacts, orientation: int | None, colour: bool, *, turned: bool = False
+) -> SeenImage:
     """Convert what Pillow decoded; values of up to 8 bits keep their meaning."""
     notes: list[str] = []
+    pixels: StoredImage
     if image.mode in _WITH_ALPHA or ("transparency" in image.info and image.mode not in _WIDE):
-        pixels, share = _on_black(image)
-        facts = replace(facts, transparent_share=share)
+        pixels, share, coloured = _on_black(image, colour)
+        facts = replace(facts, transparent_share=share, coloured_share=coloured)
         notes += [TRANSPARENT] if share else []
     elif image.mode in _WIDE:
-        pixels, scaled = own_range(np.asarray(image), inverted=facts.inverted)
+        grey, scaled = own_range(np.asarray(image), inverted=facts.inverted)
+        pixels = in_colour(grey) if colour else grey
         facts = replace(facts, scaled_from=scaled)
     elif image.mode in _PLAIN:
         notes += [CMYK] if image.mode == "CMYK" else [EXTRA] if image.mode == "RGBX" else []
-        pixels = np.array(image if image.mode == "L" else image.convert("L"), dtype=np.uint8)
+        if image.mode not in _GREY:
+            rgb = np.asarray(image.convert("RGB"))
+            facts = replace(facts, coloured_share=coloured_share(rgb))
+            pixels = np.array(rgb) if colour else np.array(image.convert("L"), dtype=np.uint8)
+        else:
+            pixels = np.array(image if image.mode == "L" else image.convert("L"), dtype=np.uint8)
+            pixels = in_colour(pixels) if colour else pixels
     else:
         raise RefusedError(f"has the colour mode {image.mode}, which is not read", "Convert it to 8-bit grey")
     return _finish(pixels if turned else oriented(pixels, orientation or 1), facts, orientation, notes)
 
 
-def _on_black(image: Image.Image) -> tuple[GreyImage, float]:
-    """Lay an image with transparency on black, a band of rows at a time; return it and the share of clear pixels."""
-    pixels = np.empty((image.height, image.width), dtype=np.uint8)
+def _on_black(image: Image.Image, colour: bool) -> tuple[StoredImage, float, float | None]:
+    """Lay an image with transparency on black, a band of rows at a time; return it and the shares of clear and of coloured pixels."""
+    rgb = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    pixels = rgb if colour else np.empty((image.height, image.width), dtype=np.uint8)
     clear = 0
     for band in bands(pixels.shape):
         bottom = min(band.stop, image.height)
         part = image.crop((0, band.start, image.width, bottom))
         part.info = image.info
         rgba = part.convert("RGBA")
-        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-        pixels[band] = np.asarray(Image.alpha_composite(black, rgba).convert("L"))
+        laid = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+        rgb[band] = np.asarray(laid)[..., :3]
+        if not colour:
+            pixels[band] = np.asarray(laid.convert("L"))
         clear += int(np.count_nonzero(np.asarray(rgba.getchannel("A")) == 0))
-    return pixels, _share(clear, pixels.size)
+    return pixels, _share(clear, image.height * image.width), coloured_share(rgb)
 
 
 def _share(clear: int, size: int) -> float:
@@ -254,10 +269,11 @@ def _deep(
     alpha: NDArray[Any] | None,
     facts: ImageFacts,
     orientation: int | None,
+    colour: bool,
     *,
     premultiplied: bool = False,
 ) -> SeenImage:
-    """Scale wide values by their own range, transparency laid on zero before and colour reduced after."""
+    """Scale wide values by their own range, transparency laid on zero before and colour reduced after, unless it is asked for."""
     notes: list[str] = []
     if alpha is not None:
         if alpha.dtype.kind != "u":
@@ -267,11 +283,15 @@ def _deep(
         notes += [TRANSPARENT] if share else []
         if not premultiplied:
             values = _faded(values, alpha)
+    pixels: StoredImage
     if values.ndim == 2:
         pixels, scaled = own_range(values, inverted=facts.inverted)
+        pixels = in_colour(pixels) if colour else pixels
     else:
         scaled = value_range(values, lambda v: v)
-        pixels = luma(render(values, stretch(*scaled)))
+        rgb = render(values, stretch(*scaled))
+        facts = replace(facts, coloured_share=coloured_share(rgb))
+        pixels = rgb if colour else luma(rgb)
     facts = replace(facts, scaled_from=scaled)
     return _finish(oriented(pixels, orientation or 1), facts, orientation, notes)
 
@@ -287,7 +307,7 @@ def _faded(values: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     return faded
 
 
-def _finish(pixels: GreyImage, facts: ImageFacts, orientation: int | None, notes: list[str]) -> SeenImage:
+def _finish(pixels: StoredImage, facts: ImageFacts, orientation: int | None, notes: list[str]) -> SeenImage:
     if orientation is None:
         notes.append(UNKNOWN_ORIENTATION)
     elif orientation != 1:
