@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from audit.data.conditions import Condition
+from audit.data.images import read_record
 from audit.data.records import Record, TextRegion
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, changed_pixels, make_perturbation
 from audit.perturbations.corruption import CORRUPTIONS, Corruption
-from audit.perturbations.donors import Donor, DonorPool, has_look_donors, read_record
+from audit.perturbations.donors import Donor, DonorPool, has_look_donors
 from audit.perturbations.fills import FILLS, without_text
 from audit.perturbations.looks import FACTORS, measure_look
 from audit.perturbations.marker_only import MarkerOnly

@@ -10,7 +10,7 @@ import torch
 
 from audit.data.bundle_record import RECORDED_KIND
 from audit.data.images import pixel_hash
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.facts import StoredImage
 from audit.errors import ModelError, UsageError
 from audit.models.answered import KEY_DIGITS, AnswerTable, read_answers
 from audit.models.callables import GreyImages
@@ -29,7 +29,7 @@ WITHOUT_MAPS = (
 _ARCHITECTURE = "not loaded, answers from a table"
 
 
-def image_key(image: GreyImage) -> str:
+def image_key(image: StoredImage) -> str:
     """Return the name of an emitted image: it follows from the pixels alone, so an answer belongs to them whatever else changes."""
     return pixel_hash(image)[:KEY_DIGITS]
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.facts import StoredImage
 from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.fills import without_text
@@ -101,26 +101,26 @@ class Anatomy:
         removed = ~part if self._keep else part
         if not (self._part == "border" and self._keep):
             return AnatomyDraw(removed=removed)
-        height, width = scene.image.shape
+        height, width = scene.image.shape[:2]
         text = text_boxes(scene.regions, (height, width))
         return covers_too_much(text, scene) or AnatomyDraw(removed=removed, text=text)
 
-    def apply(self, image: GreyImage, drawn: AnatomyDraw) -> GreyImage:
-        """Return a copy of grey (h, w) in which the removed part is filled."""
+    def apply(self, image: StoredImage, drawn: AnatomyDraw) -> StoredImage:
+        """Return a copy of the image in which the removed part is filled."""
         edited = without_text(image, drawn.text)
         if not drawn.removed.any():
             return edited
         if self._fill == "black":
             edited[drawn.removed] = 0
         elif self._fill == "mean":
-            edited[drawn.removed] = np.uint8(np.rint(edited[drawn.removed].mean()))
+            edited[drawn.removed] = np.rint(edited[drawn.removed].mean(axis=0)).astype(np.uint8)
         else:
-            blurred = cv2.GaussianBlur(edited, (0, 0), _BLUR_SHARE * max(image.shape))
+            blurred = cv2.GaussianBlur(edited, (0, 0), _BLUR_SHARE * max(image.shape[:2]))
             edited[drawn.removed] = np.asarray(blurred, dtype=np.uint8)[drawn.removed]
         return edited
 
     def _find(self, scene: Scene) -> NDArray[np.bool_] | NotApplicable:
-        height, width = scene.image.shape
+        height, width = scene.image.shape[:2]
         if self._part in ("centre", "border"):
             frame = max(1, round(_BORDER_SHARE * min(height, width)))
             border = np.ones((height, width), dtype=np.bool_)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from audit.data.images import read_gray
-from audit.data.pixels.facts import GreyImage
+from audit.data.images import read_record
+from audit.data.pixels.facts import StoredImage
 from audit.data.records import Record, TextRegion
 from audit.perturbations.fills import without_text
 from audit.perturbations.places import text_boxes
@@ -39,29 +39,29 @@ class MeanFilm:
         self._records = records
         self._regions = regions
         self._seed = seed
-        self._mean: GreyImage | None = None
+        self._mean: StoredImage | None = None
 
-    def __call__(self, shape: tuple[int, int]) -> GreyImage:
+    def __call__(self, shape: tuple[int, int]) -> StoredImage:
         """Return the mean image, scaled to a shape (h, w)."""
         if self._mean is None:
             self._mean = self._make()
         return np.asarray(cv2.resize(self._mean, shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
-    def _make(self) -> GreyImage:
+    def _make(self) -> StoredImage:
         classes: defaultdict[str, list[Record]] = defaultdict(list)
         for record in self._records:
             classes[record.label or ""].append(record)
         means = []
         for label, members in sorted(classes.items()):
             drawn = generator_for(self._seed, "mean film", label).permutation(len(members))[:FILMS_PER_CLASS]
-            total = np.zeros((SIDE_PX, SIDE_PX))
+            total = np.zeros(())
             for index in sorted(drawn.tolist()):
-                total += self._without_text(members[index])
+                total = total + self._without_text(members[index])
             means.append(total / len(drawn))
         return np.asarray(np.rint(np.mean(means, axis=0)), dtype=np.uint8)
 
-    def _without_text(self, record: Record) -> GreyImage:
-        image = read_gray(record.path)
-        height, width = image.shape
+    def _without_text(self, record: Record) -> StoredImage:
+        image = read_record(record)
+        height, width = image.shape[:2]
         clean = without_text(image, text_boxes(self._regions[record.id], (height, width)))
         return np.asarray(cv2.resize(clean, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8)

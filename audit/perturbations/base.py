@@ -23,7 +23,7 @@ class Scene:
     """Everything that a perturbation may look at."""
 
     image: NDArray[np.uint8]
-    """Stored grey (h, w); read-only."""
+    """As stored, grey (h, w) or in colour (h, w, 3); read-only."""
     record: Record
     """Its record in the manifest."""
     regions: tuple[TextRegion, ...]
@@ -76,7 +76,10 @@ class Perturbation(Protocol):
         ...
 
     def apply(self, image: NDArray[np.uint8], drawn: Any) -> NDArray[np.uint8]:
-        """Return an edited copy of grey (h, w), of the same shape; the same `drawn` gives the same pixels."""
+        """Return an edited copy of an image (h, w) or (h, w, 3), of the same shape; the same `drawn` gives the same pixels.
+
+        Three equal channels are edited as the one grey channel is.
+        """
         ...
 
 
@@ -139,4 +142,5 @@ def make_perturbation(name: str, parameters: Mapping[str, Any]) -> Perturbation:
 
 def changed_pixels(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return where an edit changed the image, (h, w)."""
-    return np.asarray(before != after)
+    apart = before != after
+    return np.asarray(apart.any(axis=-1) if apart.ndim == 3 else apart)

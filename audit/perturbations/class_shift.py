@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import by_channel
+from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.errors import UnknownNameError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
-from audit.perturbations.looks import cycles
+from audit.perturbations.looks import cycles, filtered
 from audit.perturbations.properties import BANDS, GAIN_LIMITS, MIN_PATIENTS, Properties
 
 Field = NDArray[np.float64]
@@ -29,10 +29,14 @@ class ShiftDraw:
     """Mean of the class that it moves towards."""
 
 
-def shift_curve(image: GreyImage, drawn: ShiftDraw) -> GreyImage:
-    """Map grey levels as the mean curve of the own class maps to the other's; levels beyond both curves keep their order."""
-    own = drawn.own.curve + 1e-6 * np.arange(len(drawn.own.curve))  # strictly rising, for levels may repeat
-    other, levels = drawn.other.curve, np.arange(256.0)
+def shift_curve(image: StoredImage, drawn: ShiftDraw) -> StoredImage:
+    """Map levels as the mean curve of the own class maps to the other's, in each channel; levels beyond both keep their order."""
+    return by_channel(_mapped, image, list(drawn.own.curve), list(drawn.other.curve))
+
+
+def _mapped(image: GreyImage, own: Field, other: Field) -> GreyImage:
+    own = own + 1e-6 * np.arange(len(own))  # strictly rising, for levels may repeat
+    levels = np.arange(256.0)
     table = np.interp(levels, own, other)
     below, above = levels < own[0], levels > own[-1]
     table[below] = other[0] * levels[below] / max(own[0], 1e-9)
@@ -40,18 +44,17 @@ def shift_curve(image: GreyImage, drawn: ShiftDraw) -> GreyImage:
     return np.asarray(np.clip(np.rint(table), 0, 255), dtype=np.uint8)[image]
 
 
-def shift_sharpness(image: GreyImage, drawn: ShiftDraw) -> GreyImage:
+def shift_sharpness(image: StoredImage, drawn: ShiftDraw) -> StoredImage:
     """Raise or damp each band of frequencies by the difference between the classes' means."""
     gains = np.clip(np.exp(drawn.other.bands - drawn.own.bands), *GAIN_LIMITS)
     known = np.isfinite(gains)
     if known.sum() < 2:
         return image.copy()
     gain = np.interp(np.log(np.maximum(cycles(image.shape), 1e-3)), np.log(BANDS[known]), gains[known], left=1.0)
-    spectrum = np.asarray(scipy.fft.rfft2(image.astype(np.float32))) * gain.astype(np.float32)
-    return np.asarray(np.clip(np.rint(scipy.fft.irfft2(spectrum, s=image.shape)), 0, 255), dtype=np.uint8)
+    return by_channel(filtered, image, gain.astype(np.float32))
 
 
-SHIFTS: Mapping[str, Callable[[GreyImage, ShiftDraw], GreyImage]] = {
+SHIFTS: Mapping[str, Callable[[StoredImage, ShiftDraw], StoredImage]] = {
     "grey-curve": shift_curve,
     "sharpness": shift_sharpness,
 }
@@ -105,8 +108,8 @@ class ClassShift:
         own, other = scene.properties.means(labels, rng if self._shuffled else None)
         return ShiftDraw(own=own, other=other)
 
-    def apply(self, image: GreyImage, drawn: ShiftDraw) -> GreyImage:
-        """Return a copy of grey (h, w) with the property shifted."""
+    def apply(self, image: StoredImage, drawn: ShiftDraw) -> StoredImage:
+        """Return a copy of the image with the property shifted."""
         return self._shift(image, drawn)
 
     def check(self, scene: Scene, edited: GreyImage) -> NotApplicable | None:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import like
+from audit.data.pixels.facts import StoredImage
 from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, Scene
 
@@ -33,47 +34,48 @@ class CorruptionDraw:
     """Seed of the noise field."""
 
 
-def _noise(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
-    field = np.random.Generator(np.random.PCG64(drawn.noise_seed)).standard_normal(image.shape, dtype=np.float32)
-    return _grey(image + drawn.strength * field)
+def _noise(image: StoredImage, drawn: CorruptionDraw) -> StoredImage:
+    field = np.random.Generator(np.random.PCG64(drawn.noise_seed)).standard_normal(image.shape[:2], dtype=np.float32)
+    # One field for all channels: noise of brightness, as on a grey image.
+    return _grey(image + drawn.strength * like(image, field))
 
 
-def _blur(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
-    sigma = drawn.strength * max(image.shape)
+def _blur(image: StoredImage, drawn: CorruptionDraw) -> StoredImage:
+    sigma = drawn.strength * max(image.shape[:2])
     return np.asarray(cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), max(sigma, 0.1)), dtype=np.uint8)
 
 
-def _contrast(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+def _contrast(image: StoredImage, drawn: CorruptionDraw) -> StoredImage:
     mean = float(image.mean())
     return _grey(mean + drawn.strength * (image.astype(np.float32) - mean))
 
 
-def _exposure(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+def _exposure(image: StoredImage, drawn: CorruptionDraw) -> StoredImage:
     curve = 255.0 * (np.arange(256) / 255.0) ** (drawn.strength**drawn.sign)
     return np.asarray(np.rint(curve), dtype=np.uint8)[image]
 
 
-def _jpeg(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
+def _jpeg(image: StoredImage, drawn: CorruptionDraw) -> StoredImage:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=round(drawn.strength))
     with Image.open(buffer) as decoded:
         return np.array(decoded, dtype=np.uint8)
 
 
-def _rotation(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
-    height, width = image.shape
+def _rotation(image: StoredImage, drawn: CorruptionDraw) -> StoredImage:
+    height, width = image.shape[:2]
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), drawn.sign * drawn.strength, 1.0)
     return _warped(image, turn)
 
 
-def _translation(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
-    height, width = image.shape
+def _translation(image: StoredImage, drawn: CorruptionDraw) -> StoredImage:
+    height, width = image.shape[:2]
     dx, dy = drawn.strength * width * np.cos(drawn.angle), drawn.strength * height * np.sin(drawn.angle)
     return _warped(image, np.asarray([[1.0, 0.0, round(dx)], [0.0, 1.0, round(dy)]], dtype=np.float64))
 
 
-def _crop(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
-    height, width = image.shape
+def _crop(image: StoredImage, drawn: CorruptionDraw) -> StoredImage:
+    height, width = image.shape[:2]
     top, left = (round(drawn.strength / 2 * side) for side in (height, width))
     inner = np.ascontiguousarray(image[top : height - top, left : width - left])
     return np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
@@ -81,7 +83,7 @@ def _crop(image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Kind:
-    corrupt: Callable[[GreyImage, CorruptionDraw], GreyImage]
+    corrupt: Callable[[StoredImage, CorruptionDraw], StoredImage]
     strengths: tuple[float, float, float, float, float]
     """At severities 1 to 5."""
 
@@ -142,17 +144,17 @@ class Corruption:
         strength = 0.0 if self._severity == 0 else float(self._kind.strengths[self._severity - 1])
         return CorruptionDraw(strength=strength, sign=sign, angle=angle, noise_seed=int(rng.integers(2**63)))
 
-    def apply(self, image: GreyImage, drawn: CorruptionDraw) -> GreyImage:
-        """Return a corrupted copy of grey (h, w)."""
+    def apply(self, image: StoredImage, drawn: CorruptionDraw) -> StoredImage:
+        """Return a corrupted copy of the image."""
         return image.copy() if self._severity == 0 else self._kind.corrupt(image, drawn)
 
 
-def _grey(levels: NDArray[np.floating]) -> GreyImage:
+def _grey(levels: NDArray[np.floating]) -> StoredImage:
     return np.asarray(np.clip(np.rint(levels), 0, 255), dtype=np.uint8)
 
 
-def _warped(image: GreyImage, matrix: NDArray[Any]) -> GreyImage:
-    height, width = image.shape
+def _warped(image: StoredImage, matrix: NDArray[Any]) -> StoredImage:
+    height, width = image.shape[:2]
     moved = cv2.warpAffine(
         np.ascontiguousarray(image), matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.findings import ABSENT, PRESENT
-from audit.data.images import jpeg_table, read_gray
+from audit.data.images import jpeg_table, read_record
 from audit.data.records import Record, TextRegion
 from audit.perturbations.looks import Look, measure_look
 
@@ -34,11 +34,6 @@ class Donor:
     """The image."""
     regions: tuple[TextRegion, ...]
     """Its text."""
-
-
-def read_record(record: Record) -> NDArray[np.uint8]:
-    """Read a record's image, grey (h, w)."""
-    return read_gray(record.path)
 
 
 class DonorPool:
@@ -118,7 +113,7 @@ class DonorPool:
         return _draw_from_enough(self._by_class, keys, record.label, record, rng)
 
     def pixels(self, donor: Donor) -> NDArray[np.uint8]:
-        """Return the donor's image, grey (h, w)."""
+        """Return the donor's image, (h, w) or (h, w, 3)."""
         if self._kept is None:
             self._kept = lru_cache(maxsize=max(1, _KEPT_BYTES // self._read(donor.record).nbytes))(self._read)
         return self._kept(donor.record)

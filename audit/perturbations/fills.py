@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import by_channel
+from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.perturbations.places import Box, cover
 
 Covered = NDArray[np.bool_]
@@ -28,24 +29,24 @@ def _surroundings(box: Box, context_px: int) -> tuple[slice, slice, Box]:
     )
 
 
-def _black(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
+def _black(image: StoredImage, box: Box, covered: Covered) -> StoredImage:
     x0, y0, x1, y1 = box
-    return np.zeros((y1 - y0, x1 - x0), dtype=np.uint8)
+    return np.zeros((y1 - y0, x1 - x0, *image.shape[2:]), dtype=np.uint8)
 
 
-def _median(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
+def _median(image: StoredImage, box: Box, covered: Covered) -> StoredImage:
     rows, columns, (x0, y0, x1, y1) = _surroundings(box, CONTEXT_PX)
     ring = ~covered[rows, columns]
-    level = np.median(image[rows, columns][ring]) if ring.any() else np.median(image)
-    return np.full((y1 - y0, x1 - x0), np.uint8(level), dtype=np.uint8)
+    level = np.median(image[rows, columns][ring], axis=0) if ring.any() else np.median(image, axis=(0, 1))
+    return np.full((y1 - y0, x1 - x0, *image.shape[2:]), level.astype(np.uint8), dtype=np.uint8)
 
 
-def inpaint(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
+def inpaint(image: StoredImage, box: Box, covered: Covered) -> StoredImage:
     """Continue the surroundings into the box (Navier-Stokes, Bertalmio et al. 2001).
 
     Parameters
     ----------
-    image : ndarray of uint8, (h, w)
+    image : ndarray of uint8, (h, w) or (h, w, 3)
         Unedited.
     box : (x0, y0, x1, y1)
         Half-open, inside the image.
@@ -54,20 +55,24 @@ def inpaint(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
 
     Returns
     -------
-    ndarray of uint8, of the box's shape
+    ndarray of uint8, of the box's shape, with the channels of the image
     """
     rows, columns, (x0, y0, x1, y1) = _surroundings(box, CONTEXT_PX)
     hole = np.ascontiguousarray(covered[rows, columns], dtype=np.uint8)
     # For a single row, opencv's inpainting reads uninitialised memory, so the result varies.
     if hole.all() or min(hole.shape) < 2:
         return _median(image, box, covered)
-    filled = cv2.inpaint(np.ascontiguousarray(image[rows, columns]), hole, 3, cv2.INPAINT_NS)
+    filled = by_channel(_continued, image[rows, columns], hole)
     return np.asarray(filled, dtype=np.uint8)[y0:y1, x0:x1]
 
 
-def without_text(image: GreyImage, boxes: Sequence[Box]) -> GreyImage:
-    """Return a copy of the image, (h, w), in which all boxes are inpainted."""
-    height, width = image.shape
+def _continued(around: GreyImage, hole: NDArray[np.uint8]) -> GreyImage:
+    return np.asarray(cv2.inpaint(np.ascontiguousarray(around), hole, 3, cv2.INPAINT_NS), dtype=np.uint8)
+
+
+def without_text(image: StoredImage, boxes: Sequence[Box]) -> StoredImage:
+    """Return a copy of the image in which all boxes are inpainted."""
+    height, width = image.shape[:2]
     covered = cover(boxes, (height, width))
     clean = image.copy()
     for box in boxes:
@@ -76,7 +81,7 @@ def without_text(image: GreyImage, boxes: Sequence[Box]) -> GreyImage:
     return clean
 
 
-def _blur(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
+def _blur(image: StoredImage, box: Box, covered: Covered) -> StoredImage:
     """Blur the content until no stroke is left: a bright patch remains, but it is illegible."""
     sigma = max(2.0, 0.5 * min(box[2] - box[0], box[3] - box[1]))
     rows, columns, (x0, y0, x1, y1) = _surroundings(box, round(3 * sigma))
@@ -84,7 +89,7 @@ def _blur(image: GreyImage, box: Box, covered: Covered) -> GreyImage:
     return np.asarray(cv2.GaussianBlur(around, (0, 0), sigma), dtype=np.uint8)[y0:y1, x0:x1]
 
 
-FILLS: Mapping[str, Callable[[GreyImage, Box, Covered], GreyImage]] = {
+FILLS: Mapping[str, Callable[[StoredImage, Box, Covered], StoredImage]] = {
     "black": _black,
     "median": _median,
     "inpaint": inpaint,

@@ -12,7 +12,8 @@ import scipy.fft
 from numpy.typing import NDArray
 from PIL import Image
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import by_channel, channels_of, luminance
+from audit.data.pixels.facts import GreyImage, StoredImage
 
 Field = NDArray[np.float64]
 
@@ -37,112 +38,127 @@ _DEEPEST_CUT_SHARE = 0.25
 class Look:
     """One image's look, measured."""
 
-    quantiles: Field
-    """(256,) grey levels at even shares of the pixels."""
-    low_amplitude: Field
-    """(2c + 1, c + 1) amplitude of the lowest frequencies, per pixel: rows from -c to c cycles, columns from 0 to c."""
+    quantiles: tuple[Field, ...]
+    """(256,) levels at even shares of the pixels, of each channel."""
+    low_amplitude: tuple[Field, ...]
+    """(2c + 1, c + 1) amplitude of the lowest frequencies, per pixel, of each channel: rows from -c to c cycles, columns from 0 to c."""
     band_amplitude: Field
-    """(bands,) amplitude relative to the first band; nan beyond the image's own resolution."""
+    """(bands,) amplitude of the brightness relative to the first band; nan beyond the image's own resolution."""
     jpeg_table: tuple[int, ...] | None
     """Luminance quantisation of its file; None if that is no JPEG."""
     n_levels: int
-    """Number of grey levels that it uses, if spread from 0 to 255."""
+    """Number of levels that it uses, if spread from 0 to 255."""
     frame: tuple[float, float, float, float]
     """Uniform frame at the top, bottom, left and right, as shares of the sides."""
-    frame_level: int
-    """Its grey level."""
+    frame_level: tuple[int, ...]
+    """Its level in each channel."""
     aspect: float
     """Height over width."""
 
 
-def measure_look(image: GreyImage, jpeg_table: tuple[int, ...] | None) -> Look:
+def measure_look(image: StoredImage, jpeg_table: tuple[int, ...] | None) -> Look:
     """Measure an image's look.
 
     Parameters
     ----------
-    image : ndarray of uint8, (h, w)
+    image : ndarray of uint8, (h, w) or (h, w, 3)
         The image.
     jpeg_table : tuple of int or None
         Luminance quantisation table of its file.
     """
     frame, level = find_frame(image)
-    used = int(np.count_nonzero(np.bincount(image.ravel(), minlength=256)))
-    span = int(image.max()) - int(image.min()) + 1
+    grey = luminance(image)
     return Look(
-        quantiles=_quantiles(image),
-        low_amplitude=np.abs(_spectrum(_coarse(image))[_LOW]) / _COARSE_PX**2,
-        band_amplitude=_band_amplitude(image),
+        quantiles=tuple(_quantiles(channel) for channel in channels_of(image)),
+        low_amplitude=tuple(
+            np.abs(_spectrum(_coarse(channel))[_LOW]) / _COARSE_PX**2 for channel in channels_of(image)
+        ),
+        band_amplitude=_band_amplitude(grey),
         jpeg_table=jpeg_table,
-        n_levels=256 if used > 0.8 * span else max(2, round(256 * used / span)),
+        n_levels=max(_levels(channel) for channel in channels_of(image)),
         frame=frame,
         frame_level=level,
         aspect=image.shape[0] / image.shape[1],
     )
 
 
-def _with_aspect(image: GreyImage, look: Look) -> GreyImage:
+def _with_aspect(image: StoredImage, look: Look) -> StoredImage:
     """Crop the longer side to the donor's aspect ratio, and stretch to the old shape (networks resize to a square)."""
-    height, width = image.shape
+    height, width = image.shape[:2]
     wanted = look.aspect / (height / width)
     cut_h = round(height * min(_DEEPEST_CUT_SHARE, max(0.0, 1 - wanted)) / 2)
     cut_w = round(width * min(_DEEPEST_CUT_SHARE, max(0.0, 1 - 1 / wanted)) / 2)
     return _resized(image[cut_h : height - cut_h, cut_w : width - cut_w], (height, width))
 
 
-def _with_frame(image: GreyImage, look: Look) -> GreyImage:
+def _with_frame(image: StoredImage, look: Look) -> StoredImage:
     """Take the image out of its own frame and put it into the donor's."""
-    height, width = image.shape
+    height, width = image.shape[:2]
     own, _ = find_frame(image)
     top, bottom, left, right = frame_px(own, image.shape)
     inner = image[top : height - bottom, left : width - right]
     top, bottom, left, right = frame_px(look.frame, image.shape)
-    framed = np.full((height, width), look.frame_level, dtype=np.uint8)
+    level = look.frame_level if image.ndim == 3 else look.frame_level[0]
+    framed = np.full(image.shape, level, dtype=np.uint8)
     framed[top : height - bottom, left : width - right] = _resized(inner, (height - top - bottom, width - left - right))
     return framed
 
 
-def _with_low_amplitude(image: GreyImage, look: Look) -> GreyImage:
+def _with_low_amplitude(image: StoredImage, look: Look) -> StoredImage:
     """Take over the amplitude of the lowest frequencies except the mean, and keep the phase (Fourier domain adaptation).
 
     The mean belongs to the histogram; taking it over here as well would only push grey levels out of their range.
     """
-    if min(image.shape) <= 2 * _LOW_CYCLES + 1:
+    if min(image.shape[:2]) <= 2 * _LOW_CYCLES + 1:
         return image.copy()
+    return by_channel(_with_amplitude, image, list(look.low_amplitude))
+
+
+def _with_amplitude(image: GreyImage, low_amplitude: Field) -> GreyImage:
     spectrum = _spectrum(image)
     mean = spectrum[0, 0]
-    spectrum[_LOW] = look.low_amplitude * image.size * np.exp(1j * np.angle(spectrum[_LOW]))
+    spectrum[_LOW] = low_amplitude * image.size * np.exp(1j * np.angle(spectrum[_LOW]))
     spectrum[0, 0] = mean
     return _grey(scipy.fft.irfft2(spectrum, s=image.shape))
 
 
-def _with_sharpness(image: GreyImage, look: Look) -> GreyImage:
-    """Raise or damp each band of frequencies to the donor's share."""
-    own = _band_amplitude(image)
+def _with_sharpness(image: StoredImage, look: Look) -> StoredImage:
+    """Raise or damp each band of frequencies to the donor's share, in all channels alike."""
+    own = _band_amplitude(luminance(image))
     known = np.isfinite(own) & np.isfinite(look.band_amplitude)
     if known.sum() < 2:
         return image.copy()
     gains = np.clip(look.band_amplitude[known] / np.maximum(own[known], 1e-12), *_GAIN_LIMITS)
     frequency = cycles(image.shape)
     gain = np.interp(np.log(np.maximum(frequency, 1e-3)), np.log(_BANDS[known]), gains, left=1.0)
-    return _grey(scipy.fft.irfft2(_spectrum(image) * gain.astype(np.float32), s=image.shape))
+    return by_channel(filtered, image, gain.astype(np.float32))
 
 
-def _with_histogram(image: GreyImage, look: Look) -> GreyImage:
-    """Give every share of the pixels the grey level that it has on the donor."""
+def filtered(image: GreyImage, gain: NDArray[np.float32]) -> GreyImage:
+    """Return grey (h, w) with each coefficient of its half spectrum multiplied."""
+    return _grey(scipy.fft.irfft2(_spectrum(image) * gain, s=image.shape))
+
+
+def _with_histogram(image: StoredImage, look: Look) -> StoredImage:
+    """Give every share of the pixels the level that it has on the donor, in each channel."""
+    return by_channel(_with_quantiles, image, list(look.quantiles))
+
+
+def _with_quantiles(image: GreyImage, quantiles: Field) -> GreyImage:
     counts = np.bincount(image.ravel(), minlength=256)
     # A level stands at the middle of the share of the pixels that it holds.
     share = (np.cumsum(counts) - counts / 2) / image.size
-    curve = np.interp(share, np.linspace(0, 1, len(look.quantiles)), look.quantiles)
+    curve = np.interp(share, np.linspace(0, 1, len(quantiles)), quantiles)
     return _grey(curve)[image]
 
 
-def _with_depth(image: GreyImage, look: Look) -> GreyImage:
+def _with_depth(image: StoredImage, look: Look) -> StoredImage:
     steps = look.n_levels - 1
     curve = np.rint(np.rint(np.arange(256) / 255.0 * steps) / steps * 255.0)
     return np.asarray(curve, dtype=np.uint8)[image]
 
 
-def _with_compression(image: GreyImage, look: Look) -> GreyImage:
+def _with_compression(image: StoredImage, look: Look) -> StoredImage:
     if look.jpeg_table is None:
         return image.copy()
     buffer = io.BytesIO()
@@ -151,7 +167,7 @@ def _with_compression(image: GreyImage, look: Look) -> GreyImage:
         return np.array(decoded, dtype=np.uint8)
 
 
-FACTORS: Mapping[str, Callable[[GreyImage, Look], GreyImage]] = {
+FACTORS: Mapping[str, Callable[[StoredImage, Look], StoredImage]] = {
     "aspect": _with_aspect,
     "border": _with_frame,
     "fourier": _with_low_amplitude,
@@ -161,6 +177,12 @@ FACTORS: Mapping[str, Callable[[GreyImage, Look], GreyImage]] = {
     "jpeg": _with_compression,
 }
 """Factor -> how it is taken on, in the order in which an image acquires them."""
+
+
+def _levels(image: GreyImage) -> int:
+    used = int(np.count_nonzero(np.bincount(image.ravel(), minlength=256)))
+    span = int(image.max()) - int(image.min()) + 1
+    return 256 if used > 0.8 * span else max(2, round(256 * used / span))
 
 
 def _quantiles(image: GreyImage) -> Field:
@@ -178,6 +200,7 @@ def _spectrum(image: NDArray[np.generic]) -> NDArray[np.complex64]:
 
 def cycles(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return the frequency of each coefficient of the half spectrum, in cycles a long side."""
+    shape = shape[:2]
     fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
     return np.hypot(fy.astype(np.float32), fx.astype(np.float32)) * np.float32(max(shape))
 
@@ -205,7 +228,7 @@ def amplitude_by_band(image: NDArray[np.generic], centres: Field) -> Field:
     sums = np.bincount(band[inside], weights=power[inside], minlength=len(centres))
     counts = np.bincount(band[inside], minlength=len(centres))
     amplitude = np.sqrt(sums / np.maximum(counts, 1))
-    return np.where((counts > 0) & (max(image.shape) / 2 >= centres), amplitude, np.nan)
+    return np.where((counts > 0) & (max(image.shape[:2]) / 2 >= centres), amplitude, np.nan)
 
 
 def _band_amplitude(image: GreyImage) -> Field:
@@ -216,10 +239,11 @@ def _band_amplitude(image: GreyImage) -> Field:
     return np.asarray(amplitude / max(float(np.nan_to_num(amplitude[0])), 1e-12), dtype=np.float64)
 
 
-def find_frame(image: GreyImage) -> tuple[tuple[float, float, float, float], int]:
-    """Return the uniform frame as shares of the sides (top, bottom, left, right), and its grey level."""
-    rows = np.ptp(np.quantile(image, [0.02, 0.98], axis=1), axis=0) <= _FLAT_LEVELS
-    columns = np.ptp(np.quantile(image, [0.02, 0.98], axis=0), axis=0) <= _FLAT_LEVELS
+def find_frame(image: StoredImage) -> tuple[tuple[float, float, float, float], tuple[int, ...]]:
+    """Return the uniform frame as shares of the sides (top, bottom, left, right), and its level in each channel."""
+    grey = luminance(image)
+    rows = np.ptp(np.quantile(grey, [0.02, 0.98], axis=1), axis=0) <= _FLAT_LEVELS
+    columns = np.ptp(np.quantile(grey, [0.02, 0.98], axis=0), axis=0) <= _FLAT_LEVELS
     shares = tuple(_leading(flat) / len(flat) for flat in (rows, rows[::-1], columns, columns[::-1]))
     top, bottom, left, right = (min(share, _WIDEST_FRAME_SHARE) for share in shares)
     px = frame_px((top, bottom, left, right), image.shape)
@@ -229,8 +253,9 @@ def find_frame(image: GreyImage) -> tuple[tuple[float, float, float, float], int
         image[:, : px[2]],
         image[:, image.shape[1] - px[3] :],
     )
-    pixels = np.concatenate([part.ravel() for part in parts])
-    return (top, bottom, left, right), int(np.median(pixels)) if pixels.size else 0
+    pixels = np.concatenate([part.reshape(-1, *image.shape[2:]) for part in parts])
+    level = np.median(pixels, axis=0) if pixels.size else np.zeros(image.shape[2:])
+    return (top, bottom, left, right), tuple(int(v) for v in np.atleast_1d(level))
 
 
 def _leading(flat: NDArray[np.bool_]) -> int:
@@ -244,12 +269,12 @@ def frame_px(frame: tuple[float, float, float, float], shape: tuple[int, ...]) -
     return round(top * shape[0]), round(bottom * shape[0]), round(left * shape[1]), round(right * shape[1])
 
 
-def _resized(image: GreyImage, shape: tuple[int, int]) -> GreyImage:
-    if image.shape == shape:
+def _resized(image: StoredImage, shape: tuple[int, int]) -> StoredImage:
+    if image.shape[:2] == shape:
         return image.copy()
-    how = cv2.INTER_AREA if image.size > shape[0] * shape[1] else cv2.INTER_LINEAR
+    how = cv2.INTER_AREA if image.shape[0] * image.shape[1] > shape[0] * shape[1] else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(np.ascontiguousarray(image), shape[::-1], interpolation=how), dtype=np.uint8)
 
 
-def _grey(levels: NDArray[np.floating]) -> GreyImage:
+def _grey(levels: NDArray[np.floating]) -> StoredImage:
     return np.asarray(np.clip(np.rint(levels), 0, 255), dtype=np.uint8)

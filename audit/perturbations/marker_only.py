@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.facts import StoredImage
 from audit.errors import UnknownNameError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.places import Box, relocate_all, text_boxes
@@ -21,8 +21,8 @@ class MarkerDraw:
 
     boxes: tuple[Box, ...]
     """Boxes of the image that are kept."""
-    background: GreyImage
-    """The rest, (h, w)."""
+    background: StoredImage
+    """The rest, of the image's shape."""
 
 
 @PERTURBATIONS.register("marker-only")
@@ -54,7 +54,7 @@ class MarkerOnly:
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> MarkerDraw | NotApplicable:
         """Choose what to keep."""
-        height, width = scene.image.shape
+        height, width = scene.image.shape[:2]
         boxes: tuple[Box, ...] | None = text_boxes(scene.regions, (height, width))
         if not boxes:
             return NotApplicable("no text")
@@ -69,7 +69,7 @@ class MarkerOnly:
             return NotApplicable("no free place for the placebo")
         return MarkerDraw(boxes=boxes, background=scene.background((height, width)))
 
-    def apply(self, image: GreyImage, drawn: MarkerDraw) -> GreyImage:
+    def apply(self, image: StoredImage, drawn: MarkerDraw) -> StoredImage:
         """Return the background with the kept boxes of grey (h, w) on it."""
         edited = drawn.background.copy()
         for x0, y0, x1, y1 in drawn.boxes:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import like
+from audit.data.pixels.facts import StoredImage
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.fills import BY_STROKES, FILLS, SEAMLESS
@@ -47,22 +48,23 @@ class _Mask:
 
     def boxes(self, scene: Scene) -> tuple[Box, ...]:
         """Return the boxes that cover the image's text."""
-        height, width = scene.image.shape
+        height, width = scene.image.shape[:2]
         return text_boxes(scene.regions, (height, width), pad_share=self._pad_share, min_pad_px=self._min_pad_px)
 
-    def apply(self, image: GreyImage, drawn: MaskDraw) -> GreyImage:
-        """Return a copy of grey (h, w) in which every box is filled from the unedited surroundings."""
-        height, width = image.shape
+    def apply(self, image: StoredImage, drawn: MaskDraw) -> StoredImage:
+        """Return a copy of the image in which every box is filled from the unedited surroundings."""
+        height, width = image.shape[:2]
         covered = self._strokes(image, drawn) if self._by_strokes else cover(drawn.boxes, (height, width))
         edited = image.copy()
         for box in drawn.boxes:
             inside = (slice(box[1], box[3]), slice(box[0], box[2]))
-            edited[inside] = np.where(covered[inside], self._fill(image, box, covered), edited[inside])
+            shape = like(image, covered[inside])
+            edited[inside] = np.where(shape, self._fill(image, box, covered), edited[inside])
         return edited
 
-    def _strokes(self, image: GreyImage, drawn: MaskDraw) -> NDArray[np.bool_]:
+    def _strokes(self, image: StoredImage, drawn: MaskDraw) -> NDArray[np.bool_]:
         """Return the pixels (h, w) of the strokes of the text, moved to where the boxes are."""
-        height, width = image.shape
+        height, width = image.shape[:2]
         covered = cover(drawn.text, (height, width))
         strokes = np.zeros((height, width), dtype=np.bool_)
         for (x0, y0, x1, y1), box in zip(drawn.boxes, drawn.text, strict=True):

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import like, luminance
+from audit.data.pixels.facts import StoredImage
 from audit.data.records import Record
 from audit.errors import AuditError, UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
@@ -38,7 +39,7 @@ class Layer:
     frame: Box
     """Where."""
     added: Field
-    """(h, w) grey levels above the inpainted image, with soft edges."""
+    """(h, w) or (h, w, 3) levels above the inpainted image, with soft edges."""
     opacity: Field
     """(h, w) how far the image gives way, 0 to 1."""
 
@@ -108,14 +109,14 @@ class ObjectEdit:
             return self._removed(scene, here, rng)
         return self._added(scene, suspects, suspect, here, rng)
 
-    def apply(self, image: GreyImage, drawn: ObjectDraw) -> GreyImage:
-        """Return a copy of grey (h, w) with the places inpainted, or the object laid on them."""
+    def apply(self, image: StoredImage, drawn: ObjectDraw) -> StoredImage:
+        """Return a copy of the image with the places inpainted, or the object laid on them."""
         bare = without_text(image, drawn.boxes)
         if drawn.layer is None:
             return bare
         x0, y0, x1, y1 = drawn.layer.frame
         under = image[y0:y1, x0:x1].astype(np.float32)
-        laid = under + drawn.layer.opacity * (bare[y0:y1, x0:x1] - under) + drawn.layer.added
+        laid = under + like(image, drawn.layer.opacity) * (bare[y0:y1, x0:x1] - under) + drawn.layer.added
         edited = image.copy()
         edited[y0:y1, x0:x1] = np.clip(np.rint(laid), 0, 255).astype(np.uint8)
         return edited
@@ -123,7 +124,7 @@ class ObjectEdit:
     def _removed(self, scene: Scene, here: tuple[Box, ...], rng: np.random.Generator) -> ObjectDraw | NotApplicable:
         if not here:
             return NotApplicable("object not found")
-        height, width = scene.image.shape
+        height, width = scene.image.shape[:2]
         boxes = tuple(_grown(box, (height, width)) for box in here)
         if self._action == "remove":
             return ObjectDraw(boxes=boxes)
@@ -148,7 +149,7 @@ class ObjectEdit:
         sighting = known[int(rng.integers(len(known)))]
         donor = suspects.donors[sighting.image]
         pixels = scene.donors.pixels(Donor(record=donor, regions=()))
-        height, width = pixels.shape
+        height, width = pixels.shape[:2]
         source = tuple(
             _grown(
                 (round(s.x0 * width), round(s.y0 * height), round(s.x1 * width), round(s.y1 * height)), (height, width)
@@ -163,19 +164,19 @@ class ObjectEdit:
 
 
 def _laid(
-    pixels: GreyImage, source: Sequence[Box], patches: Sequence[Box], shape: tuple[int, ...]
+    pixels: StoredImage, source: Sequence[Box], patches: Sequence[Box], shape: tuple[int, ...]
 ) -> tuple[tuple[Box, ...], Layer]:
-    """Lay what stands out in the patches of a donor (h, w) where the source boxes would lie on an image of another shape.
+    """Lay what stands out in the patches of a donor where the source boxes would lie on an image of another shape.
 
     Sizes and distances go by the long side, as in the search: an object keeps its size relative to the image.
     """
     bare = without_text(pixels, patches).astype(np.float32)
-    scale = max(shape) / max(pixels.shape)
+    scale = max(shape[:2]) / max(pixels.shape[:2])
     around = _around(source)
     middle = [(around[k] + around[k + 2]) / 2 / pixels.shape[1 - k] * shape[1 - k] for k in (0, 1)]
     size = [max(1, min(shape[1 - k], round((around[k + 2] - around[k]) * scale))) for k in (0, 1)]
     left, top = (min(max(round(middle[k] - size[k] / 2), 0), shape[1 - k] - size[k]) for k in (0, 1))
-    added, opacity = np.zeros(size[::-1], np.float32), np.zeros(size[::-1], np.float32)
+    added, opacity = np.zeros((*size[::-1], *pixels.shape[2:]), np.float32), np.zeros(size[::-1], np.float32)
     boxes = []
     for box, (x0, y0, x1, y1) in zip(source, patches, strict=True):
         x, y = (min(round((box[k] - around[k]) * scale), size[k] - 1) for k in (0, 1))
@@ -187,7 +188,7 @@ def _laid(
         soft, here = _feather((h, w)), np.s_[y : y + h, x : x + w]
         # Where boxes overlap, the one that is further from its own edge counts.
         wins = soft > opacity[here]
-        added[here] = np.where(wins, soft * contrast, added[here])
+        added[here] = np.where(like(pixels, wins), like(pixels, soft) * contrast, added[here])
         opacity[here] = np.maximum(soft, opacity[here])
         boxes.append((left + x, top + y, left + x + w, top + y + h))
     frame = (left, top, left + size[0], top + size[1])
@@ -195,11 +196,12 @@ def _laid(
 
 
 def _elsewhere(
-    image: GreyImage, boxes: Sequence[Box], text: Sequence[Box], rng: np.random.Generator
+    image: StoredImage, boxes: Sequence[Box], text: Sequence[Box], rng: np.random.Generator
 ) -> tuple[Box, ...] | None:
     """Move boxes to places without text, matched in distance to the border, in brightness and in texture; None without such places."""
-    fine = image - cv2.GaussianBlur(image.astype(np.float32), (0, 0), max(1.0, _FINE_SHARE * max(image.shape)))
-    reach = max(2, round(_RING_SHARE * max(image.shape)))
+    grey = luminance(image)
+    fine = grey - cv2.GaussianBlur(grey.astype(np.float32), (0, 0), max(1.0, _FINE_SHARE * max(grey.shape)))
+    reach = max(2, round(_RING_SHARE * max(image.shape[:2])))
     wanted = _texture(fine, boxes, reach, around=True)
     found: list[tuple[float, tuple[Box, ...]]] = []
     for _ in range(_PLACES):

@@ -10,7 +10,8 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import like
+from audit.data.pixels.facts import StoredImage
 from audit.data.records import Record
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
@@ -43,7 +44,7 @@ class Patch:
     y0: int
     """Top edge in the target."""
     level: Field
-    """Grey levels of the letters (h, w) on the target."""
+    """Levels of the letters (h, w) or (h, w, 3) on the target."""
     opacity: Field
     """(h, w) from 0, where the image shows, to 1, where the letter does."""
 
@@ -65,7 +66,7 @@ class _Letters:
     """The content of one region, separated from the image behind it."""
 
     contrast: Field
-    """Levels above (below) the donor's image, (h, w)."""
+    """Levels above (below) the donor's image, (h, w) or (h, w, 3)."""
     opacity: Field
     """(h, w), 0 to 1."""
     centre: tuple[float, float]
@@ -154,14 +155,16 @@ class PasteLetters:
                 break
         return found
 
-    def apply(self, image: GreyImage, drawn: PasteDraw) -> GreyImage:
-        """Return a copy of grey (h, w) with the letters laid over it."""
+    def apply(self, image: StoredImage, drawn: PasteDraw) -> StoredImage:
+        """Return a copy of the image with the letters laid over it."""
         edited = image.copy()
         for patch in drawn.patches:
-            h, w = patch.level.shape
+            h, w = patch.opacity.shape
             under = edited[patch.y0 : patch.y0 + h, patch.x0 : patch.x0 + w]
             film = under.astype(np.float32)
-            under[...] = np.clip(np.rint(film + patch.opacity * (patch.level - film)), 0, 255).astype(np.uint8)
+            under[...] = np.clip(np.rint(film + like(film, patch.opacity) * (patch.level - film)), 0, 255).astype(
+                np.uint8
+            )
         if drawn.opacity < 1:
             mixed = image + np.float32(drawn.opacity) * (edited.astype(np.float32) - image)
             edited = np.rint(mixed).astype(np.uint8)
@@ -181,7 +184,7 @@ class PasteLetters:
     ) -> PasteDraw | NotApplicable:
         shape = _shape(scene)
         pixels = scene.donors.pixels(donor)
-        factor = self._size * max(shape) / max(pixels.shape)
+        factor = self._size * max(shape) / max(pixels.shape[:2])
         letters = [_scaled(one, factor, shape) for one in _cut(donor, pixels)]
         if self._count:
             letters, boxes = self._counted(letters, scene, donor, own, rng)
@@ -221,26 +224,27 @@ class PasteLetters:
             if further is None:
                 break
             pixels = scene.donors.pixels(further)
-            factor = self._size * max(shape) / max(pixels.shape)
+            factor = self._size * max(shape) / max(pixels.shape[:2])
             letters = [_scaled(one, factor, shape) for one in _cut(further, pixels)]
         return found, boxes
 
 
 def _shape(scene: Scene) -> tuple[int, int]:
-    height, width = scene.image.shape
+    height, width = scene.image.shape[:2]
     return height, width
 
 
-def _cut(donor: Donor, pixels: GreyImage) -> list[_Letters]:
+def _cut(donor: Donor, pixels: StoredImage) -> list[_Letters]:
     """Separate the donor's letters from its image."""
-    height, width = pixels.shape
+    height, width = pixels.shape[:2]
     boxes = text_boxes(donor.regions, (height, width))
     covered = cover(boxes, (height, width))
     cut = []
     for box in boxes:
         x0, y0, x1, y1 = box
         contrast: Field = pixels[y0:y1, x0:x1].astype(np.float32) - inpaint(pixels, box, covered)
-        strength = np.abs(contrast)
+        # What stands out in any channel is a letter.
+        strength = np.abs(contrast) if contrast.ndim == 2 else np.abs(contrast).max(axis=-1)
         peak = float(np.quantile(strength, 0.98))
         faint, firm = max(_FAINT_LEVELS, _FAINT_SHARE * peak), max(_FIRM_LEVELS, _FIRM_SHARE * peak)
         opacity: Field = np.clip((strength - faint) / (firm - faint), 0, 1).astype(np.float32)
@@ -252,8 +256,8 @@ def _cut(donor: Donor, pixels: GreyImage) -> list[_Letters]:
 def _scaled(letters: _Letters, factor: float, shape: tuple[int, int]) -> _Letters:
     """Return letters of another size, at most as large as the target's `shape` (h, w)."""
     contrast, opacity = letters.contrast, letters.opacity
-    h, w = (max(1, min(limit, round(side * factor))) for side, limit in zip(contrast.shape, shape, strict=True))
-    if (h, w) == contrast.shape:
+    h, w = (max(1, min(limit, round(side * factor))) for side, limit in zip(opacity.shape, shape, strict=True))
+    if (h, w) == opacity.shape:
         return letters
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     return replace(
@@ -275,8 +279,8 @@ def _instead(letters: Sequence[_Letters], own: Sequence[Box], shape: tuple[int, 
     for k, place in zip(*scipy.optimize.linear_sum_assignment(distances), strict=True):
         x0, y0, x1, y1 = own[place]
         # The short side is the height of a line of text, whichever way it runs; no further than the image is wide.
-        factor = size * min(x1 - x0, y1 - y0) / min(letters[k].contrast.shape)
-        factor = min(factor, *(limit / side for side, limit in zip(letters[k].contrast.shape, shape, strict=True)))
+        factor = size * min(x1 - x0, y1 - y0) / min(letters[k].opacity.shape)
+        factor = min(factor, *(limit / side for side, limit in zip(letters[k].opacity.shape, shape, strict=True)))
         placed[k] = replace(
             _scaled(letters[k], factor, shape), centre=(float(places[place, 0]), float(places[place, 1]))
         )
@@ -285,7 +289,7 @@ def _instead(letters: Sequence[_Letters], own: Sequence[Box], shape: tuple[int, 
 
 def _box(letters: _Letters, shape: tuple[int, int]) -> Box:
     """Return the letters' own relative place; where the two images have equal shapes, exactly its place."""
-    h, w = letters.contrast.shape
+    h, w = letters.opacity.shape
     left = min(max(round(letters.centre[1] * shape[1] - w / 2), 0), shape[1] - w)
     top = min(max(round(letters.centre[0] * shape[0] - h / 2), 0), shape[0] - h)
     return left, top, left + w, top + h
@@ -299,13 +303,13 @@ def _settled(box: Box, taken: Sequence[Box], own: Sequence[Box], scene: Scene, r
     return free_corner((box[3] - box[1], box[2] - box[0]), [*taken, *own], scene.lungs, shape, rng)
 
 
-def _erasure(text: Box, image: GreyImage, covered: NDArray[np.bool_]) -> Patch:
+def _erasure(text: Box, image: StoredImage, covered: NDArray[np.bool_]) -> Patch:
     """Remove the image's own text where other letters replace it."""
     film = inpaint(image, text, covered).astype(np.float32)
-    return Patch(x0=text[0], y0=text[1], level=film, opacity=np.ones_like(film))
+    return Patch(x0=text[0], y0=text[1], level=film, opacity=np.ones(film.shape[:2], dtype=np.float32))
 
 
-def _laid(letters: _Letters, box: Box, image: GreyImage, covered: NDArray[np.bool_]) -> Patch:
+def _laid(letters: _Letters, box: Box, image: StoredImage, covered: NDArray[np.bool_]) -> Patch:
     """Give the letters the target's image as their background."""
     x0, y0, x1, y1 = box
     hidden = covered.copy()

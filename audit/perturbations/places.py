@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.pixels.colour import luminance
 from audit.data.records import TextRegion
 
 Box = tuple[int, int, int, int]
@@ -60,7 +61,7 @@ def relocate_all(image: NDArray[np.uint8], boxes: Sequence[Box], rng: np.random.
 
     Parameters
     ----------
-    image : ndarray of uint8, (h, w)
+    image : ndarray of uint8, (h, w) or (h, w, 3)
         Whose brightness is matched.
     boxes : sequence of Box
         What to move; their old places stay forbidden.
@@ -72,9 +73,9 @@ def relocate_all(image: NDArray[np.uint8], boxes: Sequence[Box], rng: np.random.
     tuple of Box or None
         In the order of `boxes`; None if there is no room for one of them.
     """
-    height, width = image.shape
+    height, width = image.shape[:2]
     covered = cover(boxes, (height, width))
-    brightness = _Brightness(image, covered)
+    brightness = _Brightness(luminance(image), covered)
     placed: list[Box] = []
     for box in boxes:
         candidates = _candidates(box, (*boxes, *placed), (height, width), rng)

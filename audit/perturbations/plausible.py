@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.images import read_mask
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import luminance
+from audit.data.pixels.facts import StoredImage
 from audit.data.records import Record
 from audit.perturbations.base import NotApplicable, Scene
 from audit.perturbations.places import Box, cover, inner_part
@@ -38,7 +39,7 @@ def covers_too_much(boxes: Iterable[Box], scene: Scene) -> NotApplicable | None:
     scene : Scene
         Its image, and its lungs where there is a mask.
     """
-    height, width = scene.image.shape
+    height, width = scene.image.shape[:2]
     covered = cover(boxes, (height, width))
     if covered.mean() > MOST_TEXT_SHARE:
         return NotApplicable(f"boxes over text cover more than {MOST_TEXT_SHARE:.0%} of the image".replace("%", " %"))
@@ -60,16 +61,16 @@ class GreyRange:
         Reads a record's image.
     """
 
-    def __init__(self, records: Sequence[Record], seed: int, read: Callable[[Record], GreyImage]) -> None:
+    def __init__(self, records: Sequence[Record], seed: int, read: Callable[[Record], StoredImage]) -> None:
         self._records, self._seed, self._read = records, seed, read
         self._limits: tuple[float, float, float] | None = None
 
-    def leaves(self, image: GreyImage, lungs: NDArray[np.bool_] | None) -> NotApplicable | None:
+    def leaves(self, image: StoredImage, lungs: NDArray[np.bool_] | None) -> NotApplicable | None:
         """Return how an edited image leaves the cohort's range; None where it does not, or where there is no range.
 
         Parameters
         ----------
-        image : ndarray of uint8, (h, w)
+        image : ndarray of uint8, (h, w) or (h, w, 3)
             After the edit.
         lungs : ndarray of bool, (h, w), or None
             Where the lungs are; None for the inner part of the image.
@@ -95,12 +96,13 @@ class GreyRange:
 
     def _measure(self, record: Record) -> tuple[float, float]:
         image = self._read(record)
-        height, width = image.shape
+        height, width = image.shape[:2]
         return _levels(image, None if record.lung_mask is None else read_mask(record.lung_mask, (height, width)))
 
 
-def _levels(image: GreyImage, lungs: NDArray[np.bool_] | None) -> tuple[float, float]:
-    """Return mean and standard deviation of the grey levels of the lungs."""
+def _levels(image: StoredImage, lungs: NDArray[np.bool_] | None) -> tuple[float, float]:
+    """Return mean and standard deviation of the brightness of the lungs."""
+    image = luminance(image)
     height, width = image.shape
     inside = inner_part((height, width)) if lungs is None or not lungs.any() else lungs
     seen = image[inside] if inside.any() else image

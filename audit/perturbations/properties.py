@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.images import read_mask
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import channels_of, luminance
+from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.data.records import Record, TextRegion
 from audit.perturbations.fills import without_text
 from audit.perturbations.looks import amplitude_by_band, find_frame, frame_px
@@ -43,23 +44,25 @@ class Properties:
     """What was measured on one image outside the lungs."""
 
     curve: Field
-    """(q,) grey levels at even shares of the pixels."""
+    """(c, q) levels at even shares of the pixels, of each channel."""
     bands: Field
-    """(b,) logarithm of each band's amplitude over the first's; nan beyond the image's own resolution."""
+    """(b,) of the brightness: logarithm of each band's amplitude over the first's; nan beyond the image's own resolution."""
 
 
-def measure_properties(image: GreyImage, regions: Sequence[TextRegion], lungs: NDArray[np.bool_] | None) -> Properties:
+def measure_properties(
+    image: StoredImage, regions: Sequence[TextRegion], lungs: NDArray[np.bool_] | None
+) -> Properties:
     """Measure grey curve and sharpness outside the lungs and the text.
 
     Parameters
     ----------
-    image : ndarray of uint8, (h, w)
+    image : ndarray of uint8, (h, w) or (h, w, 3)
     regions : sequence of TextRegion
         Text, continued from its surroundings before anything is measured.
     lungs : ndarray of bool, (h, w), or None
         Where the lungs are; None for the inner part of the image.
     """
-    height, width = image.shape
+    height, width = image.shape[:2]
     clean = without_text(image, text_boxes(regions, (height, width)))
     frame, _ = find_frame(clean)
     top, bottom, left, right = frame_px(frame, clean.shape)
@@ -68,18 +71,18 @@ def measure_properties(image: GreyImage, regions: Sequence[TextRegion], lungs: N
     seen, weight = clean[inner], outside[inner]
     if not weight.any():
         weight = np.ones_like(weight)
-    curve = np.quantile(seen[weight], np.linspace(0, 1, N_QUANTILES))
-    return Properties(curve=np.asarray(curve, dtype=np.float64), bands=_bands(seen, weight))
+    curve = [np.quantile(channel[weight], np.linspace(0, 1, N_QUANTILES)) for channel in channels_of(seen)]
+    return Properties(curve=np.asarray(curve, dtype=np.float64), bands=_bands(luminance(seen), weight))
 
 
 def _bands(image: GreyImage, outside: NDArray[np.bool_]) -> Field:
-    scale = _LONGEST_PX / max(image.shape)
+    scale = _LONGEST_PX / max(image.shape[:2])
     if scale < 1:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         outside = cv2.resize(outside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(np.bool_)
     # The window falls smoothly to zero at the border and at the lungs, so that no edge of its own is measured.
-    ramp = max(3, max(image.shape) // 12)
+    ramp = max(3, max(image.shape[:2]) // 12)
     padded = np.pad(outside, 1).astype(np.uint8)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
     window = (0.5 - 0.5 * np.cos(np.pi * np.minimum(distance / ramp, 1.0))).astype(np.float32)
@@ -111,7 +114,7 @@ class ClassProperties:
         records: Sequence[Record],
         regions: Mapping[str, tuple[TextRegion, ...]],
         seed: int,
-        read: Callable[[Record], GreyImage],
+        read: Callable[[Record], StoredImage],
     ) -> None:
         self._records, self._regions, self._seed, self._read = records, regions, seed, read
         self._measured: tuple[NDArray[np.str_], Field, Field] | None = None
@@ -145,7 +148,7 @@ class ClassProperties:
             found = [(record.label or "", self._measure(record)) for record in self._chosen()]
             self._measured = (
                 np.array([label for label, _ in found]),
-                np.array([p.curve for _, p in found]).reshape(len(found), N_QUANTILES),
+                np.array([p.curve for _, p in found]).reshape(len(found), -1, N_QUANTILES),
                 np.array([p.bands for _, p in found]).reshape(len(found), len(BANDS)),
             )
         return self._measured
@@ -162,7 +165,7 @@ class ClassProperties:
 
     def _measure(self, record: Record) -> Properties:
         image = self._read(record)
-        height, width = image.shape
+        height, width = image.shape[:2]
         lungs = None if record.lung_mask is None else read_mask(record.lung_mask, (height, width))
         return measure_properties(image, self._regions[record.id], lungs)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.facts import StoredImage
 from audit.data.records import Record
 from audit.errors import UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
@@ -87,8 +87,8 @@ class LookTransfer:
             return NotApplicable("the donor's file is not a JPEG")
         return LookDraw(look=look, donor=donor.record)
 
-    def apply(self, image: GreyImage, drawn: LookDraw) -> GreyImage:
-        """Return a copy of grey (h, w) with the donor's look."""
+    def apply(self, image: StoredImage, drawn: LookDraw) -> StoredImage:
+        """Return a copy of the image with the donor's look."""
         edited = image.copy()
         for factor in self._factors:
             edited = FACTORS[factor](edited, drawn.look)

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import channels_of
+from audit.data.pixels.facts import StoredImage
 from audit.perturbations.fills import CONTEXT_PX, inpaint
 from audit.perturbations.places import Box
 
@@ -21,7 +22,7 @@ _LEAST_SHARE = 0.02
 _NOISE_SIGMA_PX = 2.0
 
 
-def find_strokes(image: GreyImage, box: Box, covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def find_strokes(image: StoredImage, box: Box, covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the pixels of a box that text covers; all of them where strokes cannot be told from their surroundings.
 
     A rectangle that is filled from its border loses all that lies between the letters, and what replaces it is smoother than an
@@ -29,7 +30,7 @@ def find_strokes(image: GreyImage, box: Box, covered: NDArray[np.bool_]) -> NDAr
 
     Parameters
     ----------
-    image : ndarray of uint8, (h, w)
+    image : ndarray of uint8, (h, w) or (h, w, 3)
         Unedited.
     box : (x0, y0, x1, y1)
         Half-open, inside the image.
@@ -38,7 +39,7 @@ def find_strokes(image: GreyImage, box: Box, covered: NDArray[np.bool_]) -> NDAr
 
     Returns
     -------
-    ndarray of bool, of the box's shape
+    ndarray of bool, (h, w) of the box
     """
     x0, y0, x1, y1 = box
     around = (slice(max(0, y0 - CONTEXT_PX), y1 + CONTEXT_PX), slice(max(0, x0 - CONTEXT_PX), x1 + CONTEXT_PX))
@@ -46,13 +47,24 @@ def find_strokes(image: GreyImage, box: Box, covered: NDArray[np.bool_]) -> NDAr
     ring = ~covered[around]
     if not ring.any():
         return everything
-    seen = image[around].astype(np.float32)
-    detail = np.abs(seen - cv2.GaussianBlur(seen, (0, 0), _NOISE_SIGMA_PX))[ring]
-    noise = 1.4826 * float(np.median(detail))
-    expected = inpaint(image, box, covered).astype(np.float32)
-    apart = np.abs(image[y0:y1, x0:x1].astype(np.float32) - expected) > max(_LEAST_LEVELS, _NOISES * noise)
+    expected = inpaint(image, box, covered)
+    apart = np.zeros_like(everything)
+    # What stands out in any channel is a stroke: red letters on red skin differ in one alone.
+    for seen, there, without in zip(
+        *(channels_of(v) for v in (image[around], image[y0:y1, x0:x1], expected)), strict=True
+    ):
+        apart |= _apart(seen.astype(np.float32), ring, there.astype(np.float32), without.astype(np.float32))
     if apart.mean() < _LEAST_SHARE:
         return everything
     grow = max(1, round(_GROWN_SHARE * min(apart.shape)))
     grown = cv2.dilate(apart.astype(np.uint8), np.ones((2 * grow + 1, 2 * grow + 1), dtype=np.uint8))
     return np.asarray(grown, dtype=np.bool_)
+
+
+def _apart(
+    around: NDArray[np.float32], ring: NDArray[np.bool_], there: NDArray[np.float32], expected: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Return where a channel of a box differs from what its surroundings would continue to by more than their noise."""
+    detail = np.abs(around - cv2.GaussianBlur(around, (0, 0), _NOISE_SIGMA_PX))[ring]
+    noise = 1.4826 * float(np.median(detail))
+    return np.asarray(np.abs(there - expected) > max(_LEAST_LEVELS, _NOISES * noise))

@@ -11,10 +11,11 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import luminance
+from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.data.records import Record, TextRegion
-from audit.perturbations.fills import inpaint
-from audit.perturbations.places import Box, cover, text_boxes
+from audit.perturbations.fills import without_text
+from audit.perturbations.places import Box, text_boxes
 from audit.randomness import generator_for
 from audit.store.serialise import plain, to_json
 from audit.store.suspects import FoundSuspect, Sighting, SuspectTemplate
@@ -30,15 +31,11 @@ def half_of(record: Record, seed: int) -> int:
     return int(generator_for(seed, "objects", "half", record.patient).random() < 0.5)
 
 
-def at_search_scale(image: GreyImage, regions: Sequence[TextRegion]) -> GreyImage:
-    """Return an image (h, w) at the scale of the search, its text inpainted: text is another suspect."""
-    height, width = image.shape
+def at_search_scale(image: StoredImage, regions: Sequence[TextRegion]) -> GreyImage:
+    """Return an image as grey (h, w) at the scale of the search, its text inpainted: text is another suspect."""
+    height, width = image.shape[:2]
     boxes = text_boxes(regions, (height, width))
-    clean = image.copy()
-    covered = cover(boxes, (height, width))
-    for box in boxes:
-        x0, y0, x1, y1 = box
-        clean[y0:y1, x0:x1] = inpaint(image, box, covered)
+    clean = luminance(without_text(image, boxes))
     scale = SEARCH_PX / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -54,7 +51,7 @@ def best_place(image: GreyImage, template: GreyImage) -> tuple[float, int, int]:
         Normalised cross-correlation, and the left and top edge of the place; -1 where the template does not fit, or all is flat.
     """
     t, u = template.shape
-    height, width = image.shape
+    height, width = image.shape[:2]
     if t > height or u > width:
         return -1.0, 0, 0
     found = np.nan_to_num(cv2.matchTemplate(image, template, cv2.TM_CCOEFF_NORMED), nan=-1.0, posinf=-1.0, neginf=-1.0)
@@ -119,7 +116,7 @@ class Suspects:
             if s.image in self.donors and half_of(self.donors[s.image], self.seed) != half
         )
 
-    def locate(self, number: int, record: Record, image: GreyImage, regions: Sequence[TextRegion]) -> tuple[Box, ...]:
+    def locate(self, number: int, record: Record, image: StoredImage, regions: Sequence[TextRegion]) -> tuple[Box, ...]:
         """Find a suspect on an image, by the template that the other half proposed: its boxes; none where no place is like it enough."""
         template, levels = self.levels[number, half_of(record, self.seed)]
         small = at_search_scale(image, regions)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.colour import like
+from audit.data.pixels.facts import StoredImage
 from audit.data.records import Record, TextRegion
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.places import Box, text_boxes
@@ -33,14 +34,14 @@ _STRIPES_PER_HEIGHT, _MIN_STRIPE_PX = 4, 2
 _DARK, _LIGHT = 90, 150
 
 
-def cover_text(image: GreyImage, regions: Sequence[TextRegion]) -> GreyImage:
-    """Return a copy of grey (h, w) with stripes in place of regions: nothing of their content remains."""
+def cover_text(image: StoredImage, regions: Sequence[TextRegion]) -> StoredImage:
+    """Return a copy of an image with stripes in place of regions: nothing of their content remains."""
     covered = image.copy()
-    height, width = image.shape
+    height, width = image.shape[:2]
     for x0, y0, x1, y1 in text_boxes(regions, (height, width)):
         yy, xx = np.mgrid[y0:y1, x0:x1]
         stripe = max(_MIN_STRIPE_PX, (y1 - y0) // _STRIPES_PER_HEIGHT)
-        covered[y0:y1, x0:x1] = np.where((xx + yy) // stripe % 2, _LIGHT, _DARK)
+        covered[y0:y1, x0:x1] = like(image, np.where((xx + yy) // stripe % 2, _LIGHT, _DARK))
     return covered
 
 
@@ -70,7 +71,7 @@ def covered_context(context: CohortContext, records: Sequence[Record], covered: 
         What to cover.
     """
 
-    def read(record: Record) -> GreyImage:
+    def read(record: Record) -> StoredImage:
         return cover_text(context.read(record), covered[record.id])
 
     donors = DonorPool((Donor(record=r, regions=context.regions[r.id]) for r in records), read=read)

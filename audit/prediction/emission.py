@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from audit.data.images import read_gray
-from audit.data.pixels.facts import GreyImage
+from audit.data.images import read_image
+from audit.data.pixels.facts import StoredImage
 from audit.data.pixels.writing import dicom_tags, encode_dicom, encode_png
 from audit.errors import ImageError
 from audit.files import file_sha256, write_atomically
@@ -46,20 +46,20 @@ def emit_shard(
     return len(shard)
 
 
-def _write(folder: EmissionFolder, key: str, image: GreyImage, tags: dict[str, Any] | None) -> EmittedImage:
+def _write(folder: EmissionFolder, key: str, image: StoredImage, tags: dict[str, Any] | None) -> EmittedImage:
     """Write one image, unless a whole one is there: of a start that was interrupted, or of another record with the same pixels."""
     name = f"{key}.png" if tags is None else f"{key}.dcm"
     path = folder.image(name)
-    if not shows(path):
+    if not shows(path, colour=image.ndim == 3):
         write_atomically(path, encode_png(image) if tags is None else encode_dicom(image, tags, key))
     return EmittedImage(file=name, sha256=file_sha256(path))
 
 
-def shows(path: Path) -> bool:
+def shows(path: Path, *, colour: bool) -> bool:
     """Say whether a file of an emission is there, and shows the pixels that its name says."""
     if not path.is_file():
         return False
     try:
-        return image_key(read_gray(path)) == path.stem
+        return image_key(read_image(path, colour=colour)) == path.stem
     except ImageError:
         return False

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.conditions import Condition, Suite
-from audit.data.images import read_mask
+from audit.data.images import read_mask, read_record
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError
 from audit.perturbations import NotApplicable, Perturbation, Scene, SelfChecking, changed_pixels, make_perturbation
 from audit.perturbations.background import MeanFilm
-from audit.perturbations.donors import Donor, DonorPool, read_record
+from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.plausible import GreyRange
 from audit.perturbations.properties import ClassProperties
 from audit.perturbations.suspects import Suspects
@@ -30,7 +30,7 @@ class Variant:
     draw: int
     """Number of the draw, from 0."""
     image: NDArray[np.uint8]
-    """Grey (h, w); the clean image itself where the condition does not apply."""
+    """(h, w) or (h, w, 3); the clean image itself where the condition does not apply."""
     changed_share: float
     """Share of the stored pixels that differ from the clean image's."""
     why_not: str = ""
@@ -80,7 +80,7 @@ def read_scene(record: Record, context: CohortContext) -> Scene:
     """Read one image, with everything that perturbations may look at."""
     image = context.read(record)
     image.setflags(write=False)
-    height, width = image.shape
+    height, width = image.shape[:2]
     return Scene(
         image=image,
         record=record,

@@ -1,4 +1,4 @@
-"""Grey images as files for somebody else's product: PNG, or DICOM with those tags of the original that identify nobody.
+"""Images as files for somebody else's product: PNG, or DICOM with those tags of the original that identify nobody.
 
 Reading such a file gives the same pixels again (`audit.data.images`).
 """
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from audit.data.pixels.dicom import is_dicom, open_dataset
-from audit.data.pixels.facts import GreyImage
+from audit.data.pixels.facts import StoredImage
 from audit.data.pixels.limits import image_errors, read_image_bytes
 
 KEPT_TAGS = (
@@ -30,8 +30,8 @@ _MAX_TEXT = 64
 """Characters of a text tag; DICOM allows no more in these."""
 
 
-def encode_png(image: GreyImage) -> bytes:
-    """Return grey (h, w) as an 8-bit PNG."""
+def encode_png(image: StoredImage) -> bytes:
+    """Return an image, (h, w) or (h, w, 3), as a PNG of 8 bits a channel."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
@@ -53,12 +53,12 @@ def dicom_tags(path: Path) -> dict[str, Any] | None:
         return {name: dataset[name].value for name in KEPT_TAGS if name in dataset and _is_plain(dataset[name].value)}
 
 
-def encode_dicom(image: GreyImage, tags: dict[str, Any], name: str) -> bytes:
-    """Return grey (h, w) as a DICOM file of 8 bits without a window, whose values are the grey levels themselves.
+def encode_dicom(image: StoredImage, tags: dict[str, Any], name: str) -> bytes:
+    """Return an image as a DICOM file of 8 bits without a window, whose values are the levels themselves.
 
     Parameters
     ----------
-    image : ndarray of uint8, (h, w)
+    image : ndarray of uint8, (h, w) or (h, w, 3)
         The image.
     tags : dict
         As `dicom_tags` returns them.
@@ -69,7 +69,7 @@ def encode_dicom(image: GreyImage, tags: dict[str, Any], name: str) -> bytes:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian
 
-    height, width = image.shape
+    height, width = image.shape[:2]
     dataset: Any = Dataset()
     for keyword, value in tags.items():
         setattr(dataset, keyword, value)
@@ -92,8 +92,10 @@ def encode_dicom(image: GreyImage, tags: dict[str, Any], name: str) -> bytes:
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = "Only tags of the image itself were kept"
     dataset.SeriesNumber = dataset.InstanceNumber = 1
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.SamplesPerPixel = 1 if image.ndim == 2 else 3
+    dataset.PhotometricInterpretation = "MONOCHROME2" if image.ndim == 2 else "RGB"
+    if image.ndim == 3:
+        dataset.PlanarConfiguration = 0
     dataset.Rows, dataset.Columns = height, width
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
     pixels = np.ascontiguousarray(image).tobytes()
