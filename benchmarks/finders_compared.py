@@ -60,6 +60,8 @@ class PlainEasyOcr(Shipped):
         storage = {} if folder is None else {"model_storage_directory": str(folder), "download_enabled": False}
         self._reader = easyocr.Reader(["en"], gpu=False, verbose=False, **storage)
 
+    looks_up = False
+
     def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
         found = self._reader.readtext(image, canvas_size=1024)
         return [self.region(corners, text, confidence) for corners, text, confidence in found]
@@ -73,6 +75,8 @@ class PlainRapidOcr(Shipped):
         logging.getLogger("RapidOCR").setLevel(logging.ERROR)
         self._engine = RapidOCR()
 
+    looks_up = False
+
     def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
         found = self._engine(np.repeat(image[:, :, None], 3, axis=2))
         if found.boxes is None:
@@ -83,6 +87,8 @@ class PlainRapidOcr(Shipped):
 class Tesseract(Shipped):
     def __init__(self) -> None:
         super().__init__("Tesseract, sparse text")
+
+    looks_up = False
 
     def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
         with tempfile.TemporaryDirectory() as folder:

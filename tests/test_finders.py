@@ -234,6 +234,8 @@ class Known:
     def config(self) -> Mapping[str, Any]:
         return {}
 
+    looks_up = False
+
     def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         return self._found
 

@@ -30,6 +30,8 @@ class Counting:
     def config(self) -> Mapping[str, Any]:
         return {"setting": self.setting}
 
+    looks_up = False
+
     def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
         self.asked += 1
         return [TextRegion(x0=1, y0=2, x1=9, y1=8, text="\u2028</script>", confidence=0.5, polygon=((1, 2), (9, 8)))]
@@ -61,6 +63,8 @@ def test_damaged_entry_is_found_again(tmp_path: Path) -> None:
 
 def test_errors_are_not_cached(tmp_path: Path) -> None:
     class Failing(Counting):
+        looks_up = False
+
         def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
             raise TextError("no")
 

@@ -47,6 +47,8 @@ class Fixed:
     def config(self) -> dict[str, Any]:
         return {}
 
+    looks_up = False
+
     def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
         if self.fails_on == self.calls:
             self.calls += 1
@@ -194,6 +196,8 @@ class Failing(Fixed):
     """An engine that never works."""
 
     version = "2"
+
+    looks_up = False
 
     def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
         raise RuntimeError("no")

@@ -35,7 +35,7 @@ from audit.store.verdict import Verdict
 
 def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]) -> int:
     """Audit, write the report, print the summary; return the exit code."""
-    from audit.commands.models import model_lines
+    from audit.commands.models import image_lines, model_lines
     from audit.run.pipeline import run_audit
 
     announce_key(settings)
@@ -48,6 +48,7 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
             on_stage=on_stage,
             on_table=table,
             on_model=lambda bundle: on_stage.say(model_lines(bundle)),
+            on_cohort=lambda cohort, bundle: on_stage.say(image_lines(cohort, bundle)),
         )
         written = on_stage("writing the report", 1)
         try:

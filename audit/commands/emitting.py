@@ -6,7 +6,7 @@ import shlex
 import sys
 
 from audit.commands.keys import announce_key
-from audit.commands.models import model_lines
+from audit.commands.models import image_lines, model_lines
 from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller
 from audit.data.strings import shown_string
@@ -29,6 +29,7 @@ def emit(settings: Settings, *, as_json: bool) -> int:
             on_stage=on_stage,
             on_table=table,
             on_model=lambda bundle: on_stage.say(model_lines(bundle)),
+            on_cohort=lambda cohort, bundle: on_stage.say(image_lines(cohort, bundle)),
         )
     folder, emission = found.folder, found.emission
     if as_json:

@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from audit.data.bundle_record import OWN_KIND
-from audit.data.input_words import input_in_words
+from audit.data.input_words import greyed_in_words, input_in_words
+from audit.data.records import Cohort
 from audit.data.strings import shown_string
 from audit.models.bundle import Bundle
 from audit.models.classifier import lacking
 from audit.models.recorded import WITHOUT_MAPS
+from audit.store.numbers import counted
 
 _MOST = 12
+
+
+def image_lines(cohort: Cohort, bundle: Bundle) -> Iterator[str]:
+    """Yield how colours of the audited images are read; nothing where none shows any."""
+    if cohort.colour:
+        yield f"colour: {counted(len(cohort.records), 'image is', 'images are')} read and edited in colour"
+    elif cohort.n_greyed:
+        yield greyed_in_words(cohort.n_greyed)
+        if bundle.folder is None:
+            yield "If the network was trained on colours, declare it with --colour rgb."
 
 
 def model_lines(bundle: Bundle) -> Iterator[str]:

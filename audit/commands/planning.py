@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from audit.commands.keys import announce_key
-from audit.commands.models import model_lines
+from audit.commands.models import image_lines, model_lines
 from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller, printed
 from audit.data.records import Record
@@ -34,7 +34,11 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         checked = stages("checking data", 1)
         told = TableTeller(stages)
         prepared = prepare(
-            settings, judge_gates=False, on_table=told, on_model=lambda bundle: stages.say(model_lines(bundle))
+            settings,
+            judge_gates=False,
+            on_table=told,
+            on_model=lambda bundle: stages.say(model_lines(bundle)),
+            on_cohort=lambda cohort, bundle: stages.say(image_lines(cohort, bundle)),
         )
         checked()
         step = stages("timing a few images", min(3, len(prepared.cohort.records)))

@@ -38,7 +38,7 @@ def find(images: Sequence[Path], detector: str, *, boxes: Path | None, cache: Pa
         step = stages("finding text", len(images))
         found = []
         for image in images:
-            found.append((image, find_in(image, finder)))
+            found.append((image, find_in(image, finder, colour=True)))
             step()
     if as_json:
         sys.stdout.write(printed_json([{"path": str(image), "regions": list(regions)} for image, regions in found]))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
 from typing import Literal, TypeVar
 
@@ -33,7 +34,7 @@ class CheckedImages:
     records: list[Record]
     """Records whose image can be read."""
     hashes: dict[str, tuple[str, str]]
-    """Record id -> SHA-256 of the file's bytes and of its grey pixels."""
+    """Record id -> SHA-256 of the file's bytes and of its pixels."""
     shapes: dict[str, tuple[int, int]]
     """Record id -> height and width."""
     facts: dict[str, ImageFacts]
@@ -44,8 +45,10 @@ class CheckedImages:
     """What the reader has to say of others, one sentence a kind, counted."""
 
 
-def check_images(records: Iterable[Record], on_bad_image: Literal["fail", "skip"]) -> CheckedImages:
-    """Decode every image once, on every core of this machine.
+def check_images(
+    records: Iterable[Record], on_bad_image: Literal["fail", "skip"], *, colour: bool = False
+) -> CheckedImages:
+    """Decode every image once, in colour or as grey, on every core of this machine.
 
     Results come in the order of the records, however many cores there are, so that the first bad image is the same everywhere.
     Large images wait for each other: together they take what the largest one may take (`audit.data.pixels.limits`).
@@ -58,7 +61,7 @@ def check_images(records: Iterable[Record], on_bad_image: Literal["fail", "skip"
     found = CheckedImages(records=[], hashes={}, shapes={}, facts={}, bad=[], notes=[])
     noted: Counter[str] = Counter()
     alike: dict[ImageFacts, ImageFacts] = {}
-    with closing(_in_order(records, _look_once)) as looked_at:
+    with closing(_in_order(records, partial(_look_once, colour=colour))) as looked_at:
         for record, seen in looked_at:
             if isinstance(seen, ImageError):
                 if on_bad_image == "fail":
@@ -87,11 +90,11 @@ class _Once:
     notes: tuple[str, ...]
 
 
-def _look_once(record: Record) -> _Once | ImageError:
+def _look_once(record: Record, *, colour: bool) -> _Once | ImageError:
     try:
         with _one_at_a_time if _is_large(record) else nullcontext():
             data = read_image_bytes(record.path)
-            seen = look_at(data, record.path)
+            seen = look_at(data, record.path, colour=colour)
     except ImageError as error:
         return error
     return _Once(

@@ -1,4 +1,7 @@
-"""The only reader of pixels: PNG, JPEG, TIFF, BMP, WebP or DICOM to uint8 grey (h, w), or to colours (h, w, 3). What each file means: docs/reference/images.md."""
+"""The only reader of pixels: PNG, JPEG, TIFF, BMP, WebP or DICOM to uint8 grey (h, w) or colours (h, w, 3).
+
+What each file means: docs/reference/images.md.
+"""
 
 from __future__ import annotations
 

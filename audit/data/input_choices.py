@@ -10,5 +10,7 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
 """Of the scaling."""
 Library = Literal["pil", "opencv", "torch", "torch-antialias"]
 """See `audit.data.planned_model.InputSteps.library`."""
+Colour = Literal["grey", "rgb", "bgr"]
+"""See `audit.data.planned_model.InputSteps.colour`."""
 Scale = Literal["imagenet", "unit", "symmetric", "torchxrayvision"]
 """See `audit.models.requests.SCALES`."""

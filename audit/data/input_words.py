@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from audit.data.planned_model import InputSteps
+from audit.store.numbers import counted
+
+
+def greyed_in_words(n: int) -> str:
+    """Return the sentence on images whose colours are not used; empty for none."""
+    return f"{counted(n, 'colour image is', 'colour images are')} read as grey." if n else ""
 
 
 def input_in_words(steps: InputSteps) -> str:
     """Return how an image becomes an input, in words without a full stop."""
     if steps.function:
-        return f"{steps.function}, {_size_in_words(steps)}"
+        colour = "" if steps.colour == "grey" else f", {_CHANNELS[steps.colour]}"
+        return f"{steps.function}, {_size_in_words(steps)}{colour}"
     parts = [_size_in_words(steps)]
     if steps.crop != (0.0, 0.0, 1.0, 1.0):
         parts.append(
@@ -23,7 +30,11 @@ def input_in_words(steps: InputSteps) -> str:
         parts.append(_FITS[steps.fit].format(shorter=steps.shorter_px or min(steps.size_px), pad=steps.pad))
     if steps.size_px is not None and steps.fit != "none":
         parts.append(f"{steps.interpolation} ({_LIBRARIES[steps.library]})")
-    parts.append(f"{len(steps.mean)} channel{'s' if len(steps.mean) > 1 else ''}")
+    parts.append(
+        _CHANNELS[steps.colour]
+        if steps.colour != "grey"
+        else f"{len(steps.mean)} channel{'s' if len(steps.mean) > 1 else ''}"
+    )
     parts.append(_values_in_words(steps))
     return ", ".join(parts)
 
@@ -35,6 +46,9 @@ _FITS: Mapping[str, str] = MappingProxyType(
         "letterbox": "the whole image, padded with {pad}",
         "none": "not scaled",
     }
+)
+_CHANNELS: Mapping[str, str] = MappingProxyType(
+    {"rgb": "in colour (red, green, blue)", "bgr": "in colour (blue, green, red)"}
 )
 _LIBRARIES: Mapping[str, str] = MappingProxyType(
     {"pil": "PIL", "opencv": "OpenCV", "torch": "torch", "torch-antialias": "torch, antialiased"}

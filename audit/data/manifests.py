@@ -41,6 +41,7 @@ def load_cohort(
     withhold: bool = False,
     on_table: Callable[[TableReading], None] | None = None,
     multi_label: bool = False,
+    colour: bool = False,
 ) -> Cohort:
     """Read a manifest and check everything that an audit relies on.
 
@@ -68,6 +69,8 @@ def load_cohort(
         Told what was read from where, before anything is refused for what the records hold.
     multi_label : bool
         Whether `classes` are findings of which any number applies to an image.
+    colour : bool
+        Read images in colour, if any of them is not grey.
 
     Returns
     -------
@@ -109,11 +112,14 @@ def load_cohort(
         records = withhold_sources(records)
     if before_images is not None:
         before_images(records)
-    checked = check_images(records, on_bad_image)
+    checked = check_images(records, on_bad_image, colour=colour)
     if checked.bad:
         left_out["unreadable image"] = len(checked.bad)
     hashes = checked.hashes
     records, masks_hash, bad_masks = check_masks(checked.records, checked.shapes)
+    coloured = {i: f.coloured_share for i, f in checked.facts.items() if f.coloured_share is not None}
+    if colour and coloured:
+        records = [replace(record, colour=True) for record in records]
     # Notes stand in every report: images by their names only, and no message of a decoder, which may quote the file.
     notes = (
         [f"{counted(len(checked.bad), 'unreadable image')} left out: {_listed(checked.bad)}."] if checked.bad else []
@@ -134,6 +140,7 @@ def load_cohort(
         records=tuple(records),
         content_hash=_content_hash(records, sources, hashes),
         masks_hash=masks_hash,
+        coloured=coloured,
         pixels={record.id: hashes[record.id][1][:_PIXEL_DIGITS] for record in records},
         notes=tuple(notes),
         left_out=left_out,

@@ -43,6 +43,10 @@ class PlannedData(DataIdentity, frozen=True, kw_only=True, omit_defaults=True):
     """Images among them that were used to train the network."""
     n_patients: int
     """Patients among them."""
+    colour: bool = False
+    """Whether images are read and edited in colour: the network wants it, and at least one of them is not grey."""
+    n_greyed: int = 0
+    """Images that show colours, and are read as grey."""
     class_counts: Mapping[str, int]
     """Class -> images; of a multi-label network, finding -> images that have it."""
     unknown_counts: Mapping[str, int] = field(default_factory=dict)

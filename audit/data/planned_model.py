@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import field
 
-from audit.data.input_choices import Fit, Interpolation, Library
+from audit.data.input_choices import Colour, Fit, Interpolation, Library
 from audit.data.tasks import Task
 from audit.store.typed import Document
 
@@ -32,6 +32,8 @@ class InputSteps(Document, frozen=True, kw_only=True, omit_defaults=True):
     """Mean of each channel, on the scale of `value_range`."""
     std: tuple[float, ...]
     """Standard deviation of each channel, on the scale of `value_range`."""
+    colour: Colour = "grey"
+    """grey: images are read as grey, which every channel gets; rgb or bgr: in colour, the channels in that order."""
     fit: Fit = "squash"
     """squash: to the size, whatever the aspect ratio; shorter-side: scaled by the shorter side, then the centre; letterbox: the whole
     image with its aspect ratio, padded; none: images have the size already, or keep their own."""

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from audit.data.pixels.colour import shows_colour
+
 KINDS = ("text", "overlay", "lead_marker")
 """What finders say of a region; a file of hand-made boxes may use words of its own."""
 _WITHIN = Meta(ge=-1_000_000, le=1_000_000)
@@ -77,6 +79,8 @@ class Cohort:
     """SHA-256 over the bytes of every lung mask; it stands apart, for training does not look at them."""
     pixels: Mapping[str, str] = field(default_factory=dict)
     """Record id -> the first 32 digits of the SHA-256 of its pixels and their shape: the same for re-encoded copies."""
+    coloured: Mapping[str, float] = field(default_factory=dict)
+    """Record id -> share of its pixels that show colour (`audit.data.pixels.colour`), of images that are not grey."""
     notes: tuple[str, ...] = ()
     """What the checks found and let pass, in words."""
     n_seen: int = 0
@@ -85,6 +89,16 @@ class Cohort:
     """Whether the classes are findings of which any number applies to an image."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why records are not used, with counts (unlabelled, ignored label, unreadable)."""
+
+    @property
+    def colour(self) -> bool:
+        """Whether its images are read in colour."""
+        return any(r.colour for r in self.records)
+
+    @property
+    def n_greyed(self) -> int:
+        """Images that show colours and are read as grey."""
+        return sum(shows_colour(self.coloured.get(r.id)) for r in self.records if not r.colour)
 
     def labelled(self) -> tuple[Record, ...]:
         """Return the records that carry a class."""

@@ -29,11 +29,11 @@ class GreyImages(Preprocessing, frozen=True, kw_only=True):
     """Images as a callable gets them: 8 bits, without mean and deviation."""
 
     def normalise(self, image: Seen) -> torch.Tensor:
-        """Turn resized grey (h, w) into uint8 (channels, h, w); a function of the owner's keeps its own numbers."""
+        """Turn a resized image into uint8 (channels, h, w); a function of the owner's keeps its own numbers."""
         if self.function:
             return Preprocessing.normalise(self, image)
-        grey = torch.from_numpy(np.array(np.rint(image), dtype=np.uint8))
-        return grey[None].repeat(self.channels, 1, 1)
+        planes = torch.from_numpy(self.ordered(np.array(np.rint(image), dtype=np.uint8)))
+        return planes.repeat(self.channels, 1, 1) if len(planes) == 1 else planes
 
 
 class CallableClassifier:
@@ -145,11 +145,12 @@ def _images(request: ModelRequest) -> tuple[GreyImages, tuple[str, ...]]:
             f"The function {request.model} gets images of 8 bits, 0 to 255; --scale, --mean, --std, --value-range and --per-image do not "
             "apply. Scale values inside the function."
         )
-    n = said.channels or 1
+    n = said.channels or (1 if said.colour in (None, "grey") else 3)
     if not said.input_px and not said.preprocess:
         if said.fit:
             raise UsageError(f"--fit {said.fit} needs the size of the input: add --input-px SIDE.")
         further: dict[str, Any] = {"crop": said.crop} if said.crop else {}
+        further |= {"colour": said.colour} if said.colour else {}
         clahe = said.clahe or 0.0
         own = GreyImages(
             size_px=None, mean=(0.0,) * n, std=(1.0,) * n, fit="none", clahe=clahe, value_range=(0, 255), **further

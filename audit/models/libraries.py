@@ -77,6 +77,7 @@ def open_torchvision(request: ModelRequest) -> OpenedModel:
             fit="shorter-side",
             shorter_px=preset.resize_size[0],
             interpolation=cast(Interpolation, preset.interpolation.value),
+            colour="rgb",
         )
     return _opened(request, build, told, f"torchvision {name}", "torchvision", possible=(3,))
 
@@ -112,6 +113,7 @@ def open_timm(request: ModelRequest) -> OpenedModel:
         fit="squash" if squashed else "shorter-side",
         shorter_px=None if squashed else math.floor(height / config["crop_pct"]),
         interpolation=cast(Interpolation, interpolation),
+        colour="rgb" if len(config["mean"]) == 3 else "grey",
     )
     return _opened(request, build, told, f"timm {name}", "timm")
 
@@ -205,6 +207,7 @@ def _processor(file: Path) -> Preprocessing:
             else (0.0, 255.0),
             "interpolation": _PIL.get(told.get("resample", 2), "bilinear"),
         }
+        values["colour"] = "rgb" if len(values["mean"]) == 3 else "grey"
         if math.isclose(values["value_range"][1], 1.0):
             values["value_range"] = (0.0, 1.0)
         if share is not None and side and side < 384:  # ConvNeXT's way

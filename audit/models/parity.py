@@ -13,7 +13,7 @@ import torch
 from msgspec import structs
 from numpy.typing import NDArray
 
-from audit.data.images import read_gray
+from audit.data.images import StoredImage, look, read_image
 from audit.data.input_words import input_in_words
 from audit.data.planned_model import Parity
 from audit.data.tables import read_columns, read_head
@@ -28,6 +28,7 @@ from audit.statistics.outputs import probabilities_of
 
 TOLERANCE = 1e-3
 """Largest difference of a probability."""
+_RGB = 3
 _MAX_IMAGES = 2_000
 _MAX_PERMUTED = 6
 _MAX_CHANGES = 3
@@ -63,14 +64,14 @@ def check_parity(bundle: Bundle, table: Path, task: Task | None = None) -> Parit
     """
     exclusive = (task or bundle.task) != "multi-label"
     answers = _read(table, bundle.classes, exclusive=exclusive)
-    images = [read_gray(file) for file in answers.files]
+    images = _read_images(answers.files)
     read = _Reading(bundle=bundle, exclusive=exclusive)
     found = read.predicted(bundle.preprocessing, images)
     differences = np.abs(found - answers.probabilities)
     i, k = np.unravel_index(int(differences.argmax()), differences.shape)
     largest = float(differences[i, k])
     if largest <= TOLERANCE:
-        return Parity(n_images=len(images), largest=largest, limit=TOLERANCE)
+        return Parity(n_images=len(answers.files), largest=largest, limit=TOLERANCE)
     remedy = _remedy(read, images, answers.probabilities, found, int(i))
     raise UsageError(
         f"The network does not give the answers of {table}: they differ by up to {largest:.3f}, at class "
@@ -114,15 +115,38 @@ def _read(table: Path, classes: Sequence[str], *, exclusive: bool) -> _Answers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Images:
+    """The images of a table."""
+
+    grey: Sequence[StoredImage]
+    """(h, w)."""
+    colour: Sequence[StoredImage]
+    """(h, w, 3); empty where all are grey."""
+
+    def of(self, steps: Preprocessing) -> Sequence[StoredImage]:
+        """Return the images as a way of preparing them wants them."""
+        return self.grey if steps.colour == "grey" or not self.colour else self.colour
+
+
+def _read_images(files: Sequence[Path]) -> _Images:
+    seen = [look(file) for file in files]
+    coloured = any(one.facts.coloured_share is not None for one in seen)
+    return _Images(
+        grey=[one.pixels for one in seen],
+        colour=[read_image(file, colour=True) for file in files] if coloured else (),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Reading:
     """A classifier, and what its outputs are taken for."""
 
     bundle: Bundle
     exclusive: bool
 
-    def predicted(self, steps: Preprocessing, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    def predicted(self, steps: Preprocessing, images: _Images) -> NDArray[np.float64]:
         """Return the probabilities (n, k) of images under a way of preparing them."""
-        return self.answered(steps.prepare(image) for image in images)
+        return self.answered(steps.prepare(image) for image in images.of(steps))
 
     def answered(self, inputs: Iterable[torch.Tensor]) -> NDArray[np.float64]:
         """Return the probabilities (n, k) of prepared images, of which those that follow each other and are alike in size share a batch."""
@@ -135,7 +159,7 @@ class _Reading:
 
 def _remedy(
     read: _Reading,
-    images: Sequence[NDArray[np.uint8]],
+    images: _Images,
     wanted: NDArray[np.float64],
     found: NDArray[np.float64],
     worst: int,
@@ -165,16 +189,15 @@ def _remedy(
     )
 
 
-def _fitting(
-    read: _Reading, images: Sequence[NDArray[np.uint8]], wanted: NDArray[np.float64], worst: int
-) -> Preprocessing | None:
+def _fitting(read: _Reading, images: _Images, wanted: NDArray[np.float64], worst: int) -> Preprocessing | None:
     """Return the variant with the fewest changes, and of those the closest, that reproduces all answers.
 
     The image that is furthest off is tried first, alone.
     """
-    for _, group in groupby(_variants(read.bundle.preprocessing), key=lambda numbered: numbered[0]):
+    variants_of = _variants(read.bundle.preprocessing, in_colour=bool(images.colour))
+    for _, group in groupby(variants_of, key=lambda numbered: numbered[0]):
         variants = [steps for _, steps in group]
-        answers = read.answered(steps.prepare(images[worst]) for steps in variants)
+        answers = read.answered(steps.prepare(images.of(steps)[worst]) for steps in variants)
         close = np.abs(answers - wanted[worst]).max(axis=1) <= TOLERANCE
         fits = [(float(np.abs(read.predicted(variants[i], images) - wanted).max()), i) for i in np.flatnonzero(close)]
         if fits and min(fits)[0] <= TOLERANCE:
@@ -182,7 +205,7 @@ def _fitting(
     return None
 
 
-def _variants(steps: Preprocessing) -> Iterator[tuple[int, Preprocessing]]:
+def _variants(steps: Preprocessing, *, in_colour: bool) -> Iterator[tuple[int, Preprocessing]]:
     """Yield other ways to the same input with their number of changes, those with one change first."""
     side = 0 if steps.size_px is None else min(steps.size_px)
     usual: dict[str, Any] = {"shorter_px": None, "pad": 0}
@@ -209,6 +232,7 @@ def _variants(steps: Preprocessing) -> Iterator[tuple[int, Preprocessing]]:
         scalers if side else [],
         [] if isinstance(steps, GreyImages) else values,
         [{"clahe": limit} for limit in (0.0, 2.0, 4.0, 40.0)],
+        [{"colour": colour} for colour in ("grey", "rgb", "bgr")] if in_colour and n == _RGB else [],
     ]
     met = {steps}
     for n_changes in range(1, _MAX_CHANGES + 1):

@@ -1,4 +1,4 @@
-"""From a stored radiograph to a network's input, as its owner declares it; training and audit share this one way."""
+"""From a stored image to a network's input, as its owner declares it; training and audit share this one way."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from msgspec import structs
 from numpy.typing import NDArray
 
+from audit.data.pixels.colour import in_colour
 from audit.data.planned_model import InputSteps
 from audit.errors import ImageError, ModelError, UsageError
 from audit.models.references import load_reference
@@ -23,7 +24,7 @@ MIN_PX, MAX_PX = 8, 4096
 _TILES = (8, 8)
 
 Seen = NDArray[np.uint8] | NDArray[np.float32]
-"""What is left of an image after scaling: grey (h, w) on a scale of 0 to 255."""
+"""What is left of an image after scaling: (h, w) or (h, w, 3), on a scale of 0 to 255."""
 
 
 class Preprocessing(InputSteps, frozen=True, kw_only=True):
@@ -53,7 +54,7 @@ class Preprocessing(InputSteps, frozen=True, kw_only=True):
         return self.size_px
 
     def resize(self, image: NDArray[np.uint8]) -> Seen:
-        """Cut, equalise and scale grey (h, w); images that are equal after it are equal to the network.
+        """Cut, equalise and scale an image, (h, w) or (h, w, 3); images that are equal after it are equal to the network.
 
         Raises
         ------
@@ -69,7 +70,7 @@ class Preprocessing(InputSteps, frozen=True, kw_only=True):
         if self.size_px is None:
             return part
         if self.fit == "none":
-            if part.shape == self.size_px:
+            if part.shape[:2] == self.size_px:
                 return part
             raise ImageError(
                 f"An image has {part.shape[1]} x {part.shape[0]} pixels, but the network expects {self.size_px[1]} x "
@@ -78,35 +79,48 @@ class Preprocessing(InputSteps, frozen=True, kw_only=True):
         return scale_image(part, self, self.size_px)
 
     def normalise(self, image: Seen) -> torch.Tensor:
-        """Turn resized grey (h, w) into float32 (channels, h, w) with mean and deviation taken out."""
+        """Turn a resized image into float32 (channels, h, w) with mean and deviation taken out."""
         if self.function:
             return self._by_function(image)
-        grey = torch.from_numpy(np.array(image, dtype=np.float32) / np.float32(255.0))
+        planes = torch.from_numpy(self.ordered(np.array(image, dtype=np.float32) / np.float32(255.0)))
         low, high = self.value_range
         if (low, high) != (0.0, 1.0):
-            grey = low + grey * (high - low)
+            planes = low + planes * (high - low)
         if self.per_image:
-            grey = (grey - grey.mean()) / grey.std(correction=0).clamp(min=1e-6)
+            planes = (planes - planes.mean()) / planes.std(correction=0).clamp(min=1e-6)
         mean = torch.tensor(self.mean, dtype=torch.float32)[:, None, None]
         std = torch.tensor(self.std, dtype=torch.float32)[:, None, None]
-        return (grey[None] - mean) / std
+        return (planes - mean) / std
+
+    def ordered(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Return the channels (1, h, w) of a grey image or (3, h, w) of one in colour, in the order that the network expects."""
+        if image.ndim == 2:
+            return image[None]
+        return np.ascontiguousarray(np.moveaxis(image[..., ::-1] if self.colour == "bgr" else image, -1, 0))
 
     def prepare(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """Turn stored grey (h, w) into the network's input (channels, h, w)."""
+        """Turn a stored image, (h, w) or (h, w, 3), into the network's input (channels, h, w)."""
         return self.normalise(self.resize(image))
 
     def window(self, shape: tuple[int, ...]) -> Window | None:
-        """Return which part of a stored image (h, w) the input shows; None where a function decides it."""
+        """Return which part of a stored image the input shows; None where a function decides it."""
         return None if self.function else window_of(shape, self)
+
+    def _as_declared(self, image: Seen) -> Seen:
+        """Return an image as the owner's function expects it: a grey image of a run without colours has three channels, too."""
+        if self.colour == "grey":
+            return image
+        return np.moveaxis(self.ordered(in_colour(image) if image.ndim == 2 else image), 0, -1)
 
     def _by_function(self, image: Seen) -> torch.Tensor:
         prepare = load_reference(self.function, "preprocessing function")
         try:
-            found = torch.as_tensor(prepare(image)).to(torch.float32)
+            found = torch.as_tensor(prepare(self._as_declared(image))).to(torch.float32)
         except (Exception, SystemExit) as error:  # the owner's code may raise anything, or end the process
             raise ModelError(
                 f"The preprocessing function {self.function} failed on an image of {image.shape[1]} x {image.shape[0]} pixels "
-                f"({error!r}). It gets a uint8 array (height, width), and must return (channels, height, width)."
+                f"({error!r}). It gets a uint8 array "
+                f"(height, width{'' if self.colour == 'grey' else ', 3'}), and must return (channels, height, width)."
             ) from error
         found = found[None] if found.ndim == 2 else found
         expected = (self.channels, *self.size_px) if self.size_px else (self.channels, *found.shape[1:])
@@ -139,6 +153,10 @@ def why_impossible(steps: InputSteps) -> str:
         ),
         f"the shorter side must be scaled to {max(edge, default=0)} to {MAX_PX} px, found {steps.shorter_px}": (
             steps.shorter_px is not None and not max(edge, default=0) <= steps.shorter_px <= MAX_PX
+        ),
+        f"colours need 3 channels, found {len(steps.mean)}": steps.colour != "grey" and len(steps.mean) != 3,
+        "CLAHE equalises grey images; for colours, name a function of your own with --preprocess": (
+            steps.colour != "grey" and bool(steps.clahe)
         ),
         "shorter_px is only used with fit = shorter-side": steps.shorter_px is not None and steps.fit != "shorter-side",
         f"the grey value of the padding must be 0 to 255, found {steps.pad}": not 0 <= steps.pad <= 255,

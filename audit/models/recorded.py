@@ -10,6 +10,7 @@ import torch
 
 from audit.data.bundle_record import RECORDED_KIND
 from audit.data.images import pixel_hash
+from audit.data.input_choices import Colour
 from audit.data.pixels.facts import StoredImage
 from audit.errors import ModelError, UsageError
 from audit.models.answered import KEY_DIGITS, AnswerTable, read_answers
@@ -45,10 +46,13 @@ class RecordedClassifier:
         What they are.
     what : str
         The file, for messages.
+    colour : {"grey", "rgb"}
+        Whether the images are emitted in colour.
     """
 
-    def __init__(self, table: AnswerTable | None, outputs: Outputs, what: str) -> None:
+    def __init__(self, table: AnswerTable | None, outputs: Outputs, what: str, colour: Colour = "grey") -> None:
         self.table = table
+        self._colour = colour
         self._outputs, self._what = outputs, what
 
     @property
@@ -59,17 +63,20 @@ class RecordedClassifier:
     @property
     def wants(self) -> GreyImages:
         """Images as they are emitted: at their own size, in 8 bits."""
-        return GreyImages(size_px=None, mean=(0.0,), std=(1.0,), fit="none", value_range=(0, 255))
+        n = 1 if self._colour == "grey" else 3
+        return GreyImages(
+            size_px=None, mean=(0.0,) * n, std=(1.0,) * n, fit="none", value_range=(0, 255), colour=self._colour
+        )
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the logits (n, k) of the answers to images (n, 1, h, w).
+        """Return the logits (n, k) of the answers to images (n, c, h, w).
 
         Raises
         ------
         ModelError
             If one was not answered.
         """
-        names = [image_key(image) for image in inputs[:, 0].numpy()]
+        names = [image_key(np.moveaxis(image, 0, -1) if len(image) > 1 else image[0]) for image in inputs.numpy()]
         places = np.full(len(names), -1) if self.table is None else self.table.places(names)
         if self.table is None or (places < 0).any():
             absent = [name for name, place in zip(names, places, strict=True) if place < 0]
@@ -94,6 +101,8 @@ def open_recorded(request: ModelRequest) -> OpenedModel:
         If classes are unknown, something is declared that only a loaded model has, or the answers are wrong.
     """
     _check_request(request)
+    if request.declared.colour == "bgr":
+        raise UsageError("Images for a product are files, whose channels have one order. Use --colour rgb.")
     names = class_names(request)
     answers = request.answers or "probabilities"
     meant = request.task or task_of_names(names)
@@ -102,7 +111,9 @@ def open_recorded(request: ModelRequest) -> OpenedModel:
     points = operating_points(request.model, request.operating_points, task, len(names))
     outputs = Outputs(names=names, task=task, points=points)
     return OpenedModel(
-        classifier=RecordedClassifier(table, outputs, request.predictions or request.model),
+        classifier=RecordedClassifier(
+            table, outputs, request.predictions or request.model, request.declared.colour or "grey"
+        ),
         name=request.model,
         architecture=_ARCHITECTURE,
         content="" if table is None else table.sha256,
@@ -130,7 +141,9 @@ def _check_request(request: ModelRequest) -> None:
         if value
     ]
     given += [
-        f"--{name.replace('_', '-')}" for name, value in vars(said).items() if value != getattr(DeclaredInput(), name)
+        f"--{name.replace('_', '-')}"
+        for name, value in vars(said).items()
+        if name != "colour" and value != getattr(DeclaredInput(), name)
     ]
     if given:
         raise UsageError(

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 from torch import nn
 
-from audit.data.input_choices import Fit, Interpolation, Library, Scale
+from audit.data.input_choices import Colour, Fit, Interpolation, Library, Scale
 from audit.data.tasks import Task
 from audit.errors import UsageError
 from audit.models.classifier import Classifier
@@ -40,6 +40,8 @@ class DeclaredInput:
     """Side of a square input, or height and width."""
     channels: int | None = None
     """1 or 3."""
+    colour: Colour | None = None
+    """Whether images are shown in colour, and the order of the channels."""
     scale: Scale | None = None
     """A key of `SCALES`."""
     mean: tuple[float, ...] = ()
@@ -204,13 +206,14 @@ def prepared_input(
     n = said.channels or channels or (told.channels if told else 0) or max(len(said.mean), len(said.std), 0)
     if n in (0, 1) and not (said.channels or channels or told):
         n = 3
-        assumed.append("3 equal channels")
+        if said.colour in (None, "grey"):
+            assumed.append("3 equal channels")
     if channels is not None and n != channels:
         raise UsageError(f"{request.model} reads {channels} channels, but --channels {n} was given. Omit --channels.")
     scale = _scale(request, n, told, assumed)
     further = {
         name: value
-        for name in ("fit", "shorter_px", "interpolation", "library", "pad", "clahe", "per_image")
+        for name in ("colour", "fit", "shorter_px", "interpolation", "library", "pad", "clahe", "per_image")
         if (value := getattr(said, name)) is not None
     }
     if said.fit not in (None, "shorter-side"):  # what a library says of the shorter side is then of no use
@@ -223,6 +226,8 @@ def prepared_input(
         further["function"] = said.preprocess
     elif not knows_fit and said.fit is None:
         assumed.append("scaled to the input without keeping the aspect ratio (bilinear, PIL)")
+    if n == 1 and not said.colour:
+        further["colour"] = "grey"
     steps = structs.replace(base, size_px=size, **scale, **further)
     if why := why_impossible(steps):
         raise UsageError(f"The declared input of {request.model} cannot be used: {why}.")

@@ -46,7 +46,7 @@ METHODS: Mapping[Library, tuple[Interpolation, ...]] = MappingProxyType(
 
 
 def scale_image(image: NDArray[np.uint8], steps: InputSteps, size: Size) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """Fit grey (h, w) into a size (h, w) in one of the ways of `InputSteps.fit` but none.
+    """Fit an image, (h, w) or (h, w, 3), into a size (h, w) in one of the ways of `InputSteps.fit` but none.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def scale_image(image: NDArray[np.uint8], steps: InputSteps, size: Size) -> NDAr
     """
     inner = scaled_size(image.shape, steps.fit, size, steps.shorter_px)
     how = _BY_LIBRARY[steps.library]
-    found: NDArray[Any] = image if image.shape == inner else how(image, inner, steps.interpolation)
+    found: NDArray[Any] = image if image.shape[:2] == inner else how(image, inner, steps.interpolation)
     if steps.fit == "shorter-side":
         top, left = (_centre(inner[axis], size[axis]) for axis in (0, 1))
         return found[top : top + size[0], left : left + size[1]]
@@ -63,7 +63,8 @@ def scale_image(image: NDArray[np.uint8], steps: InputSteps, size: Size) -> NDAr
         return found
     top, left = ((size[axis] - inner[axis]) // 2 for axis in (0, 1))
     below, right = size[0] - inner[0] - top, size[1] - inner[1] - left
-    return np.pad(found, ((top, below), (left, right)), constant_values=steps.pad)
+    around = ((top, below), (left, right), *[(0, 0)] * (found.ndim - 2))
+    return np.pad(found, around, constant_values=steps.pad)
 
 
 def scaled_size(shape: tuple[int, ...], fit: Fit, size: Size, shorter_px: int | None) -> Size:
@@ -83,7 +84,7 @@ def scaled_size(shape: tuple[int, ...], fit: Fit, size: Size, shorter_px: int | 
 
 
 def window_of(shape: tuple[int, ...], steps: InputSteps) -> Window:
-    """Return which part of a stored image (h, w) the input shows."""
+    """Return which part of a stored image the input shows."""
     x0, y0, x1, y1 = crop_box(shape, steps)
     height, width = y1 - y0, x1 - x0
     if steps.size_px is None or steps.fit in ("squash", "none"):
@@ -145,12 +146,14 @@ def _by_opencv(image: NDArray[np.uint8], size: Size, how: Interpolation) -> NDAr
 def _by_torch(
     image: NDArray[np.uint8], size: Size, how: Interpolation, *, antialias: bool = False
 ) -> NDArray[np.float32]:
-    values = torch.from_numpy(np.array(image, dtype=np.float32))[None, None]
+    planes = np.array(image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0), dtype=np.float32, order="C")
+    values = torch.from_numpy(planes)[None]
     if how in ("nearest", "area"):
         found = F.interpolate(values, size=size, mode=how)
     else:
         found = F.interpolate(values, size=size, mode=how, align_corners=False, antialias=antialias)
-    return np.asarray(found[0, 0].clamp(0, 255).numpy(), dtype=np.float32)
+    scaled = found[0].clamp(0, 255).numpy()
+    return np.ascontiguousarray(scaled[0] if image.ndim == 2 else np.moveaxis(scaled, 0, -1), dtype=np.float32)
 
 
 def _by_torch_antialias(image: NDArray[np.uint8], size: Size, how: Interpolation) -> NDArray[np.float32]:

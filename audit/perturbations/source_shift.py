@@ -94,7 +94,7 @@ class LookTransfer:
             edited = FACTORS[factor](edited, drawn.look)
         return edited
 
-    def check(self, scene: Scene, edited: GreyImage) -> NotApplicable | None:
+    def check(self, scene: Scene, edited: StoredImage) -> NotApplicable | None:
         """Return how the lungs left the range of the cohort's grey levels, which a look must not cause; a frame alone moves them."""
         if scene.leaves_range is None or all(_OF_CLASSES.get(name) == "frame" for name in self._factors):
             return None

@@ -178,7 +178,7 @@ def _find_text(start: int) -> int:
     chosen = STATE["records"][start : start + _IMAGES_A_TASK]
     for record in chosen:
         with suppress(AuditError):
-            find_in(record.path, STATE["cache"])
+            find_in(record.path, STATE["cache"], colour=record.colour)
     return len(chosen)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from audit.data.images import read_gray
+from audit.data.images import read_record
 from audit.data.plan import PlannedRelevance
 from audit.errors import RelevanceError, UnknownNameError
 from audit.models.recorded import WITHOUT_MAPS
@@ -105,7 +105,7 @@ def _summary(
     cosines = [row.class_cosine for row in rows if row.class_cosine is not None]
     preset = rows[0].preset
     rng = generator_for(experiment.seed, "relevance agreement")
-    shown = [read_gray(record.path) for record in measured.records[:N_SHUFFLED_IMAGES]]
+    shown = [read_record(record) for record in measured.records[:N_SHUFFLED_IMAGES]]
     return RelevanceSummary(
         preset=preset,
         about=about_method(preset),

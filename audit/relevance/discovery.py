@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.images import read_gray
+from audit.data.images import read_record
 from audit.data.records import Record
 from audit.files import write_atomically
 from audit.prediction.covering import Covered, cover_text
@@ -113,7 +113,7 @@ def _draw(
         typical = groups[number].cluster.members[:N_EXEMPLARS]
         if i in typical:
             stem = f"{number:02d}-{typical.index(i)}"
-            image = cover_text(read_gray(records[i].path), covered[records[i].id])
+            image = cover_text(read_record(records[i]), covered[records[i].id])
             size = shown_size(image.shape, EXEMPLAR_PX)
             write_atomically(run.path / _FOLDER / f"{stem}.jpg", film_jpeg(image, size))
             write_atomically(run.path / _FOLDER / f"{stem}.png", relevance_png(maps.chosen))

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from audit.data.pixels.colour import like
 from audit.errors import RelevanceError
 from audit.models.bundle import Bundle
 from audit.models.recorded import WITHOUT_MAPS
@@ -86,7 +87,7 @@ class ImageAttributor:
         return None if self._inner is None else self._inner.logit_gap
 
     def attribute(self, images: Sequence[NDArray[np.uint8]], start: Start) -> Relevance:
-        """Attribute stored images (h, w), each of its own size.
+        """Attribute stored images, (h, w) or (h, w, 3), each of its own size.
 
         Raises
         ------
@@ -122,14 +123,14 @@ class ImageAttributor:
 
     def _occluded(self, image: NDArray[np.uint8], start: Start) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the maps (s, h, w) and logits (k) of one image: what the outputs lose when a patch is covered with its mean."""
-        wants, (height, width) = self._bundle.preprocessing, image.shape
+        wants, (height, width) = self._bundle.preprocessing, image.shape[:2]
         patch = _patches(height, width)
-        mean = np.uint8(round(float(image.mean())))
+        mean = np.rint(image.mean(axis=(0, 1))).astype(np.uint8)
         clean = self._bundle.logits(wants.prepare(image)[None])
         losses = []
         for first in range(0, PATCHES**2, _BATCH):
             covered = [
-                wants.prepare(np.where(patch == number, mean, image).astype(np.uint8))
+                wants.prepare(np.where(like(image, patch == number), mean, image).astype(np.uint8))
                 for number in range(first, first + _BATCH)
             ]
             losses.append(clean - self._bundle.logits(torch.stack(covered)))

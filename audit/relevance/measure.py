@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audit.data.images import read_gray
+from audit.data.images import read_record
 from audit.data.plan import PlannedRelevance
 from audit.data.records import Record, TextRegion
 from audit.perturbations.masking import MaskDraw, TextMask
@@ -88,7 +88,7 @@ def measure_relevance(
         part, maps = f"relevance/part-{number:05d}.parquet", run.path / f"relevance/maps-{number:05d}.safetensors"
         # The first even on a resumed run, so that the method and its note are known.
         if not run.has(part) or number == 0:
-            images = [read_gray(record.path) for record in shard]
+            images = [read_record(record) for record in shard]
             made = _attribute(
                 attributor, bundle.classes, images, [regions[record.id] for record in shard], options.start
             )
@@ -161,7 +161,9 @@ def _attribute(
         again = attributor.attribute(painted, of_start)
         bare[with_text] = again.maps[:, 0]
         bare_start[with_text] = (signs[with_text] * again.logits).sum(axis=1)
-    return _Maps(found=found, signs=weights, bare=bare, bare_start=bare_start, sizes=[image.shape for image in images])
+    return _Maps(
+        found=found, signs=weights, bare=bare, bare_start=bare_start, sizes=[image.shape[:2] for image in images]
+    )
 
 
 def _kept(made: _Maps, covered: Sequence[tuple[TextRegion, ...]]) -> NDArray[np.float32]:
@@ -171,7 +173,7 @@ def _kept(made: _Maps, covered: Sequence[tuple[TextRegion, ...]]) -> NDArray[np.
 
 
 def _without_text(image: NDArray[np.uint8], regions: tuple[TextRegion, ...]) -> NDArray[np.uint8]:
-    height, width = image.shape
+    height, width = image.shape[:2]
     boxes = text_boxes(regions, (height, width))
     return TextMask(fill="inpaint").apply(image, MaskDraw(boxes=boxes, text=boxes))
 

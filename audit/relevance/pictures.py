@@ -16,12 +16,12 @@ _COLD = (45, 90, 170)
 
 def shown_size(shape: tuple[int, ...], long_side_px: int = LONG_SIDE_PX) -> tuple[int, int]:
     """Return (width, height) at which an image of shape (h, w) is shown."""
-    scale = min(1.0, long_side_px / max(shape))
+    scale = min(1.0, long_side_px / max(shape[:2]))
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 
 def film_jpeg(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
-    """Return an image, grey (h, w), as JPEG of (width, height)."""
+    """Return an image, (h, w) or (h, w, 3), as JPEG of (width, height)."""
     buffer = io.BytesIO()
     Image.fromarray(image).resize(size, Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()

@@ -35,6 +35,8 @@ def decided_by(plan: Plan) -> dict[str, str]:
         "the text finder (--detector, --boxes)": plain(plan.detector),
         "the search for objects": plain(plan.objects),
         "the seed (--seed)": plan.seed,
+        # Not there for grey, so that emissions of earlier versions stay valid.
+        **({"whether images are in colour (--colour)": True} if plan.data.colour else {}),
     }
     return {name: hashlib.sha256(to_json(value).encode()).hexdigest() for name, value in parts.items()}
 
@@ -48,7 +50,7 @@ def check_emission(folder: EmissionFolder, emission: Emission, plan: Plan, remed
         If something that decides the images differs: the message names it.
     """
     now = decided_by(plan)
-    other = [what for what, digest in now.items() if emission.decided_by.get(what) != digest]
+    other = [what for what in {**now, **emission.decided_by} if emission.decided_by.get(what) != now.get(what)]
     if emission.classes != plan.model.classes:
         other.append(f"the classes ({', '.join(emission.classes)} there)")
     if other:
@@ -86,17 +88,19 @@ def check_complete(prepared: Preparation, settings: Settings) -> None:
     classifier = prepared.bundle.classifier
     answers = classifier.table if isinstance(classifier, RecordedClassifier) else None
     if answers is not None:
-        _check_files(folder, emission, answers, table)
+        _check_files(folder, emission, answers, table, colour=prepared.plan.data.colour)
 
 
-def _check_files(folder: EmissionFolder, emission: Emission, answers: AnswerTable, table: Path) -> None:
+def _check_files(
+    folder: EmissionFolder, emission: Emission, answers: AnswerTable, table: Path, *, colour: bool
+) -> None:
     missing: set[str] = set()
     changed: set[str] = set()
     for part in folder.parts(emission):
         files = {image.file: image.sha256 for record in part.records for image in record}
         places = answers.places([file[:KEY_DIGITS] for file in files])
         missing |= {file for file, place in zip(files, places, strict=True) if place < 0}
-        changed |= {file for file, digest in files.items() if _is_changed(folder.image(file), digest)}
+        changed |= {file for file, digest in files.items() if _is_changed(folder.image(file), digest, colour=colour)}
     if missing:
         foreign = (
             f" {counted(answers.n_foreign, 'row names', 'rows name')} no image of an emission."
@@ -115,11 +119,11 @@ def _check_files(folder: EmissionFolder, emission: Emission, answers: AnswerTabl
         )
 
 
-def _is_changed(path: Path, digest: str) -> bool:
+def _is_changed(path: Path, digest: str, *, colour: bool) -> bool:
     """Say whether a file shows other pixels than those that it was written with; one that was moved away since does not."""
     if not path.is_file() or file_sha256(path) == digest:
         return False
-    return not shows(path)
+    return not shows(path, colour=colour)
 
 
 def _named(files: Collection[str]) -> str:

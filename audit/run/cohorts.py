@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.data.findings import truth_notes
+from audit.data.input_words import greyed_in_words
 from audit.data.layouts.guess import AUTO
 from audit.data.manifests import load_cohort
 from audit.data.pseudonyms import PLAIN, Pseudonyms
@@ -82,6 +83,7 @@ def audited_cohort(
         withhold=not settings.plain_ids,
         on_table=on_table,
         multi_label=multi_label,
+        colour=bundle.preprocessing.colour != "grey",
     )
     chosen, how, n_seen, notes = _choose(cohort, bundle, settings)
     if not chosen:
@@ -91,12 +93,18 @@ def audited_cohort(
     left_out = dict(cohort.left_out)
     # Not by id: anyone who can list the ids could identify an image from its position in the run's files.
     kept = tuple(sorted((r for r in cohort.records if r.id in chosen), key=lambda r: (cohort.pixels[r.id], r.id)))
+    # Where all are grey, three equal channels give the same results at a third of the cost.
+    if not any(r.id in cohort.coloured for r in kept):
+        kept = tuple(replace(r, colour=False) for r in kept)
+    audited = replace(cohort, records=kept)
     absent = [] if multi_label else [name for name in bundle.classes if all(r.label != name for r in kept)]
     if multi_label:
         notes += truth_notes([r.truth for r in kept], bundle.classes)
+    if audited.n_greyed:
+        notes.append(greyed_in_words(audited.n_greyed))
     if absent:
         notes.append(f"No image of class {', '.join(absent)}: nothing can be concluded about it.")
-    return replace(cohort, records=kept, left_out=left_out, n_seen=n_seen, notes=(*cohort.notes, *notes)), how
+    return replace(audited, left_out=left_out, n_seen=n_seen, notes=(*cohort.notes, *notes)), how
 
 
 def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

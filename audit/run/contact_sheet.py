@@ -41,7 +41,9 @@ def draw_sheet(records: Sequence[Record], suite: Suite, context: CohortContext, 
         cells = [_cell(v) for v in variants(scene, suite, perturbations, seed) if v.draw == 0]
         cells += [np.full_like(cells[0], _PAPER)] * (-len(cells) % _COLUMNS)
         blocks += [np.hstack(cells[i : i + _COLUMNS]) for i in range(0, len(cells), _COLUMNS)]
-    fine, data = cv2.imencode(".png", np.vstack(blocks))
+    sheet = np.vstack(blocks)
+    # OpenCV writes blue first.
+    fine, data = cv2.imencode(".png", sheet if sheet.ndim == 2 else np.ascontiguousarray(sheet[..., ::-1]))
     if not fine:
         raise StoreError("The contact sheet cannot be encoded as PNG.")
     return bytes(data.tobytes())
@@ -49,15 +51,15 @@ def draw_sheet(records: Sequence[Record], suite: Suite, context: CohortContext, 
 
 def _cell(variant: Variant) -> NDArray[np.uint8]:
     """Draw one variant with its name and how much of the image it changed, or why it does not apply."""
-    cell = np.full((_CELL_PX + _CAPTION_PX, _CELL_PX), _PAPER, dtype=np.uint8)
+    cell = np.full((_CELL_PX + _CAPTION_PX, _CELL_PX, *variant.image.shape[2:]), _PAPER, dtype=np.uint8)
     second = f"{100 * variant.changed_share:.1f} % changed" if not variant.why_not else variant.why_not
     if not variant.why_not:
-        height, width = variant.image.shape
+        height, width = variant.image.shape[:2]
         scale = (_CELL_PX - 6) / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         small = cv2.resize(np.ascontiguousarray(variant.image), size, interpolation=how)
         cell[3 : 3 + size[1], 3 : 3 + size[0]] = small
     for text, y in ((variant.condition, _CELL_PX + 11), (second, _CELL_PX + 27)):
-        cv2.putText(cell, text[:_CHARACTERS], (4, y), cv2.FONT_HERSHEY_SIMPLEX, 0.36, _INK, 1, cv2.LINE_AA)
+        cv2.putText(cell, text[:_CHARACTERS], (4, y), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (_INK,) * 3, 1, cv2.LINE_AA)
     return cell

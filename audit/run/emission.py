@@ -12,6 +12,7 @@ from msgspec import structs
 
 from audit.data.plan import Plan
 from audit.data.reading import TableReading
+from audit.data.records import Cohort
 from audit.errors import UsageError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle
@@ -51,6 +52,7 @@ def emit_images(
     on_stage: OnStage,
     on_table: Callable[[TableReading], None] | None = None,
     on_model: Callable[[Bundle], None] | None = None,
+    on_cohort: Callable[[Cohort, Bundle], None] | None = None,
 ) -> Emitted:
     """Write every image that a loaded network would be asked about, and a table for the answers; an interrupted start is continued.
 
@@ -66,6 +68,8 @@ def emit_images(
         Told what was read from which column of the manifest.
     on_model : callable, optional
         Told of the product.
+    on_cohort : callable, optional
+        Told of the audited images once all were read.
 
     Raises
     ------
@@ -80,7 +84,12 @@ def emit_images(
         )
     checked = on_stage("checking data", 1)
     prepared = prepare(
-        settings, judge_gates=False, writes_to=(folder.path, Path(settings.cache)), on_table=on_table, on_model=on_model
+        settings,
+        judge_gates=False,
+        writes_to=(folder.path, Path(settings.cache)),
+        on_table=on_table,
+        on_model=on_model,
+        on_cohort=on_cohort,
     )
     checked()
     suspects = None

@@ -232,6 +232,6 @@ class _Overlays:
             except RelevanceError:
                 return None
             relevance = found.maps[0, 0]
-            boxes = map_boxes(covered, image.shape, relevance.shape)
+            boxes = map_boxes(covered, image.shape[:2], relevance.shape)
             self._drawn[record.id] = relevance_png(flatten_relevance(relevance, boxes))
         return self._drawn[record.id]

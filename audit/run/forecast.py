@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from audit.data.images import read_gray
+from audit.data.images import read_record
 from audit.data.pixels.writing import encode_png
 from audit.data.records import Record
 from audit.errors import RelevanceError
@@ -92,11 +92,11 @@ def forecast(
     order = generator_for(seed, "forecast").permutation(len(records)).tolist()
     regions_of = RegionCache(cache, prepared.detector)
     looked_up = [records[i] for i in order[:_LOOKED_UP]]
-    known = [regions_of.knows(read_gray(record.path)) for record in looked_up]
+    known = [regions_of.knows(read_record(record)) for record in looked_up]
     timed = looked_up[:_TIMED]
     unknown = [record for record, cached in zip(looked_up, known, strict=True) if not cached][:_TIMED]
-    text_s = _seconds(unknown, lambda record: find_in(record.path, regions_of))
-    regions = {record.id: find_in(record.path, regions_of) for record in timed}
+    text_s = _seconds(unknown, lambda record: find_in(record.path, regions_of, colour=record.colour))
+    regions = {record.id: find_in(record.path, regions_of, colour=record.colour) for record in timed}
     context = cohort_context(timed, regions, seed)
     perturbations = make_perturbations(prepared.suite)
 
@@ -148,4 +148,4 @@ def _relevance_s(bundle: Bundle, records: Sequence[Record], preset: str) -> floa
         attributor = ImageAttributor(bundle, preset)
     except RelevanceError:  # a network that is audited without relevance
         return 0.0
-    return _seconds(records, lambda r: attributor.attribute([read_gray(r.path)], start_each))
+    return _seconds(records, lambda r: attributor.attribute([read_record(r)], start_each))

@@ -13,7 +13,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from audit.data.groups import known_groups
-from audit.data.images import read_gray
+from audit.data.images import read_record
 from audit.data.plan import PlannedObjects, PlannedSuite
 from audit.data.records import Record
 from audit.discovery.fitting import Half
@@ -170,7 +170,7 @@ def _half(sample: Sequence[Record], prepared: Preparation, settings: Settings, o
     read: list[Record] = []
     for record in sample:
         try:
-            images.append(at_search_scale(read_gray(record.path), find_in(record.path, cache)))
+            images.append(at_search_scale(read_record(record), find_in(record.path, cache, colour=record.colour)))
             read.append(record)
         except TextError:
             if settings.on_bad_image == "fail":

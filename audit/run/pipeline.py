@@ -13,7 +13,7 @@ from typing import Any
 
 from audit.data.plan import Plan, plan_hash
 from audit.data.reading import TableReading
-from audit.data.records import Record, TextRegion
+from audit.data.records import Cohort, Record, TextRegion
 from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
 from audit.gates.calibration import calibration_of
@@ -68,6 +68,7 @@ def run_audit(
     on_stage: OnStage,
     on_table: Callable[[TableReading], None] | None = None,
     on_model: Callable[[Bundle], None] | None = None,
+    on_cohort: Callable[[Cohort, Bundle], None] | None = None,
     live: object = None,
 ) -> tuple[Path, Verdict]:
     """Audit one model on one cohort; an unfinished run of the same plan is resumed, a finished one only judged.
@@ -86,6 +87,8 @@ def run_audit(
         Told what was read from which column of the manifest.
     on_model : callable, optional
         Told of the classifier once it is open.
+    on_cohort : callable, optional
+        Told of the audited images once all were read.
     live : object, optional
         The classifier itself, where Python code hands it over; `settings.model` is then its name.
 
@@ -103,7 +106,13 @@ def run_audit(
     with clock.stage("checking data"):
         folders = (Path(settings.runs), Path(settings.cache))
         prepared = prepare(
-            settings, judge_gates=judge_gates, writes_to=folders, on_table=on_table, on_model=on_model, live=live
+            settings,
+            judge_gates=judge_gates,
+            writes_to=folders,
+            on_table=on_table,
+            on_model=on_model,
+            on_cohort=on_cohort,
+            live=live,
         )
     proposed = None
     if prepared.suite.objects:

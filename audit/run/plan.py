@@ -120,6 +120,8 @@ def make_plan(
             "n_images": len(cohort.records),
             "n_seen_in_training": cohort.n_seen,
             "n_patients": len({r.patient for r in cohort.records}),
+            "colour": cohort.colour,
+            "n_greyed": cohort.n_greyed,
             "class_counts": cohort.class_counts(),
             "unknown_counts": cohort.unknown_counts(),
             "source_counts": dict(sorted(Counter(r.source for r in cohort.records).items())),

@@ -67,6 +67,7 @@ def prepare(
     writes_to: Sequence[Path] = (),
     on_table: Callable[[TableReading], None] | None = None,
     on_model: Callable[[Bundle], None] | None = None,
+    on_cohort: Callable[[Cohort, Bundle], None] | None = None,
     live: object = None,
 ) -> Preparation:
     """Load and check everything that an audit needs; errors are reported before the first image is read where possible.
@@ -83,6 +84,8 @@ def prepare(
         Told what was read from which column of the manifest, before the first image is read.
     on_model : callable, optional
         Told of the classifier once it is open.
+    on_cohort : callable, optional
+        Told of the audited images once all were read.
     live : object, optional
         The classifier itself, where Python code hands it over: a torch module or a callable.
 
@@ -126,6 +129,8 @@ def prepare(
     cohort, split = audited_cohort(
         bundle, settings, names, before_images=check_records, on_table=on_table, multi_label=multi_label
     )
+    if on_cohort is not None:
+        on_cohort(cohort, bundle)
     detector = make_detector(settings.detector, boxes)
     needs = {name: perturbation.needs for name, perturbation in make_perturbations(suite).items()}
     impossible = out_of_reach(cohort, needs)

@@ -59,6 +59,6 @@ def requested_product(settings: Settings, live: object = None) -> ModelRequest |
 def declared_input(settings: Settings) -> DeclaredInput:
     """Return what the settings declare of the input: fields of the same names, of which an empty choice says nothing."""
     found = {field.name: getattr(settings, field.name) for field in fields(DeclaredInput)}
-    for name in ("scale", "fit", "interpolation", "library"):
+    for name in ("colour", "scale", "fit", "interpolation", "library"):
         found[name] = found[name] or None
     return DeclaredInput(**found)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from audit.data.input_choices import Fit, Interpolation, Library, Scale
+from audit.data.input_choices import Colour, Fit, Interpolation, Library, Scale
 from audit.data.tasks import Task
 
 # A generator's seed is kept in 64 bits with a sign.
@@ -76,6 +76,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     channels: Annotated[
         int | None, Meta(description="Channels of the input, 1 or 3, if the model does not show it.", extra=_IN_MODEL)
     ] = None
+    colour: Annotated[
+        Colour | Literal[""],
+        Meta(
+            description="Whether the network is shown colours: rgb or bgr (the order of its channels), or grey (three equal channels); "
+            "default: as the model's library states, else grey.",
+            extra=_IN_MODEL,
+        ),
+    ] = ""
     scale: Annotated[
         Scale | Literal[""],
         Meta(

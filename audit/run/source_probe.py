@@ -18,7 +18,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from audit.data.images import read_gray
+from audit.data.images import read_record
+from audit.data.pixels.colour import channels_of
 from audit.data.records import Record, TextRegion
 from audit.models.bundle import Bundle
 from audit.models.classifier import features_of
@@ -69,7 +70,7 @@ def probe_sources(
     rows: defaultdict[ProbedView, list[Table]] = defaultdict(list)
     features = features_of(bundle.classifier)
     for record in chosen:
-        image = read_gray(record.path)
+        image = read_record(record)
         if features is not None:
             rows["features"].append(features(bundle.preprocessing.prepare(image)[None])[0].numpy().astype(np.float64))
         for view, values in _plain_views(image, regions[record.id], tokens).items():
@@ -88,18 +89,20 @@ def _plain_views(
     image: NDArray[np.uint8], regions: Sequence[TextRegion], tokens: Sequence[str]
 ) -> dict[ProbedView, Table]:
     """Return the views that need no network."""
-    height, width = image.shape
+    height, width = image.shape[:2]
     thumbnail = cv2.resize(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), interpolation=cv2.INTER_AREA).astype(np.float64)
-    frame = np.ones(thumbnail.shape, dtype=np.bool_)
+    frame = np.ones(thumbnail.shape[:2], dtype=np.bool_)
     frame[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX] = False
     ninths = np.zeros((3, 3))
     for r in regions:
         ninths[min(2, 3 * (r.y0 + r.y1) // (2 * height)), min(2, 3 * (r.x0 + r.x1) // (2 * width))] += 1
     read = _tokens(regions)
-    area = sum(area_px(r) for r in regions) / image.size
+    area = sum(area_px(r) for r in regions) / (height * width)
     return {
-        "histogram": np.bincount(image.ravel() // (256 // _BINS), minlength=_BINS) / image.size,
-        "border": thumbnail[frame],
+        "histogram": np.concatenate(
+            [np.bincount(c.ravel() // (256 // _BINS), minlength=_BINS) / c.size for c in channels_of(image)]
+        ),
+        "border": thumbnail[frame].ravel(),
         "thumbnail": thumbnail.ravel(),
         "text": np.array([len(regions), area, *ninths.ravel(), *(float(t in read) for t in tokens)]),
     }

@@ -73,7 +73,7 @@ def _pictured(
     if place >= N_PICTURES:
         return structs.replace(sighting, image=record.name)
     image = pictures.read(record)
-    height, width = image.shape
+    height, width = image.shape[:2]
     box = _around(sighting.boxes)
     reach = _SURROUNDINGS * max((box.x1 - box.x0) * width, (box.y1 - box.y0) * height)
     left, top = max(0, round(box.x0 * width - reach)), max(0, round(box.y0 * height - reach))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.images import pixel_hash, read_gray
+from audit.data.images import look, pixel_hash, read_image
+from audit.data.pixels.colour import luminance
 from audit.data.records import TextRegion
 from audit.errors import TextError
 from audit.files import file_sha256
@@ -20,6 +21,7 @@ class AnnotatedDetector:
     """Looks boxes up by the pixels of the image, so that it obeys the same contract as an OCR engine."""
 
     name = "annotated"
+    looks_up = True
     about = "boxes from a file, drawn by hand or known from synthesis"
 
     def __init__(self, regions: Mapping[str, tuple[TextRegion, ...]], version: str) -> None:
@@ -65,5 +67,12 @@ def load_annotated(boxes: Path | None) -> AnnotatedDetector:
     if boxes is None:
         raise TextError("The text finder annotated needs a file of boxes: use --boxes FILE.")
     images = read_boxes(boxes)
-    regions = {pixel_hash(read_gray(image.path)): image.regions for image in images}
+    regions = {}
+    for image in images:
+        seen = look(image.path)
+        regions[pixel_hash(seen.pixels)] = image.regions
+        if (
+            seen.facts.coloured_share is not None
+        ):  # its brightness in a run in colour, which a palette may round differently
+            regions[pixel_hash(luminance(read_image(image.path, colour=True)))] = image.regions
     return AnnotatedDetector(regions, file_sha256(boxes)[:16])

@@ -25,6 +25,11 @@ class TextDetector(Protocol):
         ...
 
     @property
+    def looks_up(self) -> bool:
+        """Whether it knows images by their pixels instead of looking at them, so that it is asked once for each."""
+        ...
+
+    @property
     def about(self) -> str:
         """What it is, for the report's methods: "EasyOCR"."""
         ...

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.images import pixel_hash
+from audit.data.images import StoredImage, pixel_hash
 from audit.data.records import TextRegion
 from audit.files import write_atomically
 from audit.store.documents import read_json
 from audit.store.serialise import to_json
 from audit.store.typed import typed
 from audit.text.base import TextDetector
+from audit.text.planes import text_planes
 
 # Raised whenever what an entry means changes; older entries are then never read.
 CACHE_VERSION = 1
@@ -55,10 +56,15 @@ class RegionCache:
         """Name of the finder behind it."""
         return self._detector.name
 
-    def knows(self, image: NDArray[np.uint8]) -> bool:
-        """Say whether the regions of one grey image (h, w) are in the folder."""
-        path = self._path(image)
-        return path is not None and _read(path) is not None
+    @property
+    def looks_up(self) -> bool:
+        """Whether the finder knows images by their pixels instead of looking at them."""
+        return self._detector.looks_up
+
+    def knows(self, image: StoredImage) -> bool:
+        """Say whether the regions of one image, (h, w) or (h, w, 3), are in the folder."""
+        paths = [self._path(plane) for plane in (text_planes(image)[:1] if self.looks_up else text_planes(image))]
+        return all(path is not None and _read(path) is not None for path in paths)
 
     def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         """Return the regions of one grey image (h, w), from the folder or from the detector."""

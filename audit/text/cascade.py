@@ -42,6 +42,7 @@ class CascadeDetector:
     """
 
     name = "cascade"
+    looks_up = False
     about = "PP-OCR in four views, and shapes of a letter's size that its reader can read"
 
     def __init__(self) -> None:

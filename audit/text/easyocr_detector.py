@@ -44,6 +44,7 @@ class EasyOcrDetector:
     """
 
     name = "easyocr"
+    looks_up = False
     about = "EasyOCR"
 
     def __init__(self) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from audit.data.images import read_gray
+from audit.data.images import read_image
 from audit.data.records import Record, TextRegion
 from audit.errors import TextError
 from audit.text.cache import RegionCache
 from audit.text.overlays import overlay_regions
+from audit.text.planes import find_on_planes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ def find_regions(
     found, failures = {}, {}
     for record in records:
         try:
-            found[record.id] = find_in(record.path, cache)
+            found[record.id] = find_in(record.path, cache, colour=record.colour)
         except TextError as error:
             if on_bad_image == "fail":
                 raise
@@ -61,8 +62,17 @@ def find_regions(
     return FoundText(regions=found, failures=failures)
 
 
-def find_in(path: Path, cache: RegionCache) -> tuple[TextRegion, ...]:
+def find_in(path: Path, cache: RegionCache, *, colour: bool) -> tuple[TextRegion, ...]:
     """Find the text of one image: in its pixels, and in the overlay planes of a DICOM file.
+
+    Parameters
+    ----------
+    path : Path
+        The image.
+    cache : RegionCache
+        Holds what was found before, and the detector for the rest.
+    colour : bool
+        Look for letters that differ from their surroundings in colour alone, too.
 
     Raises
     ------
@@ -71,10 +81,11 @@ def find_in(path: Path, cache: RegionCache) -> tuple[TextRegion, ...]:
     TextError
         If the finder fails on it.
     """
-    image = read_gray(path)
-    height, width = image.shape
+    image = read_image(path, colour=colour)
+    height, width = image.shape[:2]
     try:
-        seen = [*cache.find(image), *overlay_regions(path, (height, width))]
+        found = find_on_planes(image, cache.find, once=cache.looks_up)
+        seen = [*found, *overlay_regions(path, (height, width))]
     except TextError:
         raise
     except Exception as error:  # an engine is foreign code; whatever it raises, this image's text is not known

@@ -29,6 +29,7 @@ class JoinedDetector:
         self._finder = finder
         self._boxes = boxes
         self.name = finder.name
+        self.looks_up = finder.looks_up
         self.about = f"{finder.about}, and hand-drawn boxes"
         self.parts = (*finder.parts, *boxes.parts)
         self.version = f"{finder.version}, joined by boxes {boxes.version}"

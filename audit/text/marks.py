@@ -109,6 +109,7 @@ class MarksDetector:
     """The finder of last resort: no weights, nothing read; it takes clips and wires for letters now and then."""
 
     name = "markers"
+    looks_up = False
     about = "shapes of a letter's size, without reading them"
 
     def __init__(self) -> None:

@@ -61,6 +61,7 @@ class RapidOcrDetector:
     """
 
     name = "rapidocr"
+    looks_up = False
     about = "PP-OCR in four views"
 
     def __init__(self, networks: PpOcr | None = None) -> None:

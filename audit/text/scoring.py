@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from statsmodels.stats.proportion import proportion_confint
 
 from audit.data.groups import UNKNOWN
-from audit.data.images import read_gray
+from audit.data.images import read_image
 from audit.data.records import TextRegion
 from audit.store.group import ALL, Group
 from audit.text.base import TextDetector
 from audit.text.boxes import BoxedImage
 from audit.text.merging import area_px, intersection_px
+from audit.text.planes import find_on_planes
 
 # A box is found when so much of it is covered: what masking needs, and no more.
 COVERED_SHARE = 0.7
@@ -91,8 +92,8 @@ def score_detector(
     clean: list[bool] = []
     n_regions = n_false = 0
     for image in images:
-        pixels = read_gray(image.path)
-        regions = detector.detect(pixels)
+        pixels = read_image(image.path, colour=True)
+        regions = find_on_planes(pixels, detector.detect, once=detector.looks_up)
         shape = (pixels.shape[0], pixels.shape[1])
         covered = _filled(regions, shape)
         hits = [_share(covered, box) >= COVERED_SHARE for box in image.regions]

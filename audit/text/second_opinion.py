@@ -55,7 +55,7 @@ def ask_second_opinion(
     for index in drawn:
         record = records[index]
         try:
-            marked = find_in(record.path, judge)
+            marked = find_in(record.path, judge, colour=record.colour)
         except TextError as error:  # the message stands in the run: it names the file
             raise TextError(str(error).replace(str(record.path), record.name)) from error
         n_regions += len(marked)
