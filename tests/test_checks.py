@@ -138,7 +138,9 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no image be read: what is measured is the table."""
     facts = ImageFacts(format="PNG", depth=8, samples=1, photometric_interpretation="L", compression="x", decoder="x")
 
-    def look(films: list[Record], on_bad_image: str) -> CheckedImages:
+    def look(films: list[Record], on_bad_image: str, *, colour: bool) -> CheckedImages:
+        assert not colour
+
         return CheckedImages(
             records=films,
             hashes={r.id: (r.id, r.id) for r in films},

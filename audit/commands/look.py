@@ -11,12 +11,14 @@ from typing import Any
 
 from audit.data import images as reader
 from audit.data.images import ImageFacts
+from audit.data.pixels.facts import shows_colour
 from audit.data.pixels.limits import named
 from audit.data.pixels.writing import encode_png
 from audit.errors import ImageError
 from audit.files import write_atomically
 from audit.store.serialise import plain, printed_json
 
+GREYED = "The image shows colours and was read as grey. A network that is declared with --colour rgb is shown the colours."
 _REFUSED = 4
 _LONGEST_NAME = 80
 
@@ -41,12 +43,12 @@ class Look:
     """Why the image was refused; None if it was read."""
 
 
-def look(images: Sequence[Path], *, out: Path | None, as_json: bool) -> int:
+def look(images: Sequence[Path], *, out: Path | None, as_json: bool, colour: bool = False) -> int:
     """Print how each image is read; return 4 if any was refused, otherwise 0."""
     taken: set[str] = set()
     found = []
     for path in images:
-        seen = _look(path, out, taken)
+        seen = _look(path, out, taken, colour=colour)
         found.append(seen)
         if not as_json:
             _print(path, seen)
@@ -56,9 +58,9 @@ def look(images: Sequence[Path], *, out: Path | None, as_json: bool) -> int:
     return _REFUSED if any(seen.error is not None for seen in found) else 0
 
 
-def _look(path: Path, out: Path | None, taken: set[str]) -> Look:
+def _look(path: Path, out: Path | None, taken: set[str], *, colour: bool) -> Look:
     try:
-        seen = reader.look(path)
+        seen = reader.look(path, colour=colour)
     except ImageError as error:
         return Look(path=str(path), height=None, width=None, facts={}, notes=(), png=None, error=str(error))
     target = None if out is None else out / _name(path, taken)
@@ -69,7 +71,7 @@ def _look(path: Path, out: Path | None, taken: set[str]) -> Look:
         height=seen.pixels.shape[0],
         width=seen.pixels.shape[1],
         facts=seen.facts,
-        notes=seen.notes,
+        notes=(*seen.notes, *([GREYED] if not colour and shows_colour(seen.facts.coloured_share) else [])),
         png=None if target is None else str(target),
         error=None,
     )
@@ -96,6 +98,8 @@ def _print(path: Path, seen: Look) -> None:
             shown = (
                 ", ".join(shown) if isinstance(shown, list) else f"{shown:.3f}" if isinstance(shown, float) else shown
             )
+            if name == "coloured_share":
+                shown = f"{100 * value:.1f} % of the pixels"
             lines.append(f"  {name.replace('_', ' '):<28}{shown}")
     lines += [f"  note: {note}" for note in seen.notes]
     if seen.png is not None:

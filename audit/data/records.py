@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from audit.data.pixels.colour import shows_colour
+from audit.data.pixels.facts import shows_colour
 
 KINDS = ("text", "overlay", "lead_marker")
 """What finders say of a region; a file of hand-made boxes may use words of its own."""

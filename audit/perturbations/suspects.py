@@ -11,7 +11,6 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from audit.data.pixels.colour import luminance
 from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.data.records import Record, TextRegion
 from audit.perturbations.fills import without_text
@@ -32,10 +31,12 @@ def half_of(record: Record, seed: int) -> int:
 
 
 def at_search_scale(image: StoredImage, regions: Sequence[TextRegion]) -> GreyImage:
-    """Return an image as grey (h, w) at the scale of the search, its text inpainted: text is another suspect."""
+    """Return an image at the scale of the search, its darkest channel (h, w), its text inpainted: text is another suspect."""
     height, width = image.shape[:2]
     boxes = text_boxes(regions, (height, width))
-    clean = luminance(without_text(image, boxes))
+    clean = without_text(image, boxes)
+    if clean.ndim == 3:  # what is painted in any colour is dark in at least one channel, however bright it is as grey
+        clean = clean.min(axis=-1)
     scale = SEARCH_PX / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

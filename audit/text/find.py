@@ -62,7 +62,7 @@ def find_regions(
     return FoundText(regions=found, failures=failures)
 
 
-def find_in(path: Path, cache: RegionCache, *, colour: bool) -> tuple[TextRegion, ...]:
+def find_in(path: Path, cache: RegionCache, *, colour: bool = False) -> tuple[TextRegion, ...]:
     """Find the text of one image: in its pixels, and in the overlay planes of a DICOM file.
 
     Parameters

@@ -13,8 +13,6 @@ from audit.data.pixels.grey import bands, luma
 
 VISIBLE_LEVELS = 16
 """Levels by which channels differ where an eye sees colour: those of a grey JPEG that was stored as colour differ by less."""
-VISIBLE_SHARE = 0.0005
-"""Share of such pixels from which on an image shows colours: a small stamp on a grey image does."""
 _RGB = 3
 
 
@@ -76,8 +74,3 @@ def coloured_share(rgb: NDArray[np.uint8]) -> float | None:
         n_apart += int(np.count_nonzero(spread))
         n_visible += int(np.count_nonzero(spread > VISIBLE_LEVELS))
     return round(n_visible / (rgb.shape[0] * rgb.shape[1]), 4) if n_apart else None
-
-
-def shows_colour(share: float | None) -> bool:
-    """Say whether an image of this share of coloured pixels shows colours."""
-    return share is not None and share >= VISIBLE_SHARE

@@ -12,6 +12,9 @@ GreyImage = NDArray[np.uint8]
 StoredImage = NDArray[np.uint8]
 """An image as an audit edits it: grey (h, w), or red, green and blue (h, w, 3)."""
 
+VISIBLE_SHARE = 0.0005
+"""Share of such pixels from which on an image shows colours: a small stamp on a grey image does."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFacts:
@@ -69,3 +72,8 @@ class SeenImage:
     """What it was made from."""
     notes: tuple[str, ...] = ()
     """What a reader should know; one wording a kind, so that they can be counted."""
+
+
+def shows_colour(share: float | None) -> bool:
+    """Say whether an image of this share of coloured pixels shows colours."""
+    return share is not None and share >= VISIBLE_SHARE
