@@ -54,8 +54,8 @@ def augment(
 
     Parameters
     ----------
-    image : uint8 (h, w)
-        Grey image at the network's input size.
+    image : uint8 (h, w) or (h, w, 3)
+        Image at the network's input size.
     augmentation : Augmentation
         How far it may be moved.
     seed, epoch, record_id, copy
@@ -64,7 +64,7 @@ def augment(
 
     Returns
     -------
-    uint8 (h, w)
+    uint8, of the shape of the image
         A new image; what moves in from outside is black.
     """
     shape = (image.shape[0], image.shape[1])

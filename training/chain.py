@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from audit.data.input_words import greyed_in_words
 from audit.data.layouts.guess import AUTO
 from audit.data.manifests import load_cohort
 from audit.data.reading import GUESSED, TableOptions, TableReading
@@ -125,6 +126,8 @@ def train_network(
     if cohort.left_out:
         counted = ", ".join(f"{n} {reason}" for reason, n in sorted(cohort.left_out.items()))
         Reporter("images", 0, on_progress).say(f"Left out of {manifest.name}: {counted}.")
+    if cohort.n_greyed:
+        Reporter("images", 0, on_progress).say(greyed_in_words(cohort.n_greyed))
     splits = split_by_patient(
         cohort.labelled(),
         CLASSES,

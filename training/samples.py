@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audit.data.images import read_gray
+from audit.data.images import read_record
 from audit.data.records import Record
 from audit.models.preprocessing import Preprocessing
 from audit.randomness import generator_for
@@ -27,7 +28,7 @@ class Samples:
     ids: tuple[str, ...]
     """Record ids (n)."""
     images: Sequence[NDArray[np.uint8]]
-    """Resized grey images, n of (h, w)."""
+    """Resized images, n of (h, w) or (h, w, 3)."""
     targets: torch.Tensor
     """Class index int64 (n), or findings float32 (n, k) of 0 and 1."""
     preprocessing: Preprocessing
@@ -138,7 +139,7 @@ def resize_all(
 
     Returns
     -------
-    mapping of str to uint8 (h, w)
+    mapping of str to uint8 (h, w) or (h, w, 3)
         Record id -> resized image.
 
     Raises
@@ -147,13 +148,14 @@ def resize_all(
         If an image cannot be read.
     """
     height, width = preprocessing.input_px
-    shape = (len(records), height, width)
+    # All records of a cohort are read in the same way.
+    shape = (len(records), height, width, *((3,) if any(r.colour for r in records) else ()))
     table: NDArray[np.uint8]
-    if len(records) * height * width > MEMORY_LIMIT_BYTES:
+    if math.prod(shape) > MEMORY_LIMIT_BYTES:
         table = np.memmap(scratch / "resized.uint8", dtype=np.uint8, mode="w+", shape=shape)
     else:
         table = np.empty(shape, dtype=np.uint8)
     for row, record in enumerate(records):
-        table[row] = preprocessing.resize(read_gray(record.path))
+        table[row] = preprocessing.resize(read_record(record))
         on_image(1)
     return {record.id: table[row] for row, record in enumerate(records)}

@@ -18,6 +18,7 @@ import torchvision
 from numpy.typing import NDArray
 from torch import nn
 
+from audit.data.input_choices import Colour
 from audit.data.records import Record
 from audit.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from audit.randomness import generator_for
@@ -59,11 +60,14 @@ class Setting:
     """Of the input's channels."""
     std: tuple[float, ...] = IMAGENET_STD
     """Of the input's channels."""
+    colour: Colour = "grey"
+    """Whether the network is shown colours."""
 
     @property
     def preprocessing(self) -> Preprocessing:
         """The network's input, squashed to the recipe's square."""
-        return Preprocessing(size_px=(self.recipe.input_px, self.recipe.input_px), mean=self.mean, std=self.std)
+        side = self.recipe.input_px
+        return Preprocessing(size_px=(side, side), mean=self.mean, std=self.std, colour=self.colour)
 
     def seed_of(self, name: str) -> int:
         """Return the seed of one step; the network's name is no part of it, so that B and C share steps."""

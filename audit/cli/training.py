@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from audit.cli.settings import ColumnsOption, LayoutOption, setting_help, table_
 from audit.cli.text import BadImage
 from audit.run.settings import Settings
 
+DemoKind = Literal["chest", "skin"]
 data_app = typer.Typer(help="Build manifests from published data sets.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -117,16 +118,27 @@ def data_build_command(
 
 
 def demo_command(
-    out: Annotated[Path, typer.Option(help="Folder for all output of the demo.")] = Path("demo"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for all output of the demo; default: demo, or demo-skin.")
+    ] = None,
+    kind: Annotated[
+        DemoKind, typer.Option(help="chest (radiographs with words) or skin (photographs in colour with stickers).")
+    ] = "chest",
     association: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Strength of the association between words and classes, 0 to 1.")
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Strength of the association between words (stickers) and classes, 0 to 1."
+        ),
     ] = 0.9,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
 ) -> None:
-    """Make synthetic radiographs with a planted shortcut, train a small network C on them and audit it."""
-    from audit.commands import training
+    """Make synthetic images with a planted shortcut, train a small network on them and audit it."""
+    from audit.commands import demo
 
-    raise typer.Exit(training.demo(out, association=association, seed=seed, command=["audit", *sys.argv[1:]]))
+    folder = out or Path("demo" if kind == "chest" else "demo-skin")
+    command = ["audit", *sys.argv[1:]]
+    run = demo.chest if kind == "chest" else demo.skin
+    raise typer.Exit(run(folder, association=association, seed=seed, command=command))
 
 
 def curves_command(

@@ -18,7 +18,9 @@ from audit.errors import ImageError
 from audit.files import write_atomically
 from audit.store.serialise import plain, printed_json
 
-GREYED = "The image shows colours and was read as grey. A network that is declared with --colour rgb is shown the colours."
+GREYED = (
+    "The image shows colours and was read as grey. A network that is declared with --colour rgb is shown the colours."
+)
 _REFUSED = 4
 _LONGEST_NAME = 80
 

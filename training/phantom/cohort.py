@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from audit.errors import StoreError, UsageError
-from audit.files import write_atomically
+from audit.errors import UsageError
 from audit.randomness import generator_for
-from audit.store.results import SCHEMA_VERSION
-from audit.store.serialise import to_json
 from audit.training.phantom.film import Film, FilmSpec, render
+from audit.training.phantom.folders import write_png, write_tables
 from audit.training.phantom.lettering import CLASS_WORDS, draw_letterings
 from audit.training.phantom.pathology import CLASS_FINDINGS, FIFTEEN
 from audit.training.phantom.scanners import SOURCES
@@ -95,19 +88,13 @@ def make_phantoms(
     for spec in films:
         film = render(spec, size_px)
         name = f"{spec.index:05d}"
-        _write_png(folder / "images" / f"{name}.png", film.image)
-        _write_png(folder / "lungs" / f"{name}.png", film.lung_mask)
-        boxes[f"images/{name}.png"] = [asdict(box) for box in film.boxes]
+        write_png(folder / "images" / f"{name}.png", film.image)
+        write_png(folder / "lungs" / f"{name}.png", film.lung_mask)
+        boxes[f"images/{name}.png"] = film.boxes
         rows.append(_row(spec, film, name))
         if on_image is not None:
             on_image(spec.index + 1, n_images)
-    write_atomically(folder / "boxes.json", to_json({"schema_version": SCHEMA_VERSION, "images": boxes}).encode())
-    table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(folder / "manifest.csv", table.getvalue().encode())
-    return folder / "manifest.csv"
+    return write_tables(folder, _COLUMNS, rows, boxes)
 
 
 def film_specs(
@@ -176,20 +163,6 @@ def _row(spec: FilmSpec, film: Film, name: str) -> dict[str, str | int]:
         "age": film.patient.age,
         "lung_mask": f"lungs/{name}.png",
     }
-
-
-# Run lengths: faster on noise than searching for matches, and no larger.
-_PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-
-
-def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    fine, data = cv2.imencode(".png", image, _PNG_OPTIONS)
-    if not fine:
-        raise StoreError(f"Cannot encode {path} as PNG.")
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise StoreError(f"Cannot write {path}: {error.strerror}. Choose a writable folder.") from error
 
 
 def _check(n_images: int, size_px: int, word: float, source: float, severity: float, electrode: float) -> None:
