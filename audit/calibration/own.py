@@ -193,6 +193,11 @@ def _records(bundle: Bundle, settings: Settings) -> tuple[list[Record], list[Rec
     hold them; else half of the audited patients are given to training.
     """
     cohort, _ = audited_cohort(bundle, settings)
+    if cohort.colour:
+        raise UsageError(
+            f"{bundle.where} is shown colours, and the images have them, but calibration plants shortcuts into grey images only. Audit the "
+            "network without it."
+        )
     audited = list(cohort.records)
     everything = load_cohort(cohort.manifest, classes=bundle.classes, ignore_labels=settings.ignore_label).labelled()
     patients = {r.patient for r in audited}

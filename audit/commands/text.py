@@ -90,7 +90,13 @@ def atlas(
     with ProgressLines(quiet=as_json) as stages:
         table = TableTeller(stages)
         cohort = load_cohort(
-            data, ignore_labels=ignore_labels, on_bad_image=on_bad_image, how=how, withhold=True, on_table=table
+            data,
+            ignore_labels=ignore_labels,
+            on_bad_image=on_bad_image,
+            how=how,
+            withhold=True,
+            on_table=table,
+            colour=True,
         )
         records = cohort.labelled()
         found = find_regions(records, finder, stages("finding text", len(records)), on_bad_image=on_bad_image)

@@ -20,6 +20,7 @@ CALIBRATION_FILE = "calibration.json"
 _UNKNOWN_RATE = "This audit's detection rate for this network and data was not measured"
 NOT_MEASURED = f"{_UNKNOWN_RATE}; `audit calibrate --model MODEL --data MANIFEST` measures it."
 NOT_MEASURABLE = f"{_UNKNOWN_RATE}: only a bundle's output layer can be trained again on planted shortcuts."
+NOT_IN_COLOUR = f"{_UNKNOWN_RATE}: `audit calibrate` plants shortcuts in grey images."
 
 _Count = Annotated[int, Meta(ge=0, le=10**9)]
 _Share = Annotated[float, Meta(ge=0, le=1)]

@@ -82,12 +82,14 @@ class GreyRange:
             self._limits = (float(means.min()), float(means.max()), float(spreads.min()))
         low, high, spread = self._limits
         mean, left = _levels(image, lungs)
+        what, have = ("the middle of the edited image", "has") if lungs is None else ("the edited lungs", "have")
+        is_or_are = "is" if lungs is None else "are"
         if mean > high + SLACK_LEVELS:
-            return NotApplicable("the edited lungs are brighter than any in the cohort")
+            return NotApplicable(f"{what} {is_or_are} brighter than any in the cohort")
         if mean < low - SLACK_LEVELS:
-            return NotApplicable("the edited lungs are darker than any in the cohort")
+            return NotApplicable(f"{what} {is_or_are} darker than any in the cohort")
         if left < LEAST_CONTRAST * spread:
-            return NotApplicable("the edited lungs have less contrast than any in the cohort")
+            return NotApplicable(f"{what} {have} less contrast than any in the cohort")
         return None
 
     def _chosen(self) -> list[Record]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from audit.data.bundle_record import RECORDED_KIND
 from audit.data.groups import UNKNOWN
+from audit.data.input_words import greyed_in_words
 from audit.reports.findings.accuracy_worth import says_little, worth
 from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.summary import not_applied
@@ -42,6 +43,11 @@ def limitations(run: RunView) -> list[str]:
 
 def _own(run: RunView) -> list[str]:
     found = []
+    if run.plan.data.n_greyed:
+        found.append(
+            f"{greyed_in_words(run.plan.data.n_greyed)} What the network would do with their colours was not tested, and text that differs "
+            "from its surroundings in colour alone was not found."
+        )
     assumed = run.plan.model.assumed
     if assumed:
         found.append(
@@ -49,8 +55,13 @@ def _own(run: RunView) -> list[str]:
         )
     if run.plan.model.training.provenance.get("opened_as") == RECORDED_KIND:
         found.append(
-            "The product's answers were taken from a table and could not be repeated. It saw 8-bit grey files. From the original files it "
-            "may read more bits, colour or other tags, and answer otherwise."
+            "The product's answers were taken from a table and could not be repeated. It saw 8-bit "
+            + (
+                "colour files. From the original files it may read more bits"
+                if run.plan.data.colour
+                else "grey files. From the original files it may read more bits, colour"
+            )
+            + " or other tags, and answer otherwise."
         )
     elif run.plan.model.parity is None and _FOREIGN & set(run.plan.model.training.provenance):
         found.append(

@@ -56,6 +56,10 @@ class Facts:
     """Outputs of a multi-label network; 0 where classes exclude each other."""
     n_points: int
     """Outputs among them whose operating point was given."""
+    colour: bool
+    """Whether images were read and edited in colour."""
+    n_greyed: int
+    """Images that show colours and were read as grey."""
     preprocessing: InputSteps
     """What happens to an image before the network sees it."""
     parity: Parity | None
@@ -136,6 +140,8 @@ def read_facts(run: RunView) -> Facts:
         recall=plan.recall,
         n_outputs=len(plan.model.classes) if run.multi_label else 0,
         n_points=sum(point is not None for point in plan.model.operating_points),
+        colour=plan.data.colour,
+        n_greyed=plan.data.n_greyed,
         preprocessing=plan.model.preprocessing,
         parity=plan.model.parity,
         is_recorded=plan.model.training.provenance.get("opened_as") == RECORDED_KIND,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from audit.data.input_words import input_in_words
+from audit.data.input_words import greyed_in_words, input_in_words
 from audit.data.planned_model import InputSteps
 from audit.reports.findings.methods_facts import INTERVALS, Facts, Relevance
 from audit.store.numbers import compact, counted, number
@@ -99,6 +99,8 @@ def _conditions(facts: Facts) -> Iterator[str]:
 
 def _text(facts: Facts) -> Iterator[str]:
     yield f"Burnt-in text was found by the finder {facts.finder} ({facts.finder_about})."
+    if facts.colour:
+        yield "It looked at the brightness of an image, and at how far colours differ from those around them."
     if facts.finder_parts:
         yield f"Versions: {_listed([f'{name} {version}' for name, version in facts.finder_parts])}."
     if facts.recall:
@@ -111,10 +113,15 @@ def _text(facts: Facts) -> Iterator[str]:
 
 def _preprocessing(facts: Facts) -> Iterator[str]:
     told = facts.preprocessing
+    if facts.colour:
+        yield "Images were read and edited in colour; an edit changes red, green and blue alike or each by its own measure."
+    if facts.n_greyed:
+        yield greyed_in_words(facts.n_greyed)
     if facts.is_recorded:
+        levels = "colour" if facts.colour else "grey"
         yield (
             "The classifier is a product that was not loaded: after each edit, an image was written to a file at its stored size, in 8-bit "
-            "grey. The product prepared and classified the files by itself, and its answers were taken from a table."
+            f"{levels}. The product prepared and classified the files by itself, and its answers were taken from a table."
         )
         return
     if told != InputSteps(size_px=told.size_px, mean=told.mean, std=told.std) or told.size_px is None:
