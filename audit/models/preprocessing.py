@@ -10,7 +10,6 @@ import torch
 from msgspec import structs
 from numpy.typing import NDArray
 
-from audit.data.pixels.colour import in_colour
 from audit.data.planned_model import InputSteps
 from audit.errors import ImageError, ModelError, UsageError
 from audit.models.references import load_reference
@@ -110,7 +109,7 @@ class Preprocessing(InputSteps, frozen=True, kw_only=True):
         """Return an image as the owner's function expects it: a grey image of a run without colours has three channels, too."""
         if self.colour == "grey":
             return image
-        return np.moveaxis(self.ordered(in_colour(image) if image.ndim == 2 else image), 0, -1)
+        return np.moveaxis(self.ordered(np.stack([image] * 3, axis=-1) if image.ndim == 2 else image), 0, -1)
 
     def _by_function(self, image: Seen) -> torch.Tensor:
         prepare = load_reference(self.function, "preprocessing function")

@@ -260,4 +260,4 @@ def _ruler(image: Field, rng: np.random.Generator) -> tuple[Field, tuple[TextBox
             draw.text((0.55 * width, y), str(number + 1), font=font, fill=255, anchor="lm")
             boxes.append(TextBox(x0=x0, y0=y0, x1=x1, y1=y1, text=str(number + 1), kind="text"))
     laid = _mixed(image, np.asarray(strip / 255, dtype=np.float32), _RULER)
-    return _mixed(laid, np.asarray(marks, dtype=np.float32) / 255, _MARK), tuple(boxes)
+    return _mixed(laid, np.asarray(marks, dtype=np.float32) / np.float32(255), _MARK), tuple(boxes)
