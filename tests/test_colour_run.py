@@ -15,13 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from PIL import Image
 from torch import nn
 
 from audit.data.images import read_image
 from audit.data.manifests import load_cohort
+from audit.errors import UsageError
 from audit.models import networks
+from audit.models.bundle import load_bundle
+from audit.models.libraries import _processor
+from audit.models.parity import check_parity
 from audit.models.preprocessing import Preprocessing
+from audit.models.requests import DeclaredInput, ModelRequest, prepared_input
 from audit.models.saving import save_bundle
 from audit.statistics.catalogue import MOVEMENT
 from audit.training.phantom.skin import (
@@ -200,6 +206,15 @@ def test_greying_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert sentence in data["notes"]
 
 
+def test_a_bundle_is_not_shown_what_it_does_not_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit, skin: Path
+) -> None:
+    prepared(tmp_path, monkeypatch, StickerReader)
+    code, _, said = audit("plan", "--model", "C", "--data", skin, "--colour", "grey")
+    assert code == 2
+    assert "is shown colours (red, green, blue), but --colour grey was given" in said
+
+
 def test_an_image_is_what_its_spec_says() -> None:
     """What is planted can be switched on and off alone, and tells the class as strongly as was asked for."""
     specs = list(skin_specs(n_images=400, seed=1, sticker_association=0.8))
@@ -230,3 +245,59 @@ def test_the_demo_network_learns_from_colours(tmp_path: Path) -> None:
     assert stated["preprocessing"]["colour"] == "rgb"
     pixels = {row.split(",")[2] for row in (folder / "splits.csv").read_text().splitlines()[1:]}
     assert pixels == set(load_cohort(manifest, classes=CLASSES, colour=True).pixels.values())
+
+
+class Channels(nn.Module):
+    """Answers by the mean of each channel, so that colours, their order and grey all give other answers."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(3, k)
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.tensor([[5.0, -2.0, 1.0], [-4.0, 3.0, 2.0]]))
+            self.classifier.bias.copy_(torch.zeros(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize(("stated", "truth"), [("grey", "rgb"), ("rgb", "bgr"), ("bgr", "grey")])
+def test_parity_names_the_colours_that_reproduce_the_owners_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: str, truth: str
+) -> None:
+    prepared(tmp_path, monkeypatch, Channels, colour=stated)
+    bundle = load_bundle(tmp_path / "models" / "C")
+    manifest = make_skin(tmp_path / "data", n_images=6, size_px=64)
+    files = sorted((manifest.parent / "images").glob("*.png"))
+    wants = structs.replace(bundle.preprocessing, colour=truth)
+    inputs = torch.stack([wants.prepare(read_image(file, colour=truth != "grey")) for file in files])
+    rows = torch.softmax(bundle.logits(inputs), 1).tolist()
+    table = manifest.parent / "images" / "answers.csv"
+    table.write_text(
+        "image,benign,malignant\n" + "".join(f"{f.name},{a},{b}\n" for f, (a, b) in zip(files, rows, strict=True))
+    )
+    with pytest.raises(UsageError, match=f"Use --colour {truth}"):
+        check_parity(bundle, table)
+    prepared(tmp_path / "right", monkeypatch, Channels, colour=truth)
+    assert check_parity(load_bundle(tmp_path / "right" / "models" / "C"), table).largest < 1e-4
+
+
+@pytest.mark.parametrize(("mean", "colour"), [([0.5, 0.5, 0.5], "rgb"), ([0.5], "grey")])
+def test_a_processor_of_three_channels_shows_colours(tmp_path: Path, mean: list[float], colour: str) -> None:
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps({"size": {"height": 32, "width": 32}, "image_mean": mean, "image_std": mean}))
+    assert _processor(file).colour == colour
+
+
+def test_what_the_owner_declares_goes_before_what_a_library_states() -> None:
+    told = Preprocessing(size_px=(32, 32), colour="rgb")
+    for said, expected in ((None, "rgb"), ("grey", "grey"), ("bgr", "bgr")):
+        request = ModelRequest(model="x.pth", declared=DeclaredInput(colour=said))
+        assert prepared_input(request, told=told)[0].colour == expected
+    one = ModelRequest(model="x.pth", declared=DeclaredInput(channels=1, scale="unit"))
+    assert prepared_input(one, told=told)[0].colour == "grey"
+    none = ModelRequest(model="x.pth", declared=DeclaredInput(input_px=(32,)))
+    assert prepared_input(none, channels=3)[0].colour == "grey"
+    impossible = ModelRequest(model="x.pth", declared=DeclaredInput(channels=1, scale="unit", colour="rgb"))
+    with pytest.raises(UsageError, match="colours need 3 channels"):
+        prepared_input(impossible, told=told)

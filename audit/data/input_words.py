@@ -17,7 +17,7 @@ def greyed_in_words(n: int) -> str:
 def input_in_words(steps: InputSteps) -> str:
     """Return how an image becomes an input, in words without a full stop."""
     if steps.function:
-        colour = "" if steps.colour == "grey" else f", {_CHANNELS[steps.colour]}"
+        colour = "" if steps.colour == "grey" else f", {COLOUR_WORDS[steps.colour]}"
         return f"{steps.function}, {_size_in_words(steps)}{colour}"
     parts = [_size_in_words(steps)]
     if steps.crop != (0.0, 0.0, 1.0, 1.0):
@@ -31,7 +31,7 @@ def input_in_words(steps: InputSteps) -> str:
     if steps.size_px is not None and steps.fit != "none":
         parts.append(f"{steps.interpolation} ({_LIBRARIES[steps.library]})")
     parts.append(
-        _CHANNELS[steps.colour]
+        COLOUR_WORDS[steps.colour]
         if steps.colour != "grey"
         else f"{len(steps.mean)} channel{'s' if len(steps.mean) > 1 else ''}"
     )
@@ -47,9 +47,10 @@ _FITS: Mapping[str, str] = MappingProxyType(
         "none": "not scaled",
     }
 )
-_CHANNELS: Mapping[str, str] = MappingProxyType(
-    {"rgb": "in colour (red, green, blue)", "bgr": "in colour (blue, green, red)"}
+COLOUR_WORDS: Mapping[str, str] = MappingProxyType(
+    {"grey": "grey", "rgb": "colours (red, green, blue)", "bgr": "colours (blue, green, red)"}
 )
+"""What a network is shown -> in words."""
 _LIBRARIES: Mapping[str, str] = MappingProxyType(
     {"pil": "PIL", "opencv": "OpenCV", "torch": "torch", "torch-antialias": "torch, antialiased"}
 )
