@@ -49,6 +49,8 @@ FACTS = Facts(
     recall={},
     n_outputs=0,
     n_points=0,
+    colour=False,
+    n_greyed=0,
     preprocessing=InputSteps(size_px=(224, 256), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)),
     parity=None,
     is_recorded=False,
@@ -327,3 +329,18 @@ def test_outputs_of_a_multi_label_network_are_told_as_they_were_read() -> None:
     assert isinstance(FACTS.relevance, Relevance)
     made = dataclasses.replace(FACTS.relevance, multi_label=True)
     assert "starting from the output with the highest logit." in relevance_sentence(made)
+
+
+def test_colours_are_stated_where_there_are_any_and_greying_where_there_was_any() -> None:
+    """A run of grey images says nothing of colours: all that is added is there to be read."""
+    plain = " ".join(said(FACTS).values())
+    assert "colour" not in plain
+    coloured = said(dataclasses.replace(FACTS, colour=True))
+    assert "Images were read and edited in colour" in coloured["network"]
+    assert any("how far colours differ" in part for part in coloured.values())
+    greyed = said(dataclasses.replace(FACTS, n_greyed=60))
+    assert "60 colour images are read as grey." in greyed["network"]
+    assert "1 colour image is read as grey." in said(dataclasses.replace(FACTS, n_greyed=1))["network"]
+    product = dataclasses.replace(FACTS, is_recorded=True)
+    assert "8-bit grey" in said(product)["network"]
+    assert "8-bit colour" in said(dataclasses.replace(product, colour=True))["network"]
