@@ -7,6 +7,7 @@ the null network reads the upper half of the image alone, the electrode lies bel
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from torch import nn
 
+from audit.data.conditions import Condition
 from audit.data.plan import PlannedObjects
 from audit.data.records import Record, TextRegion
 from audit.discovery.candidates import split_by_class
@@ -36,12 +38,16 @@ from audit.models.saving import save_bundle
 from audit.perturbations import NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.objects import _elsewhere
+from audit.perturbations.places import cover
+from audit.perturbations.plausible import MOST_OBJECT_LUNG_SHARE, GreyRange
 from audit.perturbations.suspects import Suspects, at_search_scale, best_place, decode_template, half_of
 from audit.prediction.pool import map_side_by_side
+from audit.prediction.variants import Variant, make_variant
 from audit.randomness import generator_for
 from audit.statistics.catalogue import MOVEMENT
+from audit.store.pictures import Spot
 from audit.store.serialise import plain, to_json
-from audit.store.suspects import LONGEST_TEMPLATE_PX, FoundSuspect
+from audit.store.suspects import LONGEST_TEMPLATE_PX, FoundSuspect, Sighting, SuspectTemplate
 from audit.suites.reader import load_suite
 from audit.training.phantom.artefacts import CENTRE, RADIUS, stick_electrode
 from audit.training.phantom.cohort import film_specs, make_phantoms
@@ -216,10 +222,14 @@ def test_the_halves_are_of_patients_and_one_image_of_each_is_searched(tmp_path: 
     assert proposal_samples(list(reversed(records)), seed=5) != samples
 
 
+def patient_of(half: int) -> str:
+    """Name a patient of a half."""
+    return next(f"t{i}" for i in range(99) if half_of(replace(record_of(0), patient=f"t{i}"), 0) == half)
+
+
 def scene_of(image: np.ndarray, label: str, suspects: Suspects | None, donors: DonorPool, half: int) -> Scene:
     """A scene of a patient of a half."""
-    name = next(f"t{i}" for i in range(99) if half_of(replace(record_of(0), patient=f"t{i}"), 0) == half)
-    record = Record(id="target", path=Path("x.png"), label=label, patient=name)
+    record = Record(id="target", path=Path("x.png"), label=label, patient=patient_of(half))
     return Scene(image=image, record=record, regions=(), donors=donors, suspects=suspects)
 
 
@@ -500,3 +510,85 @@ def test_the_halves_proposals_are_paired_by_identity() -> None:
     elsewhere, same = fitted(12, [0, 1, 2], [0, 1], left=80), fitted(14, [6, 7, 8, 9], [0, 1, 2, 3], left=12)
     found = pairs([one], [elsewhere, same])
     assert [(a is one, b is same, b is elsewhere) for a, b in found] == [(True, True, False), (False, False, True)]
+
+
+LUNGS = np.zeros((128, 128), bool)
+LUNGS[24:104, 16:56] = LUNGS[24:104, 72:112] = True
+
+
+def chequered(level: int, side: int = 0) -> np.ndarray:
+    """An image of noise, its lungs darker; with `side` a chequered square of the level lies in the left lung, its corner bright."""
+    image = np.random.default_rng(side).normal(110, 6, LUNGS.shape)
+    image[LUNGS] -= 40
+    if side:
+        image[28 : 28 + side, 18 : 18 + side] += np.where(np.indices((side, side)).sum(0) // 4 % 2, level, 0.9 * level)
+        image[28:40, 18:30] = np.where(np.indices((12, 12)).sum(0) // 3 % 2, 220, 40)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def suspected(side: int, level: int) -> tuple[dict[str, np.ndarray], Suspects, DonorPool]:
+    """The square as a suspect of both halves, which is found by its corner, and two donors that show it."""
+    donor = chequered(level, side)
+    small = at_search_scale(donor, ())
+    corner = np.ascontiguousarray(small[56:80, 36:60])
+    templates = tuple(
+        SuspectTemplate(
+            half=half, height=24, width=24, reach=((0, 0, 2 * side, 2 * side),), threshold=0.8, p=0.001,
+            template=base64.b64encode(corner.tobytes()).decode(),
+        )
+        for half in (0, 1)
+    )  # fmt: skip
+    donors = {str(half): replace(record_of(0), id=f"d{half}", patient=patient_of(half)) for half in (0, 1)}
+    spot = Spot(x0=18 / 128, y0=28 / 128, x1=(18 + side) / 128, y1=(28 + side) / 128)
+    sightings = tuple(Sighting(image=name, label="covid", likeness=1.0, boxes=(spot,)) for name in donors)
+    found = FoundSuspect(templates=templates, prevalence={}, n_patients=2, home=("covid",), sightings=sightings)
+    pool = DonorPool((Donor(record=r, regions=()) for r in donors.values()), read=lambda _: donor)
+    return {"remove": donor, "add": chequered(0)}, Suspects(found=(found,), donors=donors, seed=0), pool
+
+
+def made_of(action: str, side: int, level: int) -> Variant:
+    """Edit an image with the square, or one without, as a run does."""
+    images, suspects, pool = suspected(side, level)
+    remove = action.startswith("remove")
+    cohort = [record_of(i) for i in range(6)]
+    # Without masks the inner part of an image stands for its lungs: here it is as dark as they are.
+    grey = GreyRange(cohort, 0, lambda r: np.where(LUNGS, chequered(0), 70 + np.uint8(int(r.id))).astype(np.uint8))
+    scene = replace(
+        scene_of(images["remove" if remove else "add"], "covid" if remove else "normal", suspects, pool, 0),
+        lungs=LUNGS,
+        leaves_range=grey.leaves,
+    )
+    condition = Condition(name=action, perturbation="object", role="edit", parameters={})
+    return make_variant(scene, condition, make_perturbation("object", {"suspect": 1, "action": action}), 0, 1)
+
+
+@pytest.mark.parametrize("action", ["remove", "remove-elsewhere", "add", "add-patch"])
+def test_an_object_that_covers_a_lung_is_not_edited(action: str) -> None:
+    assert made_of(action, 20, 60).why_not == ""
+    assert made_of(action, 28, 10).why_not == "", "less than a quarter of the lungs"
+    assert made_of(action, 36, 10).why_not == "boxes over the object cover more than 25 % of the lungs"
+
+
+def test_an_object_that_whitens_the_lungs_is_not_added() -> None:
+    added = made_of("add", 30, 250)
+    assert added.why_not == "the edited lungs are brighter than any in the cohort"
+    assert np.array_equal(added.image, chequered(0)), "nothing of it is predicted"
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_placebo_spares_what_its_edit_must(half: int) -> None:
+    """A wide object below the lungs: elsewhere at its distance from the border it may lie across both, and then it is not laid there."""
+    images, suspects, pool = suspected(20, 60)
+    wide = structs.replace(suspects.found[0].templates[half], half=half, reach=((-20, 0, 140, 44),))
+    suspects = replace(suspects, found=(structs.replace(suspects.found[0], templates=(wide,)),))
+    scene = replace(scene_of(np.roll(images["remove"], 60, axis=0), "covid", suspects, pool, 1 - half), lungs=LUNGS)
+    made = make_perturbation("object", {"suspect": 1, "action": "remove-elsewhere"})
+    assert not isinstance(
+        make_perturbation("object", {"suspect": 1, "action": "remove"}).draw(scene, generator_for(0)), NotApplicable
+    )
+    for number in range(12):
+        drawn = made.draw(scene, generator_for(number))
+        if isinstance(drawn, NotApplicable):
+            assert drawn.reason == "no free place for the placebo"
+        else:
+            assert cover(drawn.boxes, LUNGS.shape)[LUNGS].mean() <= MOST_OBJECT_LUNG_SHARE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,6 +16,7 @@ from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
 from audit.perturbations.fills import without_text
 from audit.perturbations.places import Box, cover, overlap, relocate_all, text_boxes
+from audit.perturbations.plausible import MOST_OBJECT_LUNG_SHARE, covers_too_much
 from audit.perturbations.suspects import Suspects, suspect_digest
 from audit.store.suspects import MOST_SUSPECTS, FoundSuspect
 
@@ -60,7 +61,8 @@ class ObjectEdit:
     """Remove or add one of the objects that the search of this run proposed.
 
     Only images of patients who did not propose it are edited: each half of the patients tests what the other half proposes. An object is
-    located by normalised cross-correlation with its template.
+    located by normalised cross-correlation with its template. An edit that would cover the patient, or leave lungs unlike any of the
+    cohort, is not made (`audit.perturbations.plausible`).
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ class ObjectEdit:
     """
 
     name = "object"
-    version = 2
+    version = 3
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     seamless = True
@@ -120,14 +122,27 @@ class ObjectEdit:
         edited[y0:y1, x0:x1] = np.clip(np.rint(laid), 0, 255).astype(np.uint8)
         return edited
 
+    def check(self, scene: Scene, edited: GreyImage) -> NotApplicable | None:
+        """Return how the lungs left the range of the cohort's grey levels: what was laid there whitened them, or hid them."""
+        return None if scene.leaves_range is None else scene.leaves_range(edited, scene.lungs)
+
     def _removed(self, scene: Scene, here: tuple[Box, ...], rng: np.random.Generator) -> ObjectDraw | NotApplicable:
         if not here:
             return NotApplicable("object not found")
         height, width = scene.image.shape
         boxes = tuple(_grown(box, (height, width)) for box in here)
+        too_much = _too_much(boxes, scene)
+        if too_much is not None:
+            return too_much
         if self._action == "remove":
             return ObjectDraw(boxes=boxes)
-        moved = _elsewhere(scene.image, boxes, text_boxes(scene.regions, (height, width)), rng)
+        moved = _elsewhere(
+            scene.image,
+            boxes,
+            text_boxes(scene.regions, (height, width)),
+            rng,
+            allowed=lambda found: _too_much(found, scene) is None,
+        )
         return NotApplicable("no free place for the placebo") if moved is None else ObjectDraw(boxes=moved)
 
     def _added(
@@ -159,7 +174,11 @@ class ObjectEdit:
         if patches is None:
             return NotApplicable("no free place for the placebo")
         boxes, layer = _laid(pixels, source, patches, scene.image.shape)
-        return ObjectDraw(boxes=boxes, layer=layer, donor=donor)
+        return _too_much(boxes, scene) or ObjectDraw(boxes=boxes, layer=layer, donor=donor)
+
+
+def _too_much(boxes: Sequence[Box], scene: Scene) -> NotApplicable | None:
+    return covers_too_much(boxes, scene, of="the object", most_of_lungs=MOST_OBJECT_LUNG_SHARE)
 
 
 def _laid(
@@ -195,16 +214,20 @@ def _laid(
 
 
 def _elsewhere(
-    image: GreyImage, boxes: Sequence[Box], text: Sequence[Box], rng: np.random.Generator
+    image: GreyImage,
+    boxes: Sequence[Box],
+    text: Sequence[Box],
+    rng: np.random.Generator,
+    allowed: Callable[[Sequence[Box]], bool] = lambda _: True,
 ) -> tuple[Box, ...] | None:
-    """Move boxes to places without text, matched in distance to the border, in brightness and in texture; None without such places."""
+    """Move boxes to allowed places without text, matched in distance to the border, in brightness and in texture; None without such."""
     fine = image - cv2.GaussianBlur(image.astype(np.float32), (0, 0), max(1.0, _FINE_SHARE * max(image.shape)))
     reach = max(2, round(_RING_SHARE * max(image.shape)))
     wanted = _texture(fine, boxes, reach, around=True)
     found: list[tuple[float, tuple[Box, ...]]] = []
     for _ in range(_PLACES):
         moved = relocate_all(image, boxes, rng)
-        if moved is not None and not any(overlap(box, other) for box in moved for other in text):
+        if moved is not None and allowed(moved) and not any(overlap(box, other) for box in moved for other in text):
             found.append((abs(_texture(fine, moved, reach, around=False) - wanted), moved))
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
