@@ -25,11 +25,11 @@ from audit.files import write_atomically
 from audit.models.saving import save_bundle
 from audit.provenance import tool_version
 from audit.store.documents import read_json
+from audit.store.folder import RunFolder
 from audit.store.group import parse_group
 from audit.store.results import SCHEMA_VERSION
 from audit.store.serialise import to_json
 from audit.store.suspects import SuspectsDocument
-from audit.store.typed import typed
 
 _BUILT, _FOUND = "truth.json", "finding.json"
 BUILD_VERSION = 2
@@ -177,7 +177,7 @@ def _on_plant(run: Path, folder: Path) -> tuple[float, ...]:
     if not (run / SuspectsDocument.FILE).is_file():
         return ()
     spots = (_read(folder / _BUILT) or {}).get("spots", {})
-    return shares_on_plant(typed(read_json(run / SuspectsDocument.FILE), SuspectsDocument), spots)
+    return shares_on_plant(RunFolder(run).read(SuspectsDocument), spots)
 
 
 def _estimates(
