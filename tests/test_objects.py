@@ -28,7 +28,7 @@ from audit.data.records import Record, TextRegion
 from audit.discovery.candidates import split_by_class
 from audit.discovery.fitting import Fitted, Half, Scored, _extent
 from audit.discovery.parts import pairs
-from audit.discovery.search import chance_limit, proposal_samples, search_objects
+from audit.discovery.search import _without, chance_limit, proposal_samples, search_objects
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.scope import find_scope
 from audit.gates.suspects import suspect_outcomes
@@ -155,6 +155,31 @@ def test_an_electrode_is_found_on_the_images_that_carry_it(proposed: Proposed) -
         assert any(b.x0 < CENTRE[0] < b.x1 and b.y0 < CENTRE[1] < b.y1 for b in sighting.boxes)
 
 
+@pytest.mark.parametrize(("lacking", "of_class"), [(9, True), (6, True), (5, False), (0, False)])
+def test_images_without_an_object_are_of_its_class_where_there_are_enough(lacking: int, of_class: bool) -> None:
+    """Twenty images of a class, the last of which do not show it, and ten of another; scores fall from image to image."""
+    scores = np.r_[np.linspace(0.9, 0.8, 20 - lacking), np.linspace(0.4, 0.3, lacking), np.linspace(0.6, 0.5, 10)]
+    half = Half(
+        images=(np.zeros((8, 8), np.uint8),) * 30,
+        labels=("a",) * 20 + ("b",) * 10,
+        names=tuple(f"{i:02d}" for i in range(30)),
+    )
+    scored = Scored(scores=scores, places=((0, 0),) * 30)
+    part = Fitted(
+        template=half.images[0], reach=((0, 0, 8, 8),), label="a", threshold=0.7, told=0.5, separation=3.0, own=scored, other=scored,
+        p=0.001,
+    )  # fmt: skip
+    found = _without(part, half, 12)
+    members = range(20 - lacking, 20) if of_class else range(20, 30)
+    assert set(found) <= {f"{i:02d}" for i in members}, (
+        "what was missed of a class that always shows it is not without it"
+    )
+    assert found == [f"{i:02d}" for i in reversed(members)][: (len(members) + 1) // 2], (
+        "nor is what was missed otherwise"
+    )
+    assert _without(part, half, 2) == found[:2]
+
+
 def test_without_an_object_nothing_tells_the_classes() -> None:
     images, labels, _ = films(0.0)
     assert search_objects(*halves_of(images, labels), most=4).suspects == ()
@@ -239,7 +264,7 @@ def scene_of(image: np.ndarray, label: str, suspects: Suspects | None, donors: D
 def test_removing_leaves_no_electrode_and_adding_brings_one(proposed: Proposed, half: int) -> None:
     images, _, there, found = proposed
     suspect = found[0]
-    records = {s.image: record_of(int(s.image), s.label) for s in suspect.sightings}
+    records = {name: record_of(int(name)) for name in (*(s.image for s in suspect.sightings), *suspect.without)}
     pool = DonorPool((Donor(record=r, regions=()) for r in records.values()), read=lambda r: images[int(r.id)])
     suspects = Suspects(found=found, donors=records, seed=0)
     with_it, without = images[there.index(True)], images[there.index(False)]
@@ -254,6 +279,7 @@ def test_removing_leaves_no_electrode_and_adding_brings_one(proposed: Proposed, 
             return drawn
         if drawn.donor is not None:
             assert half_of(drawn.donor, 0) != half, "what is added comes from a patient of the other half"
+            assert there[int(drawn.donor.id)] == (action == "add")
         return made.apply(image, drawn)
 
     shows = {
@@ -270,6 +296,8 @@ def test_removing_leaves_no_electrode_and_adding_brings_one(proposed: Proposed, 
     assert edited(with_it, "covid", "add") == NotApplicable("it shows the object already")
     assert edited(without, "covid", "add") == NotApplicable("its class often shows the object")
     assert edited(with_it, "covid", "remove", None) == NotApplicable("no such object was proposed")
+    everywhere = replace(suspects, found=(structs.replace(suspect, without=()),))
+    assert edited(without, "normal", "add-patch", everywhere) == NotApplicable("no image without the object")
     alone = structs.replace(suspect, templates=tuple(t for t in suspect.templates if t.half == half))
     proposing = replace(suspects, found=(alone, *found[1:]))
     assert edited(with_it, "covid", "remove", proposing) == NotApplicable("its patient's half proposed the object")
@@ -556,7 +584,9 @@ def suspected(side: int, level: int) -> tuple[dict[str, np.ndarray], Suspects, D
     donors = {str(half): replace(record_of(0), id=f"d{half}", patient=patient_of(half)) for half in (0, 1)}
     spot = Spot(x0=18 / 128, y0=28 / 128, x1=(18 + side) / 128, y1=(28 + side) / 128)
     sightings = tuple(Sighting(image=name, label="covid", likeness=1.0, boxes=(spot,)) for name in donors)
-    found = FoundSuspect(templates=templates, prevalence={}, n_patients=2, home=("covid",), sightings=sightings)
+    found = FoundSuspect(
+        templates=templates, prevalence={}, n_patients=2, home=("covid",), sightings=sightings, without=tuple(donors)
+    )
     pool = DonorPool((Donor(record=r, regions=()) for r in donors.values()), read=lambda _: donor)
     return {"remove": donor, "add": chequered(0)}, Suspects(found=(found,), donors=donors, seed=0), pool
 

@@ -70,13 +70,14 @@ class ObjectEdit:
         Number of the suspect, from 1.
     action : {"remove", "remove-elsewhere", "add", "add-patch"}
         Inpaint it; inpaint the same shape at a matched place without it (its placebo); lay it, from an image that shows it, on an image
-        of a class that seldom does; lay a random patch of the same image there in the same way (its placebo).
+        of a class that seldom does; lay what another image has at the same place, without the object, there in the same way (its
+        placebo: what a random place has is a foreign object itself).
     digest : str
         Identifies the suspect; written by the run, so that the plan contains it.
     """
 
     name = "object"
-    version = 3
+    version = 4
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     seamless = True
@@ -162,6 +163,11 @@ class ObjectEdit:
             return NotApplicable("no image that shows the object")
         sighting = known[int(rng.integers(len(known)))]
         donor = suspects.donors[sighting.image]
+        if self._action == "add-patch":
+            without = suspects.without_for(self._number, scene.record)
+            if not without:
+                return NotApplicable("no image without the object")
+            donor = suspects.donors[without[int(rng.integers(len(without)))]]
         pixels = scene.donors.pixels(Donor(record=donor, regions=()))
         height, width = pixels.shape
         source = tuple(
@@ -170,10 +176,7 @@ class ObjectEdit:
             )
             for s in sighting.boxes
         )
-        patches = source if self._action == "add" else _elsewhere(pixels, source, (), rng)
-        if patches is None:
-            return NotApplicable("no free place for the placebo")
-        boxes, layer = _laid(pixels, source, patches, scene.image.shape)
+        boxes, layer = _laid(pixels, source, scene.image.shape)
         return _too_much(boxes, scene) or ObjectDraw(boxes=boxes, layer=layer, donor=donor)
 
 
@@ -181,14 +184,12 @@ def _too_much(boxes: Sequence[Box], scene: Scene) -> NotApplicable | None:
     return covers_too_much(boxes, scene, of="the object", most_of_lungs=MOST_OBJECT_LUNG_SHARE)
 
 
-def _laid(
-    pixels: GreyImage, source: Sequence[Box], patches: Sequence[Box], shape: tuple[int, ...]
-) -> tuple[tuple[Box, ...], Layer]:
-    """Lay what stands out in the patches of a donor (h, w) where the source boxes would lie on an image of another shape.
+def _laid(pixels: GreyImage, source: Sequence[Box], shape: tuple[int, ...]) -> tuple[tuple[Box, ...], Layer]:
+    """Lay what stands out in boxes of a donor (h, w) where they would lie on an image of another shape.
 
     Sizes and distances go by the long side, as in the search: an object keeps its size relative to the image.
     """
-    bare = without_text(pixels, patches).astype(np.float32)
+    bare = without_text(pixels, source).astype(np.float32)
     scale = max(shape) / max(pixels.shape)
     around = _around(source)
     middle = [(around[k] + around[k + 2]) / 2 / pixels.shape[1 - k] * shape[1 - k] for k in (0, 1)]
@@ -196,8 +197,8 @@ def _laid(
     left, top = (min(max(round(middle[k] - size[k] / 2), 0), shape[1 - k] - size[k]) for k in (0, 1))
     added, opacity = np.zeros(size[::-1], np.float32), np.zeros(size[::-1], np.float32)
     boxes = []
-    for box, (x0, y0, x1, y1) in zip(source, patches, strict=True):
-        x, y = (min(round((box[k] - around[k]) * scale), size[k] - 1) for k in (0, 1))
+    for x0, y0, x1, y1 in source:
+        x, y = (min(round((edge - around[k]) * scale), size[k] - 1) for k, edge in enumerate((x0, y0)))
         w = max(1, min(round((x1 - x0) * scale), size[0] - x))
         h = max(1, min(round((y1 - y0) * scale), size[1] - y))
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

@@ -82,7 +82,7 @@ def decode_template(template: SuspectTemplate) -> GreyImage:
 
 def suspect_digest(suspect: FoundSuspect) -> str:
     """Return what names a suspect in a plan: it changes with everything that decides the pixels of its edits."""
-    parts = (suspect.templates, suspect.home, suspect.sightings)
+    parts = (suspect.templates, suspect.home, suspect.sightings, suspect.without)
     return hashlib.sha256(to_json(plain(parts)).encode()).hexdigest()[:16]
 
 
@@ -112,12 +112,14 @@ class Suspects:
 
     def sightings_for(self, number: int, record: Record) -> tuple[Sighting, ...]:
         """Return a suspect's sightings on images of the half that the record's patient does not belong to."""
-        half = half_of(record, self.seed)
-        return tuple(
-            s
-            for s in self.found[number - 1].sightings
-            if s.image in self.donors and half_of(self.donors[s.image], self.seed) != half
-        )
+        return tuple(s for s in self.found[number - 1].sightings if self._of_other_half(s.image, record))
+
+    def without_for(self, number: int, record: Record) -> tuple[str, ...]:
+        """Return the images of the half that the record's patient does not belong to which do not show a suspect."""
+        return tuple(name for name in self.found[number - 1].without if self._of_other_half(name, record))
+
+    def _of_other_half(self, image: str, record: Record) -> bool:
+        return image in self.donors and half_of(self.donors[image], self.seed) != half_of(record, self.seed)
 
     def locate(self, number: int, record: Record, image: GreyImage, regions: Sequence[TextRegion]) -> tuple[Box, ...]:
         """Find a suspect on an image, by the template that the other half proposed: its boxes; none where no place is like it enough."""
