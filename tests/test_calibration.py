@@ -26,6 +26,7 @@ from audit.calibration.outcomes import Estimate, Finding, Outcome, first_sentenc
 from audit.calibration.plants import NAMED_BY, Picture, is_named, plant
 from audit.calibration.sightings import plant_spots, shares_on_plant
 from audit.calibration.table import ENOUGH, make_table, mean_limits
+from audit.calibration.trial import _of_suspect, _on_plant
 from audit.calibration.truth import Truth, draw_carriers, exchange_weights, measure_truth, total_variation
 from audit.calibration.zoo import Case, full_zoo, make_zoo, small_zoo
 from audit.data.images import read_gray
@@ -36,6 +37,7 @@ from audit.models.bundle import load_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 from audit.run.settings import Settings
+from audit.store.folder import RunFolder
 from audit.store.pictures import Spot
 from audit.store.suspects import FoundSuspect, Sighting, SuspectsDocument, SuspectTemplate
 
@@ -422,7 +424,7 @@ def _seen(image: str, *box: float) -> Sighting:
     return Sighting(image=image, label="a", likeness=0.9, boxes=(Spot(x0=box[0], y0=box[1], x1=box[2], y1=box[3]),))
 
 
-def test_an_object_is_the_plant_where_its_sightings_lie_on_it() -> None:
+def test_an_object_is_the_plant_where_its_sightings_lie_on_it(tmp_path: Path) -> None:
     """A disc of a 32nd part of the side, on two of three images."""
     specimens = [_flat(i, 0, 100) for i in range(3)]
     pictures = [s.picture for s in specimens]
@@ -441,6 +443,14 @@ def test_an_object_is_the_plant_where_its_sightings_lie_on_it() -> None:
     ]
     document = SuspectsDocument(n_images=3, n_candidates=1, why_none="", suspects=tuple(found))
     assert shares_on_plant(document, spots) == (1.0, 0.5, 0.0, 0.0)
+    assert _on_plant(tmp_path, tmp_path) == (), "a run without a search"
+    RunFolder(tmp_path).write(document)
+    (tmp_path / "truth.json").write_text(json.dumps({"spots": spots}))
+    read = _on_plant(tmp_path, tmp_path)
+    assert read == (1.0, 0.5, 0.0, 0.0)
+    condition = {"perturbation": "object", "parameters": {"suspect": 2, "action": "add"}}
+    assert _of_suspect(condition, read) == 0.5
+    assert _of_suspect({"perturbation": "text-mask", "parameters": {}}, read) is None
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=9))
