@@ -332,10 +332,10 @@ def test_an_edit_that_means_nothing_is_refused(parameters: dict[str, object], er
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("[objects]\npropose = 13", "0 to 12 objects"),
-        ("[objects]\npropose = true", "propose = True"),
+        ("[objects]\npropose = 13", "objects.propose must be an integer <= 12, found 13"),
+        ("[objects]\npropose = true", "objects.propose must be an integer, found True"),
         ("[objects]\npropse = 2", "propose"),
-        ("objects = 3", "must be a table"),
+        ("objects = 3", "objects must be an object, found 3"),
     ],
 )
 def test_a_suite_that_asks_wrongly_is_refused(tmp_path: Path, line: str, words: str) -> None:
