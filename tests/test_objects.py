@@ -303,6 +303,27 @@ def test_removing_leaves_no_electrode_and_adding_brings_one(proposed: Proposed, 
     assert edited(with_it, "covid", "remove", proposing) == NotApplicable("its patient's half proposed the object")
 
 
+def test_an_image_is_shrunk_and_searched_once_for_all_its_edits(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, suspects, _ = suspected(20, 60)
+    looked: list[int] = []
+
+    def counted(image: np.ndarray, template: np.ndarray) -> tuple[float, int, int]:
+        looked.append(1)
+        return best_place(image, template)
+
+    monkeypatch.setattr("audit.perturbations.suspects.best_place", counted)
+    record = replace(record_of(0), patient=patient_of(0))
+    with_it, without = images["remove"], images["add"]
+    found = [suspects.locate(1, record, image, ()) for image in (with_it, with_it, without, without, with_it)]
+    assert len(looked) == 3, "once for each image in turn"
+    assert found[0] == found[1] == found[4] != ()
+    assert found[2] == found[3] == ()
+    assert suspects.locate(1, record, with_it, (TextRegion(x0=14, y0=24, x1=44, y1=54),)) == (), (
+        "what is text is no object"
+    )
+    assert suspects.locate(1, replace(record, patient=patient_of(1)), with_it, ()) == found[0]
+
+
 def test_the_placebo_takes_a_place_of_like_texture() -> None:
     """The left half of the image is smooth, the right half rough; the object lies on the rough one."""
     rng = np.random.default_rng(0)

@@ -86,6 +86,20 @@ def suspect_digest(suspect: FoundSuspect) -> str:
     return hashlib.sha256(to_json(plain(parts)).encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What was found on one image."""
+
+    image: GreyImage
+    """As it is stored."""
+    regions: tuple[TextRegion, ...]
+    """Its text."""
+    small: GreyImage
+    """The same at the scale of the search."""
+    boxes: dict[tuple[int, int], tuple[Box, ...]] = field(default_factory=dict)
+    """(number of the suspect, half that tests it) -> where it lies."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Suspects:
     """The suspects of a run, for edits."""
@@ -96,6 +110,9 @@ class Suspects:
     """Digest of pixels -> the record of a sighting."""
     seed: int = 0
     """Run seed, which splits the patients into halves."""
+
+    _last: dict[str, _Seen] = field(default_factory=dict, repr=False, compare=False)
+    """The image that was looked at last."""
 
     @cached_property
     def levels(self) -> Mapping[tuple[int, int], tuple[SuspectTemplate, GreyImage]]:
@@ -123,13 +140,23 @@ class Suspects:
 
     def locate(self, number: int, record: Record, image: GreyImage, regions: Sequence[TextRegion]) -> tuple[Box, ...]:
         """Find a suspect on an image, by the template that the other half proposed: its boxes; none where no place is like it enough."""
-        template, levels = self.levels[number, half_of(record, self.seed)]
-        small = at_search_scale(image, regions)
+        # Every draw of every condition asks for the same image: shrinking it and correlating it cost more than its edits.
+        seen = self._last.get("image")
+        if seen is None or seen.image is not image or seen.regions != tuple(regions):
+            seen = _Seen(image=image, regions=tuple(regions), small=at_search_scale(image, regions))
+            self._last["image"] = seen
+        key = (number, half_of(record, self.seed))
+        if key not in seen.boxes:
+            seen.boxes[key] = self._find(key, seen.small, image.shape)
+        return seen.boxes[key]
+
+    def _find(self, key: tuple[int, int], small: GreyImage, shape: tuple[int, ...]) -> tuple[Box, ...]:
+        template, levels = self.levels[key]
         score, left, top = best_place(small, levels)
         if score < template.threshold:
             return ()
         return tuple(
-            to_pixels((left + x0, top + y0, left + x1, top + y1), small.shape, image.shape)
+            to_pixels((left + x0, top + y0, left + x1, top + y1), small.shape, shape)
             for x0, y0, x1, y1 in template.reach
         )
 
