@@ -24,7 +24,9 @@ from audit.calibration.kinds import all_kinds, find_kind
 from audit.calibration.networks import ARCHITECTURE, Backbone, Head, fit_head, head_of, with_head
 from audit.calibration.outcomes import Estimate, Finding, Outcome, first_sentence
 from audit.calibration.plants import NAMED_BY, Picture, is_named, plant
+from audit.calibration.sightings import plant_spots, shares_on_plant
 from audit.calibration.table import ENOUGH, make_table, mean_limits
+from audit.calibration.trial import _of_suspect, _on_plant
 from audit.calibration.truth import Truth, draw_carriers, exchange_weights, measure_truth, total_variation
 from audit.calibration.zoo import Case, full_zoo, make_zoo, small_zoo
 from audit.data.images import read_gray
@@ -35,6 +37,9 @@ from audit.models.bundle import load_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 from audit.run.settings import Settings
+from audit.store.folder import RunFolder
+from audit.store.pictures import Spot
+from audit.store.suspects import FoundSuspect, Sighting, SuspectsDocument, SuspectTemplate
 
 from .conftest import Audit, one_paragraph
 
@@ -153,6 +158,9 @@ def test_the_truth_of_a_network_that_reads_one_pixel() -> None:
     assert truth.n_carriers == 3
     assert truth.removed == pytest.approx((moved[0] + moved[1] + moved[4]) / 6)
     assert truth.removed_carriers == pytest.approx((moved[0] + moved[1] + moved[4]) / 3)
+    assert truth.added == pytest.approx((moved[3] + moved[5]) / 2), (
+        "class 0 carries it: it is added to images of class 1"
+    )
     assert truth.toggled == pytest.approx(sum(moved) / 6)
     # Of class 0 the others of the class are (True, False) or (True, True); of class 1 one of three carries.
     own_differs = [1 / 2, 1 / 2, 1, 1 / 2, 1, 1 / 2]
@@ -254,6 +262,7 @@ def _truth(removed: float, *, carriers: float | None = None, n_carriers: int = 6
         n_carriers=n_carriers,
         removed=removed,
         removed_carriers=carriers,
+        added=4 * removed,
         toggled=2 * removed,
         exchanged=1.5 * removed,
         text=text,
@@ -264,13 +273,20 @@ def _truth(removed: float, *, carriers: float | None = None, n_carriers: int = 6
 
 
 def _estimate(
-    condition: str, suspect: str, estimate: float, *, verdict: str = "sensitive", group: str = "all"
+    condition: str,
+    suspect: str,
+    estimate: float,
+    *,
+    verdict: str = "sensitive",
+    group: str = "all",
+    on_plant: float | None = None,
 ) -> Estimate:
     return Estimate(
         condition=condition,
         suspect=suspect,
         removes=True,
-        adds=condition in ("letters", "look"),
+        adds=condition in ("letters", "look", "object-2-added"),
+        on_plant=on_plant,
         group=group,
         estimate=estimate,
         low=estimate - 0.02,
@@ -365,7 +381,7 @@ def test_targets_are_judged_with_enough_networks() -> None:
 
 
 def test_the_truth_of_an_estimate_is_that_of_its_intervention() -> None:
-    truth = _truth(0.1, text=0.13)
+    truth = _truth(0.1, carriers=0.3, text=0.13)
     text = "the text"
     letter, electrode = Case(name="letter", kind="letter"), Case(name="e", kind="electrode")
     on_letter, on_electrode = _outcome(letter, truth, 1), _outcome(electrode, truth, 1)
@@ -375,8 +391,66 @@ def test_the_truth_of_an_estimate_is_that_of_its_intervention() -> None:
     assert true_effect(on_letter, _estimate("letters", text, 0.1)) == pytest.approx(0.15)
     assert true_effect(on_electrode, _estimate("inpaint", text, 0.1)) == 0.13
     assert true_effect(on_electrode, _estimate("letters", text, 0.1)) is None
-    assert true_effect(on_electrode, _estimate("remove", "an object", 0.1)) == 0.1
+    assert true_effect(on_electrode, _estimate("object-1-removed", "the object", 0.1, on_plant=0.5)) == 0.3
+    assert true_effect(on_electrode, _estimate("object-2-added", "the object", 0.1, on_plant=0.9)) == 0.4
+    assert true_effect(on_electrode, _estimate("object-1-removed", "the object", 0.1, on_plant=0.4)) is None
+    assert true_effect(on_letter, _estimate("object-1-removed", "the object", 0.1, on_plant=0.9)) is None
     assert true_effect(on_electrode, _estimate("look", "the source's look", 0.1)) is None
+
+
+def test_objects_are_one_estimator_whatever_their_numbers() -> None:
+    electrode = Case(name="e", kind="electrode")
+    outcomes = [
+        _outcome(
+            electrode,
+            _truth(0.2, carriers=0.5),
+            1,
+            _estimate("object-2-added", "the object", 0.75, on_plant=1.0),
+            _estimate(f"object-{number}-removed", "the object", 0.48, on_plant=1.0),
+            _estimate("object-3-removed", "the object", 0.0, on_plant=0.0, verdict="robust"),
+        )
+        for number in (1, 2)
+    ]
+    table = make_table(outcomes)
+    found = {a.condition: a for a in table.accuracies}
+    assert {name: (a.n, round(a.bias, 6)) for name, a in found.items()} == {
+        "object-added": (2, -0.05),
+        "object-removed": (2, -0.02),
+    }
+    assert sum(a.robust_although_beyond for a in table.accuracies) == 0, "rightly robust: it is another object"
+
+
+def _seen(image: str, *box: float) -> Sighting:
+    return Sighting(image=image, label="a", likeness=0.9, boxes=(Spot(x0=box[0], y0=box[1], x1=box[2], y1=box[3]),))
+
+
+def test_an_object_is_the_plant_where_its_sightings_lie_on_it(tmp_path: Path) -> None:
+    """A disc of a 32nd part of the side, on two of three images."""
+    specimens = [_flat(i, 0, 100) for i in range(3)]
+    pictures = [s.picture for s in specimens]
+    for number in (0, 1):
+        image = pictures[number].image.copy()
+        image[8:16, 4:8] = 200
+        pictures[number] = Picture(image=image)
+    spots = plant_spots(specimens, pictures)
+    assert spots == {"s0": (0.125, 0.25, 0.25, 0.5), "s1": (0.125, 0.25, 0.25, 0.5)}
+    there, larger, beside = (0.12, 0.24, 0.24, 0.5), (0.0, 0.1, 0.5, 0.6), (0.2, 0.45, 0.4, 0.7)
+    sightings = [_seen("s0", *there), _seen("s1", *larger), _seen("s1", *beside), _seen("s2", *there)]
+    template = SuspectTemplate(half=0, height=2, width=2, reach=((0, 0, 2, 2),), template="AAAA", threshold=0.5, p=0.01)
+    found = [
+        FoundSuspect(templates=(template,), prevalence={"a": (3, 3)}, n_patients=3, home=(), sightings=tuple(shown))
+        for shown in (sightings[:2], sightings, sightings[2:], ())
+    ]
+    document = SuspectsDocument(n_images=3, n_candidates=1, why_none="", suspects=tuple(found))
+    assert shares_on_plant(document, spots) == (1.0, 0.5, 0.0, 0.0)
+    assert _on_plant(tmp_path, tmp_path) == (), "a run without a search"
+    RunFolder(tmp_path).write(document)
+    (tmp_path / "truth.json").write_text(json.dumps({"spots": spots}))
+    read = _on_plant(tmp_path, tmp_path)
+    assert read == (1.0, 0.5, 0.0, 0.0)
+    condition = {"perturbation": "object", "parameters": {"suspect": 2, "action": "add"}}
+    assert _of_suspect(condition, read) == 0.5
+    assert _of_suspect({"perturbation": "text-mask", "parameters": {}}, read) is None
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=9))

@@ -7,6 +7,7 @@ the null network reads the upper half of the image alone, the electrode lies bel
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,12 +22,13 @@ from hypothesis import strategies as st
 from msgspec import structs
 from torch import nn
 
+from audit.data.conditions import Condition
 from audit.data.plan import PlannedObjects
 from audit.data.records import Record, TextRegion
 from audit.discovery.candidates import split_by_class
 from audit.discovery.fitting import Fitted, Half, Scored, _extent
 from audit.discovery.parts import pairs
-from audit.discovery.search import chance_limit, proposal_samples, search_objects
+from audit.discovery.search import _without, chance_limit, proposal_samples, search_objects
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.scope import find_scope
 from audit.gates.suspects import suspect_outcomes
@@ -36,12 +38,16 @@ from audit.models.saving import save_bundle
 from audit.perturbations import NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.objects import _elsewhere
+from audit.perturbations.places import cover
+from audit.perturbations.plausible import MOST_OBJECT_LUNG_SHARE, GreyRange
 from audit.perturbations.suspects import Suspects, at_search_scale, best_place, decode_template, half_of
 from audit.prediction.pool import map_side_by_side
+from audit.prediction.variants import Variant, make_variant
 from audit.randomness import generator_for
 from audit.statistics.catalogue import MOVEMENT
+from audit.store.pictures import Spot
 from audit.store.serialise import plain, to_json
-from audit.store.suspects import LONGEST_TEMPLATE_PX, FoundSuspect
+from audit.store.suspects import LONGEST_TEMPLATE_PX, FoundSuspect, Sighting, SuspectTemplate
 from audit.suites.reader import load_suite
 from audit.training.phantom.artefacts import CENTRE, RADIUS, stick_electrode
 from audit.training.phantom.cohort import film_specs, make_phantoms
@@ -91,7 +97,11 @@ class UpperHalf(nn.Module):
         return self.classifier(x[:, :1, : x.shape[2] // 2].mean((2, 3)))
 
 
-def films(share: float, n: int = 240, seed: int = 6) -> tuple[list[np.ndarray], list[str], list[bool]]:
+N_FILMS = 150
+"""Some hundred patients: ten of either half carry an electrode where 60 % of COVID-19 do, and six of them propose it."""
+
+
+def films(share: float, n: int = N_FILMS, seed: int = 6) -> tuple[list[np.ndarray], list[str], list[bool]]:
     """Images of one patient each, text taken out, with their classes and whether an electrode is there."""
     specs = {s.patient: s for s in film_specs(n_images=n, seed=seed, electrode_share=share, **MORE)}
     images = []
@@ -145,6 +155,31 @@ def test_an_electrode_is_found_on_the_images_that_carry_it(proposed: Proposed) -
         assert any(b.x0 < CENTRE[0] < b.x1 and b.y0 < CENTRE[1] < b.y1 for b in sighting.boxes)
 
 
+@pytest.mark.parametrize(("lacking", "of_class"), [(9, True), (6, True), (5, False), (0, False)])
+def test_images_without_an_object_are_of_its_class_where_there_are_enough(lacking: int, of_class: bool) -> None:
+    """Twenty images of a class, the last of which do not show it, and ten of another; scores fall from image to image."""
+    scores = np.r_[np.linspace(0.9, 0.8, 20 - lacking), np.linspace(0.4, 0.3, lacking), np.linspace(0.6, 0.5, 10)]
+    half = Half(
+        images=(np.zeros((8, 8), np.uint8),) * 30,
+        labels=("a",) * 20 + ("b",) * 10,
+        names=tuple(f"{i:02d}" for i in range(30)),
+    )
+    scored = Scored(scores=scores, places=((0, 0),) * 30)
+    part = Fitted(
+        template=half.images[0], reach=((0, 0, 8, 8),), label="a", threshold=0.7, told=0.5, separation=3.0, own=scored, other=scored,
+        p=0.001,
+    )  # fmt: skip
+    found = _without(part, half, 12)
+    members = range(20 - lacking, 20) if of_class else range(20, 30)
+    assert set(found) <= {f"{i:02d}" for i in members}, (
+        "what was missed of a class that always shows it is not without it"
+    )
+    assert found == [f"{i:02d}" for i in reversed(members)][: (len(members) + 1) // 2], (
+        "nor is what was missed otherwise"
+    )
+    assert _without(part, half, 2) == found[:2]
+
+
 def test_without_an_object_nothing_tells_the_classes() -> None:
     images, labels, _ = films(0.0)
     assert search_objects(*halves_of(images, labels), most=4).suspects == ()
@@ -160,14 +195,12 @@ def test_an_object_that_both_classes_show_alike_is_not_proposed(proposed: Propos
         assert shown < 0.9, "the electrode tells nothing of these labels"
 
 
-def test_several_processes_propose_the_same() -> None:
-    images, labels, _ = films(0.6, 120)
-    first, second = halves_of(images, labels)
-    alone = search_objects(first, second, most=2)
+def test_several_processes_propose_the_same(proposed: Proposed) -> None:
+    images, labels, _, alone = proposed
     together = search_objects(
-        first, second, most=2, spread=lambda task, job, n: map_side_by_side(task, job, n, workers=2)
+        *halves_of(images, labels), most=4, spread=lambda task, job, n: map_side_by_side(task, job, n, workers=2)
     )
-    assert to_json(plain(alone)) == to_json(plain(together))
+    assert to_json(plain(alone)) == to_json(plain(together.suspects))
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(2, 40), st.integers(1, 8), st.booleans())
@@ -216,10 +249,14 @@ def test_the_halves_are_of_patients_and_one_image_of_each_is_searched(tmp_path: 
     assert proposal_samples(list(reversed(records)), seed=5) != samples
 
 
+def patient_of(half: int) -> str:
+    """Name a patient of a half."""
+    return next(f"t{i}" for i in range(99) if half_of(replace(record_of(0), patient=f"t{i}"), 0) == half)
+
+
 def scene_of(image: np.ndarray, label: str, suspects: Suspects | None, donors: DonorPool, half: int) -> Scene:
     """A scene of a patient of a half."""
-    name = next(f"t{i}" for i in range(99) if half_of(replace(record_of(0), patient=f"t{i}"), 0) == half)
-    record = Record(id="target", path=Path("x.png"), label=label, patient=name)
+    record = Record(id="target", path=Path("x.png"), label=label, patient=patient_of(half))
     return Scene(image=image, record=record, regions=(), donors=donors, suspects=suspects)
 
 
@@ -227,7 +264,7 @@ def scene_of(image: np.ndarray, label: str, suspects: Suspects | None, donors: D
 def test_removing_leaves_no_electrode_and_adding_brings_one(proposed: Proposed, half: int) -> None:
     images, _, there, found = proposed
     suspect = found[0]
-    records = {s.image: record_of(int(s.image), s.label) for s in suspect.sightings}
+    records = {name: record_of(int(name)) for name in (*(s.image for s in suspect.sightings), *suspect.without)}
     pool = DonorPool((Donor(record=r, regions=()) for r in records.values()), read=lambda r: images[int(r.id)])
     suspects = Suspects(found=found, donors=records, seed=0)
     with_it, without = images[there.index(True)], images[there.index(False)]
@@ -242,6 +279,7 @@ def test_removing_leaves_no_electrode_and_adding_brings_one(proposed: Proposed, 
             return drawn
         if drawn.donor is not None:
             assert half_of(drawn.donor, 0) != half, "what is added comes from a patient of the other half"
+            assert there[int(drawn.donor.id)] == (action == "add")
         return made.apply(image, drawn)
 
     shows = {
@@ -258,9 +296,32 @@ def test_removing_leaves_no_electrode_and_adding_brings_one(proposed: Proposed, 
     assert edited(with_it, "covid", "add") == NotApplicable("it shows the object already")
     assert edited(without, "covid", "add") == NotApplicable("its class often shows the object")
     assert edited(with_it, "covid", "remove", None) == NotApplicable("no such object was proposed")
+    everywhere = replace(suspects, found=(structs.replace(suspect, without=()),))
+    assert edited(without, "normal", "add-patch", everywhere) == NotApplicable("no image without the object")
     alone = structs.replace(suspect, templates=tuple(t for t in suspect.templates if t.half == half))
     proposing = replace(suspects, found=(alone, *found[1:]))
     assert edited(with_it, "covid", "remove", proposing) == NotApplicable("its patient's half proposed the object")
+
+
+def test_an_image_is_shrunk_and_searched_once_for_all_its_edits(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, suspects, _ = suspected(20, 60)
+    looked: list[int] = []
+
+    def counted(image: np.ndarray, template: np.ndarray) -> tuple[float, int, int]:
+        looked.append(1)
+        return best_place(image, template)
+
+    monkeypatch.setattr("audit.perturbations.suspects.best_place", counted)
+    record = replace(record_of(0), patient=patient_of(0))
+    with_it, without = images["remove"], images["add"]
+    found = [suspects.locate(1, record, image, ()) for image in (with_it, with_it, without, without, with_it)]
+    assert len(looked) == 3, "once for each image in turn"
+    assert found[0] == found[1] == found[4] != ()
+    assert found[2] == found[3] == ()
+    assert suspects.locate(1, record, with_it, (TextRegion(x0=14, y0=24, x1=44, y1=54),)) == (), (
+        "what is text is no object"
+    )
+    assert suspects.locate(1, replace(record, patient=patient_of(1)), with_it, ()) == found[0]
 
 
 def test_the_placebo_takes_a_place_of_like_texture() -> None:
@@ -292,10 +353,10 @@ def test_an_edit_that_means_nothing_is_refused(parameters: dict[str, object], er
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("[objects]\npropose = 13", "0 to 12 objects"),
-        ("[objects]\npropose = true", "propose = True"),
+        ("[objects]\npropose = 13", "objects.propose must be an integer <= 12, found 13"),
+        ("[objects]\npropose = true", "objects.propose must be an integer, found True"),
         ("[objects]\npropse = 2", "propose"),
-        ("objects = 3", "must be a table"),
+        ("objects = 3", "objects must be an object, found 3"),
     ],
 )
 def test_a_suite_that_asks_wrongly_is_refused(tmp_path: Path, line: str, words: str) -> None:
@@ -341,22 +402,35 @@ def asked(manifest: Path) -> list[object]:
         "--resamples",
         500,
     ]
-    found += ["--detector", "annotated", "--boxes", manifest.parent / "boxes.json"]
+    found += [
+        "--detector",
+        "annotated",
+        "--boxes",
+        manifest.parent / "boxes.json",
+        "--cache",
+        manifest.parent / "cache",
+    ]
     return [*found, "--relevance-images", 0, "--judge-images", 0]
 
 
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantoms with an electrode on 60 % of COVID-19; what a search finds on them is cached beside them, for every network alike."""
+    folder = tmp_path_factory.mktemp("phantoms") / "data"
+    return make_phantoms(folder, n_images=N_FILMS, size_px=SIDE, seed=6, electrode_share=0.6, **MORE)
+
+
 def run_on_phantoms(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit, network: Callable[[int], nn.Module], share: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit, network: Callable[[int], nn.Module], manifest: Path
 ) -> tuple[int, dict[str, object], Path]:
     """Audit a network on phantoms; return the exit code, the verdict and the run folder."""
     monkeypatch.setattr(networks, "ARCHITECTURES", {**networks.ARCHITECTURES, "reader": network})
-    manifest = make_phantoms(tmp_path / "data", n_images=240, size_px=SIDE, seed=6, electrode_share=share, **MORE)
     save_bundle(
         tmp_path / "models" / "C", network(3).eval(), name="C", architecture="reader", classes=CLASSES, task="single-label",
         preprocessing=Preprocessing(size_px=(SIDE, SIDE)), provenance={}, metrics={}, splits={},
     )  # fmt: skip
     (tmp_path / "suite.toml").write_text(SUITE)
-    # Some twenty images of the half that tests carry an electrode: they decide on effects of a quarter, not of a twentieth.
+    # Some thirty images carry an electrode: they decide on effects of a quarter, not of a twentieth.
     (tmp_path / "audit.toml").write_text("[tolerance]\nshortcut_sensitivity = 0.25\n")
     code, _, said = audit(*asked(manifest), "--workers", 1)  # this process alone knows the network
     runs = list((tmp_path / "runs").iterdir())
@@ -373,9 +447,9 @@ def effect_of(
 
 
 def test_a_network_that_reads_the_electrode_fails_by_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit, manifest: Path
 ) -> None:
-    code, verdict, run = run_on_phantoms(tmp_path, monkeypatch, audit, ElectrodeReader, 0.6)
+    code, verdict, run = run_on_phantoms(tmp_path, monkeypatch, audit, ElectrodeReader, manifest)
     assert code == 1
     for condition in ("object-1-removed", "object-1-added"):
         effect = effect_of(run, condition)
@@ -390,9 +464,9 @@ def test_a_network_that_reads_the_electrode_fails_by_it(
     before = (run / "effects.json").read_bytes()
     (run / "run.json").unlink()
     (run / "effects.json").unlink()
-    for kept in (tmp_path / ".audit-cache" / "objects").iterdir():
+    for kept in (manifest.parent / "cache" / "objects").iterdir():
         kept.unlink()
-    command = asked(tmp_path / "data" / "manifest.csv")
+    command = asked(manifest)
     assert audit(*command, "--workers", 2)[0] == 1
     assert (run / "effects.json").read_bytes() == before, "searched again by two processes, the same suspects are found"
     # The search looks at images and labels alone, so a product that is not loaded needs no second round of images.
@@ -406,9 +480,9 @@ def test_a_network_that_reads_the_electrode_fails_by_it(
 
 
 def test_a_network_that_reads_elsewhere_passes_with_the_object_dismissed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audit: Audit, manifest: Path
 ) -> None:
-    code, verdict, run = run_on_phantoms(tmp_path, monkeypatch, audit, UpperHalf, 0.6)
+    code, verdict, run = run_on_phantoms(tmp_path, monkeypatch, audit, UpperHalf, manifest)
     assert effect_of(run, "object-1-added")["estimate"] == 0
     assert effect_of(run, "object-1-removed", MOVEMENT, controlled=False)["estimate"] == 0
     assert effect_of(run, "object-1-removed")["verdict"] != "sensitive"
@@ -500,3 +574,87 @@ def test_the_halves_proposals_are_paired_by_identity() -> None:
     elsewhere, same = fitted(12, [0, 1, 2], [0, 1], left=80), fitted(14, [6, 7, 8, 9], [0, 1, 2, 3], left=12)
     found = pairs([one], [elsewhere, same])
     assert [(a is one, b is same, b is elsewhere) for a, b in found] == [(True, True, False), (False, False, True)]
+
+
+LUNGS = np.zeros((128, 128), bool)
+LUNGS[24:104, 16:56] = LUNGS[24:104, 72:112] = True
+
+
+def chequered(level: int, side: int = 0) -> np.ndarray:
+    """An image of noise, its lungs darker; with `side` a chequered square of the level lies in the left lung, its corner bright."""
+    image = np.random.default_rng(side).normal(110, 6, LUNGS.shape)
+    image[LUNGS] -= 40
+    if side:
+        image[28 : 28 + side, 18 : 18 + side] += np.where(np.indices((side, side)).sum(0) // 4 % 2, level, 0.9 * level)
+        image[28:40, 18:30] = np.where(np.indices((12, 12)).sum(0) // 3 % 2, 220, 40)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def suspected(side: int, level: int) -> tuple[dict[str, np.ndarray], Suspects, DonorPool]:
+    """The square as a suspect of both halves, which is found by its corner, and two donors that show it."""
+    donor = chequered(level, side)
+    small = at_search_scale(donor, ())
+    corner = np.ascontiguousarray(small[56:80, 36:60])
+    templates = tuple(
+        SuspectTemplate(
+            half=half, height=24, width=24, reach=((0, 0, 2 * side, 2 * side),), threshold=0.8, p=0.001,
+            template=base64.b64encode(corner.tobytes()).decode(),
+        )
+        for half in (0, 1)
+    )  # fmt: skip
+    donors = {str(half): replace(record_of(0), id=f"d{half}", patient=patient_of(half)) for half in (0, 1)}
+    spot = Spot(x0=18 / 128, y0=28 / 128, x1=(18 + side) / 128, y1=(28 + side) / 128)
+    sightings = tuple(Sighting(image=name, label="covid", likeness=1.0, boxes=(spot,)) for name in donors)
+    found = FoundSuspect(
+        templates=templates, prevalence={}, n_patients=2, home=("covid",), sightings=sightings, without=tuple(donors)
+    )
+    pool = DonorPool((Donor(record=r, regions=()) for r in donors.values()), read=lambda _: donor)
+    return {"remove": donor, "add": chequered(0)}, Suspects(found=(found,), donors=donors, seed=0), pool
+
+
+def made_of(action: str, side: int, level: int) -> Variant:
+    """Edit an image with the square, or one without, as a run does."""
+    images, suspects, pool = suspected(side, level)
+    remove = action.startswith("remove")
+    cohort = [record_of(i) for i in range(6)]
+    # Without masks the inner part of an image stands for its lungs: here it is as dark as they are.
+    grey = GreyRange(cohort, 0, lambda r: np.where(LUNGS, chequered(0), 70 + np.uint8(int(r.id))).astype(np.uint8))
+    scene = replace(
+        scene_of(images["remove" if remove else "add"], "covid" if remove else "normal", suspects, pool, 0),
+        lungs=LUNGS,
+        leaves_range=grey.leaves,
+    )
+    condition = Condition(name=action, perturbation="object", role="edit", parameters={})
+    return make_variant(scene, condition, make_perturbation("object", {"suspect": 1, "action": action}), 0, 1)
+
+
+@pytest.mark.parametrize("action", ["remove", "remove-elsewhere", "add", "add-patch"])
+def test_an_object_that_covers_a_lung_is_not_edited(action: str) -> None:
+    assert made_of(action, 20, 60).why_not == ""
+    assert made_of(action, 28, 10).why_not == "", "less than a quarter of the lungs"
+    assert made_of(action, 36, 10).why_not == "boxes over the object cover more than 25 % of the lungs"
+
+
+def test_an_object_that_whitens_the_lungs_is_not_added() -> None:
+    added = made_of("add", 30, 250)
+    assert added.why_not == "the edited lungs are brighter than any in the cohort"
+    assert np.array_equal(added.image, chequered(0)), "nothing of it is predicted"
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_placebo_spares_what_its_edit_must(half: int) -> None:
+    """A wide object below the lungs: elsewhere at its distance from the border it may lie across both, and then it is not laid there."""
+    images, suspects, pool = suspected(20, 60)
+    wide = structs.replace(suspects.found[0].templates[half], half=half, reach=((-20, 0, 140, 44),))
+    suspects = replace(suspects, found=(structs.replace(suspects.found[0], templates=(wide,)),))
+    scene = replace(scene_of(np.roll(images["remove"], 60, axis=0), "covid", suspects, pool, 1 - half), lungs=LUNGS)
+    made = make_perturbation("object", {"suspect": 1, "action": "remove-elsewhere"})
+    assert not isinstance(
+        make_perturbation("object", {"suspect": 1, "action": "remove"}).draw(scene, generator_for(0)), NotApplicable
+    )
+    for number in range(12):
+        drawn = made.draw(scene, generator_for(number))
+        if isinstance(drawn, NotApplicable):
+            assert drawn.reason == "no free place for the placebo"
+        else:
+            assert cover(drawn.boxes, LUNGS.shape)[LUNGS].mean() <= MOST_OBJECT_LUNG_SHARE

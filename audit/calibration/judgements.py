@@ -13,6 +13,8 @@ from audit.store.group import parse_group
 
 LEVEL = 0.95
 """Of every interval of a calibration."""
+IS_PLANT = 0.5
+"""Share of an object's sightings that lie on the plant from which on it is the plant."""
 _FAILED = 1
 
 
@@ -69,7 +71,8 @@ def true_effect(outcome: Outcome, estimate: Estimate) -> float | None:
 
     Taking text away is compared with the twin without any text, of all images or of those that bear a string; taking another plant
     away with the clean twin. Another source's look is the other state of the image. What brings in content of another class is
-    compared with the state of an image of another class, beyond that of one of its own.
+    compared with the state of an image of another class, beyond that of one of its own. An object is tested on the images that show it,
+    or on those of other classes that do not: it is compared with the truth over these, where it is the plant.
     """
     kind, truth = find_kind(outcome.case.kind), outcome.truth
     if is_named(("text",), estimate.suspect):
@@ -82,6 +85,10 @@ def true_effect(outcome: Outcome, estimate: Estimate) -> float | None:
         )
     if estimate.group != "all" or not is_named(kind.families, estimate.suspect) or len(kind.families) > 1:
         return None
+    if kind.family == "object":
+        if estimate.on_plant is None or estimate.on_plant < IS_PLANT:
+            return None
+        return truth.added if estimate.adds else truth.removed_carriers
     if kind.family == "source":
         return truth.toggled
     return truth.exchanged if estimate.adds else truth.removed

@@ -36,6 +36,8 @@ class Estimate:
     """What the audit made of it."""
     n_images: int
     """Images behind it."""
+    on_plant: float | None
+    """Of the test of an object that the search proposed: share of its sightings that lie on the plant; None for other conditions."""
 
 
 @dataclass(frozen=True, kw_only=True)

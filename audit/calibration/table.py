@@ -70,7 +70,7 @@ class Accuracy:
     """How near the estimates of one condition are to the truth."""
 
     condition: str
-    """Name of the condition."""
+    """Name of the condition; of objects without their number."""
     family: Family
     """Family of what it edits: estimates are compared with the truth of plants of this family."""
     group: str
@@ -178,7 +178,7 @@ def _accuracies(outcomes: Sequence[Outcome]) -> Iterable[Accuracy]:
                 continue
             family = "text" if is_named(("text",), estimate.suspect) else find_kind(outcome.case.kind).family
             group = "all" if estimate.group == "all" else "with a string"
-            by_condition[estimate.condition, family, group].append((estimate, truth))
+            by_condition[_one_estimator(estimate), family, group].append((estimate, truth))
     for (condition, family, group), pairs in sorted(by_condition.items()):
         errors = np.array([estimate.estimate - truth for estimate, truth in pairs])
         low, high = mean_limits(errors)
@@ -193,6 +193,13 @@ def _accuracies(outcomes: Sequence[Outcome]) -> Iterable[Accuracy]:
             coverage=rate(sum(e.low <= truth <= e.high for e, truth in pairs), len(pairs)),
             robust_although_beyond=sum(e.verdict == "robust" and truth > e.tolerance for e, truth in pairs),
         )
+
+
+def _one_estimator(estimate: Estimate) -> str:
+    """Return what is estimated alike: objects have numbers, which only say in which order they were proposed."""
+    if estimate.on_plant is None:
+        return estimate.condition
+    return "object-added" if estimate.adds else "object-removed"
 
 
 def mean_limits(values: NDArray[np.float64]) -> tuple[float, float]:

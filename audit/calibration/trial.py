@@ -17,6 +17,7 @@ from audit.calibration.corpus import Corpus, Specimen
 from audit.calibration.kinds import find_kind
 from audit.calibration.networks import Backbone, Features, Head, fit_head, with_head
 from audit.calibration.outcomes import Estimate, Finding, Outcome, finding_from_json, first_sentence
+from audit.calibration.sightings import plant_spots, shares_on_plant
 from audit.calibration.truth import Truth, draw_carriers, measure_truth, planted
 from audit.calibration.zoo import Case
 from audit.errors import StoreError
@@ -24,12 +25,14 @@ from audit.files import write_atomically
 from audit.models.saving import save_bundle
 from audit.provenance import tool_version
 from audit.store.documents import read_json
+from audit.store.folder import RunFolder
 from audit.store.group import parse_group
 from audit.store.results import SCHEMA_VERSION
 from audit.store.serialise import to_json
+from audit.store.suspects import SuspectsDocument
 
 _BUILT, _FOUND = "truth.json", "finding.json"
-BUILD_VERSION = 1
+BUILD_VERSION = 2
 """Raised whenever plants, fitting or the truth change: what an earlier version built is built again."""
 
 
@@ -84,7 +87,8 @@ def build(case: Case, shop: Workshop, folder: Path) -> float:
         splits={},
     )
     seconds = time.monotonic() - begun
-    _write(folder / _BUILT, {"made_by": made_by, "truth": truth, "seconds": seconds})
+    spots = plant_spots(fold, pictures) if kind.local else {}
+    _write(folder / _BUILT, {"made_by": made_by, "truth": truth, "spots": spots, "seconds": seconds})
     return seconds
 
 
@@ -160,7 +164,7 @@ def audit_case(case: Case, folder: Path, suite: str) -> Finding:
                 }
             )
         ),
-        estimates=tuple(_estimates(effects, plan)),
+        estimates=tuple(_estimates(effects, plan, _on_plant(path, folder))),
         seconds=round(time.monotonic() - begun, 1),
         cpu_seconds=round(time.process_time() - worked, 1),
     )
@@ -168,7 +172,17 @@ def audit_case(case: Case, folder: Path, suite: str) -> Finding:
     return found
 
 
-def _estimates(effects: Sequence[Mapping[str, Any]], plan: Mapping[str, Mapping[str, Any]]) -> list[Estimate]:
+def _on_plant(run: Path, folder: Path) -> tuple[float, ...]:
+    """Return how far each object that the audit proposed is the plant, by its number."""
+    if not (run / SuspectsDocument.FILE).is_file():
+        return ()
+    spots = (_read(folder / _BUILT) or {}).get("spots", {})
+    return shares_on_plant(RunFolder(run).read(SuspectsDocument), spots)
+
+
+def _estimates(
+    effects: Sequence[Mapping[str, Any]], plan: Mapping[str, Mapping[str, Any]], on_plant: Sequence[float]
+) -> list[Estimate]:
     wanted = [
         e
         for e in effects
@@ -181,6 +195,7 @@ def _estimates(effects: Sequence[Mapping[str, Any]], plan: Mapping[str, Mapping[
             suspect=str(plan[e["condition"]]["suspect"]),
             removes=bool(plan[e["condition"]]["declared"]["removes"]),
             adds=bool(plan[e["condition"]]["declared"]["adds"]),
+            on_plant=_of_suspect(plan[e["condition"]], on_plant),
             **{
                 key: e[key]
                 for key in ("condition", "group", "estimate", "low", "high", "tolerance", "verdict", "n_images")
@@ -188,6 +203,12 @@ def _estimates(effects: Sequence[Mapping[str, Any]], plan: Mapping[str, Mapping[
         )
         for e in wanted
     ]
+
+
+def _of_suspect(condition: Mapping[str, Any], on_plant: Sequence[float]) -> float | None:
+    """Return how far the object that a condition tests is the plant; None where it tests none."""
+    number = condition["parameters"].get("suspect") if condition["perturbation"] == "object" else None
+    return None if number is None else on_plant[number - 1]
 
 
 def read_outcome(case: Case, folder: Path) -> Outcome:

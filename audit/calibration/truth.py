@@ -43,6 +43,8 @@ class Truth:
     """As planted against the clean twin, over all images: what taking the plant away does."""
     removed_carriers: float | None
     """The same over carriers; None without any."""
+    added: float | None
+    """With the plant against without it, over images of the other classes that do not carry it: what adding it does; None without any."""
     toggled: float
     """As planted against the other state (without where there was one, with where there was none; R where there was L)."""
     exchanged: float
@@ -74,8 +76,7 @@ def draw_carriers(case: Case, specimens: Sequence[Specimen], *, training: bool) 
     One class carries it with the case's share, the others do not; names of sources go with a tenth of the others too.
     """
     design = "alike" if training and case.design == "unlearnt" else case.design
-    present = sorted({s.label for s in specimens})  # a user's data may lack a class
-    target = present[case.seed % len(present)]
+    target = target_class(case, specimens)
     if design == "none" or (training and design.startswith("names")):
         return np.zeros(len(specimens), dtype=np.bool_)
     shares = {"alike": (case.share, case.share), "names at random": (0.5, 0.5), "names": (case.share, _OTHERS)}
@@ -87,6 +88,12 @@ def draw_carriers(case: Case, specimens: Sequence[Specimen], *, training: bool) 
         ],
         dtype=np.bool_,
     )
+
+
+def target_class(case: Case, specimens: Sequence[Specimen]) -> int:
+    """Return the class that carries the plant."""
+    present = sorted({s.label for s in specimens})  # a user's data may lack a class
+    return present[case.seed % len(present)]
 
 
 def planted(case: Case, kind: Kind, specimens: Sequence[Specimen], carried: NDArray[np.bool_]) -> list[Picture]:
@@ -129,6 +136,7 @@ def measure_truth(
     p_clean = predict([p.image for p in clean])
     p_here, p_other = (_known_or_predicted(pictures, clean, p_clean, predict) for pictures in (here, other))
     holds = np.array([a is not b for a, b in zip(here, clean, strict=True)])
+    bare = ~holds & (labels != target_class(case, specimens))
     removed, toggled = total_variation(p_here, p_clean), total_variation(p_here, p_other)
     text = _text_moves(case, kind, specimens, carried, p_here, predict)
     return Truth(
@@ -136,6 +144,7 @@ def measure_truth(
         n_carriers=int(holds.sum()),
         removed=float(removed.mean()),
         removed_carriers=float(removed[holds].mean()) if holds.any() else None,
+        added=float(toggled[bare].mean()) if bare.any() else None,
         toggled=float(toggled.mean()),
         exchanged=float((toggled * exchange_weights(labels, carried, n_classes)).mean()),
         text=None if text is None else float(text.mean()),

@@ -27,7 +27,7 @@ from audit.randomness import generator_for
 from audit.store.pictures import Spot
 from audit.store.suspects import LEAST_PATIENTS, MOST_SIGHTINGS, FoundSuspect, Sighting, SuspectTemplate
 
-SEARCH_VERSION = 2
+SEARCH_VERSION = 3
 """Raised whenever another search finds other suspects."""
 MOST_IMAGES = 200
 """Images of each half that are searched, one a patient."""
@@ -175,7 +175,21 @@ def _suspect(pair: tuple[Fitted | None, Fitted | None], halves: tuple[Half, Half
         n_patients=int(shows.sum()),
         home=home if len(home) < len(shares) else (),
         sightings=tuple(sorted(sightings, key=lambda s: (-s.likeness, s.image))),
+        without=tuple(
+            name for number, part in parts for name in _without(part, halves[number], MOST_SIGHTINGS // len(parts))
+        ),
     )
+
+
+def _without(part: Fitted, half: Half, most: int) -> list[str]:
+    """Name images of a half that do not show it: of its class, so that all that they lack is the object; of the others where they are few.
+
+    The less likely half of them: near the threshold are images on which the object was missed.
+    """
+    lacking = sorted(np.flatnonzero(~part.shows).tolist(), key=lambda i: (part.own.scores[i], half.names[i]))
+    own = [i for i in lacking if half.labels[i] == part.label]
+    chosen = own if len(own) >= LEAST_PATIENTS else [i for i in lacking if half.labels[i] != part.label]
+    return [half.names[i] for i in chosen[: (len(chosen) + 1) // 2][:most]]
 
 
 def _sightings(part: Fitted, half: Half, most: int) -> list[Sighting]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -17,7 +17,8 @@ from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
 from audit.perturbations.fills import without_text
 from audit.perturbations.places import Box, cover, overlap, relocate_all, text_boxes
-from audit.perturbations.suspects import Suspects, suspect_digest
+from audit.perturbations.plausible import MOST_OBJECT_LUNG_SHARE, covers_too_much
+from audit.perturbations.suspects import Suspects
 from audit.store.suspects import MOST_SUSPECTS, FoundSuspect
 
 Field = NDArray[np.float32]
@@ -61,7 +62,8 @@ class ObjectEdit:
     """Remove or add one of the objects that the search of this run proposed.
 
     Only images of patients who did not propose it are edited: each half of the patients tests what the other half proposes. An object is
-    located by normalised cross-correlation with its template.
+    located by normalised cross-correlation with its template. An edit that would cover the patient, or leave lungs unlike any of the
+    cohort, is not made (`audit.perturbations.plausible`).
 
     Parameters
     ----------
@@ -69,13 +71,14 @@ class ObjectEdit:
         Number of the suspect, from 1.
     action : {"remove", "remove-elsewhere", "add", "add-patch"}
         Inpaint it; inpaint the same shape at a matched place without it (its placebo); lay it, from an image that shows it, on an image
-        of a class that seldom does; lay a random patch of the same image there in the same way (its placebo).
+        of a class that seldom does; lay what another image has at the same place, without the object, there in the same way (its
+        placebo: what a random place has is a foreign object itself).
     digest : str
         Identifies the suspect; written by the run, so that the plan contains it.
     """
 
     name = "object"
-    version = 2
+    version = 4
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     seamless = True
@@ -98,7 +101,7 @@ class ObjectEdit:
         if suspects is None or len(suspects.found) < self._number:
             return NotApplicable("no such object was proposed")
         suspect = suspects.found[self._number - 1]
-        if self._digest and suspect_digest(suspect) != self._digest:
+        if self._digest and suspects.digests[self._number - 1] != self._digest:
             raise AuditError(
                 f"Suspect {self._number} is not the object in the plan of this run. Remove the run's folder and start again."
             )
@@ -121,14 +124,27 @@ class ObjectEdit:
         edited[y0:y1, x0:x1] = np.clip(np.rint(laid), 0, 255).astype(np.uint8)
         return edited
 
+    def check(self, scene: Scene, edited: StoredImage) -> NotApplicable | None:
+        """Return how the lungs left the range of the cohort's grey levels: what was laid there whitened them, or hid them."""
+        return None if scene.leaves_range is None else scene.leaves_range(edited, scene.lungs)
+
     def _removed(self, scene: Scene, here: tuple[Box, ...], rng: np.random.Generator) -> ObjectDraw | NotApplicable:
         if not here:
             return NotApplicable("object not found")
         height, width = scene.image.shape[:2]
         boxes = tuple(_grown(box, (height, width)) for box in here)
+        too_much = _too_much(boxes, scene)
+        if too_much is not None:
+            return too_much
         if self._action == "remove":
             return ObjectDraw(boxes=boxes)
-        moved = _elsewhere(scene.image, boxes, text_boxes(scene.regions, (height, width)), rng)
+        moved = _elsewhere(
+            scene.image,
+            boxes,
+            text_boxes(scene.regions, (height, width)),
+            rng,
+            allowed=lambda found: _too_much(found, scene) is None,
+        )
         return NotApplicable("no free place for the placebo") if moved is None else ObjectDraw(boxes=moved)
 
     def _added(
@@ -148,6 +164,11 @@ class ObjectEdit:
             return NotApplicable("no image that shows the object")
         sighting = known[int(rng.integers(len(known)))]
         donor = suspects.donors[sighting.image]
+        if self._action == "add-patch":
+            without = suspects.without_for(self._number, scene.record)
+            if not without:
+                return NotApplicable("no image without the object")
+            donor = suspects.donors[without[int(rng.integers(len(without)))]]
         pixels = scene.donors.pixels(Donor(record=donor, regions=()))
         height, width = pixels.shape[:2]
         source = tuple(
@@ -156,21 +177,20 @@ class ObjectEdit:
             )
             for s in sighting.boxes
         )
-        patches = source if self._action == "add" else _elsewhere(pixels, source, (), rng)
-        if patches is None:
-            return NotApplicable("no free place for the placebo")
-        boxes, layer = _laid(pixels, source, patches, scene.image.shape)
-        return ObjectDraw(boxes=boxes, layer=layer, donor=donor)
+        boxes, layer = _laid(pixels, source, scene.image.shape)
+        return _too_much(boxes, scene) or ObjectDraw(boxes=boxes, layer=layer, donor=donor)
 
 
-def _laid(
-    pixels: StoredImage, source: Sequence[Box], patches: Sequence[Box], shape: tuple[int, ...]
-) -> tuple[tuple[Box, ...], Layer]:
-    """Lay what stands out in the patches of a donor where the source boxes would lie on an image of another shape.
+def _too_much(boxes: Sequence[Box], scene: Scene) -> NotApplicable | None:
+    return covers_too_much(boxes, scene, of="the object", most_of_lungs=MOST_OBJECT_LUNG_SHARE)
+
+
+def _laid(pixels: StoredImage, source: Sequence[Box], shape: tuple[int, ...]) -> tuple[tuple[Box, ...], Layer]:
+    """Lay what stands out in boxes of a donor where they would lie on an image of another shape.
 
     Sizes and distances go by the long side, as in the search: an object keeps its size relative to the image.
     """
-    bare = without_text(pixels, patches).astype(np.float32)
+    bare = without_text(pixels, source).astype(np.float32)
     scale = max(shape[:2]) / max(pixels.shape[:2])
     around = _around(source)
     middle = [(around[k] + around[k + 2]) / 2 / pixels.shape[1 - k] * shape[1 - k] for k in (0, 1)]
@@ -178,8 +198,8 @@ def _laid(
     left, top = (min(max(round(middle[k] - size[k] / 2), 0), shape[1 - k] - size[k]) for k in (0, 1))
     added, opacity = np.zeros((*size[::-1], *pixels.shape[2:]), np.float32), np.zeros(size[::-1], np.float32)
     boxes = []
-    for box, (x0, y0, x1, y1) in zip(source, patches, strict=True):
-        x, y = (min(round((box[k] - around[k]) * scale), size[k] - 1) for k in (0, 1))
+    for x0, y0, x1, y1 in source:
+        x, y = (min(round((edge - around[k]) * scale), size[k] - 1) for k, edge in enumerate((x0, y0)))
         w = max(1, min(round((x1 - x0) * scale), size[0] - x))
         h = max(1, min(round((y1 - y0) * scale), size[1] - y))
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -196,9 +216,13 @@ def _laid(
 
 
 def _elsewhere(
-    image: StoredImage, boxes: Sequence[Box], text: Sequence[Box], rng: np.random.Generator
+    image: StoredImage,
+    boxes: Sequence[Box],
+    text: Sequence[Box],
+    rng: np.random.Generator,
+    allowed: Callable[[Sequence[Box]], bool] = lambda _: True,
 ) -> tuple[Box, ...] | None:
-    """Move boxes to places without text, matched in distance to the border, in brightness and in texture; None without such places."""
+    """Move boxes to allowed places without text, matched in distance to the border, in brightness and in texture; None without such."""
     grey = luminance(image)
     fine = grey - cv2.GaussianBlur(grey.astype(np.float32), (0, 0), max(1.0, _FINE_SHARE * max(grey.shape)))
     reach = max(2, round(_RING_SHARE * max(image.shape[:2])))
@@ -206,7 +230,7 @@ def _elsewhere(
     found: list[tuple[float, tuple[Box, ...]]] = []
     for _ in range(_PLACES):
         moved = relocate_all(image, boxes, rng)
-        if moved is not None and not any(overlap(box, other) for box in moved for other in text):
+        if moved is not None and allowed(moved) and not any(overlap(box, other) for box in moved for other in text):
             found.append((abs(_texture(fine, moved, reach, around=False) - wanted), moved))
     return min(found, key=lambda pair: pair[0])[1] if found else None
 

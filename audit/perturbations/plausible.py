@@ -16,9 +16,11 @@ from audit.perturbations.places import Box, cover, inner_part
 from audit.randomness import generator_for
 
 MOST_TEXT_SHARE = 0.25
-"""Share of the image above which boxes are not treated as text: the largest words of radiographs cover a tenth."""
+"""Share of the image above which boxes are not treated as text, or as an object: the largest words of radiographs cover a tenth."""
 MOST_LUNG_SHARE = 0.1
 """Share of the lungs above which covering them may hide findings: a third of an upper field, two thirds of one lobe."""
+MOST_OBJECT_LUNG_SHARE = 0.25
+"""The same for objects, whose placebo hides as much of the lungs elsewhere: half of one lung."""
 SLACK_LEVELS = 10.0
 """Grey levels by which the mean of the lungs may leave the range of the cohort."""
 LEAST_CONTRAST = 0.5
@@ -29,7 +31,9 @@ MIN_SAMPLE = 5
 """With fewer images, no range is measured."""
 
 
-def covers_too_much(boxes: Iterable[Box], scene: Scene) -> NotApplicable | None:
+def covers_too_much(
+    boxes: Iterable[Box], scene: Scene, *, of: str = "text", most_of_lungs: float = MOST_LUNG_SHARE
+) -> NotApplicable | None:
     """Return the reason why boxes cannot be covered without covering the patient; None where they can.
 
     Parameters
@@ -38,13 +42,17 @@ def covers_too_much(boxes: Iterable[Box], scene: Scene) -> NotApplicable | None:
         In pixels of the image.
     scene : Scene
         Its image, and its lungs where there is a mask.
+    of : str
+        What the boxes lie over, in words.
+    most_of_lungs : float
+        Share of the lungs that may be covered.
     """
     height, width = scene.image.shape[:2]
     covered = cover(boxes, (height, width))
     if covered.mean() > MOST_TEXT_SHARE:
-        return NotApplicable(f"boxes over text cover more than {MOST_TEXT_SHARE:.0%} of the image".replace("%", " %"))
-    if scene.lungs is not None and scene.lungs.any() and covered[scene.lungs].mean() > MOST_LUNG_SHARE:
-        return NotApplicable(f"boxes over text cover more than {MOST_LUNG_SHARE:.0%} of the lungs".replace("%", " %"))
+        return NotApplicable(f"boxes over {of} cover more than {100 * MOST_TEXT_SHARE:.0f} % of the image")
+    if scene.lungs is not None and scene.lungs.any() and covered[scene.lungs].mean() > most_of_lungs:
+        return NotApplicable(f"boxes over {of} cover more than {100 * most_of_lungs:.0f} % of the lungs")
     return None
 
 

@@ -80,8 +80,22 @@ def decode_template(template: SuspectTemplate) -> GreyImage:
 
 def suspect_digest(suspect: FoundSuspect) -> str:
     """Return what names a suspect in a plan: it changes with everything that decides the pixels of its edits."""
-    parts = (suspect.templates, suspect.home, suspect.sightings)
+    parts = (suspect.templates, suspect.home, suspect.sightings, suspect.without)
     return hashlib.sha256(to_json(plain(parts)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What was found on one image."""
+
+    image: GreyImage
+    """As it is stored."""
+    regions: tuple[TextRegion, ...]
+    """Its text."""
+    small: GreyImage
+    """The same at the scale of the search."""
+    boxes: dict[tuple[int, int], tuple[Box, ...]] = field(default_factory=dict)
+    """(number of the suspect, half that tests it) -> where it lies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +108,14 @@ class Suspects:
     """Digest of pixels -> the record of a sighting."""
     seed: int = 0
     """Run seed, which splits the patients into halves."""
+
+    _last: dict[str, _Seen] = field(default_factory=dict, repr=False, compare=False)
+    """The image that was looked at last."""
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """Return what names each suspect in a plan."""
+        return tuple(map(suspect_digest, self.found))
 
     @cached_property
     def levels(self) -> Mapping[tuple[int, int], tuple[SuspectTemplate, GreyImage]]:
@@ -110,22 +132,34 @@ class Suspects:
 
     def sightings_for(self, number: int, record: Record) -> tuple[Sighting, ...]:
         """Return a suspect's sightings on images of the half that the record's patient does not belong to."""
-        half = half_of(record, self.seed)
-        return tuple(
-            s
-            for s in self.found[number - 1].sightings
-            if s.image in self.donors and half_of(self.donors[s.image], self.seed) != half
-        )
+        return tuple(s for s in self.found[number - 1].sightings if self._of_other_half(s.image, record))
+
+    def without_for(self, number: int, record: Record) -> tuple[str, ...]:
+        """Return the images of the half that the record's patient does not belong to which do not show a suspect."""
+        return tuple(name for name in self.found[number - 1].without if self._of_other_half(name, record))
+
+    def _of_other_half(self, image: str, record: Record) -> bool:
+        return image in self.donors and half_of(self.donors[image], self.seed) != half_of(record, self.seed)
 
     def locate(self, number: int, record: Record, image: StoredImage, regions: Sequence[TextRegion]) -> tuple[Box, ...]:
         """Find a suspect on an image, by the template that the other half proposed: its boxes; none where no place is like it enough."""
-        template, levels = self.levels[number, half_of(record, self.seed)]
-        small = at_search_scale(image, regions)
+        # Every draw of every condition asks for the same image: shrinking it and correlating it cost more than its edits.
+        seen = self._last.get("image")
+        if seen is None or seen.image is not image or seen.regions != tuple(regions):
+            seen = _Seen(image=image, regions=tuple(regions), small=at_search_scale(image, regions))
+            self._last["image"] = seen
+        key = (number, half_of(record, self.seed))
+        if key not in seen.boxes:
+            seen.boxes[key] = self._find(key, seen.small, image.shape)
+        return seen.boxes[key]
+
+    def _find(self, key: tuple[int, int], small: GreyImage, shape: tuple[int, ...]) -> tuple[Box, ...]:
+        template, levels = self.levels[key]
         score, left, top = best_place(small, levels)
         if score < template.threshold:
             return ()
         return tuple(
-            to_pixels((left + x0, top + y0, left + x1, top + y1), small.shape, image.shape)
+            to_pixels((left + x0, top + y0, left + x1, top + y1), small.shape, shape)
             for x0, y0, x1, y1 in template.reach
         )
 

@@ -60,6 +60,7 @@ def write_suspects(
                 _pictured(run, number, place, sighting, donors, pictures)
                 for place, sighting in enumerate(s for s in suspect.sightings if s.image in donors)
             ),
+            without=tuple(donors[key].name for key in suspect.without if key in donors),
         )
         for number, suspect in enumerate(document.suspects, start=1)
     )

@@ -15,7 +15,7 @@ MOST_SUSPECTS = 12
 LEAST_PATIENTS = 6
 """Patients of one half who must show an object for it to be proposed: a template is the mean of so many, at least."""
 MOST_SIGHTINGS = 24
-"""Sightings kept of one suspect, at most."""
+"""Sightings kept of one suspect, at most, and images that do not show it."""
 LONGEST_TEMPLATE_PX = 64
 """Long side of a template, and how far a part of an object may lie from it, at most."""
 MOST_PARTS = 12
@@ -77,6 +77,8 @@ class FoundSuspect(Document, frozen=True, kw_only=True):
     """Classes that show it most: it is added to images of the others."""
     sightings: Annotated[tuple[Sighting, ...], Meta(max_length=MOST_SIGHTINGS)]
     """The clearest of each half that proposed it."""
+    without: Annotated[tuple[str, ...], Meta(max_length=MOST_SIGHTINGS)] = ()
+    """Images of each half that proposed it which do not show it, of its class where there are enough; named as sightings are."""
 
 
 class SuspectsDocument(RunDocument, frozen=True, kw_only=True):

@@ -75,4 +75,6 @@ def _object_rows(number: int, digest: str) -> Iterator[Condition]:
         f"Does the prediction change when the object of suspect-{number} is added to images of classes that seldom show it?",
         placebo="added-patch",
     )
-    yield row("added-patch", "placebo", "add-patch", "How much does a random patch of the same images change it?")
+    yield row(
+        "added-patch", "placebo", "add-patch", "How much does the same place of an image without the object change it?"
+    )
