@@ -110,8 +110,9 @@ def make_scene(folder: Path, *, colour: bool, tint: bool = False) -> Scene:
         for half in (0, 1)
     )
     suspect = FoundSuspect(
-        templates=templates, prevalence={"covid": (15, 15)}, n_patients=15, home=("covid",), sightings=sightings
-    )
+        templates=templates, prevalence={"covid": (15, 15)}, n_patients=15, home=("covid",), sightings=sightings,
+        without=tuple(r.id for r in records if r.label != "covid"),
+    )  # fmt: skip
     pool = DonorPool(Donor(record=r, regions=regions[r.id]) for r in records)
     return Scene(
         image=image,

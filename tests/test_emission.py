@@ -25,6 +25,7 @@ import audit as front
 from audit.data.images import read_gray
 from audit.data.pixels.writing import KEPT_TAGS, dicom_tags, encode_dicom, encode_png
 from audit.errors import UsageError
+from audit.gates.calibration import NOT_MEASURABLE, NOT_MEASURED
 from audit.models.answered import read_answers
 from audit.models.bundle import load_bundle
 from audit.models.recorded import image_key
@@ -36,7 +37,7 @@ from audit.store import emission as store
 from .conftest import CLASSES, Audit, one_paragraph
 
 NAMES = ",".join(CLASSES)
-SAME = ("effects.json", "verdict.json", "controls.json", "conditions.json", "regions.parquet", "records.parquet")
+SAME = ("effects.json", "controls.json", "conditions.json", "regions.parquet", "records.parquet")
 Rows = dict[str, list[str]]
 
 
@@ -125,6 +126,10 @@ def test_the_same_bytes_as_from_the_loaded_network(
     assert len(set(codes.values())) == 1
     for file in SAME:
         assert (runs["logits"] / file).read_bytes() == (runs["loaded"] / file).read_bytes(), file
+    verdicts = [json.loads((runs[name] / "verdict.json").read_text()) for name in ("logits", "loaded")]
+    said = [verdict.pop("calibration") for verdict in verdicts]
+    assert verdicts[0] == verdicts[1]
+    assert said == [NOT_MEASURABLE, NOT_MEASURED], "only that no head of a product can be trained is another sentence"
     predictions = [
         [r for part in sorted((runs[n] / "predictions").iterdir()) for r in pq.read_table(part).to_pylist()]
         for n in ("loaded", "logits")
