@@ -12,6 +12,8 @@ from msgspec import Meta
 
 from audit.data.pixels.facts import shows_colour
 
+LUNG_MARGIN_SHARE = 0.2
+"""Without a mask, what lies further than this share of the side from every border is taken for lungs."""
 KINDS = ("text", "overlay", "lead_marker")
 """What finders say of a region; a file of hand-made boxes may use words of its own."""
 _WITHIN = Meta(ge=-1_000_000, le=1_000_000)

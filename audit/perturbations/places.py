@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.pixels.colour import luminance
-from audit.data.records import TextRegion
+from audit.data.records import LUNG_MARGIN_SHARE, TextRegion
 
 Box = tuple[int, int, int, int]
 """(x0, y0, x1, y1) in pixels, half-open."""
@@ -24,8 +24,6 @@ _TRIES = 200
 _MARGIN_SHARE = 0.03
 # Share of a box inside the lungs from which on it lies "in the lungs".
 _LUNG_SHARE = 0.1
-# Without a mask, what lies this far from every border is taken for lungs.
-_LUNG_MARGIN_SHARE = 0.2
 
 
 def text_boxes(
@@ -90,7 +88,7 @@ def inner_part(shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return what counts as the lungs of an image of `shape` (h, w) without a mask: all but its outer fifth."""
     height, width = shape
     inside = np.zeros(shape, dtype=np.bool_)
-    dy, dx = round(_LUNG_MARGIN_SHARE * height), round(_LUNG_MARGIN_SHARE * width)
+    dy, dx = round(LUNG_MARGIN_SHARE * height), round(LUNG_MARGIN_SHARE * width)
     inside[dy : height - dy, dx : width - dx] = True
     return inside
 
@@ -102,7 +100,7 @@ def in_lungs(box: Box, lungs: NDArray[np.bool_] | None, shape: tuple[int, int]) 
         return bool(lungs[y0:y1, x0:x1].mean() > _LUNG_SHARE)
     height, width = shape
     x, y = (x0 + x1) / 2 / width, (y0 + y1) / 2 / height
-    return _LUNG_MARGIN_SHARE < x < 1 - _LUNG_MARGIN_SHARE and _LUNG_MARGIN_SHARE < y < 1 - _LUNG_MARGIN_SHARE
+    return LUNG_MARGIN_SHARE < x < 1 - LUNG_MARGIN_SHARE and LUNG_MARGIN_SHARE < y < 1 - LUNG_MARGIN_SHARE
 
 
 def free_corner(

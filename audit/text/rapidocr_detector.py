@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.records import TextRegion
+from audit.data.records import LUNG_MARGIN_SHARE, TextRegion
 from audit.text.merging import area_px, covered_share, intersection_px, merge_regions
 from audit.text.ppocr import PpOcr
 from audit.text.reading import BARE_SHAPES, MARGIN_SHARE, best_reading, is_bare, read_region
@@ -36,7 +36,6 @@ UNREAD_AREA_SHARE = 0.05
 WORD_AREA_SHARE = 0.25
 WORD_LETTERS = 2
 MAX_AREA_SHARE = 0.5
-INNER_MARGIN_SHARE = 0.2
 # How surely it must be read: what is marked with certainty, and what is not.
 CERTAIN_READING_CONFIDENCE = 0.5
 READING_CONFIDENCE = 0.95
@@ -80,7 +79,7 @@ class RapidOcrDetector:
             "unclip_ratio": UNCLIP_RATIO,
             "area_shares": [UNREAD_AREA_SHARE, WORD_AREA_SHARE, MAX_AREA_SHARE],
             "word_letters": WORD_LETTERS,
-            "inner_margin_share": INNER_MARGIN_SHARE,
+            "inner_margin_share": LUNG_MARGIN_SHARE,
             "reading_confidences": [CERTAIN_READING_CONFIDENCE, READING_CONFIDENCE],
             "bare_shapes": BARE_SHAPES,
         }
@@ -142,7 +141,7 @@ def _is_doubtful(region: TextRegion, shape: tuple[int, ...]) -> bool:
 def _is_inner(region: TextRegion, shape: tuple[int, ...]) -> bool:
     """Say whether the middle of a region lies where the lungs may be: not in the outer fifth of an image of `shape` (h, w)."""
     x, y = (region.x0 + region.x1) / 2 / shape[1], (region.y0 + region.y1) / 2 / shape[0]
-    return all(INNER_MARGIN_SHARE < place < 1 - INNER_MARGIN_SHARE for place in (x, y))
+    return all(LUNG_MARGIN_SHARE < place < 1 - LUNG_MARGIN_SHARE for place in (x, y))
 
 
 def _regions(text_map: NDArray[np.float32], shape: tuple[int, ...]) -> list[TextRegion]:
