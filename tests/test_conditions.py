@@ -83,6 +83,13 @@ def test_bad_suite_files(tmp_path: Path, text: str, says: str) -> None:
         load_suite(str(path))
 
 
+def test_a_byte_order_mark_is_no_part_of_a_suite(tmp_path: Path) -> None:
+    """Some editors write one."""
+    path = tmp_path / "s.toml"
+    path.write_text("description = 'x'\n", encoding="utf-8-sig")
+    assert load_suite(str(path)).description == "x"
+
+
 def test_missing_suite_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         load_suite(str(tmp_path / "none.toml"))

@@ -80,7 +80,7 @@ def strict_json(text: str) -> Any:
 
 def _text(path: Path, limit: int) -> str:
     try:
-        return read_regular(path, limit).decode("utf-8")
+        return read_regular(path, limit).decode("utf-8-sig")
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise ValueError(error.strerror) from None
