@@ -15,7 +15,7 @@ from audit.data.images import read_gray
 from audit.errors import CohortError, ImageError, ModelError, StoreError, UnknownNameError
 from audit.models.bundle import Bundle, load_bundle
 from audit.models.outputs import CHEXNET
-from audit.training import chain, findings
+from audit.training import classes, findings
 from audit.training.augmentation import Augmentation
 from audit.training.chain import CLASSES, FINDINGS, NETWORKS, Progress, train_network
 from audit.training.recipes import Phase, Recipe, Step
@@ -168,13 +168,13 @@ def test_c_starts_with_the_kept_neurons(
     manifest: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heads: dict[str, torch.Tensor] = {}
-    real = chain.run_step
+    real = classes.run_step
 
     def spy(name: str, network: torch.nn.Module, *args: object, **options: object) -> object:
         heads[f"{current} {name}"] = network.get_parameter("classifier.weight").detach().clone()
         return real(name, network, *args, **options)
 
-    monkeypatch.setattr(chain, "run_step", spy)
+    monkeypatch.setattr(classes, "run_step", spy)
     for current in ("B", "C"):
         train_network(current, manifest, recipe, tmp_path / current)
     old = second_step(tmp_path / "C").network.get_parameter("classifier.weight")
@@ -197,16 +197,16 @@ def test_finished_step_is_used_again(
     manifest: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "models" / "C"
-    real = chain.run_step
+    real = classes.run_step
 
     def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(chain, "run_step", crash)
+    monkeypatch.setattr(classes, "run_step", crash)
     with pytest.raises(KeyboardInterrupt):
         train_network("C", manifest, recipe, out)
     assert len(list(out.parent.glob("findings-*/model.json"))) == 1 and not (out / "model.json").exists()
-    monkeypatch.setattr(chain, "run_step", real)
+    monkeypatch.setattr(classes, "run_step", real)
     trained: list[str] = []
     second = findings.run_step
     monkeypatch.setattr(findings, "run_step", lambda *a, **k: trained.append(a[0]) or second(*a, **k))

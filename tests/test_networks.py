@@ -95,18 +95,18 @@ def small(tiny_architecture: str) -> Recipe:
 def test_e_keeps_pneumonia_alone(
     small: Recipe, write_cohort: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audit.training import chain
+    from audit.training import classes
 
     manifest = write_cohort(8)
     train_network("chexnet", manifest, small, tmp_path / "chexnet")
     heads: dict[str, torch.Tensor] = {}
-    real = chain.run_step
+    real = classes.run_step
 
     def spy(name: str, network: torch.nn.Module, *args: object, **options: object) -> object:
         heads[current] = network.get_parameter("classifier.weight").detach().clone()
         return real(name, network, *args, **options)
 
-    monkeypatch.setattr(chain, "run_step", spy)
+    monkeypatch.setattr(classes, "run_step", spy)
     for current in "DE":
         train_network(current, manifest, small, tmp_path / current)
     start = load_bundle(tmp_path / "chexnet").network.get_parameter("classifier.weight")

@@ -9,29 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from audit.data.input_words import greyed_in_words
 from audit.data.layouts.guess import AUTO
 from audit.data.manifests import load_cohort
 from audit.data.reading import GUESSED, TableOptions, TableReading
-from audit.data.records import SPLITS, Cohort, Record
+from audit.data.records import SPLITS
 from audit.errors import CohortError, ModelError, StoreError, UnknownNameError
-from audit.files import write_atomically
 from audit.models.bundle import Bundle, load_bundle
-from audit.models.preprocessing import declared_steps
-from audit.models.saving import save_bundle
-from audit.provenance import git_commit
-from audit.store.serialise import plain
-from audit.training.curves import Curves, curves_csv
+from audit.training.classes import train_classes
 from audit.training.findings import train_findings
 from audit.training.leaks import check_unseen
 from audit.training.networks import CLASSES, FINDINGS, NETWORKS, NetworkPlan
 from audit.training.progress import OnProgress, Progress, Reporter
 from audit.training.recipes import Recipe
-from audit.training.scores import balanced_accuracy, confusion
 from audit.training.splits import split_by_patient
-from audit.training.steps import Setting, run_step, versions, weights_sha256
+from audit.training.steps import Setting, weights_sha256
 from audit.training.team import Team
 from audit.training.transfer import StartingWeights, head_of, imagenet_weights, keep_output_neurons, start_network
 
@@ -193,85 +185,10 @@ def train_network(
         **({"layout": how.layout} if how.layout != AUTO else {}),
         "left_out": dict(sorted(cohort.left_out.items())),
     }
-    _train_classes(name, network, cohort, by_split, splits, setting, provenance)
-    return out
-
-
-def _train_classes(
-    name: str,
-    network: torch.nn.Module,
-    cohort: Cohort,
-    by_split: Mapping[str, list[Record]],
-    splits: Mapping[str, str],
-    setting: Setting,
-    provenance: Mapping[str, Any],
-) -> None:
-    """Train the last step and write the bundle."""
-    recipe = setting.recipe
-    targets = {s: torch.tensor([CLASSES.index(str(r.label)) for r in rs]) for s, rs in by_split.items()}
-    started_from = weights_sha256(network)
-    third = run_step(
-        "classes",
-        network,
-        by_split,
-        targets,
-        recipe.classes,
-        setting,
-        made_by={
-            "cohort": cohort.content_hash,
-            "splits": splits,
-            "step": recipe.classes,
-            "preprocessing": declared_steps(setting.preprocessing),
-            "start": started_from,
-            "seed": setting.seed,
-            "processes": setting.team.size,
-        },
-        loss="cross entropy",
-        score=balanced_accuracy,
-        copies=tuple(recipe.classes.copies.get(label, 1) for label in CLASSES),
-        test_metrics=lambda logits: confusion(logits, targets["test"], CLASSES),
+    train_classes(
+        name, network, cohort, by_split, splits, setting, classes=CLASSES, task="single-label", provenance=provenance
     )
-    test = third.test
-    Reporter("test", 0, setting.on_progress).say(f"Test accuracy {test['accuracy']:.3f} on {test['n_images']} images.")
-    if setting.team.leads:
-        if isinstance(third.curves, Curves):
-            write_atomically(setting.out / "curves.csv", curves_csv(third.curves))
-        save_bundle(
-            setting.out,
-            network,
-            name=name,
-            architecture=setting.architecture,
-            classes=CLASSES,
-            task="single-label",
-            preprocessing=setting.preprocessing,
-            provenance=plain(
-                {
-                    **provenance,
-                    "starting_weights": setting.start.statement,
-                    "starting_weights_sha256": setting.start.digest,
-                    "recipe": recipe,
-                    "seed": setting.seed,
-                    "cohort_hash": cohort.content_hash,
-                    "git_commit": git_commit(),
-                    "versions": versions(),
-                    "torch_threads": torch.get_num_threads(),
-                    "processes": setting.team.size,
-                    "hours": round(third.seconds / 3600, 3),
-                }
-            ),
-            metrics=plain(
-                {
-                    "curves": third.curves,
-                    "test": test,
-                    "counts": {s: {c: sum(r.label == c for r in rs) for c in CLASSES} for s, rs in by_split.items()},
-                    "patients": {s: len({r.patient for r in rs}) for s, rs in by_split.items()},
-                    "left_out": cohort.left_out,
-                }
-            ),
-            splits=splits,
-            pixels=cohort.pixels,
-        )
-    setting.team.wait()
+    return out
 
 
 def _starts_trained(plan: NetworkPlan) -> bool:

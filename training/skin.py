@@ -6,21 +6,15 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from audit.data.manifests import load_cohort
 from audit.data.records import SPLITS
-from audit.models.preprocessing import declared_steps
-from audit.models.saving import save_bundle
-from audit.provenance import git_commit
-from audit.store.serialise import plain
 from audit.training.augmentation import Augmentation
+from audit.training.classes import train_classes
 from audit.training.phantom.skin import CLASSES
-from audit.training.progress import OnProgress, Reporter
+from audit.training.progress import OnProgress
 from audit.training.recipes import Phase, Recipe, Step, load_recipe
-from audit.training.scores import balanced_accuracy, confusion
 from audit.training.splits import split_by_patient
-from audit.training.steps import Setting, run_step, versions, weights_sha256
+from audit.training.steps import Setting
 from audit.training.team import Team
 from audit.training.transfer import StartingWeights, start_network
 
@@ -85,7 +79,6 @@ def train_skin(
         seed=seed,
     )
     by_split = {s: [r for r in cohort.labelled() if splits[r.id] == s] for s in SPLITS}
-    targets = {s: torch.tensor([CLASSES.index(str(r.label)) for r in rs]) for s, rs in by_split.items()}
     setting = Setting(
         recipe=recipe,
         architecture="densenet-small",
@@ -98,48 +91,8 @@ def train_skin(
         colour="rgb",
     )
     network = start_network(setting.architecture, len(CLASSES), setting.start, setting.generator("head"))
-    trained = run_step(
-        "classes",
-        network,
-        by_split,
-        targets,
-        recipe.classes,
-        setting,
-        made_by={
-            "cohort": cohort.content_hash,
-            "splits": splits,
-            "step": recipe.classes,
-            "preprocessing": declared_steps(setting.preprocessing),
-            "start": weights_sha256(network),
-            "seed": seed,
-        },
-        loss="cross entropy",
-        score=balanced_accuracy,
-        test_metrics=lambda logits: confusion(logits, targets["test"], CLASSES),
+    provenance = {"network": "skin", "manifest": os.path.relpath(manifest, out)}
+    train_classes(
+        "skin", network, cohort, by_split, splits, setting, classes=CLASSES, task="binary", provenance=provenance
     )
-    test = trained.test
-    Reporter("test", 0, on_progress).say(f"Test accuracy {test['accuracy']:.3f} on {test['n_images']} images.")
-    return save_bundle(
-        out,
-        network,
-        name="skin",
-        architecture=setting.architecture,
-        classes=CLASSES,
-        task="binary",
-        preprocessing=setting.preprocessing,
-        provenance=plain(
-            {
-                "network": "skin",
-                "manifest": os.path.relpath(manifest, out),
-                "starting_weights": setting.start.statement,
-                "recipe": recipe,
-                "seed": seed,
-                "cohort_hash": cohort.content_hash,
-                "git_commit": git_commit(),
-                "versions": versions(),
-            }
-        ),
-        metrics=plain({"curves": trained.curves, "test": test}),
-        splits=splits,
-        pixels=cohort.pixels,
-    )
+    return out
