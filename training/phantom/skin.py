@@ -235,8 +235,7 @@ def _sticker(rng: np.random.Generator, side: int) -> Field:
     layer = _layer(side)
     x, y = (round(side * float(c + rng.uniform(-_JITTER, _JITTER))) for c in STICKER_CENTRE)
     cv2.circle(layer, (x, y), round(STICKER_RADIUS * side), 245, -1, cv2.LINE_AA)
-    # A punched hole, so that it is more than a disc.
-    cv2.circle(layer, (x, y), max(1, round(STICKER_RADIUS * side / 3)), 60, -1, cv2.LINE_AA)
+    # No hole, notch or pattern: a finder rightly takes a ring for the letter O, and a notched disc for a C.
     return np.asarray(layer / 255, dtype=np.float32)
 
 
