@@ -114,7 +114,14 @@ def forms(folder: Path, manifest: Path, bundle: Path, images: Sequence[np.ndarra
     made.hold("shared", network)
     network.architecture, network.classes = name, classes  # type: ignore[assignment]
     owner, common = made.pipeline(network, steps), {"classes": classes, "data": manifest}
-    told = {**common, "input_px": steps.input_px, "fit": "squash", "mean": steps.mean, "std": steps.std, "colour": "grey"}
+    told = {
+        **common,
+        "input_px": steps.input_px,
+        "fit": "squash",
+        "mean": steps.mean,
+        "std": steps.std,
+        "colour": "grey",
+    }
     of_library = {**told, "value_range": (0.0, 1.0), "interpolation": "bilinear", "model": folder / "net.pth"}
     torch.save(network.state_dict(), folder / "net.pth")
     like, here = "callable of probabilities", "benchmarks.kinds_made"
@@ -126,7 +133,11 @@ def forms(folder: Path, manifest: Path, bundle: Path, images: Sequence[np.ndarra
              settings={"model": f"{here}:shared_from", "checkpoint": str(folder / "net.pth"), **told}),
         Form(name="live torch module", settings={"model": network, **told}, like=like),
     ]  # fmt: skip
-    for label, end, package in (("ONNX", "onnx", "onnxscript"), ("torch.export .pt2", "pt2", ""), ("TorchScript", "torchscript", "")):
+    for label, end, package in (
+        ("ONNX", "onnx", "onnxscript"),
+        ("torch.export .pt2", "pt2", ""),
+        ("TorchScript", "torchscript", ""),
+    ):
         path = folder / f"net.{end}"
         found.append(
             Form(name=label, settings={"model": path, "trust": end != "onnx", **told}, like=like, package=package,
@@ -149,13 +160,25 @@ def forms(folder: Path, manifest: Path, bundle: Path, images: Sequence[np.ndarra
         emit_images(make_settings({**USUAL, **product}), on_stage=lambda *_: lambda: None)
         made.answer_table(table, owner)
 
-    found.append(Form(name="--emit and --predictions", settings={**product, "predictions": str(table)}, like=like, make=answered))
-    return [*found, *vit_forms(folder, common, classes, images), *other_forms(folder, common, told, network, steps, images)]
+    found.append(
+        Form(name="--emit and --predictions", settings={**product, "predictions": str(table)}, like=like, make=answered)
+    )
+    return [
+        *found,
+        *vit_forms(folder, common, classes, images),
+        *other_forms(folder, common, told, network, steps, images),
+    ]
 
 
-def vit_forms(folder: Path, common: Mapping[str, Any], classes: Sequence[str], images: Sequence[np.ndarray]) -> list[Form]:
+def vit_forms(
+    folder: Path, common: Mapping[str, Any], classes: Sequence[str], images: Sequence[np.ndarray]
+) -> list[Form]:
     """Return a transformer as a folder of Hugging Face."""
-    steps, path, like = Preprocessing(size_px=(96, 96), mean=(0.5,) * 3, std=(0.5,) * 3), folder / "vit", "ViT: callable"
+    steps, path, like = (
+        Preprocessing(size_px=(96, 96), mean=(0.5,) * 3, std=(0.5,) * 3),
+        folder / "vit",
+        "ViT: callable",
+    )
     settings: dict[str, Any] = {**common}
 
     def write() -> None:
@@ -163,7 +186,12 @@ def vit_forms(folder: Path, common: Mapping[str, Any], classes: Sequence[str], i
 
     return [
         Form(name=like, settings=settings, like=like, package="transformers", make=write),
-        Form(name="ViT: Hugging Face folder", settings={"model": path, "data": common["data"]}, like=like, package="transformers"),
+        Form(
+            name="ViT: Hugging Face folder",
+            settings={"model": path, "data": common["data"]},
+            like=like,
+            package="transformers",
+        ),
     ]
 
 
@@ -198,7 +226,9 @@ def other_forms(
             "model": f"{here}:one_sigmoid", **told, **binary, "answers": "probabilities"}),
     ]  # fmt: skip
     word, unit = made.hold("word", made.ReadsTheWord()), Preprocessing(size_px=(224, 224), mean=(0.0,), std=(1.0,))
-    painted = made.paint_findings(folder / "painted", [(path, label == "pneumonia") for path, label in listed(Path(data))])
+    painted = made.paint_findings(
+        folder / "painted", [(path, label == "pneumonia") for path, label in listed(Path(data))]
+    )
     findings = {
         "classes": ("Pneumonia", "Mass"), "task": "multi-label", "operating_points": (0.5,), "data": painted,
         "detector": "annotated", "boxes": str(painted.parent / "boxes.json"),
@@ -242,7 +272,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="")
     parser.add_argument("--images", type=int, default=24)
-    parser.add_argument("--only", nargs="*", default=[], help="forms whose name contains one of these, and their references")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="forms whose name contains one of these, and their references"
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as place:
@@ -253,8 +285,12 @@ def main() -> None:
         bundle = find_bundle(options.model) if options.model else random_bundle(folder, images)
         every = forms(folder, manifest, bundle, images)
         wanted = {f.like for f in every if any(part in f.name for part in options.only)}
-        asked = [f for f in every if not options.only or f.name in wanted or any(part in f.name for part in options.only)]
-        print(f"{len(images)} images, {'radiographs' if radiograph_folder() else 'phantoms'}; bundle {load_bundle(bundle).name}")
+        asked = [
+            f for f in every if not options.only or f.name in wanted or any(part in f.name for part in options.only)
+        ]
+        print(
+            f"{len(images)} images, {'radiographs' if radiograph_folder() else 'phantoms'}; bundle {load_bundle(bundle).name}"
+        )
         print(f"{'kind':34} {'images':>6} {'largest difference':>18}  {'same verdicts':13} {'seconds':>7}")
         known: dict[str, Found] = {}
         failed = []
@@ -264,7 +300,11 @@ def main() -> None:
                 continue
             found = known[form.name] = audited(form)
             largest, n, same = compared(found, known[form.like])
-            told = f"{largest:18.1e}  {'yes' if same else 'NO':13}" if form.like != form.name else f"{'(reference)':>18}  {'':13}"
+            told = (
+                f"{largest:18.1e}  {'yes' if same else 'NO':13}"
+                if form.like != form.name
+                else f"{'(reference)':>18}  {'':13}"
+            )
             print(f"{form.name:34} {n:6} {told} {found.seconds:7.1f}", flush=True)
             if largest > TOLERANCE or not same:
                 failed.append(form.name)

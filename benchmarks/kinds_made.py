@@ -208,7 +208,15 @@ def paint_findings(folder: Path, images: Sequence[tuple[Path, bool]]) -> Path:
         )
         image[y0:y1, x0:x1] = 0
         scale = (x1 - x0) / 100
-        cv2.putText(image, "SITIO", (x0 + 2, y1 - (y1 - y0) // 4), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, max(1, round(2 * scale)))
+        cv2.putText(
+            image,
+            "SITIO",
+            (x0 + 2, y1 - (y1 - y0) // 4),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            scale,
+            255,
+            max(1, round(2 * scale)),
+        )
         name = f"images/{number:04}.png"
         cv2.imwrite(str(folder / name), image)
         boxes[name] = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": "SITIO"}]
