@@ -1,4 +1,4 @@
-"""One network in every form that the door lets in, audited on the same images: are predictions and verdicts those of its owner's pipeline?
+"""One network in every form that the door lets in: its predictions and verdicts beside those of its owner's own pipeline. Prints a table.
 
     python -m benchmarks.kinds_compared [--model BUNDLE] [--images 24] [--only PART...]
 
@@ -221,7 +221,8 @@ def other_forms(
         Form(name="input of 0 to 255", like="callable of probabilities", settings={
             "model": f"{here}:of_255", **common, **plain, "channels": 3, "value_range": (0, 255)}),
         Form(name="binary: callable", settings={"model": made.pipeline(two, steps), **binary}, like="binary: callable"),
-        Form(name="binary: two logits", like="binary: callable", settings={"model": f"{here}:two_logits", **told, **binary, "task": "binary"}),
+        Form(name="binary: two logits", like="binary: callable", settings={
+            "model": f"{here}:two_logits", **told, **binary, "task": "binary"}),
         Form(name="binary: one sigmoid", like="binary: callable", settings={
             "model": f"{here}:one_sigmoid", **told, **binary, "answers": "probabilities"}),
     ]  # fmt: skip
@@ -238,7 +239,8 @@ def other_forms(
         *found,
         Form(name=like, like=like, settings={"model": made.pipeline(word, unit, sigmoid=True), "answers": "probabilities", **findings}),
         Form(name="multi-label that reads the word", like=like, settings={
-            "model": f"{here}:reads_the_word", "answers": "logits", "channels": 1, "input_px": (224,), "scale": "unit", "fit": "squash", **findings}),
+            "model": f"{here}:reads_the_word", "answers": "logits", "channels": 1, "input_px": (224,), "scale": "unit",
+            "fit": "squash", **findings}),
     ]  # fmt: skip
 
 
@@ -277,6 +279,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    torch.set_num_threads(1)  # so that seconds can be compared, whatever else the machine does
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         USUAL.update(runs=str(folder / "runs"), cache=str(folder / "cache"))
