@@ -59,11 +59,13 @@ class TorchClassifier:
             return torch.as_tensor(self._network(inputs.to(self._device()))).cpu()
 
     def ability(self, name: Ability) -> Any | None:
-        """Return the network, its device, or its features where its last layer is linear."""
+        """Return the network, its device, or its last linear layer and the features that it reads, where it has one."""
         if name == "network":
             return self._network
         if name == "device":
             return self._device()
+        if name == "head":
+            return last_layer(self._body) if _reads_features(self._body) else None
         return self._features if _reads_features(self._body) else None
 
     def _device(self) -> torch.device:
