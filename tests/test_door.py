@@ -101,6 +101,8 @@ def test_the_same_network_in_every_form_answers_the_same(module: str, tmp_path: 
         assert np.allclose(probabilities(request, image), expected, atol=1e-4), name
         bundle = open_model(request)
         assert (bundle.classes, bundle.task) == (CLASSES, "single-label"), name
+        inner = bundle.classifier.ability("network")
+        assert inner is None or not any(m.training for m in inner.modules()), f"{name}: LRP would be refused"
 
 
 @pytest.mark.slow

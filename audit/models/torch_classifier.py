@@ -128,8 +128,9 @@ def settled(
     if not is_tensor or answers == "probabilities":
         form = _Read(network, answers, apart=task == "multi-label")
     if plain.shape[1] == 1:
-        form = nn.Sequential(form, _two_sided()).eval()
-    return form
+        form = nn.Sequential(form, _two_sided())
+    # What is around the network is a module too: LRP refuses one in training mode.
+    return form.eval()
 
 
 def answered(network: nn.Module, example: torch.Tensor, what: str) -> torch.Tensor:
@@ -173,8 +174,10 @@ def check_answers(
             "class per output with --classes a,b,c, in the order of the outputs."
         )
     if not bool(torch.isfinite(values).all()):
+        bad = [i + 1 for i in range(n_outputs) if not bool(torch.isfinite(values[:, i]).all())]
+        which = "outputs" if len(bad) == n_outputs else f"outputs ({', '.join(map(str, bad[:20]))} of {n_outputs})"
         raise ModelError(
-            f"The network {what} gives outputs that are not finite. Its weights or its declared input are wrong."
+            f"The network {what} gives {which} that are not finite. Its weights or its declared input are wrong."
         )
     inside = bool(((values >= 0) & (values <= 1)).all())
     sums = values.sum(1)
