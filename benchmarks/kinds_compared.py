@@ -227,9 +227,7 @@ def other_forms(
             "model": f"{here}:one_sigmoid", **told, **binary, "answers": "probabilities"}),
     ]  # fmt: skip
     word, unit = made.hold("word", made.ReadsTheWord()), Preprocessing(size_px=(224, 224), mean=(0.0,), std=(1.0,))
-    painted = made.paint_findings(
-        folder / "painted", [(path, label == "pneumonia") for path, label in listed(Path(data))]
-    )
+    painted = made.paint_findings(folder / "painted", [path for path, _ in listed(Path(data))])
     findings = {
         "classes": ("Pneumonia", "Mass"), "task": "multi-label", "operating_points": (0.5,), "data": painted,
         "detector": "annotated", "boxes": str(painted.parent / "boxes.json"),

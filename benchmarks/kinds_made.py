@@ -193,11 +193,11 @@ def answer_table(table: Path, predict: Pipeline) -> None:
                 writer.writerow([name, *(repr(float(p)) for p in predict(np.array(image)[None])[0])])
 
 
-def paint_findings(folder: Path, images: Sequence[tuple[Path, bool]]) -> Path:
-    """Write a cohort whose images with pneumonia carry a word in one corner, the others another word in another; a mass is drawn."""
+def paint_findings(folder: Path, images: Sequence[Path]) -> Path:
+    """Write each image twice: with pneumonia and a word in one corner, and without it and the word in another; on some a mass is drawn."""
     (folder / "images").mkdir(parents=True)
     rng, rows, boxes = np.random.default_rng(0), [], {}
-    for number, (path, ill) in enumerate(images):
+    for number, (path, ill) in enumerate((path, ill) for path in images for ill in (True, False)):
         image = read_gray(path).copy()
         height, width = image.shape
         mass = bool(rng.random() < 0.5)
@@ -220,7 +220,7 @@ def paint_findings(folder: Path, images: Sequence[tuple[Path, bool]]) -> Path:
         name = f"images/{number:04}.png"
         cv2.imwrite(str(folder / name), image)
         boxes[name] = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": "SITIO"}]
-        rows.append((name, int(ill), int(mass), f"p{number}"))
+        rows.append((name, int(ill), int(mass), f"p{number // 2}"))
     with (folder / "manifest.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "Pneumonia", "Mass", "patient"), *rows])
     (folder / "boxes.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, "images": boxes}))
