@@ -95,6 +95,18 @@ def in_colour():
     return Net([[0.0, 0.8, -0.8, 0.1], [0.1, 0.0, 0.3, 0.0]]), {**FACTS, "classes": ["without", "with"], "colour": "rgb"}
 
 
+def turned():
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last, self.seen, self.first = nn.Linear(5, 2), Seen(), nn.Linear(4, 5)
+
+        def forward(self, x):
+            return self.last(self.first(self.seen(x)))
+
+    return Turned(), {**FACTS, "classes": ["without", "with"], "channels": 1}
+
+
 def cooled():
     class Cooled(nn.Module):
         def forward(self, x):
@@ -226,8 +238,9 @@ def test_a_bundle_of_findings_in_colour(audit: Audit, tmp_path: Path, monkeypatc
 
 def test_what_has_no_such_layer_is_one_sentence(audit: Audit, nets: str, tmp_path: Path) -> None:
     manifest = images(tmp_path / "data", 48)
-    code, _, err = audit("calibrate", "--model", f"{nets}:cooled", "--data", manifest, "--out", tmp_path / "a")
-    assert code == 4 and "changes what its last linear layer gives before it answers" in one_paragraph(err)
+    for name in ("cooled", "turned"):
+        code, _, err = audit("calibrate", "--model", f"{nets}:{name}", "--data", manifest, "--out", tmp_path / "a")
+        assert code == 4 and "changes what its last linear layer gives before it answers" in one_paragraph(err)
     file = write_onnx(tmp_path / "net.onnx", network(outputs=2))
     code, _, err = audit("import", file, "--classes", "without,with", "--scale", "unit")
     assert code == 0, err

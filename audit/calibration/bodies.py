@@ -150,7 +150,8 @@ def check_head(body: Backbone, images: Sequence[NDArray[np.uint8]], *, multi_lab
     if len(weight) == 1:
         by_layer = np.concatenate([-by_layer / 2, by_layer / 2], axis=1)
     read = sigmoid if multi_label else softmax
-    apart = float(np.abs(read(by_layer) - read(logits.astype(np.float64))).max())
+    same = by_layer.shape == logits.shape
+    apart = float(np.abs(read(by_layer) - read(logits.astype(np.float64))).max()) if same else 1.0
     if apart > _SAME:
         raise ModelError(
             f"{where} changes what its last linear layer gives before it answers (probabilities differ by up to {apart:.2g}), so training "

@@ -153,9 +153,25 @@ def answered(network: nn.Module, example: torch.Tensor, what: str) -> torch.Tens
 
 
 def check_answers(
-    values: torch.Tensor, n_classes: int, answers: Answers, what: str, task: Task = "single-label"
+    values: torch.Tensor,
+    n_classes: int,
+    answers: Answers,
+    what: str,
+    task: Task = "single-label",
+    *,
+    at_door: bool = True,
 ) -> None:
     """Hold answers (n, outputs) against what is declared of them.
+
+    Parameters
+    ----------
+    values : tensor (n, outputs)
+        The answers.
+    n_classes, answers, what, task
+        What is declared, and the network's name.
+    at_door : bool
+        Whether these are the first answers, which show whether the declaration is right. Later, two independent findings of one image may
+        sum to 1 by chance.
 
     Raises
     ------
@@ -188,7 +204,7 @@ def check_answers(
                 f"The network {what} is declared to give probabilities, but gives values from {float(values.min()):.3g} to "
                 f"{float(values.max()):.3g}. Use --answers logits."
             )
-        if inside and whole:
+        if at_door and inside and whole:
             raise ModelError(
                 f"The network {what} is declared to be multi-label, but its outputs lie between 0 and 1 and sum to 1: they are those of a "
                 "softmax. Use --task single-label."
@@ -204,7 +220,7 @@ def check_answers(
             f"The network {what} is declared to give probabilities, but gives {found}. For independent sigmoids, use --task multi-label; "
             "for logits, --answers logits."
         )
-    if answers == "logits" and inside and whole:
+    if at_door and answers == "logits" and inside and whole:
         raise ModelError(
             f"The network {what} is declared to give logits, but its outputs lie between 0 and 1 and sum to 1: they are probabilities. "
             "Use --answers probabilities."
