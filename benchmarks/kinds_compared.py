@@ -42,6 +42,8 @@ from benchmarks import kinds_made as made
 CLASSES = ("normal", "pneumonia", "covid")
 TOLERANCE = 1e-4
 """Largest difference of a probability that counts as the same."""
+_ENOUGH = 24
+"""Images from which on the network that reads the word must be found sensitive."""
 _LIBRARIES = ("timm", "torchxrayvision")
 """Those whose DenseNet-121 has torchvision's layers under the same names."""
 
@@ -311,11 +313,13 @@ def main() -> None:
                 failed.append(form.name)
         if "multi-label that reads the word" in known:
             outputs = {
-                group.partition(":")[2] or group: verdict
+                group.partition("=")[2]: verdict
                 for (condition, measure, group), verdict in known["multi-label that reads the word"].verdicts.items()
-                if (condition, measure) == ("text-mask-inpaint", "shortcut_sensitivity") and "output" in group
+                if (condition, measure) == ("text-mask-inpaint", "shortcut_sensitivity") and group.startswith("output=")
             }
             print("masking the text, by output: " + ", ".join(f"{name} {verdict}" for name, verdict in outputs.items()))
+            if len(images) >= _ENOUGH and outputs["Pneumonia"] != "sensitive":
+                failed.append("the verdict on the output that reads the word")
         if failed:
             raise SystemExit(f"Not the same as the owner's pipeline: {', '.join(failed)}.")
 
