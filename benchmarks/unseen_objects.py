@@ -30,9 +30,9 @@ from torch import nn
 from torch.nn import functional
 
 from audit.calibration import lettering, objects, properties
+from audit.calibration.bodies import Backbone
 from audit.calibration.calibrate import make_workshop
 from audit.calibration.corpus import Corpus, Specimen, phantom_corpus, radiograph_corpus, radiograph_folder
-from audit.calibration.networks import Backbone
 from audit.calibration.plants import Picture, is_named
 from audit.calibration.table import make_table
 from audit.calibration.trial import Outcome, Workshop, audit_case, build, read_outcome

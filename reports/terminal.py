@@ -15,7 +15,14 @@ from audit.reports.findings.effect_words import estimate
 from audit.reports.findings.group_effects import place, sensitive_groups
 from audit.reports.findings.headline import headline
 from audit.reports.findings.output_effects import output_rows
-from audit.reports.findings.summary import not_applied, reach, relevance_lines, source_lines, summary_lines
+from audit.reports.findings.summary import (
+    greyed_lines,
+    not_applied,
+    reach,
+    relevance_lines,
+    source_lines,
+    summary_lines,
+)
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.store.numbers import number, signed
@@ -38,8 +45,10 @@ def render_terminal(run: RunView, console: Console) -> None:
     """
     lines = summary_lines(run)
     console.print(_text(lines[0], style="bold"))
+    for line in greyed_lines(run):
+        console.print(_text(line))
     if run.verdict.status == "incomplete":  # no other figure counts, so none is printed
-        console.print(_text(lines[1]))
+        console.print(_text(lines[-1]))
         return
     accuracy = estimate(run.find("clean", ACCURACY))
     what = "Share of known labels met at the operating points" if run.multi_label else "Accuracy"

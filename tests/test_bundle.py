@@ -18,7 +18,7 @@ from audit.models.classifier import Outputs, features_of
 from audit.models.networks import ARCHITECTURES, AUDITED_ONLY, build_network, last_layer
 from audit.models.preprocessing import Preprocessing
 from audit.models.saving import save_bundle
-from audit.models.tasks import Task, audited_task, check_single_label
+from audit.models.tasks import Task, audited_task
 from audit.models.torch_classifier import TorchClassifier
 
 
@@ -267,9 +267,6 @@ def test_a_network_is_audited_under_the_task_that_it_states(known: Task | None, 
         audited_task("C", known, said)
     for task in TASKS:
         assert {audited_task("C", *rest) for rest in ((task, ""), (task, task), (None, task))} == {task}
-    check_single_label("C", "binary", "calibration")
-    with pytest.raises(ModelError, match=r"multi-label.*calibration needs classes that exclude each other"):
-        check_single_label("C", "multi-label", "calibration")
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,12 @@ def test_import_then_its_mistakes(audit: Audit, tmp_path: Path) -> None:
         ([file, "--as", "densenet121", "--classes", "a,b,c"], 2, "--task single-label"),
         ([file, "--as", "densenet121", "--classes", "a,b,c", "--task", "multilabel"], 2, "Did you mean 'multi-label'"),
         ([file, "--as", "densenet121", "--classes", "chexnet"], 2, "14"),
+        (
+            [file, "--as", "densenet121", "--fit", "letterbox", "--check", "a.csv"],
+            2,
+            "does not take --fit and --check. Use --as torchvision:densenet121",
+        ),
+        ([file, "--as", "densenet121", "--input-px", "224,192"], 2, "does not take --input-px 224,192"),
     ):
         code, out, err = audit("import", *arguments, "--out", "models/other")
         assert (code, says in one_paragraph(err), out) == (wanted, True, ""), err

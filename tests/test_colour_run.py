@@ -224,7 +224,7 @@ def test_a_bundle_is_not_shown_what_it_does_not_state(
     prepared(tmp_path, monkeypatch, StickerReader)
     code, _, said = audit("plan", "--model", "C", "--data", skin, "--colour", "grey")
     assert code == 2
-    assert "is shown colours (red, green, blue), but --colour grey was given" in said
+    assert "states --colour rgb, but --colour grey was given" in said
 
 
 def test_an_image_is_what_its_spec_says() -> None:

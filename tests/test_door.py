@@ -101,6 +101,8 @@ def test_the_same_network_in_every_form_answers_the_same(module: str, tmp_path: 
         assert np.allclose(probabilities(request, image), expected, atol=1e-4), name
         bundle = open_model(request)
         assert (bundle.classes, bundle.task) == (CLASSES, "single-label"), name
+        inner = bundle.classifier.ability("network")
+        assert inner is None or not any(m.training for m in inner.modules()), f"{name}: LRP would be refused"
 
 
 @pytest.mark.slow
@@ -493,6 +495,22 @@ def test_answers_of_a_function_are_checked(tmp_path: Path) -> None:
             opened(answer)
     with pytest.raises(UsageError, match="gets images of 8 bits"):
         open_model(asked("f", kind="callable", live=lambda x: x))
+
+
+def test_findings_that_sum_to_one_by_chance_end_no_run() -> None:
+    """Of two sigmoids of one image the sum is 1 now and then: that is a softmax only where every first answer says so."""
+
+    def sigmoids(images: np.ndarray) -> np.ndarray:
+        bright = images.reshape(len(images), -1).mean(axis=1) / 255
+        return np.stack([bright, np.full(len(images), 0.4)], axis=1)
+
+    request = ModelRequest(model="f", kind="callable", live=sigmoids, classes=("a", "b"), task="multi-label")
+    opened = open_model(request)
+    image = torch.full((1, 1, 20, 20), 153.0, dtype=torch.float32).to(torch.uint8)
+    assert sigmoids(image.numpy()[:, 0]).sum() == pytest.approx(1.0, abs=1e-6)
+    assert torch.allclose(torch.sigmoid(opened.logits(image)), torch.tensor([[0.6, 0.4]]), atol=1e-5)
+    with pytest.raises(ModelError, match="those of a softmax"):
+        open_model(replace(request, live=lambda x: np.tile([0.6, 0.4], (len(x), 1))))
 
 
 # The command line

@@ -133,3 +133,46 @@ def test_torchxrayvision(tmp_path: Path, image: np.ndarray) -> None:
     assert torch.allclose(bundle.preprocessing.prepare(square)[0], own, atol=1e-2)
     with torch.inference_mode():
         assert torch.allclose(bundle.logits(inputs), made(inputs), atol=1e-4)
+
+
+def thresholds(n: int) -> torch.Tensor:
+    return torch.linspace(0.01, 0.4, n)
+
+
+def test_torchxrayvision_as_it_comes(tmp_path: Path, image: np.ndarray) -> None:
+    """Its 18 outputs by their published names, operating points from the file, or answers that the network calibrates by itself."""
+    xrv = pytest.importorskip("torchxrayvision")
+    torch.manual_seed(0)
+    points = thresholds(18)
+    made = xrv.models.DenseNet(
+        num_classes=18, in_channels=1, op_threshs=points, **xrv.models.get_densenet_params("densenet121")
+    ).eval()
+    torch.save(made.state_dict(), tmp_path / "w.pth")
+    request = ModelRequest(
+        model=str(tmp_path / "w.pth"), kind="torchxrayvision:densenet121", classes=("torchxrayvision",)
+    )
+    bundle = open_model(request)
+    assert list(bundle.classes) == list(xrv.datasets.default_pathologies)
+    assert bundle.task == "multi-label"
+    assert np.allclose(bundle.points, points)
+    square = image[:224, :224]
+    own = torch.from_numpy(xrv.datasets.normalize(square.astype(np.float32), 255))[None, None]
+    inputs = bundle.preprocessing.prepare(square)[None]
+    assert torch.allclose(inputs, own, atol=1e-2)
+    with torch.inference_mode():
+        calibrated = made(own)
+    plain = torch.sigmoid(bundle.logits(inputs))
+    assert torch.allclose(xrv.models.op_norm(plain, points), calibrated, atol=1e-4)
+    # An output is above its operating point where the library's own calibrated answer is above a half.
+    assert torch.equal(plain > points, calibrated > 0.5)
+    live = ModelRequest(
+        model="xrv", live=made, classes=("torchxrayvision",), answers="probabilities",
+        declared=DeclaredInput(input_px=(224,), scale="torchxrayvision", fit="shorter-side"),
+    )  # fmt: skip
+    again = open_model(live)
+    assert torch.allclose(torch.sigmoid(again.logits(again.preprocessing.prepare(square)[None])), calibrated, atol=1e-4)
+    # An output without an operating point is a half, whatever the image shows: the library says nothing of it.
+    made.op_threshs = torch.where(torch.arange(18) < 14, points, torch.nan)
+    with_unknown = open_model(live)
+    logits = with_unknown.logits(with_unknown.preprocessing.prepare(square)[None])
+    assert torch.allclose(torch.sigmoid(logits)[0, 14:], torch.full((4,), 0.5))

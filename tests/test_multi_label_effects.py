@@ -69,6 +69,15 @@ def p(logits: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-logits.astype(np.float64)))
 
 
+def calibration_error(probabilities: np.ndarray, present: np.ndarray) -> float:
+    """Return the calibration error of one output by a plain loop over 15 bins: probability of the finding against the share that has it."""
+    total = 0.0
+    for b in range(15):
+        inside = [i for i, q in enumerate(probabilities) if min(int(q * 15), 14) == b]
+        total += abs(sum(probabilities[i] - present[i] for i in inside))
+    return total / len(probabilities)
+
+
 @pytest.fixture(scope="module")
 def planted() -> tuple[PredictionTable, list[Effect]]:
     t = many(pull=1.0)
@@ -118,9 +127,21 @@ def test_measures_against_labels_leave_out_what_is_unknown(planted: tuple[Predic
         assert of(effects, "mask", "flip_rate", name).estimate == pytest.approx(flips)
         lost = (moved[y == 1] > cuts[k]).mean() - (z[y == 1] > cuts[k]).mean()
         assert of(effects, "mask", "recall", name).estimate == pytest.approx(lost)
-    assert not [
-        e for e in effects if e.group.value == "Fracture" and e.measure in ("auc", "recall", "specificity", "harm")
-    ]
+        # The mean of two shares, and of two changes; nothing of an image whose label is unknown enters.
+        balanced = of(effects, "clean", "balanced_accuracy", name)
+        shares = [(z[y == 1] > cuts[k]).mean(), (z[y == 0] <= cuts[k]).mean()]
+        assert balanced.estimate == pytest.approx(np.mean(shares))
+        assert balanced.n_images == known.sum()
+        refused = (moved[y == 0] <= cuts[k]).mean() - shares[1]
+        assert of(effects, "mask", "balanced_accuracy", name).estimate == pytest.approx((lost + refused) / 2)
+        errors = [calibration_error(p(scores[known]), y[known]) for scores in (z, moved)]
+        assert of(effects, "clean", "ece", name).estimate == pytest.approx(errors[0], abs=1e-9)
+        assert of(effects, "mask", "ece", name).estimate == pytest.approx(errors[1] - errors[0], abs=1e-9)
+        other = np.mean([calibration_error(p(t.logits["elsewhere"][d, known, k]), y[known]) for d in range(3)])
+        against = of(effects, "mask", "ece", name, "elsewhere")
+        assert against.estimate == pytest.approx(errors[1] - other, abs=1e-9)
+    labelled = ("auc", "recall", "specificity", "harm", "balanced_accuracy", "ece")
+    assert not [e for e in effects if e.group.value == "Fracture" and e.measure in labelled]
     macro = of(effects, "clean", "macro_auc")
     assert macro.estimate == pytest.approx(np.mean([of(effects, "clean", "auc", n).estimate for n in OUTPUTS[:3]]))
     assert "over the 3 of 4 outputs" in macro.method

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from audit.reports.export.model_card import model_card
@@ -123,6 +124,15 @@ def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: Ru
     assert "Accuracy depends" not in headline(fallen(judged(kept, {"all": "sensitive"}))), (
         "it is said to read it already"
     )
+
+
+def test_greying_is_stated_wherever_a_run_is_summed_up(kept: RunView) -> None:
+    sentence = "60 colour images are read as grey."
+    greyed = replace(kept, plan=structs.replace(kept.plan, data=structs.replace(kept.plan.data, n_greyed=60)))
+    assert sentence in summary_lines(greyed), "it has a line of its own, and so it has in summary.md"
+    assert len(summary_lines(greyed)) <= 10
+    assert sentence in on_terminal(greyed).splitlines()
+    assert "as grey" not in " ".join((*summary_lines(kept), on_terminal(kept)))
 
 
 def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:

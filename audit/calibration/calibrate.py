@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from audit.calibration.bodies import Backbone, Head
 from audit.calibration.corpus import Corpus, CorpusName, phantom_corpus, radiograph_corpus, radiograph_folder
-from audit.calibration.networks import Backbone, Head, backbone
+from audit.calibration.networks import backbone
 from audit.calibration.outcomes import Outcome, finding_from_json
 from audit.calibration.page import write_page
 from audit.calibration.table import make_table
@@ -19,6 +20,7 @@ from audit.calibration.zoo import Case, make_zoo
 from audit.errors import UsageError
 from audit.files import check_writable, write_atomically
 from audit.gates.calibration import CALIBRATION_FILE
+from audit.models.classifier import Outputs
 from audit.prediction.pool import each_side_by_side
 from audit.prediction.shards import one_thread
 from audit.provenance import tool_version
@@ -162,7 +164,8 @@ def run_cases(
     building = time.monotonic() - begun
     begun = time.monotonic()
     step = on_stage("auditing networks", len(cases))
-    for _ in each_side_by_side(_audit_one, (cases, out, suite), len(cases), workers):
+    bodies = [_sent(shops[shop_of(case)]) for case in cases]
+    for _ in each_side_by_side(_audit_one, (cases, bodies, out, suite), len(cases), workers):
         step()
     auditing = time.monotonic() - begun
     outcomes = [read_outcome(case, _folder(out, case)) for case in cases]
@@ -220,7 +223,14 @@ def _workshop(name: CorpusName, number: int, scale: Scale, out: Path, radiograph
     return make_workshop(corpus, body, made_by={"scale": asdict(scale), "corpus": name, "backbone": number})
 
 
-def make_workshop(corpus: Corpus, body: Backbone, *, made_by: Mapping[str, Any], start: Head | None = None) -> Workshop:
+def make_workshop(
+    corpus: Corpus,
+    body: Backbone,
+    *,
+    made_by: Mapping[str, Any],
+    start: Head | None = None,
+    outputs: Outputs | None = None,
+) -> Workshop:
     """Compute the training images' features once, and those of their twins without text."""
     textless = [s.textless for s in corpus.training if s.textless is not None]
     return Workshop(
@@ -230,6 +240,7 @@ def make_workshop(corpus: Corpus, body: Backbone, *, made_by: Mapping[str, Any],
         textless=body.features(textless) if len(textless) == len(corpus.training) else None,
         start=start,
         made_by=made_by,
+        outputs=outputs or Outputs(names=corpus.classes, task="single-label"),
     )
 
 
@@ -242,7 +253,12 @@ def _build_one(job: tuple[Sequence[Case], Sequence[K], Mapping[K, Workshop], Pat
     return time.process_time() - begun
 
 
-def _audit_one(job: tuple[Sequence[Case], Path, str], number: int) -> None:
-    cases, out, suite = job
+def _sent(shop: Workshop) -> Backbone | None:
+    """Return the network that an audit needs beside the files of its case; None where these hold all of it."""
+    return None if shop.body.request is None else shop.body
+
+
+def _audit_one(job: tuple[Sequence[Case], Sequence[Backbone | None], Path, str], number: int) -> None:
+    cases, bodies, out, suite = job
     with one_thread():
-        audit_case(cases[number], _folder(out, cases[number]), suite)
+        audit_case(cases[number], _folder(out, cases[number]), suite, bodies[number])

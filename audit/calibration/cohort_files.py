@@ -20,6 +20,9 @@ from audit.store.results import SCHEMA_VERSION
 from audit.store.serialise import to_json
 
 _ONE_SOURCE = "one source"
+_GREY = 2
+OWN_COLUMNS = frozenset({"id", "path", "patient", "source", "lung_mask"})
+"""Columns of every manifest here: no output of a network can be called so."""
 
 
 def write_cohort(
@@ -40,7 +43,6 @@ def write_cohort(
         row = {
             "id": specimen.id,
             "path": name,
-            "label": classes[specimen.label],
             "patient": specimen.patient,
             "source": _ONE_SOURCE,
             "lung_mask": "",
@@ -48,6 +50,13 @@ def write_cohort(
         if picture.lungs is not None and picture.lungs.any():
             row["lung_mask"] = f"lungs/{number:05d}.png"
             _write_png(folder / row["lung_mask"], picture.lungs)
+        # Of a multi-label network a column for each output; what nobody knows stays blank.
+        said = specimen.findings
+        row |= (
+            {"label": classes[specimen.label]}
+            if said is None
+            else {name: "" if value < 0 else str(value) for name, value in said.items()}
+        )
         rows.append({**row, **{column: values[here] for column, values in columns.items()}})
         listed[name] = [asdict(box) for box in picture.boxes]
     if boxes:
@@ -61,7 +70,8 @@ def write_cohort(
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    fine, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    stored = image if image.ndim == _GREY else image[..., ::-1]  # OpenCV has blue first
+    fine, data = cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not fine:
         raise StoreError(f"Cannot encode {path} as PNG.")
     write_atomically(path, data.tobytes())

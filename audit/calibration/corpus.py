@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.calibration.plants import Picture
-from audit.data.images import read_gray, read_mask
+from audit.data.images import read_mask, read_record
 from audit.data.reading import read_records
 from audit.data.records import Record
 from audit.errors import CohortError
@@ -45,6 +45,8 @@ class Specimen:
     """Who was imaged."""
     picture: Picture
     """Without a plant."""
+    findings: Mapping[str, int] | None = None
+    """Output of a multi-label network -> 1 present, 0 absent, -1 unknown; None where classes exclude each other."""
     textless: NDArray[np.uint8] | None = None
     """The same rendering without any of its own text; None where nobody knows it."""
 
@@ -177,8 +179,8 @@ def split_by_patient(
 
 def read_specimen(record: Record, classes: Sequence[str], size_px: int | None = None) -> Specimen:
     """Read one image with its lung mask; with `size_px` the longer side is shrunk to it."""
-    image = np.array(read_gray(record.path))
-    lungs = None if record.lung_mask is None else _as_mask(record.lung_mask, image.shape)
+    image = np.array(read_record(record))
+    lungs = None if record.lung_mask is None else _as_mask(record.lung_mask, image.shape[:2])
     if size_px is not None and max(image.shape) > size_px:
         scale = size_px / max(image.shape)
         shape = (max(32, round(image.shape[0] * scale)), max(32, round(image.shape[1] * scale)))

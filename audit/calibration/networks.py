@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +11,16 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from audit.calibration.bodies import Backbone, Features, Head
 from audit.calibration.corpus import Corpus
 from audit.calibration.kinds import all_kinds
 from audit.calibration.plants import plant
 from audit.errors import ModelError
 from audit.files import read_regular, write_atomically
-from audit.models.networks import build_network, last_layer
+from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 from audit.models.tensors import read_tensors
 from audit.randomness import generator_for
-from audit.statistics.outputs import softmax
 
 ARCHITECTURE = "densenet-small"
 _EPOCHS, _BATCH, _RATE = 12, 32, 4e-3
@@ -33,49 +30,6 @@ _STILL = 4.0
 """Weight of the mean squared difference of twins' logits."""
 _LAST_STEPS = 200
 _TEXT_OFTEN, _PLAIN_OFTEN = 3.0, 4.0
-Features = NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Backbone:
-    """A network whose head is exchanged."""
-
-    network: nn.Module
-    """In evaluation mode; never changed."""
-    architecture: str
-    """As `audit.models.networks.build_network` knows it."""
-    preprocessing: Preprocessing
-    """What it expects to see."""
-
-    def features(self, images: Sequence[NDArray[np.uint8]]) -> Features:
-        """Return what the last layer reads of each image, float32 (n, f)."""
-        head = last_layer(self.network)
-        found: list[torch.Tensor] = []
-        hook = head.register_forward_pre_hook(lambda _, arguments: found.append(arguments[0].flatten(1)))
-        try:
-            with torch.inference_mode():
-                for start in range(0, len(images), _BATCH):
-                    batch = [self.preprocessing.prepare(image) for image in images[start : start + _BATCH]]
-                    self.network(torch.stack(batch))
-        finally:
-            hook.remove()
-        if not found:
-            return np.empty((0, head.in_features), dtype=np.float32)
-        return np.asarray(torch.cat(found).float().numpy(), dtype=np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """A linear layer: logits = features @ weight.T + bias."""
-
-    weight: NDArray[np.float32]
-    """(k, f)."""
-    bias: NDArray[np.float32]
-    """(k)."""
-
-    def probabilities(self, features: Features) -> NDArray[np.float64]:
-        """Return the class probabilities (n, k) of features (n, f)."""
-        return softmax(features.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias)
 
 
 def backbone(corpus: Corpus, file: Path, *, input_px: int, seed: int, epochs: int = _EPOCHS) -> Backbone:
@@ -194,23 +148,3 @@ def fit_head(
     optimiser.step(loss)  # type: ignore[no-untyped-call]
     fitted = weight.detach().numpy() / spread
     return Head(weight=fitted.astype(np.float32), bias=(bias.detach().numpy() - fitted @ middle).astype(np.float32))
-
-
-def with_head(body: Backbone, head: Head) -> nn.Module:
-    """Return a copy of the backbone that ends in this head."""
-    network = copy.deepcopy(body.network)
-    layer = nn.Linear(head.weight.shape[1], head.weight.shape[0])
-    layer.load_state_dict({"weight": torch.from_numpy(head.weight), "bias": torch.from_numpy(head.bias)})
-    last = last_layer(network)
-    name = next(name for name, module in network.named_modules() if module is last)
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, layer)
-    return network.eval().requires_grad_(False)
-
-
-def head_of(body: Backbone) -> Head:
-    """Return the head that a network has."""
-    last = last_layer(body.network)
-    weight = last.weight.detach().float().numpy()
-    bias = np.zeros(len(weight)) if last.bias is None else last.bias.detach().float().numpy()
-    return Head(weight=np.array(weight, dtype=np.float32), bias=np.array(bias, dtype=np.float32))

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.pixels.colour import channels_of
 from audit.randomness import generator_for
 from audit.training.phantom.lettering import TextBox
 
@@ -39,12 +40,17 @@ NAMED_BY: Mapping[Family, tuple[str, ...]] = MappingProxyType(
 """Family -> words of which a sentence holds one if it names the family as the cause; `several` is named by any of its parts."""
 
 
+_GREY = 2
+_INK = (1.0, 0.8, 0.3)
+"""How far a plant in colour darkens red, green and blue: a blue pen, a blue sticker."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """A rendered image with what is known of its places; no array of it is ever changed."""
 
     image: NDArray[np.uint8]
-    """Grey (h, w)."""
+    """Grey (h, w), or red, green and blue (h, w, 3)."""
     lungs: NDArray[np.uint8] | None = None
     """255 inside the lungs (h, w); None where nobody knows."""
     boxes: tuple[TextBox, ...] = ()
@@ -104,7 +110,19 @@ def plant(kind: Kind, picture: Picture, dose: float, *, carried: bool, seed: int
     change = kind.apply if carried else kind.otherwise
     if change is None:
         return picture
-    return change(picture, dose, generator_for(seed, "plant", kind.name, name))
+    if picture.image.ndim == _GREY:
+        return change(picture, dose, generator_for(seed, "plant", kind.name, name))
+    # What lies on a radiograph is brighter than tissue; on a photograph it is as often darker, so it is laid onto the negative.
+    negative = kind.local
+    planes = channels_of(255 - picture.image if negative else picture.image)
+    made = [
+        change(replace(picture, image=plane), dose, generator_for(seed, "plant", kind.name, name)) for plane in planes
+    ]
+    image = np.stack([p.image for p in made], axis=-1)
+    if not negative:
+        return replace(made[0], image=image)
+    clean = picture.image.astype(np.float32)
+    return with_image(made[0], clean + np.array(_INK, dtype=np.float32) * (255 - image.astype(np.float32) - clean))
 
 
 def is_named(families: tuple[Family, ...], sentence: str) -> bool:

@@ -24,9 +24,10 @@ def plant_spots(specimens: Sequence[Specimen], pictures: Sequence[Picture]) -> S
         before, after = specimen.picture.image, picture.image
         if picture is specimen.picture or before.shape != after.shape:
             continue
-        rows, columns = np.nonzero(before != after)
+        changed = before != after
+        rows, columns = np.nonzero(changed if changed.ndim == 2 else changed.any(axis=2))
         if rows.size:
-            height, width = before.shape
+            height, width = before.shape[:2]
             found[specimen.id] = (
                 float(columns.min() / width),
                 float(rows.min() / height),

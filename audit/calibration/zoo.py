@@ -44,6 +44,8 @@ class Case:
     """Of the draw of carriers, the plant's places, the head and the audit."""
     corpus: CorpusName = "phantoms"
     """What it is planted into."""
+    output: str = ""
+    """Output of a multi-label network whose finding the plant goes with; empty where classes exclude each other."""
     finder: str = "annotated"
     """Text finder of the audit; `annotated` has the phantoms' true boxes."""
 

@@ -16,6 +16,7 @@ TaskOption = Annotated[str | None, typer.Option(help=setting_help("task"))]
 SplitOption = Annotated[str | None, typer.Option(help=setting_help("split"))]
 SuiteOption = Annotated[str | None, typer.Option(help=setting_help("suite"))]
 FinderOption = Annotated[str | None, typer.Option(help=setting_help("detector"))]
+TrustOption = Annotated[bool | None, typer.Option("--trust", help=setting_help("trust"))]
 IgnoreOption = Annotated[list[str] | None, typer.Option(help=setting_help("ignore_label"))]
 
 
@@ -24,6 +25,7 @@ def calibrate_command(
     model: ModelOption = None,
     data: DataOption = None,
     task: TaskOption = None,
+    trust: TrustOption = None,
     split: SplitOption = None,
     suite: SuiteOption = None,
     detector: FinderOption = None,
@@ -51,7 +53,7 @@ def calibrate_command(
     from audit.run.setting_sources import load_settings
 
     given = {
-        "model": model, "data": data, "task": task, "split": split, "suite": suite, "detector": detector,
+        "model": model, "data": data, "task": task, "trust": trust, "split": split, "suite": suite, "detector": detector,
         "ignore_label": tuple(ignore_label) if ignore_label else None,
     }  # fmt: skip
     settings = load_settings(given, Path())

@@ -14,12 +14,13 @@ from audit.models.backbones import quoted
 from audit.models.checkpoints import import_checkpoint
 from audit.models.foreign import shown
 from audit.models.kinds import open_directly, with_kind
-from audit.models.networks import ARCHITECTURES
+from audit.models.networks import ARCHITECTURES, library_networks
 from audit.models.opening import bundle_of
 from audit.models.outputs import ORDERS
 from audit.models.parity import check_parity
 from audit.models.saving import save_opened
 from audit.run.requested import requested_model
+from audit.run.setting import declared_settings
 from audit.run.settings import Settings
 
 _MEANING: Mapping[Task, str] = {
@@ -28,6 +29,8 @@ _MEANING: Mapping[Task, str] = {
     "multi-label": "task: multi-label (a sigmoid for each finding); `audit run` judges each output, and `audit train D` and `E` can start "
     "from it with --checkpoint",
 }
+_TAKEN = frozenset({"kind", "classes", "input_px", "scale", "trust"})
+"""What the way of the paper's checkpoints takes of [model], and a permission that it does not need."""
 
 
 def bring_in(
@@ -66,6 +69,32 @@ def bring_in(
     return 0
 
 
+def _check_taken(settings: Settings) -> None:
+    """Refuse what the way of the paper's checkpoints does not take: it would be lost without a word.
+
+    Raises
+    ------
+    UsageError
+        If any is given.
+    """
+    given = [
+        setting.flag
+        for setting in declared_settings().values()
+        if setting.section == "model"
+        and setting.name not in _TAKEN
+        and getattr(settings, setting.name) != setting.default
+    ]
+    if len(set(settings.input_px)) > 1:
+        given.append(f"--input-px {','.join(map(str, settings.input_px))}")
+    if given:
+        raise UsageError(
+            f"`audit import --as {settings.kind}` takes --classes, --task, --scale and one side as --input-px, and does not take "
+            f"{' and '.join(given)}. Use --as torchvision:{settings.kind}, which takes all of them."
+            if settings.kind in library_networks()
+            else f"`audit import --as {settings.kind}` does not take {' and '.join(given)}. Omit it."
+        )
+
+
 def _checkpoint(
     settings: Settings,
     file: Path,
@@ -75,6 +104,7 @@ def _checkpoint(
     head: tuple[str, ...],
     admit: tuple[str, ...],
 ) -> int:
+    _check_taken(settings)
     asked = settings.classes
     order = None if not asked else ORDERS.get(asked[0], asked) if len(asked) == 1 else asked
     input_px = settings.input_px[0] if settings.input_px else 224

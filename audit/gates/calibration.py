@@ -19,8 +19,10 @@ CALIBRATION_FILE = "calibration.json"
 """Its file name, in a bundle and in the output folder of `audit calibrate`."""
 _UNKNOWN_RATE = "This audit's detection rate for this network and data was not measured"
 NOT_MEASURED = f"{_UNKNOWN_RATE}; `audit calibrate --model MODEL --data MANIFEST` measures it."
-NOT_MEASURABLE = f"{_UNKNOWN_RATE}: only a bundle's output layer can be trained again on planted shortcuts."
-NOT_IN_COLOUR = f"{_UNKNOWN_RATE}: `audit calibrate` plants shortcuts in grey images."
+NOT_IN_A_BUNDLE = f"{_UNKNOWN_RATE}; `audit import` makes a bundle of the network, which `audit calibrate` measures."
+NOT_MEASURABLE = (
+    f"{_UNKNOWN_RATE}: only a network that ends in a linear layer can be trained again on planted shortcuts."
+)
 
 _Count = Annotated[int, Meta(ge=0, le=10**9)]
 _Share = Annotated[float, Meta(ge=0, le=1)]
@@ -80,6 +82,8 @@ class _Measured(Struct, frozen=True, kw_only=True):
 
     powers: tuple[_Power, ...] = ()
     """On the user's own network and data."""
+    outputs: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
+    """Outputs of a multi-label network whose findings the plants went with; empty where classes exclude each other."""
 
 
 class _OnZoo(Struct, frozen=True, kw_only=True):
@@ -91,7 +95,7 @@ class _OnZoo(Struct, frozen=True, kw_only=True):
     """Networks that were audited."""
 
 
-def calibration_of(bundle: Path | None, digest: str) -> str:
+def calibration_of(bundle: Path | None, digest: str, *, has_head: bool) -> str:
     """Return the sentence on a network from the calibration in its bundle, if it was measured with these weights.
 
     Parameters
@@ -100,16 +104,20 @@ def calibration_of(bundle: Path | None, digest: str) -> str:
         Its folder; None for a model that is no bundle.
     digest : str
         Of its weights, classes and preprocessing.
+    has_head : bool
+        Whether a linear layer gives its outputs.
     """
     if bundle is None:
-        return NOT_MEASURABLE
+        return NOT_IN_A_BUNDLE if has_head else NOT_MEASURABLE
     path = bundle / CALIBRATION_FILE
     try:
         document = read_json(path) if path.is_file() else {}
         same = document.get("model", {}).get("digest") == digest
     except (OSError, ValueError, AttributeError):  # for a verdict, a damaged file counts as no measurement
-        return NOT_MEASURED
-    return calibration_sentence(path) if same else NOT_MEASURED
+        same = False
+    if same:
+        return calibration_sentence(path)
+    return NOT_MEASURED if has_head else NOT_MEASURABLE
 
 
 def calibration_sentence(path: Path) -> str:
@@ -145,9 +153,11 @@ def sentence_of(document: Mapping[str, Any]) -> str:
         If it is no such document.
     """
     document = plain(document)
-    if powers := typed(document, _Measured).powers:
-        said = [_power(p) for p in powers if p.found.n > 0]
-        unlearnt = [_plant(p) for p in powers if p.found.n == 0]
+    measured = typed(document, _Measured)
+    if powers := measured.powers:
+        side = "images with or without a finding" if measured.outputs else "one class"
+        said = [_power(p, side) for p in powers if p.found.n > 0]
+        unlearnt = [_plant(p, side) for p in powers if p.found.n == 0]
         silent = f" The network did not learn {_joined(unlearnt)}, so nothing was measured for it." if unlearnt else ""
         return (
             f"Measured with this network and data: this audit would have found {_joined(said)}.{silent}"
@@ -166,16 +176,16 @@ def sentence_of(document: Mapping[str, Any]) -> str:
     )
 
 
-def _power(power: _Power) -> str:
+def _power(power: _Power, side: str) -> str:
     found = power.found
     return (
-        f"{_plant(power)} with probability {found.hits / found.n:.2f} "
+        f"{_plant(power, side)} with probability {found.hits / found.n:.2f} "
         f"({found.hits} of {counted(found.n, 'trial')}, 95 % CI {found.low:.2f} to {found.high:.2f})"
     )
 
 
-def _plant(power: _Power) -> str:
-    return f"{shown_string(power.about, 60)} on {100 * power.share:.0f} % of one class"
+def _plant(power: _Power, side: str) -> str:
+    return f"{shown_string(power.about, 60)} on {100 * power.share:.0f} % of {side}"
 
 
 def _joined(parts: list[str]) -> str:

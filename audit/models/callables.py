@@ -70,7 +70,8 @@ class CallableClassifier:
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the logarithms of its probabilities (n, k) for images (n, c, h, w)."""
         values = asked(self._predict, inputs, self._what)
-        check_answers(values, len(self._outputs.names), self._answers, self._what, self._outputs.task or "single-label")
+        task = self._outputs.task or "single-label"
+        check_answers(values, len(self._outputs.names), self._answers, self._what, task, at_door=False)
         return as_logits(values, self._answers, self._outputs.task)
 
     def ability(self, name: Ability) -> Any | None:

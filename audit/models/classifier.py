@@ -11,11 +11,12 @@ import torch
 from audit.data.tasks import Task
 from audit.models.preprocessing import Preprocessing
 
-Ability = Literal["features", "network", "device"]
+Ability = Literal["features", "network", "head", "device"]
 """What a classifier may be able to beside its logits; everything that is not there is done without.
 
 features: a function, inputs -> (n, f) of what its last layer reads, for the probe of sources;
 network: an `nn.Module`, inputs -> logits (n, k) with gradients, for LRP, gradient x input and shuffled weights;
+head: the `nn.Linear` in `network` that gives its outputs, whose inputs are the features, for calibration, which trains it again;
 device: the `torch.device` that it computes on."""
 Features = Callable[[torch.Tensor], torch.Tensor]
 

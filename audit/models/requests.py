@@ -138,6 +138,17 @@ class OpenedModel:
     """Where it came from, for the report."""
 
 
+def declaring(steps: Preprocessing) -> dict[str, Any]:
+    """Return the settings that declare this input, of a model that takes images of one size."""
+    n = len(steps.mean)
+    common = {"input_px": steps.input_px, "channels": n, "colour": steps.colour}
+    if steps.function:
+        return {**common, "preprocess": steps.function}
+    names = ("fit", "shorter_px", "interpolation", "library", "pad", "crop", "clahe", "value_range", "per_image")
+    scaled = {} if steps.per_image else {"mean": steps.mean, "std": steps.std}
+    return {**common, **scaled, **{name: getattr(steps, name) for name in names}}
+
+
 def model_name(request: ModelRequest) -> str:
     """Return what reports call a model that has no name of its own: its module's, or its file's."""
     module, mark, _ = request.model.partition(":")

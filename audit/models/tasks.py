@@ -93,21 +93,6 @@ def operating_points(
     return told
 
 
-def check_single_label(model: str, task: Task, what: str) -> None:
-    """Refuse a multi-label network where classes must exclude each other.
-
-    Raises
-    ------
-    ModelError
-        If it is one.
-    """
-    if task == "multi-label":
-        raise ModelError(
-            f"The model {model} is multi-label (a sigmoid for each output), and {what} needs classes that exclude each other. `audit run` "
-            "audits multi-label networks."
-        )
-
-
 def audited_task(model: str, known: Task | None, said: str) -> Task:
     """Return the task under which a network is audited.
 

@@ -59,11 +59,13 @@ class TorchClassifier:
             return torch.as_tensor(self._network(inputs.to(self._device()))).cpu()
 
     def ability(self, name: Ability) -> Any | None:
-        """Return the network, its device, or its features where its last layer is linear."""
+        """Return the network, its device, or its last linear layer and the features that it reads, where it has one."""
         if name == "network":
             return self._network
         if name == "device":
             return self._device()
+        if name == "head":
+            return last_layer(self._body) if _reads_features(self._body) else None
         return self._features if _reads_features(self._body) else None
 
     def _device(self) -> torch.device:
@@ -126,8 +128,9 @@ def settled(
     if not is_tensor or answers == "probabilities":
         form = _Read(network, answers, apart=task == "multi-label")
     if plain.shape[1] == 1:
-        form = nn.Sequential(form, _two_sided()).eval()
-    return form
+        form = nn.Sequential(form, _two_sided())
+    # What is around the network is a module too: LRP refuses one in training mode.
+    return form.eval()
 
 
 def answered(network: nn.Module, example: torch.Tensor, what: str) -> torch.Tensor:
@@ -150,9 +153,25 @@ def answered(network: nn.Module, example: torch.Tensor, what: str) -> torch.Tens
 
 
 def check_answers(
-    values: torch.Tensor, n_classes: int, answers: Answers, what: str, task: Task = "single-label"
+    values: torch.Tensor,
+    n_classes: int,
+    answers: Answers,
+    what: str,
+    task: Task = "single-label",
+    *,
+    at_door: bool = True,
 ) -> None:
     """Hold answers (n, outputs) against what is declared of them.
+
+    Parameters
+    ----------
+    values : tensor (n, outputs)
+        The answers.
+    n_classes, answers, what, task
+        What is declared, and the network's name.
+    at_door : bool
+        Whether these are the first answers, which show whether the declaration is right. Later, two independent findings of one image may
+        sum to 1 by chance.
 
     Raises
     ------
@@ -171,8 +190,10 @@ def check_answers(
             "class per output with --classes a,b,c, in the order of the outputs."
         )
     if not bool(torch.isfinite(values).all()):
+        bad = [i + 1 for i in range(n_outputs) if not bool(torch.isfinite(values[:, i]).all())]
+        which = "outputs" if len(bad) == n_outputs else f"outputs ({', '.join(map(str, bad[:20]))} of {n_outputs})"
         raise ModelError(
-            f"The network {what} gives outputs that are not finite. Its weights or its declared input are wrong."
+            f"The network {what} gives {which} that are not finite. Its weights or its declared input are wrong."
         )
     inside = bool(((values >= 0) & (values <= 1)).all())
     sums = values.sum(1)
@@ -183,7 +204,7 @@ def check_answers(
                 f"The network {what} is declared to give probabilities, but gives values from {float(values.min()):.3g} to "
                 f"{float(values.max()):.3g}. Use --answers logits."
             )
-        if inside and whole:
+        if at_door and inside and whole:
             raise ModelError(
                 f"The network {what} is declared to be multi-label, but its outputs lie between 0 and 1 and sum to 1: they are those of a "
                 "softmax. Use --task single-label."
@@ -199,7 +220,7 @@ def check_answers(
             f"The network {what} is declared to give probabilities, but gives {found}. For independent sigmoids, use --task multi-label; "
             "for logits, --answers logits."
         )
-    if answers == "logits" and inside and whole:
+    if at_door and answers == "logits" and inside and whole:
         raise ModelError(
             f"The network {what} is declared to give logits, but its outputs lie between 0 and 1 and sum to 1: they are probabilities. "
             "Use --answers probabilities."

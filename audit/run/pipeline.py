@@ -16,7 +16,7 @@ from audit.data.reading import TableReading
 from audit.data.records import Cohort, Record, TextRegion
 from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
-from audit.gates.calibration import NOT_IN_COLOUR, calibration_of
+from audit.gates.calibration import calibration_of
 from audit.models.bundle import Bundle
 from audit.prediction.concurrency import count_processes
 from audit.prediction.covering import Disclosure
@@ -119,7 +119,8 @@ def run_audit(
         with clock.stage("searching for objects", sample_size(prepared, settings.seed)) as step:
             prepared, proposed = prepare_objects(prepared, settings, judge_gates=judge_gates, on_image=step)
     bundle, suite, plan = prepared.bundle, prepared.suite, prepared.plan
-    calibration = NOT_IN_COLOUR if plan.data.colour else calibration_of(bundle.folder, bundle.digest)
+    has_head = bundle.classifier.ability("head") is not None
+    calibration = calibration_of(bundle.folder, bundle.digest, has_head=has_head)
     run = RunFolder(run_path(Path(settings.runs), plan))
     run.check_links()
     _check_key(run, plan)

@@ -28,7 +28,7 @@ from audit.relevance.auditing import check_relevance
 from audit.relevance.images import mapped_images
 from audit.run.cohorts import audited_cohort, out_of_reach
 from audit.run.plan import make_plan
-from audit.run.requested import check_colour, requested_model, requested_product
+from audit.run.requested import requested_model, requested_product
 from audit.run.setting_checks import check_settings
 from audit.run.settings import Settings
 from audit.statistics.detector_misses import FinderRecall, read_recall
@@ -105,7 +105,6 @@ def prepare(
     if rules is not None and rules.baseline and not is_first_run(rules):
         check_baseline(Path(rules.baseline))
     bundle = open_model(requested_product(settings, live) or requested_model(settings, live))
-    check_colour(bundle, settings.colour)
     task = audited_task(bundle.name, bundle.task, settings.task if bundle.folder is not None else "")
     if on_model is not None:
         on_model(bundle)

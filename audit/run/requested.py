@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
-from audit.data.input_words import COLOUR_WORDS
 from audit.errors import UsageError
-from audit.models.bundle import Bundle
 from audit.models.recorded import UNNAMED
 from audit.models.requests import DeclaredInput, ModelRequest
 from audit.run.settings import Settings
@@ -64,19 +62,3 @@ def declared_input(settings: Settings) -> DeclaredInput:
     for name in ("colour", "scale", "fit", "interpolation", "library"):
         found[name] = found[name] or None
     return DeclaredInput(**found)
-
-
-def check_colour(bundle: Bundle, asked: str) -> None:
-    """Refuse to show a bundle's network other colours than it states: they would be another network's results.
-
-    Raises
-    ------
-    UsageError
-        If the two differ.
-    """
-    stated = bundle.preprocessing.colour
-    if bundle.folder is not None and asked not in ("", stated):
-        raise UsageError(
-            f"{bundle.where} states that its network is shown {COLOUR_WORDS[stated]}, but --colour {asked} was given. Omit --colour, or "
-            "import the network again with it."
-        )

@@ -53,6 +53,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="balanced_accuracy",
             words="mean over the classes of the share that is classified correctly",
+            of_findings="mean of an output's recall and specificity at its operating point",
             unit=_SHARE,
             of="network",
             better="higher",
@@ -134,6 +135,8 @@ MEASURES: dict[str, Measure] = {
         Measure(
             name="ece",
             words="calibration error: mean distance between the predicted class's probability and the share of correct predictions, "
+            "15 bins",
+            of_findings="calibration error of an output: mean distance between its probability and the share of images with the finding, "
             "15 bins",
             unit=_SHARE,
             of="network",

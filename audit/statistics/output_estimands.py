@@ -6,7 +6,7 @@ which the label is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from audit.data.conditions import Condition
 from audit.statistics.alignment import AlignedImages, AppliedChanges
+from audit.statistics.calibration import ece_change
 from audit.statistics.catalogue import AUC_OVER_SOURCE, MEASURES, MOVEMENT, PROBABILITY_SHIFT
 from audit.statistics.estimand import Estimand
 from audit.statistics.findings import OneFinding
 from audit.statistics.image_changes import image_changes
 from audit.statistics.jackknife import PatientInfluence
 from audit.statistics.measure import Measure
+from audit.statistics.outputs import sigmoid
 from audit.statistics.populations import Population, image_values
 from audit.statistics.ranking import auc_influences, mean_influence, mean_placements
 from audit.statistics.selections import changes_of_outputs, headline_of
@@ -69,18 +71,19 @@ def outputs_of(images: AlignedImages) -> Iterator[Output]:
 
 
 def clean_outputs(images: AlignedImages) -> Iterator[Estimand]:
-    """Yield sensitivity, specificity and AUC of each output on the unedited images, then the mean AUC, alone and over the source's."""
+    """Yield how well each output finds its finding on the unedited images, then the mean AUC, alone and over the source's."""
     everyone = np.ones(len(images.labels), dtype=np.bool_)
     aucs: list[PatientInfluence] = []
     over: list[PatientInfluence] = []
     for output in outputs_of(images):
         point = f"; operating point {_probability(output.reader.cut):.3g}"
         correct = output.images.clean.correct.astype(np.float64)
-        for name, value in (("recall", 1), ("specificity", 0)):
-            chosen = Population(images=output.images, chosen=output.reader.truth == value)
+        for name, members in _of_decisions(output.reader, everyone):
+            chosen = Population(images=output.images, chosen=members)
             sums = chosen.sums(MEASURES[name], correct, "proportion")
             if sums is not None:
                 yield Estimand(condition="clean", placebo=None, measure=name, group=output.group, data=sums, note=point)
+        yield from _calibration("clean", None, output, [(1.0, output.images.clean.scores[None])], everyone)
         placed = _placed(output.images.clean.scores[None], everyone, output.reader)
         if placed is None:
             continue
@@ -134,7 +137,7 @@ def output_estimands(
         everyone = Population(
             images=output.images, chosen=population, lenders=lenders if edit.donors is not None else ()
         )
-        for measure, members in _measures(headline, output.reader):
+        for measure, members in _measures(headline, output.reader, population):
             chosen = everyone.only(members)
             values = image_values(measure, changes, output.images)
             sums = chosen.sums(measure, values, measure.scale_under(controlled=placebo is not None))
@@ -151,6 +154,12 @@ def output_estimands(
                 tested=tested,
             )
         before = output.images.clean.scores[None] if other is None else other.changes.scores
+        for calibration in _calibration(
+            condition.name, name_of_placebo, output, [(1.0, edit.changes.scores), (-1.0, before)], population
+        ):
+            yield replace(
+                calibration, discordant=int(np.count_nonzero(flipped & population & output.reader.known)), tested=tested
+            )
         after, earlier = (_placed(scores, population, output.reader) for scores in (edit.changes.scores, before))
         if after is not None and earlier is not None:
             aucs.append(_auc(after - earlier, population, output, images, plain=False))
@@ -174,15 +183,41 @@ def output_estimands(
     )
 
 
-def _measures(headline: Measure, reader: OneFinding) -> Iterator[tuple[Measure, NDArray[np.bool_]]]:
+def _measures(
+    headline: Measure, reader: OneFinding, population: NDArray[np.bool_]
+) -> Iterator[tuple[Measure, NDArray[np.bool_]]]:
     """Yield what is measured of an output, and the images that it is measured on; what sums it up first."""
     everyone = np.ones(len(reader.truth), dtype=np.bool_)
     yield headline, reader.known if headline.made_of == "harm" else everyone
     for name in (PROBABILITY_SHIFT, "flip_rate"):
         yield MEASURES[name], everyone
     yield MEASURES["harm"], reader.known
-    yield MEASURES["recall"], reader.truth == 1
-    yield MEASURES["specificity"], reader.truth == 0
+    for name, members in _of_decisions(reader, population):
+        yield MEASURES[name], members
+
+
+def _of_decisions(reader: OneFinding, population: NDArray[np.bool_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield what is measured of an output's decisions, and on which images; the mean of the two only where there are images of both."""
+    yield "recall", reader.truth == 1
+    yield "specificity", reader.truth == 0
+    if all((population & (reader.truth == value)).any() for value in (0, 1)):
+        yield "balanced_accuracy", reader.known
+
+
+def _calibration(
+    condition: str,
+    placebo: str | None,
+    output: Output,
+    signed: Sequence[tuple[float, NDArray[np.float64]]],
+    population: NDArray[np.bool_],
+) -> Iterator[Estimand]:
+    """Yield a signed sum of an output's calibration errors, of scores (draws, 2, n): its probability against the share with the finding."""
+    known, present = population & output.reader.known, output.reader.truth == 1
+    if not known.any():
+        return
+    parts = [(sign, sigmoid(scores[:, 1]), np.broadcast_to(present, scores[:, 1].shape)) for sign, scores in signed]
+    data = ece_change(parts, output.images.patients, output.images.n_patients, known)
+    yield Estimand(condition=condition, placebo=placebo, measure="ece", group=output.group, data=data)
 
 
 def _placed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import pstdev
 
+from audit.data.input_words import greyed_in_words
 from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
 from audit.reports.findings.accuracy_worth import further_worth
@@ -37,6 +38,7 @@ def summary_lines(run: RunView) -> list[str]:
     lines = [
         f"{plan.model.name} ({plan.model.architecture}) on {plan.data.name}: "
         f"{counted(plan.data.n_images, 'image')} of {counted(plan.data.n_patients, 'patient')} ({counts})",
+        *greyed_lines(run),
         " ".join([f"Verdict: {run.verdict.status.upper()}.", *run.verdict.caveats, headline(run)]),
         *further_worth(run)[:2],
     ]
@@ -44,6 +46,11 @@ def summary_lines(run: RunView) -> list[str]:
     lines += [f"{where(e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}" for e in told]
     lines += relevance_lines(run)
     return [*lines[:8], reach(run), scope_sentence(run.verdict)]
+
+
+def greyed_lines(run: RunView) -> list[str]:
+    """State that colour images were read as grey; nothing where none were."""
+    return [greyed_in_words(run.plan.data.n_greyed)] if run.plan.data.n_greyed else []
 
 
 def telling_effects(run: RunView, most_groups: int = 3) -> list[Effect]:
