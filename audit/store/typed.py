@@ -49,7 +49,8 @@ def typed(value: Any, kind: type[_T]) -> _T:
     FormatError
         If it is not one.
     """
-    _refuse_unknown(value, _info(kind), "")
+    described: type = kind
+    _refuse_unknown(value, _info(described), "")
     try:
         return convert(value, kind, dec_hook=_from_text)
     except ValidationError as error:
