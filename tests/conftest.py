@@ -185,7 +185,7 @@ def write_bundle(tmp_path: Path, tiny_architecture: str) -> Callable[..., Path]:
 
 @pytest.fixture
 def known_bundle(tmp_path: Path) -> Path:
-    """Write a bundle C of an architecture that every process knows, untrained; return its folder."""
+    """Write a bundle C of small images and an architecture that every process knows, untrained; return its folder."""
     torch.manual_seed(0)
     return save_bundle(
         tmp_path / "models" / "C",
@@ -194,7 +194,7 @@ def known_bundle(tmp_path: Path) -> Path:
         architecture="densenet-small",
         classes=CLASSES,
         task="single-label",
-        preprocessing=Preprocessing(size_px=(64, 64)),
+        preprocessing=Preprocessing(size_px=(32, 32)),
         provenance={},
         metrics={},
         splits={},

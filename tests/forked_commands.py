@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import mmap
 import os
+import pickle
 import re
 import resource
 import signal
+import socket
 import struct
 import sys
 import time
+import traceback
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver, process, resource_tracker, util
 from pathlib import Path
 from types import ModuleType
 
@@ -109,6 +115,21 @@ def start_forked(
     return pid
 
 
+def wait_until(victim: int, is_time: Callable[[], bool], patience_s: float = 200.0) -> None:
+    """Wait until it is time to end a command that `start_forked` started; fail where it ends before, or it is never time."""
+    deadline = time.monotonic() + patience_s
+    while not is_time():
+        ended, status = os.waitpid(victim, os.WNOHANG)
+        assert not ended, f"it ended with {os.waitstatus_to_exitcode(status)} before it could be ended"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def exit_code(victim: int) -> int:
+    """Wait for the end of a command, and return its exit code; that of a process that a signal ended is its number, negative."""
+    return os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1])
+
+
 def _streams(folder: Path) -> tuple[Path, Path]:
     return folder.with_name(folder.name + ".out"), folder.with_name(folder.name + ".err")
 
@@ -130,6 +151,7 @@ def _become(arguments: Sequence[object], folder: Path, out: Path, err: Path) -> 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Workers import the main module of who starts them, which here is no command.
     sys.modules["__main__"] = ModuleType("__main__")
+    _forget_processes()
     from audit.cli.main import main
 
     sys.argv = ["audit", *map(str, arguments)]
@@ -139,12 +161,73 @@ def _become(arguments: Sequence[object], folder: Path, out: Path, err: Path) -> 
     except SystemExit as end:
         code = end.code
     except BaseException:
-        import traceback
-
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 99)
+
+
+def _forget_processes() -> None:
+    """Leave the processes of this one's parent to it: a command starts its own server of workers, with a child that tidies up."""
+    process._children = set()  # type: ignore[attr-defined]
+    process._process_counter = itertools.count(1)  # type: ignore[attr-defined]
+    resource_tracker._resource_tracker.__init__()  # type: ignore[misc]
+    forkserver._forkserver.__init__()  # type: ignore[misc]
+    own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    waiting = os.fork()
+    if waiting == 0:
+        own.close()
+        try:
+            _wait_to_serve(theirs)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    theirs.close()
+    spawn = util.spawnv_passfds
+
+    def start(path: bytes, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
+        """Start what multiprocessing starts beside a command; the server is there, and need not import for seconds."""
+        if "forkserver" not in arguments[-1]:
+            return int(spawn(path, arguments, descriptors))
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        asked = (arguments[-1], [int(d) for d in descriptors], sorted(map(int, mask)))
+        socket.send_fds(own, [pickle.dumps(asked)], [*asked[1], 0, 1, 2])
+        own.close()
+        return waiting
+
+    util.spawnv_passfds = start
+
+
+_SPARE = 200
+"""Descriptors from here on are free."""
+
+
+def _wait_to_serve(line: socket.socket) -> None:
+    """Wait, deaf to signals, until the command starts its server of workers, and become it: a child of the command that has imported
+    everything and computed nothing."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    inherited = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+    asked, given, _, _ = socket.recv_fds(line, 1 << 16, 8)
+    if not asked:
+        return
+    program, wanted, mask = pickle.loads(asked)
+    line.detach()
+    kept = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, _SPARE) for descriptor in given]
+    os.closerange(0, _SPARE)
+    # What is left of objects of the tests may close its number at any time, so nothing else may get it.
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in inherited:
+        os.dup2(null, number)
+    for descriptor, number in zip(kept, [*wanted, 0, 1, 2], strict=True):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(i, mode, closefd=False) for i, mode in enumerate("rww"))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    exec(program, {"__name__": "__main__"})
 
 
 def _state(pid: int) -> tuple[bool, float]:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from audit.relevance.presets import Preset
+from audit.relevance.start import start_relevance
 
 Tensor = torch.Tensor
 
@@ -38,6 +39,11 @@ def tiny(n_outputs: int = 3) -> nn.Module:
 def films(n: int, side: int, seed: int = 1) -> Tensor:
     """Return noise as prepared images, (n, 3, side, side)."""
     return torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def winner(logits: Tensor) -> Tensor:
+    """Start with the largest output of each image alone."""
+    return start_relevance(logits, [str(i) for i in range(logits.shape[1])])
 
 
 def shares(x: Tensor, w: Tensor, r: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:

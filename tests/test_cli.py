@@ -155,34 +155,50 @@ BAD_FILES = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD_FILES)
-def test_bad_images_stop_the_run_or_are_counted(audit: Audit, asked: list[object], kind: str, tmp_path: Path) -> None:
-    victim = tmp_path / "data/images/covid-1.png"
+def damage(victim: Path, kind: str) -> None:
     if kind == "missing":
         victim.unlink()
     else:
         whole = victim.read_bytes()
         content = BAD_FILES[kind]
         victim.write_bytes(whole[: len(whole) // 2] if content is None else content)
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_bad_image_stops_the_run(audit: Audit, asked: list[object], kind: str, tmp_path: Path) -> None:
+    damage(tmp_path / "data/images/covid-1.png", kind)
     code, _, err = audit(*asked)
     assert code == 4
     assert "covid-1.png" in one_paragraph(err)
+
+
+def test_bad_images_are_counted_where_they_are_skipped(audit: Audit, asked: list[object], tmp_path: Path) -> None:
     boxes = tmp_path / "data/boxes.json"
     document = json.loads(boxes.read_text())
-    del document["images"]["images/covid-1.png"]
+    for number, kind in enumerate(BAD_FILES):
+        name = f"images/{('normal', 'covid')[number % 2]}-{number}.png"
+        damage(tmp_path / "data" / name, kind)
+        del document["images"][name]
     boxes.write_text(json.dumps(document))
     code, out, _ = audit(*asked, "--on-bad-image", "skip")
     assert code == 0
-    assert "11 images" in out
+    assert f"{12 - len(BAD_FILES)} images" in out
 
 
-@pytest.mark.parametrize("mode", ["I;16", "RGBA", "P", "1", "L"])
-def test_unusual_images_are_read(audit: Audit, asked: list[object], mode: str, tmp_path: Path) -> None:
-    victim = tmp_path / "data/images/normal-0.png"
-    film = Image.open(victim).convert("L")
-    film = Image.fromarray(np.asarray(film).astype(np.uint16) * 257) if mode == "I;16" else film.convert(mode)
-    film.save(victim)
-    assert audit(*asked)[0] == 0
+def test_unusual_images_are_read(audit: Audit, asked: list[object], tmp_path: Path) -> None:
+    for mode, name in zip(
+        ("I;16", "RGBA", "P", "1", "L"), ("normal-0", "normal-1", "covid-0", "covid-1", "pneumonia-0"), strict=True
+    ):
+        victim = tmp_path / f"data/images/{name}.png"
+        with Image.open(victim) as whole:
+            image = whole.convert("L")
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
+        image.save(victim)
+        with Image.open(victim) as written:
+            assert written.mode == mode
+    code, out, _ = audit(*asked)
+    assert code == 0
+    assert "12 images" in out
 
 
 def test_labels_and_patients_that_cannot_be(audit: Audit, asked: list[object], tmp_path: Path) -> None:

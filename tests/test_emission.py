@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -35,6 +33,7 @@ from audit.statistics.outputs import softmax
 from audit.store import emission as store
 
 from .conftest import CLASSES, Audit, one_paragraph
+from .forked_commands import exit_code, start_forked, wait_until
 
 NAMES = ",".join(CLASSES)
 SAME = ("effects.json", "controls.json", "conditions.json", "regions.parquet", "records.parquet")
@@ -229,17 +228,10 @@ def test_two_processes_and_a_kill_leave_the_same_emission(
     manifest = write_cohort(11)
     assert audit(*asked(manifest, "--emit", "one", "--classes", NAMES))[0] == 0
     command = [str(a) for a in asked(manifest, "--emit", "two", "--classes", NAMES, "--workers", 2)]
-    root = Path(__file__).parents[1]
-    victim = subprocess.Popen(
-        [sys.executable, "-m", "audit", *command], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while len(list((tmp_path / "two").glob("images/*.png"))) < 20 and victim.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
+    victim = start_forked(command, tmp_path)
+    wait_until(victim, lambda: len(list((tmp_path / "two").glob("images/*.png"))) >= 20)
+    os.kill(victim, signal.SIGKILL)
+    assert exit_code(victim) == -signal.SIGKILL
     time.sleep(1)  # its processes end with it
     code, _, err = audit(*command)
     assert code == 0, err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,23 @@ def film(side_px: int = 512) -> NDArray[np.uint8]:
     return np.clip(ramp + rng.normal(0, 3, (side_px, side_px)), 0, 255).astype(np.uint8)
 
 
+@pytest.fixture
+def shared_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the finders that ask one network about the same pixels share its answer; another test asks it twice."""
+    monkeypatch.setattr(PpOcr, "probabilities", lambda _, working: _probabilities(working.shape, working.tobytes()))
+
+
+_text_probable = PpOcr.probabilities
+
+
+@lru_cache(maxsize=64)
+def _probabilities(shape: tuple[int, int], pixels: bytes) -> NDArray[np.float32]:
+    return _text_probable(_networks(), np.frombuffer(pixels, np.uint8).reshape(shape))
+
+
+_networks = cache(PpOcr)
+
+
 def stamp(image: NDArray[np.uint8], text: str, x: int, y: int, *, turns: int = 0, mirrored: bool = False) -> TextRegion:
     """Write a word on the image, turned and mirrored as lead markers lie; return its true box."""
     tile = np.zeros((60, 40 * len(text) + 20), np.uint8)
@@ -58,6 +75,7 @@ def stamp(image: NDArray[np.uint8], text: str, x: int, y: int, *, turns: int = 0
     )
 
 
+@pytest.mark.usefixtures("shared_network")
 @pytest.mark.parametrize("name", FINDERS)
 @pytest.mark.parametrize(
     ("text", "turns", "mirrored"),
@@ -87,6 +105,7 @@ def covered_share_of_union(box: TextRegion, regions: Sequence[TextRegion]) -> fl
     return float(inside[box.y0 : box.y1, box.x0 : box.x1].mean())
 
 
+@pytest.mark.usefixtures("shared_network")
 @pytest.mark.parametrize("name", ["cascade", "rapidocr"])
 @pytest.mark.parametrize("scale", [2.6, 3.4])
 def test_words_larger_than_any_marker(name: str, scale: float) -> None:
@@ -148,6 +167,7 @@ def test_letters_are_marked_in_cells_and_blots_are_not() -> None:
     assert len(marked_in_cells([edge] * 11, image, PpOcr())) == 11, "a cell beyond the edge, and a second row of them"
 
 
+@pytest.mark.usefixtures("shared_network")
 @pytest.mark.parametrize("name", ["cascade", "rapidocr"])
 def test_large_shapes_that_say_nothing_are_no_text(name: str) -> None:
     image = film()

@@ -21,14 +21,10 @@ from audit.relevance.composites import make_composite
 from audit.relevance.lrp import Attributor, Relevance, _Zennit
 from audit.relevance.presets import PRESETS, find_preset
 from audit.relevance.start import start_each, start_relevance
-from tests.lrp_replica import films, lively, replica, tiny
+from tests.lrp_replica import films, lively, replica, tiny, winner
 
 CLASSES = ("normal", "pneumonia", "covid-19")
 GOLDEN = Path(__file__).parent / "golden"
-
-
-def winner(logits: torch.Tensor) -> torch.Tensor:
-    return start_relevance(logits, [str(i) for i in range(logits.shape[1])])
 
 
 def attribute(network: nn.Module, inputs: torch.Tensor, preset: str = "epsilon-plus-flat") -> Relevance:
@@ -51,13 +47,18 @@ def test_map_equals_the_rules_written_out(preset: str, seed: int, side: int) -> 
     assert cosine(found, expected) > 0.999999
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
-@pytest.mark.parametrize("architecture", ["densenet-small", "densenet121", "densenet169", "densenet201"])
-def test_explicit_pass_equals_zennit_on_the_canonical_network(preset: str, architecture: str) -> None:
+@pytest.fixture(scope="module")
+def dense(request: pytest.FixtureRequest) -> nn.Module:
+    """Return a DenseNet in double precision; attributing changes none, as another test checks."""
     torch.manual_seed(0)
-    build = getattr(torchvision.models, architecture, None)
-    network = lively(build(weights=None, num_classes=3) if build else build_network(architecture, 3)).double()
-    inputs = films(1, 64).double()
+    build = getattr(torchvision.models, request.param, None)
+    return lively(build(weights=None, num_classes=3) if build else build_network(request.param, 3)).double()
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("dense", ["densenet-small", "densenet121", "densenet169", "densenet201"], indirect=True)
+def test_explicit_pass_equals_zennit_on_the_canonical_network(preset: str, dense: nn.Module) -> None:
+    network, inputs = dense, films(1, 64).double()
     ours = attribute(network, inputs, preset)
     zennit = _Zennit(network, find_preset(preset)).attribute(inputs, winner)
     assert np.abs(ours.logits - zennit.logits).max() <= 1e-10

@@ -139,7 +139,7 @@ def test_an_installed_plugin_is_listed_run_and_counted(
             torch.manual_seed(0)
             save_bundle(Path({str(tmp_path / "C")!r}),
                         build_network("densenet-small", 3).eval(), name="C", architecture="densenet-small",
-                        classes=("normal", "pneumonia", "covid"), preprocessing=Preprocessing(size_px=(64, 64)), task="single-label",
+                        classes=("normal", "pneumonia", "covid"), preprocessing=Preprocessing(size_px=(32, 32)), task="single-label",
                         provenance={{}}, metrics={{}}, splits={{}})
             cli.main()
             """
@@ -160,7 +160,7 @@ def test_an_installed_plugin_is_listed_run_and_counted(
     assert "brighten" in audit("list", "perturbations").split()
     document = json.loads(
         audit("run", "--model", "C", "--data", manifest, "--suite", "bright.toml", "--detector", "annotated", "--boxes",
-              manifest.parent / "boxes.json", "--relevance-images", 0, "--json")
+              manifest.parent / "boxes.json", "--relevance-images", 0, "--resamples", 100, "--json")
     )  # fmt: skip
     run = tmp_path / document["run"]
     uses = {u["condition"]: u for u in json.loads((run / "conditions.json").read_text())["conditions"]}

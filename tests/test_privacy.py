@@ -167,7 +167,8 @@ def said_in(path: Path) -> str:
 
 
 def found_in(text: str) -> list[str]:
-    return [what for what, name in PLANTED.items() if name.casefold() in text.casefold()]
+    folded = text.casefold()
+    return [what for what, name in PLANTED.items() if name.casefold() in folded]
 
 
 @pytest.fixture

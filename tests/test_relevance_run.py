@@ -201,7 +201,7 @@ def test_other_networks_are_audited_too(
         classes=("normal", "pneumonia", "covid"), task="single-label", preprocessing=Preprocessing(size_px=(64, 64)), provenance={},
         metrics={}, splits={},
     )  # fmt: skip
-    run = audit(make(2, model=str(model)))
+    run = audit(make(2, model=str(model), relevance_images=2))
     assert summary(run)["method"].startswith(method)
     assert bool(summary(run)["note"]) == (architecture == "swin_t")
     assert "Relevance" in render_html(run).read_text()

@@ -8,9 +8,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 from PIL import Image
 from rich.console import Console
 
@@ -27,6 +24,7 @@ from audit.data.images import read_gray
 from audit.data.manifests import load_cohort
 from audit.errors import AuditError, CohortError, ModelError, StoreError, TextError, UnknownNameError, UsageError
 from audit.models.bundle import load_bundle
+from audit.prediction import shards
 from audit.reports.ci.markdown import render_markdown
 from audit.reports.page.html import render_html
 from audit.reports.reading.folder import read_run
@@ -36,6 +34,8 @@ from audit.run.pipeline import run_audit
 from audit.run.preparation import prepare
 from audit.run.settings import Settings
 from audit.store.folder import verify_run
+
+from .forked_commands import exit_code, wait_until
 
 RULE = {"id": "r", "measure": "shortcut_sensitivity", "max": 0.1}
 
@@ -161,41 +161,22 @@ def test_kill_and_resume_gives_the_same_bytes(
 
     chosen = settings(n_per_class=16)
     whole = audit(replace(chosen, runs=str(tmp_path / "whole")))
-    program = tmp_path / "victim.py"
-    program.write_text(
-        textwrap.dedent(
-            f"""
-            import sys, time
-            import torch, torchvision
-            sys.path.insert(0, {str(Path(__file__).parent)!r})
-            from audit.models import networks
-            networks.ARCHITECTURES = {{**networks.ARCHITECTURES, "tiny": lambda k: torchvision.models.DenseNet(
-                growth_rate=4, block_config=(2, 2), num_init_features=8, bn_size=2, num_classes=k)}}
-            import audit.models.bundle as bundle
-            bundle.build_network = networks.build_network
-            import audit.prediction.shards as predict
-            slow = predict.predict_scene
-            def slowly(*a):
-                time.sleep(0.05)
-                return slow(*a)
-            predict.predict_scene = slowly
-            from audit.run.settings import Settings
-            from audit.run.pipeline import run_audit
-            run_audit(Settings(**{asdict(chosen)!r}),
-                      judge_gates=False, command=[], on_stage=lambda n, k: (lambda: None))
-            """
-        )
-    )
-    victim = subprocess.Popen(
-        [sys.executable, str(program)], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    )
-    deadline = time.monotonic() + 60
-    while not list(Path(chosen.runs).glob("*/predictions/*.parquet")):
-        assert victim.poll() is None, "the victim ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
+    victim = os.fork()
+    if victim == 0:
+        real = shards.predict_scene
+
+        def slowly(*a: object) -> object:
+            time.sleep(0.05)
+            return real(*a)
+
+        shards.predict_scene = slowly
+        try:
+            audit(chosen)
+        finally:
+            os._exit(0)
+    wait_until(victim, lambda: bool(list(Path(chosen.runs).glob("*/predictions/*.parquet"))))
+    os.kill(victim, signal.SIGKILL)
+    assert exit_code(victim) == -signal.SIGKILL
     halves = list(Path(chosen.runs).glob("*/predictions/*.parquet"))
     assert 1 <= len(halves) < 3
     resumed = audit(chosen)

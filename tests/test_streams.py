@@ -23,6 +23,7 @@ from audit.errors import AuditError
 from audit.prediction.shards import SHARD_RECORDS
 
 from .conftest import Audit, one_paragraph, quick_audit
+from .forked_commands import exit_code, start_forked, wait_until
 
 AUDIT = f"{sys.executable} -m audit"
 # Of the clean images: the outputs of a random network hardly vary, so nothing can be concluded about what edits do to them.
@@ -189,24 +190,6 @@ def test_a_failure_is_json_too_where_json_was_asked_for(audit: Audit, tmp_path: 
     assert not cli._wants_json(["gate", "--", "--json"])
 
 
-def run_until(asked: list[object], folder: Path, sign: str, **options: Any) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    victim = subprocess.Popen(
-        [*AUDIT.split(), *map(str, asked)],
-        cwd=folder,
-        env=environment,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        **options,
-    )
-    deadline = time.monotonic() + 200
-    while not list(folder.glob(sign)):
-        assert victim.poll() is None, victim.stderr and victim.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return victim
-
-
 def _group(leader: int) -> list[int]:
     """List the processes of a group that live on after some seconds."""
     deadline, found = time.monotonic() + 5, [leader]
@@ -243,17 +226,15 @@ def test_signals_end_a_run_that_goes_on_from_there(
     group: bool,
 ) -> None:
     asked = quick_audit(write_cohort(22), "--workers", workers)
-    victim = run_until(asked, tmp_path, "runs/*/predictions/part-*.parquet", start_new_session=True)
-    if group:
-        os.killpg(victim.pid, number)
-    else:
-        victim.send_signal(number)
-    _, err = victim.communicate(timeout=60)
-    assert victim.returncode == 128 + number, err
-    told = err.decode()
+    victim = start_forked(asked, tmp_path, {"OMP_NUM_THREADS": "1"})
+    wait_until(victim, lambda: bool(list(tmp_path.glob("runs/*/predictions/part-*.parquet"))))
+    (os.killpg if group else os.kill)(victim, number)
+    code = exit_code(victim)
+    told = tmp_path.with_name(f"{tmp_path.name}.err").read_text()
+    assert code == 128 + number, told
     assert f"Interrupted by {number.name}" in one_paragraph(told)
     assert told.splitlines()[-1].startswith("audit: ")
-    assert not _group(victim.pid), "a process outlived the one that started it"
+    assert not _group(victim), "a process outlived the one that started it"
     (run,) = (tmp_path / "runs").iterdir()
     assert not [p for p in run.rglob("*") if p.name.endswith(".part")], "no half file stays"
     kept = {p: p.stat().st_mtime_ns for p in run.glob("predictions/*")}

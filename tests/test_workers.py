@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from audit.errors import AuditError
 from audit.prediction import processes as workers
 
 from .conftest import Audit, one_paragraph, quick_audit
+from .forked_commands import exit_code, start_forked, wait_until
 
 SAME = ("effects.json", "conditions.json", "records.parquet", "regions.parquet", "verdict.json")
 
@@ -64,24 +63,15 @@ def test_two_processes_kill_and_resume_leave_the_same_bytes(audit: Audit, asked:
 
 def kill_at(moment: str, asked: list[object], runs: Path, folder: Path) -> None:
     """Start an audit, kill it where a file appears, and wait until none of its processes is there any more."""
-    victim = subprocess.Popen(
-        [sys.executable, "-m", "audit", *map(str, asked)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    victim = start_forked(asked, folder, {"OMP_NUM_THREADS": "1"})
+    wait_until(victim, lambda: bool(list(runs.glob(f"*/{moment}"))))
+    children = _children(victim)
+    os.kill(victim, signal.SIGKILL)
+    assert exit_code(victim) == -signal.SIGKILL
     deadline = time.monotonic() + 200
-    while not list(runs.glob(f"*/{moment}")):
-        assert victim.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    children = _children(victim.pid)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
     while [pid for pid in children if Path(f"/proc/{pid}/cmdline").exists() and _alive(pid)]:
         assert time.monotonic() < deadline, "a process outlived the one that started it"
-        time.sleep(0.1)
+        time.sleep(0.02)
     assert not list(runs.glob("*/run.json")), "killed before its end"
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from audit.commands.progress import ProgressLines
-from audit.data.reading import TableReading
 from audit.errors import shown_lines
 from audit.store.serialise import plain
+
+if TYPE_CHECKING:  # reading tables takes a third of a second to import, and commands for finished runs read none
+    from audit.data.reading import TableReading
 
 
 def printed(text: str, style: str = "") -> Text:

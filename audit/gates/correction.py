@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
-
 Limits = tuple[float, float]
 """Lower and upper end of an interval."""
 
@@ -53,15 +51,24 @@ def widen_by_holm(claims: Sequence[Claim]) -> list[Limits]:
     stopped = 0
     for rank, index in enumerate(sorted(range(len(claims)), key=lambda i: -_strength(claims[i]))):
         claim = claims[index]
-        error, freedom = (1 - claim.level) / 2, max(1, claim.n_patients - 1)
         beside = stopped or len(claims) - rank
-        stretch = float(stdtrit(freedom, error / beside) / stdtrit(freedom, error))
+        stretch = _stretch(claim, beside)
         low = claim.estimate - stretch * max(0.0, claim.estimate - claim.low)
         high = claim.estimate + stretch * max(0.0, claim.high - claim.estimate)
         found[index] = (low, high)
         if not stopped and not (low > claim.limit if claim.above else high < claim.limit):
             stopped = beside
     return found
+
+
+def _stretch(claim: Claim, beside: int) -> float:
+    """Ratio of Student's quantiles over patients, at the error divided by the claims judged beside, and alone."""
+    if beside == 1:
+        return 1.0
+    from scipy.special import stdtrit  # takes longer to import than most gates to judge
+
+    error, freedom = (1 - claim.level) / 2, max(1, claim.n_patients - 1)
+    return float(stdtrit(freedom, error / beside) / stdtrit(freedom, error))
 
 
 def _strength(claim: Claim) -> float:

@@ -204,11 +204,16 @@ def _checked(network: nn.Module) -> nn.Module:
                 f"LRP needs the network in evaluation mode, but {name or 'it'} is in training mode; call eval() on it first."
             )
     for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if tensor.is_floating_point() and not _is_finite(tensor):
             raise RelevanceError(f"The network's {name} contains values that are not finite; train or export it again.")
     if any(p.dtype in (torch.float16, torch.bfloat16) for p in network.parameters()):
         return copy.deepcopy(network).float()
     return network
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    """Say whether no value is infinite or NaN, which both become the least and the largest; nothing of the tensor's size is made."""
+    return tensor.numel() == 0 or all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor))
 
 
 def _by_layers(network: nn.Module, rules: Preset) -> Method:

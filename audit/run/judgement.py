@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from audit.baseline.comparison import Baseline, is_first_run
 from audit.data.groups import WITHHELD
 from audit.data.plan import Plan
 from audit.errors import UnknownNameError, UsageError
@@ -27,6 +26,9 @@ from audit.store.group import Group
 from audit.store.results import Effect, EffectsDocument
 from audit.store.run_record import RunRecord
 from audit.store.verdict import Verdict
+
+if TYPE_CHECKING:
+    from audit.baseline.comparison import Baseline
 
 
 def judge_results(
@@ -51,8 +53,8 @@ def judge_results(
         The judgement, and the baseline that it is based on.
     """
     config = config or GateConfig(rules=())
-    first = is_first_run(config)
-    baseline = Baseline(predicted(), Path(config.baseline)) if config.baseline and not first else None
+    first = _is_first_run(config)
+    baseline = _compared(predicted(), Path(config.baseline)) if config.baseline and not first else None
     compare = None if baseline is None else baseline.change
     effects = run.read(EffectsDocument).effects
     waiting = FirstRun(baseline=config.baseline, run=for_commands(run.path))
@@ -125,12 +127,27 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     if earlier is not None:
         config = _using_baseline(config, earlier, written=config.rules is not last.rules)
     compare: Compare | FirstRun | None = None
-    if baseline is None and is_first_run(config):
+    if baseline is None and _is_first_run(config):
         compare = FirstRun(baseline=config.baseline, run=for_commands(path))
     elif earlier is not None:
-        compare = Baseline(read_finished(path), earlier).change
+        compare = _compared(read_finished(path), earlier).change
     effects = run.read(EffectsDocument).effects
     return _reaching(run, judge(effects, config, compare), effects, judged.calibration)
+
+
+def _is_first_run(config: GateConfig) -> bool:
+    if not config.baseline:
+        return False
+    from audit.baseline.comparison import is_first_run
+
+    return is_first_run(config)
+
+
+def _compared(finished: FinishedRun, baseline: Path) -> Baseline:
+    # It estimates changes, and so takes half a second to import; most runs are judged alone.
+    from audit.baseline.comparison import Baseline
+
+    return Baseline(finished, baseline)
 
 
 def _reaching(run: RunFolder, verdict: Verdict, effects: Sequence[Effect], calibration: str) -> Verdict:

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,14 @@ def _is_omitted(record: Struct, name: str) -> bool:
     """Say whether a field is not written: it was added later, and is as it always was before."""
     if not record.__struct_config__.omit_defaults:
         return False
-    usual = next(field for field in structs.fields(record) if field.name == name)
+    usual = _fields(type(record))[name]
     default = usual.default_factory() if callable(usual.default_factory) else usual.default
     return bool(getattr(record, name) == default)
+
+
+@cache
+def _fields(kind: type[Struct]) -> Mapping[str, structs.FieldInfo]:
+    return {field.name: field for field in structs.fields(kind)}
 
 
 def printed_json(value: Any) -> str:

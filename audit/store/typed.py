@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from msgspec import Struct, ValidationError, convert, inspect
@@ -48,7 +49,8 @@ def typed(value: Any, kind: type[_T]) -> _T:
     FormatError
         If it is not one.
     """
-    _refuse_unknown(value, inspect.type_info(kind), "")
+    described: type = kind
+    _refuse_unknown(value, _info(described), "")
     try:
         return convert(value, kind, dec_hook=_from_text)
     except ValidationError as error:
@@ -57,6 +59,12 @@ def typed(value: Any, kind: type[_T]) -> _T:
         UnicodeEncodeError
     ) as error:  # of a file name that is no text a string may hold such bytes, but no name or choice may
         raise FormatError(f"it has {shown_value(error.object)}, which is not text") from None
+
+
+@cache
+def _info(kind: type) -> inspect.Type:
+    """Describe a type, which takes longer than to read a document of it."""
+    return inspect.type_info(kind)
 
 
 def _refuse_unknown(value: Any, info: inspect.Type, place: str) -> None:
@@ -121,7 +129,7 @@ def _in_words(message: str, document: Any, kind: type) -> str:
 
 def _choices(kind: type, path: str) -> list[str]:
     """Return the values that a document of a type may have at a path, where they are listed."""
-    found: list[Any] = [inspect.type_info(kind)]
+    found: list[Any] = [_info(kind)]
     for step in _STEP.finditer(path):
         found = [inner for info in _alternatives(found) for inner in _inside(info, step[1])]
     return [str(value) for info in _alternatives(found) for value in getattr(info, "values", ())]

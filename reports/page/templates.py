@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -18,8 +20,9 @@ from audit.statistics.selections import figure_in_words
 from audit.store.numbers import bracketed, compact, counted, number, signed
 
 
+@cache
 def environment() -> Environment:
-    """Return the templates, escaping everything, failing on names that are not given."""
+    """Return the templates, escaping everything, failing on names that are not given; a process compiles each once."""
     found = Environment(
         loader=FunctionLoader(_source),
         autoescape=True,
@@ -52,8 +55,14 @@ def frame(*, script: bool = True) -> dict[str, Any]:
     }
 
 
-def _source(name: str) -> str | None:
-    """Return a template of this package, or of another as `package:path`; None where there is none."""
+def _source(name: str) -> tuple[str, None, Callable[[], bool]] | None:
+    """Return a template, and what tells whether it is still the same: whoever writes a section edits and renders it again."""
+    source = _text(name)
+    return None if source is None else (source, None, lambda: _text(name) == source)
+
+
+def _text(name: str) -> str | None:
+    """Read a template of this package, or of another as `package:path`; None where there is none."""
     package, _, path = name.rpartition(":")
     try:
         return resources.files(package or "audit.templates").joinpath(path).read_text(encoding="utf-8")

@@ -45,7 +45,7 @@ def check_claims(stream: bytes, uid: str, wanted: tuple[int, int, int], allocate
     """
     if stream[:2] == b"\xff\xd8":
         header = jpeg.read_header(stream)
-        if header.missing and uid in WALKED:
+        if header.missing and (uid in WALKED or header.frame == jpeg.JPEG_LS):
             raise jpeg.cut()
         if header.precision > allocated:
             raise RefusedError(f"is a DICOM file whose JPEG has {header.precision} bits, more than allocated", CONVERT)

@@ -34,7 +34,8 @@ _NAMES = {
     0xC3: "JPEG lossless",
     0xF7: "JPEG-LS",
 }
-_JPEG_LS = 0xF7
+JPEG_LS = 0xF7
+"""Marker of its frame."""
 _LIBJPEG = (0xC0, 0xC1, 0xC2)
 _BLOCK = 8
 _COEFFICIENTS = 64
@@ -105,9 +106,11 @@ def read_header(data: bytes) -> JpegHeader:
         position += length
         if marker in _FRAMES and not found.frame:
             _frame(found, marker, body)
-            if marker == _JPEG_LS:
-                # Its scans are stuffed in another way, so that they cannot be walked; its decoders are strict by themselves.
+            if marker == JPEG_LS:
+                # Its scans are stuffed in another way, so that they cannot be walked. Its decoders are strict by themselves, but for
+                # a stream without an end marker they take seconds; stuffed data hold no such bytes.
                 found.end = len(data)
+                found.missing = b"\xff\xd9" not in data[position:]
                 return found
         elif marker == 0xDD:
             interval = int.from_bytes(body[:2], "big")
