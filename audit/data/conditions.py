@@ -9,7 +9,7 @@ from typing import Any, Literal
 Role = Literal["clean", "edit", "sufficiency", "stress", "placebo", "control"]
 JUDGED_ROLES: tuple[Role, ...] = ("edit", "sufficiency")
 """Roles whose conditions are held against a tolerance, each by the headline measure of its role (`audit.statistics.catalogue`)."""
-CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "frame", "compression", "object")
+CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "noise", "frame", "compression", "object")
 """What an edit may take from an image or bring into it: burned-in text; what lies along the border; the look of a source; global
 properties: grey curve, sharpness, flat frame and aspect, compression and depth; an object that the search proposed."""
 

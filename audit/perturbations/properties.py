@@ -11,17 +11,17 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.images import read_mask
 from audit.data.pixels.colour import channels_of, luminance
-from audit.data.pixels.facts import GreyImage, StoredImage
+from audit.data.pixels.facts import StoredImage
 from audit.data.records import Record, TextRegion
 from audit.perturbations.fills import without_text
-from audit.perturbations.looks import amplitude_by_band, find_frame, frame_px
+from audit.perturbations.looks import find_frame, frame_px
 from audit.perturbations.places import inner_part, text_boxes
+from audit.perturbations.sharpness import Texture, measure_texture
 from audit.randomness import generator_for
 
 Field = NDArray[np.float64]
@@ -31,12 +31,6 @@ PATIENTS_PER_CLASS = 100
 MIN_PATIENTS = 5
 """Properties of classes with fewer patients are not measured."""
 N_QUANTILES = 65
-BANDS = np.geomspace(8, 320, 12)
-"""Centres of the bands of sharpness, in cycles a long side; the first is the reference."""
-GAIN_LIMITS = (0.1, 3.0)
-"""Largest factor by which a band is damped or raised: raising it more would only amplify noise."""
-# Larger images are measured at this long side: twice the highest band.
-_LONGEST_PX = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,8 +39,8 @@ class Properties:
 
     curve: Field
     """(c, q) levels at even shares of the pixels, of each channel."""
-    bands: Field
-    """(b,) of the brightness: logarithm of each band's amplitude over the first's; nan beyond the image's own resolution."""
+    texture: Texture
+    """Sharpness and noise of the brightness."""
 
 
 def measure_properties(
@@ -72,26 +66,7 @@ def measure_properties(
     if not weight.any():
         weight = np.ones_like(weight)
     curve = [np.quantile(channel[weight], np.linspace(0, 1, N_QUANTILES)) for channel in channels_of(seen)]
-    return Properties(curve=np.asarray(curve, dtype=np.float64), bands=_bands(luminance(seen), weight))
-
-
-def _bands(image: GreyImage, outside: NDArray[np.bool_]) -> Field:
-    scale = _LONGEST_PX / max(image.shape[:2])
-    if scale < 1:
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        outside = cv2.resize(outside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(np.bool_)
-    # The window falls smoothly to zero at the border and at the lungs, so that no edge of its own is measured.
-    ramp = max(3, max(image.shape[:2]) // 12)
-    padded = np.pad(outside, 1).astype(np.uint8)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    window = (0.5 - 0.5 * np.cos(np.pi * np.minimum(distance / ramp, 1.0))).astype(np.float32)
-    mean = float((image * window).sum() / max(float(window.sum()), 1e-9))
-    # Frequencies below the window's are not sharpness, and would leak into every band.
-    detail = image.astype(np.float32) - mean - cv2.GaussianBlur(image.astype(np.float32) - mean, (0, 0), ramp / 2)
-    amplitude = amplitude_by_band(detail * window, BANDS)
-    logarithm = np.log(np.where(amplitude > 0, amplitude, np.nan))
-    return np.asarray(logarithm - logarithm[0], dtype=np.float64)
+    return Properties(curve=np.asarray(curve, dtype=np.float64), texture=measure_texture(luminance(seen), weight))
 
 
 class ClassProperties:
@@ -132,14 +107,20 @@ class ClassProperties:
         labels : sequence of str
             Of `classes()`.
         rng : numpy Generator, optional
-            Shuffles the labels over the patients first: the resulting classes differ by chance alone, as much as classes of
-            these sizes do.
+            Deals the patients to classes of the same sizes at random, each as far from the mean of the first of `labels` as it is from
+            that of its own class: the resulting classes differ by chance alone, as much as classes of these sizes do. Were the values
+            themselves dealt, classes that differ would make chance look larger than it is.
         """
-        told, curves, bands = self._sample()
+        told, *found = self._sample()
+        dealt = told if rng is None else rng.permutation(told)
         if rng is not None:
-            told = rng.permutation(told)
+            found = [_about(values, told, labels[0]) for values in found]
+        curves, textures = found
         return [
-            Properties(curve=curves[told == label].mean(axis=0), bands=_known_mean(bands[told == label]))
+            Properties(
+                curve=np.maximum.accumulate(curves[dealt == label].mean(axis=0), axis=-1),
+                texture=Texture.from_row(_known_mean(textures[dealt == label])),
+            )
             for label in labels
         ]
 
@@ -149,7 +130,7 @@ class ClassProperties:
             self._measured = (
                 np.array([label for label, _ in found]),
                 np.array([p.curve for _, p in found]).reshape(len(found), -1, N_QUANTILES),
-                np.array([p.bands for _, p in found]).reshape(len(found), len(BANDS)),
+                np.array([p.texture.as_row() for _, p in found]),
             )
         return self._measured
 
@@ -168,6 +149,17 @@ class ClassProperties:
         height, width = image.shape[:2]
         lungs = None if record.lung_mask is None else read_mask(record.lung_mask, (height, width))
         return measure_properties(image, self._regions[record.id], lungs)
+
+
+def _about(values: Field, told: NDArray[np.str_], label: str) -> Field:
+    """Return values (n, ...) moved from the means of their classes to that of one class, their spread corrected for the fitted means."""
+    middle = _known_mean(values[told == label])
+    moved = np.empty_like(values)
+    for other in np.unique(told):
+        here = told == other
+        n = int(here.sum())
+        moved[here] = middle + (values[here] - _known_mean(values[here])) * np.sqrt(n / max(1, n - 1))
+    return moved
 
 
 def _known_mean(rows: Field) -> Field:
