@@ -32,7 +32,7 @@ from audit.store.serialise import to_json
 from audit.store.suspects import SuspectsDocument
 
 _BUILT, _FOUND = "truth.json", "finding.json"
-BUILD_VERSION = 2
+BUILD_VERSION = 3
 """Raised whenever plants, fitting or the truth change: what an earlier version built is built again."""
 
 

@@ -1,8 +1,7 @@
 """Sharpness and noise of images, measured outside the disease; and how an image loses sharpness or gains noise.
 
 An image can be blurred and made noisy, but what a blur or a coarse detector took away does not come back. So images are only moved
-towards what is less sharp or noisier. The measured spectrum is taken as structure plus white noise; the noise is that of the
-smoothest parts.
+towards what is less sharp or noisier. The noise is that of the smoothest parts, and is taken as white.
 """
 
 from __future__ import annotations
@@ -26,6 +25,10 @@ _LEAST_GAIN = 0.02
 """Least factor by which a band is damped: below it nothing is left of its grey levels."""
 _ROUNDING = 1 / 12
 """Variance, in grey levels, of the noise of rounding: every stored image has it."""
+# Share of a band that may be noise which the other class lacks.
+_MOST_NOISE = 0.75
+# Amplitude of a band over that of the first, at least, for it to say anything.
+_LEAST_TOTAL = 0.02
 # Larger images are measured at this long side: twice the highest band.
 _LONGEST_PX = 1024
 # Side of the blocks whose noise is measured, how many are needed, and which of them count as smooth.
@@ -39,24 +42,22 @@ _FITTED = 5
 class Texture:
     """Sharpness and noise of one image, or the mean of a class."""
 
-    structure: Field
-    """(b,) amplitude of each band without noise, over that of the first; nan beyond the image's own resolution."""
+    total: Field
+    """(b,) amplitude of each band over that of the first; nan beyond the image's own resolution."""
     noise: float
-    """Variance of the noise beyond rounding, over the power of the first band."""
-    floor: float
-    """Amplitude of all noise in a band, over the amplitude of the first band."""
+    """Standard deviation of the noise beyond rounding, in grey levels."""
     power: float
     """Of the first band, in squared grey levels a pixel."""
 
     def as_row(self) -> Field:
-        """Return all of it in a row (b + 3,), for averages."""
-        return np.array([*self.structure, self.noise, self.floor, self.power], dtype=np.float64)
+        """Return all of it in a row (b + 2,), for averages."""
+        return np.array([*self.total, self.noise, self.power], dtype=np.float64)
 
     @classmethod
     def from_row(cls, row: Field) -> Texture:
         """Return a texture from its row."""
-        noise, floor, power = row[-3:].tolist()
-        return cls(structure=row[:-3], noise=noise, floor=floor, power=power)
+        noise, power = row[-2:].tolist()
+        return cls(total=row[:-2], noise=noise, power=power)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,16 +94,11 @@ def measure_texture(image: GreyImage, outside: NDArray[np.bool_]) -> Texture:
     # Frequencies below the window's are not sharpness, and would leak into every band.
     detail = image.astype(np.float32) - mean - cv2.GaussianBlur(image.astype(np.float32) - mean, (0, 0), ramp / 2)
     density = amplitude_by_band(detail * window, BANDS) ** 2 / max(float((window**2).sum()), 1e-9)
-    first = max(float(np.nan_to_num(density[0])), 1e-9)
-    # Noise that outweighs the first band is no noise that this can tell from structure.
-    noise = min(_noise_variance(image, outside), 0.5 * first)
-    structure = (density - noise) / (first - noise)
-    return Texture(
-        structure=np.sign(structure) * np.sqrt(np.abs(structure)),
-        noise=max(0.0, noise - _ROUNDING) / first,
-        floor=float(np.sqrt(noise / first)),
-        power=first,
-    )
+    # What rounding adds is on every image, and is no difference.
+    density = np.maximum(density - _ROUNDING, 0.0)
+    power = max(float(np.nan_to_num(density[0])), 1e-9)
+    noise = max(0.0, _noise_variance(image, outside) - _ROUNDING)
+    return Texture(total=np.sqrt(density / power), noise=float(np.sqrt(noise)), power=power)
 
 
 def blur_between(own: Texture, other: Texture) -> Blur:
@@ -111,15 +107,16 @@ def blur_between(own: Texture, other: Texture) -> Blur:
     Contrast is no sharpness, so textures are relative to their first band. What a blur takes from the first band itself follows from
     the further ones, as a Gaussian: resampling, defocus and detectors are near one.
     """
+    # A blur takes noise with it, but where the other has more noise, that hides what a blur took.
+    excess = max(0.0, other.noise**2 - own.noise**2) / other.power
+    there = np.sqrt(np.maximum(other.total**2 - excess, 0.0))
+    # Bands of hardly more than rounding, or than that noise, say nothing; they keep what the last one before them says.
+    weak = ~(own.total > _LEAST_TOTAL) | ~np.isfinite(there) | (excess > _MOST_NOISE * other.total**2)
+    last = int(np.argmax(weak)) if weak.any() else len(BANDS)
     ratio = np.zeros(len(BANDS))
     widths = []
-    # Bands in which noise outweighs the structure of either say nothing; they keep what the last one before them says.
-    weak = ~(np.isfinite(own.structure) & np.isfinite(other.structure))
-    weak |= np.nan_to_num(own.structure) < own.floor
-    weak |= np.nan_to_num(other.structure) < (other.floor if other.noise > own.noise else -np.inf)
-    last = int(np.argmax(weak)) if weak.any() else len(BANDS)
     for band in range(1, last):
-        ratio[band] = np.log(max(other.structure[band] / own.structure[band], _LEAST_GAIN))
+        ratio[band] = np.log(max(there[band] / own.total[band], _LEAST_GAIN))
         widths.append(-ratio[band] / (BANDS[band] ** 2 - BANDS[0] ** 2))
     ratio[last:] = ratio[max(last - 1, 0)]
     width = float(np.mean(widths[:_FITTED])) if widths else 0.0
@@ -130,7 +127,7 @@ def blur_between(own: Texture, other: Texture) -> Blur:
 
 def noise_between(own: Texture, other: Texture) -> float:
     """Return the standard deviation, in grey levels, of the noise that an image lacks on the way from one texture to another."""
-    return float(np.sqrt(max(0.0, other.noise - own.noise) * own.power))
+    return float(np.sqrt(max(0.0, other.noise**2 - own.noise**2)))
 
 
 def blurred(image: StoredImage, by: Blur) -> StoredImage:
