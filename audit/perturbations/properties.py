@@ -223,4 +223,4 @@ def _group(found: Iterable[Properties]) -> Group:
 def _about(values: Field, centre: Field) -> Field:
     """Return values (n, ...) of a class moved to the mean of another, their spread corrected for the mean that they are taken from."""
     n = len(values)
-    return known_mean(centre) + (values - known_mean(values)) * np.sqrt(n / max(1, n - 1))
+    return np.asarray(known_mean(centre) + (values - known_mean(values)) * np.sqrt(n / max(1, n - 1)), dtype=np.float64)
