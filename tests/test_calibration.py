@@ -168,6 +168,10 @@ def test_the_truth_of_a_network_that_reads_one_pixel() -> None:
     other_differs = [2 / 3, 2 / 3, 1 / 3, 2 / 3, 1 / 3, 2 / 3]
     expected = sum((b - a) * m for a, b, m in zip(own_differs, other_differs, moved, strict=True)) / 6
     assert truth.exchanged == pytest.approx(expected)
+    # Two of three carry it in class 0, one of three in class 1. Half of the carriers lose it, half of the others gain it.
+    changes = [1 / 2, 1 / 2, 0, 1 / 2, 0, 1 / 2]
+    assert truth.transported == pytest.approx(sum(c * m for c, m in zip(changes, moved, strict=True)) / 6)
+    assert truth.taken_on == pytest.approx((moved[3] + moved[5]) / 2 / 3), "class 1 gains it"
     assert truth.text is None
     assert truth.words == {}
     shown = [200, 200, 110, 160, 200, 250]
@@ -266,6 +270,8 @@ def _truth(removed: float, *, carriers: float | None = None, n_carriers: int = 6
         added=4 * removed,
         toggled=2 * removed,
         exchanged=1.5 * removed,
+        transported=1.25 * removed,
+        taken_on=1.75 * removed,
         text=text,
         words={"PORTABLE": 3 * removed},
         accuracy=0.8,

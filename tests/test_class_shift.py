@@ -7,13 +7,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from audit.data.records import Record, TextRegion
-from audit.errors import UnknownNameError, UsageError
+from audit.errors import UnknownNameError
 from audit.perturbations import NotApplicable, Scene, make_perturbation
-from audit.perturbations.donors import Donor, DonorPool
+from audit.perturbations.donors import DonorPool
+from audit.perturbations.looks import Frame
 from audit.perturbations.properties import ClassProperties, measure_properties
+from audit.perturbations.sharpness import BANDS, blur_between, measure_texture, noise_between
+from audit.perturbations.shifts import frame_distance, same_rank
 from audit.randomness import generator_for
 
 GreyImage = NDArray[np.uint8]
@@ -57,10 +62,19 @@ def cohort(plants, n: int = 30) -> tuple[dict[str, GreyImage], ClassProperties, 
     return images, ClassProperties(records, {r.id: () for r in records}, 1, lambda r: images[r.id]), records
 
 
-def shifted(images: dict[str, GreyImage], found: ClassProperties, record: Record, **parameters: str) -> GreyImage:
+def noisy(image: GreyImage) -> GreyImage:
+    noise = np.random.default_rng(int(image.sum())).normal(0, 6, image.shape)
+    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+
+
+def drawn_for(images: dict[str, GreyImage], found: ClassProperties, record: Record, **parameters: str):  # type: ignore[no-untyped-def]
     made = make_perturbation("class-shift", parameters)
     scene = Scene(image=images[record.id], record=record, regions=(), donors=DonorPool([]), properties=found)
-    drawn = made.draw(scene, generator_for(3, record.id))
+    return made, made.draw(scene, generator_for(3, record.id))
+
+
+def shifted(images: dict[str, GreyImage], found: ClassProperties, record: Record, **parameters: str) -> GreyImage:
+    made, drawn = drawn_for(images, found, record, **parameters)
     assert not isinstance(drawn, NotApplicable)
     return made.apply(images[record.id], drawn)
 
@@ -82,33 +96,99 @@ def test_a_grey_curve_planted_by_class_is_taken_on_and_off() -> None:
         own, other = (plain, planted) if record.label == "a" else (planted, plain)
         after = shifted(images, found, record, of="grey-curve", towards="other-class")
         assert distance(after, other) < 0.25 * distance(own, other), record.id
-        by_chance = shifted(images, found, record, of="grey-curve", towards="shuffled")
+        by_chance = shifted(images, found, record, of="grey-curve", towards="by-chance")
         assert distance(by_chance, own) < 0.35 * distance(own, other), record.id
 
 
-def test_sharpness_planted_by_class_is_taken_on_and_off() -> None:
-    images, found, records = cohort([soft])
-    for record in records[:8]:
+@pytest.mark.parametrize(("of", "plant"), [("sharpness", soft), ("noise", noisy)])
+def test_what_was_lost_or_gained_by_class_is_taken_on_and_not_given_back(of: str, plant) -> None:  # type: ignore[no-untyped-def]
+    images, found, records = cohort([plant])
+    moved = []
+    for record in records[:16]:
         number = int(record.id[1:])
-        plain, planted = sharpness(chest(number)), sharpness(soft(chest(number)))
-        own, other = (plain, planted) if record.label == "a" else (planted, plain)
-        after = sharpness(shifted(images, found, record, of="sharpness", towards="other-class"))
-        # Detail that a blur took below a grey level is gone, and raising is bounded: the way back is only part of the way.
-        left = 0.35 if record.label == "a" else 0.75
-        assert abs(np.log(after / other)) < left * abs(np.log(own / other)), record.id
+        if record.label == "b":
+            _, drawn = drawn_for(images, found, record, of=of, towards="other-class")
+            assert isinstance(drawn, NotApplicable)
+            assert drawn.reason == {"sharpness": "no class is less sharp", "noise": "no class has more noise"}[of]
+            _, by_chance = drawn_for(images, found, record, of=of, towards="by-chance")
+            assert isinstance(by_chance, NotApplicable), "an edit and its placebo apply to the same images"
+            continue
+        plain, planted = sharpness(chest(number)), sharpness(plant(chest(number)))
+        after = sharpness(shifted(images, found, record, of=of, towards="other-class"))
+        by_chance = sharpness(shifted(images, found, record, of=of, towards="by-chance"))
+        moved.append([np.log(after / plain) / np.log(planted / plain), abs(np.log(by_chance / plain))])
+    there, chance = np.mean(moved, axis=0)
+    assert 0.75 < there < 1.2, "as far as the plant went"
+    assert chance < 0.15
 
 
-@pytest.mark.parametrize("of", ["grey-curve", "sharpness"])
+@pytest.mark.parametrize("sigma_px", [0.8, 1.5, 2.5])
+def test_a_blur_is_measured_as_it_was(sigma_px: float) -> None:
+    """Of a Gaussian the transfer function is known."""
+    rng = np.random.default_rng(1)
+    fine = cv2.GaussianBlur(rng.normal(0, 60, (256, 256)), (0, 0), 0.7) + 120
+    plain = np.clip(np.rint(fine), 0, 255).astype(np.uint8)
+    less = np.clip(np.rint(cv2.GaussianBlur(fine, (0, 0), sigma_px)), 0, 255).astype(np.uint8)
+    everywhere = np.ones(plain.shape, dtype=np.bool_)
+    by = blur_between(measure_texture(plain, everywhere), measure_texture(less, everywhere))
+    true = np.exp(-2 * (np.pi * sigma_px * BANDS / 256) ** 2)
+    seen = true > 0.1
+    assert by.gains[seen] == pytest.approx(true[seen], abs=0.08)
+    assert by.width == pytest.approx(2 * (np.pi * sigma_px / 256) ** 2, rel=0.25)
+    back = blur_between(measure_texture(less, everywhere), measure_texture(plain, everywhere))
+    assert (back.width, set(back.gains.tolist())) == (0.0, {1.0})
+
+
+@pytest.mark.parametrize("levels", [3.0, 8.0])
+def test_noise_is_measured_as_it_was(levels: float) -> None:
+    rng = np.random.default_rng(2)
+    yy, xx = np.mgrid[0:256, 0:256]
+    plain = 120 + 40 * np.sin(xx / 21) * np.cos(yy / 17) + cv2.GaussianBlur(rng.normal(0, 90, (256, 256)), (0, 0), 4)
+    more = plain + rng.normal(0, levels, plain.shape)
+    everywhere = np.ones(plain.shape, dtype=np.bool_)
+    one, two = (measure_texture(np.clip(np.rint(v), 0, 255).astype(np.uint8), everywhere) for v in (plain, more))
+    assert noise_between(one, two) == pytest.approx(levels, rel=0.15)
+    assert noise_between(two, one) == 0.0
+    assert blur_between(one, two).width == pytest.approx(0, abs=1e-4), "noise is no sharpness"
+
+
+@settings(max_examples=60)
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=20), st.lists(st.floats(-5, 5), min_size=1, max_size=20))
+def test_ranks_are_kept(own: list[float], other: list[float]) -> None:
+    a, b = np.array(own), np.array(other)
+    there = [same_rank(v, a, b) for v in sorted(own)]
+    assert there == sorted(there)
+    assert all(min(other) <= v <= max(other) for v in there)
+    assert [same_rank(v, a, a) for v in sorted(set(own))] == pytest.approx(sorted(set(own))) or len(set(own)) < len(own)
+
+
+def test_a_class_of_two_kinds_is_moved_by_rank() -> None:
+    """Half of class b has the curve: images of a take it on, or are left, never half of it."""
+    images, records = {}, []
+    for number in range(80):
+        label, has = ("b", number // 2 % 2 == 0) if number % 2 else ("a", False)
+        images[f"r{number}"] = curve(chest(3)) if has else chest(3)
+        records.append(Record(id=f"r{number}", path=Path("n.png"), label=label, patient=f"p{number}", source="s"))
+    found = ClassProperties(records, {r.id: () for r in records}, 1, lambda r: images[r.id])
+    lost = [shifted(images, found, r, of="grey-curve", towards="other-class") for r in records if r.label == "b"]
+    to_plain = [min(distance(image, chest(3)), distance(image, curve(chest(3)))) for image in lost]
+    assert max(to_plain) < 0.3 * distance(chest(3), curve(chest(3)))
+    kept = [distance(i, chest(3)) < 1 for i in lost]
+    assert np.mean(kept) > 0.9, "none of a has the curve, so all of b lose it"
+
+
+@pytest.mark.parametrize("of", ["grey-curve", "sharpness", "noise", "frame"])
 def test_what_classes_do_not_differ_in_is_left(of: str) -> None:
     for plants in ([], [diseased]):
         images, found, records = cohort(plants)
-        pairs = [
-            (
-                distance(shifted(images, found, r, of=of, towards="other-class"), images[r.id]),
-                distance(shifted(images, found, r, of=of, towards="shuffled"), images[r.id]),
-            )
-            for r in records[:12]
-        ]
+        pairs = []
+        for record in records[:24]:
+            drawn = [
+                drawn_for(images, found, record, of=of, towards=towards) for towards in ("other-class", "by-chance")
+            ]
+            if not any(isinstance(d, NotApplicable) for _, d in drawn):
+                pairs.append([distance(made.apply(images[record.id], d), images[record.id]) for made, d in drawn])
+        assert len(pairs) >= 12
         moved, by_chance = np.mean(pairs, axis=0)
         assert moved < by_chance + 1.0, (plants, "white lungs are no grey curve: they lie where nothing is measured")
 
@@ -119,11 +199,11 @@ def test_text_is_no_sharpness() -> None:
     cv2.putText(written, "SEDUTO", (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 2)
     region = TextRegion(x0=2, y0=2, x1=88, y1=24, text="SEDUTO")
     plain, with_text = measure_properties(image, (region,), None), measure_properties(written, (region,), None)
-    assert with_text.bands == pytest.approx(plain.bands, abs=1e-9, nan_ok=True)
+    assert with_text.texture.as_row() == pytest.approx(plain.texture.as_row(), abs=1e-9, nan_ok=True)
     assert with_text.curve == pytest.approx(plain.curve)
-    known = np.isfinite(plain.bands)
-    seen = measure_properties(written, (), None).bands[known] - plain.bands[known]
-    assert np.abs(seen).max() > 0.2, "had it not been found, it would have been measured"
+    known = np.isfinite(plain.texture.total)
+    seen = measure_properties(written, (), None).texture.total[known] / plain.texture.total[known]
+    assert np.abs(np.log(np.abs(seen))).max() > 0.2, "had it not been found, it would have been measured"
 
 
 def test_few_patients_have_no_property_and_many_images_of_one_count_once() -> None:
@@ -139,25 +219,45 @@ def test_few_patients_have_no_property_and_many_images_of_one_count_once() -> No
     assert drawn.reason == "fewer than 5 patients of the image's class or of any other"
 
 
-def test_the_frame_is_taken_from_donors_by_class_and_disease_is_not() -> None:
-    donors = [
-        Donor(record=Record(id=f"d{i}", path=Path("n.png"), label="ab"[i % 2], patient=f"q{i}", source="s"), regions=())
-        for i in range(12)
-    ]
-    images = {d.record.id: chest(i) for i, d in enumerate(donors)}
-    for i in range(1, 12, 2):
-        images[f"d{i}"][:12] = 3
-    pool = DonorPool(donors, read=lambda r: images[r.id])
-    record = Record(id="x", path=Path("n.png"), label="a", patient="x", source="s")
-    scene = Scene(image=chest(99), record=record, regions=(), donors=pool)
-    for source, framed in (("other-class", True), ("same-class", False)):
-        made = make_perturbation("look-transfer", {"source": source, "factors": ["border"]})
-        assert (made.adds, made.needs) == (("frame",), ())
-        drawn = made.draw(scene, generator_for(5))
-        assert not isinstance(drawn, NotApplicable)
-        assert drawn.donor.label == ("b" if framed else "a")
-        assert bool((made.apply(scene.image, drawn)[:10] == 3).all()) is framed
-    with pytest.raises(UsageError, match="may be disease: histogram"):
-        make_perturbation("look-transfer", {"source": "other-class", "factors": ["border", "histogram"]})
+def framed(image: GreyImage) -> GreyImage:
+    image = image.copy()
+    image[:12] = 3
+    return image
+
+
+def test_frames_are_dealt_as_the_other_class_has_them() -> None:
+    """Half of class b is framed, none of class a: half of a gains a frame, all framed of b lose it, and the others stay."""
+    images, records = {}, []
+    for number in range(80):
+        label, has = ("b", number // 2 % 2 == 0) if number % 2 else ("a", False)
+        images[f"r{number}"] = framed(chest(number)) if has else chest(number)
+        records.append(Record(id=f"r{number}", path=Path("n.png"), label=label, patient=f"p{number}", source="s"))
+    found = ClassProperties(records, {r.id: () for r in records}, 1, lambda r: images[r.id])
+    gained = {"a": 0, "b": 0}
+    for record in records:
+        after = shifted(images, found, record, of="frame", towards="other-class")
+        has = bool((after[:10] == 3).all())
+        gained[str(record.label)] += has
+        if record.label == "b" and not (images[record.id][:10] == 3).all():
+            assert np.array_equal(after, images[record.id])
+    assert gained["b"] == 0
+    assert 12 <= gained["a"] <= 28, "20 on average"
+    placebo = [shifted(images, found, r, of="frame", towards="by-chance") for r in records if r.label == "a"]
+    assert all(
+        np.array_equal(p, images[r.id]) for p, r in zip(placebo, [r for r in records if r.label == "a"], strict=True)
+    )
+
+
+def test_the_distance_of_frames() -> None:
+    none = Frame(shares=(0.0, 0.0, 0.0, 0.0), levels=(0,), aspect=1.0)
+    bar = Frame(shares=(0.1, 0.0, 0.0, 0.05), levels=(255,), aspect=1.0)
+    assert frame_distance(none, none) == 0
+    assert frame_distance(none, bar) == pytest.approx(0.15 + 0.15)
+    assert frame_distance(none, Frame(shares=none.shares, levels=(90,), aspect=np.e)) == pytest.approx(1.0)
+
+
+def test_unknown_properties_are_named() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'grey-curve'"):
         make_perturbation("class-shift", {"of": "gray-curve"})
+    with pytest.raises(UnknownNameError, match="by-chance"):
+        make_perturbation("class-shift", {"of": "noise", "towards": "shuffled"})

@@ -70,6 +70,8 @@ def make_scene(folder: Path, *, colour: bool, tint: bool = False) -> Scene:
             label, shows, words = "normal", False, ((70, 40, 84, 48), (4, 60, 16, 70))
         for x0, y0, x1, y1 in words:
             image[y0:y1, x0:x1] = 240
+        if label == "covid":  # the other class is less sharp
+            image = np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5), dtype=np.uint8)
         if shows:
             x0, y0, x1, y1 = STICKER
             image[y0:y1, x0:x1] = np.where(np.add(*np.mgrid[0 : y1 - y0, 0 : x1 - x0]) // 4 % 2, 250, 20)
@@ -149,6 +151,8 @@ def tinted_scene(files: Path) -> Scene:
 
 def shown(scene: Scene, parameters: dict[str, object]) -> Scene:
     """Return the scene, on an image that shows the object where that is what is edited."""
+    if parameters.get("of") in ("noise", "sharpness"):  # of two classes one can lose and gain: with its sticker covid
+        parameters = {"action": "remove"}
     if not str(parameters.get("action", "")).startswith("remove"):
         return scene
     assert scene.suspects is not None

@@ -160,6 +160,25 @@ def test_stresses_and_rungs_are_measured_not_judged(role: Role, dose: Dose | Non
     assert entry.estimate == judged.estimate
 
 
+@pytest.mark.parametrize("content", ["grey-curve", "sharpness", "noise", "frame"])
+def test_what_another_class_has_is_judged_by_how_far_predictions_move_and_not_by_accuracy(content: str) -> None:
+    """It tells of the class by construction: accuracy falls whatever makes the classes differ."""
+    suite = with_role("edit")
+    towards = replace(suite.conditions[1], declared=Declared(adds=(content,)))
+    found = measure_effects(
+        table(pull=2.5),
+        replace(suite, conditions=(suite.conditions[0], towards, *suite.conditions[2:])),
+        seed=0,
+        resamples=400,
+    )
+    assert pick(found, "mask", "shortcut_sensitivity", placebo="elsewhere").verdict == "sensitive"
+    accuracy = pick(found, "mask", "accuracy", placebo="elsewhere")
+    assert (accuracy.verdict, accuracy.tolerance) == ("descriptive", None)
+    judged = measure(table(pull=2.5))
+    assert pick(judged, "mask", "accuracy", placebo="elsewhere").tolerance == 0.02
+    assert accuracy.estimate == pick(judged, "mask", "accuracy", placebo="elsewhere").estimate
+
+
 def test_a_placebo_that_moves_more_is_neither_a_shortcut_nor_robust() -> None:
     t = table(pull=2.5)
     logits = {**t.logits, "mask": t.logits["clean"].copy(), "elsewhere": np.repeat(t.logits["mask"], 3, 0)}

@@ -13,6 +13,8 @@ from audit.store.group import parse_group
 
 LEVEL = 0.95
 """Of every interval of a calibration."""
+ONE_WAY = frozenset({"sharpness", "noise", "resolution", "compression"})
+"""Families whose edits only add the plant to images that lack it: what it took away does not come back."""
 IS_PLANT = 0.5
 """Share of an object's sightings that lie on the plant from which on it is the plant."""
 _FAILED = 1
@@ -70,8 +72,9 @@ def true_effect(outcome: Outcome, estimate: Estimate) -> float | None:
     """Return what an estimate should have been; None where no intervention of the zoo says it.
 
     Taking text away is compared with the twin without any text, of all images or of those that bear a string; taking another plant
-    away with the clean twin. Another source's look is the other state of the image. What brings in content of another class is
-    compared with the state of an image of another class, beyond that of one of its own. An object is tested on the images that show it,
+    away with the clean twin. Another source's look is the other state of the image. Letters of another class are compared with the
+    state of an image of another class, beyond that of one of its own; a property of another class with the plant dealt as often as
+    that class has it. An object is tested on the images that show it,
     or on those of other classes that do not: it is compared with the truth over these, where it is the plant.
     """
     kind, truth = find_kind(outcome.case.kind), outcome.truth
@@ -91,7 +94,9 @@ def true_effect(outcome: Outcome, estimate: Estimate) -> float | None:
         return truth.added if estimate.adds else truth.removed_carriers
     if kind.family == "source":
         return truth.toggled
-    return truth.exchanged if estimate.adds else truth.removed
+    if not estimate.adds:
+        return truth.removed
+    return truth.taken_on if kind.family in ONE_WAY else truth.transported
 
 
 def is_wrongly_robust(outcome: Outcome) -> bool:

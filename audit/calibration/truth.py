@@ -49,6 +49,10 @@ class Truth:
     """As planted against the other state (without where there was one, with where there was none; R where there was L)."""
     exchanged: float
     """The state of an image of another class minus that of one of its own class, over images of another class at random."""
+    transported: float
+    """With the plant dealt to every class as often as another class has it, changing as few images as that needs: over all images."""
+    taken_on: float | None
+    """The same over all images of the classes that have it less often than another one; None where no class has."""
     text: float | None
     """As planted against the twin without any text, the image's own included; None where nobody knows, or a plant is text in part."""
     words: Mapping[str, float]
@@ -138,6 +142,7 @@ def measure_truth(
     holds = np.array([a is not b for a, b in zip(here, clean, strict=True)])
     bare = ~holds & (labels != target_class(case, specimens))
     removed, toggled = total_variation(p_here, p_clean), total_variation(p_here, p_other)
+    moved, gains = transport_weights(labels, carried)
     text = _text_moves(case, kind, specimens, carried, p_here, predict)
     return Truth(
         n_images=len(specimens),
@@ -147,6 +152,8 @@ def measure_truth(
         added=float(toggled[bare].mean()) if bare.any() else None,
         toggled=float(toggled.mean()),
         exchanged=float((toggled * exchange_weights(labels, carried, n_classes)).mean()),
+        transported=float((toggled * moved).mean()),
+        taken_on=float((toggled * moved)[gains].mean()) if gains.any() else None,
         text=None if text is None else float(text.mean()),
         words={} if text is None else _by_word(here, text),
         accuracy=float((p_here.argmax(axis=1) == labels).mean()),
@@ -197,6 +204,25 @@ def exchange_weights(labels: NDArray[np.int64], carried: NDArray[np.bool_], n_cl
         if same_but.any() and (~same).any():
             weights[row] = differs[~same].mean() - differs[same_but].mean()
     return weights
+
+
+def transport_weights(
+    labels: NDArray[np.int64], carried: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the chance that an image changes its state if its class gets the plant as often as another class at random has it, (n).
+
+    As few change as that needs: where the other class has it less often, carriers lose it, and where it has it more often, others gain
+    it. Also return which images belong to a class that would gain it, bool (n).
+    """
+    shares = {label: float(carried[labels == label].mean()) for label in np.unique(labels).tolist()}
+    weights, gains = np.zeros(len(labels)), np.zeros(len(labels), dtype=np.bool_)
+    for row, (label, state) in enumerate(zip(labels.tolist(), carried.tolist(), strict=True)):
+        own, others = shares[label], [share for other, share in shares.items() if other != label]
+        if others:
+            lost, gained = (float(np.mean([max(0.0, sign * (own - other)) for other in others])) for sign in (1, -1))
+            weights[row] = lost / own if state else gained / (1 - own)
+            gains[row] = gained > lost
+    return weights, gains
 
 
 def _known_or_predicted(

@@ -9,9 +9,10 @@ from typing import Any, Literal
 Role = Literal["clean", "edit", "sufficiency", "stress", "placebo", "control"]
 JUDGED_ROLES: tuple[Role, ...] = ("edit", "sufficiency")
 """Roles whose conditions are held against a tolerance, each by the headline measure of its role (`audit.statistics.catalogue`)."""
-CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "frame", "compression", "object")
+CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "noise", "frame", "compression", "object")
 """What an edit may take from an image or bring into it: burned-in text; what lies along the border; the look of a source; global
-properties: grey curve, sharpness, flat frame and aspect, compression and depth; an object that the search proposed."""
+properties: grey curve, sharpness, noise, flat frame and aspect, compression and depth; an object that the search proposed."""
+_OF_CLASSES = frozenset({"grey-curve", "sharpness", "noise", "frame"})
 
 
 MAX_DRAWS = 1000
@@ -30,6 +31,15 @@ class Declared:
     """Contents, from `CONTENTS`, that are all it keeps."""
     seamless: bool = False
     """Whether it leaves no artefact of its own, such as the edges of a rectangle."""
+
+    @property
+    def towards_class(self) -> bool:
+        """Say whether it gives images what those of another class have on average, whatever it is that makes the classes differ.
+
+        Accuracy falls under such an edit wherever the property tells anything of the class, so it is reported, and not judged: how far
+        predictions move is.
+        """
+        return not _OF_CLASSES.isdisjoint(self.adds)
 
     def concerns(self, content: str) -> bool:
         """Say whether it removes, adds or keeps a content."""

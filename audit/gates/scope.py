@@ -19,7 +19,8 @@ _CONTENTS: Mapping[str, str] = {
     "border": "the border of the image",
     "look": "the appearance of another source",
     "grey-curve": "differences between classes in exposure, contrast and gamma",
-    "sharpness": "differences between classes in sharpness, resolution and noise",
+    "sharpness": "differences between classes in sharpness and resolution",
+    "noise": "differences between classes in noise",
     "frame": "uniform frame and aspect ratio of the image",
     "compression": "compression and bit depth",
 }

@@ -1,87 +1,74 @@
-"""The grey curve or the sharpness of another class: whether the network distinguishes classes by how their images were acquired."""
+"""A global property of another class: whether the network distinguishes classes by how their images were acquired, processed or framed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
-from audit.data.pixels.colour import by_channel
 from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.errors import UnknownNameError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
-from audit.perturbations.looks import cycles, filtered
-from audit.perturbations.properties import BANDS, GAIN_LIMITS, MIN_PATIENTS, Properties
+from audit.perturbations.properties import MIN_PATIENTS, Groups, Properties, measure_properties
+from audit.perturbations.shifts import Shift, Stay, blur_shift, curve_shift, frame_shift, noise_shift
 
-Field = NDArray[np.float64]
-_TOWARDS = ("other-class", "shuffled")
+_TOWARDS = ("other-class", "by-chance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Property:
+    """A property that can be moved."""
+
+    suspect: str
+    """In words."""
+    shift: Callable[[Groups, np.random.Generator], Shift | None]
+    """Groups -> how the image moves from the first to the second; None where it can only move the other way."""
+    one_way: bool = False
+    """Whether a class can be reached or not: of a pair by chance the image takes the way that it can go."""
+    keeps_levels: bool = True
+    """Whether lungs must stay within the cohort's grey levels."""
+
+
+PROPERTIES: Mapping[str, _Property] = MappingProxyType(
+    {
+        "grey-curve": _Property(suspect="the grey curve (exposure, contrast, gamma)", shift=curve_shift),
+        "sharpness": _Property(suspect="the sharpness (resolution, blur, compression)", shift=blur_shift, one_way=True),
+        "noise": _Property(suspect="the noise", shift=noise_shift, one_way=True),
+        "frame": _Property(suspect="the frame and aspect ratio of the image", shift=frame_shift, keeps_levels=False),
+    }
+)
+"""Name -> property."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftDraw:
-    """From where to where the property moves."""
+    """How an image is moved."""
 
-    own: Properties
-    """Mean of the image's class."""
-    other: Properties
-    """Mean of the class that it moves towards."""
-
-
-def shift_curve(image: StoredImage, drawn: ShiftDraw) -> StoredImage:
-    """Map levels as the mean curve of the own class maps to the other's, in each channel; levels beyond both keep their order."""
-    return by_channel(_mapped, image, list(drawn.own.curve), list(drawn.other.curve))
-
-
-def _mapped(image: GreyImage, own: Field, other: Field) -> GreyImage:
-    own = own + 1e-6 * np.arange(len(own))  # strictly rising, for levels may repeat
-    levels = np.arange(256.0)
-    table = np.interp(levels, own, other)
-    below, above = levels < own[0], levels > own[-1]
-    table[below] = other[0] * levels[below] / max(own[0], 1e-9)
-    table[above] = 255 - (255 - other[-1]) * (255 - levels[above]) / max(255 - own[-1], 1e-9)
-    return np.asarray(np.clip(np.rint(table), 0, 255), dtype=np.uint8)[image]
-
-
-def shift_sharpness(image: StoredImage, drawn: ShiftDraw) -> StoredImage:
-    """Raise or damp each band of frequencies by the difference between the classes' means."""
-    gains = np.clip(np.exp(drawn.other.bands - drawn.own.bands), *GAIN_LIMITS)
-    known = np.isfinite(gains)
-    if known.sum() < 2:
-        return image.copy()
-    gain = np.interp(np.log(np.maximum(cycles(image.shape), 1e-3)), np.log(BANDS[known]), gains[known], left=1.0)
-    return by_channel(filtered, image, gain.astype(np.float32))
-
-
-SHIFTS: Mapping[str, Callable[[StoredImage, ShiftDraw], StoredImage]] = {
-    "grey-curve": shift_curve,
-    "sharpness": shift_sharpness,
-}
-"""Property -> how an image takes it on."""
-_SUSPECTS = {
-    "grey-curve": "the grey curve (exposure, contrast, gamma)",
-    "sharpness": "the sharpness (resolution, blur, noise)",
-}
+    shift: Shift
+    """Between which curves, by which blur or noise, or into which frame."""
 
 
 @PERTURBATIONS.register("class-shift")
 class ClassShift:
-    """Shift one global property by the average difference between the image's class and another one, measured outside the lungs.
+    """Move one global property of an image to where another class has it, by the difference between the classes.
 
-    Means are used, not single donors, because differences between patients would mask the difference between the classes.
+    Single images of the other class do not serve as donors: differences between patients would mask the difference between the
+    classes. The differences are measured outside the lungs. Sharpness is only taken away and noise is only added: of two classes the
+    images of one are edited.
 
     Parameters
     ----------
-    of : {"grey-curve", "sharpness"}
+    of : {"grey-curve", "sharpness", "noise", "frame"}
         What is moved.
-    towards : {"other-class", "shuffled"}
-        Another class, each with equal chance (the edit); or the same with the labels shuffled over the patients (its placebo: as much
-        of a shift as classes of these sizes have by chance).
+    towards : {"other-class", "by-chance"}
+        Another class, each with equal chance (the edit); or a group that differs from the image's class by chance alone (its placebo:
+        as much of a shift as classes of these sizes have).
     """
 
     name = "class-shift"
-    version = 2
+    version = 3
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
@@ -89,29 +76,48 @@ class ClassShift:
     seamless = True
 
     def __init__(self, *, of: str, towards: str = "other-class") -> None:
-        if of not in SHIFTS:
-            raise UnknownNameError("property of images", str(of), SHIFTS)
+        if of not in PROPERTIES:
+            raise UnknownNameError("property of images", str(of), PROPERTIES)
         if towards not in _TOWARDS:
             raise UnknownNameError("class shift", str(towards), _TOWARDS)
-        self._shift = SHIFTS[of]
-        self._shuffled = towards == "shuffled"
+        self._property = PROPERTIES[of]
+        self._by_chance = towards == "by-chance"
         self.adds = (of,)
-        self.suspect = _SUSPECTS[of]
+        self.suspect = self._property.suspect
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> ShiftDraw | NotApplicable:
-        """Choose another class, and average."""
-        known = () if scene.properties is None else scene.properties.classes()
-        others = [label for label in known if label != scene.record.label]
-        if scene.properties is None or scene.record.label not in known or not others:
+        """Choose another class that the image can be moved towards, and how."""
+        properties, record = scene.properties, scene.record
+        known = () if properties is None else properties.classes()
+        others = [label for label in known if label != record.label]
+        if properties is None or record.label not in known or not others:
             return NotApplicable(f"fewer than {MIN_PATIENTS} patients of the image's class or of any other")
-        labels = [scene.record.label, others[int(rng.integers(len(others)))]]
-        own, other = scene.properties.means(labels, rng if self._shuffled else None)
-        return ShiftDraw(own=own, other=other)
+        move = self._property.shift
+
+        def measured() -> Properties:
+            return measure_properties(scene.image, scene.regions, scene.lungs)
+
+        if self._property.one_way:
+            others = [other for other in others if move(properties.groups(record, other, measured), rng) is not None]
+            if not others:
+                return NotApplicable(
+                    "no class is less sharp" if "sharpness" in self.adds else "no class has more noise"
+                )
+        other = others[int(rng.integers(len(others)))]
+        dealt = properties.by_chance(record, other, measured, rng) if self._by_chance else None
+        groups = dealt or properties.groups(record, other, measured)
+        shift = move(groups, rng)
+        if shift is None:
+            # A difference by chance has no direction. Where half of the placebos did nothing, the edit would seem to do more.
+            shift = move(Groups(image=groups.image, own=groups.other, other=groups.own), rng)
+        return ShiftDraw(shift=shift or Stay())
 
     def apply(self, image: StoredImage, drawn: ShiftDraw) -> StoredImage:
-        """Return a copy of the image with the property shifted."""
-        return self._shift(image, drawn)
+        """Return a copy of the image with the property moved."""
+        return drawn.shift(image)
 
     def check(self, scene: Scene, edited: GreyImage) -> NotApplicable | None:
-        """Return how the lungs left the range of the cohort's grey levels."""
-        return None if scene.leaves_range is None else scene.leaves_range(edited, scene.lungs)
+        """Return how the lungs left the range of the cohort's grey levels; a frame alone moves them."""
+        if scene.leaves_range is None or not self._property.keeps_levels:
+            return None
+        return scene.leaves_range(edited, scene.lungs)

@@ -47,7 +47,6 @@ class DonorPool:
         self._with_text = [d for d in everyone if d.regions and d.record.truth]
         self._by_label = _grouped((d.record.label, d) for d in everyone if d.regions and d.record.label is not None)
         self._by_look = _counted(_grouped(((d.record.label, d.record.source), d) for d in everyone))
-        self._by_class = _counted(_grouped((d.record.label, d) for d in everyone if d.record.label is not None))
         self._by_own: dict[frozenset[int], Sequence[Donor]] = {}
         self._read = read
         self._kept: Callable[[Record], NDArray[np.uint8]] | None = None
@@ -103,14 +102,6 @@ class DonorPool:
         label, source = record.label, record.source
         keys = [key for key in self._by_look if key[0] == label and (key[1] == source) == same_source]
         return _draw_from_enough(self._by_look, keys, (label, source), record, rng)
-
-    def choose_image(self, record: Record, *, same_class: bool, rng: np.random.Generator) -> Donor | None:
-        """Draw an image of the record's class, or of another one (each with equal chance), with or without text, never of the same patient.
-
-        A class with fewer than `MIN_LOOK_DONORS` patients besides the record's own is not used.
-        """
-        keys = [label for label in self._by_class if (label == record.label) == same_class]
-        return _draw_from_enough(self._by_class, keys, record.label, record, rng)
 
     def pixels(self, donor: Donor) -> NDArray[np.uint8]:
         """Return the donor's image, (h, w) or (h, w, 3)."""

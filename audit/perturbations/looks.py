@@ -35,6 +35,18 @@ _DEEPEST_CUT_SHARE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
+class Frame:
+    """The uniform frame around an image, and its aspect ratio."""
+
+    shares: tuple[float, float, float, float]
+    """Width at the top, bottom, left and right, as shares of the sides."""
+    levels: tuple[int, ...]
+    """Its level in each channel."""
+    aspect: float
+    """Height over width of the image."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Look:
     """One image's look, measured."""
 
@@ -48,12 +60,8 @@ class Look:
     """Luminance quantisation of its file; None if that is no JPEG."""
     n_levels: int
     """Number of levels that it uses, if spread from 0 to 255."""
-    frame: tuple[float, float, float, float]
-    """Uniform frame at the top, bottom, left and right, as shares of the sides."""
-    frame_level: tuple[int, ...]
-    """Its level in each channel."""
-    aspect: float
-    """Height over width."""
+    frame: Frame
+    """Uniform frame and aspect ratio."""
 
 
 def measure_look(image: StoredImage, jpeg_table: tuple[int, ...] | None) -> Look:
@@ -66,7 +74,6 @@ def measure_look(image: StoredImage, jpeg_table: tuple[int, ...] | None) -> Look
     jpeg_table : tuple of int or None
         Luminance quantisation table of its file.
     """
-    frame, level = find_frame(image)
     grey = luminance(image)
     return Look(
         quantiles=tuple(_quantiles(channel) for channel in channels_of(image)),
@@ -76,30 +83,26 @@ def measure_look(image: StoredImage, jpeg_table: tuple[int, ...] | None) -> Look
         band_amplitude=_band_amplitude(grey),
         jpeg_table=jpeg_table,
         n_levels=max(_levels(channel) for channel in channels_of(image)),
-        frame=frame,
-        frame_level=level,
-        aspect=image.shape[0] / image.shape[1],
+        frame=find_frame(image),
     )
 
 
-def _with_aspect(image: StoredImage, look: Look) -> StoredImage:
-    """Crop the longer side to the donor's aspect ratio, and stretch to the old shape (networks resize to a square)."""
+def with_aspect(image: StoredImage, frame: Frame) -> StoredImage:
+    """Crop the longer side to another aspect ratio, and stretch to the old shape (networks resize to a square)."""
     height, width = image.shape[:2]
-    wanted = look.aspect / (height / width)
+    wanted = frame.aspect / (height / width)
     cut_h = round(height * min(_DEEPEST_CUT_SHARE, max(0.0, 1 - wanted)) / 2)
     cut_w = round(width * min(_DEEPEST_CUT_SHARE, max(0.0, 1 - 1 / wanted)) / 2)
     return _resized(image[cut_h : height - cut_h, cut_w : width - cut_w], (height, width))
 
 
-def _with_frame(image: StoredImage, look: Look) -> StoredImage:
-    """Take the image out of its own frame and put it into the donor's."""
+def with_border(image: StoredImage, frame: Frame) -> StoredImage:
+    """Take the image out of its own frame and put it into another."""
     height, width = image.shape[:2]
-    own, _ = find_frame(image)
-    top, bottom, left, right = frame_px(own, image.shape)
+    top, bottom, left, right = frame_px(find_frame(image).shares, image.shape)
     inner = image[top : height - bottom, left : width - right]
-    top, bottom, left, right = frame_px(look.frame, image.shape)
-    level = look.frame_level if image.ndim == 3 else look.frame_level[0]
-    framed = np.full(image.shape, level, dtype=np.uint8)
+    top, bottom, left, right = frame_px(frame.shares, image.shape)
+    framed = np.full(image.shape, frame.levels if image.ndim == 3 else frame.levels[0], dtype=np.uint8)
     framed[top : height - bottom, left : width - right] = _resized(inner, (height - top - bottom, width - left - right))
     return framed
 
@@ -168,8 +171,8 @@ def _with_compression(image: StoredImage, look: Look) -> StoredImage:
 
 
 FACTORS: Mapping[str, Callable[[StoredImage, Look], StoredImage]] = {
-    "aspect": _with_aspect,
-    "border": _with_frame,
+    "aspect": lambda image, look: with_aspect(image, look.frame),
+    "border": lambda image, look: with_border(image, look.frame),
     "fourier": _with_low_amplitude,
     "sharpness": _with_sharpness,
     "histogram": _with_histogram,
@@ -239,8 +242,8 @@ def _band_amplitude(image: GreyImage) -> Field:
     return np.asarray(amplitude / max(float(np.nan_to_num(amplitude[0])), 1e-12), dtype=np.float64)
 
 
-def find_frame(image: StoredImage) -> tuple[tuple[float, float, float, float], tuple[int, ...]]:
-    """Return the uniform frame as shares of the sides (top, bottom, left, right), and its level in each channel."""
+def find_frame(image: StoredImage) -> Frame:
+    """Find the uniform frame of an image (h, w) or (h, w, 3), and its aspect ratio."""
     grey = luminance(image)
     rows = np.ptp(np.quantile(grey, [0.02, 0.98], axis=1), axis=0) <= _FLAT_LEVELS
     columns = np.ptp(np.quantile(grey, [0.02, 0.98], axis=0), axis=0) <= _FLAT_LEVELS
@@ -255,7 +258,11 @@ def find_frame(image: StoredImage) -> tuple[tuple[float, float, float, float], t
     )
     pixels = np.concatenate([part.reshape(-1, *image.shape[2:]) for part in parts])
     level = np.median(pixels, axis=0) if pixels.size else np.zeros(image.shape[2:])
-    return (top, bottom, left, right), tuple(int(v) for v in np.atleast_1d(level))
+    return Frame(
+        shares=(top, bottom, left, right),
+        levels=tuple(int(v) for v in np.atleast_1d(level)),
+        aspect=image.shape[0] / image.shape[1],
+    )
 
 
 def _leading(flat: NDArray[np.bool_]) -> int:

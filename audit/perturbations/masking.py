@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audit.data.pixels.colour import like
 from audit.data.pixels.facts import StoredImage
@@ -14,7 +13,7 @@ from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.fills import BY_STROKES, FILLS, SEAMLESS
 from audit.perturbations.places import MIN_PAD_PX, PAD_SHARE, Box, cover, relocate_all, text_boxes
 from audit.perturbations.plausible import covers_too_much
-from audit.perturbations.strokes import find_strokes
+from audit.perturbations.strokes import laid_strokes
 
 # Draws of all places of a placebo, of which the first that spares the lungs is taken.
 _PLACEBO_TRIES = 4
@@ -54,23 +53,15 @@ class _Mask:
     def apply(self, image: StoredImage, drawn: MaskDraw) -> StoredImage:
         """Return a copy of the image in which every box is filled from the unedited surroundings."""
         height, width = image.shape[:2]
-        covered = self._strokes(image, drawn) if self._by_strokes else cover(drawn.boxes, (height, width))
+        covered = (
+            laid_strokes(image, drawn.text, drawn.boxes) if self._by_strokes else cover(drawn.boxes, (height, width))
+        )
         edited = image.copy()
         for box in drawn.boxes:
             inside = (slice(box[1], box[3]), slice(box[0], box[2]))
             shape = like(image, covered[inside])
             edited[inside] = np.where(shape, self._fill(image, box, covered), edited[inside])
         return edited
-
-    def _strokes(self, image: StoredImage, drawn: MaskDraw) -> NDArray[np.bool_]:
-        """Return the pixels (h, w) of the strokes of the text, moved to where the boxes are."""
-        height, width = image.shape[:2]
-        covered = cover(drawn.text, (height, width))
-        strokes = np.zeros((height, width), dtype=np.bool_)
-        for (x0, y0, x1, y1), box in zip(drawn.boxes, drawn.text, strict=True):
-            shape = find_strokes(image, box, covered)[: y1 - y0, : x1 - x0]
-            strokes[y0 : y0 + shape.shape[0], x0 : x0 + shape.shape[1]] |= shape
-        return strokes
 
 
 @PERTURBATIONS.register("text-mask")

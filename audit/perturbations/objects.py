@@ -15,9 +15,10 @@ from audit.data.records import Record
 from audit.errors import AuditError, UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
-from audit.perturbations.fills import without_text
+from audit.perturbations.fills import inpaint, without_text
 from audit.perturbations.places import Box, cover, overlap, relocate_all, text_boxes
 from audit.perturbations.plausible import MOST_OBJECT_LUNG_SHARE, covers_too_much
+from audit.perturbations.strokes import laid_strokes
 from audit.perturbations.suspects import Suspects
 from audit.store.suspects import MOST_SUSPECTS, FoundSuspect
 
@@ -51,6 +52,8 @@ class ObjectDraw:
 
     boxes: tuple[Box, ...]
     """What is inpainted."""
+    shape: tuple[Box, ...]
+    """Boxes whose strokes give what is inpainted its shape: `boxes` themselves, or for a placebo those of the object."""
     layer: Layer | None = None
     """What is laid there, after it gave way; None where the places are inpainted only."""
     donor: Record | None = None
@@ -70,15 +73,15 @@ class ObjectEdit:
     suspect : int
         Number of the suspect, from 1.
     action : {"remove", "remove-elsewhere", "add", "add-patch"}
-        Inpaint it; inpaint the same shape at a matched place without it (its placebo); lay it, from an image that shows it, on an image
-        of a class that seldom does; lay what another image has at the same place, without the object, there in the same way (its
-        placebo: what a random place has is a foreign object itself).
+        Inpaint what stands out where it lies; inpaint the same shape at a matched place without it (its placebo); lay it, from an
+        image that shows it, on an image of a class that seldom does; lay what another image has at the same place, without the
+        object, there in the same way (its placebo: what a random place has is a foreign object itself).
     digest : str
         Identifies the suspect; written by the run, so that the plan contains it.
     """
 
     name = "object"
-    version = 4
+    version = 5
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     seamless = True
@@ -113,10 +116,10 @@ class ObjectEdit:
         return self._added(scene, suspects, suspect, here, rng)
 
     def apply(self, image: StoredImage, drawn: ObjectDraw) -> StoredImage:
-        """Return a copy of the image with the places inpainted, or the object laid on them."""
-        bare = without_text(image, drawn.boxes)
+        """Return a copy of the image with what stands out in the places inpainted, or the object laid on them."""
         if drawn.layer is None:
-            return bare
+            return _without(image, drawn)
+        bare = without_text(image, drawn.boxes)
         x0, y0, x1, y1 = drawn.layer.frame
         under = image[y0:y1, x0:x1].astype(np.float32)
         laid = under + like(image, drawn.layer.opacity) * (bare[y0:y1, x0:x1] - under) + drawn.layer.added
@@ -137,7 +140,7 @@ class ObjectEdit:
         if too_much is not None:
             return too_much
         if self._action == "remove":
-            return ObjectDraw(boxes=boxes)
+            return ObjectDraw(boxes=boxes, shape=boxes)
         moved = _elsewhere(
             scene.image,
             boxes,
@@ -145,7 +148,7 @@ class ObjectEdit:
             rng,
             allowed=lambda found: _too_much(found, scene) is None,
         )
-        return NotApplicable("no free place for the placebo") if moved is None else ObjectDraw(boxes=moved)
+        return NotApplicable("no free place for the placebo") if moved is None else ObjectDraw(boxes=moved, shape=boxes)
 
     def _added(
         self,
@@ -178,7 +181,18 @@ class ObjectEdit:
             for s in sighting.boxes
         )
         boxes, layer = _laid(pixels, source, scene.image.shape)
-        return _too_much(boxes, scene) or ObjectDraw(boxes=boxes, layer=layer, donor=donor)
+        return _too_much(boxes, scene) or ObjectDraw(boxes=boxes, shape=boxes, layer=layer, donor=donor)
+
+
+def _without(image: StoredImage, drawn: ObjectDraw) -> StoredImage:
+    """Inpaint what stands out in the boxes: what lies between the parts of an object is not the object."""
+    covered = laid_strokes(image, drawn.shape, drawn.boxes)
+    edited = image.copy()
+    for box in drawn.boxes:
+        inside = (slice(box[1], box[3]), slice(box[0], box[2]))
+        filled = inpaint(image, box, covered)
+        edited[inside] = np.where(like(image, covered[inside]), filled, edited[inside])
+    return edited
 
 
 def _too_much(boxes: Sequence[Box], scene: Scene) -> NotApplicable | None:

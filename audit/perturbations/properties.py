@@ -1,27 +1,27 @@
-"""Global properties of images by class: grey curve and sharpness, measured outside the disease.
+"""Global properties of images, measured outside the disease, and samples of them by class.
 
-A network may distinguish classes by how their images were exposed or processed, without any text or source. Differences
-between classes are measured outside the lungs, with the text inpainted, because inside them the disease itself changes grey
-levels and texture. If the manifest names no lung mask, the outer fifth of the image is used instead.
+A network may distinguish classes by how their images were exposed, processed or framed, without any text or source. Grey curve, sharpness
+and noise are measured outside the lungs, with the text inpainted, because inside them the disease itself changes grey levels and texture.
+If the manifest names no lung mask, the outer fifth of the image is used instead.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.images import read_mask
 from audit.data.pixels.colour import channels_of, luminance
-from audit.data.pixels.facts import GreyImage, StoredImage
+from audit.data.pixels.facts import StoredImage
 from audit.data.records import Record, TextRegion
 from audit.perturbations.fills import without_text
-from audit.perturbations.looks import amplitude_by_band, find_frame, frame_px
+from audit.perturbations.looks import Frame, find_frame, frame_px
 from audit.perturbations.places import inner_part, text_boxes
+from audit.perturbations.sharpness import Texture, measure_texture
 from audit.randomness import generator_for
 
 Field = NDArray[np.float64]
@@ -31,28 +31,48 @@ PATIENTS_PER_CLASS = 100
 MIN_PATIENTS = 5
 """Properties of classes with fewer patients are not measured."""
 N_QUANTILES = 65
-BANDS = np.geomspace(8, 320, 12)
-"""Centres of the bands of sharpness, in cycles a long side; the first is the reference."""
-GAIN_LIMITS = (0.1, 3.0)
-"""Largest factor by which a band is damped or raised: raising it more would only amplify noise."""
-# Larger images are measured at this long side: twice the highest band.
-_LONGEST_PX = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Properties:
-    """What was measured on one image outside the lungs."""
+    """What was measured on one image."""
 
     curve: Field
-    """(c, q) levels at even shares of the pixels, of each channel."""
-    bands: Field
-    """(b,) of the brightness: logarithm of each band's amplitude over the first's; nan beyond the image's own resolution."""
+    """(c, q) levels at even shares of the pixels outside the lungs, of each channel."""
+    texture: Texture
+    """Sharpness and noise of the brightness outside the lungs."""
+    frame: Frame
+    """The uniform frame, and the aspect ratio."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """The images of some patients, one each: a class, or what chance made of one."""
+
+    curves: Field
+    """(n, c, q), as in `Properties`."""
+    textures: Field
+    """(n, r), rows of `Texture`."""
+    frames: tuple[Frame, ...]
+    """n of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Groups:
+    """An image between two groups: it belongs to the first, and is moved towards the second."""
+
+    image: Properties
+    """Of the image."""
+    own: Group
+    """Its own group; the image's row is among it, or one of another patient stands for it."""
+    other: Group
+    """Where it is moved."""
 
 
 def measure_properties(
     image: StoredImage, regions: Sequence[TextRegion], lungs: NDArray[np.bool_] | None
 ) -> Properties:
-    """Measure grey curve and sharpness outside the lungs and the text.
+    """Measure an image's grey curve, sharpness and noise outside the lungs and the text, and its frame.
 
     Parameters
     ----------
@@ -64,38 +84,21 @@ def measure_properties(
     """
     height, width = image.shape[:2]
     clean = without_text(image, text_boxes(regions, (height, width)))
-    frame, _ = find_frame(clean)
-    top, bottom, left, right = frame_px(frame, clean.shape)
+    frame = find_frame(clean)
+    top, bottom, left, right = frame_px(frame.shares, clean.shape)
     inner = (slice(top, height - bottom), slice(left, width - right))
     outside = ~inner_part((height, width)) if lungs is None else ~lungs
     seen, weight = clean[inner], outside[inner]
     if not weight.any():
         weight = np.ones_like(weight)
     curve = [np.quantile(channel[weight], np.linspace(0, 1, N_QUANTILES)) for channel in channels_of(seen)]
-    return Properties(curve=np.asarray(curve, dtype=np.float64), bands=_bands(luminance(seen), weight))
-
-
-def _bands(image: GreyImage, outside: NDArray[np.bool_]) -> Field:
-    scale = _LONGEST_PX / max(image.shape[:2])
-    if scale < 1:
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        outside = cv2.resize(outside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(np.bool_)
-    # The window falls smoothly to zero at the border and at the lungs, so that no edge of its own is measured.
-    ramp = max(3, max(image.shape[:2]) // 12)
-    padded = np.pad(outside, 1).astype(np.uint8)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    window = (0.5 - 0.5 * np.cos(np.pi * np.minimum(distance / ramp, 1.0))).astype(np.float32)
-    mean = float((image * window).sum() / max(float(window.sum()), 1e-9))
-    # Frequencies below the window's are not sharpness, and would leak into every band.
-    detail = image.astype(np.float32) - mean - cv2.GaussianBlur(image.astype(np.float32) - mean, (0, 0), ramp / 2)
-    amplitude = amplitude_by_band(detail * window, BANDS)
-    logarithm = np.log(np.where(amplitude > 0, amplitude, np.nan))
-    return np.asarray(logarithm - logarithm[0], dtype=np.float64)
+    return Properties(
+        curve=np.asarray(curve, dtype=np.float64), texture=measure_texture(luminance(seen), weight), frame=frame
+    )
 
 
 class ClassProperties:
-    """The classes' mean properties, on a bounded sample; measured on first use.
+    """Properties of a bounded sample of each class; measured on first use.
 
     Parameters
     ----------
@@ -117,41 +120,62 @@ class ClassProperties:
         read: Callable[[Record], StoredImage],
     ) -> None:
         self._records, self._regions, self._seed, self._read = records, regions, seed, read
-        self._measured: tuple[NDArray[np.str_], Field, Field] | None = None
+        self._measured: dict[str, dict[str, Properties]] | None = None
+        self._last: tuple[str, Properties] | None = None
 
     def classes(self) -> tuple[str, ...]:
         """Return the classes with enough patients, sorted."""
-        labels, counts = np.unique(self._sample()[0], return_counts=True)
-        return tuple(label for label, n in zip(labels.tolist(), counts.tolist(), strict=True) if n >= MIN_PATIENTS)
+        return tuple(label for label, found in sorted(self._sample().items()) if len(found) >= MIN_PATIENTS)
 
-    def means(self, labels: Sequence[str], rng: np.random.Generator | None = None) -> list[Properties]:
-        """Return the mean properties of some classes.
+    def groups(self, record: Record, other: str, measure: Callable[[], Properties]) -> Groups:
+        """Return an image between its class and another one, both of `classes()`; it is measured if it is not in the sample."""
+        sample = self._sample()
+        return Groups(
+            image=self._of(record, measure),
+            own=_group(sample[str(record.label)].values()),
+            other=_group(sample[other].values()),
+        )
 
-        Parameters
-        ----------
-        labels : sequence of str
-            Of `classes()`.
-        rng : numpy Generator, optional
-            Shuffles the labels over the patients first: the resulting classes differ by chance alone, as much as classes of
-            these sizes do.
+    def by_chance(
+        self, record: Record, other: str, measure: Callable[[], Properties], rng: np.random.Generator
+    ) -> Groups:
+        """Return an image between two groups that differ by chance alone, of the sizes of its class and another one.
+
+        The patients of both are dealt anew, each as far from the mean of the image's class as it is from that of its own class. Were
+        the values themselves dealt, classes that differ would make chance look larger than it is. Frames, which have no mean, are those
+        of two halves of the image's class.
         """
-        told, curves, bands = self._sample()
-        if rng is not None:
-            told = rng.permutation(told)
-        return [
-            Properties(curve=curves[told == label].mean(axis=0), bands=_known_mean(bands[told == label]))
-            for label in labels
-        ]
+        found = self.groups(record, other, measure)
+        n = len(found.own.curves)
+        order = rng.permutation(n + len(found.other.curves))
+        curves, textures = (
+            np.concatenate([_about(there, there), _about(away, there)])[order]
+            for there, away in ((found.own.curves, found.other.curves), (found.own.textures, found.other.textures))
+        )
+        half = rng.permutation(n)
+        frames = [tuple(found.own.frames[i] for i in half[part::2]) for part in (0, 1)]
+        return Groups(
+            image=found.image,
+            own=Group(curves=curves[:n], textures=textures[:n], frames=frames[0]),
+            other=Group(curves=curves[n:], textures=textures[n:], frames=frames[1]),
+        )
 
-    def _sample(self) -> tuple[NDArray[np.str_], Field, Field]:
+    def _sample(self) -> dict[str, dict[str, Properties]]:
+        """Return class -> record id -> its properties."""
         if self._measured is None:
-            found = [(record.label or "", self._measure(record)) for record in self._chosen()]
-            self._measured = (
-                np.array([label for label, _ in found]),
-                np.array([p.curve for _, p in found]).reshape(len(found), -1, N_QUANTILES),
-                np.array([p.bands for _, p in found]).reshape(len(found), len(BANDS)),
-            )
+            self._measured = defaultdict(dict)
+            for record in self._chosen():
+                self._measured[str(record.label)][record.id] = self._measure(record)
         return self._measured
+
+    def _of(self, record: Record, measure: Callable[[], Properties]) -> Properties:
+        known = self._sample()[str(record.label)].get(record.id)
+        if known is not None:
+            return known
+        # Every draw of every condition asks for the same image.
+        if self._last is None or self._last[0] != record.id:
+            self._last = (record.id, measure())
+        return self._last[1]
 
     def _chosen(self) -> list[Record]:
         """Draw an image of each of at most `PATIENTS_PER_CLASS` patients of every class."""
@@ -170,8 +194,33 @@ class ClassProperties:
         return measure_properties(image, self._regions[record.id], lungs)
 
 
-def _known_mean(rows: Field) -> Field:
+def mean_curve(group: Group) -> Field:
+    """Return the mean grey curve of a group, (c, q), rising."""
+    return np.asarray(np.maximum.accumulate(group.curves.mean(axis=0), axis=-1), dtype=np.float64)
+
+
+def mean_texture(group: Group) -> Texture:
+    """Return the mean texture of a group; of each band over the images that know it."""
+    return Texture.from_row(known_mean(group.textures))
+
+
+def known_mean(rows: Field) -> Field:
     """Average each column over the rows that know it; nan where none does."""
     known = np.isfinite(rows)
     n = known.sum(axis=0)
     return np.asarray(np.where(n > 0, np.where(known, rows, 0.0).sum(axis=0) / np.maximum(n, 1), np.nan))
+
+
+def _group(found: Iterable[Properties]) -> Group:
+    members = list(found)
+    return Group(
+        curves=np.array([p.curve for p in members]).reshape(len(members), -1, N_QUANTILES),
+        textures=np.array([p.texture.as_row() for p in members]),
+        frames=tuple(p.frame for p in members),
+    )
+
+
+def _about(values: Field, centre: Field) -> Field:
+    """Return values (n, ...) of a class moved to the mean of another, their spread corrected for the mean that they are taken from."""
+    n = len(values)
+    return np.asarray(known_mean(centre) + (values - known_mean(values)) * np.sqrt(n / max(1, n - 1)), dtype=np.float64)

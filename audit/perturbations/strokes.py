@@ -1,6 +1,8 @@
-"""Where in a box the strokes of text are: what differs from its surroundings by more than their noise."""
+"""Where in a box text or an object is: what differs from its surroundings by more than their noise."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from audit.data.pixels.colour import channels_of
 from audit.data.pixels.facts import StoredImage
 from audit.perturbations.fills import CONTEXT_PX, inpaint
-from audit.perturbations.places import Box
+from audit.perturbations.places import Box, cover
 
 _NOISES = 5.0
 """Standard deviations of the surroundings' noise from which on a pixel is no noise."""
@@ -20,6 +22,25 @@ _GROWN_SHARE = 0.04
 _LEAST_SHARE = 0.02
 """With fewer pixels of the box found, its text has not been told from the surroundings."""
 _NOISE_SIGMA_PX = 2.0
+
+
+def laid_strokes(image: StoredImage, of: Sequence[Box], at: Sequence[Box]) -> NDArray[np.bool_]:
+    """Return the pixels (h, w) that the strokes of some boxes cover, laid where others are: the boxes themselves, or those of a placebo.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, (h, w) or (h, w, 3)
+        Unedited.
+    of, at : sequence of Box
+        Where strokes are looked for; where each of them is laid, from the upper left corner.
+    """
+    height, width = image.shape[:2]
+    covered = cover(of, (height, width))
+    strokes = np.zeros((height, width), dtype=np.bool_)
+    for box, (x0, y0, x1, y1) in zip(of, at, strict=True):
+        shape = find_strokes(image, box, covered)[: y1 - y0, : x1 - x0]
+        strokes[y0 : y0 + shape.shape[0], x0 : x0 + shape.shape[1]] |= shape
+    return strokes
 
 
 def find_strokes(image: StoredImage, box: Box, covered: NDArray[np.bool_]) -> NDArray[np.bool_]:

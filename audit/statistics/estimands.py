@@ -133,6 +133,8 @@ def _over(
     )
     headline = headline_of(condition.role)
     judged = judged_measures(condition.role) if condition.judged else ()
+    if condition.declared.towards_class:
+        judged = tuple(name for name in judged if name == headline.name)
     towards = _directions(applied, applied, images, paired=True)
     yield from _contrast(
         condition.name,

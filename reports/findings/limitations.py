@@ -109,8 +109,8 @@ _FIXED = (
     "Removing text, replacing it with other text and adding text are three different tests. A network can react to one and not to another.",
     "The look of another source is taken from images of the same class. Where a class comes from one source only, the effect of the "
     "source cannot be separated from the class and is not tested.",
-    "Differences between classes in grey curve and sharpness are measured outside the lungs, which excludes disease in the lungs but not "
-    "disease that changes the rest of the image.",
+    "Differences between classes in grey curve, sharpness and noise are measured outside the lungs, which excludes disease in the lungs "
+    "but not disease that changes the rest of the image.",
     "The tolerances were chosen before the run. The effects apply to this model on these images; images from another hospital may carry "
     "other text.",
     "Heatmaps show where a network looks, not why. Only edits show what changes the prediction.",

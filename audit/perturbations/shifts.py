@@ -1,0 +1,157 @@
+"""How an image moves from one group of images to another: by grey curve, sharpness, noise or frame.
+
+A group may be a mixture: some of its images framed, or taken with another exposure, and the others not. The mean of both is like
+neither. Grey curves and frames are therefore moved by rank: an image goes where as many images of the other group lie below as of its own,
+so that an image whose like is in the other group stays where it is (optimal transport, in one dimension for curves, by
+assignment for frames).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from audit.data.pixels.colour import by_channel
+from audit.data.pixels.facts import GreyImage, StoredImage
+from audit.perturbations.looks import Frame, with_aspect, with_border
+from audit.perturbations.properties import Groups, mean_curve, mean_texture
+from audit.perturbations.sharpness import Blur, blur_between, blurred, noise_between, noisy
+
+Field = NDArray[np.float64]
+
+
+class Shift(Protocol):
+    """How one image moves."""
+
+    def __call__(self, image: StoredImage) -> StoredImage:
+        """Return a moved copy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stay:
+    """The image is where it should be."""
+
+    def __call__(self, image: StoredImage) -> StoredImage:
+        """Return a copy."""
+        return image.copy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveShift:
+    """Levels move from one grey curve to another."""
+
+    start: Field
+    """(c, q) levels at even shares of the pixels, of each channel."""
+    end: Field
+    """(c, q) where they move."""
+
+    def __call__(self, image: StoredImage) -> StoredImage:
+        """Map levels as one curve maps to the other; levels beyond both keep their order."""
+        return by_channel(_mapped, image, list(self.start), list(self.end))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlurShift:
+    """Sharpness is lost."""
+
+    by: Blur
+    """How much."""
+
+    def __call__(self, image: StoredImage) -> StoredImage:
+        """Return a blurred copy."""
+        return blurred(image, self.by)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseShift:
+    """Noise is gained."""
+
+    levels: float
+    """Standard deviation, in grey levels."""
+    seed: int
+    """Of the noise."""
+
+    def __call__(self, image: StoredImage) -> StoredImage:
+        """Return a noisy copy."""
+        return noisy(image, self.levels, self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameShift:
+    """Another frame and aspect ratio are taken on."""
+
+    frame: Frame
+    """Which."""
+
+    def __call__(self, image: StoredImage) -> StoredImage:
+        """Return a copy in the frame."""
+        return with_border(with_aspect(image, self.frame), self.frame)
+
+
+def curve_shift(groups: Groups, rng: np.random.Generator) -> Shift:
+    """Return how levels move by the difference of the mean curves, as far as the image's rank along that difference says."""
+    own, other = mean_curve(groups.own), mean_curve(groups.other)
+    step = other - own
+    length = float((step**2).sum())
+    if length == 0:
+        return Stay()
+    places = [(curves * step).sum(axis=(-2, -1)) / length for curves in (groups.own.curves, groups.other.curves)]
+    here = float((groups.image.curve * step).sum() / length)
+    there = same_rank(here, *places)
+    start = own + (here - float(places[0].mean())) * step
+    start, end = (np.maximum.accumulate(np.clip(c, 0, 255), axis=-1) for c in (start, start + (there - here) * step))
+    return CurveShift(start=start, end=end)
+
+
+def blur_shift(groups: Groups, rng: np.random.Generator) -> Shift | None:
+    """Return how an image loses what the other group lacks in sharpness; None where that is sharper."""
+    by = blur_between(mean_texture(groups.own), mean_texture(groups.other))
+    return BlurShift(by=by) if by.width > 0 else None
+
+
+def noise_shift(groups: Groups, rng: np.random.Generator) -> Shift | None:
+    """Return how an image gains the noise that the other group has more of; None where that has less."""
+    levels = noise_between(mean_texture(groups.own), mean_texture(groups.other))
+    return NoiseShift(levels=levels, seed=int(rng.integers(2**32))) if levels > 0 else None
+
+
+def frame_shift(groups: Groups, rng: np.random.Generator) -> Shift:
+    """Return how an image takes on the frame and the aspect ratio of the image that stands for it in the other group."""
+    own, other = groups.own.frames, groups.other.frames
+    # Every image of the other group stands for as many of the own one as any other, within one.
+    slots = np.concatenate([np.tile(np.arange(len(other)), len(own) // len(other)), rng.permutation(len(other))])
+    slots = slots[: len(own)]
+    costs = np.array([[frame_distance(a, other[j]) for j in slots] for a in own])
+    _, columns = linear_sum_assignment(costs)
+    # Images that are alike stand for each other.
+    distances = np.array([frame_distance(groups.image.frame, a) for a in own])
+    alike = np.flatnonzero(distances == distances.min())
+    taken = other[slots[columns[int(rng.choice(alike))]]]
+    return FrameShift(frame=taken)
+
+
+def same_rank(value: float, own: Field, other: Field) -> float:
+    """Return the value of which as large a share of `other` (m,) is below as is of `own` (n,) below `value`."""
+    share = (np.sum(own < value) + 0.5 * np.sum(own == value)) / len(own)
+    return float(np.quantile(other, min(max(share, 0.5 / len(other)), 1 - 0.5 / len(other)), method="hazen"))
+
+
+def frame_distance(one: Frame, other: Frame) -> float:
+    """Return the share of the image that changes between two frames, roughly: widths, levels and aspect ratio."""
+    widths = sum(abs(a - b) for a, b in zip(one.shares, other.shares, strict=True))
+    level = float(np.mean(np.abs(np.subtract(one.levels, other.levels)))) / 255
+    return widths + level * max(sum(one.shares), sum(other.shares)) + abs(float(np.log(one.aspect / other.aspect)))
+
+
+def _mapped(image: GreyImage, own: Field, other: Field) -> GreyImage:
+    own = own + 1e-6 * np.arange(len(own))  # strictly rising, for levels may repeat
+    levels = np.arange(256.0)
+    table = np.interp(levels, own, other)
+    below, above = levels < own[0], levels > own[-1]
+    table[below] = other[0] * levels[below] / max(own[0], 1e-9)
+    table[above] = 255 - (255 - other[-1]) * (255 - levels[above]) / max(255 - own[-1], 1e-9)
+    return np.asarray(np.clip(np.rint(table), 0, 255), dtype=np.uint8)[image]
