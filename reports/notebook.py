@@ -21,7 +21,7 @@ def notebook_html(run: RunView) -> str:
     if run.verdict.status == "incomplete":
         return title + said
     rows = Markup("").join(
-        _ROW.format(shown_string(where(e), 80), estimate(e), e.n_images, f"{MARKS.get(e.verdict, '')} {e.verdict}")
+        _ROW.format(shown_string(where(run, e), 80), estimate(e), e.n_images, f"{MARKS.get(e.verdict, '')} {e.verdict}")
         for e in telling_effects(run)
     )
     head = Markup("<tr><th>edit</th><th>effect (95 % CI)</th><th>images</th><th>verdict</th></tr>")

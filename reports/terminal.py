@@ -11,8 +11,8 @@ from rich.text import Text
 
 from audit.errors import shown_lines
 from audit.gates.scope import scope_sentence
-from audit.reports.findings.effect_words import estimate
-from audit.reports.findings.group_effects import place, sensitive_groups
+from audit.reports.findings.effect_words import estimate, where
+from audit.reports.findings.group_effects import sensitive_groups
 from audit.reports.findings.headline import headline
 from audit.reports.findings.output_effects import output_rows
 from audit.reports.findings.summary import (
@@ -105,7 +105,7 @@ def _print_outputs(run: RunView, console: Console) -> None:
         if row.largest is not None:
             moved.add_row(
                 _text(row.name),
-                _text(row.largest.condition),
+                _text(run.title(row.largest.condition)),
                 _text(estimate(row.largest)),
                 _text(_change(row.shift)),
                 _text(row.largest.verdict, style=_STYLE.get(row.largest.verdict, "")),
@@ -127,7 +127,7 @@ def _print_groups(run: RunView, console: Console) -> None:
         table.add_column(column, justify="right" if column == "n" else "left", overflow="fold")
     for effect in found[:_MOST_GROUPS]:
         table.add_row(
-            _text(f"{effect.condition}, {place(effect.group)}"),
+            _text(where(run, effect)),
             _text(str(effect.n_images)),
             _text(estimate(effect)),
             _text(effect.verdict, style=_STYLE.get(effect.verdict, "")),
@@ -160,7 +160,7 @@ def _headline_table(run: RunView, effects: Sequence[Effect], title: str, seconda
         # Every column under "edit − placebo" is a difference; the edit's own flips stand in the report.
         others = (run.find(effect.condition, name, controlled=True) for name in secondary)
         table.add_row(
-            _text(effect.condition),
+            _text(run.title(effect.condition)),
             _text(str(effect.n_images)),
             _text(estimate(effect)),
             *(_text(_change(other)) for other in others),

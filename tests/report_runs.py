@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from audit.reports.reading.view import MOST_CASES, RunView
+from audit.reports.reading.view import MOST_CASES, PICTURES, RunView
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
 
@@ -51,7 +51,7 @@ def finished_run(manifest: Path, bundle: Path, folder: Path, *, judge_gates: boo
 
 
 def with_cases(view: RunView, n: int) -> RunView:
-    """Return a run as it would be read with n cases, each of four pictures as large as an image's, and as many maps."""
+    """Return a run as it would be read with n cases, each of as many pictures as a case can have, and as many maps."""
     rng = np.random.default_rng(0)
 
     def picture(part: dict[str, Any] | None) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def with_cases(view: RunView, n: int) -> RunView:
 
     def case(i: int) -> dict[str, Any]:
         like = view.examples[i % len(view.examples)]
-        pictures = {part: picture(like[part]) for part in ("clean", "edit", "difference", "overlay")}
+        pictures = {part: picture(like[part]) for part in PICTURES if like[part] or part == "overlay"}
         return {**like, **pictures, "case": i + 1, "width": 384, "height": 384}
 
     return dataclasses.replace(

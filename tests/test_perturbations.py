@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from audit.data.conditions import Condition
+from audit.data.conditions import MOST_TITLE, Condition
 from audit.data.images import read_record
 from audit.data.records import Record, TextRegion
 from audit.errors import UnknownNameError, UsageError
-from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, changed_pixels, make_perturbation
+from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, Titled, changed_pixels, make_perturbation
 from audit.perturbations.corruption import CORRUPTIONS, Corruption
 from audit.perturbations.donors import Donor, DonorPool, has_look_donors
 from audit.perturbations.fills import FILLS, without_text
@@ -28,6 +28,7 @@ from audit.perturbations.places import cover, text_boxes
 from audit.perturbations.properties import ClassProperties
 from audit.perturbations.strokes import find_strokes
 from audit.randomness import generator_for
+from audit.suites.objects import with_objects
 from audit.suites.reader import load_suite, suite_names
 
 RECORD = Record(id="r", path=Path("r.png"), label="x", patient="r", source="a")
@@ -570,6 +571,60 @@ def test_conditions_carry_what_their_perturbation_is_and_declares(condition: Con
     assert condition.suspect
     if condition.role == "placebo":
         assert not declared.removes, "a placebo leaves what is suspected where it is"
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_every_condition_has_a_name_for_people(name: str) -> None:
+    suite = with_objects(load_suite(name), ["a", "b"])
+    titles = [c.title for c in suite.conditions]
+    assert len(set(titles)) == len(titles), "no two conditions of a suite are called alike"
+    for condition in suite.conditions:
+        title = condition.title
+        assert 3 <= len(title) <= MOST_TITLE
+        assert title[0].isupper()
+        assert not title.endswith(".")
+        if condition.role != "clean":
+            assert isinstance(make_perturbation(condition.perturbation, condition.parameters), Titled)
+
+
+def test_a_perturbation_without_a_title_falls_back_to_the_conditions_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Untitled:
+        name, version, needs, removes, adds, keeps, seamless, suspect = (
+            "untitled",
+            1,
+            (),
+            (),
+            (),
+            (),
+            False,
+            "the exposure",
+        )
+
+        def draw(self, scene: Scene, rng: np.random.Generator) -> None: ...
+
+        def apply(self, image: np.ndarray, drawn: None) -> np.ndarray:
+            return image
+
+    class Point:
+        name, value = "untitled", "elsewhere:make"
+
+        def load(self) -> object:
+            return lambda **parameters: Untitled()
+
+    monkeypatch.setattr("audit.registry.entry_points", lambda _group: (Point(),))
+    path = tmp_path / "s.toml"
+    rows = ['[[condition]]\nname = "bright-edge"\nperturbation = "untitled"\nrole = "stress"\n']
+    rows += ['[[condition]]\nname = "own"\ntitle = "Brighter"\nperturbation = "untitled"\nrole = "stress"\n']
+    rows += ['[[condition]]\nname = "t"\ntitle = "Covered"\nperturbation = "text-mask"\nrole = "stress"\n']
+    path.write_text("".join(rows))
+    assert [c.title for c in load_suite(str(path)).conditions] == [
+        "Unedited image",
+        "Bright edge",
+        "Brighter",
+        "Covered",
+    ]
 
 
 @pytest.mark.parametrize(("name", "parameters"), EVERY_USE)

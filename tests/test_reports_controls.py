@@ -24,7 +24,7 @@ def view(small_run: Path) -> RunView:
 
 def test_every_control_of_the_run_is_shown(view: RunView) -> None:
     found = {c.what: c for c in controls(view)}
-    assert found["letters-own changes no class probability"].outcome == "passed"
+    assert found["Own text pasted back: this changes no class probability"].outcome == "passed"
     assert any("the same logits as the network" in what and c.outcome == "passed" for what, c in found.items())
     assert any("conserved" in what and c.outcome == "passed" for what, c in found.items())
     assert any("all layers are shuffled" in what for what in found)

@@ -94,7 +94,7 @@ def test_a_class_that_could_not_be_edited_is_named(kept: RunView) -> None:
     )
     view = replace(kept, effects=changed)
     said = headline(view)
-    assert "could be edited by text-mask-black" in said
+    assert "could be edited this way (text covered in black)" in said
     assert "cannot be concluded" in said
     assert "too small" not in said
     assert "No edit of" not in said
@@ -116,10 +116,9 @@ def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: Ru
 
     said = headline(fallen(judged(kept, {"all": "inconclusive"})))
     assert (
-        "Accuracy depends on the text: under text-mask-black it falls by 0.200 more than under placebo-mask-black"
-        in said
+        "Accuracy depends on the text. With text covered in black, it falls by 20.0 percentage points more than with the placebo "
+        "(95 % CI 12.0 to 28.0; limit 2)." in said
     )
-    assert "(95 % CI 0.120 to 0.280; limit 0.02)" in said
     assert "too small to decide whether the network relies on the text" not in said
     assert "Accuracy depends" not in headline(fallen(judged(kept, {"all": "sensitive"}))), (
         "it is said to read it already"
@@ -138,15 +137,16 @@ def test_greying_is_stated_wherever_a_run_is_summed_up(kept: RunView) -> None:
 def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
     view = judged(kept, {"class=covid": "sensitive", "word=<COVID>": "sensitive"}, others="inconclusive")
     said = headline(view)
-    assert said.startswith("The network reads the text in images that carry “<COVID>”: text-mask-black changes")
-    assert "likewise in images of class covid (0.400)" in said
-    assert "Averaged over all images it is" in said
+    assert said.startswith("The network reads the text in images that carry “<COVID>”. With text covered in black, the")
+    assert "likewise in images of class covid (40.0)" in said
+    assert "Averaged over all images the shift is" in said
     assert "too small" not in said, "a word that is read is no open question"
     assert [str(e.group) for e in sensitive_groups(view)] == ["word=<COVID>", "class=covid"]
     lines = summary_lines(view)
     assert len(lines) <= 10
     assert any(
-        line.startswith("text-mask-black, images that carry “<COVID>”: shortcut sensitivity 0.410") for line in lines
+        line.startswith("Text covered in black, images that carry “<COVID>”: shortcut sensitivity 0.410")
+        for line in lines
     )
     assert lines.index(next(line for line in lines if "images that carry" in line and "Verdict" not in line)) == 3
     for told in (page(view), on_terminal(view)):
@@ -167,7 +167,7 @@ def test_a_reviewer_and_a_model_card_are_told_of_the_groups(kept: RunView) -> No
 def test_what_is_robust_over_all_films_stays_so_while_groups_are_open(kept: RunView) -> None:
     view = judged(kept, {"all": "robust"}, others="inconclusive")
     assert headline(view).startswith(
-        "No edit of the text changes the class probabilities by more than the limit of 0.05"
+        "No edit of the text shifts the class probabilities by more than the limit compared with its placebo"
     )
     assert "averaged over all images" in headline(view)
     assert "is too small to decide" in undecided(view)
@@ -177,7 +177,9 @@ def test_what_is_robust_over_all_films_stays_so_while_groups_are_open(kept: RunV
 
 def test_groups_of_what_all_films_show_do_not_drown_it(kept: RunView) -> None:
     view = judged(kept, {"all": "sensitive", "word=<COVID>": "sensitive"})
-    assert headline(view).startswith("The network reads the text: text-mask-black changes")
+    assert headline(view).startswith(
+        "The network reads the text. With text covered in black, the class probabilities shift by 40.0 percentage points"
+    )
     assert "images that carry" not in headline(view)
     assert sensitive_groups(view) == []
     assert "1 sensitive" in undecided(view), "but the section of groups tells them all"

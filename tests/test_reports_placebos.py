@@ -41,7 +41,7 @@ def test_report_draws_every_image_of_the_run(view: RunView) -> None:
     text = render_html(view.path).read_text()
     section = re.search(r"Each image compared with its own placebos.*?axis-note", text, re.S)
     assert section is not None
-    assert section.group().count("<figure>") == len(figure.panels)
+    assert section.group().count('<figure class="zoomable">') == len(figure.panels)
 
 
 def test_places_and_marks() -> None:

@@ -111,7 +111,7 @@ def test_gates_have_the_figures_of_every_other_rendering() -> None:
     ]
     page = page_of(dataclasses.replace(run, verdict=dataclasses.replace(run.verdict, gates=gates)))
     table = page[page.index('id="gates"') :]
-    cells = re.findall(r'<td class="num">([^<]*)</td><td class="num">\d+</td><td class="reason">', table)
+    cells = re.findall(r'<td class="num" data-label="estimate">([^<]*)</td>', table)
     assert cells == [figures(gate) for gate in gates]
     assert cells[1].startswith("+")
 
@@ -161,7 +161,7 @@ def test_the_documented_section_is_shown_where_it_asks_to_stand(site: Path, tmp_
     # The rest of the page is what it was.
     section = re.search(r'<section id="largest".*?</section>', text, re.S)
     assert section
-    assert text.replace(section[0], "").replace('<a href="#largest">Largest effect</a> ', "") == before
+    assert text.replace(section[0], "").replace('<li><a href="#largest">Largest effect</a></li>\n', "") == before
     assert "largest         from audit_lungs:SECTION" in audit(site, "list", "sections").stdout.splitlines()
 
 
@@ -202,6 +202,8 @@ NO_ID = section("no-id", view=made("other-id"))
 TAKEN = section("taken", template="broken_sections:taken.html.j2", view=made("taken"))
 MAIN = section("main", view=made("main"))
 NO_VIEW = section("no-view", view=3)
+COLOURED = section("coloured", view=made("coloured"), state=lambda run: "red")
+STATED = section("stated", view=made("stated"), state="found")
 NUMBER = 3
 """
 POINTS = """[audit.sections]
@@ -222,6 +224,8 @@ no-id = broken_sections:NO_ID
 taken = broken_sections:TAKEN
 main = broken_sections:MAIN
 no-view = broken_sections:NO_VIEW
+coloured = broken_sections:COLOURED
+stated = broken_sections:STATED
 number = broken_sections:NUMBER
 absent = broken_sections:NOTHING
 no-module = no_such_module:SECTION
@@ -242,6 +246,8 @@ REASONS = {
     "taken": "uses the id 'save'",
     "main": "uses the id 'main'",
     "no-view": "The view of the section 'no-view' must be a function, found 3",
+    "coloured": "ValueError (its state is 'red'; expected found, undecided, quiet)",
+    "stated": "The state of the section 'stated' must be a function or None, found 'found'",
     "number": "must be a Section, found int",
     "absent": "broken_sections:NOTHING cannot be imported",
     "no-module": "no_such_module:SECTION cannot be imported",

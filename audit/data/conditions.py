@@ -15,6 +15,8 @@ properties: grey curve, sharpness, noise, flat frame and aspect, compression and
 _OF_CLASSES = frozenset({"grey-curve", "sharpness", "noise", "frame"})
 
 
+MOST_TITLE = 80
+"""Characters of a condition's title: it stands beside figures."""
 MAX_DRAWS = 1000
 """Of one condition; each is another prediction of every image."""
 
@@ -64,6 +66,8 @@ class Condition:
 
     name: str
     """Stable, kebab-case, unique in the suite."""
+    title: str = ""
+    """Its name for people, fit to follow "with": "Text inpainted". The suite's words, else the perturbation's, else its own name's."""
     perturbation: str
     """Registered name; `clean` for the unedited image."""
     role: Role
@@ -99,7 +103,14 @@ class Condition:
         return self.role in JUDGED_ROLES and self.dose is None
 
 
-CLEAN = Condition(name="clean", perturbation="clean", role="clean", parameters={}, question="The unedited image.")
+CLEAN = Condition(
+    name="clean",
+    title="Unedited image",
+    perturbation="clean",
+    role="clean",
+    parameters={},
+    question="The unedited image.",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -79,6 +79,8 @@ class Edit(Document, frozen=True, kw_only=True):
 class PlannedCondition(Edit, frozen=True, kw_only=True):
     """One condition of the suite."""
 
+    title: str
+    """Its name for people, fit to follow "with": "Text inpainted"."""
     role: Role
     """What it is for."""
     declared: Declared

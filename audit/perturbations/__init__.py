@@ -7,6 +7,7 @@ from audit.perturbations.base import (
     Perturbation,
     Scene,
     SelfChecking,
+    Titled,
     changed_pixels,
     make_perturbation,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "Perturbation",
     "Scene",
     "SelfChecking",
+    "Titled",
     "anatomy",
     "changed_pixels",
     "class_shift",

@@ -25,6 +25,7 @@ _SUSPECTS = {
     "centre": "the centre",
     "border": "the border",
 }
+_NAMES = {**_SUSPECTS, "lungs-dilated": "the lungs and a margin"}
 # Reach of the dilation, and width of the border, as shares of the image's short side.
 _DILATION_SHARE = 0.05
 _BORDER_SHARE = 0.1
@@ -87,6 +88,8 @@ class Anatomy:
         self.removes: tuple[str, ...] = ("border",) if bordered and place == "own" else ()
         self.keeps: tuple[str, ...] = ("border",) if part == "border" and keep and place == "own" else ()
         self.suspect = _SUSPECTS[part]
+        what = _NAMES[part] if place == "own" else f"an area elsewhere as large as {_NAMES[part]}"
+        self.title = f"Only {what} kept" if keep else f"{what[0].upper()}{what[1:]} removed"
         self._keep = keep
         self._fill = fill
         self._elsewhere = place == "elsewhere"

@@ -84,6 +84,14 @@ class Perturbation(Protocol):
 
 
 @runtime_checkable
+class Titled(Protocol):
+    """A perturbation that has a name for people; a condition of any other is called after its own name."""
+
+    title: str
+    """What is done to the image, with these parameters, in a few words that fit after "with": "Text inpainted". A suite may use others."""
+
+
+@runtime_checkable
 class SelfChecking(Protocol):
     """A perturbation that checks its result, because only the result shows whether it is still a plausible radiograph."""
 

@@ -84,6 +84,8 @@ class ClassShift:
         self._by_chance = towards == "by-chance"
         self.adds = (of,)
         self.suspect = self._property.suspect
+        whose = "a random group" if self._by_chance else "another class"
+        self.title = f"{of.replace('-', ' ').capitalize()} of {whose}"
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> ShiftDraw | NotApplicable:
         """Choose another class that the image can be moved towards, and how."""

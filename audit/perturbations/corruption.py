@@ -86,25 +86,27 @@ class _Kind:
     corrupt: Callable[[StoredImage, CorruptionDraw], StoredImage]
     strengths: tuple[float, float, float, float, float]
     """At severities 1 to 5."""
+    about: str
+    """What is done, in words."""
 
 
 CORRUPTIONS: Mapping[str, _Kind] = {
     # Standard deviation in grey levels.
-    "noise": _Kind(corrupt=_noise, strengths=(4, 8, 14, 22, 32)),
+    "noise": _Kind(corrupt=_noise, strengths=(4, 8, 14, 22, 32), about="Noise added"),
     # Standard deviation of the Gaussian, as a share of the long side.
-    "blur": _Kind(corrupt=_blur, strengths=(0.004, 0.006, 0.009, 0.013, 0.018)),
+    "blur": _Kind(corrupt=_blur, strengths=(0.004, 0.006, 0.009, 0.013, 0.018), about="Image blurred"),
     # Factor on the distance from the mean level.
-    "contrast": _Kind(corrupt=_contrast, strengths=(0.85, 0.7, 0.55, 0.4, 0.3)),
+    "contrast": _Kind(corrupt=_contrast, strengths=(0.85, 0.7, 0.55, 0.4, 0.3), about="Contrast reduced"),
     # Gamma, or its inverse.
-    "exposure": _Kind(corrupt=_exposure, strengths=(1.15, 1.3, 1.5, 1.8, 2.2)),
+    "exposure": _Kind(corrupt=_exposure, strengths=(1.15, 1.3, 1.5, 1.8, 2.2), about="Exposure changed"),
     # Quality of the encoder.
-    "jpeg": _Kind(corrupt=_jpeg, strengths=(50, 30, 20, 12, 7)),
+    "jpeg": _Kind(corrupt=_jpeg, strengths=(50, 30, 20, 12, 7), about="Image compressed"),
     # Degrees, about the centre.
-    "rotation": _Kind(corrupt=_rotation, strengths=(3, 6, 10, 15, 20)),
+    "rotation": _Kind(corrupt=_rotation, strengths=(3, 6, 10, 15, 20), about="Image rotated"),
     # Share of the side, in a random direction.
-    "translation": _Kind(corrupt=_translation, strengths=(0.02, 0.04, 0.07, 0.10, 0.14)),
+    "translation": _Kind(corrupt=_translation, strengths=(0.02, 0.04, 0.07, 0.10, 0.14), about="Image shifted"),
     # Share of each side that is lost, the rest scaled up.
-    "crop": _Kind(corrupt=_crop, strengths=(0.03, 0.06, 0.10, 0.15, 0.20)),
+    "crop": _Kind(corrupt=_crop, strengths=(0.03, 0.06, 0.10, 0.15, 0.20), about="Image cropped"),
 }
 """Kind -> how it is made, and how strongly."""
 
@@ -137,6 +139,7 @@ class Corruption:
             raise UsageError(f"A severity is one of {', '.join(map(str, SEVERITIES))}, found {shown_value(severity)}.")
         self._kind = CORRUPTIONS[kind]
         self._severity = severity
+        self.title = self._kind.about
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> CorruptionDraw:
         """Draw direction and noise; the same generator gives the same ones at every severity."""

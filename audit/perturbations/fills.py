@@ -96,6 +96,13 @@ FILLS: Mapping[str, Callable[[StoredImage, Box, Covered], StoredImage]] = {
     "blur": _blur,
 }
 """Name -> fill; `black` as in the paper."""
+FILLED: Mapping[str, str] = {
+    "black": "covered in black",
+    "median": "covered in grey",
+    "inpaint": "inpainted",
+    "blur": "blurred",
+}
+"""Fill -> what it does to a region, in words."""
 BY_STROKES = frozenset({"inpaint", "median"})
 """Fills of the strokes of text alone: what lies between letters is kept. The others fill whole boxes, as the paper does."""
 SEAMLESS = frozenset({"inpaint"})

@@ -51,6 +51,7 @@ class MarkerOnly:
         self._content = content
         self.keeps: tuple[str, ...] = ("text",) if content == "text" else ()
         self.suspect = "the text" if content == "text" else "patches without text"
+        self.title = "Only the text kept" if content == "text" else "Only patches without text kept"
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> MarkerDraw | NotApplicable:
         """Choose what to keep."""

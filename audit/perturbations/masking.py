@@ -10,7 +10,7 @@ from audit.data.pixels.colour import like
 from audit.data.pixels.facts import StoredImage
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
-from audit.perturbations.fills import BY_STROKES, FILLS, SEAMLESS
+from audit.perturbations.fills import BY_STROKES, FILLED, FILLS, SEAMLESS
 from audit.perturbations.places import MIN_PAD_PX, PAD_SHARE, Box, cover, relocate_all, text_boxes
 from audit.perturbations.plausible import covers_too_much
 from audit.perturbations.strokes import laid_strokes
@@ -32,6 +32,9 @@ class MaskDraw:
 class _Mask:
     """Shared by the edit and its placebo: which boxes a mask covers, and what it is filled with."""
 
+    _titled: str
+    """The title, with a place for what is done to the boxes."""
+
     def __init__(self, *, fill: str = "black", pad_share: float = PAD_SHARE, min_pad_px: int = MIN_PAD_PX) -> None:
         if fill not in FILLS:
             raise UnknownNameError("fill", fill, FILLS)
@@ -40,6 +43,7 @@ class _Mask:
                 f"A mask needs pad_share in 0..2 and min_pad_px from 0, found {pad_share} and {min_pad_px}."
             )
         self._fill = FILLS[fill]
+        self.title = self._titled.format(FILLED[fill])
         self.seamless = fill in SEAMLESS
         self._by_strokes = fill in BY_STROKES
         self._pad_share = pad_share
@@ -87,6 +91,7 @@ class TextMask(_Mask):
     removes: tuple[str, ...] = ("text",)
     adds: tuple[str, ...] = ()
     suspect = "the text"
+    _titled = "Text {}"
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> MaskDraw | NotApplicable:
         """Return the boxes over the image's text."""
@@ -110,6 +115,7 @@ class PlaceboMask(_Mask):
     removes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
     suspect = "the rectangles of a mask"
+    _titled = "Same shapes elsewhere {}"
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> MaskDraw | NotApplicable:
         """Return moved boxes."""

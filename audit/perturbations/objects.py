@@ -24,6 +24,12 @@ from audit.store.suspects import MOST_SUSPECTS, FoundSuspect
 
 Field = NDArray[np.float32]
 ACTIONS = ("remove", "remove-elsewhere", "add", "add-patch")
+_TITLES = {
+    "remove": "Object {} inpainted",
+    "remove-elsewhere": "Shape of object {} inpainted elsewhere",
+    "add": "Object {} added",
+    "add-patch": "Patch without object {} added",
+}
 # How far a box grows before it is inpainted, as a share of its short side: the soft edge of an object belongs to it.
 _PAD_SHARE = 0.2
 # Places that are tried for one without text, of which the one of nearest texture is taken.
@@ -97,6 +103,7 @@ class ObjectEdit:
         self.removes: tuple[str, ...] = ("object",) if action == "remove" else ()
         self.adds: tuple[str, ...] = ("object",) if action == "add" else ()
         self.suspect = f"the object seen in suspect-{suspect} (see its picture)"
+        self.title = _TITLES[action].format(suspect)
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> ObjectDraw | NotApplicable:
         """Locate the object, and choose its replacement or its donor."""

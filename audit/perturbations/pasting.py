@@ -130,6 +130,9 @@ class PasteLetters:
             )
         self._source = source
         self.adds: tuple[str, ...] = () if source == "own" else ("text",)
+        whose = {"other-class": "another class", "same-class": "the same class"}.get(source, "")
+        how = "added" if own_text == "kept" else "swapped in"
+        self.title = f"Text of {whose} {how}" if whose else "Own text pasted back"
         self._replaces = own_text == "replaced"
         self._count = count
         self._size = size

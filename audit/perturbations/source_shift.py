@@ -15,6 +15,16 @@ from audit.perturbations.donors import MIN_LOOK_DONORS
 from audit.perturbations.looks import FACTORS, Look
 
 _SOURCES = ("other", "same")
+_NAMES = {
+    "aspect": "aspect ratio",
+    "border": "frame",
+    "fourier": "low-frequency shading",
+    "sharpness": "sharpness",
+    "histogram": "grey scale",
+    "bit-depth": "bit depth",
+    "jpeg": "compression",
+}
+"""Factor -> what it is called in the title of an edit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +70,8 @@ class LookTransfer:
         self._factors = tuple(name for name in FACTORS if not factors or name in factors)
         taken = "look" if len(self._factors) == len(FACTORS) else " and ".join(self._factors)
         self.suspect = f"the source's {taken}"
+        named = "look" if taken == "look" else " and ".join(_NAMES[name] for name in self._factors)
+        self.title = f"{named[0].upper()}{named[1:]} of {'the same' if self._same else 'another'} source"
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> LookDraw | NotApplicable:
         """Choose a donor and measure its look."""

@@ -115,6 +115,7 @@ def stored_cuts(model: PlannedModel) -> tuple[float, ...]:
 def _condition(planned: PlannedCondition) -> Condition:
     known = (
         "name",
+        "title",
         "perturbation",
         "role",
         "draws",

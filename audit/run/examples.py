@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.conditions import Suite
-from audit.data.findings import joined_outputs
 from audit.data.plan import PlannedRelevance
 from audit.data.records import Record, TextRegion
 from audit.data.strings import normal_string
 from audit.errors import RelevanceError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle
-from audit.perturbations import Scene
 from audit.prediction.covering import Disclosure, covered_context, flatten_relevance
 from audit.prediction.experiment import Experiment
-from audit.prediction.variants import CohortContext, make_perturbations, make_variant, read_scene
+from audit.prediction.variants import CohortContext, make_perturbations, read_scene
 from audit.relevance.images import ImageAttributor
-from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
+from audit.relevance.pictures import LONG_SIDE_PX, film_jpeg, relevance_png, shown_size
 from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance
-from audit.statistics.outputs import probabilities_of
+from audit.run.case_choice import Choice, choose_cases, n_cases
+from audit.run.moved import moved_images
+from audit.run.predicted import predicted_words, probabilities
+from audit.run.thumbnails import Studio, draw_picture, thumbnails_of
 from audit.store.folder import RunFolder
 from audit.store.pictures import (
     Example,
@@ -38,16 +38,7 @@ from audit.store.pictures import (
 )
 from audit.store.results import PredictionTable
 
-N_EXAMPLES = 24
 N_MARKERS = 8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Choice:
-    record: int
-    condition: str
-    draw: int
-    total_variation: float
 
 
 def write_examples(
@@ -73,25 +64,29 @@ def write_examples(
     relevance : PlannedRelevance
         The `relevance` part of the plan: preset and start of the overlays.
     on_example : callable
-        Called after each of at most `N_EXAMPLES`.
+        Called after each of at most `n_pictures`.
     """
     run, suite, records = experiment.run, experiment.suite, experiment.records
     if run.has(ExamplesDocument.FILE):
         return
-    perturbations = make_perturbations(suite)
     pictures = covered_context(experiment.context, records, disclosure.covered)
-    entries = []
+    studio = Studio(experiment=experiment, perturbations=make_perturbations(suite), pictures=pictures)
     overlays = _Overlays(experiment.bundle, relevance)
-    for case, choice in enumerate(_choose(suite, table), start=1):
+    entries = []
+    for case, choice in enumerate(choose_cases(suite, table, [str(r.label) for r in records]), start=1):
         record = records[choice.record]
-        scene = read_scene(record, pictures)
-        condition = suite[choice.condition]
-        edit = make_variant(scene, condition, perturbations[condition.name], choice.draw, experiment.seed).image
         overlay = overlays.of(record, experiment.context.read(record), disclosure.covered[record.id])
-        entries.append(_example(experiment, disclosure, scene, edit, choice, case, table, overlay))
+        entries.append(_example(studio, disclosure, choice, case, table, overlay))
         on_example()
     _write_markers(run, records, pictures, disclosure.text)
-    run.write(ExamplesDocument(examples=tuple(entries)))
+    thumbnails = tuple(thumbnails_of(studio, table, on_example))
+    run.write(moved_images(experiment, table))
+    run.write(ExamplesDocument(examples=tuple(entries), thumbnails=thumbnails))
+
+
+def n_pictures(suite: Suite, labels: Sequence[str]) -> int:
+    """Return how often `write_examples` reports a step, at most: for each case, and for each condition."""
+    return n_cases(suite, labels) + len(suite.conditions) - 1
 
 
 def _write_markers(
@@ -129,79 +124,61 @@ def _write_markers(
     run.write(MarkersDocument(markers=tuple(entries)))
 
 
-def _choose(suite: Suite, table: PredictionTable) -> list[_Choice]:
-    """Take the images of largest total variation, in turn from each edit, a record once an edit."""
-    exclusive = table.truth is None
-    clean = probabilities_of(table.logits["clean"][0], exclusive=exclusive)
-    ranked = []
-    for condition in suite.conditions:
-        if not condition.judged:
-            continue
-        changes = np.abs(probabilities_of(table.logits[condition.name], exclusive=exclusive) - clean)
-        moved = 0.5 * changes.sum(axis=2) if exclusive else changes.max(axis=2)
-        moved = np.where(table.applied[condition.name], moved, -1.0)
-        draws = moved.argmax(axis=0)
-        most = moved.max(axis=0)
-        order = sorted(np.flatnonzero(most >= 0).tolist(), key=lambda i: (-most[i], i))
-        ranked.append(
-            [
-                _Choice(record=i, condition=condition.name, draw=int(draws[i]), total_variation=float(most[i]))
-                for i in order
-            ]
-        )
-    turns = [row[turn] for turn in range(N_EXAMPLES) for row in ranked if turn < len(row)]
-    return turns[:N_EXAMPLES]
-
-
 def _example(
-    experiment: Experiment,
+    studio: Studio,
     disclosure: Disclosure,
-    scene: Scene,
-    edit: NDArray[np.uint8],
-    choice: _Choice,
+    choice: Choice,
     case: int,
     table: PredictionTable,
     overlay: bytes | None,
 ) -> Example:
-    folder, image_id = experiment.run.path, scene.record.id
-    difference = np.abs(edit.astype(np.int16) - scene.image.astype(np.int16)).astype(np.uint8)
-    width, height = shown_size(scene.image.shape)
-    scale = width / scene.image.shape[1]
-    stem = f"examples/{case:03d}"
-    for name, image in (("clean", scene.image), ("edit", edit), ("difference", difference)):
-        write_atomically(folder / f"{stem}-{name}.jpg", film_jpeg(image, (width, height)))
+    experiment, i = studio.experiment, choice.record
+    record, condition = experiment.records[i], experiment.suite[choice.condition]
+    scene = read_scene(record, studio.pictures)
+    edit = studio.edited(scene, condition.name, choice.draw)
+    edit = scene.image if edit is None else edit
+    applied = np.zeros(0) if condition.placebo is None else np.flatnonzero(table.applied[condition.placebo][:, i])
+    placebo = studio.edited(scene, condition.placebo, int(applied[0])) if condition.placebo and applied.size else None
+    shown = {"clean": scene.image, "edit": edit}
+    shown["difference"] = np.abs(edit.astype(np.int16) - scene.image.astype(np.int16)).astype(np.uint8)
+    if placebo is not None:
+        shown["placebo"] = placebo
+    for name, image in shown.items():
+        width, height = draw_picture(experiment.run, f"{case:03d}-{name}.jpg", image, LONG_SIDE_PX)
     if overlay is not None:
-        write_atomically(folder / f"{stem}-relevance.png", overlay)
+        write_atomically(experiment.run.path / "examples" / f"{case:03d}-relevance.png", overlay)
+    scale = width / scene.image.shape[1]
 
-    def scored(name: str, condition: str, draw: int) -> ScoredPicture:
-        logits = table.logits[condition][draw, choice.record]
-        values = probabilities_of(logits, exclusive=table.truth is None)
+    def scored(name: str, under: str, draw: int) -> ScoredPicture:
+        values = probabilities(table, under, draw, i)
         return ScoredPicture(
             file=f"{case:03d}-{name}.jpg",
-            predicted=joined_outputs((values > experiment.cuts).tolist(), table.classes)
-            if experiment.cuts
-            else table.classes[int(values.argmax())],
-            probabilities={c: round(float(v), 4) for c, v in zip(table.classes, values, strict=True)},
+            predicted=predicted_words(experiment, table, under, draw, i),
+            probabilities={c: round(v, 4) for c, v in zip(table.classes, values, strict=True)},
         )
 
     return Example(
         case=case,
-        record=scene.record.name,
-        label=scene.record.label,
-        source=scene.record.source,
-        condition=choice.condition,
-        question=experiment.suite[choice.condition].question,
+        record=record.name,
+        label=record.label,
+        source=record.source,
+        condition=condition.name,
+        question=condition.question,
+        why=choice.why,
         clean=scored("clean", "clean", 0),
-        edit=scored("edit", choice.condition, choice.draw),
+        edit=scored("edit", condition.name, choice.draw),
+        placebo=scored("placebo", condition.placebo, int(applied[0]))
+        if placebo is not None and condition.placebo
+        else None,
         difference=Picture(file=f"{case:03d}-difference.jpg"),
         overlay=None if overlay is None else Picture(file=f"{case:03d}-relevance.png"),
         width=width,
         height=height,
         regions=tuple(
             ShownRegion(**{edge: round(getattr(r, edge) * scale, 1) for edge in ("x0", "y0", "x1", "y1")}, text=r.text)
-            for r in disclosure.text[image_id]
+            for r in disclosure.text[record.id]
         ),
-        n_covered=len(disclosure.covered[image_id]),
+        n_covered=len(disclosure.covered[record.id]),
         total_variation=round(choice.total_variation, 4),
     )
 

@@ -27,7 +27,7 @@ from audit.prediction.variants import cohort_context
 from audit.provenance import git_commit, portable_command, without_paths
 from audit.relevance.auditing import audit_relevance
 from audit.run.answers import check_complete
-from audit.run.examples import N_EXAMPLES, write_examples
+from audit.run.examples import n_pictures, write_examples
 from audit.run.judgement import judge_again, judge_results
 from audit.run.objects import prepare_objects, sample_size
 from audit.run.plan import package_versions, run_path
@@ -188,7 +188,7 @@ def run_audit(
         relevance_note = audit_relevance(
             experiment, disclosure, table, plan.relevance, level=settings.level, on_image=step
         )
-    with clock.stage("drawing examples", N_EXAMPLES) as step:
+    with clock.stage("drawing examples", n_pictures(suite, [str(r.label) for r in records])) as step:
         write_examples(experiment, disclosure, table, plan.relevance, step)
         if proposed is not None:
             write_suspects(run, proposed.document, proposed.suspects, records, context, covered)

@@ -169,6 +169,7 @@ def planned_conditions(suite: Suite, impossible: Mapping[str, str]) -> list[dict
     return [
         {
             "name": c.name,
+            "title": c.title,
             "perturbation": c.perturbation,
             "perturbation_version": c.version,
             "declared": plain(c.declared),

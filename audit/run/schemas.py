@@ -14,7 +14,7 @@ from msgspec import inspect as types
 from audit.data.plan import Plan
 from audit.gates.document import VerdictDocument
 from audit.store.controls import ControlsDocument
-from audit.store.pictures import ClustersDocument, ExamplesDocument, MarkersDocument
+from audit.store.pictures import ClustersDocument, ExamplesDocument, MarkersDocument, MovedDocument
 from audit.store.probe import ProbeDocument
 from audit.store.relevance import RelevanceDocument
 from audit.store.results import SCHEMA_VERSION, ConditionsDocument, EffectsDocument
@@ -33,6 +33,7 @@ DOCUMENTS: tuple[type[RunDocument], ...] = (
     ClustersDocument,
     ExamplesDocument,
     MarkersDocument,
+    MovedDocument,
     SuspectsDocument,
     VerdictDocument,
     RunRecord,

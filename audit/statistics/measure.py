@@ -78,7 +78,7 @@ class Measure:
     explained: str = ""
     """What its figure shows, in one or two sentences, for a headline measure."""
     finding: str = ""
-    """The sentence on a sensitive effect, for a headline measure: a format of suspect, Suspect, condition, estimate, placebo, interval."""
+    """The sentence on a sensitive effect, for a headline measure: a format of suspect, Suspect, reads, edit, points, interval."""
     demand: str = ""
     """The reason for its default rule, in one sentence."""
 

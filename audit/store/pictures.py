@@ -54,10 +54,14 @@ class Example(Document, frozen=True, kw_only=True):
     """The edit."""
     question: str
     """The question that the edit answers, in words."""
+    why: str
+    """Why this image was chosen, in words."""
     clean: ScoredPicture
     """The unedited image."""
     edit: ScoredPicture
     """The edited image."""
+    placebo: ScoredPicture | None
+    """The same image under the edit's placebo; null where it has none, or the placebo was not applied to this image."""
     difference: Picture
     """What the edit changed."""
     overlay: Picture | None
@@ -74,13 +78,67 @@ class Example(Document, frozen=True, kw_only=True):
     """Total variation of the class probabilities under the edit."""
 
 
+class Thumbnail(Document, frozen=True, kw_only=True):
+    """What a condition does to an image."""
+
+    condition: str
+    """The condition."""
+    clean: Picture
+    """The unedited image."""
+    edit: Picture
+    """The edited image."""
+    width: int
+    """Of the pictures, in pixels."""
+    height: int
+    """Of the same."""
+
+
+class Movement(Document, frozen=True, kw_only=True):
+    """What one edit did to the prediction of one image."""
+
+    condition: str
+    """The edit."""
+    predicted: str
+    """The winning class under the draw that changed the image most."""
+    change: float
+    """Total variation of the class probabilities under the same draw."""
+
+
+class MovedImage(Document, frozen=True, kw_only=True):
+    """One image, with its prediction under every judged edit; conditions that keep only a part of the image are left out."""
+
+    record: str
+    """Name of the image."""
+    label: str | None
+    """Its true class."""
+    source: str
+    """Its source."""
+    predicted: str
+    """The winning class of the unedited image."""
+    moves: tuple[Movement, ...]
+    """Of the edits that were applied to it, the largest change first."""
+
+
+class MovedDocument(RunDocument, frozen=True, kw_only=True):
+    """The images whose predictions the judged edits changed most."""
+
+    FILE: ClassVar[str] = "examples/moved.json"
+
+    n_images: int
+    """Images that any judged edit was applied to, of which `images` may be the first."""
+    images: tuple[MovedImage, ...]
+    """The largest change under any edit first."""
+
+
 class ExamplesDocument(RunDocument, frozen=True, kw_only=True):
-    """The images whose predictions each edit changed most."""
+    """The images whose predictions each edit changed most, and what every condition does to an image."""
 
     FILE: ClassVar[str] = "examples/examples.json"
 
     examples: tuple[Example, ...]
     """In turn from each edit."""
+    thumbnails: tuple[Thumbnail, ...]
+    """Of each condition that was applied to any image."""
 
 
 class MarkerCrop(Document, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from audit.data.conditions import CLEAN, MAX_DRAWS, Condition, Dose, Suite
+from audit.data.conditions import CLEAN, MAX_DRAWS, MOST_TITLE, Condition, Dose, Suite
 from audit.errors import UnknownNameError, UsageError, shown_string, shown_value
 from audit.store.suspects import MOST_SUSPECTS
 from audit.store.typed import Document, FormatError, typed
@@ -45,6 +45,8 @@ class _Row(Document, frozen=True, kw_only=True):
 
     name: Name
     """Of the condition, or of the ladder whose rungs it names."""
+    title: Annotated[str, Meta(min_length=1, max_length=MOST_TITLE)] | UnsetType = UNSET
+    """Its name for people; the perturbation's words if absent."""
     perturbation: Name
     """Registered name of what is done."""
     role: Literal["edit", "sufficiency", "stress", "placebo", "control"]
@@ -155,6 +157,7 @@ def _conditions(suite: str, row: _Row) -> Iterator[Condition]:
             dose = Dose(ladder=row.name, parameter=row.ladder.parameter, value=value)
         yield Condition(
             name=row.name + rung,
+            title="" if row.title is UNSET else row.title,
             perturbation=row.perturbation,
             role=row.role,
             suspect="" if row.suspect is UNSET else row.suspect,

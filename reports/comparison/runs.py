@@ -119,7 +119,7 @@ def _summary(run: RunView) -> tuple[str, str, str]:
     whole = _enrichment(run, ALL)
     return (
         estimate(run.find("clean", ACCURACY)),
-        "not measured" if largest is None else f"{number(largest.estimate)} ({where(largest)})",
+        "not measured" if largest is None else f"{number(largest.estimate)} ({where(run, largest)})",
         "–" if whole is None else number(whole.enrichment.value, 1),
     )
 

@@ -51,7 +51,7 @@ def model_card(run: RunView) -> str:
         "| Condition | Measure | Estimate | Images | Verdict |",
         "|---|---|---|---|---|",
         *(
-            f"| {_inert(where(e))} | {e.measure} | {estimate(e)} | {e.n_images} | {e.verdict} |"
+            f"| {_inert(where(run, e))} | {e.measure} | {estimate(e)} | {e.n_images} | {e.verdict} |"
             for e in told_effects(run)
         ),
         "",

@@ -36,8 +36,8 @@ class Rung:
 class DoseCurve:
     """One ladder."""
 
-    name: str
-    """The ladder's."""
+    title: str
+    """Name of the ladder for people."""
     axis: str
     """What grows."""
     measure: str
@@ -54,6 +54,7 @@ def dose_curves(run: RunView) -> list[DoseCurve]:
     """Draw every ladder of a run: edits beyond their placebo, stresses by the accuracy that they cost."""
     ladders: dict[str, list[tuple[float, Effect]]] = {}
     parameters: dict[str, str] = {}
+    titles: dict[str, str] = {}
     for condition in run.measured():
         dose = condition.dose
         if dose is None:
@@ -64,7 +65,8 @@ def dose_curves(run: RunView) -> list[DoseCurve]:
         if effect is not None and effect.estimate is not None and effect.low is not None and effect.high is not None:
             ladders.setdefault(dose.ladder, []).append((dose.value, effect))
             parameters[dose.ladder] = dose.parameter
-    return [_curve(name, parameters[name], rungs) for name, rungs in ladders.items() if len(rungs) > 1]
+            titles[dose.ladder] = run.title(condition.name).rpartition(", ")[0]
+    return [_curve(titles[name], parameters[name], rungs) for name, rungs in ladders.items() if len(rungs) > 1]
 
 
 def _measure(role: Role, *, controlled: bool) -> str:
@@ -83,7 +85,7 @@ def _in_words(effect: Effect) -> str:
     return f"{what}, compared with the {'placebo of the same dose' if effect.placebo else 'unedited image'}"
 
 
-def _curve(name: str, parameter: str, rungs: Sequence[tuple[float, Effect]]) -> DoseCurve:
+def _curve(title: str, parameter: str, rungs: Sequence[tuple[float, Effect]]) -> DoseCurve:
     ends = [v for _, e in rungs for v in (e.low, e.high) if v is not None] + [0.0]
     low, high = min(ends), max(ends)
     room = 0.06 * (high - low) or 0.05
@@ -98,7 +100,7 @@ def _curve(name: str, parameter: str, rungs: Sequence[tuple[float, Effect]]) -> 
     step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 1e9) if (high - low) / s <= 5)
     first, last = int(low / step) - 1, int(high / step) + 1
     return DoseCurve(
-        name=name,
+        title=title,
         axis=parameter,
         measure=_in_words(rungs[0][1]),
         rungs=tuple(

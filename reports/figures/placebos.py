@@ -49,6 +49,8 @@ class PlaceboPanel:
     """The same with the medians, for readers who cannot see it."""
     images: tuple[PlaceboImage, ...]
     """From the smallest share to the largest."""
+    numbers: tuple[tuple[float, float | None, float | None, float | None], ...]
+    """Of each image the share, then the lower end, the median and the upper end after relocation: the figure as a table."""
     width_px: float
     """Of the bar that shows an image's relocations."""
 
@@ -115,6 +117,7 @@ def _panel(
             )
             for i, r in enumerate(drawn)
         ),
+        numbers=tuple((r["mass_in_text"], r["placebo_low"], r["placebo_median"], r["placebo_high"]) for r in drawn),
         width_px=round(min(8.0, 0.7 * column), 1),
     )
 

@@ -30,6 +30,8 @@ class Scatter:
     """Position and text."""
     zero: tuple[float, float]
     """Where both are zero."""
+    numbers: tuple[tuple[float, float], ...]
+    """The same points in their units, for a table."""
     drawn_of: tuple[int, int] | None
     """Images drawn and images in all, where not all are drawn."""
 
@@ -75,6 +77,7 @@ def validity_scatter(run: RunView) -> Scatter | None:
         x_ticks=x_ticks,
         y_ticks=y_ticks,
         zero=(x_place(0.0), y_place(0.0)),
+        numbers=tuple(seen),
         drawn_of=(len(seen), n_all) if len(seen) < n_all else None,
     )
 

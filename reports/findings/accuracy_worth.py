@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audit.data.strings import shown_string
-from audit.reports.findings.effect_words import estimate
+from audit.reports.findings.effect_words import estimate, points
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import ACCURACY, ACCURACY_OVER_SOURCE, AUC_OVER_SOURCE
 from audit.store.numbers import number
@@ -54,7 +54,12 @@ def _beside_source(run: RunView) -> str:
         if one_source
         else "always predicting each source's most frequent class"
     )
-    said = f"Accuracy is {estimate(accuracy)}; {what} gives {number(accuracy.estimate - over.estimate, 3)}"
+    interval = (
+        f" ({round(100 * accuracy.level)} % CI {points(accuracy.low)} to {points(accuracy.high)})"
+        if accuracy.low is not None
+        else ""
+    )
+    said = f"Accuracy is {points(accuracy.estimate)} %{interval}; {what} gives {points(accuracy.estimate - over.estimate)} %"
     if not says_little(run):
         return f"{said}."
     return f"{said}. The network is not significantly better than that, so its accuracy says little about the task."
@@ -73,7 +78,7 @@ def _by_source(run: RunView) -> list[str]:
 
 
 def _source(e: Effect) -> str:
-    return f"{number(e.estimate, 2)} ({shown_string(e.group.value or '')}, {e.n_images} images)"
+    return f"{points(e.estimate)} % ({shown_string(e.group.value or '')}, {e.n_images} images)"
 
 
 def _in_features(run: RunView) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from audit.reports.findings.group_effects import place
+from audit.reports.reading.view import RunView
 from audit.store.group import ALL
-from audit.store.numbers import bracketed
+from audit.store.numbers import bracketed, compact, number
 from audit.store.results import Effect
 
 VERDICTS = {
@@ -27,9 +28,46 @@ def estimate(effect: Effect | None) -> str:
     return bracketed(effect.estimate, effect.low, effect.high)
 
 
-def where(effect: Effect) -> str:
+def points(value: float | None) -> str:
+    """Return a probability or a share in percentage points."""
+    return number(None if value is None else 100 * value, 1)
+
+
+def points_interval(effect: Effect, *, turned: bool = False, two_sided: bool = False) -> str:
+    """Return the interval and the limit of an effect in percentage points: `(95 % CI 25.6 to 36.9; limit 5)`.
+
+    Of an effect that exceeds the limit, but not once it is corrected for multiple comparisons, it is the corrected interval: the other
+    would not show why the effect is undecided.
+
+    Parameters
+    ----------
+    effect : Effect
+        An effect with an estimate.
+    turned : bool
+        Whether a fall is stated as a positive number.
+    two_sided : bool
+        Whether the limit holds in both directions.
+    """
+    corrected = effect.verdict == "inconclusive" and (effect.low or 0.0) > (effect.tolerance or 0.0)
+    low, high = (effect.simultaneous_low, effect.simultaneous_high) if corrected else (effect.low, effect.high)
+    if turned:
+        low, high = (None if v is None else -v for v in (high, low))
+    limit = (
+        "" if effect.tolerance is None else f"; limit {'±' if two_sided else ''}{compact(100 * effect.tolerance, 3)}"
+    )
+    what = ", corrected for multiple comparisons" if corrected else ""
+    return f"({round(100 * effect.level)} % CI {points(low)} to {points(high)}{what}{limit})"
+
+
+def where(run: RunView, effect: Effect) -> str:
     """Name the condition of an effect, and its group where it is not all images."""
-    return effect.condition if effect.group == ALL else f"{effect.condition}, {place(effect.group)}"
+    title = run.title(effect.condition)
+    return title if effect.group == ALL else f"{title}, {place(effect.group)}"
+
+
+def reads(run: RunView, condition: str) -> str:
+    """Return the verb for what a condition gives away: text is read, anything else is relied on."""
+    return "reads" if run.planned(condition).declared.concerns("text") else "relies on"
 
 
 def without_folders(value: object) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from audit.reports.findings.effect_words import points
 from audit.reports.reading.view import RunView
 from audit.statistics.fill_agreement import FILLS_AGREE_WITHIN, disagrees
-from audit.store.numbers import number
+from audit.store.numbers import compact
 
 
 def fills_that_disagree(run: RunView) -> Iterator[str]:
@@ -15,8 +16,9 @@ def fills_that_disagree(run: RunView) -> Iterator[str]:
         if not disagrees(e) or e.estimate is None:
             continue
         low, high = sorted((abs(e.low or 0.0), abs(e.high or 0.0)))
+        limit = compact(100 * FILLS_AGREE_WITHIN, 3)
         yield (
-            f"Two fills of the text disagree: {e.condition} gives a shortcut sensitivity that is {number(abs(e.estimate))} "
-            f"{'higher' if e.estimate > 0 else 'lower'} than that of {e.placebo} ({round(100 * e.level)} % CI {number(low)} to "
-            f"{number(high)}; limit {number(FILLS_AGREE_WITHIN, 2)}), so neither of them alone shows the size of the text's effect."
+            f"Two fills of the text disagree. With {run.edit(e.condition)}, the shift is {points(abs(e.estimate))} percentage points "
+            f"{'larger' if e.estimate > 0 else 'smaller'} than with {run.edit(e.placebo or '')} ({round(100 * e.level)} % CI {points(low)} "
+            f"to {points(high)}; limit {limit}), so neither of them alone shows the size of the text's effect."
         )

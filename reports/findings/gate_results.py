@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from audit.store.numbers import bracketed, compact, signed_bracketed
+from collections import Counter
+
+from audit.store.numbers import bracketed, compact, counted, signed_bracketed
 from audit.store.verdict import GateResult, Verdict
 
 ORDER = ("incomplete", "fail", "not comparable", "inconclusive", "not judged", "pass")
@@ -30,3 +32,12 @@ def result_words(gate: GateResult) -> str:
     if gate.against == "baseline":  # what is bounded is the change, never the figure itself
         figure = f"change in {figure} since the baseline"
     return f"{gate.outcome}: {figure} {figures(gate)} ({gate.where})"
+
+
+def gate_counts(verdict: Verdict) -> str:
+    """Count the rules by outcome: `13 rules: 4 fail, 4 inconclusive, 5 pass`; empty where there is none."""
+    if not verdict.gates:
+        return ""
+    counts = Counter(g.status for g in verdict.gates)
+    in_order = sorted(counts.items(), key=lambda item: ORDER.index(item[0]))
+    return f"{counted(len(verdict.gates), 'rule')}: {', '.join(f'{n} {status}' for status, n in in_order)}"

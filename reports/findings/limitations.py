@@ -6,7 +6,7 @@ from audit.data.bundle_record import RECORDED_KIND
 from audit.data.groups import UNKNOWN
 from audit.data.input_words import greyed_in_words
 from audit.reports.findings.accuracy_worth import says_little, worth
-from audit.reports.findings.effect_words import estimate
+from audit.reports.findings.effect_words import points, points_interval
 from audit.reports.findings.summary import not_applied
 from audit.reports.reading.view import PICTURES, RunView
 from audit.store.group import ALL
@@ -74,7 +74,7 @@ def _own(run: RunView) -> list[str]:
         more = f" (about {e.patients_to_decide:,} patients would decide it)" if e.patients_to_decide else ""
         found.append(
             f"{len(undecided)} of {len(run.headline())} judged effects {'is' if len(undecided) == 1 else 'are'} undecided; the largest is "
-            f"{e.condition} {estimate(e)}{more}."
+            f"{points(e.estimate)} percentage points, with {run.edit(e.condition)} {points_interval(e)}{more}."
         )
     sources = {e.group for e in run.effects if e.group.kind == "source"}
     if len(sources) < 2:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audit.data.strings import shown_string
-from audit.reports.findings.effect_words import estimate
+from audit.reports.findings.effect_words import points, points_interval, reads
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import PROBABILITY_SHIFT
 from audit.store.group import Group
-from audit.store.numbers import number
 from audit.store.results import Effect
 
 _SHOWN_OUTPUTS = 3
@@ -75,23 +74,26 @@ def outputs_sentence(run: RunView, suspect: str, found: Sequence[Effect]) -> str
     """State which outputs follow a suspect, and by how many percentage points and which way the first of them is shifted."""
     first = found[0]
     said = (
-        f"The network reads {suspect} for {_named(first)}: {first.condition} changes the probability of {_named(first)} by "
-        f"{_points(first.estimate)} percentage points more than {first.placebo} ({round(100 * first.level)} % CI {_points(first.low)} to "
-        f"{_points(first.high)}; limit {_points(first.tolerance)})"
+        f"The network {reads(run, first.condition)} {suspect} for {_named(first)}. With {run.edit(first.condition)}, the probability of "
+        f"{_named(first)} shifts by {points(first.estimate)} percentage points more than with the placebo, on average "
+        f"{points_interval(first)}"
     )
     if found[1:]:
         more = f" and {len(found) - 1 - _SHOWN_OUTPUTS} more" if len(found) - 1 > _SHOWN_OUTPUTS else ""
-        others = ", ".join(f"{_named(e)} ({_points(e.estimate)})" for e in found[1 : 1 + _SHOWN_OUTPUTS])
+        others = ", ".join(f"{_named(e)} ({points(e.estimate)})" for e in found[1 : 1 + _SHOWN_OUTPUTS])
         said += f"; likewise that of {others}{more}"
     shift = _shift(run, first)
     if shift is None or shift.estimate is None or shift.low is None or shift.high is None:
         return f"{said}."
     if shift.low <= 0 <= shift.high:
-        return f"{said}. It shifts this probability in both directions: on average by {estimate(shift)}."
+        return (
+            f"{said}. It shifts this probability in both directions: on average by {points(shift.estimate)} percentage points "
+            f"({points(shift.low)} to {points(shift.high)})."
+        )
     way, ends = ("raises", (shift.low, shift.high)) if shift.estimate > 0 else ("lowers", (-shift.high, -shift.low))
     return (
-        f"{said}. It {way} this probability by {_points(abs(shift.estimate))} percentage points on average ({_points(ends[0])} to "
-        f"{_points(ends[1])})."
+        f"{said}. It {way} this probability by {points(abs(shift.estimate))} percentage points on average ({points(ends[0])} to "
+        f"{points(ends[1])})."
     )
 
 
@@ -120,10 +122,6 @@ def _shift(run: RunView, effect: Effect) -> Effect | None:
 
 def _named(effect: Effect) -> str:
     return shown_string(effect.group.value or "")
-
-
-def _points(value: float | None) -> str:
-    return number(None if value is None else 100 * value, 1)
 
 
 def headline_words(run: RunView) -> str:

@@ -46,7 +46,7 @@ def findings(run: RunView) -> list[Finding]:
         Finding(
             # A digest stands for a group: a string of an image may hold characters that do not come back from a page.
             id=f"{e.condition}/{e.measure}" + ("" if e.group == ALL else f"/{_digest(e.group)}"),
-            text=f"{where(e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}",
+            text=f"{where(run, e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}",
         )
         for e in told_effects(run)
     ]

@@ -8,12 +8,12 @@ from audit.data.input_words import greyed_in_words
 from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
 from audit.reports.findings.accuracy_worth import further_worth
-from audit.reports.findings.effect_words import estimate, where
+from audit.reports.findings.effect_words import estimate, points, where
 from audit.reports.findings.group_effects import sensitive_groups
 from audit.reports.findings.headline import headline
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import MEASURES
-from audit.statistics.power import power_sentence
+from audit.statistics.power import weakest_power
 from audit.store.group import ALL
 from audit.store.numbers import counted, number
 from audit.store.results import Effect
@@ -43,7 +43,7 @@ def summary_lines(run: RunView) -> list[str]:
         *further_worth(run)[:2],
     ]
     told = telling_effects(run, 2)[:4]
-    lines += [f"{where(e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}" for e in told]
+    lines += [f"{where(run, e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}" for e in told]
     lines += relevance_lines(run)
     return [*lines[:8], reach(run), scope_sentence(run.verdict)]
 
@@ -95,20 +95,29 @@ def not_applied(run: RunView) -> list[str]:
     lines = []
     for reason, counts in sorted(found.items(), key=lambda item: (-max(item[1].values()), item[0])):
         most = max(counts.values())
-        worst = next(name for name, count in counts.items() if count == most)
+        worst = run.edit(next(name for name, count in counts.items() if count == most))
         of = f"{most} of {total} images"
         if len(counts) == 1:
-            lines.append(f"{of} under {worst}: {reason}")
+            lines.append(f"{of} with {worst}: {reason}")
         elif min(counts.values()) == most:
             lines.append(f"{of} under each of {len(counts)} conditions, such as {worst}: {reason}")
         else:
-            lines.append(f"up to {of} under each of {len(counts)} conditions, most under {worst}: {reason}")
+            lines.append(f"up to {of} under each of {len(counts)} conditions, most with {worst}: {reason}")
     return lines
 
 
 def reach(run: RunView) -> str:
     """State the smallest effect that the data could have shown."""
-    return power_sentence(run.effects) or "No edit was judged, so no detectable effect can be given."
+    weakest = weakest_power(run.effects)
+    if weakest is None:
+        return "No edit was judged, so no detectable effect can be given."
+    edit = run.edit(weakest.condition)
+    if weakest.minimum_detectable is None:
+        return f"This sample is too small to show an effect with {edit}, however large, with 80 % power."
+    return (
+        f"With this sample, shifts of {points(weakest.minimum_detectable)} percentage points or more are detected with at least 80 % power "
+        f"under every judged edit (lowest power: {edit})."
+    )
 
 
 def relevance_lines(run: RunView) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from jinja2 import Environment, TemplateNotFound
 from markupsafe import Markup
@@ -17,7 +18,7 @@ from audit.data.strings import shown_string
 from audit.errors import AuditError, UsageError
 from audit.reports.page.templates import environment
 from audit.reports.reading.view import RunView
-from audit.reports.sections import OWN, SECTIONS, Section, checked_section
+from audit.reports.sections import OWN, SECTIONS, Section, State, checked_section
 
 _ID = re.compile(r"""\sid\s*=\s*["']?([^\s"'>]+)""")
 _FRAME_IDS = ("main", "header", "not-shown-h")
@@ -33,6 +34,8 @@ class Part:
     """Id of its element."""
     title: str
     """Its entry in the navigation."""
+    state: State
+    """What the navigation marks it with."""
     html: Markup
     """What its template made."""
 
@@ -86,7 +89,10 @@ def _write(section: Section, run: RunView, templates: Environment) -> Part | Non
         raise TypeError(f"its view returned {type(shown).__name__}; expected a mapping or None")
     html = templates.get_template(section.template).render(**shown)
     # Its values were escaped by the template.
-    return Part(name=section.name, title=section.title, html=Markup(html))  # noqa: S704
+    state = "quiet" if section.state is None else section.state(run)
+    if state not in get_args(State):
+        raise ValueError(f"its state is {state!r}; expected {', '.join(get_args(State))}")
+    return Part(name=section.name, title=section.title, state=state, html=Markup(html))  # noqa: S704
 
 
 def _own_ids(part: Part, taken: Iterable[str], where: str) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
@@ -16,8 +17,12 @@ from audit.data.strings import shown_string
 from audit.reports.findings.effect_words import MARKS, VERDICTS, estimate
 from audit.reports.findings.group_effects import place
 from audit.reports.findings.relevance_by_group import interval
+from audit.reports.findings.terms import TERMS
 from audit.statistics.selections import figure_in_words
 from audit.store.numbers import bracketed, compact, counted, number, signed
+
+_TERM = re.compile(r"\b({})\b".format("|".join(re.escape(name.removesuffix("s")) + "s?" for name in TERMS)))
+_EXPLAINED = Markup('<a class="term" href="#{}" data-tip="{}" aria-describedby="{}">{}</a>')
 
 
 @cache
@@ -33,7 +38,7 @@ def environment() -> Environment:
     found.filters.update(
         number=number, signed=signed, bracketed=bracketed, compact=compact, counted=counted, figure=figure_in_words,
         estimate=estimate, shown=shown_string, interval=interval, place=place, meaning=VERDICTS.__getitem__,
-        sign=lambda verdict: MARKS.get(verdict, ""), marked=commands_marked,
+        sign=lambda verdict: MARKS.get(verdict, ""), marked=commands_marked, explained=terms_explained,
     )  # fmt: skip
     return found
 
@@ -43,6 +48,20 @@ def commands_marked(text: str) -> Markup:
     *pairs, last = text.split("`") if text.count("`") % 2 == 0 else [text]
     marked = (Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(pairs))
     return Markup("").join(marked) + escape(last)
+
+
+def terms_explained(text: str) -> Markup:
+    """Return a sentence, escaped, in which the first use of each term of the first screen shows its meaning on focus."""
+    marked, seen = Markup(""), set[str]()
+    for i, part in enumerate(_TERM.split(text)):
+        name = next((n for n in TERMS if i % 2 and n.removesuffix("s") == part.removesuffix("s")), "")
+        if not name or name in seen:
+            marked += escape(part)
+            continue
+        seen.add(name)
+        anchor = f"term-{name.replace(' ', '-').lower()}"
+        marked += _EXPLAINED.format(anchor, TERMS[name], anchor, part)
+    return marked
 
 
 def frame(*, script: bool = True) -> dict[str, Any]:

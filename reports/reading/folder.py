@@ -22,7 +22,15 @@ from audit.prediction.rows import prediction_rows
 from audit.reports.reading.view import MOST_CASES, PICTURES, RunView, WordCount
 from audit.store.controls import ControlsDocument
 from audit.store.folder import RunFolder, verify_run
-from audit.store.pictures import ClustersDocument, Example, ExamplesDocument, MarkersDocument, Picture
+from audit.store.pictures import (
+    ClustersDocument,
+    Example,
+    ExamplesDocument,
+    MarkersDocument,
+    MovedDocument,
+    Picture,
+    Thumbnail,
+)
 from audit.store.probe import ProbeDocument
 from audit.store.relevance import RelevanceDocument
 from audit.store.results import (
@@ -93,7 +101,8 @@ def _read(path: Path) -> RunView:
         Counter(label for key, r in records.items() if r["n_regions"] for label in labels[key]),
     )
     effects = folder.read(EffectsDocument)
-    examples = folder.read(ExamplesDocument).examples
+    pictures = folder.read(ExamplesDocument)
+    examples = pictures.examples
     return RunView(
         path=path,
         plan=plan,
@@ -113,6 +122,8 @@ def _read(path: Path) -> RunView:
         clusters=_clusters(folder),
         suspects=_suspects(folder),
         examples=tuple(_with_pictures(folder, e) for e in examples[:MOST_CASES]),
+        thumbnails={t.condition: _with_uris(folder, t) for t in pictures.thumbnails},
+        moved=folder.read(MovedDocument) if folder.has(MovedDocument.FILE) else None,
         n_examples=len(examples),
         markers=_markers(folder),
         signoff=_review(folder),
@@ -211,6 +222,14 @@ def _with_pictures(folder: RunFolder, example: Example) -> dict[str, Any]:
         if (picture := getattr(example, part)) is not None:
             shown[part] = {**asdict(picture), "uri": _data_uri(folder.path / "examples", picture.file)}
     return shown
+
+
+def _with_uris(folder: RunFolder, thumbnail: Thumbnail) -> dict[str, Any]:
+    place = folder.path / "examples"
+    return {
+        **asdict(thumbnail),
+        **{part: _data_uri(place, getattr(thumbnail, part).file) for part in ("clean", "edit")},
+    }
 
 
 def _data_uri(folder: Path, name: str) -> str | None:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from audit.data.plan import Plan, PlannedCondition
+from audit.data.strings import shown_string
 from audit.gates.rules import GateConfig
 from audit.statistics.catalogue import ACCURACY
 from audit.statistics.selections import headlines
 from audit.store.controls import PlantedCheck
 from audit.store.group import ALL, Group
+from audit.store.pictures import MovedDocument
 from audit.store.probe import SourceProbe
 from audit.store.relevance import RelevanceSummary
 from audit.store.results import ConditionUse, DoseTrend, Effect
@@ -20,8 +22,8 @@ from audit.store.review import Review
 from audit.store.run_record import RunRecord
 from audit.store.verdict import Verdict
 
-PICTURES = ("clean", "edit", "difference", "overlay")
-"""Of a case; `overlay` is its relevance, which not every case has."""
+PICTURES = ("clean", "edit", "placebo", "difference", "overlay")
+"""Of a case; not every case has a placebo, or an `overlay`, which is its relevance."""
 MOST_CASES = 150
 """Largest number of cases in a report: more would not be viewed, and a page with thousands does not open."""
 
@@ -76,6 +78,10 @@ class RunView:
     """objects/suspects.json, with every picture as a data URI; empty in runs that proposed none."""
     examples: tuple[Mapping[str, Any], ...]
     """examples.json up to `MOST_CASES`, with every picture as a data URI; None in place of one that is gone."""
+    thumbnails: Mapping[str, Mapping[str, Any]]
+    """Condition -> what it does to an image, with both pictures as data URIs; conditions that were never applied have none."""
+    moved: MovedDocument | None
+    """examples/moved.json: the most moved images; None in runs that judged no edit."""
     n_examples: int
     """Cases in the run folder, of which `examples` may be the first."""
     markers: tuple[Mapping[str, Any], ...]
@@ -120,6 +126,24 @@ class RunView:
         found = [self.find("clean", ACCURACY), *self.headline()]
         return [e for e in found if e is not None and e.estimate is not None]
 
+    def planned(self, condition: str) -> PlannedCondition:
+        """Return a condition as the plan states it."""
+        return next(c for c in self.plan.suite.conditions if c.name == condition)
+
     def suspect(self, condition: str) -> str:
         """Return what the network would be reading if this condition gave it away."""
-        return next(c.suspect for c in self.plan.suite.conditions if c.name == condition)
+        return self.planned(condition).suspect
+
+    def title(self, condition: str) -> str:
+        """Return the name of a condition for people, fit to be printed."""
+        return shown_string(self.planned(condition).title)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Return the name for people of every condition."""
+        return {c.name: shown_string(c.title) for c in self.plan.suite.conditions}
+
+    def edit(self, condition: str) -> str:
+        """Return the same as it stands within a sentence: "text inpainted"."""
+        title = self.title(condition)
+        return title if title[1:2].isupper() else title[:1].lower() + title[1:]

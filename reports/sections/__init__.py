@@ -22,7 +22,7 @@ from audit.reports.sections import (
     training,
     verdict,
 )
-from audit.reports.sections.base import SECTIONS, Section, checked_section
+from audit.reports.sections.base import SECTIONS, Section, State, checked_section
 
 OWN = tuple(
     SECTIONS.register(module.SECTION.name)(module.SECTION)
@@ -33,4 +33,4 @@ OWN = tuple(
 )  # fmt: skip
 """The sections of this package, in the page's order."""
 
-__all__ = ["OWN", "SECTIONS", "RunView", "Section", "checked_section"]
+__all__ = ["OWN", "SECTIONS", "RunView", "Section", "State", "checked_section"]

@@ -10,6 +10,7 @@ from audit.data.strings import MIN_PATIENTS
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 from audit.store.group import Group
+from audit.store.numbers import counted
 from audit.store.relevance import Estimate
 
 
@@ -56,9 +57,12 @@ def marker_rows(run: RunView) -> list[MarkerRow]:
 
 def view(run: RunView) -> Mapping[str, object]:
     """Return the strings that may be shown."""
+    markers = marker_rows(run)
+    first = f"; on most images: “{markers[0].text}” ({markers[0].told})" if markers else ""
     return {
+        "result": f"{counted(len(markers), 'string')} shown{first}",
         "classes": run.plan.model.classes,
-        "markers": marker_rows(run),
+        "markers": markers,
         "has_crops": bool(run.markers),
         "min_patients": MIN_PATIENTS,
     }

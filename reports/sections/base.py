@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from audit.errors import UnknownNameError, UsageError
 from audit.registry import Registry
 from audit.reports.reading.view import RunView
 
+State = Literal["found", "undecided", "quiet"]
+"""What the navigation shows of a section: that it has a finding, that something in it is undecided, or neither."""
 View = Callable[[RunView], Mapping[str, object] | None]
 """Returns what a template needs of a run, by name; None where the section does not apply to the run."""
 MOST_PRINTED = 120
@@ -31,6 +34,8 @@ class Section:
     """Called with the run; it changes nothing in it."""
     comes_from: str
     """The files of a run that it shows, for the documentation and `audit list sections`."""
+    state: Callable[[RunView], State] | None = None
+    """Returns what the navigation marks the section with; None for nothing."""
     after: str = "provenance"
     """Of a section of another package: the section of this package that it follows."""
 
@@ -72,6 +77,16 @@ def checked_section(name: str, found: object, where: str, own: Iterable[str]) ->
         raise UsageError(f"The section that is registered as {name!r} has the name {found.name!r}. {hint}")
     if not callable(found.view):
         raise UsageError(f"The view of the section {name!r} must be a function, found {found.view!r}. {hint}")
+    if found.state is not None and not callable(found.state):
+        raise UsageError(f"The state of the section {name!r} must be a function or None, found {found.state!r}. {hint}")
     if found.after not in (known := list(own)):
         raise UnknownNameError(f"section that {name!r} could follow", found.after, known, hint)
     return found
+
+
+def state_of(verdicts: Iterable[str]) -> State:
+    """Return the state of a section from the verdicts of its effects or the statuses of its rules."""
+    kinds = set(verdicts)
+    if kinds & {"sensitive", "fail", "failed", "shown", "incomplete"}:
+        return "found"
+    return "undecided" if kinds & {"inconclusive", "undecided", "reversed", "void", "not comparable"} else "quiet"

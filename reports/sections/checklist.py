@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from audit.data.groups import UNKNOWN
 from audit.reports.findings.methods_facts import read_facts
@@ -183,7 +184,9 @@ def _open(guideline: str, topic: str, left: str = _NOBODY) -> Item:
 
 def view(run: RunView) -> Mapping[str, object]:
     """Return the items."""
-    return {"items": checklist(run)}
+    items = checklist(run)
+    counts = Counter(item.state for item in items)
+    return {"result": ", ".join(f"{counts[state]} {state}" for state in get_args(State)), "items": items}
 
 
 SECTION = Section(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from audit.reports.findings.summary import second_opinion
 from audit.reports.reading.view import RunView
-from audit.reports.sections.base import Section
+from audit.reports.sections.base import Section, state_of
 from audit.statistics.catalogue import CONTROL_MEASURE
 from audit.store.controls import PlantedCheck
 from audit.store.numbers import number
@@ -42,7 +43,7 @@ def _own_crops(run: RunView) -> Iterator[Control]:
             change = effect.estimate
             outcome: Outcome = "not checked" if change is None else "passed" if change == 0 else "failed"
             yield Control(
-                what=f"{effect.condition} changes no class probability",
+                what=f"{run.title(effect.condition)}: this changes no class probability",
                 found="not applied to any image"
                 if change is None
                 else f"largest change {change:g} in {effect.n_images} images; 0 is required",
@@ -58,7 +59,7 @@ def _planted(run: RunView) -> Iterator[Control]:
             found = check.verdict == "sensitive"
             yield Control(
                 what=f"a planted shift of {number(check.strength, 2)} is called sensitive",
-                found=f"the outputs under {check.condition} were shifted by {number(check.strength, 2)} on average, by twice "
+                found=f"the outputs with {run.edit(check.condition)} were shifted by {number(check.strength, 2)} on average, by twice "
                 f"that in half of the patients; estimate {interval} in {people}: {check.verdict}"
                 + ("" if found else "; this run does not detect effects of this size"),
                 outcome="passed" if found else "failed",
@@ -66,8 +67,8 @@ def _planted(run: RunView) -> Iterator[Control]:
         else:
             yield Control(
                 what="a null effect is not called sensitive",
-                found=f"{check.condition} and its placebo were swapped in half of the patients, which removes any effect; estimate "
-                f"{interval} in {people}: {check.verdict}" + _null_in_words(check),
+                found=f"{run.edit(check.condition)} and its placebo were swapped in half of the patients, which removes any effect; "
+                f"estimate {interval} in {people}: {check.verdict}" + _null_in_words(check),
                 outcome=_null_outcome(check),
             )
 
@@ -118,7 +119,10 @@ def _relevance(run: RunView) -> Iterator[Control]:
 
 def view(run: RunView) -> Mapping[str, object]:
     """Return the controls, and the comparison with the second text finder."""
-    return {"controls": controls(run), "second_opinion": second_opinion(run), "planted": bool(run.planted)}
+    found = controls(run)
+    counts = Counter(c.outcome for c in found)
+    result = ", ".join(f"{n} {name}" for name, n in counts.items()) or "no controls were recorded"
+    return {"result": result, "controls": found, "second_opinion": second_opinion(run), "planted": bool(run.planted)}
 
 
 SECTION = Section(
@@ -126,6 +130,7 @@ SECTION = Section(
     title="Controls",
     template="sections/controls.html.j2",
     view=view,
+    state=lambda run: state_of(c.outcome for c in controls(run)),
     comes_from="controls.json (a planted effect and a null), relevance.json (equality of logits, shuffled weights), relevance.parquet "
     "(conservation), effects.json (own crops), run.json (a second text finder)",
 )

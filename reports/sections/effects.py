@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from audit.data.conditions import Role
 from audit.data.plan import PlannedCondition
-from audit.reports.figures.dots import WIDTH_PX, effect_forest
+from audit.reports.figures.dots import WIDTH_PX, Dots, effect_forest
+from audit.reports.findings.effect_words import VERDICTS
 from audit.reports.reading.view import RunView
-from audit.reports.sections.base import Section
+from audit.reports.sections.base import Section, state_of
 from audit.statistics.catalogue import MEASURES
 from audit.statistics.measure import Measure
 from audit.statistics.selections import figure_in_words, rows_of
+from audit.store.numbers import counted
 from audit.store.results import Effect
 
 
@@ -45,6 +49,12 @@ class ConditionRows:
 
     name: str
     """The condition's."""
+    title: str
+    """Its name for people."""
+    thumbnail: Mapping[str, Any] | None
+    """What it does to an image."""
+    placebo: Mapping[str, Any] | None
+    """What its placebo does to an image."""
     question: str
     """What it asks."""
     rows: tuple[MeasureRow, ...]
@@ -54,7 +64,14 @@ class ConditionRows:
 def condition_rows(run: RunView) -> list[ConditionRows]:
     """Return every judged condition with its reported measures."""
     return [
-        ConditionRows(name=c.name, question=c.question, rows=tuple(_row(run, c, *pair) for pair in _rows(run, c.role)))
+        ConditionRows(
+            name=c.name,
+            title=run.title(c.name),
+            thumbnail=run.thumbnails.get(c.name),
+            placebo=run.thumbnails.get(c.placebo or ""),
+            question=c.question,
+            rows=tuple(_row(run, c, *pair) for pair in _rows(run, c.role)),
+        )
         for c in run.judged()
     ]
 
@@ -87,14 +104,28 @@ def _row(run: RunView, condition: PlannedCondition, measure: str, controlled: st
 def view(run: RunView) -> Mapping[str, object]:
     """Return both figures, the table by condition, and every estimate."""
     return {
+        "result": _result(run),
         "level": run.plan.statistics.level,
-        "forest": effect_forest(run.headline("edit")),
-        "alone": effect_forest(run.headline("sufficiency")),
+        "forest": _forest(run, "edit"),
+        "alone": _forest(run, "sufficiency"),
         "width": WIDTH_PX,
         "conditions": condition_rows(run),
         "measures": _explained(run),
+        "verdicts": VERDICTS,
         "effects": run.effects,
     }
+
+
+def _forest(run: RunView, role: Role) -> Dots | None:
+    effects = run.headline(role)
+    return effect_forest(effects, labels=[run.title(e.condition) for e in effects])
+
+
+def _result(run: RunView) -> str:
+    """Count the judged effects over all images by verdict."""
+    counts = Counter(e.verdict if e.estimate is not None else "not measured" for e in run.headline())
+    judged = counted(sum(counts.values()), "judged edit")
+    return f"{judged}: {', '.join(f'{n} {name}' for name, n in counts.items())}" if counts else "no edit was judged"
 
 
 SECTION = Section(
@@ -102,5 +133,6 @@ SECTION = Section(
     title="Effects",
     template="sections/effects.html.j2",
     view=view,
+    state=lambda run: state_of(e.verdict for e in run.headline()),
     comes_from="effects.json: every estimate; the forest plots and the first table show the judged ones",
 )

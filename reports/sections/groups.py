@@ -17,7 +17,8 @@ from audit.reports.findings.limitations import MIN_PATIENTS
 from audit.reports.findings.output_effects import output_rows
 from audit.reports.findings.relevance_by_group import text_edits
 from audit.reports.reading.view import RunView
-from audit.reports.sections.base import MOST_PRINTED, Section
+from audit.reports.sections.base import MOST_PRINTED, Section, state_of
+from audit.store.numbers import counted
 
 
 def view(run: RunView) -> Mapping[str, object]:
@@ -25,6 +26,8 @@ def view(run: RunView) -> Mapping[str, object]:
     names = run.plan.model.classes
     accuracy = group_accuracy(run)
     return {
+        "result": undecided(run) or f"accuracy of {counted(len(accuracy), 'group')}; no group was judged",
+        "titles": run.titles,
         "names": names,
         "confusion": []
         if run.multi_label
@@ -49,7 +52,9 @@ def _forest(run: RunView) -> Dots | None:
     for edit in text_edits(run):
         rows = [r for kind in JUDGED_COLUMNS for r in judged_groups(run, kind) if r.effect.condition == edit]
         if any(r.effect.group.kind == "word" for r in rows):
-            return effect_forest([r.effect for r in rows], f"{edit}, by class and word", [r.name for r in rows])
+            return effect_forest(
+                [r.effect for r in rows], f"{run.edit(edit)}, by class and word", [r.name for r in rows]
+            )
     return None
 
 
@@ -58,6 +63,7 @@ SECTION = Section(
     title="Groups",
     template="sections/groups.html.j2",
     view=view,
+    state=lambda run: state_of(r.effect.verdict for kind in JUDGED_COLUMNS for r in judged_groups(run, kind)),
     comes_from="predictions/, effects.json: classes and strings with verdicts, the rest as exploratory; accuracy, with groups of fewer "
     f"than {MIN_PATIENTS} patients greyed out",
 )

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from audit.reports.findings.limitations import deviations, limitations
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
+from audit.store.numbers import counted
 
 
 def view(run: RunView) -> Mapping[str, object]:
     """Return both lists."""
-    return {"deviations": deviations(run), "limitations": limitations(run)}
+    changed, limits = deviations(run), limitations(run)
+    result = f"{counted(len(changed), 'deviation')} from the plan, {counted(len(limits), 'limitation')}"
+    return {"result": result, "deviations": changed, "limitations": limits}
 
 
 SECTION = Section(

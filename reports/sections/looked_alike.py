@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
+from audit.store.numbers import counted
 
 
 def view(run: RunView) -> Mapping[str, object] | None:
@@ -13,7 +14,8 @@ def view(run: RunView) -> Mapping[str, object] | None:
     if not run.clusters:
         return None
     covered = any(e.get("n_covered", 0) for c in run.clusters for e in c["exemplars"])
-    return {"clusters": run.clusters, "covered": covered}
+    result = f"{counted(len(run.clusters), 'group')} of heatmaps; exploratory"
+    return {"result": result, "clusters": run.clusters, "covered": covered}
 
 
 SECTION = Section(

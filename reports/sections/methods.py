@@ -8,12 +8,14 @@ from audit.reports.findings.methods_facts import read_facts
 from audit.reports.findings.methods_sentences import methods
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
+from audit.store.numbers import counted
 
 
 def view(run: RunView) -> Mapping[str, object]:
     """Return the paragraphs, and every condition with what became of it."""
     conditions = [(c, run.uses[c.name]) for c in run.plan.suite.conditions]
-    return {"paragraphs": methods(read_facts(run)), "conditions": conditions}
+    result = f"how each number was computed, with all {counted(len(conditions) - 1, 'condition')}"
+    return {"result": result, "paragraphs": methods(read_facts(run)), "conditions": conditions}
 
 
 SECTION = Section(

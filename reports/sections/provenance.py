@@ -11,6 +11,7 @@ from audit.reports.sections.base import Section
 def view(run: RunView) -> Mapping[str, object]:
     """Return run.json, and the digests of model and data."""
     return {
+        "result": f"audit {run.plan.tool_version}, plan {run.run.plan_hash[:12]}, finished {run.run.finished}",
         "run": run.run,
         "model_digest": run.plan.model.digest,
         "data_hash": run.plan.data.content_hash,

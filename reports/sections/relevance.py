@@ -10,7 +10,7 @@ from audit.reports.figures.placebos import placebo_figure
 from audit.reports.findings.methods_facts import Relevance, read_facts
 from audit.reports.findings.methods_sentences import relevance_sentence
 from audit.reports.findings.relevance_by_group import group_rows, text_edits, where_it_went
-from audit.reports.findings.summary import text_matters
+from audit.reports.findings.summary import relevance_lines, text_matters
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 
@@ -20,6 +20,8 @@ def view(run: RunView) -> Mapping[str, object]:
     made = read_facts(run).relevance
     conserved = bool(run.relevance) and run.relevance[0]["conservation_gap"] is not None
     return {
+        "result": " ".join(relevance_lines(run)) or "no image with text has a heatmap",
+        "titles": run.titles,
         "with_text": [(name, *run.films_with_text.get(name, (0, 0))) for name in run.plan.model.classes],
         "summary": run.relevance_summary,
         "figure": figures.group_dots(run),

@@ -12,6 +12,7 @@ from audit.reports.sections.base import Section
 def view(run: RunView) -> Mapping[str, object]:
     """Return the questions, and the review that was given."""
     return {
+        "result": f"reviewed by {run.signoff.reviewer}" if run.signoff else "not reviewed",
         "findings": findings(run),
         "answers": ANSWERS,
         "evidence": evidence_digest(run),

@@ -12,7 +12,8 @@ from audit.reports.sections.base import Section
 
 def view(run: RunView) -> Mapping[str, object]:
     """Return the sentences on the accuracy, and the probes of each class."""
-    return {"worth": worth(run), "probes": run.probe.probes, "views": VIEWS}
+    said = worth(run)
+    return {"result": said[0], "worth": said, "probes": run.probe.probes, "views": VIEWS}
 
 
 SECTION = Section(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from audit.data.plan import PlannedCondition
 from audit.reports.figures import doses
@@ -11,6 +12,7 @@ from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 from audit.statistics.catalogue import ACCURACY, MOVEMENT
 from audit.statistics.selections import headlines
+from audit.store.numbers import counted
 from audit.store.results import Effect
 
 
@@ -20,6 +22,12 @@ class StressRow:
 
     name: str
     """The condition's."""
+    title: str
+    """Its name for people."""
+    question: str
+    """What it asks."""
+    thumbnail: Mapping[str, Any] | None
+    """What it does to an image."""
     compared: bool
     """Whether it has a placebo."""
     accuracy: Effect | None
@@ -40,6 +48,8 @@ def view(run: RunView) -> Mapping[str, object] | None:
     if not measured:
         return None
     return {
+        "result": f"{counted(len(measured), 'condition')}, measured and not judged",
+        "ladders": {c.dose.ladder: _ladder(run, c) for c in run.plan.suite.conditions if c.dose is not None},
         "curves": doses.dose_curves(run),
         "width": doses.WIDTH_PX,
         "height": doses.HEIGHT_PX,
@@ -48,11 +58,19 @@ def view(run: RunView) -> Mapping[str, object] | None:
     }
 
 
+def _ladder(run: RunView, rung: PlannedCondition) -> str:
+    """Return the name of a ladder for people: that of a rung without its dose."""
+    return run.title(rung.name).rpartition(", ")[0]
+
+
 def _row(run: RunView, condition: PlannedCondition) -> StressRow:
     name = condition.name
     beyond = (run.find(name, measure, controlled=True) for measure in (headlines()["edit"], MOVEMENT))
     return StressRow(
         name=name,
+        title=run.title(name),
+        question=condition.question,
+        thumbnail=run.thumbnails.get(name),
         compared=bool(condition.placebo),
         accuracy=run.find(name, ACCURACY),
         accuracy_beyond=run.find(name, ACCURACY, controlled=True),

@@ -8,7 +8,7 @@ from typing import Any
 
 from audit.gates.suspects import Outcome, suspect_outcomes
 from audit.reports.reading.view import RunView
-from audit.reports.sections.base import Section
+from audit.reports.sections.base import Section, state_of
 from audit.store.results import Effect
 
 IN_WORDS: Mapping[Outcome, str] = {
@@ -58,7 +58,16 @@ def view(run: RunView) -> Mapping[str, object] | None:
         for number, suspect in enumerate(found, start=1)
         if number in outcomes
     ]
-    return {"cards": cards, "n_images": objects.n_images, "why_none": objects.why_none}
+    result = f"no search, because {objects.why_none}" if objects.why_none else "the search found no such object"
+    if cards:
+        result = "; ".join(f"suspect-{card.number} {card.outcome.split(':')[0]}" for card in cards)
+    return {
+        "result": result,
+        "titles": run.titles,
+        "cards": cards,
+        "n_images": objects.n_images,
+        "why_none": objects.why_none,
+    }
 
 
 SECTION = Section(
@@ -66,5 +75,6 @@ SECTION = Section(
     title="Recurring objects",
     template="sections/suspects.html.j2",
     view=view,
+    state=lambda run: state_of(o.outcome for o in suspect_outcomes(run.plan.suite.conditions, run.effects)),
     comes_from="objects/, effects.json: objects that recur in one class, and their test; shown only if the suite asks for the search",
 )

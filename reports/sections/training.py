@@ -8,20 +8,23 @@ from audit.reports.figures.training_charts import HEIGHT_PX, WIDTH_PX, training_
 from audit.reports.findings.effect_words import without_folders
 from audit.reports.findings.training_story import training_story
 from audit.reports.reading.view import RunView
-from audit.reports.sections.base import MOST_PRINTED, Section
+from audit.reports.sections.base import Section
+from audit.store.numbers import counted
 
 
 def view(run: RunView) -> Mapping[str, object]:
     """Return the story of the training, with its charts."""
     story = training_story(run)
+    epochs = f", {counted(len(story.epochs), 'epoch')}" if story.epochs else ""
+    told = bool(story.facts or story.matrices or story.epochs)
     return {
+        "result": f"{run.plan.model.architecture}{epochs}" if told else "the bundle contains no training record",
         "story": story,
         "facts": [(key, without_folders(value)) for key, value in story.facts],
         "architecture": run.plan.model.architecture,
         "charts": training_charts(story.epochs, story.phases),
         "width": WIDTH_PX,
         "height": HEIGHT_PX,
-        "most_printed": MOST_PRINTED,
     }
 
 

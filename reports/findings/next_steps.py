@@ -1,0 +1,164 @@
+"""What to do next: for every statement of a run the images to look at, the data to collect, and the command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from audit.gates.calibration import NOT_MEASURED
+from audit.reports.findings.statements import Statement
+from audit.reports.reading.view import RunView
+from audit.statistics.verdicts import is_within
+from audit.store.group import ALL
+from audit.store.numbers import counted
+from audit.store.results import Effect
+
+AUDIT = "audit run --model MODEL --data MANIFEST"
+_MOST_IMAGES = 3
+_REMEDIES: Mapping[str, str] = {
+    "text": "Mask printed text before training, or collect images whose text does not differ between the classes; then train again.",
+    "border": "Crop the border before training, or collect images whose border does not differ between the classes; then train again.",
+    "look": "Collect images of every class from every source; then train again.",
+    "object": "Decide first, by its pictures, whether the object is a sign of disease. If it is not, collect images of all classes "
+    "with it; then train again.",
+}
+"""Content that a network relies on (`audit.data.conditions.CONTENTS`) -> what to change in the data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One next step."""
+
+    about: str
+    """The suspect or topic that it follows from."""
+    images: tuple[tuple[int, str], ...]
+    """(case, pseudonym) of images to look at first."""
+    text: str
+    """What to do, in one or two sentences."""
+    command: str
+    """The command; empty where there is none."""
+
+
+def next_steps(run: RunView, said: Sequence[Statement]) -> list[Step]:
+    """Return the next steps, in the order of the statements; at least one."""
+    steps = [step for statement in said for step in _of(run, statement)]
+    steps += _calibrate(run)
+    if not any(s.kind != "held" for s in said):
+        steps.append(
+            Step(
+                about="Later versions",
+                images=(),
+                text="Accept this run as the baseline, so that later versions of the model are compared with it.",
+                command="audit baseline accept RUN",
+            )
+        )
+    return steps
+
+
+def _of(run: RunView, statement: Statement) -> Iterator[Step]:
+    effect = statement.effect
+    if statement.kind == "incomplete":
+        yield Step(
+            about="Controls",
+            images=(),
+            text="Find out why the control changed the predictions: the model may not be deterministic. Then repeat the audit.",
+            command=AUDIT,
+        )
+    elif statement.kind == "found" and effect is not None:
+        yield _found(run, effect)
+    elif statement.kind == "undecided" and effect is not None:
+        yield from (_undecided(run, e) for e in (effect, *statement.also))
+    elif statement.kind == "reversed" and effect is not None:
+        yield Step(
+            about=_topic(run, effect),
+            images=_images(run, effect),
+            text="Compare the edit with its placebo in these images, and repeat the audit with the other fills of the full suite.",
+            command=f"{AUDIT} --suite full",
+        )
+    elif statement.kind == "silent":
+        yield _silent(run, effect)
+        yield from (_silent(run, e) for e in statement.also)
+    elif statement.kind == "disagreeing":
+        yield Step(
+            about="Fills of the text",
+            images=(),
+            text="Look at the cases of both fills: one of them may leave a trace, or remove more than the text.",
+            command="",
+        )
+    elif statement.kind == "worth":
+        several = len(run.plan.data.source_counts) > 1
+        text = (
+            "Collect test images of every class from the same source: only then does accuracy measure the task. If the network has learnt "
+            "little, train it further."
+            if several
+            else "Train the network further, or correct its labels or preprocessing: it is not better than naming one class."
+        )
+        yield Step(about="Accuracy", images=(), text=text, command="")
+
+
+def _found(run: RunView, effect: Effect) -> Step:
+    declared = run.planned(effect.condition).declared
+    concerned = [text for content, text in _REMEDIES.items() if declared.concerns(content)]
+    suspect = run.suspect(effect.condition)
+    other = f"Collect or preprocess images so that {suspect} does not differ between the classes; then train again."
+    images = _images(run, effect)
+    look = "Look at these images first. " if images else ""
+    command = f"audit case RUN {images[0][1]}" if images else AUDIT
+    return Step(
+        about=_topic(run, effect), images=images, text=look + (concerned[0] if concerned else other), command=command
+    )
+
+
+def _undecided(run: RunView, effect: Effect) -> Step:
+    if effect.blind and is_within(effect):
+        text = "Check the model and its preprocessing: its predictions hardly vary. Then repeat the audit."
+    elif effect.classes_absent and not effect.patients_to_decide:
+        text = f"Add images of class {' and '.join(effect.classes_absent)} that this edit applies to; then repeat the audit."
+    elif effect.patients_to_decide:
+        more = effect.patients_to_decide - effect.n_patients
+        text = (
+            f"About {effect.patients_to_decide:,} patients would decide if the estimate stays the same; this estimate is based on "
+            f"{effect.n_patients:,}. Add images of about {counted(max(more, 1), 'patient')}; then repeat the audit."
+        )
+    else:
+        text = "The estimate lies at the limit, so more patients alone may not decide. Decide whether the limit is the right one."
+    return Step(about=_topic(run, effect), images=_images(run, effect), text=text, command=AUDIT)
+
+
+def _silent(run: RunView, effect: Effect | None) -> Step:
+    why = ""
+    if effect is not None:
+        lacks = run.planned(effect.condition).cohort_lacks
+        reasons = run.uses[effect.condition].not_applied
+        why = f"the cohort has no {lacks}" if lacks else max(reasons, key=lambda r: reasons[r], default="")
+    reason = f"The reason: {why}. " if why else ""
+    return Step(
+        about=_topic(run, effect) if effect is not None else "Edits",
+        images=(),
+        text=f"{reason}Show how the audit reads the images, add what is missing to the manifest, and repeat the audit.",
+        command="audit plan --model MODEL --data MANIFEST",
+    )
+
+
+def _calibrate(run: RunView) -> Iterator[Step]:
+    if run.verdict.status != "incomplete" and (run.verdict.calibration or NOT_MEASURED) == NOT_MEASURED:
+        yield Step(
+            about="Detection rate",
+            images=(),
+            text="Measure how often this audit finds a shortcut that is planted in your own data.",
+            command="audit calibrate --model MODEL --data MANIFEST",
+        )
+
+
+def _topic(run: RunView, effect: Effect) -> str:
+    suspect = run.suspect(effect.condition)
+    return suspect[:1].upper() + suspect[1:]
+
+
+def _images(run: RunView, effect: Effect) -> tuple[tuple[int, str], ...]:
+    """Return the cases of an effect's condition, those of its class first, the largest change first."""
+    mine = [e for e in run.examples if e["condition"] == effect.condition]
+    if effect.group != ALL and effect.group.kind == "class":
+        mine = [e for e in mine if e["label"] == effect.group.value]
+    mine.sort(key=lambda e: -e["total_variation"])
+    return tuple((e["case"], e["record"]) for e in mine[:_MOST_IMAGES])
