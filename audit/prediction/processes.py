@@ -60,10 +60,14 @@ class PredictionJob:
     """Objects that the run's search proposed."""
     cuts: tuple[float, ...] = ()
     """See `Experiment`."""
+    exported: bytes | None = None
+    """The network's export, if that computes its predictions: the same bytes in every process."""
 
     @classmethod
     def of(cls, experiment: Experiment) -> PredictionJob:
         """Return what another process needs to do its part of an experiment."""
+        from audit.models.backends import export_of
+
         return cls(
             run=experiment.run.path,
             model=experiment.bundle.request,
@@ -73,6 +77,7 @@ class PredictionJob:
             seed=experiment.seed,
             suspects=experiment.context.suspects,
             cuts=experiment.cuts,
+            exported=export_of(experiment.bundle),
         )
 
 
@@ -183,15 +188,17 @@ def _find_text(start: int) -> int:
 
 
 def _start_prediction(job: PredictionJob) -> None:
+    from audit.models.backends import answered_by_export
     from audit.models.opening import open_model
     from audit.prediction.experiment import Experiment
     from audit.prediction.variants import cohort_context, make_perturbations
     from audit.store.folder import RunFolder
 
+    bundle = open_model(job.model)
     STATE["prediction"] = {
         "experiment": Experiment(
             run=RunFolder(job.run),
-            bundle=open_model(job.model),
+            bundle=bundle if job.exported is None else answered_by_export(bundle, job.exported),
             suite=job.suite,
             records=job.records,
             context=cohort_context(job.records, job.regions, job.seed, job.suspects),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from audit.data.findings import joined_outputs
 from audit.data.records import Record
 from audit.models.bundle import Bundle
+from audit.models.torch_classifier import one_thread
 from audit.perturbations import Perturbation
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import Variant, read_scene, variants
@@ -103,20 +103,6 @@ def predict_shard(
             on_image()
     experiment.run.write_rows(part_name(number), rows, PREDICTIONS_SCHEMA)
     return len(shard)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread: how it divides a convolution among several changes the last digits of logits.
-
-    So the same plan gives the same bytes whatever the number of cores and of workers, which are how to use several.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def shard_of(records: Sequence[Record], number: int) -> Sequence[Record]:

@@ -289,6 +289,7 @@ def _record(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         timings=clock.timings,
         relevance_note=relevance_note,
+        backend=plan.model.backend,
         second_opinion=opinion,
         skipped={
             **plan.data.left_out,

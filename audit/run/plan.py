@@ -101,6 +101,7 @@ def make_plan(
             "operating_points": points,
             "assumed": bundle.assumed,
             "parity": bundle.parity,
+            "backend": bundle.backend,
             "lacks": lacking(bundle.classifier),
             "preprocessing": declared_steps(bundle.preprocessing),
             "training": {"provenance": without_paths(bundle.provenance), "metrics": without_paths(bundle.metrics)},

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from audit.baseline.comparison import check_baseline, is_first_run
 from audit.data.columns import check_given
 from audit.data.conditions import Suite
 from audit.data.findings import check_outputs
 from audit.data.groups import known_groups
+from audit.data.images import read_record
 from audit.data.layouts.guess import check_layout
 from audit.data.plan import Plan
 from audit.data.pseudonyms import make_pseudonyms
@@ -19,7 +23,9 @@ from audit.data.records import Cohort, Record
 from audit.files import check_writable
 from audit.gates.defaults import config_for
 from audit.gates.rules import GateConfig
+from audit.models.backends import BackendChoice, with_backend
 from audit.models.bundle import Bundle
+from audit.models.identity import example_inputs
 from audit.models.opening import open_model
 from audit.models.parity import check_parity
 from audit.models.tasks import audited_task, operating_points
@@ -36,6 +42,9 @@ from audit.statistics.selections import default_tolerances
 from audit.suites.reader import load_suite
 from audit.text.base import TextDetector
 from audit.text.detectors import check_detector, make_detector
+
+_PROBED = 4
+"""Audited images, and drawn ones, that another back end is held against torch on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +138,16 @@ def prepare(
     cohort, split = audited_cohort(
         bundle, settings, names, before_images=check_records, on_table=on_table, multi_label=multi_label
     )
+    bundle = with_backend(
+        bundle,
+        BackendChoice(
+            asked=settings.backend,
+            exclusive=not multi_label,
+            n_predictions=len(cohort.records) * sum(c.draws for c in suite.conditions),
+            probe=partial(_probe, bundle, cohort.records),
+            cache=Path(settings.cache),
+        ),
+    )
     if on_cohort is not None:
         on_cohort(cohort, bundle)
     detector = make_detector(settings.detector, boxes)
@@ -166,3 +185,11 @@ def prepare(
             names.fingerprint,
         ),
     )
+
+
+def _probe(bundle: Bundle, records: Sequence[Record]) -> torch.Tensor:
+    """Return the prepared images that back ends are compared on: drawn ones, and audited ones from all parts of the cohort."""
+    wants = bundle.preprocessing
+    n = min(_PROBED, len(records))
+    shown = [wants.prepare(read_record(records[i * len(records) // n])) for i in range(n)]
+    return torch.cat([example_inputs(wants, _PROBED), torch.stack(shown)])

@@ -228,9 +228,18 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Number of processes that find text and predict; it changes no result. auto: one for each core."
         ),
     ] = "auto"
+    backend: Annotated[
+        Literal["auto", "torch", "onnxruntime"],
+        Meta(
+            description="What computes predictions: torch, onnxruntime, or auto: onnxruntime where the audit is large enough and its "
+            "probabilities are those of torch within 0.0001, otherwise torch."
+        ),
+    ] = "auto"
     runs: Annotated[str, Meta(description="Folder for run folders.")] = "runs"
     models: Annotated[str, Meta(description="Folder of bundles.")] = "models"
-    cache: Annotated[str, Meta(description="Folder of the text cache.")] = ".audit-cache"
+    cache: Annotated[str, Meta(description="Folder of the cache of text regions and exported networks.")] = (
+        ".audit-cache"
+    )
     data_name: Annotated[str, Meta(description="Name of the data in reports; default: first digits of its hash.")] = ""
     plain_ids: Annotated[bool, Meta(description="Use ids instead of pseudonyms for images and patients.")] = False
     show_text: Annotated[bool, Meta(description="Do not cover text that may identify a patient.")] = False
