@@ -146,7 +146,9 @@ def test_an_export_leaves_the_network_as_it_was(bundle: Bundle) -> None:
     inputs = example_inputs(bundle.preprocessing)
     before = bundle.logits(inputs)
     wrapped = _Shifted(bundle.network, 0.0)
-    assert wrapped.training and not bundle.network.training, "as of a network whose answers are read out by an outer one"
+    assert wrapped.training and not bundle.network.training, (
+        "as of a network whose answers are read out by an outer one"
+    )
     export_network(wrapped, inputs)
     assert not any(module.training for module in bundle.network.modules())
     assert torch.equal(bundle.logits(inputs), before)

@@ -15,7 +15,6 @@ from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller, printed
 from audit.data.records import Record
 from audit.files import write_output
-from audit.prediction.concurrency import count_processes
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
 from audit.store.numbers import counted
@@ -47,7 +46,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             Path(settings.cache),
             seed=settings.seed,
             relevance_images=settings.relevance_images,
-            workers=count_processes(settings.workers, len(prepared.cohort.records)),
+            workers=prepared.processes(settings.workers),
             on_step=step,
         )
         if sheet is not None:

@@ -143,11 +143,19 @@ def export_of(bundle: Bundle) -> bytes | None:
     return bundle.classifier.exported if isinstance(bundle.classifier, ExportedClassifier) else None
 
 
+def work_of(bundle: Bundle, n_predictions: int) -> int:
+    """Return how much work predictions are, counted and not timed: their number times the weights of the network; 0 if it is none."""
+    return n_predictions * _n_weights(bundle) if isinstance(bundle.classifier.ability("network"), nn.Module) else 0
+
+
+def _n_weights(bundle: Bundle) -> int:
+    return sum(parameter.numel() for parameter in bundle.network.parameters())
+
+
 def _why_not_worth(bundle: Bundle, choice: BackendChoice) -> str:
-    n_weights = sum(parameter.numel() for parameter in bundle.network.parameters())
-    if choice.n_predictions * n_weights >= PAYS:
+    if work_of(bundle, choice.n_predictions) >= PAYS:
         return ""
-    return f"an export does not pay for {choice.n_predictions:,} predictions of a network of {n_weights:,} weights"
+    return f"an export does not pay for {choice.n_predictions:,} predictions of a network of {_n_weights(bundle):,} weights"
 
 
 def _exported(bundle: Bundle, choice: BackendChoice) -> Bundle:

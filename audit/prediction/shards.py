@@ -19,6 +19,7 @@ from audit.perturbations import Perturbation
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import Variant, read_scene, variants
 from audit.statistics.outputs import probabilities_of
+from audit.store.folder import RunFolder
 from audit.store.table_schemas import PREDICTIONS_SCHEMA
 
 # A shard is the unit of resume: what a kill can lose. Its size is fixed, so that it never changes a byte.
@@ -92,17 +93,33 @@ def predict_shard(
     on_image: Callable[[], None] = lambda: None,
 ) -> int:
     """Predict one shard of the records and write it; return how many images it holds."""
-    bundle, shard = experiment.bundle, shard_of(experiment.records, number)
+    shard = shard_of(experiment.records, number)
+    write_shard(number, predicted_rows(shard, experiment, perturbations, on_image), experiment.run)
+    return len(shard)
+
+
+def predicted_rows(
+    records: Sequence[Record],
+    experiment: Experiment,
+    perturbations: Mapping[str, Perturbation],
+    on_image: Callable[[], None] = lambda: None,
+) -> list[dict[str, Any]]:
+    """Predict every variant of some records; return the rows of the table, record by record."""
+    bundle = experiment.bundle
     rows: list[dict[str, Any]] = []
     with one_thread():
-        for record in shard:
+        for record in records:
             scene = read_scene(record, experiment.context)
             edited = variants(scene, experiment.suite, perturbations, experiment.seed)
             shown, logits = predict_scene(bundle, edited)
             rows += _rows(record, bundle.classes, shown, logits, experiment.cuts)
             on_image()
-    experiment.run.write_rows(part_name(number), rows, PREDICTIONS_SCHEMA)
-    return len(shard)
+    return rows
+
+
+def write_shard(number: int, rows: Sequence[dict[str, Any]], run: RunFolder) -> None:
+    """Write the rows of one shard, whoever predicted them."""
+    run.write_rows(part_name(number), rows, PREDICTIONS_SCHEMA)
 
 
 def shard_of(records: Sequence[Record], number: int) -> Sequence[Record]:

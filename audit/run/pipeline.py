@@ -18,7 +18,6 @@ from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
 from audit.gates.calibration import calibration_of
 from audit.models.bundle import Bundle
-from audit.prediction.concurrency import count_processes
 from audit.prediction.covering import Disclosure
 from audit.prediction.engine import predict_all
 from audit.prediction.experiment import Experiment
@@ -156,7 +155,7 @@ def run_audit(
     )
     disclosure = Disclosure(text=shown, covered=covered)
     with clock.stage("predicting", len(records)) as step:
-        parts = predict_all(experiment, step, workers=count_processes(settings.workers, len(records)))
+        parts = predict_all(experiment, step, workers=prepared.processes(settings.workers))
         run.write(ConditionsDocument(conditions=tuple(read_uses(run, parts, suite))))
     with clock.stage("measuring effects"):
         table = read_predictions(run, parts, suite, records, plan.model)

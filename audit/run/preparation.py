@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -23,12 +24,13 @@ from audit.data.records import Cohort, Record
 from audit.files import check_writable
 from audit.gates.defaults import config_for
 from audit.gates.rules import GateConfig
-from audit.models.backends import BackendChoice, with_backend
+from audit.models.backends import BackendChoice, with_backend, work_of
 from audit.models.bundle import Bundle
 from audit.models.identity import example_inputs
 from audit.models.opening import open_model
 from audit.models.parity import check_parity
 from audit.models.tasks import audited_task, operating_points
+from audit.prediction.concurrency import count_processes
 from audit.prediction.variants import make_perturbations
 from audit.relevance.auditing import check_relevance
 from audit.relevance.images import mapped_images
@@ -67,6 +69,20 @@ class Preparation:
     """The rules; None where nothing is judged."""
     plan: Plan
     """The content of `plan.json`."""
+
+    def processes(self, asked: int | Literal["auto"]) -> int:
+        """Return how many processes a stage over all images gets; see `count_processes`."""
+        return count_processes(asked, len(self.cohort.records), work_of(self.bundle, self.n_predictions))
+
+    @property
+    def n_predictions(self) -> int:
+        """Predictions of the audit, at most."""
+        return n_predictions(self.cohort, self.suite)
+
+
+def n_predictions(cohort: Cohort, suite: Suite) -> int:
+    """Return how many predictions a suite takes for a cohort, at most: every draw of every condition of every image."""
+    return len(cohort.records) * sum(c.draws for c in suite.conditions)
 
 
 def prepare(
@@ -143,7 +159,7 @@ def prepare(
         BackendChoice(
             asked=settings.backend,
             exclusive=not multi_label,
-            n_predictions=len(cohort.records) * sum(c.draws for c in suite.conditions),
+            n_predictions=n_predictions(cohort, suite),
             probe=partial(_probe, bundle, cohort.records),
             cache=Path(settings.cache),
         ),
