@@ -369,7 +369,7 @@ def test_a_classifier_that_is_no_network_answers_in_its_own_way(
     code, out, err = audit(*asked)
     assert code == 0, err
     run = Path(out.splitlines()[-1]).parent
-    assert json.loads((run / "plan.json").read_text())["model"]["backend"] == {"name": "own"}
+    assert json.loads((run / "plan.json").read_text())["model"]["backend"] == {"name": "own", "why": ""}
     code, _, err = audit(*asked, "--backend", "onnxruntime")
     assert code == 2
     assert "is none and answers in its own way. Omit --backend." in one_paragraph(err)

@@ -65,6 +65,8 @@ class PredictionJob:
     """Objects that the run's search proposed."""
     cuts: tuple[float, ...] = ()
     """See `Experiment`."""
+    batch: int
+    """See `Experiment`."""
     exported: bytes | None = None
     """The network's export, if that computes its predictions: the same bytes in every process."""
 
@@ -82,6 +84,7 @@ class PredictionJob:
             seed=experiment.seed,
             suspects=experiment.context.suspects,
             cuts=experiment.cuts,
+            batch=experiment.batch,
             exported=export_of(experiment.bundle),
         )
 
@@ -230,6 +233,7 @@ def _start_prediction(job: PredictionJob) -> None:
             context=cohort_context(job.records, job.regions, job.seed, job.suspects),
             seed=job.seed,
             cuts=job.cuts,
+            batch=job.batch,
         ),
         "perturbations": make_perturbations(job.suite),
     }

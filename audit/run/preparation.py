@@ -26,6 +26,7 @@ from audit.gates.defaults import config_for
 from audit.gates.rules import GateConfig
 from audit.models.backends import BackendChoice, with_backend, work_of
 from audit.models.bundle import Bundle
+from audit.models.devices import device_of, find_device, on_device
 from audit.models.identity import example_inputs
 from audit.models.opening import open_model
 from audit.models.parity import check_parity
@@ -74,6 +75,10 @@ class Preparation:
         """Return how many processes a stage over all images gets; see `count_processes`."""
         return count_processes(asked, len(self.cohort.records), work_of(self.bundle, self.n_predictions))
 
+    def predicting_processes(self, asked: int | Literal["auto"]) -> int:
+        """Return how many processes predict: on another device than the CPU one, which fills it with batches across images."""
+        return self.processes(asked) if device_of(self.bundle).type == "cpu" else 1
+
     @property
     def n_predictions(self) -> int:
         """Predictions of the audit, at most."""
@@ -120,6 +125,7 @@ def prepare(
         If anything is missing, damaged or contradictory.
     """
     check_settings(settings)
+    find_device(settings.device)
     check_given(settings.columns)
     check_layout(settings.layout)
     suite = load_suite(settings.suite)
@@ -154,6 +160,7 @@ def prepare(
     cohort, split = audited_cohort(
         bundle, settings, names, before_images=check_records, on_table=on_table, multi_label=multi_label
     )
+    bundle = on_device(bundle, settings.device)
     bundle = with_backend(
         bundle,
         BackendChoice(

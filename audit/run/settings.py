@@ -235,6 +235,20 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "probabilities are those of torch within 0.0001, otherwise torch."
         ),
     ] = "auto"
+    device: Annotated[
+        str,
+        Meta(
+            description="Where the network computes predictions: cpu, cuda, cuda:N, mps, or auto: a CUDA device where there is one, "
+            "otherwise the CPU."
+        ),
+    ] = "auto"
+    batch_size: Annotated[
+        Annotated[int, Meta(ge=1)] | Literal["auto"],
+        Meta(
+            description="Inputs that pass through the network together; auto: 16 of one image on the CPU, up to 256 of several images on "
+            "another device, half as many each time that its memory does not suffice."
+        ),
+    ] = "auto"
     runs: Annotated[str, Meta(description="Folder for run folders.")] = "runs"
     models: Annotated[str, Meta(description="Folder of bundles.")] = "models"
     cache: Annotated[str, Meta(description="Folder of the cache of text regions and exported networks.")] = (

@@ -28,7 +28,7 @@ class SecondOpinion(Document, frozen=True, kw_only=True):
     second finder."""
 
 
-class Backend(Document, frozen=True, kw_only=True, omit_defaults=True):
+class Backend(Document, frozen=True, kw_only=True):
     """What computes the predictions of a network."""
 
     name: Literal["torch", "onnxruntime", "own"] = "torch"
@@ -68,6 +68,8 @@ class RunRecord(RunDocument, frozen=True, kw_only=True):
     """Why there is no relevance, or why it is not LRP; null where it was made as requested."""
     backend: Backend = Backend()
     """What computed the predictions."""
+    device: str = "cpu"
+    """Where: the CPU, or another device with the name of its card; in single precision, without TF32."""
     second_opinion: SecondOpinion | str
     """What EasyOCR says of the text finder, or why it was not asked."""
     skipped: Mapping[str, int]
