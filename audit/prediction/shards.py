@@ -121,13 +121,18 @@ def ask_scene(bundle: Bundle, shown: Iterable[Variant], batches: Batches) -> tup
     """
     seen: list[Shown] = []
     unique: dict[bytes, int] = {}
-    places = []
+    places: list[int] = []
+    clean: NDArray[np.uint8] | None = None
     for variant in shown:
-        scaled = bundle.preprocessing.resize(variant.image)
-        key = hashlib.sha256(scaled.tobytes()).digest()
-        if key not in unique:
-            unique[key] = batches.ask(bundle.preprocessing.normalise(scaled))
-        places.append(unique[key])
+        if variant.image is clean:  # the condition does not apply
+            places.append(places[0])
+        else:
+            scaled = bundle.preprocessing.resize(variant.image)
+            key = hashlib.sha256(scaled.tobytes()).digest()
+            if key not in unique:
+                unique[key] = batches.ask(bundle.preprocessing.normalise(scaled))
+            places.append(unique[key])
+            clean = variant.image if clean is None else clean
         seen.append(Shown.of(variant))
     return seen, places
 
