@@ -158,6 +158,20 @@ def test_a_run_on_a_card_batches_across_images_and_states_it(
         np.testing.assert_allclose(read_finished(there).table.logits[condition], logits, atol=1e-5)
 
 
+def test_the_script_for_cards_says_that_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import gpu
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("sys.argv", ["gpu"])
+    with pytest.raises(SystemExit) as end:
+        gpu.main()
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, "")
+    assert err.startswith("No card is at hand: ") and err.count("\n") == 1
+
+
 def test_a_batch_of_ones_own_is_part_of_the_plan(
     audit: Audit, write_cohort: Callable[..., Path], known_bundle: Path
 ) -> None:
