@@ -159,11 +159,11 @@ class _Tie(nn.Module):
 
     def __init__(self, hair: float) -> None:
         super().__init__()
-        self.line = nn.Linear(3, 3)
+        self.line = nn.Conv2d(3, 3, 1)
         self.register_buffer("answer", torch.tensor([hair, 0.0, -5.0]))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return 0 * self.line(inputs.mean((2, 3))) + self.answer
+        return 0 * self.line(inputs).mean((2, 3)) + self.answer
 
 
 def test_another_winner_is_another_answer(
@@ -236,29 +236,29 @@ def test_the_folder_of_exports_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
 class _Branching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.line = nn.Linear(3, 3)
+        self.line = nn.Conv2d(3, 3, 1)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        found = self.line(inputs.mean((2, 3)))
+        found = self.line(inputs).mean((2, 3))
         return found if float(inputs.mean()) > 0 else -found
 
 
 class _OneSize(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.line = nn.Linear(3, 3)
+        self.line = nn.Conv2d(3, 3, 1)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.line(inputs.mean((2, 3))) + torch.zeros(6, 3)[: 6 if torch.jit.is_tracing() else len(inputs)]
+        return self.line(inputs).mean((2, 3)) + torch.zeros(6, 3)[: 6 if torch.jit.is_tracing() else len(inputs)]
 
 
 class _NotExportable(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.line = nn.Linear(3, 3)
+        self.line = nn.Conv2d(3, 3, 1)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.line(torch.linalg.svdvals(inputs.mean(1))[:, :3])
+        return torch.linalg.svdvals(self.line(inputs).mean(1))[:, :3]
 
 
 @pytest.mark.parametrize(
@@ -278,6 +278,15 @@ def test_what_cannot_be_exported_stays_with_torch(
     assert found.classifier is odd.classifier
     assert "\n" not in found.backend.why
     assert capsys.readouterr() == ("", ""), "the exporter's own words would spoil --json"
+
+
+def test_a_network_of_other_layers_than_convolutions_stays_with_torch_unless_asked(
+    bundle: Bundle, choice: BackendChoice
+) -> None:
+    dense = with_network(bundle, nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(48, 3)))
+    found = with_backend(dense, choice)
+    assert found.backend.name == "torch" and "outside convolutions" in found.backend.why
+    assert with_backend(dense, replace(choice, asked="onnxruntime")).backend.name == "onnxruntime"
 
 
 def test_without_the_package_it_is_said(bundle: Bundle, choice: BackendChoice, monkeypatch: pytest.MonkeyPatch) -> None:

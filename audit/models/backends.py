@@ -1,7 +1,7 @@
 """Back ends: what computes a network's logits. torch is the reference; ONNX Runtime stands in for it where it answers the same, faster.
 
-On the processors it was measured on, ONNX Runtime takes half to two thirds of torch's time for the convolutional networks that can be
-exported, so that `auto` need not measure: a choice by a stopwatch would differ between two runs, and so would the last digits.
+On the processor it was measured on, ONNX Runtime takes a third to two thirds of torch's time for convolutional networks, and no less for
+others, so that `auto` need not measure: a choice by a stopwatch would differ between two runs, and so would the last digits.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ LIMIT = 1e-4
 """Largest difference of a probability between a back end and torch."""
 PAYS = 300_000_000
 """Predictions times weights from which an export pays: a DenseNet-121 saves the second that it takes within some forty predictions."""
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _FOLDER = "exports"
 _USUAL_CUT = 0.5
 
@@ -153,9 +154,13 @@ def _n_weights(bundle: Bundle) -> int:
 
 
 def _why_not_worth(bundle: Bundle, choice: BackendChoice) -> str:
-    if work_of(bundle, choice.n_predictions) >= PAYS:
-        return ""
-    return f"an export does not pay for {choice.n_predictions:,} predictions of a network of {_n_weights(bundle):,} weights"
+    n_weights = _n_weights(bundle)
+    if work_of(bundle, choice.n_predictions) < PAYS:
+        return f"an export does not pay for {choice.n_predictions:,} predictions of a network of {n_weights:,} weights"
+    convolving = (m for m in bundle.network.modules() if isinstance(m, _CONVOLUTIONS))
+    if 2 * sum(p.numel() for m in convolving for p in m.parameters(recurse=False)) < n_weights:
+        return "most weights of the network lie outside convolutions, and ONNX Runtime is not faster then"
+    return ""
 
 
 def _exported(bundle: Bundle, choice: BackendChoice) -> Bundle:
