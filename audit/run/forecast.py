@@ -124,7 +124,8 @@ def forecast(
 
     def probe(record: Record) -> None:
         if features is not None:
-            features(prepared.bundle.preprocessing.prepare(read_record(record))[None])
+            with one_thread():
+                features(prepared.bundle.preprocessing.prepare(read_record(record))[None])
 
     features = features_of(prepared.bundle.classifier)
     n, n_variants = len(records), sum(c.draws for c in prepared.suite.conditions)
