@@ -29,6 +29,8 @@ def test_a_number_is_taken_at_its_word(machine: pytest.MonkeyPatch) -> None:
 def test_auto_is_one_for_each_core_where_the_work_and_the_memory_are_worth_it(machine: pytest.MonkeyPatch) -> None:
     assert count_processes("auto", 10_000) == 16
     assert count_processes("auto", 12) == 1, "starting processes would take longer"
+    assert count_processes("auto", 12, concurrency._LEAST_WORK - 1) == 1
+    assert count_processes("auto", 12, concurrency._LEAST_WORK) == 16, "few images of a large network"
     for free, expected in ((100 * GB, 16), (6 * GB, 4), (1 * GB, 1), (None, 16)):
         machine.setattr(concurrency, "_free_bytes", lambda free=free: free)
         assert count_processes("auto", 10_000) == expected, free

@@ -14,6 +14,7 @@ from PIL import Image
 
 from audit.data.conditions import MOST_TITLE, Condition
 from audit.data.images import read_record
+from audit.data.pixels.colour import luminance
 from audit.data.records import Record, TextRegion
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, Titled, changed_pixels, make_perturbation
@@ -24,7 +25,7 @@ from audit.perturbations.looks import FACTORS, measure_look
 from audit.perturbations.marker_only import MarkerOnly
 from audit.perturbations.masking import PlaceboMask, TextMask
 from audit.perturbations.pasting import PasteLetters
-from audit.perturbations.places import cover, text_boxes
+from audit.perturbations.places import _candidates, cover, relocate_all, text_boxes
 from audit.perturbations.properties import ClassProperties
 from audit.perturbations.strokes import find_strokes
 from audit.randomness import generator_for
@@ -667,3 +668,25 @@ def test_a_factory_from_an_entry_point_is_planned_with_its_own_version(
     assert load_suite(str(path))["p"].version == 5
     monkeypatch.setattr(Paler, "version", 6)
     assert load_suite(str(path))["p"].version == 6, "other pixels, another plan"
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10_000), colour=st.booleans())
+def test_a_placebo_goes_where_the_brightness_is_nearest(seed: int, colour: bool) -> None:
+    """A naive replica: the mean of every pixel that is not covered, candidate by candidate."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (48, 64, 3) if colour else (48, 64), dtype=np.uint8)
+    boxes = [(3, 4, 11, 9), (50, 2, 60, 8)][: 1 + seed % 2]
+    found = relocate_all(image, boxes, generator_for(seed))
+    grey, covered, drawn, placed = luminance(image), cover(boxes, (48, 64)), generator_for(seed), []
+
+    def mean(box: tuple[int, int, int, int]) -> float:
+        levels = [int(grey[y, x]) for y in range(box[1], box[3]) for x in range(box[0], box[2]) if not covered[y, x]]
+        return sum(levels) / len(levels) if levels else 0.0
+
+    for box in boxes:
+        reach = max(box[2] - box[0], box[3] - box[1]) // 2 + 2
+        around = (max(0, box[0] - reach), max(0, box[1] - reach), min(64, box[2] + reach), min(48, box[3] + reach))
+        candidates = _candidates(box, (*boxes, *placed), (48, 64), drawn)
+        placed.append(min(candidates, key=lambda c: abs(mean(c) - mean(around))))
+    assert found == tuple(placed)

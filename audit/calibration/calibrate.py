@@ -21,8 +21,8 @@ from audit.errors import UsageError
 from audit.files import check_writable, write_atomically
 from audit.gates.calibration import CALIBRATION_FILE
 from audit.models.classifier import Outputs
+from audit.models.torch_classifier import one_thread
 from audit.prediction.pool import each_side_by_side
-from audit.prediction.shards import one_thread
 from audit.provenance import tool_version
 from audit.store.results import SCHEMA_VERSION
 from audit.store.serialise import plain, to_json

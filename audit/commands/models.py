@@ -17,13 +17,20 @@ _MOST = 12
 
 
 def image_lines(cohort: Cohort, bundle: Bundle) -> Iterator[str]:
-    """Yield how colours of the audited images are read; nothing where none shows any."""
+    """Yield how colours of the audited images are read, and which back end was chosen; nothing where neither is to be told."""
     if cohort.colour:
         yield f"colour: {counted(len(cohort.records), 'image is', 'images are')} read and edited in colour"
     elif cohort.n_greyed:
         yield greyed_in_words(cohort.n_greyed)
         if bundle.folder is None:
             yield "If the network was trained on colours, declare it with --colour rgb."
+    yield from backend_lines(bundle)
+
+
+def backend_lines(bundle: Bundle) -> Iterator[str]:
+    """Yield what computes predictions, and why, where that was a choice of the audit's own."""
+    if bundle.backend.why:
+        yield f"back end: {bundle.backend.name}, because {bundle.backend.why}"
 
 
 def model_lines(bundle: Bundle) -> Iterator[str]:

@@ -15,7 +15,6 @@ from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller, printed
 from audit.data.records import Record
 from audit.files import write_output
-from audit.prediction.concurrency import count_processes
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
 from audit.store.numbers import counted
@@ -27,7 +26,7 @@ _SHEET_LOOKED_AT = 12
 
 def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     """Print conditions, forward passes and minutes; draw a contact sheet if requested."""
-    from audit.run.forecast import forecast
+    from audit.run.forecast import TIMED, forecast
 
     announce_key(settings)
     with ProgressLines(quiet=as_json) as stages:
@@ -41,13 +40,14 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             on_cohort=lambda cohort, bundle: stages.say(image_lines(cohort, bundle)),
         )
         checked()
-        step = stages("timing a few images", min(3, len(prepared.cohort.records)))
+        step = stages("timing a few images", min(TIMED, len(prepared.cohort.records)))
         found = forecast(
             prepared,
             Path(settings.cache),
             seed=settings.seed,
             relevance_images=settings.relevance_images,
-            workers=count_processes(settings.workers, len(prepared.cohort.records)),
+            workers=prepared.processes(settings.workers),
+            predicting_workers=prepared.predicting_processes(settings.workers),
             on_step=step,
         )
         if sheet is not None:
@@ -105,7 +105,8 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     console.print(
         printed(
             f"about {found.minutes:.1f} minutes with {side_by_side}: text {found.text_minutes:.1f} ({found.cached_share:.0%} cached), "
-            f"predicting {found.predicting_minutes:.1f}, relevance {found.relevance_minutes:.1f}"
+            f"predicting {found.predicting_minutes:.1f}, probing sources {found.probing_minutes:.1f}, relevance "
+            f"{found.relevance_minutes:.1f}"
         )
     )
     if sheet is not None:

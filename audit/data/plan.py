@@ -262,6 +262,10 @@ def plan_hash(plan: Plan) -> str:
     document = plain(plan)
     for part, left_out in (("model", "training"), ("data", "notes"), ("privacy", "key")):
         document[part].pop(left_out, None)
+    # Why a back end was chosen decides no result, but which one does: its last digits are its own.
+    document["model"].pop("backend", None)
+    if plan.model.backend.name == "onnxruntime":
+        document["model"]["backend"] = plan.model.backend.name
     # That parity was shown is part of what a run states; its digits are of a machine.
     if plan.model.parity is not None:
         document["model"]["parity"] = True

@@ -9,6 +9,7 @@ from msgspec import field
 
 from audit.data.input_choices import Colour, Fit, Interpolation, Library
 from audit.data.tasks import Task
+from audit.store.run_record import Backend
 from audit.store.typed import Document
 
 
@@ -95,5 +96,11 @@ class PlannedModel(ModelIdentity, frozen=True, kw_only=True, omit_defaults=True)
     """What the audit does without because the classifier cannot do it, in sentences."""
     parity: Parity | None = None
     """The comparison with the owner's own pipeline; null where there was none."""
+    backend: Backend = Backend()
+    """What computes its predictions; heatmaps and the probe of sources use torch."""
+    device: str = "cpu"
+    """Kind of the device that computes its predictions: cpu, cuda or mps."""
+    batch_size: int = 16
+    """Inputs that pass through it together, as far as the memory suffices: of one image on the CPU, of several on another device."""
     training: TrainingStory = TrainingStory()
     """How it came about."""

@@ -32,6 +32,7 @@ from audit.models.classifier import Classifier
 from audit.models.kinds import check_trust, open_directly
 from audit.models.preprocessing import Preprocessing, declared_steps
 from audit.models.requests import ModelRequest
+from audit.store.run_record import Backend
 from audit.store.serialise import to_json
 
 
@@ -67,6 +68,8 @@ class Bundle:
     """The comparison with the owner's own pipeline; None where there was none."""
     kind: str = OWN_KIND
     """What opened it."""
+    backend: Backend = field(default_factory=Backend)
+    """What computes its logits (`audit.models.backends`)."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -50,6 +50,20 @@ def check_onnx(path: Path) -> dict[str, Path]:
     return files
 
 
+def names_other_files(data: bytes) -> bool:
+    """Say whether a model in memory would load further files, or is no ONNX model at all: nothing that was exported whole does.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of an ONNX file.
+    """
+    try:
+        return any(True for _ in _locations(memoryview(data), "model", 0))
+    except RefusedError:
+        return True
+
+
 def _beside(path: Path, location: str) -> Path:
     parts = PurePosixPath(location).parts
     bad = ".." in parts or PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor or "\\" in location

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 from audit.errors import ModelError, UsageError
@@ -14,6 +13,7 @@ from audit.models.classifier import Ability, Outputs
 from audit.models.foreign import shown
 from audit.models.identity import example_inputs, files_sha256, identified
 from audit.models.onnx_guard import check_onnx
+from audit.models.onnx_sessions import open_session
 from audit.models.preprocessing import Preprocessing
 from audit.models.requests import ModelRequest, OpenedModel, class_names, model_name, prepared_input
 from audit.models.tasks import foreign_task, operating_points
@@ -25,21 +25,14 @@ _TYPES = {
     "tensor(float16)": np.float16,
     "tensor(uint8)": np.uint8,
 }
-_ERRORS_ONLY = 3
 
 
 class _Session:
     """An ONNX model whose images and answers were found among its inputs and outputs."""
 
     def __init__(self, path: Path, n_classes: int) -> None:
-        options = onnxruntime.SessionOptions()
-        # How a sum is divided among threads changes its last digits.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_session(str(path))
         except Exception as error:  # ONNX Runtime raises types of its own C++ side
             raise ModelError(f"ONNX Runtime cannot open {path}: {' '.join(shown(str(error)).split())}") from error
         self.path = path

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -20,6 +21,20 @@ SMALLEST = 1e-7
 """Probabilities are kept this far from 0 and 1 before their logarithm is taken; single precision distinguishes no less from 1."""
 
 _SUM_TOLERANCE = 1e-3
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: how it divides a convolution among several changes the last digits of logits.
+
+    So the same plan gives the same bytes whatever the number of cores and of workers, which are how to use several.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class TorchClassifier:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.pixels.colour import luminance
+from audit.data.pixels.facts import StoredImage
 from audit.data.records import LUNG_MARGIN_SHARE, TextRegion
 
 Box = tuple[int, int, int, int]
@@ -73,7 +74,7 @@ def relocate_all(image: NDArray[np.uint8], boxes: Sequence[Box], rng: np.random.
     """
     height, width = image.shape[:2]
     covered = cover(boxes, (height, width))
-    brightness = _Brightness(luminance(image), covered)
+    brightness = _Brightness(image, covered)
     placed: list[Box] = []
     for box in boxes:
         candidates = _candidates(box, (*boxes, *placed), (height, width), rng)
@@ -135,33 +136,25 @@ def overlap(a: Box, b: Box) -> bool:
 
 
 class _Brightness:
-    """Mean grey levels of boxes, from summed areas."""
+    """Mean grey levels of boxes: of their own pixels, for a dozen boxes are a small part of an image."""
 
-    def __init__(self, image: NDArray[np.uint8], covered: NDArray[np.bool_]) -> None:
-        self._levels = _summed(np.where(covered, 0, image))
-        self._free = _summed(~covered)
-        self._shape = image.shape
+    def __init__(self, image: StoredImage, covered: NDArray[np.bool_]) -> None:
+        self._image, self._covered = image, covered
 
     def inside(self, box: Box) -> float:
         """Return the mean level of what is not covered in a box."""
-        free = _sum(self._free, box)
-        return _sum(self._levels, box) / free if free else 0.0
+        x0, y0, x1, y1 = box
+        free = ~self._covered[y0:y1, x0:x1]
+        levels = luminance(self._image[y0:y1, x0:x1])
+        n_free = int(free.sum())
+        return int(levels[free].sum(dtype=np.int64)) / n_free if n_free else 0.0
 
     def around(self, box: Box) -> float:
         """Return the mean level of the pixels that are not covered, in a box and its surroundings of the same width."""
         x0, y0, x1, y1 = box
         reach = max(x1 - x0, y1 - y0) // 2 + 2
-        height, width = self._shape
+        height, width = self._covered.shape
         return self.inside((max(0, x0 - reach), max(0, y0 - reach), min(width, x1 + reach), min(height, y1 + reach)))
-
-
-def _summed(values: NDArray[np.generic]) -> NDArray[np.int64]:
-    return np.pad(values.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-
-
-def _sum(summed: NDArray[np.int64], box: Box) -> int:
-    x0, y0, x1, y1 = box
-    return int(summed[y1, x1] - summed[y0, x1] - summed[y1, x0] + summed[y0, x0])
 
 
 def _candidates(box: Box, taken: Sequence[Box], shape: tuple[int, int], rng: np.random.Generator) -> list[Box]:

@@ -14,23 +14,27 @@ _PRELOADED = ("audit.models.opening", "audit.prediction.shards", "audit.text.fin
 _BYTES_EACH = 1_500_000_000
 """Memory that a process of the larger networks takes at its peak, with room."""
 _LEAST_IMAGES = 64
-"""Below this, starting processes takes longer than they save."""
+_LEAST_WORK = 2_000_000_000
+"""Below both, starting processes takes longer than they save; of a DenseNet-121, these are three hundred predictions."""
 
 
-def count_processes(asked: int | Literal["auto"], n_images: int) -> int:
+def count_processes(asked: int | Literal["auto"], n_images: int, work: int = 0) -> int:
     """Return the number of processes for a stage.
 
     Parameters
     ----------
     asked : int or "auto"
-        What the user set. A number is taken at its word; "auto" is one process for few images or in a script without
-        `if __name__ == "__main__"`, and otherwise one for each core that this process may use, as far as the free memory suffices.
+        What the user set. A number is taken at its word; "auto" is one process for few images of a small network or in a script
+        without `if __name__ == "__main__"`, and otherwise one for each core that this process may use, as far as the free memory
+        suffices.
     n_images : int
         Images of the stage.
+    work : int
+        Predictions of the run times weights of the network (`audit.models.backends.work_of`).
     """
     if asked != "auto":
         return asked
-    if n_images < _LEAST_IMAGES or _main_would_run_again():
+    if (n_images < _LEAST_IMAGES and work < _LEAST_WORK) or _main_would_run_again():
         return 1
     free, cores = _free_bytes(), int(cpu_count())
     return cores if free is None else max(1, min(cores, free // _BYTES_EACH))

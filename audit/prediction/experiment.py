@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from audit.data.conditions import Suite
 from audit.data.records import Record
 from audit.models.bundle import Bundle
+from audit.models.devices import USUAL_BATCH
 from audit.prediction.variants import CohortContext
 from audit.store.folder import RunFolder
 
@@ -30,3 +31,5 @@ class Experiment:
     """Run seed."""
     cuts: tuple[float, ...] = ()
     """Probability above which each output of a multi-label network is stored as predicted; empty for other tasks."""
+    batch: int = USUAL_BATCH
+    """Inputs that pass through the network together: of one image on the CPU, for rounding depends on it; of several on another device."""

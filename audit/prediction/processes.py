@@ -1,16 +1,18 @@
 """Several processes on one machine: text and predictions are computed side by side, and hold the same bytes as by one.
 
-An image's regions lie in the text cache, a shard's predictions in a file of its own; each is written whole by whoever made
-it. So there is nothing to merge, and what a kill leaves is what one process would have left.
+An image's regions lie in the text cache, a shard's predictions in a file of its own, written whole: by the first process, once
+it has the rows of all its images, so that a few images too keep every process busy. What a kill leaves is what one process would
+have left.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from audit.data.conditions import Suite
 from audit.data.records import Record, TextRegion
@@ -23,7 +25,10 @@ if TYPE_CHECKING:  # torch takes seconds to import, and the first process may ne
     from audit.models.requests import ModelRequest
 from audit.prediction.experiment import Experiment
 
+_T = TypeVar("_T")
 _IMAGES_A_TASK = 4
+_PREDICTED_A_TASK = 2
+"""Images that are predicted at a time: a divisor of a shard's, small enough that no process waits long for the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +65,16 @@ class PredictionJob:
     """Objects that the run's search proposed."""
     cuts: tuple[float, ...] = ()
     """See `Experiment`."""
+    batch: int
+    """See `Experiment`."""
+    exported: bytes | None = None
+    """The network's export, if that computes its predictions: the same bytes in every process."""
 
     @classmethod
     def of(cls, experiment: Experiment) -> PredictionJob:
         """Return what another process needs to do its part of an experiment."""
+        from audit.models.backends import export_of
+
         return cls(
             run=experiment.run.path,
             model=experiment.bundle.request,
@@ -73,6 +84,8 @@ class PredictionJob:
             seed=experiment.seed,
             suspects=experiment.context.suspects,
             cuts=experiment.cuts,
+            batch=experiment.batch,
+            exported=export_of(experiment.bundle),
         )
 
 
@@ -118,7 +131,28 @@ def predict_side_by_side(
     AuditError
         If an image or condition cannot be predicted, or a process died; finished shards stay.
     """
-    _spread(_start_prediction, job, _predict, numbers, workers, on_image)
+    from audit.prediction.shards import SHARD_RECORDS, write_shard
+    from audit.store.folder import RunFolder
+
+    pieces = range(0, SHARD_RECORDS, _PREDICTED_A_TASK)
+    starts = [
+        start
+        for number in numbers
+        for start in (number * SHARD_RECORDS + piece for piece in pieces)
+        if start < len(job.records)
+    ]
+    n_pieces = Counter(start // SHARD_RECORDS for start in starts)
+    run, done = RunFolder(job.run), {number: dict[int, list[dict[str, Any]]]() for number in numbers}
+    for start, found in results_side_by_side(_start_prediction, job, _predict, starts, workers):
+        if isinstance(found, str):
+            raise AuditError(found)
+        n_images, rows = found
+        number = start // SHARD_RECORDS
+        done[number][start] = rows
+        for _ in range(n_images):
+            on_image()
+        if len(done[number]) == n_pieces[number]:
+            write_shard(number, [row for _, rows in sorted(done.pop(number).items()) for row in rows], run)
 
 
 def emit_side_by_side(
@@ -183,29 +217,36 @@ def _find_text(start: int) -> int:
 
 
 def _start_prediction(job: PredictionJob) -> None:
+    from audit.models.backends import answered_by_export
     from audit.models.opening import open_model
     from audit.prediction.experiment import Experiment
     from audit.prediction.variants import cohort_context, make_perturbations
     from audit.store.folder import RunFolder
 
+    bundle = open_model(job.model)
     STATE["prediction"] = {
         "experiment": Experiment(
             run=RunFolder(job.run),
-            bundle=open_model(job.model),
+            bundle=bundle if job.exported is None else answered_by_export(bundle, job.exported),
             suite=job.suite,
             records=job.records,
             context=cohort_context(job.records, job.regions, job.seed, job.suspects),
             seed=job.seed,
             cuts=job.cuts,
+            batch=job.batch,
         ),
         "perturbations": make_perturbations(job.suite),
     }
 
 
-def _predict(number: int) -> int | str:
-    from audit.prediction.shards import predict_shard
+def _predict(start: int) -> tuple[int, list[dict[str, Any]]] | str:
+    from audit.prediction.shards import predicted_rows
 
-    return _done(lambda: predict_shard(number, **STATE["prediction"]))
+    def work() -> tuple[int, list[dict[str, Any]]]:
+        chosen = STATE["prediction"]["experiment"].records[start : start + _PREDICTED_A_TASK]
+        return len(chosen), predicted_rows(chosen, **STATE["prediction"])
+
+    return _done(work)
 
 
 def _start_emission(asked: tuple[PredictionJob, EmittedForm]) -> None:
@@ -220,7 +261,7 @@ def _emit(number: int) -> int | str:
     return _done(lambda: emit_shard(number, **STATE["emission"]))
 
 
-def _done(work: Callable[[], int]) -> int | str:
+def _done(work: Callable[[], _T]) -> _T | str:
     if "failed" in STATE:
         return str(STATE["failed"])
     try:

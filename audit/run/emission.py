@@ -16,7 +16,6 @@ from audit.data.records import Cohort
 from audit.errors import UsageError
 from audit.files import write_atomically
 from audit.models.bundle import Bundle
-from audit.prediction.concurrency import count_processes
 from audit.prediction.engine import emit_all, n_parts
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import cohort_context
@@ -118,9 +117,7 @@ def emit_images(
         seed=settings.seed,
     )
     step = on_stage("writing images", len(records))
-    is_new = emit_all(
-        experiment, settings.emit_as, step, workers=count_processes(settings.workers, len(experiment.records))
-    )
+    is_new = emit_all(experiment, settings.emit_as, step, workers=prepared.processes(settings.workers))
     names = sorted({image.file for part in folder.parts(emission) for record in part.records for image in record})
     if not folder.answers.exists():  # one that is there may hold answers
         write_atomically(folder.answers, _table(names, plan.model.classes))

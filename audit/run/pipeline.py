@@ -18,7 +18,7 @@ from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
 from audit.gates.calibration import calibration_of
 from audit.models.bundle import Bundle
-from audit.prediction.concurrency import count_processes
+from audit.models.devices import device_name
 from audit.prediction.covering import Disclosure
 from audit.prediction.engine import predict_all
 from audit.prediction.experiment import Experiment
@@ -31,7 +31,7 @@ from audit.run.examples import n_pictures, write_examples
 from audit.run.judgement import judge_again, judge_results
 from audit.run.objects import prepare_objects, sample_size
 from audit.run.plan import package_versions, run_path
-from audit.run.preparation import prepare
+from audit.run.preparation import Preparation, prepare
 from audit.run.region_rows import write_regions
 from audit.run.settings import Settings
 from audit.run.source_probe import MAX_IMAGES, probe_sources
@@ -153,10 +153,11 @@ def run_audit(
         context=context,
         seed=settings.seed,
         cuts=stored_cuts(plan.model),
+        batch=plan.model.batch_size,
     )
     disclosure = Disclosure(text=shown, covered=covered)
     with clock.stage("predicting", len(records)) as step:
-        parts = predict_all(experiment, step, workers=count_processes(settings.workers, len(records)))
+        parts = predict_all(experiment, step, workers=prepared.predicting_processes(settings.workers))
         run.write(ConditionsDocument(conditions=tuple(read_uses(run, parts, suite))))
     with clock.stage("measuring effects"):
         table = read_predictions(run, parts, suite, records, plan.model)
@@ -194,7 +195,7 @@ def run_audit(
             write_suspects(run, proposed.document, proposed.suspects, records, context, covered)
     here = FinishedRun(path=run.path, plan=plan, suite=suite, table=table)
     verdict, baseline = judge_results(run, prepared.gate, lambda: here, calibration)
-    run.write(_record(run, plan, command, clock, relevance_note, opinion, found, baseline))
+    run.write(_record(run, prepared, command, clock, relevance_note, opinion, found, baseline))
     return run.path, verdict
 
 
@@ -268,7 +269,7 @@ class _Clock:
 
 def _record(
     run: RunFolder,
-    plan: Plan,
+    prepared: Preparation,
     command: Sequence[str],
     clock: _Clock,
     relevance_note: str | None,
@@ -276,6 +277,7 @@ def _record(
     found: FoundText,
     baseline: Mapping[str, str] | None,
 ) -> RunRecord:
+    plan = prepared.plan
     return RunRecord(
         status="complete",
         command=tuple(portable_command(command)),
@@ -289,6 +291,8 @@ def _record(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         timings=clock.timings,
         relevance_note=relevance_note,
+        backend=plan.model.backend,
+        device=device_name(prepared.bundle),
         second_opinion=opinion,
         skipped={
             **plan.data.left_out,

@@ -16,6 +16,7 @@ from audit.data.plan import Plan, plan_hash
 from audit.data.records import AuditedSplit, Cohort
 from audit.data.tasks import Task
 from audit.models.classifier import lacking
+from audit.models.devices import batch_of, device_of
 from audit.models.preprocessing import declared_steps
 from audit.provenance import tool_version, without_paths
 from audit.relevance.presets import about_method
@@ -101,6 +102,9 @@ def make_plan(
             "operating_points": points,
             "assumed": bundle.assumed,
             "parity": bundle.parity,
+            "backend": bundle.backend,
+            "device": device_of(bundle).type,
+            "batch_size": batch_of(bundle, settings.batch_size),
             "lacks": lacking(bundle.classifier),
             "preprocessing": declared_steps(bundle.preprocessing),
             "training": {"provenance": without_paths(bundle.provenance), "metrics": without_paths(bundle.metrics)},

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Literal
+
+import torch
 
 from audit.baseline.comparison import check_baseline, is_first_run
 from audit.data.columns import check_given
 from audit.data.conditions import Suite
 from audit.data.findings import check_outputs
 from audit.data.groups import known_groups
+from audit.data.images import read_record
 from audit.data.layouts.guess import check_layout
 from audit.data.plan import Plan
 from audit.data.pseudonyms import make_pseudonyms
@@ -19,10 +24,14 @@ from audit.data.records import Cohort, Record
 from audit.files import check_writable
 from audit.gates.defaults import config_for
 from audit.gates.rules import GateConfig
+from audit.models.backends import BackendChoice, with_backend, work_of
 from audit.models.bundle import Bundle
+from audit.models.devices import device_of, find_device, on_device
+from audit.models.identity import example_inputs
 from audit.models.opening import open_model
 from audit.models.parity import check_parity
 from audit.models.tasks import audited_task, operating_points
+from audit.prediction.concurrency import count_processes
 from audit.prediction.variants import make_perturbations
 from audit.relevance.auditing import check_relevance
 from audit.relevance.images import mapped_images
@@ -36,6 +45,9 @@ from audit.statistics.selections import default_tolerances
 from audit.suites.reader import load_suite
 from audit.text.base import TextDetector
 from audit.text.detectors import check_detector, make_detector
+
+_PROBED = 4
+"""Audited images, and drawn ones, that another back end is held against torch on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +70,24 @@ class Preparation:
     """The rules; None where nothing is judged."""
     plan: Plan
     """The content of `plan.json`."""
+
+    def processes(self, asked: int | Literal["auto"]) -> int:
+        """Return how many processes a stage over all images gets; see `count_processes`."""
+        return count_processes(asked, len(self.cohort.records), work_of(self.bundle, self.n_predictions))
+
+    def predicting_processes(self, asked: int | Literal["auto"]) -> int:
+        """Return how many processes predict: on another device than the CPU one, which fills it with batches across images."""
+        return self.processes(asked) if device_of(self.bundle).type == "cpu" else 1
+
+    @property
+    def n_predictions(self) -> int:
+        """Predictions of the audit, at most."""
+        return n_predictions(self.cohort, self.suite)
+
+
+def n_predictions(cohort: Cohort, suite: Suite) -> int:
+    """Return how many predictions a suite takes for a cohort, at most: every draw of every condition of every image."""
+    return len(cohort.records) * sum(c.draws for c in suite.conditions)
 
 
 def prepare(
@@ -95,6 +125,7 @@ def prepare(
         If anything is missing, damaged or contradictory.
     """
     check_settings(settings)
+    find_device(settings.device)
     check_given(settings.columns)
     check_layout(settings.layout)
     suite = load_suite(settings.suite)
@@ -128,6 +159,17 @@ def prepare(
     names = make_pseudonyms(plain=settings.plain_ids)
     cohort, split = audited_cohort(
         bundle, settings, names, before_images=check_records, on_table=on_table, multi_label=multi_label
+    )
+    bundle = on_device(bundle, settings.device)
+    bundle = with_backend(
+        bundle,
+        BackendChoice(
+            asked=settings.backend,
+            exclusive=not multi_label,
+            n_predictions=n_predictions(cohort, suite),
+            probe=partial(_probe, bundle, cohort.records),
+            cache=Path(settings.cache),
+        ),
     )
     if on_cohort is not None:
         on_cohort(cohort, bundle)
@@ -166,3 +208,11 @@ def prepare(
             names.fingerprint,
         ),
     )
+
+
+def _probe(bundle: Bundle, records: Sequence[Record]) -> torch.Tensor:
+    """Return the prepared images that back ends are compared on: drawn ones, and audited ones from all parts of the cohort."""
+    wants = bundle.preprocessing
+    n = min(_PROBED, len(records))
+    shown = [wants.prepare(read_record(records[i * len(records) // n])) for i in range(n)]
+    return torch.cat([example_inputs(wants, _PROBED), torch.stack(shown)])

@@ -228,9 +228,32 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Number of processes that find text and predict; it changes no result. auto: one for each core."
         ),
     ] = "auto"
+    backend: Annotated[
+        Literal["auto", "torch", "onnxruntime"],
+        Meta(
+            description="What computes predictions: torch, onnxruntime, or auto: onnxruntime where the audit is large enough and its "
+            "probabilities are those of torch within 0.0001, otherwise torch."
+        ),
+    ] = "auto"
+    device: Annotated[
+        str,
+        Meta(
+            description="Where the network computes predictions: cpu, cuda, cuda:N, mps, or auto: a CUDA device where there is one, "
+            "otherwise the CPU."
+        ),
+    ] = "auto"
+    batch_size: Annotated[
+        Annotated[int, Meta(ge=1)] | Literal["auto"],
+        Meta(
+            description="Inputs that pass through the network together; auto: 16 of one image on the CPU, up to 256 of several images on "
+            "another device, half as many each time that its memory does not suffice."
+        ),
+    ] = "auto"
     runs: Annotated[str, Meta(description="Folder for run folders.")] = "runs"
     models: Annotated[str, Meta(description="Folder of bundles.")] = "models"
-    cache: Annotated[str, Meta(description="Folder of the text cache.")] = ".audit-cache"
+    cache: Annotated[str, Meta(description="Folder of the cache of text regions and exported networks.")] = (
+        ".audit-cache"
+    )
     data_name: Annotated[str, Meta(description="Name of the data in reports; default: first digits of its hash.")] = ""
     plain_ids: Annotated[bool, Meta(description="Use ids instead of pseudonyms for images and patients.")] = False
     show_text: Annotated[bool, Meta(description="Do not cover text that may identify a patient.")] = False

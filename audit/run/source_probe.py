@@ -23,6 +23,7 @@ from audit.data.pixels.colour import channels_of
 from audit.data.records import Record, TextRegion
 from audit.models.bundle import Bundle
 from audit.models.classifier import features_of
+from audit.models.torch_classifier import one_thread
 from audit.randomness import generator_for
 from audit.store.probe import Probe, ProbedView, SourceProbe
 from audit.text.merging import area_px
@@ -72,7 +73,9 @@ def probe_sources(
     for record in chosen:
         image = read_record(record)
         if features is not None:
-            rows["features"].append(features(bundle.preprocessing.prepare(image)[None])[0].numpy().astype(np.float64))
+            with one_thread():  # as predictions, so that the number of cores changes no digit
+                found = features(bundle.preprocessing.prepare(image)[None])[0]
+            rows["features"].append(found.numpy().astype(np.float64))
         for view, values in _plain_views(image, regions[record.id], tokens).items():
             rows[view].append(values)
         on_image()

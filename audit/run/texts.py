@@ -7,7 +7,6 @@ from pathlib import Path
 
 from audit.data.records import Record
 from audit.errors import TextError
-from audit.prediction.concurrency import count_processes
 from audit.prediction.processes import TextJob, find_text_side_by_side
 from audit.run.preparation import Preparation
 from audit.run.settings import Settings
@@ -26,7 +25,7 @@ def find_text(
         If the finder fails on an image that may not be left out, or on all.
     """
     cohort = prepared.cohort
-    if (workers := count_processes(settings.workers, len(cohort.records))) > 1:
+    if (workers := prepared.processes(settings.workers)) > 1:
         job = TextJob(records=cohort.records, detector=settings.detector, boxes=settings.boxes, cache=settings.cache)
         find_text_side_by_side(job, workers, on_image)
         on_image = _already_told

@@ -28,6 +28,15 @@ class SecondOpinion(Document, frozen=True, kw_only=True):
     second finder."""
 
 
+class Backend(Document, frozen=True, kw_only=True):
+    """What computes the predictions of a network."""
+
+    name: Literal["torch", "onnxruntime", "own"] = "torch"
+    """torch; onnxruntime: the network's export; own: a classifier that is no torch network answers in its own way."""
+    why: str = ""
+    """Why this one, in words; empty where it was asked for, or there was no choice."""
+
+
 class RunRecord(RunDocument, frozen=True, kw_only=True):
     """Provenance of a run, and the hashes of its files."""
 
@@ -57,6 +66,10 @@ class RunRecord(RunDocument, frozen=True, kw_only=True):
     """Stage -> seconds."""
     relevance_note: str | None
     """Why there is no relevance, or why it is not LRP; null where it was made as requested."""
+    backend: Backend = Backend()
+    """What computed the predictions."""
+    device: str = "cpu"
+    """Where: the CPU, or another device with the name of its card; in single precision, without TF32."""
     second_opinion: SecondOpinion | str
     """What EasyOCR says of the text finder, or why it was not asked."""
     skipped: Mapping[str, int]
