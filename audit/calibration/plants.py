@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -127,8 +128,9 @@ def plant(kind: Kind, picture: Picture, dose: float, *, carried: bool, seed: int
 
 def is_named(families: tuple[Family, ...], sentence: str) -> bool:
     """Say whether a sentence names one of the families as what the network reads."""
-    said = sentence.casefold()
-    return any(word in said for family in families for word in NAMED_BY[family])
+    # Whole words: "image" names no age.
+    words = "|".join(re.escape(word) for family in families for word in NAMED_BY[family])
+    return bool(words) and re.search(rf"\b(?:{words})s?\b", sentence.casefold()) is not None
 
 
 def with_image(picture: Picture, image: NDArray[np.generic]) -> Picture:

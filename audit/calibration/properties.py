@@ -120,8 +120,18 @@ def _padded(picture: Picture, dose: float, rng: np.random.Generator) -> Picture:
     return _moved(picture, _about_centre(picture, np.diag([1 - 2 * dose, 1.0])), fill=0)
 
 
-def _stretched(picture: Picture, dose: float, rng: np.random.Generator) -> Picture:
-    return _moved(picture, _about_centre(picture, np.diag([1 + dose, 1.0])))
+def _wider(picture: Picture, dose: float, rng: np.random.Generator) -> Picture:
+    """Cut the top and the bottom, as a detector of another format does: squashed to a square, the patient is broader."""
+    height = picture.image.shape[0]
+    cut = round(height * (1 - 1 / (1 + dose)) / 2)
+    kept = slice(cut, height - cut)
+    boxes = tuple(
+        replace(b, y0=max(0, b.y0 - cut), y1=min(height - 2 * cut, b.y1 - cut))
+        for b in picture.boxes
+        if b.y1 > cut and b.y0 < height - cut
+    )
+    lungs = None if picture.lungs is None else picture.lungs[kept].copy()
+    return Picture(image=picture.image[kept].copy(), lungs=lungs, boxes=boxes)
 
 
 def _turned(picture: Picture, dose: float, rng: np.random.Generator) -> Picture:
@@ -201,7 +211,7 @@ KINDS = (
     _kind("jpeg-quality", "compression", "stronger JPEG compression", (20.0, 7.0), "quality", _jpeg),
     _kind("resolution", "resolution", "a lower resolution", (0.5, 0.35), _SIDE, _grey(_coarse)),
     _kind("padding", "padding", "black bars at the sides of the image", (0.03, 0.06), "of the width", _padded),
-    _kind("aspect", "aspect", "another aspect ratio", (0.06, 0.12), "wider", _stretched),
+    _kind("aspect", "aspect", "another aspect ratio", (0.06, 0.12), "wider", _wider),
     _kind("rotation", "pose", "a rotation", (4.0, 8.0), "degrees", _turned),
     _kind("zoom", "pose", "a zoom", (0.06, 0.12), "", _zoomed),
     _kind("flip", "pose", "mirrored images", (1.0, 1.0), "", _flipped),

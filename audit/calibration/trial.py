@@ -39,7 +39,7 @@ from audit.store.suspects import SuspectsDocument
 _BUILT, _FOUND = "truth.json", "finding.json"
 _HEAD, _OUTPUTS = "head.safetensors", "outputs.json"
 _FAILED = 1
-BUILD_VERSION = 3
+BUILD_VERSION = 4
 """Raised whenever plants, fitting or the truth change: what an earlier version built is built again."""
 
 
