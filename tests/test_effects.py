@@ -212,6 +212,16 @@ def test_what_could_not_be_done_to_a_class_is_not_shown_of_it() -> None:
     assert pick(effects, "mask", "shortcut_sensitivity", "class=normal", "elsewhere").classes_absent == ()
     assert pick(effects, "mask", "total_variation").classes_absent == ("covid",), "raw effects are of the same images"
     assert pick(effects, "blur", "accuracy").classes_absent == ()
+    # What only images of some classes can lose or gain is shown of the network by these.
+    one_way = replace(SUITE.conditions[1], declared=Declared(adds=("sharpness",)))
+    suite = replace(SUITE, conditions=(CLEAN, one_way, *SUITE.conditions[2:]))
+    lost = pick(
+        measure_effects(replace(t, applied=without), suite, seed=0, resamples=400),
+        "mask",
+        "shortcut_sensitivity",
+        placebo="elsewhere",
+    )
+    assert (lost.n_images, lost.classes_absent, lost.verdict) == (400, (), "robust")
     pulled = table(n=600, n_patients=600, pull=2.5)
     moved = measure(replace(pulled, applied=without))
     assert pick(moved, "mask", "shortcut_sensitivity", placebo="elsewhere").verdict == "sensitive", "that is shown"

@@ -104,7 +104,9 @@ def test_a_new_record_is_listed_and_shown(doubt: Measure, audit: Audit) -> None:
     ]
     page = within_budget(replace(view, effects=(*view.effects, *made)), MAX_BYTES).html.decode()
     assert len(made) == 2, "alone, and compared with its placebo"
-    assert '<td>loss of confidence</td><td class="num">0.123 [' in page, "in the table of the edit"
+    assert re.search(r'<th scope="row">loss of confidence[^§]*?data-label="edit alone">0\.123<', page), (
+        "in the table of the edit"
+    )
     assert "<dt>loss of confidence</dt><dd>fall of the winner" in page, "and explained"
 
 

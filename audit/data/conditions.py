@@ -13,6 +13,7 @@ CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "noise", "frame
 """What an edit may take from an image or bring into it: burned-in text; what lies along the border; the look of a source; global
 properties: grey curve, sharpness, noise, flat frame and aspect, compression and depth; an object that the search proposed."""
 _OF_CLASSES = frozenset({"grey-curve", "sharpness", "noise", "frame"})
+_ONE_WAY = frozenset({"sharpness", "noise"})
 
 
 MOST_TITLE = 80
@@ -42,6 +43,11 @@ class Declared:
         predictions move is.
         """
         return not _OF_CLASSES.isdisjoint(self.adds)
+
+    @property
+    def one_way(self) -> bool:
+        """Say whether it can only edit images of some classes: those that have more to lose, or less noise, than another class."""
+        return not _ONE_WAY.isdisjoint(self.adds)
 
     def concerns(self, content: str) -> bool:
         """Say whether it removes, adds or keeps a content."""

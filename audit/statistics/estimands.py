@@ -114,7 +114,8 @@ def condition_estimands(
         How much text the finder finds; masking's effect is then given for a finder that misses none, too.
     """
     population = applied.everywhere if placebo is None else applied.everywhere & placebo.everywhere
-    absent = _classes_absent(population, images)
+    # A class that has nothing to lose is not one that was left out: had the network learnt the property, images of the others show it.
+    absent = () if condition.declared.one_way else _classes_absent(population, images)
     for estimand in _over(population, condition, applied, placebo, images, recall):
         yield replace(estimand, classes_absent=absent) if absent and estimand.group == ALL else estimand
 
