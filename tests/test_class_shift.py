@@ -7,8 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from audit.data.records import Record, TextRegion
@@ -18,7 +16,7 @@ from audit.perturbations.donors import DonorPool
 from audit.perturbations.looks import Frame
 from audit.perturbations.properties import ClassProperties, measure_properties
 from audit.perturbations.sharpness import BANDS, blur_between, measure_texture, noise_between
-from audit.perturbations.shifts import frame_distance, same_rank
+from audit.perturbations.shifts import frame_distance
 from audit.randomness import generator_for
 
 GreyImage = NDArray[np.uint8]
@@ -150,31 +148,6 @@ def test_noise_is_measured_as_it_was(levels: float) -> None:
     assert noise_between(one, two) == pytest.approx(levels, rel=0.15)
     assert noise_between(two, one) == 0.0
     assert blur_between(one, two).width == pytest.approx(0, abs=1e-4), "noise is no sharpness"
-
-
-@settings(max_examples=60)
-@given(st.lists(st.floats(-5, 5), min_size=1, max_size=20), st.lists(st.floats(-5, 5), min_size=1, max_size=20))
-def test_ranks_are_kept(own: list[float], other: list[float]) -> None:
-    a, b = np.array(own), np.array(other)
-    there = [same_rank(v, a, b) for v in sorted(own)]
-    assert there == sorted(there)
-    assert all(min(other) <= v <= max(other) for v in there)
-    assert [same_rank(v, a, a) for v in sorted(set(own))] == pytest.approx(sorted(set(own))) or len(set(own)) < len(own)
-
-
-def test_a_class_of_two_kinds_is_moved_by_rank() -> None:
-    """Half of class b has the curve: images of a take it on, or are left, never half of it."""
-    images, records = {}, []
-    for number in range(80):
-        label, has = ("b", number // 2 % 2 == 0) if number % 2 else ("a", False)
-        images[f"r{number}"] = curve(chest(3)) if has else chest(3)
-        records.append(Record(id=f"r{number}", path=Path("n.png"), label=label, patient=f"p{number}", source="s"))
-    found = ClassProperties(records, {r.id: () for r in records}, 1, lambda r: images[r.id])
-    lost = [shifted(images, found, r, of="grey-curve", towards="other-class") for r in records if r.label == "b"]
-    to_plain = [min(distance(image, chest(3)), distance(image, curve(chest(3)))) for image in lost]
-    assert max(to_plain) < 0.3 * distance(chest(3), curve(chest(3)))
-    kept = [distance(i, chest(3)) < 1 for i in lost]
-    assert np.mean(kept) > 0.9, "none of a has the curve, so all of b lose it"
 
 
 @pytest.mark.parametrize("of", ["grey-curve", "sharpness", "noise", "frame"])

@@ -15,10 +15,9 @@ from audit.data.records import Record
 from audit.errors import AuditError, UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
-from audit.perturbations.fills import inpaint, without_text
+from audit.perturbations.fills import without_text
 from audit.perturbations.places import Box, cover, overlap, relocate_all, text_boxes
 from audit.perturbations.plausible import MOST_OBJECT_LUNG_SHARE, covers_too_much
-from audit.perturbations.strokes import laid_strokes
 from audit.perturbations.suspects import Suspects
 from audit.store.suspects import MOST_SUSPECTS, FoundSuspect
 
@@ -58,8 +57,6 @@ class ObjectDraw:
 
     boxes: tuple[Box, ...]
     """What is inpainted."""
-    shape: tuple[Box, ...]
-    """Boxes whose strokes give what is inpainted its shape: `boxes` themselves, or for a placebo those of the object."""
     layer: Layer | None = None
     """What is laid there, after it gave way; None where the places are inpainted only."""
     donor: Record | None = None
@@ -79,7 +76,7 @@ class ObjectEdit:
     suspect : int
         Number of the suspect, from 1.
     action : {"remove", "remove-elsewhere", "add", "add-patch"}
-        Inpaint what stands out where it lies; inpaint the same shape at a matched place without it (its placebo); lay it, from an
+        Inpaint it; inpaint the same shape at a matched place without it (its placebo); lay it, from an
         image that shows it, on an image of a class that seldom does; lay what another image has at the same place, without the
         object, there in the same way (its placebo: what a random place has is a foreign object itself).
     digest : str
@@ -87,7 +84,7 @@ class ObjectEdit:
     """
 
     name = "object"
-    version = 5
+    version = 4
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     seamless = True
@@ -123,10 +120,10 @@ class ObjectEdit:
         return self._added(scene, suspects, suspect, here, rng)
 
     def apply(self, image: StoredImage, drawn: ObjectDraw) -> StoredImage:
-        """Return a copy of the image with what stands out in the places inpainted, or the object laid on them."""
-        if drawn.layer is None:
-            return _without(image, drawn)
+        """Return a copy of the image with the places inpainted, or the object laid on them."""
         bare = without_text(image, drawn.boxes)
+        if drawn.layer is None:
+            return bare
         x0, y0, x1, y1 = drawn.layer.frame
         under = image[y0:y1, x0:x1].astype(np.float32)
         laid = under + like(image, drawn.layer.opacity) * (bare[y0:y1, x0:x1] - under) + drawn.layer.added
@@ -147,7 +144,7 @@ class ObjectEdit:
         if too_much is not None:
             return too_much
         if self._action == "remove":
-            return ObjectDraw(boxes=boxes, shape=boxes)
+            return ObjectDraw(boxes=boxes)
         moved = _elsewhere(
             scene.image,
             boxes,
@@ -155,7 +152,7 @@ class ObjectEdit:
             rng,
             allowed=lambda found: _too_much(found, scene) is None,
         )
-        return NotApplicable("no free place for the placebo") if moved is None else ObjectDraw(boxes=moved, shape=boxes)
+        return NotApplicable("no free place for the placebo") if moved is None else ObjectDraw(boxes=moved)
 
     def _added(
         self,
@@ -188,18 +185,7 @@ class ObjectEdit:
             for s in sighting.boxes
         )
         boxes, layer = _laid(pixels, source, scene.image.shape)
-        return _too_much(boxes, scene) or ObjectDraw(boxes=boxes, shape=boxes, layer=layer, donor=donor)
-
-
-def _without(image: StoredImage, drawn: ObjectDraw) -> StoredImage:
-    """Inpaint what stands out in the boxes: what lies between the parts of an object is not the object."""
-    covered = laid_strokes(image, drawn.shape, drawn.boxes)
-    edited = image.copy()
-    for box in drawn.boxes:
-        inside = (slice(box[1], box[3]), slice(box[0], box[2]))
-        filled = inpaint(image, box, covered)
-        edited[inside] = np.where(like(image, covered[inside]), filled, edited[inside])
-    return edited
+        return _too_much(boxes, scene) or ObjectDraw(boxes=boxes, layer=layer, donor=donor)
 
 
 def _too_much(boxes: Sequence[Box], scene: Scene) -> NotApplicable | None:

@@ -1,9 +1,7 @@
 """How an image moves from one group of images to another: by grey curve, sharpness, noise or frame.
 
-A group may be a mixture: some of its images framed, or taken with another exposure, and the others not. The mean of both is like
-neither. Grey curves and frames are therefore moved by rank: an image goes where as many images of the other group lie below as of its own,
-so that an image whose like is in the other group stays where it is (optimal transport, in one dimension for curves, by
-assignment for frames).
+Grey curve, sharpness and noise move by the difference between the groups' means. A frame is there or not, and the mean of both is like
+neither: frames are dealt to the images so that as little as possible changes (optimal transport, by assignment).
 """
 
 from __future__ import annotations
@@ -93,18 +91,8 @@ class FrameShift:
 
 
 def curve_shift(groups: Groups, rng: np.random.Generator) -> Shift:
-    """Return how levels move by the difference of the mean curves, as far as the image's rank along that difference says."""
-    own, other = mean_curve(groups.own), mean_curve(groups.other)
-    step = other - own
-    length = float((step**2).sum())
-    if length == 0:
-        return Stay()
-    places = [(curves * step).sum(axis=(-2, -1)) / length for curves in (groups.own.curves, groups.other.curves)]
-    here = float((groups.image.curve * step).sum() / length)
-    there = same_rank(here, *places)
-    start = own + (here - float(places[0].mean())) * step
-    start, end = (np.maximum.accumulate(np.clip(c, 0, 255), axis=-1) for c in (start, start + (there - here) * step))
-    return CurveShift(start=start, end=end)
+    """Return how levels move by the difference of the mean curves."""
+    return CurveShift(start=mean_curve(groups.own), end=mean_curve(groups.other))
 
 
 def blur_shift(groups: Groups, rng: np.random.Generator) -> Shift | None:
@@ -132,12 +120,6 @@ def frame_shift(groups: Groups, rng: np.random.Generator) -> Shift:
     alike = np.flatnonzero(distances == distances.min())
     taken = other[slots[columns[int(rng.choice(alike))]]]
     return FrameShift(frame=taken)
-
-
-def same_rank(value: float, own: Field, other: Field) -> float:
-    """Return the value of which as large a share of `other` (m,) is below as is of `own` (n,) below `value`."""
-    share = (np.sum(own < value) + 0.5 * np.sum(own == value)) / len(own)
-    return float(np.quantile(other, min(max(share, 0.5 / len(other)), 1 - 0.5 / len(other)), method="hazen"))
 
 
 def frame_distance(one: Frame, other: Frame) -> float:

@@ -1,4 +1,4 @@
-"""Where in a box text or an object is: what differs from its surroundings by more than their noise."""
+"""Where in a box the strokes of text are: what differs from its surroundings by more than their noise."""
 
 from __future__ import annotations
 
