@@ -16,7 +16,7 @@ from audit.perturbations.donors import DonorPool
 from audit.perturbations.looks import Frame
 from audit.perturbations.properties import ClassProperties, measure_properties
 from audit.perturbations.sharpness import BANDS, blur_between, measure_texture, noise_between
-from audit.perturbations.shifts import frame_distance
+from audit.perturbations.shifts import frame_distances
 from audit.randomness import generator_for
 
 GreyImage = NDArray[np.uint8]
@@ -221,12 +221,35 @@ def test_frames_are_dealt_as_the_other_class_has_them() -> None:
     )
 
 
+def test_text_in_a_frame_is_no_other_frame() -> None:
+    """One class writes into its frame: the frames are alike, so nothing is dealt."""
+    images, regions, records = {}, {}, []
+    for number in range(40):
+        image, name = chest(7), f"r{number}"
+        image[:30], regions[name] = 3, ()
+        if number % 2:
+            cv2.putText(image, "SEDUTO", (30, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.3, 255, 1)
+            regions[name] = (TextRegion(x0=28, y0=9, x1=80, y1=21, text="SEDUTO"),)
+        images[name] = image
+        records.append(Record(id=name, path=Path("n.png"), label="ab"[number % 2], patient=name, source="s"))
+    found = ClassProperties(records, regions, 1, lambda r: images[r.id])
+    made = make_perturbation("class-shift", {"of": "frame"})
+    for record in records:
+        scene = Scene(
+            image=images[record.id], record=record, regions=regions[record.id], donors=DonorPool([]), properties=found
+        )
+        drawn = made.draw(scene, generator_for(2, record.id))
+        assert not isinstance(drawn, NotApplicable)
+        assert drawn.shift.frame.shares == pytest.approx((30 / SIDE, 0, 0, 0), abs=1.5 / SIDE)
+
+
 def test_the_distance_of_frames() -> None:
     none = Frame(shares=(0.0, 0.0, 0.0, 0.0), levels=(0,), aspect=1.0)
     bar = Frame(shares=(0.1, 0.0, 0.0, 0.05), levels=(255,), aspect=1.0)
-    assert frame_distance(none, none) == 0
-    assert frame_distance(none, bar) == pytest.approx(0.15 + 0.15)
-    assert frame_distance(none, Frame(shares=none.shares, levels=(90,), aspect=np.e)) == pytest.approx(1.0)
+    long = Frame(shares=none.shares, levels=(90,), aspect=np.e)
+    # 0.15 of width, as much again for its level; the level of no frame does not count.
+    expected = [[0, 0.3, 1], [0.3, 0, 0.15 + 0.15 * 165 / 255 + 1]]
+    assert frame_distances([none, bar], [none, bar, long]) == pytest.approx(np.array(expected))
 
 
 def test_unknown_properties_are_named() -> None:

@@ -169,7 +169,7 @@ def test_what_is_robust_over_all_films_stays_so_while_groups_are_open(kept: RunV
     assert headline(view).startswith(
         "No edit of the text shifts the class probabilities by more than the limit compared with its placebo"
     )
-    assert "averaged over all images" in headline(view)
+    assert "averaged over the images that it was applied to" in headline(view)
     assert "is too small to decide" in undecided(view)
     assert undecided(view) in page(view).replace("&#39;", "'")
     assert sensitive_groups(view) == []

@@ -18,10 +18,9 @@ from torch import nn
 
 from audit.errors import ModelError, UsageError
 from audit.models.bundle import Bundle
-from audit.models.classifier import Ability, Classifier, Outputs
+from audit.models.classifier import Classifier, StandIn
 from audit.models.exporting import NotExportedError, export_key, export_network, keep_export, kept_export
 from audit.models.foreign import shown
-from audit.models.preprocessing import Preprocessing
 from audit.models.torch_classifier import one_thread
 from audit.statistics.outputs import probabilities_of
 from audit.store.run_record import Backend
@@ -52,7 +51,7 @@ class BackendChoice:
     """Folder of the cache."""
 
 
-class ExportedClassifier:
+class ExportedClassifier(StandIn):
     """A torch classifier whose logits come from its export; its network and features are torch's.
 
     Parameters
@@ -71,22 +70,12 @@ class ExportedClassifier:
     def __init__(self, classifier: Classifier, exported: bytes) -> None:
         from audit.models.onnx_sessions import open_session
 
+        super().__init__(classifier)
         self.exported = exported
-        self._classifier = classifier
         try:
             self._session = open_session(exported)
         except Exception as error:  # ONNX Runtime raises types of its own C++ side
             raise NotExportedError(f"ONNX Runtime cannot open its export ({_first_line(error)})") from error
-
-    @property
-    def outputs(self) -> Outputs:
-        """Names and task of the outputs."""
-        return self._classifier.outputs
-
-    @property
-    def wants(self) -> Preprocessing:
-        """The input that it wants."""
-        return self._classifier.wants
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return logits (n, k) for prepared images (n, c, h, w)."""
@@ -98,10 +87,6 @@ class ExportedClassifier:
                 f"ONNX Runtime failed on {len(images)} images ({_first_line(error)}). Repeat the command with --backend torch."
             ) from error
         return torch.from_numpy(found)
-
-    def ability(self, name: Ability) -> Any | None:
-        """Return an ability of the network in torch."""
-        return self._classifier.ability(name)
 
 
 def with_backend(bundle: Bundle, choice: BackendChoice) -> Bundle:

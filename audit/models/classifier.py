@@ -55,6 +55,33 @@ class Classifier(Protocol):
         """Return an ability; None where the classifier does not have it."""
 
 
+class StandIn:
+    """Another way to a classifier's logits: its outputs, input and abilities are the classifier's.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Whose logits are computed in another way.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+
+    @property
+    def outputs(self) -> Outputs:
+        """Names and task of the outputs."""
+        return self._classifier.outputs
+
+    @property
+    def wants(self) -> Preprocessing:
+        """The input that it wants."""
+        return self._classifier.wants
+
+    def ability(self, name: Ability) -> Any | None:
+        """Return an ability of the classifier."""
+        return self._classifier.ability(name)
+
+
 def lacking(classifier: Classifier) -> tuple[str, ...]:
     """Return what the audit does without because of a classifier, in sentences."""
     if classifier.ability("features") is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -12,8 +14,7 @@ from torch import nn
 
 from audit.errors import ModelError, UsageError, shown_string
 from audit.models.bundle import Bundle
-from audit.models.classifier import Ability, Classifier, Outputs
-from audit.models.preprocessing import Preprocessing
+from audit.models.classifier import Ability, Classifier, StandIn
 from audit.store.numbers import counted
 
 USUAL_BATCH = 16
@@ -26,7 +27,7 @@ class OutOfDeviceMemoryError(ModelError):
     """A batch does not fit into a device's memory; a smaller one may."""
 
 
-class DeviceClassifier:
+class DeviceClassifier(StandIn):
     """A torch classifier whose logits come from a copy of its network on another device.
 
     Parameters
@@ -38,7 +39,8 @@ class DeviceClassifier:
     """
 
     def __init__(self, classifier: Classifier, device: torch.device) -> None:
-        self._classifier, self._device = classifier, device
+        super().__init__(classifier)
+        self._device = device
         network = classifier.ability("network")
         assert isinstance(network, nn.Module)
         with _memory(device, 0):
@@ -46,16 +48,6 @@ class DeviceClassifier:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         # The fastest algorithm of the moment would give other digits in the next run.
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
-
-    @property
-    def outputs(self) -> Outputs:
-        """Names and task of the outputs."""
-        return self._classifier.outputs
-
-    @property
-    def wants(self) -> Preprocessing:
-        """The input that it wants."""
-        return self._classifier.wants
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return logits (n, k) for prepared images (n, c, h, w).
@@ -70,26 +62,20 @@ class DeviceClassifier:
 
     def ability(self, name: Ability) -> Any | None:
         """Return the device, or an ability of the network on the CPU."""
-        return self._device if name == "device" else self._classifier.ability(name)
+        return self._device if name == "device" else super().ability(name)
 
 
-class _memory:  # noqa: N801  # read as a statement, like the context managers of contextlib
-    """Turns a device's complaint about its memory into one of the house."""
-
-    def __init__(self, device: torch.device, n_images: int) -> None:
-        self._device, self._n_images = device, n_images
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        if not isinstance(error, torch.OutOfMemoryError):
-            return
-        if self._device.type == "cuda":
+@contextmanager
+def _memory(device: torch.device, n_images: int) -> Iterator[None]:
+    """Turn a device's complaint about its memory into one of the house."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        if device.type == "cuda":
             torch.cuda.empty_cache()
-        what = counted(self._n_images, "image") + " at a time" if self._n_images else "the network"
+        what = counted(n_images, "image") + " at a time" if n_images else "the network"
         raise OutOfDeviceMemoryError(
-            f"The memory of the device {self._device} does not suffice for {what}. Close other programs that use it, or repeat the "
+            f"The memory of the device {device} does not suffice for {what}. Close other programs that use it, or repeat the "
             "command with --device cpu. The results so far are kept."
         ) from error
 

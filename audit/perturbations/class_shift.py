@@ -11,7 +11,7 @@ import numpy as np
 from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.errors import UnknownNameError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
-from audit.perturbations.properties import MIN_PATIENTS, Groups, Properties, measure_properties
+from audit.perturbations.properties import MIN_PATIENTS, Groups
 from audit.perturbations.shifts import Shift, Stay, blur_shift, curve_shift, frame_shift, noise_shift
 
 _TOWARDS = ("other-class", "by-chance")
@@ -23,10 +23,10 @@ class _Property:
 
     suspect: str
     """In words."""
-    shift: Callable[[Groups, np.random.Generator], Shift | None]
-    """Groups -> how the image moves from the first to the second; None where it can only move the other way."""
-    one_way: bool = False
-    """Whether a class can be reached or not: of a pair by chance the image takes the way that it can go."""
+    shift: Callable[[Groups, Scene, np.random.Generator], Shift | None]
+    """Groups, and an image of the first -> how it moves from the first to the second; None where it can only move the other way."""
+    nowhere: str = ""
+    """Why an image cannot be moved towards any class, where that may be so; empty where it always can."""
     keeps_levels: bool = True
     """Whether lungs must stay within the cohort's grey levels."""
 
@@ -34,8 +34,10 @@ class _Property:
 PROPERTIES: Mapping[str, _Property] = MappingProxyType(
     {
         "grey-curve": _Property(suspect="the grey curve (exposure, contrast, gamma)", shift=curve_shift),
-        "sharpness": _Property(suspect="the sharpness (resolution, blur, compression)", shift=blur_shift, one_way=True),
-        "noise": _Property(suspect="the noise", shift=noise_shift, one_way=True),
+        "sharpness": _Property(
+            suspect="the sharpness (resolution, blur, compression)", shift=blur_shift, nowhere="no class is less sharp"
+        ),
+        "noise": _Property(suspect="the noise", shift=noise_shift, nowhere="no class has more noise"),
         "frame": _Property(suspect="the frame and aspect ratio of the image", shift=frame_shift, keeps_levels=False),
     }
 )
@@ -89,29 +91,23 @@ class ClassShift:
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> ShiftDraw | NotApplicable:
         """Choose another class that the image can be moved towards, and how."""
-        properties, record = scene.properties, scene.record
+        properties, label = scene.properties, scene.record.label
         known = () if properties is None else properties.classes()
-        others = [label for label in known if label != record.label]
-        if properties is None or record.label not in known or not others:
+        others = [other for other in known if other != label]
+        if properties is None or label is None or label not in known or not others:
             return NotApplicable(f"fewer than {MIN_PATIENTS} patients of the image's class or of any other")
         move = self._property.shift
-
-        def measured() -> Properties:
-            return measure_properties(scene.image, scene.regions, scene.lungs)
-
-        if self._property.one_way:
-            others = [other for other in others if move(properties.groups(record, other, measured), rng) is not None]
+        if self._property.nowhere:
+            others = [other for other in others if move(properties.groups(label, other), scene, rng) is not None]
             if not others:
-                return NotApplicable(
-                    "no class is less sharp" if "sharpness" in self.adds else "no class has more noise"
-                )
+                return NotApplicable(self._property.nowhere)
         other = others[int(rng.integers(len(others)))]
-        dealt = properties.by_chance(record, other, measured, rng) if self._by_chance else None
-        groups = dealt or properties.groups(record, other, measured)
-        shift = move(groups, rng)
+        dealt = properties.by_chance(label, other, rng) if self._by_chance else None
+        groups = dealt or properties.groups(label, other)
+        shift = move(groups, scene, rng)
         if shift is None:
             # A difference by chance has no direction. Where half of the placebos did nothing, the edit would seem to do more.
-            shift = move(Groups(image=groups.image, own=groups.other, other=groups.own), rng)
+            shift = move(Groups(own=groups.other, other=groups.own), scene, rng)
         return ShiftDraw(shift=shift or Stay())
 
     def apply(self, image: StoredImage, drawn: ShiftDraw) -> StoredImage:

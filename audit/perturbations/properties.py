@@ -8,7 +8,7 @@ If the manifest names no lung mask, the outer fifth of the image is used instead
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,12 +59,10 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Groups:
-    """An image between two groups: it belongs to the first, and is moved towards the second."""
+    """Two groups: images of the first are moved towards the second."""
 
-    image: Properties
-    """Of the image."""
     own: Group
-    """Its own group; the image's row is among it, or one of another patient stands for it."""
+    """The group of an image."""
     other: Group
     """Where it is moved."""
 
@@ -83,7 +81,7 @@ def measure_properties(
         Where the lungs are; None for the inner part of the image.
     """
     height, width = image.shape[:2]
-    clean = without_text(image, text_boxes(regions, (height, width)))
+    clean = _without(image, regions)
     frame = find_frame(clean)
     top, bottom, left, right = frame_px(frame.shares, clean.shape)
     inner = (slice(top, height - bottom), slice(left, width - right))
@@ -95,6 +93,16 @@ def measure_properties(
     return Properties(
         curve=np.asarray(curve, dtype=np.float64), texture=measure_texture(luminance(seen), weight), frame=frame
     )
+
+
+def frame_without_text(image: StoredImage, regions: Sequence[TextRegion]) -> Frame:
+    """Return the frame of an image as `measure_properties` finds it: text in a frame does not end it."""
+    return find_frame(_without(image, regions))
+
+
+def _without(image: StoredImage, regions: Sequence[TextRegion]) -> StoredImage:
+    height, width = image.shape[:2]
+    return without_text(image, text_boxes(regions, (height, width)))
 
 
 class ClassProperties:
@@ -120,32 +128,25 @@ class ClassProperties:
         read: Callable[[Record], StoredImage],
     ) -> None:
         self._records, self._regions, self._seed, self._read = records, regions, seed, read
-        self._measured: dict[str, dict[str, Properties]] | None = None
-        self._last: tuple[str, Properties] | None = None
+        self._measured: dict[str, list[Properties]] | None = None
+        self._groups: dict[str, Group] = {}
 
     def classes(self) -> tuple[str, ...]:
         """Return the classes with enough patients, sorted."""
         return tuple(label for label, found in sorted(self._sample().items()) if len(found) >= MIN_PATIENTS)
 
-    def groups(self, record: Record, other: str, measure: Callable[[], Properties]) -> Groups:
-        """Return an image between its class and another one, both of `classes()`; it is measured if it is not in the sample."""
-        sample = self._sample()
-        return Groups(
-            image=self._of(record, measure),
-            own=_group(sample[str(record.label)].values()),
-            other=_group(sample[other].values()),
-        )
+    def groups(self, label: str, other: str) -> Groups:
+        """Return a class and another one, both of `classes()`."""
+        return Groups(own=self._group(label), other=self._group(other))
 
-    def by_chance(
-        self, record: Record, other: str, measure: Callable[[], Properties], rng: np.random.Generator
-    ) -> Groups:
-        """Return an image between two groups that differ by chance alone, of the sizes of its class and another one.
+    def by_chance(self, label: str, other: str, rng: np.random.Generator) -> Groups:
+        """Return two groups that differ by chance alone, of the sizes of a class and another one.
 
-        The patients of both are dealt anew, each as far from the mean of the image's class as it is from that of its own class. Were
+        The patients of both are dealt anew, each as far from the mean of the first class as it is from that of its own. Were
         the values themselves dealt, classes that differ would make chance look larger than it is. Frames, which have no mean, are those
-        of two halves of the image's class.
+        of two halves of the first class.
         """
-        found = self.groups(record, other, measure)
+        found = self.groups(label, other)
         n = len(found.own.curves)
         order = rng.permutation(n + len(found.other.curves))
         curves, textures = (
@@ -155,27 +156,27 @@ class ClassProperties:
         half = rng.permutation(n)
         frames = [tuple(found.own.frames[i] for i in half[part::2]) for part in (0, 1)]
         return Groups(
-            image=found.image,
             own=Group(curves=curves[:n], textures=textures[:n], frames=frames[0]),
             other=Group(curves=curves[n:], textures=textures[n:], frames=frames[1]),
         )
 
-    def _sample(self) -> dict[str, dict[str, Properties]]:
-        """Return class -> record id -> its properties."""
+    def _sample(self) -> dict[str, list[Properties]]:
+        """Return class -> what was measured on its sample."""
         if self._measured is None:
-            self._measured = defaultdict(dict)
+            self._measured = defaultdict(list)
             for record in self._chosen():
-                self._measured[str(record.label)][record.id] = self._measure(record)
+                self._measured[str(record.label)].append(self._measure(record))
         return self._measured
 
-    def _of(self, record: Record, measure: Callable[[], Properties]) -> Properties:
-        known = self._sample()[str(record.label)].get(record.id)
-        if known is not None:
-            return known
-        # Every draw of every condition asks for the same image.
-        if self._last is None or self._last[0] != record.id:
-            self._last = (record.id, measure())
-        return self._last[1]
+    def _group(self, label: str) -> Group:
+        if label not in self._groups:
+            members = self._sample()[label]
+            self._groups[label] = Group(
+                curves=np.array([p.curve for p in members]).reshape(len(members), -1, N_QUANTILES),
+                textures=np.array([p.texture.as_row() for p in members]),
+                frames=tuple(p.frame for p in members),
+            )
+        return self._groups[label]
 
     def _chosen(self) -> list[Record]:
         """Draw an image of each of at most `PATIENTS_PER_CLASS` patients of every class."""
@@ -209,15 +210,6 @@ def known_mean(rows: Field) -> Field:
     known = np.isfinite(rows)
     n = known.sum(axis=0)
     return np.asarray(np.where(n > 0, np.where(known, rows, 0.0).sum(axis=0) / np.maximum(n, 1), np.nan))
-
-
-def _group(found: Iterable[Properties]) -> Group:
-    members = list(found)
-    return Group(
-        curves=np.array([p.curve for p in members]).reshape(len(members), -1, N_QUANTILES),
-        textures=np.array([p.texture.as_row() for p in members]),
-        frames=tuple(p.frame for p in members),
-    )
 
 
 def _about(values: Field, centre: Field) -> Field:

@@ -6,6 +6,7 @@ neither: frames are dealt to the images so that as little as possible changes (o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,8 +16,9 @@ from scipy.optimize import linear_sum_assignment
 
 from audit.data.pixels.colour import by_channel
 from audit.data.pixels.facts import GreyImage, StoredImage
+from audit.perturbations.base import Scene
 from audit.perturbations.looks import Frame, with_aspect, with_border
-from audit.perturbations.properties import Groups, mean_curve, mean_texture
+from audit.perturbations.properties import Groups, frame_without_text, mean_curve, mean_texture
 from audit.perturbations.sharpness import Blur, blur_between, blurred, noise_between, noisy
 
 Field = NDArray[np.float64]
@@ -90,43 +92,51 @@ class FrameShift:
         return with_border(with_aspect(image, self.frame), self.frame)
 
 
-def curve_shift(groups: Groups, rng: np.random.Generator) -> Shift:
+def curve_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift:
     """Return how levels move by the difference of the mean curves."""
     return CurveShift(start=mean_curve(groups.own), end=mean_curve(groups.other))
 
 
-def blur_shift(groups: Groups, rng: np.random.Generator) -> Shift | None:
+def blur_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift | None:
     """Return how an image loses what the other group lacks in sharpness; None where that is sharper."""
     by = blur_between(mean_texture(groups.own), mean_texture(groups.other))
     return BlurShift(by=by) if by.width > 0 else None
 
 
-def noise_shift(groups: Groups, rng: np.random.Generator) -> Shift | None:
+def noise_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift | None:
     """Return how an image gains the noise that the other group has more of; None where that has less."""
     levels = noise_between(mean_texture(groups.own), mean_texture(groups.other))
     return NoiseShift(levels=levels, seed=int(rng.integers(2**32))) if levels > 0 else None
 
 
-def frame_shift(groups: Groups, rng: np.random.Generator) -> Shift:
+def frame_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift:
     """Return how an image takes on the frame and the aspect ratio of the image that stands for it in the other group."""
     own, other = groups.own.frames, groups.other.frames
     # Every image of the other group stands for as many of the own one as any other, within one.
     slots = np.concatenate([np.tile(np.arange(len(other)), len(own) // len(other)), rng.permutation(len(other))])
     slots = slots[: len(own)]
-    costs = np.array([[frame_distance(a, other[j]) for j in slots] for a in own])
-    _, columns = linear_sum_assignment(costs)
+    _, columns = linear_sum_assignment(frame_distances(own, other)[:, slots])
     # Images that are alike stand for each other.
-    distances = np.array([frame_distance(groups.image.frame, a) for a in own])
+    distances = frame_distances([frame_without_text(scene.image, scene.regions)], own)[0]
     alike = np.flatnonzero(distances == distances.min())
     taken = other[slots[columns[int(rng.choice(alike))]]]
     return FrameShift(frame=taken)
 
 
-def frame_distance(one: Frame, other: Frame) -> float:
-    """Return the share of the image that changes between two frames, roughly: widths, levels and aspect ratio."""
-    widths = sum(abs(a - b) for a, b in zip(one.shares, other.shares, strict=True))
-    level = float(np.mean(np.abs(np.subtract(one.levels, other.levels)))) / 255
-    return widths + level * max(sum(one.shares), sum(other.shares)) + abs(float(np.log(one.aspect / other.aspect)))
+def frame_distances(these: Sequence[Frame], those: Sequence[Frame]) -> Field:
+    """Return the share of the image that changes between two frames, (n, m), roughly: by widths, levels and aspect ratio."""
+    (shares, levels, aspects), (other_shares, other_levels, other_aspects) = (
+        (
+            np.array([f.shares for f in frames]),
+            np.array([f.levels for f in frames]),
+            np.array([f.aspect for f in frames]),
+        )
+        for frames in (these, those)
+    )
+    widths = np.abs(shares[:, None] - other_shares).sum(axis=2)
+    wider = np.maximum(shares.sum(axis=1)[:, None], other_shares.sum(axis=1))
+    level = np.abs(levels[:, None] - other_levels).mean(axis=2) / 255
+    return np.asarray(widths + wider * level + np.abs(np.log(aspects[:, None] / other_aspects)), dtype=np.float64)
 
 
 def _mapped(image: GreyImage, own: Field, other: Field) -> GreyImage:

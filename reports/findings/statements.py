@@ -202,8 +202,8 @@ def _cleared(run: RunView, effects: Sequence[Effect]) -> Iterator[Statement]:
         amount = f"{points(largest.estimate)} percentage points, with {run.edit(largest.condition)} {points_interval(largest)}"
         if verdict == "robust":
             text = (
-                f"No edit of {cleared} shifts {headline_words(run)} by more than the limit compared with its placebo, averaged over all "
-                f"images. The largest shift is {amount}.{undecided_outputs(run, [e.condition for e in shown])}"
+                f"No edit of {cleared} shifts {headline_words(run)} by more than the limit compared with its placebo, averaged over the "
+                f"images that it was applied to. The largest shift is {amount}.{undecided_outputs(run, [e.condition for e in shown])}"
             )
         else:
             text = (
