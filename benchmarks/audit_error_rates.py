@@ -35,10 +35,10 @@ FAINT = 0.4
 """Severity of findings where a word is planted: a network must have a reason to learn it."""
 
 
-def cohort(folder: Path, n_films: int, share: float, seed: int) -> Path:
+def cohort(folder: Path, n_images: int, share: float, seed: int) -> Path:
     """Make phantoms whose words and sources tell nothing, but for the word painted on a share of one class."""
     plain = make_phantoms(
-        folder / "plain", task="classes", n_images=n_films, seed=seed, severity=FAINT if share else 1.0
+        folder / "plain", task="classes", n_images=n_images, seed=seed, severity=FAINT if share else 1.0
     )
     if share == 0:
         return plain
@@ -49,8 +49,8 @@ def cohort(folder: Path, n_films: int, share: float, seed: int) -> Path:
 def trained(folder: Path, share: float, seed: int) -> Path:
     """Train C on such phantoms."""
     findings = make_phantoms(folder / "findings", task="findings", n_images=240, seed=seed + 1)
-    films = cohort(folder / "films", 600, share, seed + 2)
-    return train_network("C", films, load_recipe("demo"), folder / "C", findings_manifest=findings, seed=seed)
+    images = cohort(folder / "images", 600, share, seed + 2)
+    return train_network("C", images, load_recipe("demo"), folder / "C", findings_manifest=findings, seed=seed)
 
 
 def word_effect(bundle: Path, folder: Path) -> float:
@@ -74,17 +74,17 @@ def _rows(manifest: Path) -> list[dict[str, str]]:
 
 
 def audited(
-    bundle: Path, folder: Path, share: float, seed: int, n_films: int, suite: str
+    bundle: Path, folder: Path, share: float, seed: int, n_images: int, suite: str
 ) -> tuple[list[str], list[str]]:
     """Audit a bundle on new phantoms; return the names of what was called sensitive, and of what is more than chance."""
-    films = cohort(folder / "films", n_films, share, seed)
+    images = cohort(folder / "images", n_images, share, seed)
     settings = Settings(
         model=str(bundle),
-        data=str(films),
+        data=str(images),
         split="all",
         suite=suite,
         detector="annotated",
-        boxes=str(films.parent / "boxes.json"),
+        boxes=str(images.parent / "boxes.json"),
         judge_images=0,
         relevance_images=0,
         seed=seed,
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--null", type=int, default=200)
     parser.add_argument("--planted", type=int, default=50)
     parser.add_argument("--share", type=float, default=0.2)
-    parser.add_argument("--films", type=int, default=300)
+    parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--suite", default="quick")
     parser.add_argument(
         "--first", type=int, default=0, help="number of the first audit, to share the work between processes"
@@ -124,7 +124,7 @@ def main() -> None:
             found: list[tuple[list[str], list[str]]] = []
             for number in range(options.first, options.first + audits):
                 with tempfile.TemporaryDirectory() as place:
-                    found.append(audited(bundle, Path(place), share, 10_000 + number, options.films, options.suite))
+                    found.append(audited(bundle, Path(place), share, 10_000 + number, options.images, options.suite))
                 for what, index in (("something sensitive", 0), ("an effect beyond chance", 1)):
                     hits = sum(bool(one[index]) for one in found)
                     low, high = wilson_limits(hits, len(found), 1.96)

@@ -30,7 +30,7 @@ from audit.text.detectors import DEFAULT_DETECTOR, make_detector
 from audit.text.merging import intersection_px
 from audit.text.scoring import COVERED_SHARE
 from audit.training.phantom.cohort import CLASSES
-from audit.training.phantom.film import FilmSpec, render
+from audit.training.phantom.image import ImageSpec, render
 from audit.training.phantom.pathology import CLASS_FINDINGS
 from audit.training.phantom.scanners import SOURCES
 
@@ -105,7 +105,7 @@ def _images(options: argparse.Namespace) -> Iterator[NDArray[np.uint8]]:
 
 def bare_phantom(index: int, side_px: int, seed: int) -> NDArray[np.uint8]:
     """Return a phantom without a letter."""
-    spec = FilmSpec(
+    spec = ImageSpec(
         seed=seed,
         index=index,
         patient=str(index),

@@ -92,8 +92,8 @@ class Tesseract(Shipped):
 
     def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
         with tempfile.TemporaryDirectory() as folder:
-            Image.fromarray(image).save(Path(folder) / "film.png")
-            command = ["tesseract", "film.png", "stdout", "--psm", "11", "tsv"]
+            Image.fromarray(image).save(Path(folder) / "image.png")
+            command = ["tesseract", "image.png", "stdout", "--psm", "11", "tsv"]
             environment = {**os.environ, "OMP_THREAD_LIMIT": "1"}
             out = subprocess.run(
                 command, cwd=folder, env=environment, capture_output=True, text=True, check=True

@@ -83,13 +83,13 @@ def fine_tuned(bundle: Bundle, manifest: Path, ignore: tuple[str, ...], rate: fl
     return network.requires_grad_(False)
 
 
-def tested(manifest: Path, bundle: Bundle, n_films: int | None, target: Path) -> Path:
+def tested(manifest: Path, bundle: Bundle, n_images: int | None, target: Path) -> Path:
     """Write a manifest of the images that taught nothing: all of them, or the first of the test, as many of each class."""
-    held_out = ("test", "validation") if n_films is None else ("test",)
+    held_out = ("test", "validation") if n_images is None else ("test",)
     with manifest.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if bundle.splits.get(row["id"]) in held_out]
-    each = len(rows) if n_films is None else -(-n_films // len(bundle.classes))
-    chosen = [row for label in bundle.classes for row in [r for r in rows if r["label"] == label][:each]][:n_films]
+    each = len(rows) if n_images is None else -(-n_images // len(bundle.classes))
+    chosen = [row for label in bundle.classes for row in [r for r in rows if r["label"] == label][:each]][:n_images]
     with target.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(chosen[0]))
         writer.writeheader()
@@ -178,10 +178,10 @@ def main() -> None:
             told = command(*asked, "--relevance-images", 0, "--judge-images", 0, cwd=place)[1]
             return (place / told.strip().splitlines()[-1]).parent
 
-        for name, n_films in (("all images held out", None), (f"{options.few} test images", options.few)):
-            data = tested(painted, bundle, n_films, place / f"{n_films or 'all'}.csv")
+        for name, n_images in (("all images held out", None), (f"{options.few} test images", options.few)):
+            data = tested(painted, bundle, n_images, place / f"{n_images or 'all'}.csv")
             before, again, after = run(model, data, 0), run(model, data, 1), run(worse, data, 0)
-            file = place / f"{n_films or 'all'}-baseline.json"
+            file = place / f"{n_images or 'all'}-baseline.json"
             file.unlink(missing_ok=True)
             command("baseline", "accept", before, "--file", file, cwd=place)
             for what, audited in (("itself, other draws", again), ("one epoch later", after)):

@@ -32,10 +32,10 @@ from audit.perturbations.suspects import at_search_scale
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
 from audit.suites.reader import load_suite
-from audit.training.phantom.cohort import film_specs, make_phantoms
-from audit.training.phantom.film import render
+from audit.training.phantom.cohort import image_specs, make_phantoms
+from audit.training.phantom.image import render
 
-FILM_PX = 256
+IMAGE_PX = 256
 SINCE = ("letters-added", "grey-curve", "sharpness-", "frame-")
 """How the names of conditions begin that the suite did not hold before."""
 
@@ -43,9 +43,9 @@ SINCE = ("letters-added", "grey-curve", "sharpness-", "frame-")
 def halves(n: int) -> tuple[Half, Half]:
     """Render n images of as many patients, in two halves."""
     specs = {
-        s.patient: s for s in film_specs(n_images=2 * n, seed=6, electrode_share=0.6, task="classes", severity=0.5)
+        s.patient: s for s in image_specs(n_images=2 * n, seed=6, electrode_share=0.6, task="classes", severity=0.5)
     }
-    rows = [(at_search_scale(render(s, FILM_PX).image, ()), s.label, s.patient) for s in list(specs.values())[:n]]
+    rows = [(at_search_scale(render(s, IMAGE_PX).image, ()), s.label, s.patient) for s in list(specs.values())[:n]]
     return _half(rows[::2]), _half(rows[1::2])
 
 
@@ -80,7 +80,7 @@ def audit_seconds(n: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         manifest = make_phantoms(
-            folder / "data", task="classes", n_images=n, size_px=FILM_PX, seed=6, severity=0.5, electrode_share=0.6
+            folder / "data", task="classes", n_images=n, size_px=IMAGE_PX, seed=6, severity=0.5, electrode_share=0.6
         )
         torch.manual_seed(0)
         save_bundle(

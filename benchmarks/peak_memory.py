@@ -23,7 +23,7 @@ from audit.models.saving import save_bundle
 CLASSES = ("normal", "pneumonia", "covid")
 
 
-def audit_in_child(films: Path, model: Path, out: Path) -> float:
+def audit_in_child(images: Path, model: Path, out: Path) -> float:
     """Return the peak resident memory of one audit, in MB."""
     program = (
         "import resource, sys; from audit.cli.main import app\n"
@@ -32,8 +32,8 @@ def audit_in_child(films: Path, model: Path, out: Path) -> float:
         "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, code)\n"
     )
     arguments = [
-        "run", "--model", str(model), "--data", str(films), "--split", "all", "--suite", "quick",
-        "--detector", "annotated", "--boxes", str(films.parent / "boxes.json"), "--relevance-images", "100",
+        "run", "--model", str(model), "--data", str(images), "--split", "all", "--suite", "quick",
+        "--detector", "annotated", "--boxes", str(images.parent / "boxes.json"), "--relevance-images", "100",
         "--runs", str(out / "runs"), "--cache", str(out / "cache"),
     ]  # fmt: skip
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
@@ -68,8 +68,8 @@ def main() -> None:
         )
         peaks = {}
         for n_images in (options.small, options.large):
-            films = make_phantoms(folder / f"films-{n_images}", task="classes", n_images=n_images, seed=1)
-            peaks[n_images] = audit_in_child(films, model, folder / f"out-{n_images}")
+            images = make_phantoms(folder / f"images-{n_images}", task="classes", n_images=n_images, seed=1)
+            peaks[n_images] = audit_in_child(images, model, folder / f"out-{n_images}")
             print(f"{n_images} images: peak {peaks[n_images]:.0f} MB")
         print(f"ratio of peaks: {peaks[options.large] / peaks[options.small]:.3f}")
         print(

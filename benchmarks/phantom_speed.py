@@ -23,7 +23,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         make_phantoms(Path(temporary) / "warm", task="classes", n_images=6, seed=0)
         wall, own = time.perf_counter(), time.process_time()
-        make_phantoms(Path(temporary) / "films", task="classes", n_images=options.images, seed=1)
+        make_phantoms(Path(temporary) / "images", task="classes", n_images=options.images, seed=1)
         wall, own = time.perf_counter() - wall, time.process_time() - own
     print(f"{options.images / wall:.0f} images/s of wall time, {options.images / own:.0f} images/s of processor time")
 

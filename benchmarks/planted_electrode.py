@@ -24,29 +24,29 @@ from audit.relevance.regions import map_boxes
 from audit.relevance.spectral_analysis import find_clusters, grid_maps
 from audit.relevance.start import start_relevance
 from audit.training.chain import train_network
-from audit.training.phantom.cohort import film_specs, make_phantoms
-from audit.training.phantom.film import render
+from audit.training.phantom.cohort import image_specs, make_phantoms
+from audit.training.phantom.image import render
 from audit.training.recipes import load_recipe
 
-FILM_PX, SHOWN_PX = 256, 200
+IMAGE_PX, SHOWN_PX = 256, 200
 SEVERITY = 0.5
 
 
 def train(folder: Path, share: float) -> Path:
     """Train a network on images whose words tell nothing, and whose findings are faint."""
-    films = make_phantoms(
-        folder / "films", task="classes", n_images=540, seed=6, severity=SEVERITY, electrode_share=share
+    images = make_phantoms(
+        folder / "images", task="classes", n_images=540, seed=6, severity=SEVERITY, electrode_share=share
     )
     findings = make_phantoms(folder / "findings", task="findings", n_images=300, seed=6)
     train_network(
-        "C", films, load_recipe("demo"), folder / "C", findings_manifest=findings, seed=0, on_progress=lambda _: None
+        "C", images, load_recipe("demo"), folder / "C", findings_manifest=findings, seed=0, on_progress=lambda _: None
     )
     return folder / "C"
 
 
-def painted(film: np.ndarray, relevance: np.ndarray, spot: tuple[float, float, float, float]) -> np.ndarray:
+def painted(image: np.ndarray, relevance: np.ndarray, spot: tuple[float, float, float, float]) -> np.ndarray:
     side = SHOWN_PX
-    grey = cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA)[..., None].repeat(3, 2).astype(float)
+    grey = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)[..., None].repeat(3, 2).astype(float)
     limit = float(np.quantile(np.abs(relevance), 0.995)) or 1.0
     strength = cv2.resize(np.clip(relevance / limit, -1, 1), (side, side))[..., None]
     weight = np.sqrt(np.abs(strength)) * 0.75
@@ -68,21 +68,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         bundle = load_bundle(options.model or train(Path(temporary), options.share))
     specs = list(
-        film_specs(
+        image_specs(
             task="classes", n_images=options.images, seed=99, severity=SEVERITY, electrode_share=options.share
         )
     )  # fmt: skip
     attributor = Attributor(bundle.network)
-    films, maps, boxes, outputs = [], [], [], []
+    images, maps, boxes, outputs = [], [], [], []
     for spec in specs:
-        film = render(spec, FILM_PX)
+        image = render(spec, IMAGE_PX)
         found = attributor.attribute(
-            bundle.preprocessing.prepare(film.image)[None], lambda z: start_relevance(z, bundle.classes)
+            bundle.preprocessing.prepare(image.image)[None], lambda z: start_relevance(z, bundle.classes)
         )
-        regions = [TextRegion(x0=b.x0, y0=b.y0, x1=b.x1, y1=b.y1) for b in film.boxes]
-        films.append(film.image)
+        regions = [TextRegion(x0=b.x0, y0=b.y0, x1=b.x1, y1=b.y1) for b in image.boxes]
+        images.append(image.image)
         maps.append(found.maps[0, 0])
-        boxes.append(map_boxes(regions, film.image.shape, maps[-1].shape))
+        boxes.append(map_boxes(regions, image.image.shape, maps[-1].shape))
         outputs.append(bundle.classes[int(found.logits[0].argmax())])
     groups = find_clusters(grid_maps(zip(maps, boxes, strict=True)), outputs, seed=0)
     print(f"{options.images} images, an electrode on {sum(s.electrode for s in specs)}; accuracy "
@@ -97,7 +97,7 @@ def main() -> None:
                 f"y {cluster.spot[1]:.2f} to {cluster.spot[3]:.2f}, of other images {100 * cluster.spot_mass_elsewhere:.0f} %, "
                 f"{100 * cluster.spot_text:.0f} % of it in text"
             )
-            row = [painted(films[i], maps[i], cluster.spot) for i in cluster.members[:4]]
+            row = [painted(images[i], maps[i], cluster.spot) for i in cluster.members[:4]]
             title = np.full((26, SHOWN_PX * 4, 3), 255, np.uint8)
             text = f"{output}: {len(cluster.members)} of {outputs.count(output)} images, {with_it} with an electrode"
             cv2.putText(title, text, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1, cv2.LINE_AA)

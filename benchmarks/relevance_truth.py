@@ -30,8 +30,8 @@ from audit.relevance.presets import DEFAULT_PRESET, PRESETS
 from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance
 from audit.training.chain import train_network
-from audit.training.phantom.cohort import film_specs, make_phantoms
-from audit.training.phantom.film import Film, render
+from audit.training.phantom.cohort import image_specs, make_phantoms
+from audit.training.phantom.image import PhantomImage, render
 from audit.training.recipes import load_recipe
 
 SIDE_PX = 256
@@ -41,10 +41,10 @@ STOCK = "zennit as it comes"
 def train(folder: Path, severity: float) -> Path:
     """Train a network on words; findings of the given severity tell the class too."""
     options = {"word_association": 1.0, "source_association": 0.0}
-    films = make_phantoms(folder / "films", task="classes", n_images=540, seed=5, severity=severity, **options)
+    images = make_phantoms(folder / "images", task="classes", n_images=540, seed=5, severity=severity, **options)
     findings = make_phantoms(folder / "findings", task="findings", n_images=300, seed=6)
     train_network(
-        "C", films, load_recipe("demo"), folder / "C", findings_manifest=findings, seed=0, on_progress=lambda _: None
+        "C", images, load_recipe("demo"), folder / "C", findings_manifest=findings, seed=0, on_progress=lambda _: None
     )
     return folder / "C"
 
@@ -68,11 +68,11 @@ def ours(bundle: Bundle, method: str) -> Callable[[torch.Tensor], np.ndarray]:
     return lambda inputs: attributor.attribute(inputs, lambda z: start_relevance(z, bundle.classes)).maps[:, 0]
 
 
-def inside(maps: np.ndarray, film: Film) -> np.ndarray:
+def inside(maps: np.ndarray, image: PhantomImage) -> np.ndarray:
     """Return which pixels of a map (h, w) lie in true text."""
     cover = np.zeros(maps.shape, bool)
-    regions = [TextRegion(x0=b.x0, y0=b.y0, x1=b.x1, y1=b.y1) for b in film.boxes]
-    for x0, y0, x1, y1 in map_boxes(regions, film.image.shape, maps.shape):
+    regions = [TextRegion(x0=b.x0, y0=b.y0, x1=b.x1, y1=b.y1) for b in image.boxes]
+    for x0, y0, x1, y1 in map_boxes(regions, image.image.shape, maps.shape):
         cover[y0:y1, x0:x1] = True
     return cover
 
@@ -88,20 +88,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         bundle = load_bundle(options.model or train(Path(temporary), options.severity))
     specs = list(
-        film_specs(
+        image_specs(
             task="classes", n_images=options.images, seed=4242, word_association=1.0, source_association=0.0,
             severity=options.severity,
         )
     )  # fmt: skip
-    films = [render(s, SIDE_PX) for s in specs]
-    inputs = torch.stack([bundle.preprocessing.prepare(f.image) for f in films])
+    images = [render(s, SIDE_PX) for s in specs]
+    inputs = torch.stack([bundle.preprocessing.prepare(f.image) for f in images])
     bare = torch.stack([bundle.preprocessing.prepare(render(s, SIDE_PX, with_text=False).image) for s in specs])
     with_text, without = bundle.logits(inputs).numpy(), bundle.logits(bare).numpy()
-    winner, rows = with_text.argmax(1), np.arange(len(films))
+    winner, rows = with_text.argmax(1), np.arange(len(images))
     labels = np.array([bundle.classes.index(s.label) for s in specs])
     fall = with_text[rows, winner] - without[rows, winner]
     print(
-        f"{len(films)} images, severity {options.severity:g}: accuracy {np.mean(winner == labels):.3f} with text, "
+        f"{len(images)} images, severity {options.severity:g}: accuracy {np.mean(winner == labels):.3f} with text, "
         f"{np.mean(without.argmax(1) == labels):.3f} without; the winning logit falls by {fall.mean():.2f} (SD {fall.std():.2f})"
     )
     driven = (winner == labels) & (fall > 0.3 * with_text[rows, winner])
@@ -111,8 +111,8 @@ def main() -> None:
     for name, method in methods.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            maps = np.concatenate([method(inputs[i : i + 4]) for i in range(0, len(films), 4)]).astype(float)
-        covers = np.stack([inside(m, f) for m, f in zip(maps, films, strict=True)])
+            maps = np.concatenate([method(inputs[i : i + 4]) for i in range(0, len(images), 4)]).astype(float)
+        covers = np.stack([inside(m, f) for m, f in zip(maps, images, strict=True)])
         credited = (maps * covers).sum((1, 2))
         positive = np.clip(maps, 0, None)
         mass = (positive * covers).sum((1, 2)) / np.maximum(positive.sum((1, 2)), 1e-12)

@@ -48,10 +48,10 @@ def network() -> torch.nn.Module:
     return start_network("densenet121", 3, NO_START, torch_generator(SEED))
 
 
-def ours(films: list[Record], step: Step, folder: Path) -> tuple[float, float]:
+def ours(scans: list[Record], step: Step, folder: Path) -> tuple[float, float]:
     """Return seconds and the last training loss."""
     model, began = network(), time.perf_counter()
-    pixels = resize_all(films, SIZE, folder, lambda _: None)
+    pixels = resize_all(scans, SIZE, folder, lambda _: None)
 
     def samples(part: list[Record]) -> Samples:
         return Samples(
@@ -63,18 +63,18 @@ def ours(films: list[Record], step: Step, folder: Path) -> tuple[float, float]:
         )
 
     curves = train(
-        model, samples(films), samples(films[:3]), step, loss="cross entropy", score=balanced_accuracy, seed=SEED
+        model, samples(scans), samples(scans[:3]), step, loss="cross entropy", score=balanced_accuracy, seed=SEED
     )
     return time.perf_counter() - began, curves.epochs[-1].train_loss
 
 
-def by_hand(films: list[Record], step: Step) -> tuple[float, float]:
+def by_hand(scans: list[Record], step: Step) -> tuple[float, float]:
     """Return seconds and the last training loss."""
     model, phase = network(), step.phases[0]
     order_of = Samples(
-        ids=tuple(r.id for r in films),
+        ids=tuple(r.id for r in scans),
         images=[],
-        targets=torch.arange(len(films)) % 3,
+        targets=torch.arange(len(scans)) % 3,
         preprocessing=SIZE,
         augmentation=step.augmentation,
     )
@@ -95,8 +95,8 @@ def by_hand(films: list[Record], step: Step) -> tuple[float, float]:
             rows = order[start : start + step.batch]
             images = []
             for i, copy in rows.tolist():
-                image = SIZE.resize(read_gray(films[i].path))
-                moved = augment(image, step.augmentation, seed=SEED, epoch=epoch, record_id=films[i].id, copy=copy)
+                image = SIZE.resize(read_gray(scans[i].path))
+                moved = augment(image, step.augmentation, seed=SEED, epoch=epoch, record_id=scans[i].id, copy=copy)
                 images.append(SIZE.normalise(moved))
             value = functional.cross_entropy(model(torch.stack(images)), torch.from_numpy(rows[:, 0].copy()) % 3)
             optimiser.zero_grad()
@@ -105,8 +105,8 @@ def by_hand(films: list[Record], step: Step) -> tuple[float, float]:
             loss_sum += value.item() * len(rows)
         model.eval()
         with torch.no_grad():
-            model(torch.stack([SIZE.prepare(read_gray(r.path)) for r in films[:3]]))
-    return time.perf_counter() - began, loss_sum / len(films)
+            model(torch.stack([SIZE.prepare(read_gray(r.path)) for r in scans[:3]]))
+    return time.perf_counter() - began, loss_sum / len(scans)
 
 
 def main() -> None:
@@ -136,14 +136,14 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        films = records(folder, options.images)
+        scans = records(folder, options.images)
         for name, step in cases.items():
             mine, theirs = [], []
             for _ in range(options.repeats):  # one after the other, so that a busy machine slows both
-                mine.append(ours(films, step, folder))
-                theirs.append(by_hand(films, step))
+                mine.append(ours(scans, step, folder))
+                theirs.append(by_hand(scans, step))
             assert abs(mine[0][1] - theirs[0][1]) <= 1e-3, "both must do the same work"
-            visited = len(films) * step.phases[0].epochs
+            visited = len(scans) * step.phases[0].epochs
             ratio = float(np.median([b / a for (a, _), (b, _) in zip(mine, theirs, strict=True)]))
             speeds = [visited / min(seconds for seconds, _ in runs) for runs in (mine, theirs)]
             print(f"{name}: {speeds[0]:.1f} images/s, by hand {speeds[1]:.1f}; ratio {ratio:.2f}")

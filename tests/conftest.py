@@ -58,16 +58,16 @@ settings.register_profile("audit", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("audit")
 
 
-def draw_film(index: int, label: str, *, side_px: int = 96) -> np.ndarray:
+def draw_image(index: int, label: str, *, side_px: int = 96) -> np.ndarray:
     """Return a noisy grey image with a bright square whose corner tells the class, as a marker would."""
     rng = np.random.default_rng(index)
-    film = rng.normal(110, 12, (side_px, side_px))
+    image = rng.normal(110, 12, (side_px, side_px))
     yy, xx = np.mgrid[0:side_px, 0:side_px]
-    film -= 50 * np.exp(-(((xx - side_px * 0.3) ** 2 + (yy - side_px * 0.5) ** 2) / 300))
-    film -= 50 * np.exp(-(((xx - side_px * 0.7) ** 2 + (yy - side_px * 0.5) ** 2) / 300))
+    image -= 50 * np.exp(-(((xx - side_px * 0.3) ** 2 + (yy - side_px * 0.5) ** 2) / 300))
+    image -= 50 * np.exp(-(((xx - side_px * 0.7) ** 2 + (yy - side_px * 0.5) ** 2) / 300))
     x0, y0, x1, y1 = marker_box(label, side_px)
-    film[y0:y1, x0:x1] = 250
-    return np.clip(film, 0, 255).astype(np.uint8)
+    image[y0:y1, x0:x1] = 250
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def marker_box(label: str, side_px: int = 96) -> tuple[int, int, int, int]:
@@ -91,7 +91,7 @@ def cohort_in(
     for label in classes:
         for number in range(n_per_class):
             name = f"images/{label}-{number}.png"
-            Image.fromarray(draw_film(index, label)).save(folder / name)
+            Image.fromarray(draw_image(index, label)).save(folder / name)
             x0, y0, x1, y1 = marker_box(label)
             boxes[name] = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": label.upper()}] if text else []
             row = {

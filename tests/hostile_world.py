@@ -84,7 +84,7 @@ def make_world(folder: Path) -> Path:
     from audit.models import networks
     from audit.models.preprocessing import Preprocessing
     from audit.models.saving import save_bundle
-    from tests.conftest import CLASSES, draw_film, marker_box
+    from tests.conftest import CLASSES, draw_image, marker_box
     from tests.golden.make_report import RUN as GOLDEN
 
     (folder / "data/images").mkdir(parents=True)
@@ -94,7 +94,7 @@ def make_world(folder: Path) -> Path:
     for index in range(30):
         label = CLASSES[index % 3]
         name = f"images/{label}-{index}.png"
-        Image.fromarray(draw_film(index, label)).save(folder / "data" / name)
+        Image.fromarray(draw_image(index, label)).save(folder / "data" / name)
         x0, y0, x1, y1 = marker_box(label)
         boxes[name] = [
             {"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": label.upper(), "polygon": [[x0, y0], [x1, y0], [x1, y1]]}

@@ -36,7 +36,7 @@ def tiny(n_outputs: int = 3) -> nn.Module:
     )
 
 
-def films(n: int, side: int, seed: int = 1) -> Tensor:
+def images(n: int, side: int, seed: int = 1) -> Tensor:
     """Return noise as prepared images, (n, 3, side, side)."""
     return torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(seed))
 

@@ -139,7 +139,7 @@ def test_tokens() -> None:
 @pytest.mark.parametrize(("association", "told"), [(1.0, True), (0.0, False)])
 def test_planted_words_are_told_and_others_not(audit: Audit, tmp_path: Path, association: float, told: bool) -> None:
     manifest = make_phantoms(
-        tmp_path / "films", task="classes", n_images=60, size_px=128, seed=2, word_association=association
+        tmp_path / "images", task="classes", n_images=60, size_px=128, seed=2, word_association=association
     )
     code, out, err = audit("text", "atlas", "--data", manifest, "--detector", "annotated", "--boxes",
                            manifest.parent / "boxes.json", "--json", "--sheet", "glyphs.png")  # fmt: skip

@@ -13,14 +13,14 @@ PAPER = Augmentation(rotation_deg=40, shift_share=28 / 224, flip_share=0.5)
 STILL = {"angle_deg": 0.0, "right_px": 0, "down_px": 0, "flip": False}
 
 
-def film(side: int = 32) -> np.ndarray:
+def scan(side: int = 32) -> np.ndarray:
     return np.random.default_rng(0).integers(1, 256, (side, side), dtype=np.uint8)
 
 
 @settings(max_examples=30, deadline=None)
 @given(right=st.integers(-9, 9), down=st.integers(-9, 9), flip=st.booleans())
 def test_flip_and_shift_are_exact(right: int, down: int, flip: bool) -> None:
-    image = film()
+    image = scan()
     expected = np.zeros_like(image)
     for y in range(32):
         for x in range(32):
@@ -32,8 +32,8 @@ def test_flip_and_shift_are_exact(right: int, down: int, flip: bool) -> None:
 
 
 def test_quarter_turn_is_counter_clockwise() -> None:
-    moved = move(film(), Movement(**{**STILL, "angle_deg": 90.0}))
-    np.testing.assert_array_equal(moved, np.rot90(film()))
+    moved = move(scan(), Movement(**{**STILL, "angle_deg": 90.0}))
+    np.testing.assert_array_equal(moved, np.rot90(scan()))
 
 
 def test_rotation_keeps_the_centre_and_blackens_the_corners() -> None:
@@ -43,7 +43,7 @@ def test_rotation_keeps_the_centre_and_blackens_the_corners() -> None:
 
 
 def test_nothing_asked_nothing_done() -> None:
-    image = film()
+    image = scan()
     before = image.copy()
     np.testing.assert_array_equal(augment(image, Augmentation(), seed=0, epoch=1, record_id="r"), image)
     augment(image, PAPER, seed=0, epoch=1, record_id="r")
@@ -62,11 +62,11 @@ def test_draws_fill_the_papers_range() -> None:
 
 def test_draw_depends_on_its_key_alone() -> None:
     key = {"seed": 1, "epoch": 2, "record_id": "a", "copy": 0}
-    first = augment(film(), PAPER, **key)
-    augment(film(), PAPER, seed=9, epoch=9, record_id="z")
-    np.testing.assert_array_equal(augment(film(), PAPER, **key), first)
+    first = augment(scan(), PAPER, **key)
+    augment(scan(), PAPER, seed=9, epoch=9, record_id="z")
+    np.testing.assert_array_equal(augment(scan(), PAPER, **key), first)
     for change in ({"seed": 2}, {"epoch": 3}, {"record_id": "b"}, {"copy": 1}):
-        assert not np.array_equal(augment(film(), PAPER, **{**key, **change}), first), change
+        assert not np.array_equal(augment(scan(), PAPER, **{**key, **change}), first), change
 
 
 @pytest.mark.parametrize(

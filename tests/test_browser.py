@@ -184,7 +184,7 @@ def test_review_goes_out_and_comes_back(run: Path, browser: Any, tmp_path: Path)
     page.fill("#reviewer", "R. </script><b>Reader")
     finding = page.locator(".finding").first
     finding.locator("input[value=disagree]").check()
-    finding.locator("input[type=text]").fill("too few <films>")
+    finding.locator("input[type=text]").fill("too few <images>")
     with page.expect_download() as waiting:
         page.click("#save")
     saved = tmp_path / "saved.json"
@@ -192,7 +192,7 @@ def test_review_goes_out_and_comes_back(run: Path, browser: Any, tmp_path: Path)
     read_signoff(run, saved)
     text = render_html(run).read_text()
     assert "R. &lt;/script&gt;&lt;b&gt;Reader" in text
-    assert "too few &lt;films&gt;" in text
+    assert "too few &lt;images&gt;" in text
     assert "changed after the run" not in text, "a review does not touch the evidence"
     document = json.loads(saved.read_text())
     for wrong in (

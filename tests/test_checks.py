@@ -42,11 +42,11 @@ def cores(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
 def test_what_is_found_does_not_depend_on_the_cores(
     n_cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    films = records(tmp_path, 60, bad=(17, 40))
+    images = records(tmp_path, 60, bad=(17, 40))
     cores(monkeypatch, n_cores)
     with pytest.raises(ImageError, match=r"17\.png.*--on-bad-image skip"):
-        check_images(films, "fail")
-    found = check_images(films, "skip")
+        check_images(images, "fail")
+    found = check_images(images, "skip")
     assert [r.id for r in found.bad] == ["r17", "r40"]
     assert [r.id for r in found.records] == [f"r{i}" for i in range(60) if i not in (17, 40)]
     assert found.shapes["r7"] == (20, 27)
@@ -56,7 +56,7 @@ def test_what_is_found_does_not_depend_on_the_cores(
 def test_images_are_looked_at_side_by_side_and_no_more_than_a_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    films = records(tmp_path, 100)
+    images = records(tmp_path, 100)
     cores(monkeypatch, 4)
     meeting = threading.Barrier(4, timeout=30)
     taken, given_back = 0, 0
@@ -68,7 +68,7 @@ def test_images_are_looked_at_side_by_side_and_no_more_than_a_window(
 
     def counted() -> object:
         nonlocal taken
-        for record in films:
+        for record in images:
             taken += 1
             assert taken - given_back <= checks._WINDOW * 4 + 2
             yield record
@@ -138,14 +138,14 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no image be read: what is measured is the table."""
     facts = ImageFacts(format="PNG", depth=8, samples=1, photometric_interpretation="L", compression="x", decoder="x")
 
-    def look(films: list[Record], on_bad_image: str, *, colour: bool) -> CheckedImages:
+    def look(images: list[Record], on_bad_image: str, *, colour: bool) -> CheckedImages:
         assert not colour
 
         return CheckedImages(
-            records=films,
-            hashes={r.id: (r.id, r.id) for r in films},
-            shapes=dict.fromkeys((r.id for r in films), (9, 9)),
-            facts=dict.fromkeys((r.id for r in films), facts),
+            records=images,
+            hashes={r.id: (r.id, r.id) for r in images},
+            shapes=dict.fromkeys((r.id for r in images), (9, 9)),
+            facts=dict.fromkeys((r.id for r in images), facts),
             bad=[],
             notes=[],
         )

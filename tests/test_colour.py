@@ -27,7 +27,7 @@ from audit.data.pixels.writing import encode_dicom, encode_png
 from audit.data.records import Record, TextRegion
 from audit.models.preprocessing import Preprocessing, why_impossible
 from audit.perturbations import NotApplicable, Scene, SelfChecking, changed_pixels, make_perturbation
-from audit.perturbations.background import MeanFilm
+from audit.perturbations.background import MeanImage
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.objects import ACTIONS
 from audit.perturbations.plausible import GreyRange
@@ -39,7 +39,7 @@ from audit.store.suspects import FoundSuspect, Sighting, SuspectTemplate
 from audit.text.detectors import make_detector
 from audit.text.planes import find_on_planes, text_planes
 
-from .test_perturbations import EVERY_USE, film
+from .test_perturbations import EVERY_USE, scan
 
 EVERY_EDIT = [
     *EVERY_USE,
@@ -63,7 +63,7 @@ def make_scene(folder: Path, *, colour: bool, tint: bool = False) -> Scene:
     records, regions = [], {}
     for number in range(31):
         label, shows = ("normal", False) if number % 2 else ("covid", True)
-        image = film((96, 100 + 4 * (number % 3)), number)
+        image = scan((96, 100 + 4 * (number % 3)), number)
         top = 2 + 26 * shows  # letters of either class have their own places
         words = (2, top, 15, top + 8), (50 - 30 * shows, 80, 68 - 30 * shows, 90)
         if number == OWN:
@@ -123,7 +123,7 @@ def make_scene(folder: Path, *, colour: bool, tint: bool = False) -> Scene:
         donors=pool,
         lungs=lungs,
         properties=ClassProperties(records, regions, 0, read_record),
-        background=MeanFilm(records, regions, 0),
+        background=MeanImage(records, regions, 0),
         leaves_range=GreyRange(records, 0, read_record).leaves,
         suspects=Suspects(found=(suspect,), donors={r.id: r for r in records}),
     )
@@ -260,7 +260,7 @@ def test_a_deep_png_and_a_dicom_file_keep_their_colours(tmp_path: Path) -> None:
     assert fine
     seen = look_at(data.tobytes(), Path("deep.png"), colour=True)
     assert np.array_equal(seen.pixels, np.rint(rgb / 257).astype(np.uint8))
-    image = tinted(film((40, 31), 1), 5)
+    image = tinted(scan((40, 31), 1), 5)
     path = tmp_path / "a.dcm"
     path.write_bytes(encode_dicom(image, {"Modality": "XC"}, "n"))
     assert np.array_equal(read_image(path, colour=True), image)
@@ -269,7 +269,7 @@ def test_a_deep_png_and_a_dicom_file_keep_their_colours(tmp_path: Path) -> None:
 
 
 def test_noise_of_a_grey_jpeg_is_no_colour_and_a_small_stamp_is(tmp_path: Path) -> None:
-    grey = in_colour(film((200, 160), 3))
+    grey = in_colour(scan((200, 160), 3))
     stored = look(write_rgb(tmp_path / "a.jpg", grey, quality=70)).facts.coloured_share
     assert not shows_colour(stored)
     assert coloured_share(grey) is None
@@ -291,7 +291,7 @@ STEPS = [
 
 @pytest.mark.parametrize("steps", STEPS)
 def test_three_equal_channels_are_prepared_as_the_grey_image(steps: dict[str, object]) -> None:
-    grey = film((50, 70), 2)
+    grey = scan((50, 70), 2)
     wants = Preprocessing(size_px=(32, 40), mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4), **steps)
     shown = structs.replace(wants, colour="rgb")
     assert torch.equal(shown.prepare(in_colour(grey)), wants.prepare(grey))
@@ -308,7 +308,7 @@ def test_three_equal_channels_are_prepared_as_the_grey_image(steps: dict[str, ob
 
 def test_the_mean_of_an_image_in_colour_is_that_of_all_its_channels() -> None:
     wants = Preprocessing(size_px=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3, per_image=True, colour="rgb")
-    found = wants.prepare(tinted(film((32, 32), 2), 4))
+    found = wants.prepare(tinted(scan((32, 32), 2), 4))
     assert abs(float(found.mean())) < 1e-5
     assert abs(float(found.std(correction=0)) - 1) < 1e-4
 

@@ -266,7 +266,7 @@ def test_covid_joins_and_splits(four_sets: Path, tmp_path: Path) -> None:
     records, left_out = build("covid", four_sets, tmp_path / "covid.csv")
     counts = Counter((r.label, r.split) for r in records)
     assert [counts[label, "test"] for label in ("normal", "pneumonia", "covid")] == [8, 8, 8]
-    assert all(r.split == "test" for r in records if "/valid/" in r.id), "the radiologists' films are tested"
+    assert all(r.split == "test" for r in records if "/valid/" in r.id), "the radiologists' images are tested"
     seen: dict[str, set[str | None]] = {}
     for r in records:
         seen.setdefault(r.patient, set()).add(r.split)

@@ -207,7 +207,7 @@ def test_what_could_not_be_done_to_a_class_is_not_shown_of_it() -> None:
     found = pick(effects, "mask", "shortcut_sensitivity", placebo="elsewhere")
     assert (found.n_images, found.classes_absent) == (400, ("covid",))
     assert found.high is not None
-    assert found.high < 0.05, "the other films alone would be robust"
+    assert found.high < 0.05, "the other images alone would be robust"
     assert (found.verdict, found.patients_to_decide) == ("inconclusive", None)
     assert pick(effects, "mask", "shortcut_sensitivity", "class=normal", "elsewhere").classes_absent == ()
     assert pick(effects, "mask", "total_variation").classes_absent == ("covid",), "raw effects are of the same images"

@@ -33,7 +33,7 @@ FINDERS = ("cascade", "rapidocr", "markers")
 finder = cache(make_detector)  # loading the networks takes longer than the images here
 
 
-def film(side_px: int = 512) -> NDArray[np.uint8]:
+def scan(side_px: int = 512) -> NDArray[np.uint8]:
     """Return a grey image: a soft gradient with noise, as between lung and mediastinum."""
     rng = np.random.default_rng(0)
     ramp = np.linspace(40, 120, side_px)[None, :] + np.linspace(0, 30, side_px)[:, None]
@@ -82,7 +82,7 @@ def stamp(image: NDArray[np.uint8], text: str, x: int, y: int, *, turns: int = 0
     [("L", 0, False), ("R", 0, True), ("R", 1, False), ("L", 2, True), ("PORTABLE", 0, False), ("SEDUTO", 3, False)],
 )
 def test_markers_as_they_lie(name: str, text: str, turns: int, mirrored: bool) -> None:
-    image = film()
+    image = scan()
     box = stamp(image, text, 60, 40, turns=turns, mirrored=mirrored)
     drawn = image.copy()
     regions = finder(name).detect(image)
@@ -90,12 +90,12 @@ def test_markers_as_they_lie(name: str, text: str, turns: int, mirrored: bool) -
     assert covered_share_of_union(box, regions) >= 0.7
     outside = [r for r in regions if covered_share(r, [box.padded(25, (512, 512))]) < 0.5]
     assert outside == []
-    assert found_on_an_empty_film(name) == [], "nothing is found where nothing is"
+    assert found_on_an_empty_image(name) == [], "nothing is found where nothing is"
 
 
 @cache
-def found_on_an_empty_film(name: str) -> Sequence[TextRegion]:
-    return finder(name).detect(film())
+def found_on_an_empty_image(name: str) -> Sequence[TextRegion]:
+    return finder(name).detect(scan())
 
 
 def covered_share_of_union(box: TextRegion, regions: Sequence[TextRegion]) -> float:
@@ -110,7 +110,7 @@ def covered_share_of_union(box: TextRegion, regions: Sequence[TextRegion]) -> fl
 @pytest.mark.parametrize("scale", [2.6, 3.4])
 def test_words_larger_than_any_marker(name: str, scale: float) -> None:
     """A tenth of the image high, and more than a twentieth of it large: what covers so much is text if it can be read."""
-    image = film()
+    image = scan()
     cv2.putText(image, "SITIO", (20, 120), cv2.FONT_HERSHEY_SIMPLEX, scale, 245, 8, cv2.LINE_AA)
     rows, columns = np.nonzero(image > 200)
     box = TextRegion(x0=int(columns.min()), y0=int(rows.min()), x1=int(columns.max()) + 1, y1=int(rows.max()) + 1)
@@ -122,7 +122,7 @@ def test_words_larger_than_any_marker(name: str, scale: float) -> None:
 @pytest.mark.parametrize("letter", ["L", "R", "A"])
 @pytest.mark.parametrize(("share", "turns"), [(0.16, 0), (0.25, 1), (0.33, 0), (0.33, 2)])
 def test_single_letters_up_to_a_third_of_the_image(letter: str, share: float, turns: int) -> None:
-    image = film()
+    image = scan()
     thick = round(share * 60)
     (_, unit), _ = cv2.getTextSize(letter, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
     tile = np.zeros((240, 240), np.uint8)
@@ -136,13 +136,13 @@ def test_single_letters_up_to_a_third_of_the_image(letter: str, share: float, tu
 
 @pytest.mark.parametrize("thick", [3, -1])
 def test_rings_and_discs_inside_the_lungs_are_no_text(thick: int) -> None:
-    image = film()
+    image = scan()
     cv2.circle(image, (250, 230), 12, 235, thick, cv2.LINE_AA)
     assert finder("cascade").detect(image) == []
 
 
 def test_what_is_read_does_not_depend_on_what_is_read_along_with_it() -> None:
-    image = film()
+    image = scan()
     boxes = [stamp(image, "R", 60, 40), stamp(image, "PORTABLE", 60, 140), stamp(image, "L", 400, 40)]
     crops = [image[b.y0 - 6 : b.y1 + 6, b.x0 - 6 : b.x1 + 6] for b in boxes]
     networks = PpOcr()
@@ -154,7 +154,7 @@ def test_what_is_read_does_not_depend_on_what_is_read_along_with_it() -> None:
 
 
 def test_letters_are_marked_in_cells_and_blots_are_not() -> None:
-    image = film()
+    image = scan()
     letter = stamp(image, "R", 60, 40)
     turned = stamp(image, "R", 200, 40, turns=1)
     cv2.circle(image, (400, 70), 16, 200, -1, cv2.LINE_AA)
@@ -170,7 +170,7 @@ def test_letters_are_marked_in_cells_and_blots_are_not() -> None:
 @pytest.mark.usefixtures("shared_network")
 @pytest.mark.parametrize("name", ["cascade", "rapidocr"])
 def test_large_shapes_that_say_nothing_are_no_text(name: str) -> None:
-    image = film()
+    image = scan()
     for x in (150, 350):
         cv2.ellipse(image, (x, 256), (70, 160), 0, 0, 360, 15, -1, cv2.LINE_AA)
     cv2.rectangle(image, (30, 30), (250, 160), 245, 12)
@@ -179,7 +179,7 @@ def test_large_shapes_that_say_nothing_are_no_text(name: str) -> None:
 
 
 def test_strings_are_read_upright_or_as_they_lie() -> None:
-    image = film()
+    image = scan()
     stamp(image, "PORTABLE", 60, 40)
     stamp(image, "R", 400, 400, mirrored=True)
     read = {r.text: r.kind for r in finder("cascade").detect(image)}
@@ -297,7 +297,7 @@ def test_score_by_hand(tmp_path: Path) -> None:
 
 
 def test_text_commands(audit: Audit, tmp_path: Path) -> None:
-    image = film()
+    image = scan()
     box = stamp(image, "PORTABLE", 60, 40)
     Image.fromarray(image).save(tmp_path / "a film.png")
     code, out, err = audit("text", "find", "a film.png", "--json")

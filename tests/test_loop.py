@@ -30,7 +30,7 @@ def one_thread() -> object:
     torch.set_num_threads(before)
 
 
-def films(n: int, seed: int, *, findings: bool = False, augmentation: Augmentation | None = None) -> Samples:
+def images(n: int, seed: int, *, findings: bool = False, augmentation: Augmentation | None = None) -> Samples:
     """Class k has stripes of width 2, 6 or 18."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3
@@ -62,8 +62,8 @@ def run(network: nn.Module, recipe: Step, *, findings: bool = False, seed: int =
     movement = Augmentation(rotation_deg=5, shift_share=0.02, flip_share=0.5)
     return train(
         network,
-        films(18, 1, findings=findings, augmentation=movement),
-        films(9, 2, findings=findings),
+        images(18, 1, findings=findings, augmentation=movement),
+        images(9, 2, findings=findings),
         recipe,
         loss="binary cross entropy" if findings else "cross entropy",
         score=mean_auc if findings else balanced_accuracy,
@@ -89,7 +89,7 @@ def test_it_learns_and_keeps_the_best(tiny_architecture: str, findings: bool) ->
     best = min(rows, key=lambda r: r.validation_loss)
     assert best.validation_score > 0.9
     # the network that is left is the one whose validation loss was smallest
-    validation = films(9, 2, findings=findings)
+    validation = images(9, 2, findings=findings)
     logits = predict(network, validation, batch=4)
     loss = (
         functional.binary_cross_entropy_with_logits(logits, validation.targets)
@@ -122,7 +122,7 @@ def test_sgd_epoch_equals_the_formula(tiny_architecture: str) -> None:
     recipe = step(phase(epochs=1, rate=0.01, weight_decay=0.1), optimiser="sgd", momentum=0.9, batch=9)
     network, naive = tiny(tiny_architecture), tiny(tiny_architecture)
     rows = run(network, recipe)
-    training = films(18, 1, augmentation=Augmentation(rotation_deg=5, shift_share=0.02, flip_share=0.5))
+    training = images(18, 1, augmentation=Augmentation(rotation_deg=5, shift_share=0.02, flip_share=0.5))
     order = training.epoch_order(seed=0, epoch=1)
     naive.train()
     velocity: dict[str, torch.Tensor] = {}

@@ -15,7 +15,7 @@ from audit.relevance.canonical import CanonicalNetwork
 from audit.relevance.lrp import SURROGATES, Attributor
 from audit.relevance.presets import PRESETS
 from audit.relevance.start import start_each
-from tests.lrp_replica import films, lively, tiny, winner
+from tests.lrp_replica import images, lively, tiny, winner
 
 
 def build(name: str) -> nn.Module:
@@ -39,7 +39,7 @@ def known(request: pytest.FixtureRequest) -> nn.Module:
     indirect=True,
 )
 def test_known_architectures_are_canonized_and_their_books_balance(known: nn.Module, preset: str) -> None:
-    network, inputs = known, films(2, 64).double()
+    network, inputs = known, images(2, 64).double()
     before = copy.deepcopy(network.state_dict())
     logits = network(inputs)
     attributor = Attributor(network, preset)
@@ -98,8 +98,8 @@ class Plain(nn.Module):
 def test_shared_and_in_place_modules_change_nothing(preset: str) -> None:
     torch.manual_seed(2)
     odd = Odd().eval()
-    a = Attributor(odd, preset).attribute(films(2, 16), start_each)
-    b = Attributor(Plain(odd).eval(), preset).attribute(films(2, 16), start_each)
+    a = Attributor(odd, preset).attribute(images(2, 16), start_each)
+    b = Attributor(Plain(odd).eval(), preset).attribute(images(2, 16), start_each)
     assert np.allclose(a.maps, b.maps, atol=1e-6 * np.abs(b.maps).max())
     assert a.gap.max() <= 1e-5
 
@@ -135,7 +135,7 @@ class Dependent(nn.Module):
 )
 def test_what_has_no_rule_says_so_and_is_named_gradient_times_input(network: nn.Module, why: str) -> None:
     attributor = Attributor(network.eval())
-    inputs = films(2, 16)
+    inputs = images(2, 16)
     found = attributor.attribute(inputs, start_each)
     assert why in attributor.note
     assert (attributor.preset, attributor.method) == ("gradient-x-input", "gradient x input")
@@ -153,7 +153,7 @@ def test_a_transformer_falls_back() -> None:
     torch.manual_seed(0)
     attributor = Attributor(torchvision.models.vit_b_16(weights=None, image_size=32, num_classes=3).eval())
     assert attributor.method == "gradient x input"
-    assert np.isfinite(attributor.attribute(films(1, 32), start_each).maps).all()
+    assert np.isfinite(attributor.attribute(images(1, 32), start_each).maps).all()
 
 
 def test_occlusion_finds_the_pixels_that_matter() -> None:
@@ -176,7 +176,7 @@ def test_a_dense_network_without_convolutions() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
     attributor = Attributor(network)
-    found = attributor.attribute(films(2, 8), start_each)
+    found = attributor.attribute(images(2, 8), start_each)
     assert attributor.note == ""
     assert found.maps.shape == (2, 3, 8, 8)
     assert found.gap.max() <= 1e-5
@@ -187,18 +187,18 @@ def test_fourteen_sigmoid_outputs() -> None:
         *tiny(14).features.children(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), tiny(14).classifier
     )
     for one in (tiny(14), network.eval()):
-        found = Attributor(one).attribute(films(1, 32), start_each)
+        found = Attributor(one).attribute(images(1, 32), start_each)
         assert found.maps.shape == (1, 14, 32, 32)
         assert found.gap.max() <= 1e-5
     # A head that ends in a sigmoid: relevance starts at the probability, whose gradient is passed as it is.
     sigmoid = Attributor(nn.Sequential(tiny(14), nn.Sigmoid()).eval())
-    assert np.isfinite(sigmoid.attribute(films(1, 32), start_each).maps).all()
+    assert np.isfinite(sigmoid.attribute(images(1, 32), start_each).maps).all()
 
 
 def test_half_precision_is_computed_in_single() -> None:
     half = tiny().half()
-    found = Attributor(half).attribute(films(1, 32).half(), start_each)
-    single = Attributor(copy.deepcopy(half).float()).attribute(films(1, 32).half().float(), start_each)
+    found = Attributor(half).attribute(images(1, 32).half(), start_each)
+    single = Attributor(copy.deepcopy(half).float()).attribute(images(1, 32).half().float(), start_each)
     assert np.array_equal(found.maps, single.maps)
     assert next(half.parameters()).dtype == torch.float16
 
@@ -207,11 +207,11 @@ def test_dead_head_has_no_relevance() -> None:
     network = tiny()
     nn.init.zeros_(network.classifier.weight)
     nn.init.zeros_(network.classifier.bias)
-    found = Attributor(network).attribute(films(1, 32), start_each)
+    found = Attributor(network).attribute(images(1, 32), start_each)
     assert not found.maps.any()
     assert found.gap.max() == 0
     nn.init.constant_(network.classifier.bias, 0.7)  # all logits equal, and not zero: the bias keeps everything
-    equal = Attributor(network).attribute(films(1, 32), start_each)
+    equal = Attributor(network).attribute(images(1, 32), start_each)
     assert equal.logits == pytest.approx(0.7)
     assert not equal.maps.any()
     assert equal.gap.max() <= 1e-5
@@ -221,7 +221,7 @@ def test_altered_densenet_is_traced() -> None:
     network = tiny()
     network.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(network.classifier.in_features, 2)).eval()
     attributor = Attributor(network)
-    found = attributor.attribute(films(1, 32), start_each)
+    found = attributor.attribute(images(1, 32), start_each)
     assert attributor.method.startswith("LRP by zennit")
     assert found.gap.max() <= 1e-5
 
@@ -240,6 +240,6 @@ def test_what_cannot_be_right_is_refused() -> None:
     extreme = tiny()
     extreme.classifier.weight.data.fill_(3e38)
     with pytest.raises(RelevanceError, match="not finite"):
-        Attributor(extreme).attribute(films(1, 32), start_each)
+        Attributor(extreme).attribute(images(1, 32), start_each)
     with pytest.raises(UnknownNameError, match="Did you mean 'preset-a-flat'"):
         Attributor(tiny(), "preset-a")

@@ -21,7 +21,7 @@ from audit.relevance.composites import make_composite
 from audit.relevance.lrp import Attributor, Relevance, _Zennit
 from audit.relevance.presets import PRESETS, find_preset
 from audit.relevance.start import start_each, start_relevance
-from tests.lrp_replica import films, lively, replica, tiny, winner
+from tests.lrp_replica import images, lively, replica, tiny, winner
 
 CLASSES = ("normal", "pneumonia", "covid-19")
 GOLDEN = Path(__file__).parent / "golden"
@@ -40,7 +40,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize(("seed", "side"), [(0, 32), (1, 33), (2, 46)])
 def test_map_equals_the_rules_written_out(preset: str, seed: int, side: int) -> None:
     network = tiny().double()
-    image = films(1, side, seed).double()
+    image = images(1, side, seed).double()
     expected = replica(network, image, find_preset(preset)).numpy()
     found = attribute(network, image, preset).maps[0, 0]
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
@@ -58,7 +58,7 @@ def dense(request: pytest.FixtureRequest) -> nn.Module:
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("dense", ["densenet-small", "densenet121", "densenet169", "densenet201"], indirect=True)
 def test_explicit_pass_equals_zennit_on_the_canonical_network(preset: str, dense: nn.Module) -> None:
-    network, inputs = dense, films(1, 64).double()
+    network, inputs = dense, images(1, 64).double()
     ours = attribute(network, inputs, preset)
     zennit = _Zennit(network, find_preset(preset)).attribute(inputs, winner)
     assert np.abs(ours.logits - zennit.logits).max() <= 1e-10
@@ -87,7 +87,7 @@ def test_paper_preset_equals_innvestigate() -> None:
 def test_books_balance_and_precision_does_not_matter(preset: str, architecture: str) -> None:
     torch.manual_seed(0)
     network = lively(build_network(architecture, 3))
-    inputs = films(2, 64)
+    inputs = images(2, 64)
     single = attribute(network, inputs, preset)
     assert single.gap.max() <= 1e-5
     total = single.maps.astype(float).sum((2, 3)) + sum(single.kept.values())
@@ -102,7 +102,7 @@ def test_an_output_near_zero_is_attributed_in_double_precision(architecture: str
     """A small difference of large relevances: single precision loses more of it than the books may."""
     torch.manual_seed(0)
     network = lively(build_network(architecture, 3))
-    inputs = films(3, 64)
+    inputs = images(3, 64)
     head = network.classifier if architecture == "densenet121" else network.fc
 
     def first(logits: torch.Tensor) -> torch.Tensor:
@@ -131,18 +131,18 @@ def test_a_network_that_insists_on_single_precision_keeps_its_gap() -> None:
 
     torch.manual_seed(0)
     attributor = Attributor(Insists().eval().requires_grad_(False))
-    found = attributor.attribute(films(2, 16), start_each)
+    found = attributor.attribute(images(2, 16), start_each)
     off = dataclasses.replace(found, gap=np.full_like(found.gap, 1e-4))
-    assert attributor._mended(off, films(2, 16), start_each) is off
+    assert attributor._mended(off, images(2, 16), start_each) is off
 
 
 def test_books_notice_relevance_that_vanishes() -> None:
     method = _Zennit(tiny(), find_preset("epsilon-plus-flat"))
-    clean = method.attribute(films(1, 32), winner).gap.max()
+    clean = method.attribute(images(1, 32), winner).gap.max()
     # A layer that drops half of what it is given, outside the books.
     relu = next(m for m in method._canonical.modules() if isinstance(m, nn.ReLU))
     relu.register_forward_hook(lambda m, i, o: o * 0.5 + (o * 0.5).detach())
-    assert method.attribute(films(1, 32), winner).gap.max() > 100 * max(clean, 1e-9)
+    assert method.attribute(images(1, 32), winner).gap.max() > 100 * max(clean, 1e-9)
 
 
 def test_explicit_books_notice_weights_that_lose_relevance() -> None:
@@ -150,7 +150,7 @@ def test_explicit_books_notice_weights_that_lose_relevance() -> None:
     weights = attributor._method._pass._weights.blocks[0][0].narrow
     with torch.inference_mode():
         weights._backward *= 0.5
-    assert attributor.attribute(films(1, 32), winner).gap.max() > 1e-3
+    assert attributor.attribute(images(1, 32), winner).gap.max() > 1e-3
 
 
 @pytest.mark.parametrize("architecture", ["densenet-small", "densenet121"])
@@ -158,14 +158,14 @@ def test_canonical_form_is_the_same_function_and_leaves_the_network_alone(archit
     torch.manual_seed(0)
     network = lively(build_network(architecture, 3))
     before = copy.deepcopy(network.state_dict())
-    inputs = films(2, 64)
+    inputs = images(2, 64)
     logits = network(inputs)
     for merged in (True, False):
         assert torch.allclose(CanonicalNetwork(network, merged=merged)(inputs), logits, atol=1e-5)
     for preset in PRESETS:
         assert np.abs(attribute(network, inputs, preset).logits - logits.numpy()).max() <= 1e-5
     with pytest.raises(RuntimeError):
-        Attributor(network).attribute(films(1, 64), lambda logits: logits[:, :1, None] @ torch.ones(2, 2))
+        Attributor(network).attribute(images(1, 64), lambda logits: logits[:, :1, None] @ torch.ones(2, 2))
     assert torch.equal(network(inputs), logits)
     after = network.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -174,7 +174,7 @@ def test_canonical_form_is_the_same_function_and_leaves_the_network_alone(archit
 
 def test_a_map_does_not_depend_on_its_batch() -> None:
     network = tiny()
-    inputs = films(4, 48)
+    inputs = images(4, 48)
     for method in (Attributor(network)._method, _Zennit(network, find_preset("epsilon-plus-flat"))):
         together = method.attribute(inputs, winner).maps
         order = [2, 0, 3, 1]
@@ -186,7 +186,7 @@ def test_a_map_does_not_depend_on_its_batch() -> None:
 def test_flat_rule_treats_channels_alike() -> None:
     network = tiny()
     method = _Zennit(network, find_preset("preset-a-flat"))
-    seen = films(1, 32).requires_grad_(True)
+    seen = images(1, 32).requires_grad_(True)
     logits = method._canonical(seen)
     (relevance,) = torch.autograd.grad(logits[0, 0], seen)
     assert torch.allclose(relevance[:, 0], relevance[:, 1])
@@ -211,7 +211,7 @@ def test_starts_by_hand() -> None:
 @given(seed=st.integers(0, 1000))
 def test_a_contrast_is_the_difference_of_two_maps(seed: int) -> None:
     network = tiny()
-    inputs = films(1, 32, seed)
+    inputs = images(1, 32, seed)
     attributor = Attributor(network)
     each = attributor.attribute(inputs, start_each).maps[0]
     contrast = attributor.attribute(inputs, lambda z: start_relevance(z, CLASSES, "pneumonia-covid-19")).maps[0, 0]
@@ -219,7 +219,7 @@ def test_a_contrast_is_the_difference_of_two_maps(seed: int) -> None:
 
 
 def test_random_weights_change_the_map() -> None:
-    inputs = films(2, 48)
+    inputs = images(2, 48)
     torch.manual_seed(99)
     other = lively(
         torchvision.models.DenseNet(growth_rate=4, block_config=(2, 2), num_init_features=6, bn_size=2, num_classes=3),

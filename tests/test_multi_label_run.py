@@ -21,7 +21,7 @@ from audit.store.folder import RunFolder
 from audit.store.relevance import RelevanceDocument
 from audit.store.results import Effect, EffectsDocument
 
-from .conftest import Audit, draw_film, marker_box, one_paragraph, write_tables
+from .conftest import Audit, draw_image, marker_box, one_paragraph, write_tables
 
 SIDE = 96
 # Pneumonia follows the corner, where the word stands; Mass the middle, where no text is.
@@ -60,7 +60,7 @@ def answers_probabilities():
 """
 
 
-def films(folder: Path, n: int = 60) -> Path:
+def scans(folder: Path, n: int = 60) -> Path:
     """Write images of which those with pneumonia carry one word in one corner, the others another elsewhere; a mass is a bright patch."""
     (folder / "images").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -68,10 +68,10 @@ def films(folder: Path, n: int = 60) -> Path:
     for i in range(n):
         ill, mass = (bool(v) for v in rng.random(2) < 0.5)
         place = "normal" if ill else "covid"
-        film = draw_film(i, place).astype(np.float64)
-        film[40:56, 60:76] += 60 * mass
+        scan = draw_image(i, place).astype(np.float64)
+        scan[40:56, 60:76] += 60 * mass
         name = f"images/{i}.png"
-        Image.fromarray(np.clip(film, 0, 255).astype(np.uint8)).save(folder / name)
+        Image.fromarray(np.clip(scan, 0, 255).astype(np.uint8)).save(folder / name)
         x0, y0, x1, y1 = marker_box(place)
         boxes[name] = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": "DX" if ill else "SX"}]
         rows.append(
@@ -114,7 +114,7 @@ def the_run(tmp_path: Path) -> Path:
 def test_the_word_is_found_by_its_output_and_by_no_other(audit: Audit, nets: str, tmp_path: Path) -> None:
     code, out, err = audit(
         *command(
-            films(tmp_path / "data"),
+            scans(tmp_path / "data"),
             f"{nets}:reads_the_word",
             "--gate",
             "--relevance-images",
@@ -168,7 +168,7 @@ def test_the_word_is_found_by_its_output_and_by_no_other(audit: Audit, nets: str
 
 
 def test_a_network_that_reads_the_image_is_not_accused(audit: Audit, nets: str, tmp_path: Path) -> None:
-    manifest = films(tmp_path / "data")
+    manifest = scans(tmp_path / "data")
     code, out, err = audit(*command(manifest, f"{nets}:reads_the_image", "--gate"))
     assert code != 1, err
     assert "sensitive" not in {e.verdict for e in judged_outputs(the_run(tmp_path)).values()}
@@ -177,7 +177,7 @@ def test_a_network_that_reads_the_image_is_not_accused(audit: Audit, nets: str, 
 
 @pytest.mark.slow
 def test_probabilities_and_workers_give_the_same(audit: Audit, nets: str, tmp_path: Path) -> None:
-    manifest = films(tmp_path / "data", 17)
+    manifest = scans(tmp_path / "data", 17)
     assert audit(*command(manifest, f"{nets}:reads_the_word", "--operating-points", 0.5))[0] == 0
     first = the_run(tmp_path).rename(tmp_path / "first")
     assert audit(*command(manifest, f"{nets}:answers_probabilities", "--workers", 2))[0] == 0
@@ -206,14 +206,14 @@ def test_probabilities_and_workers_give_the_same(audit: Audit, nets: str, tmp_pa
 def test_what_does_not_fit_is_one_sentence(
     audit: Audit, nets: str, tmp_path: Path, further: tuple[object, ...], says: str
 ) -> None:
-    manifest = films(tmp_path / "data", 4)
+    manifest = scans(tmp_path / "data", 4)
     code, _, err = audit(*command(manifest, f"{nets}:reads_the_word", *further))
     assert code in (2, 4)
     assert says in one_paragraph(err)
 
 
 def test_a_wrong_task_is_caught_by_the_owners_own_answers(audit: Audit, nets: str, tmp_path: Path) -> None:
-    manifest = films(tmp_path / "data", 6)
+    manifest = scans(tmp_path / "data", 6)
     model = f"{nets}:reads_the_word"
     bundle = open_model(ModelRequest(model=model))
     images = sorted((tmp_path / "data" / "images").iterdir())
@@ -241,7 +241,7 @@ def test_a_wrong_task_is_caught_by_the_owners_own_answers(audit: Audit, nets: st
 def test_a_multi_label_product_that_is_not_loaded_gets_the_same_verdicts(
     audit: Audit, nets: str, tmp_path: Path
 ) -> None:
-    manifest = films(tmp_path / "data")
+    manifest = scans(tmp_path / "data")
     code, out, err = audit(*command(manifest, f"{nets}:reads_the_word"))
     loaded = judged_outputs(Path(out.splitlines()[-1]).parent)
     asked = [*command(manifest, "product"), "--task", "multi-label", "--classes", "Pneumonia,Mass"]
@@ -268,7 +268,7 @@ def test_a_multi_label_product_that_is_not_loaded_gets_the_same_verdicts(
 
 
 def test_a_baseline_holds_each_output_that_a_rule_is_about(audit: Audit, nets: str, tmp_path: Path) -> None:
-    manifest = films(tmp_path / "data")
+    manifest = scans(tmp_path / "data")
     rules = "".join(
         f'[[gate.rule]]\nid = "{name}"\nmeasure = "shortcut_sensitivity"\nmax_increase = 0.05\n'
         f'where = {{ condition = "text-mask-inpaint", group = "output={name}" }}\n'

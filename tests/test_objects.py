@@ -50,8 +50,8 @@ from audit.store.serialise import plain, to_json
 from audit.store.suspects import LONGEST_TEMPLATE_PX, FoundSuspect, Sighting, SuspectTemplate
 from audit.suites.reader import load_suite
 from audit.training.phantom.artefacts import CENTRE, RADIUS, stick_electrode
-from audit.training.phantom.cohort import film_specs, make_phantoms
-from audit.training.phantom.film import render
+from audit.training.phantom.cohort import image_specs, make_phantoms
+from audit.training.phantom.image import render
 
 from .conftest import CLASSES, Audit
 from .documents import planned
@@ -97,18 +97,18 @@ class UpperHalf(nn.Module):
         return self.classifier(x[:, :1, : x.shape[2] // 2].mean((2, 3)))
 
 
-N_FILMS = 150
+N_IMAGES = 150
 """Some hundred patients: ten of either half carry an electrode where 60 % of COVID-19 do, and six of them propose it."""
 
 
-def films(share: float, n: int = N_FILMS, seed: int = 6) -> tuple[list[np.ndarray], list[str], list[bool]]:
+def scans(share: float, n: int = N_IMAGES, seed: int = 6) -> tuple[list[np.ndarray], list[str], list[bool]]:
     """Images of one patient each, text taken out, with their classes and whether an electrode is there."""
-    specs = {s.patient: s for s in film_specs(n_images=n, seed=seed, electrode_share=share, **MORE)}
+    specs = {s.patient: s for s in image_specs(n_images=n, seed=seed, electrode_share=share, **MORE)}
     images = []
     for spec in specs.values():
-        film = render(spec, SIDE)
-        regions = [TextRegion(x0=b.x0, y0=b.y0, x1=b.x1, y1=b.y1) for b in film.boxes]
-        images.append(at_search_scale(film.image, regions))
+        scan = render(spec, SIDE)
+        regions = [TextRegion(x0=b.x0, y0=b.y0, x1=b.x1, y1=b.y1) for b in scan.boxes]
+        images.append(at_search_scale(scan.image, regions))
     return images, [s.label for s in specs.values()], [s.electrode for s in specs.values()]
 
 
@@ -137,7 +137,7 @@ Proposed = tuple[list[np.ndarray], list[str], list[bool], tuple[FoundSuspect, ..
 
 @pytest.fixture(scope="module")
 def proposed() -> Proposed:
-    images, labels, there = films(0.6)
+    images, labels, there = scans(0.6)
     return images, labels, there, search_objects(*halves_of(images, labels), most=4).suspects
 
 
@@ -181,7 +181,7 @@ def test_images_without_an_object_are_of_its_class_where_there_are_enough(lackin
 
 
 def test_without_an_object_nothing_tells_the_classes() -> None:
-    images, labels, _ = films(0.0)
+    images, labels, _ = scans(0.0)
     assert search_objects(*halves_of(images, labels), most=4).suspects == ()
 
 
@@ -417,7 +417,7 @@ def asked(manifest: Path) -> list[object]:
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Phantoms with an electrode on 60 % of COVID-19; what a search finds on them is cached beside them, for every network alike."""
     folder = tmp_path_factory.mktemp("phantoms") / "data"
-    return make_phantoms(folder, n_images=N_FILMS, size_px=SIDE, seed=6, electrode_share=0.6, **MORE)
+    return make_phantoms(folder, n_images=N_IMAGES, size_px=SIDE, seed=6, electrode_share=0.6, **MORE)
 
 
 def run_on_phantoms(

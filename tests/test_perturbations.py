@@ -41,10 +41,10 @@ EVERY_USE = [
 EVERY_CONDITION = [
     pytest.param(c, id=f"{suite}:{c.name}") for suite in suite_names() for c in load_suite(suite).conditions[1:]
 ]
-WHOLE_FILM = ("corruption", "anatomy")
+WHOLE_IMAGE = ("corruption", "anatomy")
 
 
-def film(shape: tuple[int, int], seed: int) -> np.ndarray:
+def scan(shape: tuple[int, int], seed: int) -> np.ndarray:
     """Return a smooth image with grain, dark lungs and a flat frame, that every factor of a look has something to say of."""
     rng = np.random.default_rng(seed)
     yy, xx = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
@@ -58,7 +58,7 @@ def film(shape: tuple[int, int], seed: int) -> np.ndarray:
 def scene(tmp_path: Path) -> Scene:
     donors = []
     for number, label in enumerate(["normal", "normal", "covid", "covid", "pneumonia"]):
-        image = film((160, 120 + number), number)
+        image = scan((160, 120 + number), number)
         if number % 2:  # a coarser, darker, compressed source
             image = (image // 8 * 6).astype(np.uint8)
         image[3:10, 2:15] = 240
@@ -84,7 +84,7 @@ def scene(tmp_path: Path) -> Scene:
         for i in range(6)
     ]
     records, regions = [d.record for d in donors], {d.record.id: d.regions for d in donors}
-    image = film((96, 128), 9)
+    image = scan((96, 128), 9)
     image[5:15, 4:30] = 250
     image[80:92, 110:120] = 245
     image.setflags(write=False)
@@ -100,7 +100,7 @@ def scene(tmp_path: Path) -> Scene:
         donors=DonorPool(donors),
         lungs=lungs,
         properties=ClassProperties(records, regions, 0, read_record),
-        background=lambda shape: film(shape, 40),
+        background=lambda shape: scan(shape, 40),
     )
 
 
@@ -144,7 +144,7 @@ def test_contract(name: str, parameters: dict[str, object], scene: Scene) -> Non
 def test_nothing_to_do_is_said(name: str, parameters: dict[str, object], scene: Scene) -> None:
     bare = replace(scene, regions=(), donors=DonorPool([]), lungs=None, background=None, properties=None)
     drawn = make_perturbation(name, parameters).draw(bare, generator_for(1))
-    if name in WHOLE_FILM and not str(parameters.get("part", "")).startswith("lungs"):
+    if name in WHOLE_IMAGE and not str(parameters.get("part", "")).startswith("lungs"):
         assert not isinstance(drawn, NotApplicable)
     else:
         assert isinstance(drawn, NotApplicable)
@@ -154,8 +154,8 @@ def test_nothing_to_do_is_said(name: str, parameters: dict[str, object], scene: 
 @pytest.mark.parametrize(("name", "parameters"), EVERY_USE)
 @pytest.mark.parametrize("shape", [(60, 60), (7, 300), (1, 1)])
 def test_odd_sizes(name: str, parameters: dict[str, object], shape: tuple[int, int], scene: Scene) -> None:
-    image = film(shape, 2) if min(shape) > 1 else np.full(shape, 90, np.uint8)
-    half = TextRegion(x0=0, y0=0, x1=max(1, shape[1] // 2), y1=shape[0], text="half of the film")
+    image = scan(shape, 2) if min(shape) > 1 else np.full(shape, 90, np.uint8)
+    half = TextRegion(x0=0, y0=0, x1=max(1, shape[1] // 2), y1=shape[0], text="half of the scan")
     odd = replace(scene, image=image, regions=(half,), lungs=np.ones(shape, bool))
     perturbation = make_perturbation(name, parameters)
     drawn = perturbation.draw(odd, generator_for(1))
@@ -387,13 +387,13 @@ def test_opacity_scales_every_change(opacity: float, scene: Scene) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_count_is_kept(count: int, scene: Scene) -> None:
-    roomy = replace(scene, image=film((400, 400), 1), regions=(), lungs=None)
+    roomy = replace(scene, image=scan((400, 400), 1), regions=(), lungs=None)
     paste = PasteLetters(source="other-class", own_text="kept", count=count)
     assert len(paste.draw(roomy, generator_for(5)).patches) == count
 
 
 def test_a_donor_larger_than_the_target_is_scaled(tmp_path: Path, scene: Scene) -> None:
-    big = film((2000, 1500), 3)
+    big = scan((2000, 1500), 3)
     big[20:80, 30:140] = 255
     Image.fromarray(big).save(tmp_path / "big.png")
     donor = Donor(
@@ -423,7 +423,7 @@ def test_marker_only_keeps_text_and_nothing_else(scene: Scene) -> None:
     for x0, y0, x1, y1 in TextMask().draw(scene, generator_for(0)).boxes:
         kept[y0:y1, x0:x1] = True
     assert np.array_equal(edited[kept], scene.image[kept])
-    assert np.array_equal(edited[~kept], film((96, 128), 40)[~kept])
+    assert np.array_equal(edited[~kept], scan((96, 128), 40)[~kept])
     elsewhere = MarkerOnly(content="elsewhere").draw(scene, generator_for(0))
     assert not any(kept[y0:y1, x0:x1].any() for x0, y0, x1, y1 in elsewhere.boxes)
 
@@ -468,7 +468,7 @@ def test_look_of_oneself_changes_next_to_nothing(scene: Scene) -> None:
 
 
 def test_looks_are_taken_on() -> None:
-    target, donor = film((120, 100), 1), film((90, 110), 2)
+    target, donor = scan((120, 100), 1), scan((90, 110), 2)
     donor = np.clip(donor.astype(int) // 16 * 16 // 2, 0, 255).astype(np.uint8)
     donor[:9] = 4
     look = measure_look(donor, (16,) * 64)
@@ -481,7 +481,7 @@ def test_looks_are_taken_on() -> None:
     assert abs(low.mean() - target.mean()) < 6, "the mean is the histogram's"
     first = [np.abs(np.fft.fft2(image)[1, 0]) / image.size for image in (low, donor, target)]
     assert abs(first[0] - first[1]) < 0.2 * abs(first[2] - first[1]), (
-        "one cycle down the film has the donor's amplitude"
+        "one cycle down the scan has the donor's amplitude"
     )
     assert not np.array_equal(FACTORS["jpeg"](target, look), target)
     assert FACTORS["aspect"](target, look).shape == target.shape

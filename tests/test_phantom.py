@@ -16,8 +16,8 @@ from scipy.stats import chi2_contingency
 from audit.data.manifests import load_cohort
 from audit.errors import UsageError
 from audit.randomness import generator_for
-from audit.training.phantom.cohort import CLASSES, film_specs, make_phantoms
-from audit.training.phantom.film import FilmSpec, render
+from audit.training.phantom.cohort import CLASSES, image_specs, make_phantoms
+from audit.training.phantom.image import ImageSpec, render
 from audit.training.phantom.lettering import CLASS_WORDS
 from audit.training.phantom.pathology import FIFTEEN, FINDINGS
 from audit.training.phantom.projection import Ellipsoid, add_shadow, axis, project
@@ -67,7 +67,7 @@ def digest(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*.*")}
 
 
-def test_same_seed_same_bytes_and_a_film_knows_no_neighbours(tmp_path: Path) -> None:
+def test_same_seed_same_bytes_and_an_image_knows_no_neighbours(tmp_path: Path) -> None:
     for name, n in (("a", 6), ("b", 6), ("c", 3)):
         make_phantoms(tmp_path / name, task="classes", n_images=n, size_px=96, seed=4, word_association=0.5)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
@@ -82,7 +82,7 @@ def test_association_goes_from_none_to_certain(what: str) -> None:
     def table(association: float) -> np.ndarray:
         arguments = {f"{what}_association": association}
         counts: dict[tuple[str, str], int] = {}
-        for spec in film_specs(task="classes", n_images=600, seed=2, **arguments):
+        for spec in image_specs(task="classes", n_images=600, seed=2, **arguments):
             value = spec.source if what == "source" else spec.letterings[0].text
             counts[spec.label, value] = counts.get((spec.label, value), 0) + 1
         values = list(SOURCES) if what == "source" else list(CLASS_WORDS.values())
@@ -94,20 +94,20 @@ def test_association_goes_from_none_to_certain(what: str) -> None:
     assert (np.abs(half - (0.5 + 0.5 / 3)) < 0.11).all()
 
 
-SPECS = list(film_specs(task="classes", n_images=24, seed=9))
+SPECS = list(image_specs(task="classes", n_images=24, seed=9))
 
 
 @pytest.mark.parametrize("spec", SPECS[::2], ids=lambda s: f"{s.label}-{s.source}")
-def test_text_changes_only_its_boxes_and_not_the_lungs(spec: FilmSpec) -> None:
-    film, bare = render(spec, 192), render(spec, 192, with_text=False)
-    changed = film.image != bare.image
+def test_text_changes_only_its_boxes_and_not_the_lungs(spec: ImageSpec) -> None:
+    image, bare = render(spec, 192), render(spec, 192, with_text=False)
+    changed = image.image != bare.image
     assert changed.any()
     boxed = np.zeros(changed.shape, bool)
-    for box in film.boxes:
+    for box in image.boxes:
         boxed[box.y0 : box.y1, box.x0 : box.x1] = True
         assert changed[box.y0 : box.y1, box.x0 : box.x1].any()
     assert not (changed & ~boxed).any()
-    assert not (boxed & (film.lung_mask > 0)).any()
+    assert not (boxed & (image.lung_mask > 0)).any()
     assert bare.boxes == ()
 
 
@@ -138,11 +138,11 @@ def test_the_fifteen_labels_are_chestxray14s() -> None:
 
 def test_lungs_are_dark_and_of_sensible_size() -> None:
     for spec in SPECS[:6]:
-        film = render(replace(spec, severity=0.0), 128, with_text=False)
-        inside = film.lung_mask > 0
+        image = render(replace(spec, severity=0.0), 128, with_text=False)
+        inside = image.lung_mask > 0
         assert 0.12 < inside.mean() < 0.4
-        middle = film.image[60:110, 56:72]
-        assert film.image[inside].mean() + 30 < middle.mean()
+        middle = image.image[60:110, 56:72]
+        assert image.image[inside].mean() + 30 < middle.mean()
 
 
 def test_folder_is_a_cohort_with_true_boxes(tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_many_small_solids_are_the_single_ones(union: bool, wall: float | None) 
 
 def test_electrodes_stick_to_covid_alone_and_change_nothing_else() -> None:
     options = {"task": "classes", "n_images": 30, "seed": 3}
-    without = list(film_specs(**options))
-    specs = list(film_specs(**options, electrode_share=0.5))
+    without = list(image_specs(**options))
+    specs = list(image_specs(**options, electrode_share=0.5))
     with_one = [s for s in specs if s.electrode]
     assert {s.label for s in with_one} == {"covid"}
     assert 0 < len(with_one) < 10

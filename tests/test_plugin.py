@@ -91,7 +91,7 @@ name = "brighter"
 perturbation = "brighten"
 role = "stress"
 parameters = { most = 60 }
-question = "What does a brighter film do?"
+question = "What does a brighter image do?"
 [[condition]]
 name = "printed words"
 perturbation = "paler"

@@ -30,7 +30,7 @@ from audit.prediction.variants import cohort_context, make_perturbations, read_s
 from audit.provenance import portable_command, portable_path, without_paths
 from audit.suites.reader import load_suite
 
-from .conftest import CLASSES, Audit, draw_film, marker_box
+from .conftest import CLASSES, Audit, draw_image, marker_box
 
 N_PER_CLASS = 12
 PLANTED = {
@@ -104,7 +104,7 @@ def plant(home: Path) -> tuple[Path, Path]:
     images.mkdir(parents=True)
     rows, boxes = [], {}
     for i in range(N_PER_CLASS * len(CLASSES)):
-        label, pixels = CLASSES[i % 3], draw_film(i, CLASSES[i % 3])
+        label, pixels = CLASSES[i % 3], draw_image(i, CLASSES[i % 3])
         path = images / f"FILEJANSEN_{i}.{'dcm' if i % 5 == 0 else 'png'}"
         if path.suffix == ".dcm":
             dicom(path, pixels, i)
@@ -345,9 +345,9 @@ def written_cohort(folder: Path, ink: int) -> list[Record]:
     records = []
     for i in range(8):
         label = CLASSES[i % 2]
-        film = draw_film(i, label)
-        film[60:72, 8:60] = np.random.default_rng((ink, i)).integers(0, 256, (12, 52))
-        Image.fromarray(film).save(folder / f"{i}.png")
+        image = draw_image(i, label)
+        image[60:72, 8:60] = np.random.default_rng((ink, i)).integers(0, 256, (12, 52))
+        Image.fromarray(image).save(folder / f"{i}.png")
         records.append(
             Record(id=f"r{i}", path=folder / f"{i}.png", label=label, patient=f"p{i}", source="n" if i < 4 else "s")
         )

@@ -164,7 +164,7 @@ def test_a_reviewer_and_a_model_card_are_told_of_the_groups(kept: RunView) -> No
     assert "<b onload" not in model_card(view)
 
 
-def test_what_is_robust_over_all_films_stays_so_while_groups_are_open(kept: RunView) -> None:
+def test_what_is_robust_over_all_images_stays_so_while_groups_are_open(kept: RunView) -> None:
     view = judged(kept, {"all": "robust"}, others="inconclusive")
     assert headline(view).startswith(
         "No edit of the text shifts the class probabilities by more than the limit compared with its placebo"
@@ -175,7 +175,7 @@ def test_what_is_robust_over_all_films_stays_so_while_groups_are_open(kept: RunV
     assert sensitive_groups(view) == []
 
 
-def test_groups_of_what_all_films_show_do_not_drown_it(kept: RunView) -> None:
+def test_groups_of_what_all_images_show_do_not_drown_it(kept: RunView) -> None:
     view = judged(kept, {"all": "sensitive", "word=<COVID>": "sensitive"})
     assert headline(view).startswith(
         "The network reads the text. With text covered in black, the class probabilities shift by 40.0 percentage points"

@@ -68,13 +68,13 @@ def test_edited_folder_and_deleted_picture_are_said(kept: Path) -> None:
 def test_deleted_picture_of_a_group_is_said(kept: Path) -> None:
     view = read_run(kept)
 
-    def cluster(mean: str | None, film: str | None, overlay: str | None) -> dict[str, Any]:
+    def cluster(mean: str | None, image: str | None, overlay: str | None) -> dict[str, Any]:
         exemplar = {"record": "0a1b", "label": "covid", "source": "north", "width": 9, "height": 9}
         return {
             "output": "covid", "n_images": 3, "n_of_output": 9, "labels": {"covid": 3}, "sources": {"north": 3},
             "spot": {"x0": 0.1, "y0": 0.1, "x1": 0.4, "y1": 0.4}, "spot_mass": 0.5, "spot_mass_elsewhere": 0.1,
             "spot_text": 0.1, "mean": {"uri": mean},
-            "exemplars": [{**exemplar, "film": {"uri": film}, "overlay": {"uri": overlay}}],
+            "exemplars": [{**exemplar, "image": {"uri": image}, "overlay": {"uri": overlay}}],
         }  # fmt: skip
 
     here = "data:image/png;base64,AA=="

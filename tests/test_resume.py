@@ -30,7 +30,7 @@ from audit.training.scores import balanced_accuracy, mean_auc
 from audit.training.team import Team
 from audit.training.transfer import StartingWeights, start_network, torch_generator
 
-from .test_loop import films
+from .test_loop import images
 
 NO_START = StartingWeights(state=None, statement="random", digest="random")
 
@@ -174,7 +174,7 @@ def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path) -> None:
 def test_kept_features_train_the_same_head(tiny_architecture: str, flip_share: float) -> None:
     """A head trained on kept features is the head that is trained by running the frozen backbone every time."""
     movement = Augmentation(flip_share=flip_share)
-    training, validation = films(18, 1, findings=True, augmentation=movement), films(9, 2, findings=True)
+    training, validation = images(18, 1, findings=True, augmentation=movement), images(9, 2, findings=True)
     step = Step(
         batch=5, optimiser="sgd", momentum=0.9, validation_share=0.2, augmentation=movement,
         phases=(Phase(name="head", trains="head", epochs=4, rate=0.1, weight_decay=0.01),),
@@ -208,7 +208,7 @@ def test_kept_features_train_the_same_head(tiny_architecture: str, flip_share: f
 
 
 def test_kept_features_are_computed_once(tiny_architecture: str) -> None:
-    samples = films(18, 1, findings=True, augmentation=Augmentation(flip_share=0.5))
+    samples = images(18, 1, findings=True, augmentation=Augmentation(flip_share=0.5))
     network = start_network(tiny_architecture, 3, NO_START, torch_generator(0)).eval()
     seen: list[int] = []
     kept = FrozenFeatures(network, samples, batch=4, team=Team(), on_images=seen.append)
@@ -222,13 +222,13 @@ def test_kept_features_are_computed_once(tiny_architecture: str) -> None:
         logits = network.get_submodule("classifier")(features)
         torch.testing.assert_close(logits, network(inputs), rtol=1e-4, atol=1e-5)
     assert sum(seen) == 36
-    turned = films(6, 1, augmentation=Augmentation(rotation_deg=5))
+    turned = images(6, 1, augmentation=Augmentation(rotation_deg=5))
     assert turned.n_views is None, "a rotated image is never seen twice"
 
 
 def test_moved_validation_is_balanced_and_drawn_anew(tiny_architecture: str) -> None:
     movement = Augmentation(rotation_deg=20, flip_share=0.5)
-    validation = dataclasses.replace(films(9, 2, augmentation=movement), copies=(2, 3, 2))
+    validation = dataclasses.replace(images(9, 2, augmentation=movement), copies=(2, 3, 2))
     orders = [validation.epoch_order(seed=0, epoch=epoch) for epoch in (1, 2)]
     for order in orders:
         labels = validation.targets.numpy()[order[:, 0]]
@@ -241,7 +241,7 @@ def test_moved_validation_is_balanced_and_drawn_anew(tiny_architecture: str) -> 
     network = start_network(tiny_architecture, 3, NO_START, torch_generator(0))
     counted: list[int] = []
     curves = train(
-        network, dataclasses.replace(films(18, 1, augmentation=movement)), validation, step, loss="cross entropy",
+        network, dataclasses.replace(images(18, 1, augmentation=movement)), validation, step, loss="cross entropy",
         score=lambda logits, targets: float(len(targets)), seed=0, on_images=counted.append,
     )  # fmt: skip
     assert curves.epochs[0].validation_score == 18
@@ -278,7 +278,7 @@ def test_short_epochs_do_not_each_write_a_checkpoint(
         phases=(Phase(name="head", trains="head", epochs=4, rate=1e-3),),
     )  # fmt: skip
     train(
-        start_network(tiny_architecture, 3, NO_START, torch_generator(0)), films(6, 1), films(3, 2), step, loss="cross entropy",
+        start_network(tiny_architecture, 3, NO_START, torch_generator(0)), images(6, 1), images(3, 2), step, loss="cross entropy",
         score=balanced_accuracy, seed=0, keeper=Keeper(path=tmp_path / "c", fingerprint="f", every_batches=100, writes=True),
     )  # fmt: skip
     assert len(saved) == n_saved

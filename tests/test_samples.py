@@ -100,17 +100,17 @@ def test_weights_give_every_class_the_same_say() -> None:
 def test_resized_in_memory_or_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(module, "MEMORY_LIMIT_BYTES", limit)
     rng = np.random.default_rng(1)
-    records, films = [], []
+    records, scans = [], []
     for i in range(3):
-        films.append(rng.integers(0, 256, (90, 80 + i), dtype=np.uint8))
-        Image.fromarray(films[-1]).save(tmp_path / f"{i}.png")
+        scans.append(rng.integers(0, 256, (90, 80 + i), dtype=np.uint8))
+        Image.fromarray(scans[-1]).save(tmp_path / f"{i}.png")
         records.append(Record(id=f"r{i}", path=tmp_path / f"{i}.png", label=None, patient="p"))
     counted: list[int] = []
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     images = resize_all(records, SIZE, scratch, counted.append)
-    for record, film in zip(records, films, strict=True):
-        np.testing.assert_array_equal(images[record.id], SIZE.resize(film))
+    for record, scan in zip(records, scans, strict=True):
+        np.testing.assert_array_equal(images[record.id], SIZE.resize(scan))
     assert counted == [1, 1, 1]
     assert [p.name for p in scratch.iterdir()] == (["resized.uint8"] if limit == 0 else [])
 

@@ -102,7 +102,7 @@ def test_groups_are_drawn_without_names(tmp_path: Path) -> None:
     assert first["labels"] == {"covid": 10}
     assert (first["n_images"], first["n_of_output"], len(first["exemplars"])) == (10, 24, 3)
     assert {(e["record"][:4], e["n_covered"]) for e in first["exemplars"]} == {("name", 1)}
-    for name in (first["mean"]["file"], *(e[k]["file"] for e in first["exemplars"] for k in ("film", "overlay"))):
+    for name in (first["mean"]["file"], *(e[k]["file"] for e in first["exemplars"] for k in ("image", "overlay"))):
         with Image.open(run.path / "clusters" / name) as picture:
             assert picture.size[0] > 0
     before = {p: p.read_bytes() for p in (run.path / "clusters").iterdir()}

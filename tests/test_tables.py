@@ -147,12 +147,12 @@ def test_what_cannot_be_read_is_named(content: bytes, says: str, tmp_path: Path)
 
 
 def test_drive_letters_and_blanks_are_found_where_the_file_is(tmp_path: Path) -> None:
-    (tmp_path / "films").mkdir()
+    (tmp_path / "images").mkdir()
     for name in ("a.png", "b.png ", "c.png"):
-        (tmp_path / "films" / name).touch()
+        (tmp_path / "images" / name).touch()
     table = 'path,label\nC:\\Users\\jane\\films\\a.png,x\n"films/b.png ",x\nC:\\Users\\jane\\films\\c.png,x\n'
     records, reading = read_records(written(tmp_path, table))
-    assert [r.id for r in records] == ["films/a.png", "films/b.png ", "films/c.png"]
+    assert [r.id for r in records] == ["images/a.png", "images/b.png ", "images/c.png"]
     assert all(r.path.is_file() for r in records)
     assert any("2 paths with a drive letter" in w for w in reading.warnings)
 

@@ -226,15 +226,15 @@ def test_second_opinion_counts_what_is_covered(tmp_path: Path) -> None:
 
 
 def test_find_prints_overlays_and_joined_boxes(audit: Audit, tmp_path: Path) -> None:
-    film = write_dicom(tmp_path / "x.dcm", overlay=letters((80, 120)))
-    code, out, _ = audit("text", "find", film, "--detector", "markers", "--json")
+    image = write_dicom(tmp_path / "x.dcm", overlay=letters((80, 120)))
+    code, out, _ = audit("text", "find", image, "--detector", "markers", "--json")
     assert code == 0
     regions = json.loads(out)[0]["regions"]
     assert {"x0": 30, "y0": 10, "x1": 37, "y1": 20}.items() <= next(
         r for r in regions if r["detector"] == "dicom-overlay"
     ).items()
     assert not (tmp_path / ".audit-cache").exists(), "looking at an image leaves nothing behind"
-    code, _, _ = audit("text", "find", film, "--detector", "markers", "--cache", tmp_path / "kept")
+    code, _, _ = audit("text", "find", image, "--detector", "markers", "--cache", tmp_path / "kept")
     assert code == 0
     assert list((tmp_path / "kept").rglob("*.json"))
     code, _, err = audit("text", "find", tmp_path / "none.png")

@@ -46,30 +46,30 @@ def sensitivity(t: PredictionTable) -> np.ndarray:
     return moved - np.mean(beside, axis=0)
 
 
-def pulled(n: int, films: range, *, pull: float = 4.0) -> PredictionTable:
+def pulled(n: int, images: range, *, pull: float = 4.0) -> PredictionTable:
     """Return a table in which masking moves some images only, those that carry SITIO."""
     t = table(n=n, n_patients=n)
     mask = t.logits["mask"].copy()
-    mask[0, list(films), t.labels[list(films)]] -= pull
-    return with_words(replace(t, logits={**t.logits, "mask": mask}), SITIO=films, PORTABLE=range(n // 2, n))
+    mask[0, list(images), t.labels[list(images)]] -= pull
+    return with_words(replace(t, logits={**t.logits, "mask": mask}), SITIO=images, PORTABLE=range(n // 2, n))
 
 
 def test_effects_of_classes_and_words_by_hand() -> None:
     t = with_words(table(pull=1.0), L=range(0, 70), SEDUTO=range(5, 27))
     found, values = measure(t), sensitivity(t)
     members = {f"class={name}": t.labels == c for c, name in enumerate(CLASSES)}
-    members |= {f"word={word}": films for word, films in t.words.items()}
-    for group, films in members.items():
+    members |= {f"word={word}": images for word, images in t.words.items()}
+    for group, images in members.items():
         entry = pick(found, "mask", "shortcut_sensitivity", group, "elsewhere")
-        assert entry.estimate == pytest.approx(values[films].mean(), abs=1e-6)
-        assert (entry.n_images, entry.n_patients) == (films.sum(), len(set(t.patients[films])))
+        assert entry.estimate == pytest.approx(values[images].mean(), abs=1e-6)
+        assert (entry.n_images, entry.n_patients) == (images.sum(), len(set(t.patients[images])))
         changed = [
             any(
                 d[i].argmax() != t.logits["clean"][0, i].argmax()
                 for name in ("mask", "elsewhere")
                 for d in t.logits[name]
             )
-            for i in np.flatnonzero(films)
+            for i in np.flatnonzero(images)
         ]
         assert entry.discordant == sum(changed)
         assert (entry.family, entry.tolerance) == ("declared", 0.05)
@@ -90,7 +90,7 @@ def test_what_is_judged_in_groups_costs_what_is_judged_over_all_images_nothing()
     assert sum(e.family == "declared" for e in many) == sum(e.family == "declared" for e in few) + len(words)
 
 
-def test_a_word_on_few_films_is_found_where_the_mean_over_all_hides_it() -> None:
+def test_a_word_on_few_images_is_found_where_the_mean_over_all_hides_it() -> None:
     found = measure(pulled(300, range(0, 60, 3)))
     assert pick(found, "mask", "shortcut_sensitivity", placebo="elsewhere").verdict != "sensitive"
     assert [(e.condition, str(e.group)) for e in found if e.verdict == "sensitive"] == [("mask", "word=SITIO")]
@@ -173,7 +173,7 @@ def test_small_groups_of_large_cohorts_resample_their_own_patients(seed: int) ->
 
 def chosen(strings: list[tuple[int, str]], patients: list[str], least: int = 2) -> dict[str, list[int]]:
     found = common_words(strings, patients, min_patients=least)
-    return {word: np.flatnonzero(films).tolist() for word, films in found.items()}
+    return {word: np.flatnonzero(images).tolist() for word, images in found.items()}
 
 
 def test_strings_are_chosen_by_patients_ties_by_the_alphabet() -> None:
@@ -207,8 +207,8 @@ def test_the_order_of_regions_chooses_nothing(read: list[tuple[int, str]], rando
     mixed = list(read)
     random.shuffle(mixed)
     assert chosen(mixed, patients) == chosen(read, patients)
-    for word, films in chosen(read, patients).items():
-        assert films == sorted({i for i, text in read if normal_string(text) == word})
+    for word, images in chosen(read, patients).items():
+        assert images == sorted({i for i, text in read if normal_string(text) == word})
         assert not any(c.isdigit() for c in word)
 
 

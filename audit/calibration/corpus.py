@@ -19,7 +19,7 @@ from audit.data.records import Record
 from audit.errors import CohortError
 from audit.models.preprocessing import Preprocessing
 from audit.randomness import generator_for
-from audit.training.phantom.film import FilmSpec, render
+from audit.training.phantom.image import ImageSpec, render
 from audit.training.phantom.lettering import draw_letterings
 from audit.training.phantom.scanners import SOURCES
 
@@ -95,7 +95,7 @@ def _phantom(seed: int, name: str, index: int, size_px: int) -> Specimen:
     rng = generator_for(seed, "calibration phantom", name)
     source = list(SOURCES.values())[int(rng.integers(len(SOURCES)))]
     drawn = draw_letterings(rng, word=_FILLER, marker_corner=source.marker_corner, marker_ring=source.marker_ring)
-    spec = FilmSpec(
+    spec = ImageSpec(
         index=int(part) * 1_000_000 + index,
         seed=seed,
         patient=patient,
@@ -105,12 +105,12 @@ def _phantom(seed: int, name: str, index: int, size_px: int) -> Specimen:
         letterings=tuple(item for item in drawn if item.text != _FILLER),
         severity=_FAINT,
     )
-    film = render(spec, size_px)
+    image = render(spec, size_px)
     return Specimen(
         id=f"phantom-{name}",
         label=label,
         patient=patient,
-        picture=Picture(image=film.image, lungs=film.lung_mask, boxes=film.boxes),
+        picture=Picture(image=image.image, lungs=image.lung_mask, boxes=image.boxes),
         textless=render(spec, size_px, with_text=False).image,
     )
 

@@ -19,8 +19,8 @@ from audit.training.recipes import load_recipe
 from audit.training.skin import train_skin
 
 # Enough for a verdict within minutes; the parameters of the planted shortcut are the demo's subject, not its size.
-FILMS_PER_CLASS = 150
-FINDINGS_FILMS = 240
+IMAGES_PER_CLASS = 150
+FINDINGS_IMAGES = 240
 SKIN_PER_CLASS = 160
 
 
@@ -29,18 +29,18 @@ def chest(out: Path, *, association: float, seed: int, command: Sequence[str]) -
     _check_folder(out)
     announce_key(Settings())
     with ProgressLines() as on_stage:
-        step = on_stage("making radiographs", FINDINGS_FILMS + 3 * FILMS_PER_CLASS)
+        step = on_stage("making radiographs", FINDINGS_IMAGES + 3 * IMAGES_PER_CLASS)
         findings = make_phantoms(
             out / "findings",
             task="findings",
-            n_images=FINDINGS_FILMS,
+            n_images=FINDINGS_IMAGES,
             seed=seed + 1,
             on_image=lambda done, total: step(),
         )
-        films = make_phantoms(
-            out / "films",
+        images = make_phantoms(
+            out / "images",
             task="classes",
-            n_images=3 * FILMS_PER_CLASS,
+            n_images=3 * IMAGES_PER_CLASS,
             seed=seed,
             word_association=association,
             source_association=association / 2,
@@ -48,14 +48,14 @@ def chest(out: Path, *, association: float, seed: int, command: Sequence[str]) -
         )
         folder = train_network(
             "C",
-            films,
+            images,
             load_recipe("demo"),
             out / "models" / "C",
             findings_manifest=findings,
             seed=seed,
             on_progress=training_listener(on_stage),
         )
-        return _audited(out, folder, films, on_stage, seed=seed, command=command)
+        return _audited(out, folder, images, on_stage, seed=seed, command=command)
 
 
 def skin(out: Path, *, association: float, seed: int, command: Sequence[str]) -> int:

@@ -16,11 +16,11 @@ from audit.perturbations.places import text_boxes
 from audit.randomness import generator_for
 
 # Images behind a class's mean, and the side at which it is computed: a mean has no fine detail.
-FILMS_PER_CLASS = 32
+IMAGES_PER_CLASS = 32
 SIDE_PX = 256
 
 
-class MeanFilm:
+class MeanImage:
     """The mean of the classes' mean images, text inpainted; computed on first use.
 
     Every class has the same weight, so that the background does not reveal the class whose text is laid on it.
@@ -28,7 +28,7 @@ class MeanFilm:
     Parameters
     ----------
     records : sequence of Record
-        The audited records; at most `FILMS_PER_CLASS` of each class are drawn from the run's seed.
+        The audited records; at most `IMAGES_PER_CLASS` of each class are drawn from the run's seed.
     regions : mapping
         Record id -> its text.
     seed : int
@@ -53,7 +53,7 @@ class MeanFilm:
             classes[record.label or ""].append(record)
         means = []
         for label, members in sorted(classes.items()):
-            drawn = generator_for(self._seed, "mean film", label).permutation(len(members))[:FILMS_PER_CLASS]
+            drawn = generator_for(self._seed, "mean film", label).permutation(len(members))[:IMAGES_PER_CLASS]
             total = np.zeros(())
             for index in sorted(drawn.tolist()):
                 total = total + self._without_text(members[index])

@@ -164,10 +164,10 @@ class PasteLetters:
         for patch in drawn.patches:
             h, w = patch.opacity.shape
             under = edited[patch.y0 : patch.y0 + h, patch.x0 : patch.x0 + w]
-            film = under.astype(np.float32)
-            under[...] = np.clip(np.rint(film + like(film, patch.opacity) * (patch.level - film)), 0, 255).astype(
-                np.uint8
-            )
+            beneath = under.astype(np.float32)
+            under[...] = np.clip(
+                np.rint(beneath + like(beneath, patch.opacity) * (patch.level - beneath)), 0, 255
+            ).astype(np.uint8)
         if drawn.opacity < 1:
             mixed = image + np.float32(drawn.opacity) * (edited.astype(np.float32) - image)
             edited = np.rint(mixed).astype(np.uint8)
@@ -308,8 +308,8 @@ def _settled(box: Box, taken: Sequence[Box], own: Sequence[Box], scene: Scene, r
 
 def _erasure(text: Box, image: StoredImage, covered: NDArray[np.bool_]) -> Patch:
     """Remove the image's own text where other letters replace it."""
-    film = inpaint(image, text, covered).astype(np.float32)
-    return Patch(x0=text[0], y0=text[1], level=film, opacity=np.ones(film.shape[:2], dtype=np.float32))
+    background = inpaint(image, text, covered).astype(np.float32)
+    return Patch(x0=text[0], y0=text[1], level=background, opacity=np.ones(background.shape[:2], dtype=np.float32))
 
 
 def _laid(letters: _Letters, box: Box, image: StoredImage, covered: NDArray[np.bool_]) -> Patch:
@@ -317,5 +317,5 @@ def _laid(letters: _Letters, box: Box, image: StoredImage, covered: NDArray[np.b
     x0, y0, x1, y1 = box
     hidden = covered.copy()
     hidden[y0:y1, x0:x1] = True
-    film = inpaint(image, box, hidden).astype(np.float32)
-    return Patch(x0=x0, y0=y0, level=film + letters.contrast, opacity=letters.opacity)
+    background = inpaint(image, box, hidden).astype(np.float32)
+    return Patch(x0=x0, y0=y0, level=background + letters.contrast, opacity=letters.opacity)

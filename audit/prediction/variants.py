@@ -13,7 +13,7 @@ from audit.data.images import read_mask, read_record
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError
 from audit.perturbations import NotApplicable, Perturbation, Scene, SelfChecking, changed_pixels, make_perturbation
-from audit.perturbations.background import MeanFilm
+from audit.perturbations.background import MeanImage
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.plausible import GreyRange
 from audit.perturbations.properties import ClassProperties
@@ -47,7 +47,7 @@ class CohortContext:
     """Record id -> its text regions."""
     donors: DonorPool
     """The audited images, as donors."""
-    background: MeanFilm
+    background: MeanImage
     """Their mean image."""
     properties: ClassProperties
     """Their classes' mean grey curve and sharpness."""
@@ -69,7 +69,7 @@ def cohort_context(
     return CohortContext(
         regions=regions,
         donors=DonorPool(Donor(record=r, regions=regions[r.id]) for r in records),
-        background=MeanFilm(records, regions, seed),
+        background=MeanImage(records, regions, seed),
         properties=ClassProperties(records, regions, seed, read_record),
         grey_range=GreyRange(records, seed, read_record),
         suspects=suspects,

@@ -15,7 +15,7 @@ from audit.data.records import Record
 from audit.files import write_atomically
 from audit.prediction.covering import Covered, cover_text
 from audit.relevance.heatmaps import read_heatmaps
-from audit.relevance.pictures import film_jpeg, relevance_png, shown_size
+from audit.relevance.pictures import image_jpeg, relevance_png, shown_size
 from audit.relevance.spectral_analysis import Cluster, find_clusters, grid_maps
 from audit.store.folder import RunFolder
 from audit.store.pictures import ClustersDocument, Exemplar, HeatmapGroup, Picture, Spot
@@ -115,7 +115,7 @@ def _draw(
             stem = f"{number:02d}-{typical.index(i)}"
             image = cover_text(read_record(records[i]), covered[records[i].id])
             size = shown_size(image.shape, EXEMPLAR_PX)
-            write_atomically(run.path / _FOLDER / f"{stem}.jpg", film_jpeg(image, size))
+            write_atomically(run.path / _FOLDER / f"{stem}.jpg", image_jpeg(image, size))
             write_atomically(run.path / _FOLDER / f"{stem}.png", relevance_png(maps.chosen))
             exemplars[number].append(
                 Exemplar(
@@ -123,7 +123,7 @@ def _draw(
                     label=records[i].label,
                     source=records[i].source,
                     n_covered=len(covered[records[i].id]),
-                    film=Picture(file=f"{stem}.jpg"),
+                    image=Picture(file=f"{stem}.jpg"),
                     overlay=Picture(file=f"{stem}.png"),
                     width=size[0],
                     height=size[1],

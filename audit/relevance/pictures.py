@@ -20,7 +20,7 @@ def shown_size(shape: tuple[int, ...], long_side_px: int = LONG_SIDE_PX) -> tupl
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 
-def film_jpeg(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
+def image_jpeg(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
     """Return an image, (h, w) or (h, w, 3), as JPEG of (width, height)."""
     buffer = io.BytesIO()
     Image.fromarray(image).resize(size, Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=JPEG_QUALITY)

@@ -19,7 +19,7 @@ from audit.prediction.covering import Disclosure, covered_context, flatten_relev
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import CohortContext, make_perturbations, read_scene
 from audit.relevance.images import ImageAttributor
-from audit.relevance.pictures import LONG_SIDE_PX, film_jpeg, relevance_png, shown_size
+from audit.relevance.pictures import LONG_SIDE_PX, image_jpeg, relevance_png, shown_size
 from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance
 from audit.run.case_choice import Choice, choose_cases, n_cases
@@ -117,7 +117,7 @@ def _write_markers(
                 continue
             width, height = shown_size(crop.shape, 96)
             name = f"marker-{index:02d}-{len(entries):03d}.jpg"
-            write_atomically(run.path / "examples" / name, film_jpeg(crop, (width, height)))
+            write_atomically(run.path / "examples" / name, image_jpeg(crop, (width, height)))
             entries.append(
                 MarkerCrop(text=text, label=label, record=record.name, file=name, width=width, height=height)
             )

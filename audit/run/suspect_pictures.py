@@ -11,7 +11,7 @@ from audit.files import write_atomically
 from audit.perturbations.suspects import Suspects
 from audit.prediction.covering import Covered, covered_context
 from audit.prediction.variants import CohortContext
-from audit.relevance.pictures import film_jpeg, shown_size
+from audit.relevance.pictures import image_jpeg, shown_size
 from audit.store.folder import RunFolder
 from audit.store.pictures import Picture, Spot
 from audit.store.suspects import Sighting, SuspectsDocument
@@ -82,7 +82,7 @@ def _pictured(
     crop = image[top:bottom, left:right]
     name = f"{number:02d}-{place}.jpg"
     size = shown_size(crop.shape, _LONG_SIDE_PX)
-    write_atomically(run.path / "objects" / name, film_jpeg(crop, size))
+    write_atomically(run.path / "objects" / name, image_jpeg(crop, size))
     spot = Spot(
         x0=(box.x0 * width - left) / (right - left),
         y0=(box.y0 * height - top) / (bottom - top),

@@ -12,7 +12,7 @@ from audit.files import write_atomically
 from audit.perturbations import Perturbation, Scene
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import CohortContext, make_variant, read_scene
-from audit.relevance.pictures import film_jpeg, shown_size
+from audit.relevance.pictures import image_jpeg, shown_size
 from audit.store.folder import RunFolder
 from audit.store.pictures import Picture, Thumbnail
 from audit.store.results import PredictionTable
@@ -69,5 +69,5 @@ def thumbnails_of(studio: Studio, table: PredictionTable, on_thumbnail: Callable
 def draw_picture(run: RunFolder, name: str, image: NDArray[np.uint8], long_side_px: int) -> tuple[int, int]:
     """Write a picture to `examples/`; return its width and height."""
     size = shown_size(image.shape, long_side_px)
-    write_atomically(run.path / "examples" / name, film_jpeg(image, size))
+    write_atomically(run.path / "examples" / name, image_jpeg(image, size))
     return size

@@ -191,7 +191,7 @@ class Exemplar(Document, frozen=True, kw_only=True):
     """Its source."""
     n_covered: int
     """Regions that the pictures do not show."""
-    film: Picture
+    image: Picture
     """The image."""
     overlay: Picture
     """Its heatmap."""

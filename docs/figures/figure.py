@@ -55,9 +55,9 @@ def _open(folder: Path, part: dict[str, Any]) -> Image.Image:
 
 
 def _overlaid(folder: Path, case: dict[str, Any]) -> Image.Image:
-    film = _open(folder, case["clean"]).convert("RGBA")
-    overlay = Image.open(folder / case["overlay"]["file"]).convert("RGBA").resize(film.size)
-    return Image.alpha_composite(film, overlay).convert("RGB")
+    image = _open(folder, case["clean"]).convert("RGBA")
+    overlay = Image.open(folder / case["overlay"]["file"]).convert("RGBA").resize(image.size)
+    return Image.alpha_composite(image, overlay).convert("RGB")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def _own(run: RunView) -> list[str]:
 _FOREIGN = {"opened_as", "imported_from"}
 """Marks of a network whose way from an image to its input was declared, not trained by this tool."""
 _UNKNOWN = {"sex=unknown", "age=unknown", "view=unknown"}
-_MAPS = ("film", "overlay")
+_MAPS = ("image", "overlay")
 _FIXED = (
     "Text that the finder misses is not edited, so the true effect of the text may be larger. Finders miss single letters first.",
     "A black rectangle or a blurred patch leaves a trace of its own. The effects of trace and text do not add up, so the placebo cannot "

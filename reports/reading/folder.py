@@ -115,7 +115,7 @@ def _read(path: Path) -> RunView:
         probe=folder.read(ProbeDocument).probe,
         confusion={} if multi_label else _confusion(folder, plan.model.classes),
         words=_words(folder, labels),
-        films_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},
+        images_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},
         relevance=_relevance(folder, records),
         relevance_summary=folder.read(RelevanceDocument).relevance if folder.has(RelevanceDocument.FILE) else None,
         planted=folder.read(ControlsDocument).planted if folder.has(ControlsDocument.FILE) else (),
@@ -164,14 +164,14 @@ def _confusion(folder: RunFolder, classes: Sequence[str]) -> dict[str, dict[str,
 
 def _words(folder: RunFolder, labels: Mapping[str, Sequence[str]]) -> tuple[WordCount, ...]:
     """Count, for each string that may be shown, the images of each class that carry it."""
-    films: defaultdict[str, set[str]] = defaultdict(set)
+    images: defaultdict[str, set[str]] = defaultdict(set)
     for row in folder.read_rows("regions.parquet", ["record_id", "text"]):
         text = normal_string(row["text"])
         if text:
-            films[text].add(row["record_id"])
-    common = sorted(films, key=lambda t: (-len(films[t]), t))[:_TOP_WORDS]
+            images[text].add(row["record_id"])
+    common = sorted(images, key=lambda t: (-len(images[t]), t))[:_TOP_WORDS]
     return tuple(
-        WordCount(text=t, by_class=dict(Counter(label for i in sorted(films[t]) for label in labels[i])))
+        WordCount(text=t, by_class=dict(Counter(label for i in sorted(images[t]) for label in labels[i])))
         for t in common
     )
 
@@ -195,7 +195,9 @@ def _clusters(folder: RunFolder) -> tuple[Mapping[str, Any], ...]:
         {
             **asdict(cluster),
             "mean": shown(cluster.mean),
-            "exemplars": [{**asdict(e), "film": shown(e.film), "overlay": shown(e.overlay)} for e in cluster.exemplars],
+            "exemplars": [
+                {**asdict(e), "image": shown(e.image), "overlay": shown(e.overlay)} for e in cluster.exemplars
+            ],
         }
         for cluster in folder.read(ClustersDocument).clusters
     )

@@ -64,7 +64,7 @@ class RunView:
     """True class -> predicted class -> clean images."""
     words: tuple[WordCount, ...]
     """The strings on most images."""
-    films_with_text: Mapping[str, tuple[int, int]]
+    images_with_text: Mapping[str, tuple[int, int]]
     """Class -> (images with text, images)."""
     relevance: tuple[Mapping[str, Any], ...]
     """Rows of relevance.parquet, with the label of each image; empty where there is none."""

@@ -43,7 +43,7 @@ def marker_rows(run: RunView) -> list[MarkerRow]:
             MarkerRow(
                 text=word.text,
                 counts=tuple(
-                    (word.by_class.get(name, 0), run.films_with_text.get(name, (0, 0))[1]) for name in classes
+                    (word.by_class.get(name, 0), run.images_with_text.get(name, (0, 0))[1]) for name in classes
                 ),
                 crops=tuple(
                     tuple(m for m in run.markers if (m["text"], m["label"]) == (word.text, name)) for name in classes

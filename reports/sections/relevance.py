@@ -22,7 +22,7 @@ def view(run: RunView) -> Mapping[str, object]:
     return {
         "result": " ".join(relevance_lines(run)) or "no image with text has a heatmap",
         "titles": run.titles,
-        "with_text": [(name, *run.films_with_text.get(name, (0, 0))) for name in run.plan.model.classes],
+        "with_text": [(name, *run.images_with_text.get(name, (0, 0))) for name in run.plan.model.classes],
         "summary": run.relevance_summary,
         "figure": figures.group_dots(run),
         "width": WIDTH_PX,

@@ -85,7 +85,7 @@ def audited(folder: Path) -> Path:
     from audit.models.saving import save_bundle
     from audit.run.pipeline import run_audit
     from audit.run.settings import Settings
-    from tests.conftest import CLASSES, draw_film, marker_box
+    from tests.conftest import CLASSES, draw_image, marker_box
 
     folder = folder / "36 films"  # the cohort's name is its folder's
     folder.mkdir()
@@ -100,7 +100,7 @@ def audited(folder: Path) -> Path:
     for i in range(36):
         label = CLASSES[i % 3]
         name = f"{i}.png"
-        Image.fromarray(draw_film(i, label)).save(folder / name)
+        Image.fromarray(draw_image(i, label)).save(folder / name)
         x0, y0, x1, y1 = marker_box(label)
         boxes[name] = [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "text": f"<{label.upper()}>"}]
         source = "north & west" if i % 2 else "south"

@@ -98,12 +98,12 @@ def summarise(records: Sequence[Record]) -> tuple[ClassSummary, ...]:
         patients: dict[str, list[Record]] = {}
         for record in members:
             patients.setdefault(record.patient, []).append(record)
-        sexes = [next((r.sex for r in films if r.sex), "") for films in patients.values()]
+        sexes = [next((r.sex for r in images if r.sex), "") for images in patients.values()]
         known = [s for s in sexes if s]
         ages = [
             float(np.mean(of_one))
-            for films in patients.values()
-            if (of_one := [r.age for r in films if r.age is not None])
+            for images in patients.values()
+            if (of_one := [r.age for r in images if r.age is not None])
         ]
         rows.append(
             ClassSummary(

@@ -10,8 +10,8 @@ import numpy as np
 
 from audit.errors import UsageError
 from audit.randomness import generator_for
-from audit.training.phantom.film import Film, FilmSpec, render
 from audit.training.phantom.folders import write_png, write_tables
+from audit.training.phantom.image import ImageSpec, PhantomImage, render
 from audit.training.phantom.lettering import CLASS_WORDS, draw_letterings
 from audit.training.phantom.pathology import CLASS_FINDINGS, FIFTEEN
 from audit.training.phantom.scanners import SOURCES
@@ -76,7 +76,7 @@ def make_phantoms(
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "lungs").mkdir(parents=True, exist_ok=True)
     rows, boxes = [], {}
-    films = film_specs(
+    images = image_specs(
         task=task,
         n_images=n_images,
         seed=seed,
@@ -85,19 +85,19 @@ def make_phantoms(
         severity=severity,
         electrode_share=electrode_share,
     )
-    for spec in films:
-        film = render(spec, size_px)
+    for spec in images:
+        image = render(spec, size_px)
         name = f"{spec.index:05d}"
-        write_png(folder / "images" / f"{name}.png", film.image)
-        write_png(folder / "lungs" / f"{name}.png", film.lung_mask)
-        boxes[f"images/{name}.png"] = film.boxes
-        rows.append(_row(spec, film, name))
+        write_png(folder / "images" / f"{name}.png", image.image)
+        write_png(folder / "lungs" / f"{name}.png", image.lung_mask)
+        boxes[f"images/{name}.png"] = image.boxes
+        rows.append(_row(spec, image, name))
         if on_image is not None:
             on_image(spec.index + 1, n_images)
     return write_tables(folder, _COLUMNS, rows, boxes)
 
 
-def film_specs(
+def image_specs(
     *,
     task: Task,
     n_images: int,
@@ -106,7 +106,7 @@ def film_specs(
     source_association: float = 0.0,
     severity: float = 1.0,
     electrode_share: float = 0.0,
-) -> Iterator[FilmSpec]:
+) -> Iterator[ImageSpec]:
     """Decide everything about each image, without rendering any."""
     for index in range(n_images):
         pair = index // 2
@@ -121,7 +121,7 @@ def film_specs(
         letterings = draw_letterings(
             rng, word=word, marker_corner=SOURCES[source].marker_corner, marker_ring=SOURCES[source].marker_ring
         )
-        yield FilmSpec(
+        yield ImageSpec(
             index=index,
             seed=seed,
             patient=patient,
@@ -149,7 +149,7 @@ def _draw_findings(rng: np.random.Generator) -> tuple[str, ...]:
     return tuple(names[i] for i in drawn) or ("No Finding",)
 
 
-def _row(spec: FilmSpec, film: Film, name: str) -> dict[str, str | int]:
+def _row(spec: ImageSpec, image: PhantomImage, name: str) -> dict[str, str | int]:
     return {
         "id": name,
         "path": f"images/{name}.png",
@@ -159,8 +159,8 @@ def _row(spec: FilmSpec, film: Film, name: str) -> dict[str, str | int]:
         "site": spec.source,
         "patient_id": spec.patient,
         "view": SOURCES[spec.source].view,
-        "sex": film.patient.sex,
-        "age": film.patient.age,
+        "sex": image.patient.sex,
+        "age": image.patient.age,
         "lung_mask": f"lungs/{name}.png",
     }
 

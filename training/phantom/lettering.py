@@ -112,17 +112,17 @@ def draw_letterings(
     return tuple(items)
 
 
-def burn(film: NDArray[np.uint8], item: Lettering) -> tuple[NDArray[np.uint8], TextBox]:
+def burn(image: NDArray[np.uint8], item: Lettering) -> tuple[NDArray[np.uint8], TextBox]:
     """Draw one lettering into a copy of an image (h, h), and return the box outside which nothing changed."""
-    side = film.shape[0]
+    side = image.shape[0]
     ink = _ink(item, side)
     height, width = ink.shape
     inset_x, inset_y = round(item.inset[0] * side), round(item.inset[1] * side)
     x0 = inset_x if item.corner.endswith("left") else side - width - inset_x
     y0 = inset_y if item.corner.startswith("top") else side - height - inset_y
     x0, y0 = min(max(x0, 0), side - width), min(max(y0, 0), side - height)
-    under = film[y0 : y0 + height, x0 : x0 + width].astype(np.float32)
-    burned = film.copy()
+    under = image[y0 : y0 + height, x0 : x0 + width].astype(np.float32)
+    burned = image.copy()
     # Lettering only ever brightens: lead and software text are both white on the display.
     laid = np.maximum(under, under * (1 - ink) + np.float32(item.level) * ink)
     burned[y0 : y0 + height, x0 : x0 + width] = np.rint(laid).astype(np.uint8)

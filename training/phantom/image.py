@@ -25,7 +25,7 @@ _TREES, _GENERATIONS = 9, 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilmSpec:
+class ImageSpec:
     """Everything that decides an image's pixels."""
 
     index: int
@@ -49,7 +49,7 @@ class FilmSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
+class PhantomImage:
     """A rendered image."""
 
     image: NDArray[np.uint8]
@@ -62,7 +62,7 @@ class Film:
     """Who was imaged."""
 
 
-def render(spec: FilmSpec, size_px: int, *, with_text: bool = True) -> Film:
+def render(spec: ImageSpec, size_px: int, *, with_text: bool = True) -> PhantomImage:
     """Render an image.
 
     Without text everything else is the same to the bit, so that what the text does to a network is known exactly.
@@ -78,7 +78,7 @@ def render(spec: FilmSpec, size_px: int, *, with_text: bool = True) -> Film:
         for item in spec.letterings:
             image, box = burn(image, item)
             boxes.append(box)
-    return Film(image=image, lung_mask=chest.lung_mask, boxes=tuple(boxes), patient=chest.patient)
+    return PhantomImage(image=image, lung_mask=chest.lung_mask, boxes=tuple(boxes), patient=chest.patient)
 
 
 @dataclass(frozen=True, kw_only=True)
