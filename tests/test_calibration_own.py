@@ -27,8 +27,9 @@ from audit.errors import CohortError
 from audit.models.bundle import load_bundle
 from audit.models.networks import build_network
 from audit.models.opening import open_model
+from audit.models.prepared_input import declaring, prepared_input
 from audit.models.preprocessing import Preprocessing
-from audit.models.requests import DeclaredInput, ModelRequest, declaring, prepared_input
+from audit.models.requests import DeclaredInput, ModelRequest
 from audit.models.saving import save_bundle
 from audit.run.settings import Settings
 from audit.statistics.outputs import sigmoid

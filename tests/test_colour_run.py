@@ -26,8 +26,9 @@ from audit.models import networks
 from audit.models.bundle import load_bundle
 from audit.models.libraries import _processor
 from audit.models.parity import check_parity
+from audit.models.prepared_input import prepared_input
 from audit.models.preprocessing import Preprocessing
-from audit.models.requests import DeclaredInput, ModelRequest, prepared_input
+from audit.models.requests import DeclaredInput, ModelRequest
 from audit.models.saving import save_bundle
 from audit.statistics.catalogue import MOVEMENT
 from audit.text.detectors import make_detector

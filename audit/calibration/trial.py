@@ -26,7 +26,7 @@ from audit.calibration.zoo import Case
 from audit.errors import StoreError
 from audit.files import write_atomically
 from audit.models.classifier import Outputs
-from audit.models.requests import declaring
+from audit.models.prepared_input import declaring
 from audit.models.saving import save_bundle
 from audit.provenance import tool_version
 from audit.store.documents import read_json

@@ -13,4 +13,4 @@ Library = Literal["pil", "opencv", "torch", "torch-antialias"]
 Colour = Literal["grey", "rgb", "bgr"]
 """See `audit.data.planned_model.InputSteps.colour`."""
 Scale = Literal["imagenet", "unit", "symmetric", "torchxrayvision"]
-"""See `audit.models.requests.SCALES`."""
+"""See `audit.models.prepared_input.SCALES`."""

@@ -19,8 +19,8 @@ from audit.models.backbones import STEM, choose_backbone
 from audit.models.foreign import shown
 from audit.models.heads import choose_head
 from audit.models.outputs import find_task, is_torchxrayvision, name_outputs
+from audit.models.prepared_input import SCALES
 from audit.models.preprocessing import Preprocessing
-from audit.models.requests import SCALES
 from audit.models.saving import save_bundle
 from audit.models.states import collect_states, operating_thresholds
 from audit.models.unpickling import read_checkpoint

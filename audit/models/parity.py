@@ -21,8 +21,8 @@ from audit.data.tasks import Task
 from audit.errors import UsageError, shown_string
 from audit.models.bundle import Bundle
 from audit.models.callables import GreyImages
+from audit.models.prepared_input import SCALES
 from audit.models.preprocessing import Preprocessing, why_impossible
-from audit.models.requests import SCALES
 from audit.models.scaling import METHODS
 from audit.statistics.outputs import probabilities_of
 

@@ -13,7 +13,8 @@ from audit.data.planned_model import InputSteps
 from audit.errors import UsageError
 from audit.models.kinds import with_kind
 from audit.models.outputs import ORDERS
-from audit.models.requests import SCALES, DeclaredInput, ModelRequest
+from audit.models.prepared_input import SCALES
+from audit.models.requests import DeclaredInput, ModelRequest
 
 Difference = tuple[str, str]
 """What a bundle states, and what was given, each in words."""
