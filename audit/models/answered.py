@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from audit.data.tables import TableHead, read_columns, read_head
 from audit.data.tasks import Task
 from audit.errors import UsageError, shown_string
-from audit.models.torch_classifier import Answers, as_logits
+from audit.models.logits import Answers, as_logits
 from audit.store.numbers import counted
 
 KEY_DIGITS = 32

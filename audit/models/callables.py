@@ -15,12 +15,12 @@ from msgspec import structs
 from audit.errors import ModelError, UsageError
 from audit.models.classifier import Ability, Outputs
 from audit.models.identity import example_inputs, identified
+from audit.models.logits import Answers, as_logits, check_answers
 from audit.models.prepared_input import prepared_input
 from audit.models.preprocessing import Preprocessing, Seen
 from audit.models.references import load_reference
 from audit.models.requests import ModelRequest, OpenedModel, class_names, model_name
 from audit.models.tasks import foreign_task, operating_points
-from audit.models.torch_classifier import Answers, as_logits, check_answers
 
 Predict = Callable[[np.ndarray], Any]
 """uint8 (n, h, w) or (n, h, w, 3) -> probabilities (n, k), or (n) of the second of two classes."""

@@ -17,13 +17,14 @@ from audit.errors import ModelError, UnknownNameError, UsageError, shown_value
 from audit.models.classifier import Outputs
 from audit.models.foreign import RefusedError, shown
 from audit.models.identity import example_inputs, identified, state_sha256
+from audit.models.logits import Answers, answered, find_answers
 from audit.models.prepared_input import prepared_input
 from audit.models.preprocessing import Preprocessing
 from audit.models.references import load_reference
 from audit.models.requests import DeclaredInput, ModelRequest, OpenedModel, class_names, model_name
 from audit.models.tasks import foreign_task, operating_points
 from audit.models.tensors import read_tensors
-from audit.models.torch_classifier import Answers, TorchClassifier, answered, find_answers, settled
+from audit.models.torch_classifier import TorchClassifier, settled
 
 _FACTS: Mapping[str, Any] = {
     "classes": tuple[str, ...],

@@ -12,13 +12,13 @@ from audit.errors import ModelError, UsageError
 from audit.models.classifier import Ability, Outputs
 from audit.models.foreign import shown
 from audit.models.identity import example_inputs, files_sha256, identified
+from audit.models.logits import Answers, as_logits, check_answers, find_answers
 from audit.models.onnx_guard import check_onnx
 from audit.models.onnx_sessions import open_session
 from audit.models.prepared_input import prepared_input
 from audit.models.preprocessing import Preprocessing
 from audit.models.requests import ModelRequest, OpenedModel, class_names, model_name
 from audit.models.tasks import foreign_task, operating_points
-from audit.models.torch_classifier import Answers, as_logits, check_answers, find_answers
 
 _TYPES = {
     "tensor(float)": np.float32,

@@ -13,9 +13,9 @@ from audit.data.input_choices import Colour, Fit, Interpolation, Library, Scale
 from audit.data.tasks import Task
 from audit.errors import UsageError
 from audit.models.classifier import Classifier
+from audit.models.logits import Answers
 from audit.models.outputs import ORDERS
 from audit.models.preprocessing import Preprocessing
-from audit.models.torch_classifier import Answers
 
 
 @dataclass(frozen=True, kw_only=True)
