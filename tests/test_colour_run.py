@@ -24,7 +24,7 @@ from audit.data.manifests import load_cohort
 from audit.errors import UsageError
 from audit.models import networks
 from audit.models.bundle import load_bundle
-from audit.models.libraries import _processor
+from audit.models.huggingface import read_processor
 from audit.models.parity import check_parity
 from audit.models.prepared_input import prepared_input
 from audit.models.preprocessing import Preprocessing
@@ -299,7 +299,7 @@ def test_parity_names_the_colours_that_reproduce_the_owners_numbers(
 def test_a_processor_of_three_channels_shows_colours(tmp_path: Path, mean: list[float], colour: str) -> None:
     file = tmp_path / "preprocessor_config.json"
     file.write_text(json.dumps({"size": {"height": 32, "width": 32}, "image_mean": mean, "image_std": mean}))
-    assert _processor(file).colour == colour
+    assert read_processor(file).colour == colour
 
 
 def test_what_the_owner_declares_goes_before_what_a_library_states() -> None:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from audit.errors import ModelError
-from audit.models.libraries import _processor
+from audit.models.huggingface import read_processor
 from audit.models.opening import open_model
 from audit.models.requests import DeclaredInput, ModelRequest
 from audit.statistics.outputs import softmax
@@ -91,7 +91,7 @@ NORMAL = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
 def test_processors_of_hugging_face(tmp_path: Path, told: dict, fit: str, size: int, shorter: int | None) -> None:
     file = tmp_path / "preprocessor_config.json"
     file.write_text(json.dumps({**NORMAL, **told}))
-    read = _processor(file)
+    read = read_processor(file)
     assert (read.fit, read.size_px, read.interpolation) == (fit, (size, size), "bicubic")
     if shorter is not None:
         assert read.shorter_px == shorter
@@ -101,7 +101,7 @@ def test_a_processor_without_a_fixed_size_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "preprocessor_config.json"
     file.write_text(json.dumps({**NORMAL, "size": {"shortest_edge": 224}, "do_center_crop": False}))
     with pytest.raises(ModelError, match=r"keep their aspect ratio.*--input-px, --scale and --fit"):
-        _processor(file)
+        read_processor(file)
 
 
 def test_monai(tmp_path: Path, image: np.ndarray) -> None:

@@ -34,7 +34,7 @@ _OPENERS: Mapping[str, str] = MappingProxyType(
         "timm": "audit.models.libraries:open_timm",
         "torchxrayvision": "audit.models.libraries:open_torchxrayvision",
         "monai": "audit.models.libraries:open_monai",
-        "hf": "audit.models.libraries:open_huggingface",
+        "hf": "audit.models.huggingface:open_huggingface",
     }
 )
 NEEDS_TRUST = frozenset({"torch", "callable", "pt2", "torchscript"})

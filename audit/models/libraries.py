@@ -1,4 +1,4 @@
-"""Networks of libraries, by name: torchvision, timm, torchxrayvision, MONAI, and folders of Hugging Face; weights come from a file.
+"""Networks of libraries, by name: torchvision, timm, torchxrayvision and MONAI; weights come from a file.
 
 Nothing is downloaded, and no code of a file runs: checkpoints are read as weights alone. The input is what the library's own
 configuration says, under what the user declares.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from torch import nn
@@ -21,22 +21,16 @@ from audit.data.input_choices import Interpolation
 from audit.errors import ModelError, UnknownNameError, UsageError
 from audit.models.factories import load_weights, open_module
 from audit.models.foreign import shown
-from audit.models.identity import files_sha256
 from audit.models.networks import ARCHITECTURES, build_network, library_networks
 from audit.models.outputs import task_of_names
 from audit.models.preprocessing import Preprocessing
 from audit.models.requests import ModelRequest, OpenedModel, class_names
 from audit.models.states import collect_states, operating_thresholds
 from audit.models.unpickling import read_checkpoint
-from audit.store.documents import read_json
 
 Build = Callable[[int, int], nn.Module]
 """Channels and outputs -> a network."""
 _UNCOUNTED = "num_batches_tracked"
-_CONFIG, _PROCESSOR, _HF_WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
-_CONVNEXT_SHARE = 224 / 256
-"""Share of the enlarged image that ConvNeXT's processor keeps of small inputs where its file does not say."""
-_PIL: Mapping[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "area"}
 
 
 def needed(package: str, extra: str) -> Any:
@@ -104,7 +98,7 @@ def open_timm(request: ModelRequest) -> OpenedModel:
 
     config = timm.data.resolve_data_config({}, model=build(3, 2))
     height, width = (size[0], size[-1]) if size else config["input_size"][1:]
-    interpolation = config["interpolation"] if config["interpolation"] in _PIL.values() else "bilinear"
+    interpolation = config["interpolation"] if config["interpolation"] in get_args(Interpolation) else "bilinear"
     squashed = config.get("crop_mode") == "squash" or height != width
     told = Preprocessing(
         size_px=(height, width),
@@ -149,80 +143,6 @@ def open_monai(request: ModelRequest) -> OpenedModel:
         return made
 
     return _opened(request, build, None, f"MONAI {name}", "")
-
-
-def open_huggingface(request: ModelRequest) -> OpenedModel:
-    """Open a folder of Hugging Face: config.json, preprocessor_config.json and safetensors, without network access."""
-    folder = Path(request.checkpoint).parent if request.checkpoint else Path(request.model)
-    files = {name: folder / name for name in (_CONFIG, _PROCESSOR, _HF_WEIGHTS) if (folder / name).is_file()}
-    if _CONFIG not in files or _HF_WEIGHTS not in files:
-        raise ModelError(
-            f"The folder {folder} must hold {_CONFIG} and {_HF_WEIGHTS} (save_pretrained writes both), found "
-            f"{', '.join(sorted(shown(p.name) for p in folder.iterdir())[:10]) or 'nothing'}."
-        )
-    transformers = needed("transformers", "huggingface")
-    try:
-        network = transformers.AutoModelForImageClassification.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
-        )
-    except Exception as error:  # the library raises many types for a damaged folder
-        raise ModelError(f"transformers cannot open {folder}: {' '.join(shown(str(error)).split())}") from error
-    labels = network.config.id2label
-    names = tuple(str(labels[i]) for i in range(len(labels)))
-    told = _processor(files[_PROCESSOR]) if _PROCESSOR in files else None
-    opened = open_module(
-        request,
-        network,
-        told=told,
-        names=names,
-        architecture=f"Hugging Face {type(network).__name__}",
-        content=files_sha256(files),
-    )
-    return replace(opened, body=None, files=files)
-
-
-def _processor(file: Path) -> Preprocessing:
-    """Return the input that a preprocessor_config.json describes.
-
-    Raises
-    ------
-    ModelError
-        If it describes none that is understood.
-    """
-    try:
-        told = read_json(file)
-        size, crop = told.get("size", 224), told.get("crop_size", 224)
-        side = size if isinstance(size, int) else size.get("shortest_edge")
-        cropped = crop if isinstance(crop, int) else crop.get("height")
-        fixed = None if isinstance(size, int) or "height" not in size else (int(size["height"]), int(size["width"]))
-        centred = told.get("do_center_crop", False)
-        kind = str(told.get("image_processor_type", told.get("feature_extractor_type", "")))
-        share = told.get("crop_pct", _CONVNEXT_SHARE if kind.startswith("ConvNext") else None)
-        normal = told.get("do_normalize", True)
-        values: dict[str, Any] = {
-            "mean": tuple(told["image_mean"]) if normal else (0.0,) * 3,
-            "std": tuple(told["image_std"]) if normal else (1.0,) * 3,
-            "value_range": (0.0, 255.0 * float(told.get("rescale_factor", 1 / 255)))
-            if told.get("do_rescale", True)
-            else (0.0, 255.0),
-            "interpolation": _PIL.get(told.get("resample", 2), "bilinear"),
-        }
-        values["colour"] = "rgb" if len(values["mean"]) == 3 else "grey"
-        if math.isclose(values["value_range"][1], 1.0):
-            values["value_range"] = (0.0, 1.0)
-        if share is not None and side and side < 384:  # ConvNeXT's way
-            return Preprocessing(size_px=(side, side), fit="shorter-side", shorter_px=int(side / share), **values)
-        if centred:
-            shorter = side or min(fixed or (cropped, cropped))
-            return Preprocessing(size_px=(cropped, cropped), fit="shorter-side", shorter_px=shorter, **values)
-        if fixed is None and not isinstance(size, int) and share is None:
-            raise ValueError("images keep their aspect ratio and are not cropped, so the input has no fixed size")
-        return Preprocessing(size_px=fixed or (side, side), fit="squash", **values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{file} describes no preprocessing that is understood ({error!r}). Remove it, and declare the input with --input-px, --scale "
-            "and --fit."
-        ) from error
 
 
 def _opened(
