@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
-import scipy.optimize
-from numpy.typing import NDArray
 
 from audit.data.pixels.colour import like
 from audit.data.pixels.facts import StoredImage
@@ -16,37 +13,18 @@ from audit.data.records import Record
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
-from audit.perturbations.fills import inpaint
+from audit.perturbations.letters import Letters, Patch, box_of, cut_letters, erasure, instead_of, lay, scaled
 from audit.perturbations.places import Box, cover, free_corner, in_lungs, overlap, text_boxes
 from audit.perturbations.plausible import covers_too_much
 
-Field = NDArray[np.float32]
 _SOURCES = ("other-class", "same-class", "own")
 _OWN_TEXT = ("replaced", "kept")
-# Contrast with the image behind it from which on a pixel begins to belong to a letter, and does wholly: in grey levels at
-# least, and as shares of the letter's own, because a bone's edge next to it is fainter.
-_FAINT_LEVELS, _FIRM_LEVELS = 5.0, 15.0
-_FAINT_SHARE, _FIRM_SHARE = 0.25, 0.5
 _DONORS_PER_LETTER = 4
 # Donors tried for one draw: if the letters of one do not fit, those of another may.
 _DONORS_PER_DRAW = 4
 TAKEN = NotApplicable("the image's own text occupies the place of the added letters")
 IN_LUNGS = NotApplicable("foreign letters would lie in the lungs")
 NO_PLACE = NotApplicable("no free place for letters")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patch:
-    """Letters to lay over an image."""
-
-    x0: int
-    """Left edge in the target."""
-    y0: int
-    """Top edge in the target."""
-    level: Field
-    """Levels of the letters (h, w) or (h, w, 3) on the target."""
-    opacity: Field
-    """(h, w) from 0, where the image shows, to 1, where the letter does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +37,6 @@ class PasteDraw:
     """Opacity of all letters, 0 to 1."""
     donor: Record
     """Image that the first of them comes from."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Letters:
-    """The content of one region, separated from the image behind it."""
-
-    contrast: Field
-    """Levels above (below) the donor's image, (h, w) or (h, w, 3)."""
-    opacity: Field
-    """(h, w), 0 to 1."""
-    centre: tuple[float, float]
-    """Relative place (y, x) on the donor, 0 to 1; for letters that replace others, the place of those."""
 
 
 @PERTURBATIONS.register("paste-letters")
@@ -177,9 +143,9 @@ class PasteLetters:
         """Pass the image's own letters through the same steps."""
         shape = _shape(scene)
         covered = cover(text_boxes(scene.regions, shape), shape)
-        cut = _cut(Donor(record=scene.record, regions=scene.regions), scene.image)
-        letters = [_scaled(one, self._size, shape) for one in cut]
-        patches = tuple(_laid(one, _box(one, shape), scene.image, covered) for one in letters)
+        cut = cut_letters(Donor(record=scene.record, regions=scene.regions), scene.image)
+        letters = [scaled(one, self._size, shape) for one in cut]
+        patches = tuple(lay(one, box_of(one, shape), scene.image, covered) for one in letters)
         return PasteDraw(patches=patches, opacity=self._opacity, donor=scene.record)
 
     def _placed(
@@ -188,17 +154,17 @@ class PasteLetters:
         shape = _shape(scene)
         pixels = scene.donors.pixels(donor)
         factor = self._size * max(shape) / max(pixels.shape[:2])
-        letters = [_scaled(one, factor, shape) for one in _cut(donor, pixels)]
+        letters = [scaled(one, factor, shape) for one in cut_letters(donor, pixels)]
         if self._count:
             letters, boxes = self._counted(letters, scene, donor, own, rng)
             if len(boxes) < self._count:
                 return NO_PLACE
         else:
             if self._replaces:
-                letters = _instead(letters, own, shape, self._size)
+                letters = instead_of(letters, own, shape, self._size)
             else:
-                letters = [one for one in letters if not any(overlap(_box(one, shape), text) for text in own)]
-            boxes = [_box(one, shape) for one in letters]
+                letters = [one for one in letters if not any(overlap(box_of(one, shape), text) for text in own)]
+            boxes = [box_of(one, shape) for one in letters]
             if not boxes:
                 return TAKEN
             if scene.lungs is not None and any(in_lungs(box, scene.lungs, shape) for box in boxes):
@@ -206,20 +172,20 @@ class PasteLetters:
             if any(overlap(box, other) for k, box in enumerate(boxes) for other in boxes[:k]):
                 return NO_PLACE
         covered = cover(own, shape)
-        erased = [_erasure(text, scene.image, covered) for text in own] if self._replaces else []
-        laid = [_laid(one, box, scene.image, covered) for one, box in zip(letters, boxes, strict=True)]
+        erased = [erasure(text, scene.image, covered) for text in own] if self._replaces else []
+        laid = [lay(one, box, scene.image, covered) for one, box in zip(letters, boxes, strict=True)]
         return PasteDraw(patches=(*erased, *laid), opacity=self._opacity, donor=donor.record)
 
     def _counted(
-        self, letters: list[_Letters], scene: Scene, donor: Donor, own: Sequence[Box], rng: np.random.Generator
-    ) -> tuple[list[_Letters], list[Box]]:
+        self, letters: list[Letters], scene: Scene, donor: Donor, own: Sequence[Box], rng: np.random.Generator
+    ) -> tuple[list[Letters], list[Box]]:
         """Return as many letters as requested, or all that fit, from as many donors as needed."""
         shape = _shape(scene)
-        found: list[_Letters] = []
+        found: list[Letters] = []
         boxes: list[Box] = []
         for _ in range(_DONORS_PER_LETTER * self._count):
             for one in letters:
-                box = _settled(_box(one, shape), boxes, own, scene, rng)
+                box = _settled(box_of(one, shape), boxes, own, scene, rng)
                 if box is not None and len(boxes) < self._count:
                     found.append(one)
                     boxes.append(box)
@@ -228,7 +194,7 @@ class PasteLetters:
                 break
             pixels = scene.donors.pixels(further)
             factor = self._size * max(shape) / max(pixels.shape[:2])
-            letters = [_scaled(one, factor, shape) for one in _cut(further, pixels)]
+            letters = [scaled(one, factor, shape) for one in cut_letters(further, pixels)]
         return found, boxes
 
 
@@ -237,85 +203,9 @@ def _shape(scene: Scene) -> tuple[int, int]:
     return height, width
 
 
-def _cut(donor: Donor, pixels: StoredImage) -> list[_Letters]:
-    """Separate the donor's letters from its image."""
-    height, width = pixels.shape[:2]
-    boxes = text_boxes(donor.regions, (height, width))
-    covered = cover(boxes, (height, width))
-    cut = []
-    for box in boxes:
-        x0, y0, x1, y1 = box
-        contrast: Field = pixels[y0:y1, x0:x1].astype(np.float32) - inpaint(pixels, box, covered)
-        # What stands out in any channel is a letter.
-        strength = np.abs(contrast) if contrast.ndim == 2 else np.abs(contrast).max(axis=-1)
-        peak = float(np.quantile(strength, 0.98))
-        faint, firm = max(_FAINT_LEVELS, _FAINT_SHARE * peak), max(_FIRM_LEVELS, _FIRM_SHARE * peak)
-        opacity: Field = np.clip((strength - faint) / (firm - faint), 0, 1).astype(np.float32)
-        centre = ((y0 + y1) / 2 / height, (x0 + x1) / 2 / width)
-        cut.append(_Letters(contrast=contrast, opacity=opacity, centre=centre))
-    return cut
-
-
-def _scaled(letters: _Letters, factor: float, shape: tuple[int, int]) -> _Letters:
-    """Return letters of another size, at most as large as the target's `shape` (h, w)."""
-    contrast, opacity = letters.contrast, letters.opacity
-    h, w = (max(1, min(limit, round(side * factor))) for side, limit in zip(opacity.shape, shape, strict=True))
-    if (h, w) == opacity.shape:
-        return letters
-    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    return replace(
-        letters,
-        contrast=np.asarray(cv2.resize(contrast, (w, h), interpolation=how), dtype=np.float32),
-        opacity=np.asarray(cv2.resize(opacity, (w, h), interpolation=how), dtype=np.float32),
-    )
-
-
-def _instead(letters: Sequence[_Letters], own: Sequence[Box], shape: tuple[int, int], size: float) -> list[_Letters]:
-    """Assign to each of the letters the place and the height of the nearest own text; the rest keep their place."""
-    if not own or not letters:
-        return list(letters)
-    height, width = shape
-    places = np.array([[(y0 + y1) / 2 / height, (x0 + x1) / 2 / width] for x0, y0, x1, y1 in own])
-    centres = np.array([one.centre for one in letters])
-    distances = np.linalg.norm(centres[:, None] - places[None], axis=2)
-    placed = list(letters)
-    for k, place in zip(*scipy.optimize.linear_sum_assignment(distances), strict=True):
-        x0, y0, x1, y1 = own[place]
-        # The short side is the height of a line of text, whichever way it runs; no further than the image is wide.
-        factor = size * min(x1 - x0, y1 - y0) / min(letters[k].opacity.shape)
-        factor = min(factor, *(limit / side for side, limit in zip(letters[k].opacity.shape, shape, strict=True)))
-        placed[k] = replace(
-            _scaled(letters[k], factor, shape), centre=(float(places[place, 0]), float(places[place, 1]))
-        )
-    return placed
-
-
-def _box(letters: _Letters, shape: tuple[int, int]) -> Box:
-    """Return the letters' own relative place; where the two images have equal shapes, exactly its place."""
-    h, w = letters.opacity.shape
-    left = min(max(round(letters.centre[1] * shape[1] - w / 2), 0), shape[1] - w)
-    top = min(max(round(letters.centre[0] * shape[0] - h / 2), 0), shape[0] - h)
-    return left, top, left + w, top + h
-
-
 def _settled(box: Box, taken: Sequence[Box], own: Sequence[Box], scene: Scene, rng: np.random.Generator) -> Box | None:
     """Return the box, or a free corner if it lies on other text or in the lungs."""
     shape = _shape(scene)
     if not in_lungs(box, scene.lungs, shape) and not any(overlap(box, other) for other in (*taken, *own)):
         return box
     return free_corner((box[3] - box[1], box[2] - box[0]), [*taken, *own], scene.lungs, shape, rng)
-
-
-def _erasure(text: Box, image: StoredImage, covered: NDArray[np.bool_]) -> Patch:
-    """Remove the image's own text where other letters replace it."""
-    background = inpaint(image, text, covered).astype(np.float32)
-    return Patch(x0=text[0], y0=text[1], level=background, opacity=np.ones(background.shape[:2], dtype=np.float32))
-
-
-def _laid(letters: _Letters, box: Box, image: StoredImage, covered: NDArray[np.bool_]) -> Patch:
-    """Give the letters the target's image as their background."""
-    x0, y0, x1, y1 = box
-    hidden = covered.copy()
-    hidden[y0:y1, x0:x1] = True
-    background = inpaint(image, box, hidden).astype(np.float32)
-    return Patch(x0=x0, y0=y0, level=background + letters.contrast, opacity=letters.opacity)
