@@ -19,7 +19,7 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.uid import JPEG2000, DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from audit.data.images import look_at, pixel_hash
-from audit.data.pixels import dicom_grey, dicom_steps, jpeg, planes, raster
+from audit.data.pixels import dicom_grey, dicom_steps, jpeg, levels, planes, raster
 from audit.data.pixels.decoders import plugin_for
 from audit.data.pixels.grey import oriented
 from audit.data.pixels.limits import RefusedError
@@ -282,7 +282,7 @@ def test_orientations_are_those_of_pillow(orientation: int) -> None:
         turned = np.asarray(ImageOps.exif_transpose(image))
     assert np.array_equal(seen(data), turned)
     assert np.array_equal(oriented(GREY, orientation), turned)
-    assert (raster.TURNED in look_at(data, HERE).notes) == (2 <= orientation <= 8)
+    assert (levels.TURNED in look_at(data, HERE).notes) == (2 <= orientation <= 8)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_transparency_is_laid_on_black_before_scaling() -> None:
                                                extrasamples=["unassalpha"], planarconfig="contig")):  # fmt: skip
         found = look_at(data, HERE)
         assert np.array_equal(found.pixels, truth)
-        assert raster.TRANSPARENT in found.notes
+        assert levels.TRANSPARENT in found.notes
         assert found.facts.transparent_share == pytest.approx(clear.mean())
 
 
@@ -507,10 +507,10 @@ def test_overlays_that_cannot_be_read_are_noted(tmp_path: Path) -> None:
         (lambda: made.dicom_file(255 - GREY, PresentationLUTShape="INVERSE"), dicom_steps.CONTRADICTING_PRESENTATION),
         (lambda: made.dicom_file(GREY, ShutterShape="RECTANGULAR"), dicom_grey.SHUTTER),
         (lambda: CASES["tiff with a marked thumbnail"].data, raster.THUMBNAILS),
-        (lambda: CASES["tiff cmyk"].data, raster.CMYK),
+        (lambda: CASES["tiff cmyk"].data, levels.CMYK),
         (lambda: CASES["dicom palette of 8 bits in 16"].data, dicom_grey.NARROW_PALETTE),
         (lambda: CASES["dicom table of values of interest, 16 bits"].data, dicom_steps.TABLE_BEFORE_WINDOW),
-        (lambda: made.dicom_file(np.full_like(GREY, 9)), raster.CONSTANT),
+        (lambda: made.dicom_file(np.full_like(GREY, 9)), levels.CONSTANT),
     ],
 )
 def test_what_a_reader_should_know_is_noted(data: Callable[[], bytes], note: str) -> None:

@@ -15,9 +15,9 @@ from audit.data.pixels.dicom import Stored, number, open_dataset, stored_values,
 from audit.data.pixels.dicom_steps import interest_step, is_little, modality_step, numbers, presentation_step
 from audit.data.pixels.facts import ImageFacts, SeenImage, StoredImage
 from audit.data.pixels.grey import Values, bands, luma, render, stretch, value_range
+from audit.data.pixels.levels import CONSTANT
 from audit.data.pixels.limits import RefusedError, told
 from audit.data.pixels.planes import overlay_planes
-from audit.data.pixels.raster import CONSTANT
 from audit.data.pixels.tables import read_table
 from audit.data.strings import shown_string
 
