@@ -24,7 +24,8 @@ from audit.data.pseudonyms import PLAIN, Pseudonyms
 from audit.data.records import Record
 from audit.data.rows import Cells, make_records
 from audit.data.strings import shown_string
-from audit.data.tables import read_columns, read_head
+from audit.data.table_heads import read_head
+from audit.data.tables import read_columns
 from audit.errors import CohortError, UsageError
 from audit.files import why_unreadable
 from audit.store.numbers import counted

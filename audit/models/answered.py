@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audit.data.tables import TableHead, read_columns, read_head
+from audit.data.table_heads import TableHead, read_head
+from audit.data.tables import read_columns
 from audit.data.tasks import Task
 from audit.errors import UsageError, shown_string
 from audit.models.logits import Answers, as_logits

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from audit.data.images import StoredImage, look, read_image
 from audit.data.input_words import input_in_words
 from audit.data.planned_model import Parity
-from audit.data.tables import read_columns, read_head
+from audit.data.table_heads import read_head
+from audit.data.tables import read_columns
 from audit.data.tasks import Task
 from audit.errors import UsageError, shown_string
 from audit.models.bundle import Bundle

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from audit.data.layouts.found import candidates
 from audit.data.records import Record
-from audit.data.tables import read_columns, read_head
+from audit.data.table_heads import read_head
+from audit.data.tables import read_columns
 from audit.data.vocabulary import known_sex
 from audit.errors import CohortError, shown_string
 

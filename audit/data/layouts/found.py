@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audit.data.ages import says_nothing
-from audit.data.tables import read_columns, read_head
+from audit.data.table_heads import read_head
+from audit.data.tables import read_columns
 from audit.errors import CohortError
 
 DEFAULT_CLASSES = ("normal", "pneumonia")
