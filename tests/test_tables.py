@@ -150,7 +150,7 @@ def test_drive_letters_and_blanks_are_found_where_the_file_is(tmp_path: Path) ->
     (tmp_path / "images").mkdir()
     for name in ("a.png", "b.png ", "c.png"):
         (tmp_path / "images" / name).touch()
-    table = 'path,label\nC:\\Users\\jane\\films\\a.png,x\n"films/b.png ",x\nC:\\Users\\jane\\films\\c.png,x\n'
+    table = 'path,label\nC:\\Users\\jane\\images\\a.png,x\n"images/b.png ",x\nC:\\Users\\jane\\images\\c.png,x\n'
     records, reading = read_records(written(tmp_path, table))
     assert [r.id for r in records] == ["images/a.png", "images/b.png ", "images/c.png"]
     assert all(r.path.is_file() for r in records)
