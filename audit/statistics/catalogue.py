@@ -4,29 +4,19 @@ A measure that has a number of its own for each image is computed, adjusted, ser
 runs once its record stands here; nothing else names it. A measure that is not a mean over images (AUC, ECE, an effect
 corrected for the finder) needs an estimator too (`audit.statistics.whole_sample`, `audit.statistics.detector_misses`).
 Records are not read from entry points: what an audit measures must follow from its version, not from what else is installed.
+
+It stays one file however long it becomes: it is one list without logic, whose order is that of `audit list measures` and of the
+reference, and adding a measure must touch this file alone. The constants at its end name the records that an estimator or a page has to pick out.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from audit.statistics.measure import Measure, Values
-from audit.statistics.outputs import Move
+from audit.statistics.measure import Measure
 
 _SHARE = "share, 0 to 1; of a change −1 to 1"
 _PROBABILITY = "probability, −1 to 1"
-
-
-def _pull(move: Move, classes: NDArray[np.int64]) -> Values:
-    rows = np.arange(len(classes))
-    pulled: Values = move.now.probabilities[rows, classes] - move.clean.probabilities[rows, classes]
-    return pulled
-
-
-def _flip_to(move: Move, classes: NDArray[np.int64]) -> Values:
-    reached: NDArray[np.bool_] = (move.now.predicted == classes) & (move.clean.predicted != classes)
-    return reached.astype(np.float64)
 
 
 MEASURES: dict[str, Measure] = {
@@ -186,7 +176,7 @@ MEASURES: dict[str, Measure] = {
             better="lower",
             scale="proportion",
             counted=True,
-            toward=_flip_to,
+            toward=lambda move, classes: move.flipped_to(classes).astype(np.float64),
         ),
         Measure(
             name="pull_to_donor",
@@ -195,7 +185,7 @@ MEASURES: dict[str, Measure] = {
             of="edit",
             better="near 0",
             scale="difference",
-            toward=_pull,
+            toward=lambda move, classes: move.pull(classes),
         ),
         Measure(
             name="harm",

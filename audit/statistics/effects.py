@@ -16,9 +16,10 @@ from audit.data.conditions import Suite
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
 from audit.statistics.blindness import find_blindness
 from audit.statistics.catalogue import CONTROL_MEASURE
+from audit.statistics.clean_estimands import performance_estimands
 from audit.statistics.detector_misses import FinderRecall
 from audit.statistics.estimand import Estimand
-from audit.statistics.estimands import condition_estimands, performance_estimands
+from audit.statistics.estimands import condition_estimands
 from audit.statistics.estimates import NOT_APPLIED, Estimate, estimate_effects, undefined_effect
 from audit.statistics.families import adjust_and_judge
 from audit.statistics.fill_agreement import FillComparison

@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 
 from audit.data.conditions import Condition
 from audit.statistics.alignment import MIN_GROUP_PATIENTS, AlignedImages, AppliedChanges
-from audit.statistics.catalogue import ACCURACY_OVER_SOURCE, MEASURES, MOVEMENT
+from audit.statistics.catalogue import MEASURES, MOVEMENT
 from audit.statistics.detector_misses import FinderRecall, corrected_effect
 from audit.statistics.direction import donor_direction
 from audit.statistics.estimand import Estimand
+from audit.statistics.image_changes import settled
 from audit.statistics.measure import Measure
-from audit.statistics.output_estimands import clean_outputs, output_estimands
+from audit.statistics.output_estimands import output_estimands
 from audit.statistics.patient_sums import PatientSums
-from audit.statistics.populations import Population, image_values
+from audit.statistics.populations import Population, applies, image_values, missing_classes
 from audit.statistics.selections import (
     changes_of_images,
     headline_of,
@@ -37,58 +38,8 @@ from audit.statistics.selections import (
     measured_of_edits,
     towards_donors,
 )
-from audit.statistics.source_guess import guess_from_source
-from audit.statistics.whole_sample import Curve, clean_curves, curve_changes
+from audit.statistics.whole_sample import Curve, curve_changes
 from audit.store.group import ALL, Group
-
-
-def performance_estimands(images: AlignedImages) -> Iterator[Estimand]:
-    """Yield how well the clean images are classified: accuracy and recalls, AUCs, likelihood, calibration; then subgroups."""
-    everyone = np.ones(len(images.labels), dtype=np.bool_)
-    reported = [m for m in MEASURES.values() if m.on_clean and _applies(m, images)]
-    shares = [m for m in reported if m.scale == "proportion"]
-    for measure in shares:
-        groups = images.class_members() if measure.over == "each class" else {ALL: everyone}
-        yield from _clean(measure, groups, images)
-    for measure in shares:
-        if measure.by_group and measure.over == "images":
-            yield from _clean(measure, images.subgroups, images)
-    if images.findings is None:
-        yield _over_source(images, everyone)
-    for measure in reported:
-        if measure not in shares:
-            yield from _clean(measure, {ALL: everyone}, images)
-    if images.findings is not None:
-        yield from clean_outputs(images)
-        return
-    for name, group, influence in clean_curves(images):
-        yield Estimand(condition="clean", placebo=None, measure=name, group=group, data=influence)
-
-
-def _applies(measure: Measure, images: AlignedImages) -> bool:
-    """Say whether a measure of all images has a meaning: where any number of findings applies, no image has one class."""
-    return images.findings is None or measure.over == "images"
-
-
-def _clean(measure: Measure, groups: Mapping[Group, NDArray[np.bool_]], images: AlignedImages) -> Iterator[Estimand]:
-    """Yield a measure's value on the unedited images of each group."""
-    read = MEASURES[measure.made_of or measure.name].clean
-    assert read is not None
-    values = read(images.clean)
-    for group, members in groups.items():
-        sums = Population(images=images, chosen=members & ~np.isnan(values)).sums(measure, values, measure.scale)
-        note = _missing_classes(measure, sums, images)
-        yield Estimand(condition="clean", placebo=None, measure=measure.name, group=group, data=sums, note=note)
-
-
-def _over_source(images: AlignedImages, everyone: NDArray[np.bool_]) -> Estimand:
-    """Return how much more accurate the network is than a guess from the source alone, image by image."""
-    measure = MEASURES[ACCURACY_OVER_SOURCE]
-    correct = images.clean.correct.astype(np.float64)
-    guess = guess_from_source(images.labels, images.sources, images.patients) == images.labels
-    sums = Population(images=images, chosen=everyone).sums(measure, correct - guess.astype(np.float64), measure.scale)
-    note = f"; always predicting each source's most frequent class has accuracy {guess.mean():.3f}"
-    return Estimand(condition="clean", placebo=None, measure=measure.name, group=ALL, data=sums, note=note)
 
 
 def condition_estimands(
@@ -156,10 +107,10 @@ def _over(
             )
         return
     differences = {
-        name: _settle(applied.changes.changes[name] - placebo.changes.changes[name]) for name in changes_of_images()
+        name: settled(applied.changes.changes[name] - placebo.changes.changes[name]) for name in changes_of_images()
     }
     towards_placebo = _directions(applied, placebo, images, paired=False)
-    differences |= {name: _settle(towards[name] - towards_placebo[name]) for name in towards}
+    differences |= {name: settled(towards[name] - towards_placebo[name]) for name in towards}
     flipped = applied.changes.flipped | placebo.changes.flipped
     yield from _contrast(
         condition.name,
@@ -268,7 +219,7 @@ def _contrast(
     images, controlled = population.images, placebo is not None
     found: list[tuple[Measure, Group, NDArray[np.bool_], PatientSums | None]] = []
     for measure in (*measured_of_edits(), headline):
-        if not _applies(measure, images):
+        if not applies(measure, images):
             continue
         values = image_values(measure, changes, images)
         unknown = np.isnan(values)
@@ -294,15 +245,8 @@ def _contrast(
             discordant=int(np.count_nonzero(flipped & chosen)),
             judged=measure.name in judged,
             tested=tested,
-            note=_missing_classes(measure, sums, images),
+            note=missing_classes(measure, sums, images),
         )
-
-
-def _missing_classes(measure: Measure, sums: PatientSums | None, images: AlignedImages) -> str:
-    present = 0 if sums is None else len(sums.totals)
-    if measure.over != "classes" or sums is None or present == len(images.classes):
-        return ""
-    return f"; over the {present} of {len(images.classes)} classes with images"
 
 
 def _classes_absent(population: NDArray[np.bool_], images: AlignedImages) -> tuple[str, ...]:
@@ -313,9 +257,3 @@ def _classes_absent(population: NDArray[np.bool_], images: AlignedImages) -> tup
     there = np.bincount(images.labels, minlength=k) > 0
     counted = np.bincount(images.labels[population], minlength=k) > 0
     return tuple(images.classes[c] for c in np.flatnonzero(there & ~counted).tolist())
-
-
-def _settle(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Set to zero differences that are only due to rounding of means over different numbers of draws."""
-    settled: NDArray[np.float64] = np.where(np.abs(values) < 1e-12, 0.0, values)
-    return settled

@@ -88,3 +88,8 @@ def image_changes(
         scores=scores,
         by_draw=apart,
     )
+
+
+def settled(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Set to zero differences that are only due to rounding of means over different numbers of draws."""
+    return np.where(np.abs(differences) < 1e-12, 0.0, differences)

@@ -18,7 +18,7 @@ from audit.statistics.calibration import ece_change
 from audit.statistics.catalogue import AUC_OVER_SOURCE, MEASURES, MOVEMENT, PROBABILITY_SHIFT
 from audit.statistics.estimand import Estimand
 from audit.statistics.findings import OneFinding
-from audit.statistics.image_changes import image_changes
+from audit.statistics.image_changes import image_changes, settled
 from audit.statistics.jackknife import PatientInfluence
 from audit.statistics.measure import Measure
 from audit.statistics.outputs import sigmoid
@@ -129,7 +129,7 @@ def output_estimands(
     for output in outputs_of(images):
         edit, other = output.changed(applied), None if placebo is None else output.changed(placebo)
         changes = {
-            name: values if other is None else _settle(values - other.changes.changes[name])
+            name: values if other is None else settled(values - other.changes.changes[name])
             for name, values in edit.changes.changes.items()
         }
         flipped = edit.changes.flipped if other is None else edit.changes.flipped | other.changes.flipped
@@ -264,8 +264,3 @@ def _over(aucs: list[PatientInfluence], images: AlignedImages) -> str:
 
 def _probability(cut: float) -> float:
     return float(np.exp(-np.logaddexp(0.0, -cut)))
-
-
-def _settle(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Set to zero differences that are only due to rounding of means over different numbers of draws."""
-    return np.where(np.abs(values) < 1e-12, 0.0, values)

@@ -65,6 +65,17 @@ class Move:
         """(n,) total variation; of independent findings the largest of theirs, which that of all of them together is at least."""
         return 0.5 * self.moved.sum(axis=1) if self.clean.exclusive else np.asarray(self.moved.max(axis=1))
 
+    def pull(self, classes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return (n,) how much the probability of a class rises, which is given for each image."""
+        rows = np.arange(len(classes))
+        pulled: NDArray[np.float64] = self.now.probabilities[rows, classes] - self.clean.probabilities[rows, classes]
+        return pulled
+
+    def flipped_to(self, classes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return (n,) whether the winner became that class."""
+        reached: NDArray[np.bool_] = (self.now.predicted == classes) & (self.clean.predicted != classes)
+        return reached
+
 
 def winners(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Return the largest of each column of (k, n) values, and its row; the first of equals.

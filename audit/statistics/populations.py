@@ -87,3 +87,16 @@ def image_values(
     if measure.turned:
         values = 0.0 - values  # not minus, which would make a negative zero
     return values / natural_unit(MEASURES[measure.made_of], images) if measure.standardised else values
+
+
+def applies(measure: Measure, images: AlignedImages) -> bool:
+    """Say whether a measure of all images has a meaning: where any number of findings applies, no image has one class."""
+    return images.findings is None or measure.over == "images"
+
+
+def missing_classes(measure: Measure, sums: PatientSums | None, images: AlignedImages) -> str:
+    """Return a note on a mean over classes of which some have no image; empty for all others."""
+    present = 0 if sums is None else len(sums.totals)
+    if measure.over != "classes" or sums is None or present == len(images.classes):
+        return ""
+    return f"; over the {present} of {len(images.classes)} classes with images"
