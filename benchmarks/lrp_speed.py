@@ -21,7 +21,8 @@ import torch
 import torchvision
 from zennit.composites import EpsilonPlusFlat
 
-from audit.relevance.lrp import Attributor, _Zennit
+from audit.relevance.lrp import Attributor
+from audit.relevance.methods import Zennit
 from audit.relevance.presets import PRESETS, find_preset
 from audit.relevance.start import start_each, start_relevance
 from audit.relevance.surrogates import Start
@@ -54,7 +55,7 @@ def ways(batch: int) -> dict[str, Callable[[], Callable[[], object]]]:
         return lambda: attributor.attribute(images, start)
 
     def zennit(name: str) -> Callable[[], object]:
-        canonized = _Zennit(network, find_preset(name))
+        canonized = Zennit(network, find_preset(name))
         return lambda: canonized.attribute(images, winner)
 
     def stock() -> Callable[[], object]:

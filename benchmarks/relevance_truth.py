@@ -25,7 +25,8 @@ from zennit.composites import EpsilonPlusFlat
 
 from audit.data.records import TextRegion
 from audit.models.bundle import Bundle, load_bundle
-from audit.relevance.lrp import SURROGATES, Attributor
+from audit.relevance.lrp import Attributor
+from audit.relevance.methods import SURROGATES
 from audit.relevance.presets import DEFAULT_PRESET, PRESETS
 from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance

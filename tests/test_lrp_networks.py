@@ -12,7 +12,8 @@ from torch import nn
 
 from audit.errors import RelevanceError, UnknownNameError
 from audit.relevance.canonical import CanonicalNetwork
-from audit.relevance.lrp import SURROGATES, Attributor
+from audit.relevance.lrp import Attributor
+from audit.relevance.methods import SURROGATES
 from audit.relevance.presets import PRESETS
 from audit.relevance.start import start_each
 from tests.lrp_replica import images, lively, tiny, winner

@@ -18,7 +18,8 @@ from audit.errors import UsageError
 from audit.models.networks import build_network
 from audit.relevance.canonical import CanonicalNetwork
 from audit.relevance.composites import make_composite
-from audit.relevance.lrp import Attributor, Relevance, _Zennit
+from audit.relevance.lrp import Attributor
+from audit.relevance.methods import Relevance, Zennit
 from audit.relevance.presets import PRESETS, find_preset
 from audit.relevance.start import start_each, start_relevance
 from tests.lrp_replica import images, lively, replica, tiny, winner
@@ -60,7 +61,7 @@ def dense(request: pytest.FixtureRequest) -> nn.Module:
 def test_explicit_pass_equals_zennit_on_the_canonical_network(preset: str, dense: nn.Module) -> None:
     network, inputs = dense, images(1, 64).double()
     ours = attribute(network, inputs, preset)
-    zennit = _Zennit(network, find_preset(preset)).attribute(inputs, winner)
+    zennit = Zennit(network, find_preset(preset)).attribute(inputs, winner)
     assert np.abs(ours.logits - zennit.logits).max() <= 1e-10
     assert np.abs(ours.maps - zennit.maps).max() <= 1e-5 * np.abs(zennit.maps).max()
     close = 1e-5 * np.abs(ours.start).max()
@@ -137,7 +138,7 @@ def test_a_network_that_insists_on_single_precision_keeps_its_gap() -> None:
 
 
 def test_books_notice_relevance_that_vanishes() -> None:
-    method = _Zennit(tiny(), find_preset("epsilon-plus-flat"))
+    method = Zennit(tiny(), find_preset("epsilon-plus-flat"))
     clean = method.attribute(images(1, 32), winner).gap.max()
     # A layer that drops half of what it is given, outside the books.
     relu = next(m for m in method._canonical.modules() if isinstance(m, nn.ReLU))
@@ -175,7 +176,7 @@ def test_canonical_form_is_the_same_function_and_leaves_the_network_alone(archit
 def test_a_map_does_not_depend_on_its_batch() -> None:
     network = tiny()
     inputs = images(4, 48)
-    for method in (Attributor(network)._method, _Zennit(network, find_preset("epsilon-plus-flat"))):
+    for method in (Attributor(network)._method, Zennit(network, find_preset("epsilon-plus-flat"))):
         together = method.attribute(inputs, winner).maps
         order = [2, 0, 3, 1]
         assert np.allclose(method.attribute(inputs[order], winner).maps, together[order], rtol=1e-4, atol=1e-7)
@@ -185,7 +186,7 @@ def test_a_map_does_not_depend_on_its_batch() -> None:
 
 def test_flat_rule_treats_channels_alike() -> None:
     network = tiny()
-    method = _Zennit(network, find_preset("preset-a-flat"))
+    method = Zennit(network, find_preset("preset-a-flat"))
     seen = images(1, 32).requires_grad_(True)
     logits = method._canonical(seen)
     (relevance,) = torch.autograd.grad(logits[0, 0], seen)

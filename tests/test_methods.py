@@ -14,7 +14,7 @@ from msgspec import structs
 
 from audit.data.planned_model import InputSteps
 from audit.errors import UnknownNameError
-from audit.relevance.lrp import SURROGATES
+from audit.relevance.methods import SURROGATES
 from audit.relevance.presets import PRESETS, about_method
 from audit.reports.findings.methods_facts import Facts, Relevance, read_facts
 from audit.reports.findings.methods_sentences import methods, relevance_sentence

@@ -156,7 +156,7 @@ def test_a_network_without_rules_falls_back_and_the_report_says_so(
     def refuse(*_: object) -> object:
         raise RelevanceError("LRP has no rule for the step 'softmax' of this network.")
 
-    monkeypatch.setattr(lrp, "_by_layers", refuse)
+    monkeypatch.setattr(lrp, "by_layers", refuse)
     run = audit(make(2))
     assert summary(run)["preset"] == "gradient-x-input"
     text = render_html(run).read_text().replace("&#39;", "'")

@@ -14,8 +14,9 @@ from audit.prediction.experiment import Experiment
 from audit.randomness import generator_for
 from audit.relevance.agreement import measure_agreement
 from audit.relevance.discovery import discover_groups
-from audit.relevance.lrp import LOGIT_TOLERANCE, SURROGATES
+from audit.relevance.lrp import LOGIT_TOLERANCE
 from audit.relevance.measure import Measured, measure_relevance
+from audit.relevance.methods import SURROGATES
 from audit.relevance.presets import PRESETS, about_method
 from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import WINNER, parse_start

@@ -14,7 +14,8 @@ from audit.errors import RelevanceError
 from audit.models.bundle import Bundle
 from audit.models.recorded import WITHOUT_MAPS
 from audit.models.scaling import onto_image
-from audit.relevance.lrp import Attributor, Relevance, unconserved
+from audit.relevance.lrp import Attributor
+from audit.relevance.methods import Relevance, unconserved
 from audit.relevance.presets import OCCLUSION
 from audit.relevance.surrogates import PATCHES, Start
 

@@ -21,7 +21,7 @@ from audit.prediction.experiment import Experiment
 from audit.randomness import generator_for
 from audit.relevance.heatmaps import write_heatmaps
 from audit.relevance.images import ImageAttributor
-from audit.relevance.lrp import Relevance
+from audit.relevance.methods import Relevance
 from audit.relevance.regions import map_boxes, mass_inside, summarise_relevance
 from audit.relevance.same_place import with_same_place
 from audit.relevance.start import WINNER, start_each, start_relevance, start_signs

@@ -6,7 +6,7 @@ corrected for the finder) needs an estimator too (`audit.statistics.whole_sample
 Records are not read from entry points: what an audit measures must follow from its version, not from what else is installed.
 
 It stays one file however long it becomes: it is one list without logic, whose order is that of `audit list measures` and of the
-reference, and adding a measure must touch this file alone. The constants at its end name the records that an estimator or a page has to pick out.
+reference, and adding a measure must touch this file alone. The constants at its end name the records that an estimator or a page picks out.
 """
 
 from __future__ import annotations
