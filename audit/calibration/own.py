@@ -15,39 +15,31 @@ from typing import Any
 
 from audit.calibration.bodies import Backbone, body_of, check_head, head_of
 from audit.calibration.calibrate import check_workers, make_workshop, run_cases
-from audit.calibration.cohort_files import OWN_COLUMNS
-from audit.calibration.corpus import Corpus, Specimen, read_specimen, split_by_patient
+from audit.calibration.corpus import Corpus, Specimen, read_specimen
 from audit.calibration.judgements import Rate, is_found, rate
 from audit.calibration.kinds import find_kind
 from audit.calibration.outcomes import Outcome
+from audit.calibration.plots import Plot, find_plots
 from audit.calibration.trial import Workshop
 from audit.calibration.truth import FOUND_FROM_CARRIERS, NOT_LEARNT_BELOW
 from audit.calibration.zoo import Case
-from audit.data.manifests import load_cohort
 from audit.data.records import Record
 from audit.data.tasks import Task
-from audit.errors import CohortError, UsageError
+from audit.errors import UsageError
 from audit.files import write_atomically
 from audit.gates.calibration import CALIBRATION_FILE
 from audit.models.bundle import Bundle
 from audit.models.classifier import Outputs
 from audit.models.opening import open_model
 from audit.models.tasks import audited_task
-from audit.run.cohorts import audited_cohort
 from audit.run.requested import requested_model
 from audit.run.settings import Settings
 from audit.store.serialise import to_json
 
 KINDS = ("word", "electrode", "gamma")
 SHARES = (0.2, 0.8)
-MOST_TRAINING, MOST_TEST = 600, 150
-MOST_OUTPUTS = 3
-"""Outputs of a multi-label network that plants go with: those whose finding the most images are known to have, and not to have."""
-_FEWEST = 10
-"""Images of each class, in training and in test."""
 _CHECKED = 8
 """Images on which the last layer is held against the answers."""
-_SIDES = ("absent", "present")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +100,7 @@ def calibrate_own(
     bundle = open_model(requested_model(settings))
     task = audited_task(bundle.name, bundle.task, settings.task if bundle.folder is not None else "")
     body = body_of(bundle)
-    plots = _plots(bundle, settings, multi_label=task == "multi-label")
+    plots = find_plots(bundle, settings, multi_label=task == "multi-label")
     reading = on_stage("reading images", sum(len(p.training) + len(p.test) for p in plots))
     shops = {plot.output: _workshop(bundle, body, task, plot, reading) for plot in plots}
     document = run_cases(
@@ -132,7 +124,7 @@ def calibrate_own(
     return document
 
 
-def _workshop(bundle: Bundle, body: Backbone, task: Task, plot: _Plot, step: Callable[[], None]) -> Workshop:
+def _workshop(bundle: Bundle, body: Backbone, task: Task, plot: Plot, step: Callable[[], None]) -> Workshop:
     """Read the images of a plot, and compute what the last layer reads of them."""
     names = bundle.classes
 
@@ -207,105 +199,3 @@ def powers(outcomes: Sequence[Outcome]) -> list[Power]:
 def is_learnt(outcome: Outcome) -> bool:
     """Say whether the head relies on the plant, over all images or over carriers, of which there may be few."""
     return outcome.truth.removed >= NOT_LEARNT_BELOW or (outcome.truth.removed_carriers or 0.0) >= FOUND_FROM_CARRIERS
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Plot:
-    """Images to plant into, without a common patient of training and test."""
-
-    output: str
-    """Output whose finding the plant goes with, of a multi-label network; else empty."""
-    classes: tuple[str, ...]
-    """What the images are told apart by."""
-    training: Sequence[Record]
-    """Heads are fitted on these."""
-    test: Sequence[Record]
-    """These are audited."""
-
-
-def _plots(bundle: Bundle, settings: Settings, *, multi_label: bool) -> list[_Plot]:
-    """Return the images to fit heads on and to audit; of a multi-label network for each of the outputs that are planted with.
-
-    The audited images are those that `audit run` would take. Heads are fitted on the images that trained the network, where the data
-    hold them; else half of the audited patients are given to training.
-
-    Raises
-    ------
-    UsageError
-        If a name of an output is that of a column of every manifest.
-    CohortError
-        If there are too few images.
-    """
-    cohort, _ = audited_cohort(bundle, settings, multi_label=multi_label)
-    audited = list(cohort.records)
-    everything = load_cohort(
-        cohort.manifest,
-        classes=bundle.classes,
-        ignore_labels=settings.ignore_label,
-        multi_label=multi_label,
-        colour=cohort.colour,
-    ).labelled()
-    patients = {r.patient for r in audited}
-    others = [replace(r, colour=cohort.colour) for r in everything if r.patient not in patients]
-    if not multi_label:
-        training, test = _split(audited, others, bundle.classes, "", settings.seed)
-        return [_Plot(output="", classes=bundle.classes, training=training, test=test)]
-    if taken := OWN_COLUMNS & {name.strip().casefold() for name in bundle.classes}:
-        raise UsageError(
-            f"Calibration writes manifests with a column for each output, and an output of {bundle.name} is called {', '.join(taken)}, as "
-            "another column is. Import the network again, with other names for its outputs (--classes)."
-        )
-    found: list[_Plot] = []
-    lacking: list[CohortError] = []
-    known = [min(sum(r.truth[i] == value for r in audited) for value in (0, 1)) for i in range(len(bundle.classes))]
-    for place in sorted(range(len(known)), key=lambda i: -known[i]):
-        one, other = (
-            [replace(r, label=_SIDES[r.truth[place]]) for r in records if r.truth[place] >= 0]
-            for records in (audited, others)
-        )
-        try:
-            training, test = _split(one, other, _SIDES, bundle.classes[place], settings.seed)
-        except CohortError as error:
-            lacking.append(error)
-            continue
-        found.append(_Plot(output=bundle.classes[place], classes=_SIDES, training=training, test=test))
-        if len(found) == MOST_OUTPUTS:
-            break
-    if not found:
-        raise lacking[0]
-    return found
-
-
-def _split(
-    audited: Sequence[Record], others: Sequence[Record], classes: Sequence[str], output: str, seed: int
-) -> tuple[list[Record], list[Record]]:
-    """Return training and test, classes equal in each."""
-    present = [c for c in classes if any(r.label == c for r in audited)]
-    fewest_others = min((sum(r.label == c for r in others) for c in present), default=0)
-    k = len(present)
-    if k < 2:
-        raise CohortError(
-            f"Calibration needs images with and without a finding, but those to audit are {present[0] if present else 'unknown'} for every "
-            f"output, such as {output}. Use more data."
-            if output
-            else f"Calibration needs images of at least two classes, found {', '.join(present) or 'none'}."
-        )
-    if fewest_others >= _FEWEST:
-        size = min(MOST_TRAINING // k, fewest_others) * k
-        n_test = min(MOST_TEST // k, min(sum(r.label == c for r in audited) for c in present)) * k
-        (training,) = split_by_patient(others, present, [size], seed)
-        (test,) = split_by_patient(audited, present, [n_test], seed)
-        return training, test
-    fewest = min(sum(r.label == c for r in audited) for c in present)
-    if fewest < 2 * _FEWEST:
-        of = f"with and without the finding {output}" if output else "of each class"
-        raise CohortError(
-            f"Calibration needs {_FEWEST} images {of} to fit on and {_FEWEST} others to audit, but "
-            f"{'one of these groups' if output else 'a class'} has only {fewest} in all. Use more data."
-        )
-    # A patient's images stay together, so a little fewer than half of them fit.
-    half = max(_FEWEST, int(0.45 * fewest))
-    training, test = split_by_patient(
-        audited, present, [min(MOST_TRAINING // k, half) * k, min(MOST_TEST // k, half) * k], seed
-    )
-    return training, test
