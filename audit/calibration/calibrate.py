@@ -24,11 +24,11 @@ from audit.models.classifier import Outputs
 from audit.models.torch_classifier import one_thread
 from audit.prediction.pool import each_side_by_side
 from audit.provenance import tool_version
+from audit.run.recording import OnStage
 from audit.store.results import SCHEMA_VERSION
 from audit.store.serialise import plain, to_json
 
 K = TypeVar("K", bound=Hashable)
-OnStage = Callable[[str, int], Callable[[], None]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from audit.models.bundle import Bundle
 from audit.models.classifier import Outputs
 from audit.models.opening import open_model
 from audit.models.tasks import audited_task
+from audit.run.recording import OnStage
 from audit.run.requested import requested_model
 from audit.run.settings import Settings
 from audit.store.serialise import to_json
@@ -66,7 +67,7 @@ def calibrate_own(
     *,
     trials: int,
     workers: int,
-    on_stage: Callable[[str, int], Callable[[], None]],
+    on_stage: OnStage,
 ) -> dict[str, Any]:
     """Plant into the user's images, fine-tune the user's head on cached features, audit, and write what was found beside the bundle.
 

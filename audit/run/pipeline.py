@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audit.data.plan import Plan, plan_hash
+from audit.data.plan import Plan
 from audit.data.reading import TableReading
 from audit.data.records import Cohort, Record, TextRegion
 from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
 from audit.gates.calibration import calibration_of
 from audit.models.bundle import Bundle
-from audit.models.devices import device_name
 from audit.prediction.covering import Disclosure
 from audit.prediction.engine import predict_all
 from audit.prediction.experiment import Experiment
 from audit.prediction.table import FinishedRun, read_predictions, read_uses, stored_cuts
 from audit.prediction.variants import cohort_context
-from audit.provenance import git_commit, portable_command, without_paths
+from audit.provenance import without_paths
 from audit.relevance.auditing import audit_relevance
 from audit.run.answers import check_complete
 from audit.run.examples import n_pictures, write_examples
 from audit.run.judgement import judge_again, judge_results
 from audit.run.objects import prepare_objects, sample_size
-from audit.run.plan import package_versions, run_path
-from audit.run.preparation import Preparation, prepare
+from audit.run.plan import run_path
+from audit.run.preparation import prepare
+from audit.run.recording import Clock, OnStage, record_run
 from audit.run.region_rows import write_regions
 from audit.run.settings import Settings
 from audit.run.source_probe import MAX_IMAGES, probe_sources
@@ -53,11 +48,7 @@ from audit.text.base import TextDetector
 from audit.text.cache import RegionCache
 from audit.text.detectors import make_detector
 from audit.text.easyocr_detector import weights_folder
-from audit.text.find import FoundText
 from audit.text.second_opinion import ask_second_opinion
-
-OnStage = Callable[[str, int], Callable[[], None]]
-"""Called with a stage's name and its number of steps; returns what to call after each step."""
 
 
 def run_audit(
@@ -102,7 +93,7 @@ def run_audit(
     AuditError
         If a step cannot be done; everything computed before stays in the folder.
     """
-    clock = _Clock(on_stage)
+    clock = Clock(on_stage)
     with clock.stage("checking data"):
         folders = (Path(settings.runs), Path(settings.cache))
         prepared = prepare(
@@ -195,7 +186,7 @@ def run_audit(
             write_suspects(run, proposed.document, proposed.suspects, records, context, covered)
     here = FinishedRun(path=run.path, plan=plan, suite=suite, table=table)
     verdict, baseline = judge_results(run, prepared.gate, lambda: here, calibration)
-    run.write(_record(run, prepared, command, clock, relevance_note, opinion, found, baseline))
+    run.write(record_run(run, prepared, command, clock, relevance_note, opinion, found, baseline))
     return run.path, verdict
 
 
@@ -229,7 +220,7 @@ def _second_opinion(
     regions: Mapping[str, tuple[TextRegion, ...]],
     policy: StringPolicy,
     settings: Settings,
-    clock: _Clock,
+    clock: Clock,
 ) -> SecondOpinion | str:
     """Return how many of EasyOCR's regions the finder covers, or why EasyOCR was not used."""
     n_images = min(len(records), settings.judge_images)
@@ -247,57 +238,3 @@ def _second_opinion(
             )
         except TextError as error:
             return f"EasyOCR could not check the text finder: {without_paths(str(error))}"
-
-
-class _Clock:
-    """Times every stage, and reports it to the listener."""
-
-    def __init__(self, on_stage: OnStage) -> None:
-        self._on_stage = on_stage
-        self.started = datetime.now(UTC)
-        self.timings: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str, steps: int = 1) -> Iterator[Callable[[], None]]:
-        step = self._on_stage(name, steps)
-        start = time.perf_counter()
-        yield step
-        self.timings[name] = round(time.perf_counter() - start, 2)
-        if steps == 1:
-            step()
-
-
-def _record(
-    run: RunFolder,
-    prepared: Preparation,
-    command: Sequence[str],
-    clock: _Clock,
-    relevance_note: str | None,
-    opinion: SecondOpinion | str,
-    found: FoundText,
-    baseline: Mapping[str, str] | None,
-) -> RunRecord:
-    plan = prepared.plan
-    return RunRecord(
-        status="complete",
-        command=tuple(portable_command(command)),
-        plan_hash=plan_hash(plan),
-        git_commit=git_commit(),
-        packages=package_versions(),
-        python=platform.python_version(),
-        platform=platform.platform(),
-        cpu_count=os.cpu_count(),
-        started=clock.started.isoformat(timespec="seconds"),
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        timings=clock.timings,
-        relevance_note=relevance_note,
-        backend=plan.model.backend,
-        device=device_name(prepared.bundle),
-        second_opinion=opinion,
-        skipped={
-            **plan.data.left_out,
-            **({"text finder failed": len(found.failures)} if found.failures else {}),
-        },
-        files=run.hashes(),
-        baseline=baseline,
-    )
