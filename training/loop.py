@@ -11,19 +11,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from audit.errors import ModelError
-from audit.training.augmentation import Augmentation
 from audit.training.curves import Curves, EpochRow, PhaseEnd
-from audit.training.features import FrozenFeatures
-from audit.training.prediction import predict, predict_rows
+from audit.training.feeds import Feed, Loss, StepContext, make_feed, validation_logits
 from audit.training.rates import make_optimiser
 from audit.training.recipes import Phase, Step
 from audit.training.resume import Keeper
@@ -32,21 +28,6 @@ from audit.training.team import Team
 
 EPOCHS_SAVED_EVERY_S = 10.0
 """Seconds between the checkpoints after epochs: to write those of short epochs took a quarter of their time."""
-Loss = Literal["cross entropy", "binary cross entropy"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Task:
-    """What does not change through a step; see `train`."""
-
-    step: Step
-    training: Samples
-    validation: Samples
-    loss: Loss
-    score: Callable[[torch.Tensor, torch.Tensor], float]
-    seed: int
-    team: Team
-    on_images: Callable[[int], None]
 
 
 @dataclass(kw_only=True)
@@ -119,7 +100,7 @@ def train(
     team = team or Team()
     # Convolutions over channels-last tensors train a tenth faster on processors, and faster on most accelerators.
     network.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task = _Task(
+    context = StepContext(
         step=step,
         training=training,
         validation=validation,
@@ -136,7 +117,7 @@ def train(
     for index, phase in list(enumerate(step.phases))[at.phase :]:
         if saved is not None or at.best:
             network.load_state_dict(at.best if saved is None else saved["weights"])
-        feed = _feed(network, phase, task)
+        feed = make_feed(network, phase, context)
         optimiser = make_optimiser(network, step, phase)
         if saved is not None:
             optimiser.load_state_dict(saved["optimiser"])
@@ -166,51 +147,11 @@ def train(
     return Curves(epochs=tuple(EpochRow(**r) for r in at.rows), phases=tuple(PhaseEnd(**e) for e in at.ends))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Feed:
-    """What a phase moves, where its batches come from, and what does not change through the step."""
-
-    module: nn.Module
-    """The whole network, or its head on features that are kept; averaged over the team."""
-    network: nn.Module
-    """The network itself."""
-    phase: Phase
-    """The phase."""
-    task: _Task
-    """The step."""
-    kept: FrozenFeatures | None
-    """Features of the training images, where the backbone is frozen and their views are few."""
-    kept_validation: torch.Tensor | None
-    """Features (n, f) of the validation images, likewise."""
-
-
-def _feed(network: nn.Module, phase: Phase, task: _Task) -> _Feed:
-    network.requires_grad_(True)
-    network.get_submodule("features").requires_grad_(phase.trains == "all")
-    kept, kept_validation, module = None, None, network
-    # The features cost one pass for each view; they pay if there are more epochs than that.
-    if phase.trains == "head" and task.training.n_views is not None and task.training.n_views < phase.epochs:
-        batch = task.step.batch
-        kept = FrozenFeatures(network, task.training, batch=batch, team=task.team)
-        if not task.step.moves_validation:
-            still = replace(task.validation, augmentation=Augmentation())
-            kept_validation = FrozenFeatures(network, still, batch=batch, team=task.team).plain()
-        module = network.get_submodule("classifier")
-    return _Feed(
-        module=task.team.wrap(module),
-        network=network,
-        phase=phase,
-        task=task,
-        kept=kept,
-        kept_validation=kept_validation,
-    )
-
-
-def _train_epoch(feed: _Feed, optimiser: torch.optim.Optimizer, at: _Position, keeper: Keeper | None) -> None:
+def _train_epoch(feed: Feed, optimiser: torch.optim.Optimizer, at: _Position, keeper: Keeper | None) -> None:
     """Visit the rest of an epoch, from row `at.row`."""
-    task, team = feed.task, feed.task.team
-    source, epoch, batch = feed.kept or task.training, at.epoch + 1, task.step.batch
-    order = task.training.epoch_order(seed=task.seed, epoch=epoch)
+    context, team = feed.context, feed.context.team
+    source, epoch, batch = feed.kept or context.training, at.epoch + 1, context.step.batch
+    order = context.training.epoch_order(seed=context.seed, epoch=epoch)
     # A frozen backbone keeps its batch statistics too.
     feed.network.train()
     feed.network.get_submodule("features").train(feed.phase.trains == "all")
@@ -218,46 +159,30 @@ def _train_epoch(feed: _Feed, optimiser: torch.optim.Optimizer, at: _Position, k
         rows = order[start : start + batch]
         mine = rows[team.rank :: team.size]
         # A process without a row in the last batch still takes part in the average, with no weight.
-        inputs, targets = source.training_batch(mine if len(mine) else rows[:1], seed=task.seed, epoch=epoch)
+        inputs, targets = source.training_batch(mine if len(mine) else rows[:1], seed=context.seed, epoch=epoch)
         optimiser.zero_grad()
         with team.autocast():
             logits = feed.module(inputs.to(team.device))
-        value = _losses(logits.float(), targets.to(team.device), task.loss).sum() * bool(len(mine))
+        value = _losses(logits.float(), targets.to(team.device), context.loss).sum() * bool(len(mine))
         # The team averages gradients over processes: this makes it the mean over the batch, as with one process.
         torch.autograd.backward([value * team.size / len(rows)])
         optimiser.step()
         at.loss_sum += value.item()
         at.row = start + len(rows)
-        task.on_images(len(rows))
+        context.on_images(len(rows))
         if keeper is not None and at.row < len(order) and (start // batch + 1) % keeper.every_batches == 0:
             _save(keeper, at, feed.network, optimiser)
 
 
-def _validate(feed: _Feed, at: _Position) -> EpochRow:
-    task, epoch = feed.task, at.epoch + 1
-    samples, batch, team = task.validation, task.step.batch, task.team
-    targets, weights = samples.targets, samples.weights()
-    if feed.kept_validation is not None:
-        with torch.no_grad():
-            logits = feed.network.get_submodule("classifier")(feed.kept_validation).cpu()
-        task.on_images(len(samples))
-    elif task.step.moves_validation:
-        order = samples.epoch_order(seed=task.seed, epoch=epoch)
-        targets = targets[torch.from_numpy(order[:, 0].copy())]
-        weights = torch.full((len(order),), 1 / len(order))
-
-        def moved(rows: NDArray[np.int64]) -> torch.Tensor:
-            return samples.training_batch(order[rows], seed=task.seed, epoch=epoch)[0]
-
-        logits = predict_rows(feed.network, moved, len(order), batch, team, task.on_images)
-    else:
-        logits = predict(feed.network, samples, batch=batch, team=team, on_images=task.on_images)
+def _validate(feed: Feed, at: _Position) -> EpochRow:
+    context, epoch = feed.context, at.epoch + 1
+    logits, targets, weights = validation_logits(feed, epoch)
     row = EpochRow(
         phase=feed.phase.name,
         epoch=epoch,
-        train_loss=team.total(at.loss_sum) / task.training.epoch_size(),
-        validation_loss=float((_losses(logits, targets, task.loss) * weights).sum()),
-        validation_score=task.score(logits, targets),
+        train_loss=context.team.total(at.loss_sum) / context.training.epoch_size(),
+        validation_loss=float((_losses(logits, targets, context.loss) * weights).sum()),
+        validation_score=context.score(logits, targets),
         best=False,
     )
     _check_finite(row)

@@ -24,7 +24,8 @@ from audit.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessin
 from audit.randomness import generator_for
 from audit.store.serialise import to_json
 from audit.training.curves import Curves, EpochRow, tensorboard
-from audit.training.loop import Loss, train
+from audit.training.feeds import Loss
+from audit.training.loop import train
 from audit.training.prediction import predict
 from audit.training.progress import OnProgress, Reporter
 from audit.training.recipes import Recipe, Step
