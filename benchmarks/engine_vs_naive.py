@@ -115,12 +115,12 @@ def competent_script(folder: Path, cache: Path | None) -> None:
     from audit.prediction.variants import cohort_context, make_perturbations, read_scene, variants
     from audit.suites.reader import load_suite
     from audit.text.cache import RegionCache
-    from audit.text.detectors import DEFAULT_DETECTOR, make_detector
     from audit.text.find import find_regions
+    from audit.text.finders import DEFAULT_FINDER, make_finder
 
     records = load_cohort(folder / "manifest.csv", classes=CLASSES).labelled()
     bundle, suite = load_bundle(folder / "model"), load_suite(str(folder / "suite.toml"))
-    regions = find_regions(records, RegionCache(cache, make_detector(DEFAULT_DETECTOR)), lambda: None).regions
+    regions = find_regions(records, RegionCache(cache, make_finder(DEFAULT_FINDER)), lambda: None).regions
     context, perturbations = cohort_context(records, regions, SEED), make_perturbations(suite)
     network, wants = bundle.network, bundle.preprocessing
     logits: dict[tuple[str, str, int], np.ndarray] = {}

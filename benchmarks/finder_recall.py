@@ -26,7 +26,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from audit.data.images import read_gray
 from audit.data.records import TextRegion
-from audit.text.detectors import DEFAULT_DETECTOR, make_detector
+from audit.text.finders import DEFAULT_FINDER, make_finder
 from audit.text.merging import intersection_px
 from audit.text.scoring import COVERED_SHARE
 from audit.training.phantom.cohort import CLASSES
@@ -58,18 +58,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--detector", default=DEFAULT_DETECTOR)
+    parser.add_argument("--detector", default=DEFAULT_FINDER)
     parser.add_argument("--side", type=int, default=640)
     parser.add_argument("--phantoms", action="store_true")
     options = parser.parse_args()
-    finder = make_detector(options.detector)
+    finder = make_finder(options.detector)
     told: defaultdict[tuple[str, str], list[bool]] = defaultdict(list)
     n_false, seconds = defaultdict[str, int](int), 0.0
     for number, clean in enumerate(_images(options)):
-        before = finder.detect(clean)
+        before = finder.find(clean)
         image, strings = paint(clean, before, np.random.default_rng([options.seed, number]))
         began = time.process_time()
-        regions = finder.detect(image)
+        regions = finder.find(image)
         seconds += time.process_time() - began
         for string in strings:
             hit = _covered(string.region, regions) >= COVERED_SHARE

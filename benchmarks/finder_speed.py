@@ -29,8 +29,8 @@ def main() -> None:
     import torch
 
     from audit.data.images import read_gray
-    from audit.text.detectors import DEFAULT_DETECTOR, make_detector
-    from audit.text.easyocr_detector import weights_folder
+    from audit.text.easyocr_finder import weights_folder
+    from audit.text.finders import DEFAULT_FINDER, make_finder
     from audit.training.phantom.cohort import make_phantoms
 
     torch.set_num_threads(options.threads)
@@ -40,18 +40,18 @@ def main() -> None:
             make_phantoms(Path(temporary), task="classes", n_images=4, size_px=1024)
             files = sorted((Path(temporary) / "images").iterdir())
         images = [at_1024(read_gray(file)) for file in files]
-    finder = make_detector(DEFAULT_DETECTOR)
+    finder = make_finder(DEFAULT_FINDER)
     folder = weights_folder()
     storage = {} if folder is None else {"model_storage_directory": str(folder), "download_enabled": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reader = easyocr.Reader(["en"], gpu=False, verbose=False, **storage)
         # One of each before the clock starts: sessions open, kernels are chosen.
-        finder.detect(images[0])
+        finder.find(images[0])
         reader.readtext(images[0][:200, :200])
-        ours = processor_time(lambda image: len(finder.detect(image)), images)
+        ours = processor_time(lambda image: len(finder.find(image)), images)
         plain = processor_time(lambda image: len(reader.readtext(image)), images)
-    for name, (seconds, found) in (("easyocr readtext", plain), (DEFAULT_DETECTOR, ours)):
+    for name, (seconds, found) in (("easyocr readtext", plain), (DEFAULT_FINDER, ours)):
         print(f"{name}: {seconds / len(images):.2f} s of processor time an image, {found} regions")
     print(f"ratio {plain[0] / ours[0]:.1f} on {len(images)} images of 1,024 px")
 

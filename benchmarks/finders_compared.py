@@ -27,9 +27,9 @@ from PIL import Image
 
 from audit.data.records import TextRegion
 from audit.text.boxes import read_boxes
-from audit.text.detectors import make_detector
-from audit.text.easyocr_detector import weights_folder
-from audit.text.scoring import FinderScore, score_detector
+from audit.text.easyocr_finder import weights_folder
+from audit.text.finders import make_finder
+from audit.text.scoring import FinderScore, score_finder
 
 
 class Shipped:
@@ -62,7 +62,7 @@ class PlainEasyOcr(Shipped):
 
     looks_up = False
 
-    def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
+    def find(self, image: np.ndarray) -> Sequence[TextRegion]:
         found = self._reader.readtext(image, canvas_size=1024)
         return [self.region(corners, text, confidence) for corners, text, confidence in found]
 
@@ -77,7 +77,7 @@ class PlainRapidOcr(Shipped):
 
     looks_up = False
 
-    def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
+    def find(self, image: np.ndarray) -> Sequence[TextRegion]:
         found = self._engine(np.repeat(image[:, :, None], 3, axis=2))
         if found.boxes is None:
             return []
@@ -90,7 +90,7 @@ class Tesseract(Shipped):
 
     looks_up = False
 
-    def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
+    def find(self, image: np.ndarray) -> Sequence[TextRegion]:
         with tempfile.TemporaryDirectory() as folder:
             Image.fromarray(image).save(Path(folder) / "image.png")
             command = ["tesseract", "image.png", "stdout", "--psm", "11", "tsv"]
@@ -139,10 +139,10 @@ def main() -> None:
     options = parser.parse_args()
     images = read_boxes(options.boxes)
     makers = {
-        "cascade": lambda: make_detector("cascade"),
-        "rapidocr": lambda: make_detector("rapidocr"),
-        "markers": lambda: make_detector("markers"),
-        "easyocr": lambda: make_detector("easyocr"),
+        "cascade": lambda: make_finder("cascade"),
+        "rapidocr": lambda: make_finder("rapidocr"),
+        "markers": lambda: make_finder("markers"),
+        "easyocr": lambda: make_finder("easyocr"),
         "plain-rapidocr": PlainRapidOcr,
         "plain-easyocr": PlainEasyOcr,
     }
@@ -157,10 +157,10 @@ def main() -> None:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of engines as shipped
-            detector = make()
+            finder = make()
             start = processor_s()
-            score = score_detector(images, detector)
-        name = f"`{key}`" if key == detector.name else detector.name
+            score = score_finder(images, finder)
+        name = f"`{key}`" if key == finder.name else finder.name
         print(line(name, score, processor_s() - start), flush=True)
 
 

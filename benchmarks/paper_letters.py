@@ -73,7 +73,7 @@ def main() -> None:
     classes = list(prepared.bundle.classes)
     normal, covid = classes.index("normal"), classes.index("covid")
     records = prepared.cohort.records
-    regions = find_regions(records, RegionCache(Path(settings.cache), prepared.detector), lambda: None).regions
+    regions = find_regions(records, RegionCache(Path(settings.cache), prepared.finder), lambda: None).regions
     context = cohort_context(records, regions, seed=0)
     scenes = {r.id: read_scene(r, context) for r in records}
     donor = normal_letters(scenes)

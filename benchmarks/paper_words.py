@@ -50,7 +50,7 @@ def main() -> None:
     prepared = prepare(settings, judge_gates=False)
     bundle = prepared.bundle
     records = prepared.cohort.records
-    regions = find_regions(records, RegionCache(Path(settings.cache), prepared.detector), lambda: None).regions
+    regions = find_regions(records, RegionCache(Path(settings.cache), prepared.finder), lambda: None).regions
     attributor, mask = Attributor(bundle.network, options.preset), TextMask(fill="black")
     rows = []
     for record in records:

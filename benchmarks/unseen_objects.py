@@ -40,7 +40,7 @@ from audit.calibration.zoo import Case
 from audit.files import write_atomically
 from audit.models import networks
 from audit.models.preprocessing import Preprocessing
-from audit.text.detectors import make_detector
+from audit.text.finders import make_finder
 from audit.training.phantom.lettering import TextBox
 from benchmarks.foreign_objects import THINGS, Thing, lay, things_as_kinds
 
@@ -155,9 +155,9 @@ def workshops(names: Sequence[str], n_folds: int, kept: Path) -> dict[str, Works
 def with_text(folds: Sequence[Sequence[Specimen]], kept: Path) -> tuple[tuple[Specimen, ...], ...]:
     """Return specimens whose text is known, as the default finder finds it."""
     known = json.loads(kept.read_text()) if kept.is_file() else {}
-    detector = make_detector("cascade")
+    finder = make_finder("cascade")
     for specimen in (s for fold in folds for s in fold if s.id not in known):
-        found = detector.detect(specimen.picture.image)
+        found = finder.find(specimen.picture.image)
         boxes = (TextBox(text=t.text, x0=t.x0, y0=t.y0, x1=t.x1, y1=t.y1, kind="overlay") for t in found)
         known[specimen.id] = [asdict(box) for box in boxes]
     write_atomically(kept, json.dumps(known).encode())

@@ -36,7 +36,7 @@ from audit.perturbations.suspects import Suspects, at_search_scale
 from audit.randomness import generator_for
 from audit.store.pictures import Spot
 from audit.store.suspects import FoundSuspect, Sighting, SuspectTemplate
-from audit.text.detectors import make_detector
+from audit.text.finders import make_finder
 from audit.text.planes import find_on_planes, text_planes
 
 from .test_perturbations import EVERY_USE, scan
@@ -335,13 +335,13 @@ def test_red_letters_on_red_skin_of_equal_brightness_are_found() -> None:
     redder = np.array([40, -40 * 299 / 587, 0])
     plain, stamped = (np.rint(skin + np.asarray(mask)[..., None] / 255 * k * redder).astype(np.uint8) for k in (0, 1))
     assert np.abs(luminance(stamped).astype(int) - luminance(plain)).max() <= 1
-    finder = make_detector("cascade")
+    finder = make_finder("cascade")
     asked: list[np.ndarray] = []
 
     def find(plane: np.ndarray) -> Sequence[TextRegion]:
         asked.append(plane)
         # As grey there is nothing to find, which the levels above have shown.
-        return [] if len(asked) == 1 else finder.detect(plane)
+        return [] if len(asked) == 1 else finder.find(plane)
 
     found = find_on_planes(stamped, find)
     assert [r.text for r in found] == ["SEDUTO"]

@@ -31,7 +31,7 @@ from audit.models.preprocessing import Preprocessing
 from audit.models.requests import DeclaredInput, ModelRequest
 from audit.models.saving import save_bundle
 from audit.statistics.catalogue import MOVEMENT
-from audit.text.detectors import make_detector
+from audit.text.finders import make_finder
 from audit.text.planes import find_on_planes
 from audit.training.phantom.skin import (
     CLASSES,
@@ -150,9 +150,9 @@ def test_a_network_that_reads_the_sticker_fails_by_it_and_its_run_is_in_colour(
 
 def test_a_sticker_is_no_text_to_the_finder() -> None:
     """Else the demo would name the text: a sticker with a hole is read as the letter O."""
-    finder = make_detector("cascade")
+    finder = make_finder("cascade")
     for spec in [s for s in skin_specs(n_images=16, seed=0, sticker_association=1.0) if s.sticker]:
-        found = find_on_planes(render_skin(spec, 192).image, finder.detect)
+        found = find_on_planes(render_skin(spec, 192).image, finder.find)
         assert [r for r in found if min(r.x0 + r.x1, r.y0 + r.y1) > 1.3 * 192] == [], spec.index
 
 

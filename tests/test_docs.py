@@ -24,7 +24,7 @@ from audit.run.setting import declared_settings
 from audit.run.settings import Settings
 from audit.statistics.catalogue import MEASURES
 from audit.suites.reader import load_suite, suite_names
-from audit.text.detectors import DETECTORS
+from audit.text.finders import FINDERS
 from docs.site import architecture
 from docs.site.building import build
 from docs.site.commands import command_names
@@ -125,7 +125,7 @@ def test_reference_has_every_command_and_every_option_that_help_lists() -> None:
 def test_reference_has_everything_that_is_registered() -> None:
     assert _first_cells(_page("measures")) >= set(MEASURES)
     assert _headings("perturbations") == set(PERTURBATIONS.names())
-    assert _headings("finders") == set(DETECTORS)
+    assert _headings("finders") == set(FINDERS)
     assert _headings("suites") == set(suite_names())
     assert _first_cells(_page("suites")) == {c.name for s in suite_names() for c in load_suite(s).conditions}
     assert _headings("schemas") == {kind.FILE for kind in DOCUMENTS}

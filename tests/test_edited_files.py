@@ -272,7 +272,7 @@ def test_a_cached_region_of_wrong_types_is_found_again(tmp_path: Path, entry: di
 
         looks_up = False
 
-        def detect(self, image: Any) -> tuple[TextRegion, ...]:
+        def find(self, image: Any) -> tuple[TextRegion, ...]:
             Finder.asked += 1
             return (TextRegion(x0=1, y0=2, x1=3, y1=4),)
 

@@ -13,8 +13,8 @@ from audit.errors import AuditError, CohortError, ModelError, UnknownNameError, 
 from audit.gates.judging import judge
 from audit.gates.rules import GateConfig, Rule
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
-from audit.statistics.detector_misses import FinderRecall, read_recall
 from audit.statistics.effects import measure_effects
+from audit.statistics.finder_misses import FinderRecall, read_recall
 from audit.statistics.verdicts import control_failures
 from audit.store.results import Effect, PredictionTable
 

@@ -20,17 +20,17 @@ from audit.data.records import TextRegion
 from audit.errors import TextError
 from audit.text.boxes import BoxedImage, read_boxes
 from audit.text.cells import marked_in_cells
-from audit.text.detectors import make_detector
+from audit.text.finders import make_finder
 from audit.text.marks import find_marks
 from audit.text.merging import covered_share, merge_regions
 from audit.text.ppocr import PpOcr
-from audit.text.scoring import score_detector
+from audit.text.scoring import score_finder
 from audit.training.phantom.cohort import make_phantoms
 
 from .conftest import Audit, one_paragraph
 
 FINDERS = ("cascade", "rapidocr", "markers")
-finder = cache(make_detector)  # loading the networks takes longer than the images here
+finder = cache(make_finder)  # loading the networks takes longer than the images here
 
 
 def scan(side_px: int = 512) -> NDArray[np.uint8]:
@@ -85,7 +85,7 @@ def test_markers_as_they_lie(name: str, text: str, turns: int, mirrored: bool) -
     image = scan()
     box = stamp(image, text, 60, 40, turns=turns, mirrored=mirrored)
     drawn = image.copy()
-    regions = finder(name).detect(image)
+    regions = finder(name).find(image)
     assert np.array_equal(image, drawn), "the image is not written to"
     assert covered_share_of_union(box, regions) >= 0.7
     outside = [r for r in regions if covered_share(r, [box.padded(25, (512, 512))]) < 0.5]
@@ -95,7 +95,7 @@ def test_markers_as_they_lie(name: str, text: str, turns: int, mirrored: bool) -
 
 @cache
 def found_on_an_empty_image(name: str) -> Sequence[TextRegion]:
-    return finder(name).detect(scan())
+    return finder(name).find(scan())
 
 
 def covered_share_of_union(box: TextRegion, regions: Sequence[TextRegion]) -> float:
@@ -114,7 +114,7 @@ def test_words_larger_than_any_marker(name: str, scale: float) -> None:
     cv2.putText(image, "SITIO", (20, 120), cv2.FONT_HERSHEY_SIMPLEX, scale, 245, 8, cv2.LINE_AA)
     rows, columns = np.nonzero(image > 200)
     box = TextRegion(x0=int(columns.min()), y0=int(rows.min()), x1=int(columns.max()) + 1, y1=int(rows.max()) + 1)
-    regions = finder(name).detect(image)
+    regions = finder(name).find(image)
     assert covered_share_of_union(box, regions) >= 0.9
     assert [r.text for r in regions] == ["SITIO"]
 
@@ -131,14 +131,14 @@ def test_single_letters_up_to_a_third_of_the_image(letter: str, share: float, tu
     window[:] = np.maximum(window, np.rot90(tile, turns))
     rows, columns = np.nonzero(image > 200)
     box = TextRegion(x0=int(columns.min()), y0=int(rows.min()), x1=int(columns.max()) + 1, y1=int(rows.max()) + 1)
-    assert covered_share_of_union(box, finder("cascade").detect(image)) >= 0.9
+    assert covered_share_of_union(box, finder("cascade").find(image)) >= 0.9
 
 
 @pytest.mark.parametrize("thick", [3, -1])
 def test_rings_and_discs_inside_the_lungs_are_no_text(thick: int) -> None:
     image = scan()
     cv2.circle(image, (250, 230), 12, 235, thick, cv2.LINE_AA)
-    assert finder("cascade").detect(image) == []
+    assert finder("cascade").find(image) == []
 
 
 def test_what_is_read_does_not_depend_on_what_is_read_along_with_it() -> None:
@@ -174,7 +174,7 @@ def test_large_shapes_that_say_nothing_are_no_text(name: str) -> None:
     for x in (150, 350):
         cv2.ellipse(image, (x, 256), (70, 160), 0, 0, 360, 15, -1, cv2.LINE_AA)
     cv2.rectangle(image, (30, 30), (250, 160), 245, 12)
-    large = [r for r in finder(name).detect(image) if (r.x1 - r.x0) * (r.y1 - r.y0) > 0.05 * image.size]
+    large = [r for r in finder(name).find(image) if (r.x1 - r.x0) * (r.y1 - r.y0) > 0.05 * image.size]
     assert large == []
 
 
@@ -182,7 +182,7 @@ def test_strings_are_read_upright_or_as_they_lie() -> None:
     image = scan()
     stamp(image, "PORTABLE", 60, 40)
     stamp(image, "R", 400, 400, mirrored=True)
-    read = {r.text: r.kind for r in finder("cascade").detect(image)}
+    read = {r.text: r.kind for r in finder("cascade").find(image)}
     assert read["PORTABLE"] == "overlay"
     assert read["R"] == "lead_marker"
 
@@ -191,17 +191,17 @@ def test_strings_are_read_upright_or_as_they_lie() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (60, 60), (33, 31)])
 def test_images_of_any_size(name: str, shape: tuple[int, int]) -> None:
     for image in (np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)):
-        assert finder(name).detect(image) == []
+        assert finder(name).find(image) == []
 
 
 @pytest.mark.parametrize("name", FINDERS)
 def test_regions_lie_inside_and_are_the_same_again(name: str, tmp_path: Path) -> None:
     manifest = make_phantoms(tmp_path, task="classes", n_images=3, size_px=256, seed=3)
-    fresh = make_detector(name)
+    fresh = make_finder(name)
     for path in sorted((manifest.parent / "images").iterdir()):
         image = np.asarray(Image.open(path))
-        regions = finder(name).detect(image)
-        assert regions == fresh.detect(image)
+        regions = finder(name).find(image)
+        assert regions == fresh.find(image)
         for r in regions:
             assert 0 <= r.x0 < r.x1 <= image.shape[1]
             assert 0 <= r.y0 < r.y1 <= image.shape[0]
@@ -256,7 +256,7 @@ class Known:
 
     looks_up = False
 
-    def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
+    def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         return self._found
 
 
@@ -279,7 +279,7 @@ def test_score_by_hand(tmp_path: Path) -> None:
         TextRegion(x0=148, y0=78, x1=162, y1=92),  # the ambiguous one: neither
         TextRegion(x0=60, y0=60, x1=80, y1=80),  # nothing there
     ]
-    score = score_detector(read_boxes(tmp_path / "boxes.json"), Known(found))
+    score = score_finder(read_boxes(tmp_path / "boxes.json"), Known(found))
     by = {str(r.group): (r.n_found, r.n_boxes, r.recall) for r in score.recalls}
     assert by == {
         "all": (1, 2, 0.5),
@@ -292,7 +292,7 @@ def test_score_by_hand(tmp_path: Path) -> None:
     # The second image has four regions too, and no text: five false ones in two images.
     assert score.false_regions_per_image == 2.5
     assert score.precision == 1 - 5 / 8
-    nothing = score_detector((BoxedImage(path=tmp_path / "b.png", regions=()),), Known([]))
+    nothing = score_finder((BoxedImage(path=tmp_path / "b.png", regions=()),), Known([]))
     assert (nothing.recalls[0].recall, nothing.clean_share, nothing.precision) == (None, 1.0, None)
 
 

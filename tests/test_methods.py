@@ -25,10 +25,10 @@ from audit.reports.sections.checklist import checklist
 from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
 from audit.store.group import ALL
 from audit.store.review import Review
-from audit.text.annotated import AnnotatedDetector
-from audit.text.detectors import DETECTORS
-from audit.text.joined import JoinedDetector
-from audit.text.marks import MarksDetector
+from audit.text.annotated import AnnotatedFinder
+from audit.text.finders import FINDERS
+from audit.text.joined import JoinedFinder
+from audit.text.marks import MarksFinder
 
 from .golden.make_report import RUN
 from .report_runs import Page, edit
@@ -133,8 +133,8 @@ def said(facts: Facts) -> dict[str, str]:
 
 
 def finders() -> list[tuple[str, str, tuple[tuple[str, str], ...]]]:
-    boxes = AnnotatedDetector({}, "0123abcd")
-    made = [MarksDetector(), boxes, JoinedDetector(MarksDetector(), boxes)]
+    boxes = AnnotatedFinder({}, "0123abcd")
+    made = [MarksFinder(), boxes, JoinedFinder(MarksFinder(), boxes)]
     return [(d.name, d.about, tuple(d.parts)) for d in made]
 
 
@@ -253,17 +253,17 @@ def test_facts_are_those_of_the_run() -> None:
     assert facts.n_rules == len({g.rule for g in run.verdict.gates})
 
 
-@pytest.mark.parametrize("name", list(DETECTORS))
+@pytest.mark.parametrize("name", list(FINDERS))
 def test_finders_name_their_parts(name: str) -> None:
     """`parts` and `version` tell the same: whatever changes one changes the other."""
     from audit.errors import TextError
-    from audit.text.detectors import make_detector
+    from audit.text.finders import make_finder
 
     if name == "annotated":
-        made = AnnotatedDetector({}, "0123abcd")
+        made = AnnotatedFinder({}, "0123abcd")
     else:
         try:
-            made = make_detector(name)
+            made = make_finder(name)
         except TextError as error:
             pytest.skip(str(error))
     assert made.about

@@ -24,8 +24,8 @@ from audit.errors import ImageError, TextError
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
 from audit.text.cache import RegionCache
-from audit.text.detectors import make_detector
 from audit.text.find import find_in, find_regions
+from audit.text.finders import make_finder
 from audit.text.overlays import overlay_regions
 from audit.text.second_opinion import ask_second_opinion
 from tests.conftest import Audit, one_paragraph
@@ -49,7 +49,7 @@ class Fixed:
 
     looks_up = False
 
-    def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
+    def find(self, image: np.ndarray) -> Sequence[TextRegion]:
         if self.fails_on == self.calls:
             self.calls += 1
             raise RuntimeError("the engine is out of memory")
@@ -129,9 +129,9 @@ def test_boxes_join_another_finder(tmp_path: Path) -> None:
     boxes.write_text(
         json.dumps({"images": {"a.png": [{"box": [5, 5, 30, 15], "text": "SEDUTO"}, {"box": [80, 70, 200, 99]}]}})
     )
-    finder = make_detector("markers", boxes)
+    finder = make_finder("markers", boxes)
     assert finder.name == "markers"
-    assert finder.version != make_detector("markers").version, "the cache must not mix them up"
+    assert finder.version != make_finder("markers").version, "the cache must not mix them up"
     cache = RegionCache(None, finder)
     assert [(r.x0, r.y0, r.x1, r.y1, r.text) for r in find_in(tmp_path / "a.png", cache)] == [
         (5, 5, 30, 15, "SEDUTO"),
@@ -173,7 +173,7 @@ def test_a_failing_engine_is_an_error_or_a_counted_skip(
     assert set(found.regions) == {r.id for r in records} - {records[5].id}
 
     region = TextRegion(x0=4, y0=4, x1=18, y1=12)
-    monkeypatch.setattr("audit.run.preparation.make_detector", lambda *_: Fixed(region, fails_on=5))
+    monkeypatch.setattr("audit.run.preparation.make_finder", lambda *_: Fixed(region, fails_on=5))
     settings = Settings(model=str(write_bundle()), data=str(manifest), runs=str(tmp_path / "runs"), suite="quick",
                         cache=str(tmp_path / "cache"), resamples=200, relevance_images=0, on_bad_image="skip",
                         judge_images=0)  # fmt: skip
@@ -182,12 +182,12 @@ def test_a_failing_engine_is_an_error_or_a_counted_skip(
     assert document["skipped"] == {"text finder failed": 1}
     clean = next(e for e in json.loads((path / "effects.json").read_text())["effects"] if e["condition"] == "clean")
     assert clean["n_images"] == 11
-    monkeypatch.setattr("audit.run.preparation.make_detector", lambda *_: Fixed(region, fails_on=2))
+    monkeypatch.setattr("audit.run.preparation.make_finder", lambda *_: Fixed(region, fails_on=2))
     cache = settings.cache
     (path / "run.json").unlink()
     with pytest.raises(TextError, match="cannot be resumed"):
         run_audit(replace(settings, cache=cache + "2"), judge_gates=False, command=[], on_stage=lambda *_: lambda: None)
-    monkeypatch.setattr("audit.run.preparation.make_detector", lambda *_: Failing())
+    monkeypatch.setattr("audit.run.preparation.make_finder", lambda *_: Failing())
     with pytest.raises(TextError, match="failed on every image"):
         run_audit(settings, judge_gates=False, command=[], on_stage=lambda *_: lambda: None)
 
@@ -199,7 +199,7 @@ class Failing(Fixed):
 
     looks_up = False
 
-    def detect(self, image: np.ndarray) -> Sequence[TextRegion]:
+    def find(self, image: np.ndarray) -> Sequence[TextRegion]:
         raise RuntimeError("no")
 
 

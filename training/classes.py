@@ -82,7 +82,7 @@ def train_classes(
         loss="cross entropy",
         score=balanced_accuracy,
         copies=tuple(recipe.classes.copies.get(label, 1) for label in classes),
-        test_metrics=lambda logits: confusion(logits, targets["test"], classes),
+        test_figures=lambda logits: confusion(logits, targets["test"], classes),
     )
     test = third.test
     Reporter("test", 0, setting.on_progress).say(f"Test accuracy {test['accuracy']:.3f} on {test['n_images']} images.")

@@ -105,7 +105,7 @@ def run_step(
     loss: Loss,
     score: Callable[[torch.Tensor, torch.Tensor], float],
     copies: tuple[int, ...] = (),
-    test_metrics: Callable[[torch.Tensor], Mapping[str, Any]] | None = None,
+    test_figures: Callable[[torch.Tensor], Mapping[str, Any]] | None = None,
 ) -> TrainedStep:
     """Read the pixels once, train, and measure the best network of every phase on the test split if there is one.
 
@@ -129,7 +129,7 @@ def run_step(
         As in `audit.training.loop.train`.
     copies : tuple of int
         For each class the copies that a balanced epoch draws from; empty where images have many findings.
-    test_metrics : callable, optional
+    test_figures : callable, optional
         Logits (n, k) of the test split -> figures.
     """
     everything = [record for records in by_split.values() for record in records]
@@ -152,9 +152,9 @@ def run_step(
         reporter = Reporter(name, sum(phase.epochs for phase in step.phases) * passes, setting.on_progress)
 
         def at_phase_end(best: nn.Module) -> Mapping[str, Any]:
-            if test_metrics is None:
+            if test_figures is None:
                 return {}
-            return test_metrics(predict(best, sets["test"], batch=step.batch, team=setting.team))
+            return test_figures(predict(best, sets["test"], batch=step.batch, team=setting.team))
 
         with tensorboard(setting.tensorboard if setting.team.leads else None, name) as log:
 

@@ -112,7 +112,7 @@ class AcceptedBaseline:
     """The content of `audit-baseline.json`, with the values of each image."""
 
     identity: Identity
-    """Of the accepted run's plan: data, model, detector and suite, which a later run must share to be compared."""
+    """Of the accepted run's plan: data, model, text finder and suite, which a later run must share to be compared."""
     entries: tuple[Accepted, ...]
     """Sorted by condition, measure and group."""
     history: tuple[Change, ...]

@@ -9,7 +9,7 @@ import typer
 
 from audit.cli.settings import ColumnsOption, LayoutOption, setting_help, table_options
 
-DetectorOption = Annotated[str, typer.Option(help=setting_help("detector"))]
+FinderOption = Annotated[str, typer.Option(help=setting_help("detector"))]
 BadImage = Annotated[Literal["fail", "skip"], typer.Option(help=setting_help("on_bad_image"))]
 Json = Annotated[bool, typer.Option("--json", help="Print only a JSON object on standard output.")]
 
@@ -19,7 +19,7 @@ text_app = typer.Typer(help="Find text and score the text finder.", no_args_is_h
 @text_app.command("find")
 def text_find_command(
     images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...")],
-    detector: DetectorOption = "cascade",
+    detector: FinderOption = "cascade",
     boxes: Annotated[Path | None, typer.Option(help=setting_help("boxes"))] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of the text cache; default: none.")] = None,
     as_json: Json = False,
@@ -33,7 +33,7 @@ def text_find_command(
 @text_app.command("score")
 def text_score_command(
     boxes: Annotated[Path, typer.Option(help="JSON file of hand-drawn boxes.")],
-    detector: DetectorOption = "cascade",
+    detector: FinderOption = "cascade",
     out: Annotated[Path | None, typer.Option(help="JSON file to write the scores to.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -46,7 +46,7 @@ def text_score_command(
 @text_app.command("atlas")
 def text_atlas_command(
     data: Annotated[Path, typer.Option(help="Manifest with class labels, or a folder.")],
-    detector: DetectorOption = "cascade",
+    detector: FinderOption = "cascade",
     boxes: Annotated[Path | None, typer.Option(help=setting_help("boxes"))] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of the text cache; default: the cache of audit run.")

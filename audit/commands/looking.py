@@ -31,10 +31,10 @@ def _suites() -> list[str]:
     return suite_names()
 
 
-def _detectors() -> list[str]:
-    from audit.text.detectors import DETECTORS
+def _finders() -> list[str]:
+    from audit.text.finders import FINDERS
 
-    return sorted(DETECTORS)
+    return sorted(FINDERS)
 
 
 def _recipes() -> list[str]:
@@ -60,7 +60,7 @@ KINDS: Mapping[str, Callable[[], list[str]]] = {
     "models": _models,
     "perturbations": _perturbations,
     "suites": _suites,
-    "detectors": _detectors,
+    "detectors": _finders,
     "recipes": _recipes,
     "measures": _measures,
     "sections": _sections,
@@ -133,7 +133,7 @@ def _decoder_lines() -> list[tuple[bool, str]]:
 
 
 def _weights_line() -> tuple[bool, str]:
-    from audit.text.easyocr_detector import weights_folder
+    from audit.text.easyocr_finder import weights_folder
 
     if weights_folder() is not None:
         return True, "EasyOCR's weights are installed"

@@ -135,7 +135,7 @@ def _sheet(prepared: Preparation, settings: Settings) -> bytes:
     for record in prepared.cohort.records:
         candidates.setdefault(str(record.label), []).append(record)
     looked_at = [r for members in candidates.values() for r in members[: max(1, _SHEET_LOOKED_AT // len(candidates))]]
-    regions = find_regions(looked_at, RegionCache(Path(settings.cache), prepared.detector), lambda: None).regions
+    regions = find_regions(looked_at, RegionCache(Path(settings.cache), prepared.finder), lambda: None).regions
     shown = [
         next((r for r in looked_at if r.label == label and regions[r.id]), members[0])
         for label, members in candidates.items()

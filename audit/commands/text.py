@@ -22,9 +22,9 @@ from audit.store.numbers import counted
 from audit.store.serialise import plain, printed_json, to_json
 from audit.text.boxes import read_boxes
 from audit.text.cache import RegionCache
-from audit.text.detectors import make_detector
 from audit.text.find import find_in, find_regions
-from audit.text.scoring import FinderScore, score_detector
+from audit.text.finders import make_finder
+from audit.text.scoring import FinderScore, score_finder
 
 if TYPE_CHECKING:
     from audit.text.atlas import Atlas
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def find(images: Sequence[Path], detector: str, *, boxes: Path | None, cache: Path | None, as_json: bool) -> int:
     """Print the text regions of images, in pixels of the stored image."""
-    finder = RegionCache(cache, make_detector(detector, boxes))
+    finder = RegionCache(cache, make_finder(detector, boxes))
     with ProgressLines(quiet=as_json) as stages:
         step = stages("finding text", len(images))
         found = []
@@ -56,9 +56,9 @@ def score(boxes: Path, detector: str, *, out: Path | None, as_json: bool) -> int
     """Score a finder against hand-drawn boxes; print the figures, and write them if asked."""
     images = read_boxes(boxes)
     # A finder that is scored must not be told the answers.
-    finder = make_detector(detector, boxes if detector == "annotated" else None)
+    finder = make_finder(detector, boxes if detector == "annotated" else None)
     with ProgressLines(quiet=as_json) as stages:
-        found = score_detector(images, finder, stages("finding text", len(images)))
+        found = score_finder(images, finder, stages("finding text", len(images)))
     if out is not None:
         write_output(out, to_json(found).encode())
     if as_json:
@@ -86,7 +86,7 @@ def atlas(
     """Draw the marker atlas of a cohort: which text is where, and how well it predicts the class."""
     from audit.text.atlas import draw_atlas
 
-    finder = RegionCache(cache, make_detector(detector, boxes))
+    finder = RegionCache(cache, make_finder(detector, boxes))
     with ProgressLines(quiet=as_json) as stages:
         table = TableTeller(stages)
         cohort = load_cohort(

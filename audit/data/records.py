@@ -138,13 +138,13 @@ class TextRegion:
     y1: Coordinate
     """Bottom edge, exclusive."""
     text: str = ""
-    """The string that was read; empty where the detector does not read, and where it may not be shown."""
+    """The string that was read; empty where the finder does not read, and where it may not be shown."""
     confidence: float = 1.0
-    """The detector's own score in [0, 1]; not comparable across detectors."""
+    """The finder's own score in [0, 1]; not comparable across finders."""
     kind: str = "text"
     """overlay, lead_marker, or text if the finder cannot distinguish them."""
     detector: str = "annotated"
-    """Name of the detector that found it."""
+    """Name of the finder that found it."""
     polygon: Polygon = ()
     """Corner points (x, y) where the region is tilted; its hull is the box."""
 

@@ -37,7 +37,7 @@ class TextJob:
 
     records: Sequence[Record]
     """Of the whole cohort."""
-    detector: str
+    finder: str
     """Name of the finder."""
     boxes: str
     """File of hand-made boxes; empty where there is none."""
@@ -198,10 +198,10 @@ def _spread(
 
 def _start_text(job: TextJob) -> None:
     from audit.text.cache import RegionCache
-    from audit.text.detectors import make_detector
+    from audit.text.finders import make_finder
 
-    detector = make_detector(job.detector, Path(job.boxes) if job.boxes else None)
-    STATE.update(records=job.records, cache=RegionCache(Path(job.cache), detector))
+    finder = make_finder(job.finder, Path(job.boxes) if job.boxes else None)
+    STATE.update(records=job.records, cache=RegionCache(Path(job.cache), finder))
 
 
 def _find_text(start: int) -> int:

@@ -99,7 +99,7 @@ def forecast(
     """
     records = prepared.cohort.records
     order = generator_for(seed, "forecast").permutation(len(records)).tolist()
-    regions_of = RegionCache(cache, prepared.detector)
+    regions_of = RegionCache(cache, prepared.finder)
     looked_up = [records[i] for i in order[:_LOOKED_UP]]
     known = [regions_of.knows(read_record(record)) for record in looked_up]
     timed = looked_up[:TIMED]

@@ -107,8 +107,8 @@ def why_no_search(prepared: Preparation, seed: int) -> str:
 def _proposed(prepared: Preparation, settings: Settings, on_image: Callable[[], None]) -> ProposedObjects:
     records, pixels = prepared.cohort.records, prepared.cohort.pixels
     samples = proposal_samples(records, settings.seed)
-    detector = prepared.detector
-    asked: list[Any] = [SEARCH_VERSION, detector.name, detector.version, detector.config(), prepared.suite.objects]
+    finder = prepared.finder
+    asked: list[Any] = [SEARCH_VERSION, finder.name, finder.version, finder.config(), prepared.suite.objects]
     asked += [[[pixels[r.id], r.label] for r in sample] for sample in samples]
     kept = Path(settings.cache) / "objects" / f"{hashlib.sha256(to_json(plain(asked)).encode()).hexdigest()[:32]}.json"
     document = _read(kept)
@@ -138,7 +138,7 @@ def _search(
         return SuspectsDocument(n_images=0, n_candidates=0, why_none=why_none, suspects=())
     workers = count_processes(settings.workers, len(everyone))
     if workers > 1:
-        job = TextJob(records=everyone, detector=settings.detector, boxes=settings.boxes, cache=settings.cache)
+        job = TextJob(records=everyone, finder=settings.detector, boxes=settings.boxes, cache=settings.cache)
         find_text_side_by_side(job, workers, lambda: None)
     first, second = (_half(sample, prepared, settings, on_image) for sample in samples)
     found = search_objects(
@@ -165,7 +165,7 @@ def _too_few(samples: Sequence[Sequence[Record]]) -> str:
 
 
 def _half(sample: Sequence[Record], prepared: Preparation, settings: Settings, on_image: Callable[[], None]) -> Half:
-    cache = RegionCache(Path(settings.cache), prepared.detector)
+    cache = RegionCache(Path(settings.cache), prepared.finder)
     images: list[NDArray[np.uint8]] = []
     read: list[Record] = []
     for record in sample:

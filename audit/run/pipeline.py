@@ -44,10 +44,10 @@ from audit.store.probe import ProbeDocument
 from audit.store.results import ConditionsDocument, EffectsDocument
 from audit.store.run_record import RunRecord, SecondOpinion
 from audit.store.verdict import Verdict
-from audit.text.base import TextDetector
+from audit.text.base import TextFinder
 from audit.text.cache import RegionCache
-from audit.text.detectors import make_detector
-from audit.text.easyocr_detector import weights_folder
+from audit.text.easyocr_finder import weights_folder
+from audit.text.finders import make_finder
 from audit.text.second_opinion import ask_second_opinion
 
 
@@ -133,7 +133,7 @@ def run_audit(
         shown = {record_id: policy.redact(found_here) for record_id, found_here in regions.items()}
         covered = {r.id: () if settings.show_text else policy.covered(regions[r.id]) for r in records}
         write_regions(run, records, regions, policy, bundle.classes)
-    opinion = _second_opinion(prepared.detector, records, regions, policy, settings, clock)
+    opinion = _second_opinion(prepared.finder, records, regions, policy, settings, clock)
     suspects = None if proposed is None else proposed.suspects
     context = cohort_context(records, regions, settings.seed, suspects)
     experiment = Experiment(
@@ -215,7 +215,7 @@ def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
 
 
 def _second_opinion(
-    finder: TextDetector,
+    finder: TextFinder,
     records: Sequence[Record],
     regions: Mapping[str, tuple[TextRegion, ...]],
     policy: StringPolicy,
@@ -230,11 +230,11 @@ def _second_opinion(
         return f"No second text finder was used, because the text finder is {finder.name}."
     if weights_folder() is None:
         return "EasyOCR did not check the text finder: its weights are not installed (the extra `weights`)."
-    judge = RegionCache(Path(settings.cache), make_detector("easyocr"))
+    second = RegionCache(Path(settings.cache), make_finder("easyocr"))
     with clock.stage("checking with EasyOCR", n_images) as step:
         try:
             return ask_second_opinion(
-                records, regions, judge, policy=policy, n_images=n_images, seed=settings.seed, on_image=step
+                records, regions, second, policy=policy, n_images=n_images, seed=settings.seed, on_image=step
             )
         except TextError as error:
             return f"EasyOCR could not check the text finder: {without_paths(str(error))}"

@@ -27,7 +27,7 @@ from audit.store.typed import typed
 
 if TYPE_CHECKING:  # plans are hashed without predicting: torch takes seconds to import
     from audit.models.bundle import Bundle
-    from audit.text.base import TextDetector
+    from audit.text.base import TextFinder
 
 N_RELEVANCE_PLACEBOS = 200
 _PACKAGES = (
@@ -64,7 +64,7 @@ def make_plan(
     cohort: Cohort,
     split: AuditedSplit,
     suite: Suite,
-    detector: TextDetector,
+    finder: TextFinder,
     settings: Settings,
     tolerances: Mapping[str, float],
     impossible: Mapping[str, str],
@@ -76,7 +76,7 @@ def make_plan(
 
     Parameters
     ----------
-    bundle, task, points, cohort, split, suite, detector, settings, tolerances
+    bundle, task, points, cohort, split, suite, finder, settings, tolerances
         What is audited, and how.
     impossible : mapping
         Condition -> what the cohort lacks for it.
@@ -138,8 +138,8 @@ def make_plan(
             "description": suite.description,
             "conditions": planned_conditions(suite, impossible),
         },
-        "detector": {"name": detector.name, "version": detector.version, "config": detector.config()},
-        "finder": {"about": detector.about, "parts": [list(part) for part in detector.parts]},
+        "detector": {"name": finder.name, "version": finder.version, "config": finder.config()},
+        "finder": {"about": finder.about, "parts": [list(part) for part in finder.parts]},
         # What the search found is added after it (`audit.run.objects`).
         "objects": {"asked": suite.objects, "n_images": 0, "n_found": 0, "why_none": "", "search_version": 0},
         "relevance": {

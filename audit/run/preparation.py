@@ -40,11 +40,11 @@ from audit.run.plan import make_plan
 from audit.run.requested import requested_model, requested_product
 from audit.run.setting_checks import check_settings
 from audit.run.settings import Settings
-from audit.statistics.detector_misses import FinderRecall, read_recall
+from audit.statistics.finder_misses import FinderRecall, read_recall
 from audit.statistics.selections import default_tolerances
 from audit.suites.reader import load_suite
-from audit.text.base import TextDetector
-from audit.text.detectors import check_detector, make_detector
+from audit.text.base import TextFinder
+from audit.text.finders import check_finder, make_finder
 
 _PROBED = 4
 """Audited images, and drawn ones, that another back end is held against torch on."""
@@ -60,7 +60,7 @@ class Preparation:
     """The records to audit."""
     suite: Suite
     """The conditions that are applied to them."""
-    detector: TextDetector
+    finder: TextFinder
     """The text finder."""
     tolerances: Mapping[str, float]
     """Measure -> the largest effect that counts as small."""
@@ -130,7 +130,7 @@ def prepare(
     check_layout(settings.layout)
     suite = load_suite(settings.suite)
     boxes = Path(settings.boxes) if settings.boxes else None
-    check_detector(settings.detector, boxes)
+    check_finder(settings.detector, boxes)
     tolerances = {**default_tolerances(), **settings.tolerance}
     rules = config_for(settings.gate, suite, tolerances, asked=judge_gates)
     if rules is not None and rules.baseline and not is_first_run(rules):
@@ -173,14 +173,14 @@ def prepare(
     )
     if on_cohort is not None:
         on_cohort(cohort, bundle)
-    detector = make_detector(settings.detector, boxes)
+    finder = make_finder(settings.detector, boxes)
     needs = {name: perturbation.needs for name, perturbation in make_perturbations(suite).items()}
     impossible = out_of_reach(cohort, needs)
     return Preparation(
         bundle=bundle,
         cohort=cohort,
         suite=suite,
-        detector=detector,
+        finder=finder,
         tolerances=tolerances,
         recall=recall,
         gate=config_for(
@@ -199,7 +199,7 @@ def prepare(
             cohort,
             split,
             suite,
-            detector,
+            finder,
             settings,
             tolerances,
             impossible,

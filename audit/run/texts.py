@@ -26,12 +26,12 @@ def find_text(
     """
     cohort = prepared.cohort
     if (workers := prepared.processes(settings.workers)) > 1:
-        job = TextJob(records=cohort.records, detector=settings.detector, boxes=settings.boxes, cache=settings.cache)
+        job = TextJob(records=cohort.records, finder=settings.detector, boxes=settings.boxes, cache=settings.cache)
         find_text_side_by_side(job, workers, on_image)
         on_image = _already_told
     found = find_regions(
         cohort.records,
-        RegionCache(Path(settings.cache), prepared.detector),
+        RegionCache(Path(settings.cache), prepared.finder),
         on_image,
         on_bad_image=settings.on_bad_image,
     )

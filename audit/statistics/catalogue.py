@@ -2,7 +2,7 @@
 
 A measure that has a number of its own for each image is computed, adjusted, serialised, shown, gated and compared between
 runs once its record stands here; nothing else names it. A measure that is not a mean over images (AUC, ECE, an effect
-corrected for the finder) needs an estimator too (`audit.statistics.whole_sample`, `audit.statistics.detector_misses`).
+corrected for the finder) needs an estimator too (`audit.statistics.whole_sample`, `audit.statistics.finder_misses`).
 Records are not read from entry points: what an audit measures must follow from its version, not from what else is installed.
 
 It stays one file however long it becomes: it is one list without logic, whose order is that of `audit list measures` and of the

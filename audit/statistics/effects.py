@@ -17,12 +17,12 @@ from audit.statistics.alignment import AlignedImages, AppliedChanges, align_imag
 from audit.statistics.blindness import find_blindness
 from audit.statistics.catalogue import CONTROL_MEASURE
 from audit.statistics.clean_estimands import performance_estimands
-from audit.statistics.detector_misses import FinderRecall
 from audit.statistics.estimand import Estimand
 from audit.statistics.estimands import condition_estimands
 from audit.statistics.estimates import NOT_APPLIED, Estimate, estimate_effects, undefined_effect
 from audit.statistics.families import adjust_and_judge
 from audit.statistics.fill_agreement import FillComparison
+from audit.statistics.finder_misses import FinderRecall
 from audit.statistics.patient_bootstrap import GAUSSIAN_FROM, PatientBootstrap
 from audit.statistics.saturation import at_lower_temperature, confirm
 from audit.statistics.selections import default_tolerances, headline_of

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from audit.data.conditions import Condition
 from audit.statistics.alignment import MIN_GROUP_PATIENTS, AlignedImages, AppliedChanges
 from audit.statistics.catalogue import MEASURES, MOVEMENT
-from audit.statistics.detector_misses import FinderRecall, corrected_effect
 from audit.statistics.direction import donor_direction
 from audit.statistics.estimand import Estimand
+from audit.statistics.finder_misses import FinderRecall, corrected_effect
 from audit.statistics.image_changes import settled
 from audit.statistics.measure import Measure
 from audit.statistics.output_estimands import output_estimands

@@ -17,7 +17,7 @@ from audit.files import file_sha256
 from audit.text.boxes import read_boxes
 
 
-class AnnotatedDetector:
+class AnnotatedFinder:
     """Looks boxes up by the pixels of the image, so that it obeys the same contract as an OCR engine."""
 
     name = "annotated"
@@ -37,7 +37,7 @@ class AnnotatedDetector:
         """Return the boxes of this image; none if the file does not list it."""
         return self._regions.get(pixel_hash(image), ())
 
-    def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
+    def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         """Return the boxes of this image.
 
         Raises
@@ -54,7 +54,7 @@ class AnnotatedDetector:
         return self._regions[key]
 
 
-def load_annotated(boxes: Path | None) -> AnnotatedDetector:
+def load_annotated(boxes: Path | None) -> AnnotatedFinder:
     """Make a finder of a file of boxes (see `read_boxes`).
 
     Raises
@@ -75,4 +75,4 @@ def load_annotated(boxes: Path | None) -> AnnotatedDetector:
             seen.facts.coloured_share is not None
         ):  # its brightness in a run in colour, which a palette may round differently
             regions[pixel_hash(luminance(read_image(image.path, colour=True)))] = image.regions
-    return AnnotatedDetector(regions, file_sha256(boxes)[:16])
+    return AnnotatedFinder(regions, file_sha256(boxes)[:16])

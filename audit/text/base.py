@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from audit.data.records import TextRegion
 
 
-class TextDetector(Protocol):
+class TextFinder(Protocol):
     """Finds burned-in text in one image; equal pixels give equal regions."""
 
     @property
@@ -43,6 +43,6 @@ class TextDetector(Protocol):
         """Return everything that changes the output, in JSON's types."""
         ...
 
-    def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
+    def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         """Return the regions of one grey image (h, w), in its own pixels."""
         ...

@@ -17,7 +17,7 @@ from audit.files import write_atomically
 from audit.store.documents import read_json
 from audit.store.serialise import to_json
 from audit.store.typed import typed
-from audit.text.base import TextDetector
+from audit.text.base import TextFinder
 from audit.text.planes import text_planes
 
 # Raised whenever what an entry means changes; older entries are then never read.
@@ -34,32 +34,32 @@ class RegionCache:
     ----------
     folder : Path or None
         Where entries live, made when the first one is written; with None nothing is kept.
-    detector : TextDetector
+    finder : TextFinder
         Asked only for images that are not in the folder yet.
     max_bytes : int
         How large the folder may grow, over all finders; checked at the start and every few thousand images.
     """
 
-    def __init__(self, folder: Path | None, detector: TextDetector, *, max_bytes: int = MAX_BYTES) -> None:
-        self._detector = detector
+    def __init__(self, folder: Path | None, finder: TextFinder, *, max_bytes: int = MAX_BYTES) -> None:
+        self._finder = finder
         self._root = folder
         self._max_bytes = max_bytes
-        settings = to_json([CACHE_VERSION, detector.name, detector.version, detector.config()])
-        key = f"{detector.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+        settings = to_json([CACHE_VERSION, finder.name, finder.version, finder.config()])
+        key = f"{finder.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
         self._folder = None if folder is None else folder / key
         self.hits = 0
         self.misses = 0
         self._tidy()
 
     @property
-    def detector_name(self) -> str:
+    def finder_name(self) -> str:
         """Name of the finder behind it."""
-        return self._detector.name
+        return self._finder.name
 
     @property
     def looks_up(self) -> bool:
         """Whether the finder knows images by their pixels instead of looking at them."""
-        return self._detector.looks_up
+        return self._finder.looks_up
 
     def knows(self, image: StoredImage) -> bool:
         """Say whether the regions of one image, (h, w) or (h, w, 3), are in the folder."""
@@ -67,7 +67,7 @@ class RegionCache:
         return all(path is not None and _read(path) is not None for path in paths)
 
     def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
-        """Return the regions of one grey image (h, w), from the folder or from the detector."""
+        """Return the regions of one grey image (h, w), from the folder or from the finder."""
         path = self._path(image)
         known = None if path is None else _read(path)
         if path is not None and known is not None:
@@ -76,7 +76,7 @@ class RegionCache:
                 os.utime(path)
             return known
         self.misses += 1
-        regions = tuple(self._detector.detect(image))
+        regions = tuple(self._finder.find(image))
         if path is not None:
             write_atomically(path, to_json(regions).encode())
         if self.misses % _TIDY_EVERY == 0:

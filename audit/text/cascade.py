@@ -14,7 +14,7 @@ from audit.text.cells import CELL_LENGTHS, CELL_PX, CORE_SHARE, marked_in_cells
 from audit.text.marks import find_marks, shape_config
 from audit.text.merging import covered_share, merge_regions
 from audit.text.ppocr import PpOcr
-from audit.text.rapidocr_detector import RapidOcrDetector
+from audit.text.rapidocr_finder import RapidOcrFinder
 from audit.text.reading import is_bare, read_region, upright_reading
 
 MIN_CONTRAST_LEVELS = 45.0
@@ -32,7 +32,7 @@ KNOWN_SHARE = 0.8
 MAX_READ = 40
 
 
-class CascadeDetector:
+class CascadeFinder:
     """PP-OCR in four views, joined by shapes of a letter's size that it overlooked and its reader can read.
 
     Raises
@@ -47,7 +47,7 @@ class CascadeDetector:
 
     def __init__(self) -> None:
         self._networks = PpOcr()
-        self._finder = RapidOcrDetector(self._networks)
+        self._finder = RapidOcrFinder(self._networks)
         self.parts = ((self.name, "2"), *self._finder.parts, ("opencv", cv2.__version__))
         self.version = f"2, {self._finder.version}, opencv {cv2.__version__}"
 
@@ -67,9 +67,9 @@ class CascadeDetector:
             "max_read": MAX_READ,
         }
 
-    def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
+    def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         """Return the regions of one grey image (h, w), each with the string that was read."""
-        regions = self._finder.find(image)
+        regions = self._finder.find_unread(image)
         regions += self._overlooked(image, regions)
         return [read_region(region, image, self._networks) for region in merge_regions(regions)]
 

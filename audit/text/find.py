@@ -39,7 +39,7 @@ def find_regions(
     records : sequence of Record
         Images to look at; one is held at a time.
     cache : RegionCache
-        Holds what was found before, and the detector for the rest.
+        Holds what was found before, and the finder for the rest.
     on_image : callable
         Called once for every image that is done.
     on_bad_image : {"fail", "skip"}
@@ -70,7 +70,7 @@ def find_in(path: Path, cache: RegionCache, *, colour: bool = False) -> tuple[Te
     path : Path
         The image.
     cache : RegionCache
-        Holds what was found before, and the detector for the rest.
+        Holds what was found before, and the finder for the rest.
     colour : bool
         Look for letters that differ from their surroundings in colour alone, too.
 
@@ -90,7 +90,7 @@ def find_in(path: Path, cache: RegionCache, *, colour: bool = False) -> tuple[Te
         raise
     except Exception as error:  # an engine is foreign code; whatever it raises, this image's text is not known
         raise TextError(
-            f"The text finder {cache.detector_name} failed on {path}: {type(error).__name__}: {error}. Use another finder, "
+            f"The text finder {cache.finder_name} failed on {path}: {type(error).__name__}: {error}. Use another finder, "
             "or leave out and count such images with --on-bad-image skip."
         ) from error
     inside = (region.padded(0, (height, width)) for region in seen)

@@ -9,23 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.records import TextRegion
-from audit.text.annotated import AnnotatedDetector
-from audit.text.base import TextDetector
+from audit.text.annotated import AnnotatedFinder
+from audit.text.base import TextFinder
 from audit.text.merging import merge_regions
 
 
-class JoinedDetector:
+class JoinedFinder:
     """What a finder finds, and the boxes of a file for the images that it lists.
 
     Parameters
     ----------
-    finder : TextDetector
+    finder : TextFinder
         Looks at every image.
-    boxes : AnnotatedDetector
+    boxes : AnnotatedFinder
         Hand-made boxes; an image that the file does not list has none.
     """
 
-    def __init__(self, finder: TextDetector, boxes: AnnotatedDetector) -> None:
+    def __init__(self, finder: TextFinder, boxes: AnnotatedFinder) -> None:
         self._finder = finder
         self._boxes = boxes
         self.name = finder.name
@@ -38,6 +38,6 @@ class JoinedDetector:
         """Return the finder's settings."""
         return self._finder.config()
 
-    def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
+    def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         """Return the regions of one grey image (h, w)."""
-        return merge_regions([*self._boxes.listed(image), *self._finder.detect(image)])
+        return merge_regions([*self._boxes.listed(image), *self._finder.find(image)])

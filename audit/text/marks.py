@@ -105,7 +105,7 @@ def find_marks(image: NDArray[np.uint8]) -> list[Mark]:
     return marks
 
 
-class MarksDetector:
+class MarksFinder:
     """The finder of last resort: no weights, nothing read; it takes clips and wires for letters now and then."""
 
     name = "markers"
@@ -126,7 +126,7 @@ class MarksDetector:
             "alone_stroke_share": ALONE_STROKE_SHARE,
         }
 
-    def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
+    def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         """Return the shapes of one grey image (h, w) that are markers by their looks."""
         found = [
             mark.region(image.shape, text="", confidence=mark.sharpness, detector=self.name)

@@ -14,7 +14,7 @@ from audit.data.groups import UNKNOWN
 from audit.data.images import read_image
 from audit.data.records import TextRegion
 from audit.store.group import ALL, Group
-from audit.text.base import TextDetector
+from audit.text.base import TextFinder
 from audit.text.boxes import BoxedImage
 from audit.text.merging import area_px, intersection_px
 from audit.text.planes import find_on_planes
@@ -68,8 +68,8 @@ class FinderScore:
     """Share of the regions that are text; None where nothing was found."""
 
 
-def score_detector(
-    images: Sequence[BoxedImage], detector: TextDetector, on_image: Callable[[], None] = lambda: None
+def score_finder(
+    images: Sequence[BoxedImage], finder: TextFinder, on_image: Callable[[], None] = lambda: None
 ) -> FinderScore:
     """Run a finder over images with hand-drawn boxes and count.
 
@@ -77,7 +77,7 @@ def score_detector(
     ----------
     images : sequence of BoxedImage
         Read one at a time.
-    detector : TextDetector
+    finder : TextFinder
         The finder.
     on_image : callable
         Called once for every image that is done.
@@ -93,7 +93,7 @@ def score_detector(
     n_regions = n_false = 0
     for image in images:
         pixels = read_image(image.path, colour=True)
-        regions = find_on_planes(pixels, detector.detect, once=detector.looks_up)
+        regions = find_on_planes(pixels, finder.find, once=finder.looks_up)
         shape = (pixels.shape[0], pixels.shape[1])
         covered = _filled(regions, shape)
         hits = [_share(covered, box) >= COVERED_SHARE for box in image.regions]
@@ -107,8 +107,8 @@ def score_detector(
         on_image()
     named = sorted(group for group in boxes if group != ALL and group.value != UNKNOWN)
     return FinderScore(
-        detector=detector.name,
-        version=detector.version,
+        detector=finder.name,
+        version=finder.version,
         n_images=len(images),
         n_with_text=len(full),
         recalls=tuple(_recall(group, boxes[group]) for group in (ALL, *named)),

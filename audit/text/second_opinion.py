@@ -23,7 +23,7 @@ COVERED_SHARE = 0.7
 def ask_second_opinion(
     records: Sequence[Record],
     regions: Mapping[str, tuple[TextRegion, ...]],
-    judge: RegionCache,
+    second: RegionCache,
     *,
     policy: StringPolicy,
     n_images: int,
@@ -38,7 +38,7 @@ def ask_second_opinion(
         The audited images.
     regions : mapping
         Record id -> what the finder found.
-    judge : RegionCache
+    second : RegionCache
         The second engine.
     policy : StringPolicy
         Which strings may be shown.
@@ -55,14 +55,14 @@ def ask_second_opinion(
     for index in drawn:
         record = records[index]
         try:
-            marked = find_in(record.path, judge, colour=record.colour)
+            marked = find_in(record.path, second, colour=record.colour)
         except TextError as error:  # the message stands in the run: it names the file
             raise TextError(str(error).replace(str(record.path), record.name)) from error
         n_regions += len(marked)
         missed += [region.text for region in marked if covered_share(region, regions[record.id]) < COVERED_SHARE]
         on_image()
     return SecondOpinion(
-        judge=judge.detector_name,
+        judge=second.finder_name,
         n_images=len(drawn),
         n_regions=n_regions,
         n_covered=n_regions - len(missed),

@@ -22,7 +22,7 @@ from audit.statistics.catalogue import MEASURES
 from audit.statistics.measure import Measure
 from audit.statistics.selections import default_tolerances
 from audit.suites.reader import load_suite, suite_names
-from audit.text.detectors import DEFAULT_DETECTOR, DETECTORS, make_detector
+from audit.text.finders import DEFAULT_FINDER, FINDERS, make_finder
 from docs.site.commands import command_page
 from docs.site.records import catalogue, code, describe, first_paragraph, legend, parameters, shown_default, table
 
@@ -118,15 +118,15 @@ def finders_page() -> str:
     """Return the page of text finders: what each is made of, and what it is set to."""
     parts = [
         "# Text finders\n",
-        f"`{DEFAULT_DETECTOR}` is the default. How well each finds text: [Text](../guides/text.md).\n",
+        f"`{DEFAULT_FINDER}` is the default. How well each finds text: [Text](../guides/text.md).\n",
     ]
-    for name in DETECTORS:
+    for name in FINDERS:
         parts.append(f"## {name}\n")
         if name == "annotated":
             parts.append("Boxes that are drawn by hand or known from synthesis, from the file of `--boxes`.\n")
             continue
         try:
-            finder = make_detector(name)
+            finder = make_finder(name)
         except errors.TextError as error:
             parts.append(f"{error}\n")
             continue

@@ -6,63 +6,63 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from audit.errors import TextError, UnknownNameError
-from audit.text.base import TextDetector
+from audit.text.base import TextFinder
 
 
-def _cascade(boxes: Path | None) -> TextDetector:
-    from audit.text.cascade import CascadeDetector
+def _cascade(boxes: Path | None) -> TextFinder:
+    from audit.text.cascade import CascadeFinder
 
-    return CascadeDetector()
-
-
-def _rapidocr(boxes: Path | None) -> TextDetector:
-    from audit.text.rapidocr_detector import RapidOcrDetector
-
-    return RapidOcrDetector()
+    return CascadeFinder()
 
 
-def _markers(boxes: Path | None) -> TextDetector:
-    from audit.text.marks import MarksDetector
+def _rapidocr(boxes: Path | None) -> TextFinder:
+    from audit.text.rapidocr_finder import RapidOcrFinder
 
-    return MarksDetector()
-
-
-def _easyocr(boxes: Path | None) -> TextDetector:
-    from audit.text.easyocr_detector import EasyOcrDetector
-
-    return EasyOcrDetector()
+    return RapidOcrFinder()
 
 
-def _annotated(boxes: Path | None) -> TextDetector:
+def _markers(boxes: Path | None) -> TextFinder:
+    from audit.text.marks import MarksFinder
+
+    return MarksFinder()
+
+
+def _easyocr(boxes: Path | None) -> TextFinder:
+    from audit.text.easyocr_finder import EasyOcrFinder
+
+    return EasyOcrFinder()
+
+
+def _annotated(boxes: Path | None) -> TextFinder:
     from audit.text.annotated import load_annotated
 
     return load_annotated(boxes)
 
 
-DETECTORS: Mapping[str, Callable[[Path | None], TextDetector]] = {
+FINDERS: Mapping[str, Callable[[Path | None], TextFinder]] = {
     "cascade": _cascade,
     "rapidocr": _rapidocr,
     "markers": _markers,
     "easyocr": _easyocr,
     "annotated": _annotated,
 }
-"""Detector name -> how to make it, given the file of hand-made boxes, which only `annotated` needs."""
+"""Finder name -> how to make it, given the file of hand-made boxes, which only `annotated` needs."""
 
-DEFAULT_DETECTOR = "cascade"
+DEFAULT_FINDER = "cascade"
 
 
-def check_detector(name: str, boxes: Path | None) -> None:
+def check_finder(name: str, boxes: Path | None) -> None:
     """Check the choice of a finder without making it, and without reading an image.
 
     Raises
     ------
     UnknownNameError
-        If no detector has that name.
+        If no finder has that name.
     TextError
         If the file of boxes is missing where it is needed, or not of a known form.
     """
-    if name not in DETECTORS:
-        raise UnknownNameError("text detector", name, DETECTORS)
+    if name not in FINDERS:
+        raise UnknownNameError("text finder", name, FINDERS)
     if boxes is None and name == "annotated":
         raise TextError("The text finder annotated needs a file of boxes: use --boxes FILE.")
     if boxes is not None:
@@ -71,7 +71,7 @@ def check_detector(name: str, boxes: Path | None) -> None:
         read_boxes(boxes)
 
 
-def make_detector(name: str, boxes: Path | None = None) -> TextDetector:
+def make_finder(name: str, boxes: Path | None = None) -> TextFinder:
     """Make a text finder by name.
 
     Parameters
@@ -85,15 +85,15 @@ def make_detector(name: str, boxes: Path | None = None) -> TextDetector:
     Raises
     ------
     UnknownNameError
-        If no detector has that name.
+        If no finder has that name.
     TextError
-        If the detector cannot start: no weights, no boxes.
+        If the finder cannot start: no weights, no boxes.
     """
-    check_detector(name, boxes)
-    made = DETECTORS[name](boxes)
+    check_finder(name, boxes)
+    made = FINDERS[name](boxes)
     if boxes is None or name == "annotated":
         return made
     from audit.text.annotated import load_annotated
-    from audit.text.joined import JoinedDetector
+    from audit.text.joined import JoinedFinder
 
-    return JoinedDetector(made, load_annotated(boxes))
+    return JoinedFinder(made, load_annotated(boxes))

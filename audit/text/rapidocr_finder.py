@@ -45,7 +45,7 @@ _SAME_SHARE = 0.7
 _MIN_SIDE_PX = 3
 
 
-class RapidOcrDetector:
+class RapidOcrFinder:
     """PP-OCR in four views, with every region read.
 
     Parameters
@@ -84,11 +84,11 @@ class RapidOcrDetector:
             "bare_shapes": BARE_SHAPES,
         }
 
-    def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
+    def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         """Return the regions of one grey image (h, w), each with the string that was read."""
-        return [read_region(region, image, self._networks) for region in self.find(image)]
+        return [read_region(region, image, self._networks) for region in self.find_unread(image)]
 
-    def find(self, image: NDArray[np.uint8]) -> list[TextRegion]:
+    def find_unread(self, image: NDArray[np.uint8]) -> list[TextRegion]:
         """Return the regions without their strings; only doubtful ones are read, to tell text from lungs, vertebrae and wires."""
         clear: list[TextRegion] = []
         doubtful: list[TextRegion] = []
@@ -177,7 +177,7 @@ def _regions(text_map: NDArray[np.float32], shape: tuple[int, ...]) -> list[Text
                 x1=x1,
                 y1=y1,
                 confidence=confidence,
-                detector=RapidOcrDetector.name,
+                detector=RapidOcrFinder.name,
                 polygon=tuple((float(px), float(py)) for px, py in corners),
             )
         )

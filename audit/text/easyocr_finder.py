@@ -34,7 +34,7 @@ _WEIGHTS = ("craft_mlt_25k.pth", "english_g2.pth")
 _WEIGHTS_PACKAGE = "easyocr_en_models"
 
 
-class EasyOcrDetector:
+class EasyOcrFinder:
     """The reference engine, at a fixed working size and with thresholds tuned for radiographs.
 
     Raises
@@ -66,7 +66,7 @@ class EasyOcrDetector:
             "max_area_share": MAX_AREA_SHARE,
         }
 
-    def detect(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
+    def find(self, image: NDArray[np.uint8]) -> Sequence[TextRegion]:
         """Return the regions of one grey image (h, w), each with the string that was read."""
         if self._reader is None:
             self._reader = _open_reader(self._folder)
@@ -168,6 +168,6 @@ def _region(polygon: NDArray[np.float64], shape: tuple[int, ...], text: str, con
         y1=int(y1),
         text=text,
         confidence=confidence,
-        detector=EasyOcrDetector.name,
+        detector=EasyOcrFinder.name,
         polygon=tuple((float(x), float(y)) for x, y in polygon),
     )
