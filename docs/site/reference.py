@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import audit
@@ -15,7 +14,6 @@ from audit.gates.defaults import config_for
 from audit.gates.judging import EXIT_CODES
 from audit.gates.rules import GateConfig, Rule
 from audit.perturbations import PERTURBATIONS
-from audit.run.schemas import DOCUMENTS, schema_of
 from audit.run.setting import declared_settings
 from audit.run.settings import Settings
 from audit.statistics.catalogue import MEASURES
@@ -25,6 +23,7 @@ from audit.suites.reader import load_suite, suite_names
 from audit.text.finders import DEFAULT_FINDER, FINDERS, make_finder
 from docs.site.commands import command_page
 from docs.site.records import catalogue, code, describe, first_paragraph, legend, parameters, shown_default, table
+from docs.site.schemas import schemas_page
 
 _MEASURE_COLUMNS = ("words", "unit", "of", "better", "tolerance")
 
@@ -197,18 +196,6 @@ def settings_page() -> str:
     )
 
 
-def schemas_page() -> str:
-    """Return the page of the public JSON documents."""
-    parts = [
-        "# JSON documents\n",
-        "JSON Schemas (draft 2020-12) of the public files of a run. A test validates a real run against them.\n",
-    ]
-    for kind in DOCUMENTS:
-        schema = f"{Path(kind.FILE).stem}.schema.json"
-        parts += [f"## {kind.FILE}\n", f"[`{schema}`](../schema/{schema})\n", *_objects(schema_of(kind))]
-    return "\n".join(parts)
-
-
 def exit_codes_page() -> str:
     """Return the page of exit codes, from the verdicts and from the exception tree."""
     codes: dict[int, list[str]] = {}
@@ -271,37 +258,3 @@ def _declared(condition: Condition) -> list[str]:
 
 def _parameters(parameters: Mapping[str, Any]) -> str:
     return ", ".join(code(f"{key} = {json.dumps(value)}") for key, value in parameters.items())
-
-
-def _objects(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Yield a table of an object's fields, then one for each kind of object inside it."""
-    required = set(schema.get("required", ()))
-    fields = schema["properties"]
-    head, rows = ["field", "type", "always there"], []
-    for name, inner in fields.items():
-        rows.append(
-            [code(name), _schema_type(inner), "yes" if name in required else "no", inner.get("description", "")]
-        )
-    if any(row[3] for row in rows):
-        head.append("meaning")
-    if path:
-        yield f"`{path}`:\n"
-    yield table(head, [row[: len(head)] for row in rows])
-    for name, inner in fields.items():
-        for mark, part in (("", inner), ("[]", inner.get("items")), (".NAME", inner.get("additionalProperties"))):
-            if isinstance(part, Mapping) and "properties" in part:
-                yield from _objects(part, f"{path}.{name}{mark}".lstrip("."))
-
-
-def _schema_type(schema: Mapping[str, Any]) -> str:
-    if "const" in schema:
-        return code(schema["const"])
-    if "enum" in schema:
-        return ", ".join(code(v) for v in schema["enum"])
-    kind = schema.get("type", "")
-    text = " or ".join(kind) if isinstance(kind, list) else str(kind)
-    return (
-        f"{text} of {_schema_type(schema['items'])}"
-        if "items" in schema and "properties" not in schema["items"]
-        else text
-    )
