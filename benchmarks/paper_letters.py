@@ -18,13 +18,13 @@ from PIL import Image
 from audit.perturbations import NotApplicable, Scene, changed_pixels
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.pasting import PasteLetters
-from audit.prediction.shards import softmax
 from audit.prediction.variants import cohort_context, read_scene
 from audit.randomness import generator_for
 from audit.relevance.lrp import Attributor
 from audit.relevance.start import start_each
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
+from audit.statistics.outputs import softmax
 from audit.text.cache import RegionCache
 from audit.text.find import find_regions
 

@@ -18,12 +18,12 @@ from PIL import Image
 from audit.data.images import read_gray
 from audit.perturbations.masking import MaskDraw, TextMask
 from audit.perturbations.places import text_boxes
-from audit.prediction.shards import softmax
 from audit.relevance.lrp import Attributor
 from audit.relevance.regions import map_boxes, mass_inside
 from audit.relevance.start import start_each
 from audit.run.preparation import prepare
 from audit.run.settings import Settings
+from audit.statistics.outputs import softmax
 from audit.text.cache import RegionCache
 from audit.text.find import find_regions
 

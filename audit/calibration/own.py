@@ -48,7 +48,7 @@ class Power:
     """With which probability the audit finds one plant of one strength."""
 
     kind: str
-    """Key of `audit.calibration.plants.all_kinds`."""
+    """Key of `audit.calibration.kinds.all_kinds`."""
     about: str
     """The kind with its dose, in words."""
     share: float
