@@ -160,6 +160,15 @@ def log_odds(values: torch.Tensor, *, apart: bool = False) -> torch.Tensor:
 def called(network: nn.Module, example: torch.Tensor, what: str) -> Any:
     """Return whatever a network returns for prepared images.
 
+    Parameters
+    ----------
+    network : nn.Module
+        As its owner built it.
+    example : tensor (n, c, h, w)
+        Prepared images.
+    what : str
+        Its name, for messages.
+
     Raises
     ------
     ModelError
@@ -176,7 +185,13 @@ def called(network: nn.Module, example: torch.Tensor, what: str) -> Any:
 
 
 def tensor_of(found: Any) -> Any:
-    """Return the numbers in what a network returned: a tensor, an object or mapping with `logits`, or the first of a sequence."""
+    """Return the numbers in what a network returned; anything that holds none is returned as it is.
+
+    Parameters
+    ----------
+    found : object
+        A tensor, an object or mapping with `logits`, or a sequence of one tensor.
+    """
     if isinstance(found, Mapping) and "logits" in found:
         return found["logits"]
     if not isinstance(found, torch.Tensor) and hasattr(found, "logits"):

@@ -49,7 +49,15 @@ class Letters:
 
 
 def cut_letters(donor: Donor, pixels: StoredImage) -> list[Letters]:
-    """Separate the donor's letters from its image."""
+    """Separate the donor's letters from its image.
+
+    Parameters
+    ----------
+    donor : Donor
+        Its regions hold the letters.
+    pixels : array (h, w) or (h, w, 3)
+        The donor's image.
+    """
     height, width = pixels.shape[:2]
     boxes = text_boxes(donor.regions, (height, width))
     covered = cover(boxes, (height, width))
@@ -68,7 +76,17 @@ def cut_letters(donor: Donor, pixels: StoredImage) -> list[Letters]:
 
 
 def scaled(letters: Letters, factor: float, shape: tuple[int, int]) -> Letters:
-    """Return letters of another size, at most as large as the target's `shape` (h, w)."""
+    """Return letters of another size.
+
+    Parameters
+    ----------
+    letters : Letters
+        As they were cut out.
+    factor : float
+        On their height and width.
+    shape : tuple of int
+        (h, w) of the target: they become at most as large.
+    """
     contrast, opacity = letters.contrast, letters.opacity
     h, w = (max(1, min(limit, round(side * factor))) for side, limit in zip(opacity.shape, shape, strict=True))
     if (h, w) == opacity.shape:
@@ -82,7 +100,19 @@ def scaled(letters: Letters, factor: float, shape: tuple[int, int]) -> Letters:
 
 
 def instead_of(letters: Sequence[Letters], own: Sequence[Box], shape: tuple[int, int], size: float) -> list[Letters]:
-    """Assign to each of the letters the place and the height of the nearest own text; the rest keep their place."""
+    """Assign to each of the letters the place and the height of the nearest own text; the rest keep their place.
+
+    Parameters
+    ----------
+    letters : sequence of Letters
+        Those of the donor.
+    own : sequence of Box
+        The image's own text, which they replace.
+    shape : tuple of int
+        (h, w) of the image.
+    size : float
+        Factor on the height that the letters would have.
+    """
     if not own or not letters:
         return list(letters)
     height, width = shape
@@ -102,7 +132,15 @@ def instead_of(letters: Sequence[Letters], own: Sequence[Box], shape: tuple[int,
 
 
 def box_of(letters: Letters, shape: tuple[int, int]) -> Box:
-    """Return the letters' own relative place; where the two images have equal shapes, exactly its place."""
+    """Return the letters' own relative place; where the two images have equal shapes, exactly its place.
+
+    Parameters
+    ----------
+    letters : Letters
+        Of the size that they are laid in.
+    shape : tuple of int
+        (h, w) of the image that they are laid on.
+    """
     h, w = letters.opacity.shape
     left = min(max(round(letters.centre[1] * shape[1] - w / 2), 0), shape[1] - w)
     top = min(max(round(letters.centre[0] * shape[0] - h / 2), 0), shape[0] - h)
@@ -110,13 +148,35 @@ def box_of(letters: Letters, shape: tuple[int, int]) -> Box:
 
 
 def erasure(text: Box, image: StoredImage, covered: NDArray[np.bool_]) -> Patch:
-    """Remove the image's own text where other letters replace it."""
+    """Remove the image's own text where other letters replace it.
+
+    Parameters
+    ----------
+    text : Box
+        The text.
+    image : array (h, w) or (h, w, 3)
+        The image.
+    covered : array of bool (h, w)
+        Where it has any text, from which nothing is inpainted.
+    """
     background = inpaint(image, text, covered).astype(np.float32)
     return Patch(x0=text[0], y0=text[1], level=background, opacity=np.ones(background.shape[:2], dtype=np.float32))
 
 
 def lay(letters: Letters, box: Box, image: StoredImage, covered: NDArray[np.bool_]) -> Patch:
-    """Give the letters the target's image as their background."""
+    """Give the letters the target's image as their background.
+
+    Parameters
+    ----------
+    letters : Letters
+        Of the size of the box.
+    box : Box
+        Where they are laid.
+    image : array (h, w) or (h, w, 3)
+        The target.
+    covered : array of bool (h, w)
+        Where it has any text, from which nothing is inpainted.
+    """
     x0, y0, x1, y1 = box
     hidden = covered.copy()
     hidden[y0:y1, x0:x1] = True

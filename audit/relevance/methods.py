@@ -62,7 +62,20 @@ class Method(Protocol):
 
 
 def by_layers(network: nn.Module, rules: Preset) -> Method:
-    """Choose the implementation of LRP; a DenseNet that was altered is traced like any other network."""
+    """Choose the implementation of LRP; a DenseNet that was altered is traced like any other network.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode.
+    rules : Preset
+        Rules for the kinds of its layers.
+
+    Raises
+    ------
+    RelevanceError
+        If a step has no rule.
+    """
     if isinstance(network, DenseNet):
         with suppress(RelevanceError):
             return _Explicit(network, rules)

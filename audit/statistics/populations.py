@@ -95,7 +95,17 @@ def applies(measure: Measure, images: AlignedImages) -> bool:
 
 
 def missing_classes(measure: Measure, sums: PatientSums | None, images: AlignedImages) -> str:
-    """Return a note on a mean over classes of which some have no image; empty for all others."""
+    """Return a note on a mean over classes of which some have no image; empty for all others.
+
+    Parameters
+    ----------
+    measure : Measure
+        What is averaged.
+    sums : PatientSums or None
+        Its sums within patients; None where no image counts.
+    images : AlignedImages
+        Whose classes there are.
+    """
     present = 0 if sums is None else len(sums.totals)
     if measure.over != "classes" or sums is None or present == len(images.classes):
         return ""
