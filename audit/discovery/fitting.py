@@ -13,6 +13,7 @@ from scipy.stats import fisher_exact, norm
 
 from audit.data.pixels.facts import GreyImage
 from audit.discovery.candidates import Candidate, split_by_class
+from audit.discovery.outline import outline
 from audit.perturbations.places import Box
 from audit.perturbations.suspects import best_place
 from audit.store.suspects import LEAST_PATIENTS, LONGEST_TEMPLATE_PX
@@ -111,6 +112,14 @@ def fit(candidate: Candidate, half: Half, other: Half) -> Fitted | None:
     # The clearer template locates the object; the box of what its images share is what an edit takes.
     if best is None or best.told * best.separation < averaged.told * averaged.separation:
         best = replace(averaged, reach=(box,))
+    shows, lacks = np.flatnonzero(best.shows).tolist(), np.flatnonzero(~best.shows).tolist()
+    reach = outline(
+        [half.images[i] for i in shows],
+        [best.own.places[i] for i in shows],
+        [half.images[i] for i in lacks],
+        best.reach[0],
+    )
+    best = replace(best, reach=reach)
     there = _score(other.images, best.template)
     found = there.scores >= best.threshold
     of_class = np.array(other.labels) == label

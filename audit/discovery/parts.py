@@ -1,34 +1,28 @@
-"""Templates that are one object: parts of it that one half proposed, and what the two halves proposed each for itself."""
+"""Templates that are one object: parts of what one half proposed already, and what the two halves proposed each for itself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.discovery.fitting import Fitted
-from audit.perturbations.places import Box
-from audit.store.suspects import LONGEST_TEMPLATE_PX, MOST_PARTS
+from audit.perturbations.places import Box, around, cover
 
 _TOGETHER = 0.5
 """Share of the images that show the commoner of two templates from which on, showing both, they make them one object."""
+_MEETING = 0.5
+"""Share of the images that show the rarer of two templates on which both lie in the same place, from which on they are one object."""
 _KNOWN = 0.5
-"""Share of a part's box that may lie in boxes of the same object, from which on it adds nothing."""
-_COVERED = 0.75
-"""Share of the images in which a part lies in its box."""
+"""Share of a part's shape that lies in an object's, from which on it is a part of that object."""
 
 
 def distinct(fitted: Sequence[Fitted]) -> list[Fitted]:
-    """Keep, of templates of one half that are the same object, the one that is confirmed best, with the boxes of all."""
+    """Keep, of templates of one half that are the same object, the one that is confirmed best; of several, the largest."""
     chosen: list[Fitted] = []
-    for part in sorted(fitted, key=lambda f: (f.p, -f.separation)):
-        for place, whole in enumerate(chosen):
-            both = _joined(whole, part)
-            if both is not None:
-                chosen[place] = both
-                break
-        else:
+    for part in sorted(fitted, key=lambda f: (f.p, -int(_drawn(f.reach, around(f.reach)).sum()), -f.separation)):
+        if not any(_covers(whole, part) for whole in chosen):
             chosen.append(part)
     return chosen
 
@@ -45,22 +39,19 @@ def pairs(first: Sequence[Fitted], second: Sequence[Fitted]) -> list[tuple[Fitte
     return [*found, *((None, other) for other in left)]
 
 
-def _joined(one: Fitted, other: Fitted) -> Fitted | None:
-    """Return the first with the boxes of both, if the same images show both near each other; None if not."""
-    both = np.flatnonzero(one.shows & other.shows)
-    if len(both) < _TOGETHER * max(one.shows.sum(), other.shows.sum()):
-        return None
-    moves = np.array([np.subtract(other.own.places[i], one.own.places[i]) for i in both])
-    moves = moves[np.abs(moves).max(1) <= LONGEST_TEMPLATE_PX]
-    if len(moves) < _TOGETHER * len(both):
-        return None
-    middle = np.rint(np.median(moves, axis=0)).astype(int)
-    # Objects are turned, and of those that repeat themselves another repeat is found: the box covers most of where the part was.
-    across, down = (int(v) for v in np.quantile(np.abs(moves - middle), _COVERED, axis=0))
-    x0, y0, x1, y1 = _moved(other.reach[0], (int(middle[0]), int(middle[1])))
-    part = (x0 - across, y0 - down, x1 + across, y1 + down)
-    known = _covered_share(part, one.reach) >= _KNOWN
-    return one if known or len(one.reach) == MOST_PARTS else replace(one, reach=(*one.reach, part))
+def _covers(one: Fitted, other: Fitted) -> bool:
+    """Say whether, on most images that show the rarer of two templates, the first's shape covers most of the second's."""
+    both = np.flatnonzero(one.shows & other.shows).tolist()
+    covered = [_covered_share(one, one.own.places[i], other, other.own.places[i]) >= _KNOWN for i in both]
+    return sum(covered) >= max(1, _MEETING * min(one.shows.sum(), other.shows.sum()))
+
+
+def _covered_share(one: Fitted, at: tuple[int, int], other: Fitted, there: tuple[int, int]) -> float:
+    """Return the share of the second's shape that lies in the first's, where both lie on an image."""
+    covering, covered = ([_moved(box, place) for box in f.reach] for f, place in ((one, at), (other, there)))
+    frame = around([*covering, *covered])
+    first, second = (_drawn(boxes, frame) for boxes in (covering, covered))
+    return float((first & second).sum() / second.sum())
 
 
 def _same(one: Fitted, other: Fitted) -> bool:
@@ -68,28 +59,23 @@ def _same(one: Fitted, other: Fitted) -> bool:
     both = np.flatnonzero(one.shown_by_others & other.shows)
     if len(both) < max(1, _TOGETHER * max(one.shown_by_others.sum(), other.shows.sum())):
         return False
-    meets = [
-        any(
-            _meet(_moved(a, one.other.places[i]), _moved(b, other.own.places[i]))
-            for a in one.reach
-            for b in other.reach
-        )
-        for i in both
-    ]
-    return float(np.mean(meets)) >= _TOGETHER
+    return (
+        float(np.mean([_meet_anywhere(one, one.other.places[i], other, other.own.places[i]) for i in both])) >= _MEETING
+    )
+
+
+def _meet_anywhere(one: Fitted, at: tuple[int, int], other: Fitted, there: tuple[int, int]) -> bool:
+    return any(_meet(_moved(a, at), _moved(b, there)) for a in one.reach for b in other.reach)
 
 
 def _meet(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _covered_share(box: Box, others: Sequence[Box]) -> float:
-    """Return the share of a box's area that lies in any of the others."""
-    x0, y0, x1, y1 = box
-    area = np.zeros((y1 - y0, x1 - x0), dtype=np.bool_)
-    for a, b, c, d in others:
-        area[max(0, b - y0) : max(0, d - y0), max(0, a - x0) : max(0, c - x0)] = True
-    return float(area.mean())
+def _drawn(boxes: Sequence[Box], frame: Box) -> NDArray[np.bool_]:
+    """Return boxes as a shape in a frame."""
+    left, top, right, bottom = frame
+    return cover([(a - left, b - top, c - left, d - top) for a, b, c, d in boxes], (bottom - top, right - left))
 
 
 def _moved(box: Box, place: tuple[int, int]) -> Box:

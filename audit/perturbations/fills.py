@@ -81,6 +81,21 @@ def without_text(image: StoredImage, boxes: Sequence[Box]) -> StoredImage:
     return clean
 
 
+def inpaint_all(image: StoredImage, boxes: Sequence[Box]) -> StoredImage:
+    """Return a copy of the image in which the shape that boxes form is inpainted as a whole."""
+    height, width = image.shape[:2]
+    around = (min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes))
+    covered = cover(boxes, (height, width))
+    filled = inpaint(image, around, covered)
+    clean = image.copy()
+    part, hole = (
+        clean[around[1] : around[3], around[0] : around[2]],
+        covered[around[1] : around[3], around[0] : around[2]],
+    )
+    part[hole] = filled[hole]
+    return clean
+
+
 def _blur(image: StoredImage, box: Box, covered: Covered) -> StoredImage:
     """Blur the content until no stroke is left: a bright patch remains, but it is illegible."""
     sigma = max(2.0, 0.5 * min(box[2] - box[0], box[3] - box[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +16,10 @@ from audit.data.records import Record
 from audit.errors import AuditError, UnknownNameError, UsageError, shown_value
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
 from audit.perturbations.donors import Donor
-from audit.perturbations.fills import without_text
-from audit.perturbations.places import Box, cover, overlap, relocate_all, text_boxes
+from audit.perturbations.fills import inpaint_all
+from audit.perturbations.places import Box, around, cover, text_boxes
 from audit.perturbations.plausible import MOST_OBJECT_LUNG_SHARE, covers_too_much
-from audit.perturbations.suspects import Suspects
+from audit.perturbations.suspects import Suspects, to_pixels
 from audit.store.suspects import MOST_SUSPECTS, FoundSuspect
 
 Field = NDArray[np.float32]
@@ -29,12 +30,10 @@ _TITLES = {
     "add": "Object {} added",
     "add-patch": "Patch without object {} added",
 }
-# How far a box grows before it is inpainted, as a share of its short side: the soft edge of an object belongs to it.
-_PAD_SHARE = 0.2
-# Places that are tried for one without text, of which the one of nearest texture is taken.
-_PLACES = 8
-# Width of the soft edge of what is added, as a share of the short side.
-_FEATHER_SHARE = 0.15
+# Free places for a placebo, of which the most similar is taken, and places that are tried for them.
+_PLACES, _TRIES = 8, 200
+# What counts as one unit of difference between places: of distance to the border (share of the long side), brightness and texture (levels).
+_UNITS = (0.1, 20.0, 5.0)
 # How far around boxes their texture is looked at, and how far it is told from shading, in shares of the image's long side.
 _RING_SHARE, _FINE_SHARE = 0.03, 0.01
 
@@ -121,7 +120,7 @@ class ObjectEdit:
 
     def apply(self, image: StoredImage, drawn: ObjectDraw) -> StoredImage:
         """Return a copy of the image with the places inpainted, or the object laid on them."""
-        bare = without_text(image, drawn.boxes)
+        bare = inpaint_all(image, drawn.boxes)
         if drawn.layer is None:
             return bare
         x0, y0, x1, y1 = drawn.layer.frame
@@ -139,7 +138,7 @@ class ObjectEdit:
         if not here:
             return NotApplicable("object not found")
         height, width = scene.image.shape[:2]
-        boxes = tuple(_grown(box, (height, width)) for box in here)
+        boxes = here
         too_much = _too_much(boxes, scene)
         if too_much is not None:
             return too_much
@@ -178,12 +177,7 @@ class ObjectEdit:
             donor = suspects.donors[without[int(rng.integers(len(without)))]]
         pixels = scene.donors.pixels(Donor(record=donor, regions=()))
         height, width = pixels.shape[:2]
-        source = tuple(
-            _grown(
-                (round(s.x0 * width), round(s.y0 * height), round(s.x1 * width), round(s.y1 * height)), (height, width)
-            )
-            for s in sighting.boxes
-        )
+        source = tuple(to_pixels((s.x0, s.y0, s.x1, s.y1), (1, 1), (height, width)) for s in sighting.boxes)
         boxes, layer = _laid(pixels, source, scene.image.shape)
         return _too_much(boxes, scene) or ObjectDraw(boxes=boxes, layer=layer, donor=donor)
 
@@ -197,29 +191,23 @@ def _laid(pixels: StoredImage, source: Sequence[Box], shape: tuple[int, ...]) ->
 
     Sizes and distances go by the long side, as in the search: an object keeps its size relative to the image.
     """
-    bare = without_text(pixels, source).astype(np.float32)
     scale = max(shape[:2]) / max(pixels.shape[:2])
-    around = _around(source)
-    middle = [(around[k] + around[k + 2]) / 2 / pixels.shape[1 - k] * shape[1 - k] for k in (0, 1)]
-    size = [max(1, min(shape[1 - k], round((around[k + 2] - around[k]) * scale))) for k in (0, 1)]
+    frame = around(source)
+    middle = [(frame[k] + frame[k + 2]) / 2 / pixels.shape[1 - k] * shape[1 - k] for k in (0, 1)]
+    size = [max(1, min(shape[1 - k], round((frame[k + 2] - frame[k]) * scale))) for k in (0, 1)]
     left, top = (min(max(round(middle[k] - size[k] / 2), 0), shape[1 - k] - size[k]) for k in (0, 1))
-    added, opacity = np.zeros((*size[::-1], *pixels.shape[2:]), np.float32), np.zeros(size[::-1], np.float32)
+    x0, y0, x1, y1 = frame
+    contrast = (pixels.astype(np.float32) - inpaint_all(pixels, source))[y0:y1, x0:x1]
+    inside = cover(source, pixels.shape[:2])[y0:y1, x0:x1].astype(np.float32)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    added, opacity = (np.asarray(cv2.resize(v, tuple(size), interpolation=how), np.float32) for v in (contrast, inside))
+    added *= like(pixels, opacity)
     boxes = []
-    for x0, y0, x1, y1 in source:
-        x, y = (min(round((edge - around[k]) * scale), size[k] - 1) for k, edge in enumerate((x0, y0)))
-        w = max(1, min(round((x1 - x0) * scale), size[0] - x))
-        h = max(1, min(round((y1 - y0) * scale), size[1] - y))
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        contrast = pixels[y0:y1, x0:x1].astype(np.float32) - bare[y0:y1, x0:x1]
-        contrast = np.asarray(cv2.resize(contrast, (w, h), interpolation=how), dtype=np.float32)
-        soft, here = _feather((h, w)), np.s_[y : y + h, x : x + w]
-        # Where boxes overlap, the one that is further from its own edge counts.
-        wins = soft > opacity[here]
-        added[here] = np.where(like(pixels, wins), like(pixels, soft) * contrast, added[here])
-        opacity[here] = np.maximum(soft, opacity[here])
+    for a, b, c, d in source:
+        x, y = (min(int((edge - frame[k]) * scale), size[k] - 1) for k, edge in enumerate((a, b)))
+        w, h = (max(1, min(int(np.ceil(n * scale)), size[k] - (x, y)[k])) for k, n in enumerate((c - a, d - b)))
         boxes.append((left + x, top + y, left + x + w, top + y + h))
-    frame = (left, top, left + size[0], top + size[1])
-    return tuple(boxes), Layer(frame=frame, added=added, opacity=opacity)
+    return tuple(boxes), Layer(frame=(left, top, left + size[0], top + size[1]), added=added, opacity=opacity)
 
 
 def _elsewhere(
@@ -229,45 +217,52 @@ def _elsewhere(
     rng: np.random.Generator,
     allowed: Callable[[Sequence[Box]], bool] = lambda _: True,
 ) -> tuple[Box, ...] | None:
-    """Move boxes to allowed places without text, matched in distance to the border, in brightness and in texture; None without such."""
+    """Move a shape, as it is or mirrored, to an allowed place that it does not cover and that bears no text; None without such.
+
+    Of the places that were drawn the one nearest in distance to the border, in brightness and in texture is taken. A chest is nearly
+    symmetrical, so the mirrored place is among them.
+    """
+    height, width = image.shape[:2]
     grey = luminance(image)
     fine = grey - cv2.GaussianBlur(grey.astype(np.float32), (0, 0), max(1.0, _FINE_SHARE * max(grey.shape)))
     reach = max(2, round(_RING_SHARE * max(image.shape[:2])))
-    wanted = _texture(fine, boxes, reach, around=True)
+    ring, own = _ring(boxes, reach, (height, width)), cover([*boxes, *text], (height, width))
+    x0, y0, x1, y1 = around(boxes)
+    mirrored = tuple((width - c, b, width - a, d) for a, b, c, d in boxes)
+    wanted = (_from_border((x0, y0, x1, y1), (height, width)), _mean(grey, ring), _spread(fine, ring))
     found: list[tuple[float, tuple[Box, ...]]] = []
-    for _ in range(_PLACES):
-        moved = relocate_all(image, boxes, rng)
-        if moved is not None and allowed(moved) and not any(overlap(box, other) for box in moved for other in text):
-            found.append((abs(_texture(fine, moved, reach, around=False) - wanted), moved))
+    for attempt in range(_TRIES):
+        shape, left = (boxes, x0) if attempt % 2 else (mirrored, width - x1)
+        # The mirrored place itself first.
+        dx = 0 if not attempt else int(rng.integers(-left, width - (x1 - x0) - left + 1))
+        dy = 0 if not attempt else int(rng.integers(-y0, height - y1 + 1))
+        moved = tuple((a + dx, b + dy, c + dx, d + dy) for a, b, c, d in shape)
+        if any(own[b:d, a:c].any() for a, b, c, d in moved) or not allowed(moved):
+            continue
+        inside = cover(moved, (height, width))
+        have = (_from_border(around(moved), (height, width)), _mean(grey, inside), _spread(fine, inside))
+        off = sum(abs(a - b) / unit for a, b, unit in zip(have, wanted, _UNITS, strict=True))
+        found.append((off, moved))
+        if len(found) == _PLACES:
+            break
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def _texture(fine: Field, boxes: Sequence[Box], reach: int, *, around: bool) -> float:
-    """Return the standard deviation of fine structure (h, w) in boxes, or around them: what an object hides is like what is beside it."""
-    height, width = fine.shape
-    inside = cover(boxes, (height, width))
-    if around:
-        wide = [(max(0, x0 - reach), max(0, y0 - reach), x1 + reach, y1 + reach) for x0, y0, x1, y1 in boxes]
-        inside = cover(wide, (height, width)) & ~inside
-    return float(fine[inside].std()) if inside.any() else 0.0
+def _ring(boxes: Sequence[Box], reach: int, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return what lies around boxes: what an object hides is like what is beside it."""
+    inside = cover(boxes, shape).astype(np.uint8)
+    return np.asarray(cv2.dilate(inside, np.ones((2 * reach + 1,) * 2, np.uint8)) > inside)
 
 
-def _around(boxes: Sequence[Box]) -> Box:
-    return (
-        min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
-    )  # fmt: skip
-
-
-def _grown(box: Box, shape: tuple[int, int]) -> Box:
-    x0, y0, x1, y1 = box
-    pad = max(1, round(_PAD_SHARE * min(x1 - x0, y1 - y0)))
+def _from_border(box: Box, shape: tuple[int, int]) -> float:
+    """Return the distance of a box from the nearest border, as a share of the image's long side."""
     height, width = shape
-    left, top = min(max(0, x0 - pad), width - 1), min(max(0, y0 - pad), height - 1)
-    return left, top, max(left + 1, min(width, x1 + pad)), max(top + 1, min(height, y1 + pad))
+    return min(box[0], box[1], width - box[2], height - box[3]) / max(shape)
 
 
-def _feather(shape: tuple[int, int]) -> Field:
-    """Return weights (h, w) that are 1 inside and fall to 0 at the edges."""
-    reach = max(1.0, _FEATHER_SHARE * min(shape))
-    ramps = [np.minimum(1.0, (np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5) / reach) for n in shape]
-    return np.asarray(np.outer(*ramps), dtype=np.float32)
+def _mean(levels: NDArray[Any], where: NDArray[np.bool_]) -> float:
+    return float(levels[where].mean()) if where.any() else 0.0
+
+
+def _spread(levels: NDArray[Any], where: NDArray[np.bool_]) -> float:
+    return float(levels[where].std()) if where.any() else 0.0

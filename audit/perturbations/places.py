@@ -52,6 +52,13 @@ def cover(boxes: Iterable[Box], shape: tuple[int, int]) -> NDArray[np.bool_]:
     return covered
 
 
+def around(boxes: Sequence[Box]) -> Box:
+    """Return the smallest box that contains all boxes."""
+    return (
+        min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
+    )  # fmt: skip
+
+
 def relocate_all(image: NDArray[np.uint8], boxes: Sequence[Box], rng: np.random.Generator) -> tuple[Box, ...] | None:
     """Move every box to a place without boxes, matched in distance to the border and in local brightness.
 
