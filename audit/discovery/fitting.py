@@ -112,19 +112,23 @@ def fit(candidate: Candidate, half: Half, other: Half) -> Fitted | None:
     # The clearer template locates the object; the box of what its images share is what an edit takes.
     if best is None or best.told * best.separation < averaged.told * averaged.separation:
         best = replace(averaged, reach=(box,))
-    shows, lacks = np.flatnonzero(best.shows).tolist(), np.flatnonzero(~best.shows).tolist()
-    reach = outline(
-        [half.images[i] for i in shows],
-        [best.own.places[i] for i in shows],
-        [half.images[i] for i in lacks],
-        best.reach[0],
-    )
-    best = replace(best, reach=reach)
     there = _score(other.images, best.template)
     found = there.scores >= best.threshold
     of_class = np.array(other.labels) == label
     counts = [[int((found & flags).sum()), int((~found & flags).sum())] for flags in (of_class, ~of_class)]
     return replace(best, other=there, p=float(fisher_exact(counts, alternative="greater").pvalue))
+
+
+def outlined(fitted: Fitted, half: Half) -> Fitted:
+    """Return a fitted template with the shape of its whole object, as far as that reaches."""
+    shows, lacks = np.flatnonzero(fitted.shows).tolist(), np.flatnonzero(~fitted.shows).tolist()
+    reach = outline(
+        [half.images[i] for i in shows],
+        [fitted.own.places[i] for i in shows],
+        [half.images[i] for i in lacks],
+        fitted.reach[0],
+    )
+    return replace(fitted, reach=reach)
 
 
 def _score(images: Sequence[GreyImage], template: GreyImage) -> Scored:

@@ -24,8 +24,12 @@ _EDGE_CHANCE = 0.001
 """The same of one pixel that is connected to one that stands out beyond chance."""
 _CONTRAST = 0.2
 """Contrast of the outline's faintest pixel, as a share of the contrast of the clearest ones."""
+_ECHO = 0.5
+"""The same where the contrast is the other way round."""
 _GAP_PX = 7
 """Parts of one object lie as near to each other as this, in pixels at the scale of the search."""
+_NOISE_LEVELS = 0.3
+"""Grey levels that every mean may be off by."""
 _MARGIN_PX = 2
 """What is outlined grows by so much: objects have soft edges, and are turned."""
 _CELLS_PX = (2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -54,16 +58,18 @@ def outline(
         Together the object's shape; `own` alone where nothing stands out there.
     """
     seen = _span(there, places)
-    shows = np.stack([_aligned(_fine(image), place, seen) for image, place in zip(there, places, strict=True)])
-    lacks = np.stack([_aligned(_fine(image), places[k % len(places)], seen) for k, image in enumerate(elsewhere)])
-    with np.errstate(invalid="ignore"):
-        known = (np.isfinite(shows).sum(0) >= len(there) / 2) & (np.isfinite(lacks).sum(0) >= len(elsewhere) / 2)
-        gap = np.abs(_mean(shows) - _mean(lacks))
-        error = np.sqrt(_variance(shows) / len(shows) + _variance(lacks) / len(lacks))
-    t = np.where(known, gap / (error + 0.3), 0.0)
+    n, mean, variance = _moments(there, places, seen)
+    m, other, spread = _moments(elsewhere, [places[k % len(places)] for k in range(len(elsewhere))], seen)
+    gap = mean - other
+    # Welch's t; a level of noise keeps flat places, which hardly vary, from standing out.
+    error = np.sqrt(variance / np.maximum(n, 1) + spread / np.maximum(m, 1))
+    t = np.where((n >= len(there) / 2) & (m >= len(elsewhere) / 2), np.abs(gap) / (error + _NOISE_LEVELS), 0.0)
     sure = t > float(norm.isf(_CHANCE / 2 / t.size))
-    clear = float(np.quantile(gap[sure], 0.9)) if sure.any() else 0.0
-    near = (t > float(norm.isf(_EDGE_CHANCE / 2))) & (gap > _CONTRAST * clear)
+    gap *= np.sign((gap[sure] ** 3).sum()) or 1.0
+    clear = float(np.quantile(np.abs(gap[sure]), 0.9)) if sure.any() else 0.0
+    # Beside what is bright the surroundings look dark, once shading is taken away: that is no object.
+    stands_out = (gap > _CONTRAST * clear) | (-gap > _ECHO * clear)
+    near = (t > float(norm.isf(_EDGE_CHANCE / 2))) & stands_out
     middle = np.zeros_like(sure)
     x0, y0, x1, y1 = (own[k] - seen[k % 2] for k in range(4))
     middle[max(0, y0) : y1, max(0, x0) : x1] = True
@@ -119,27 +125,24 @@ def _fine(image: GreyImage) -> Field:
     return np.asarray(levels - cv2.GaussianBlur(levels, (0, 0), _FINE_PX), dtype=np.float64)
 
 
-def _aligned(fine: Field, place: tuple[int, int], seen: Box) -> Field:
-    """Cut a box, relative to a place, out of an image; what lies beyond it is nan."""
+def _moments(images: Sequence[GreyImage], places: Sequence[tuple[int, int]], seen: Box) -> tuple[Field, Field, Field]:
+    """Return, of the fine structure around a place, how many images know each pixel, its mean and its variance."""
     x0, y0, x1, y1 = seen
-    cut = np.full((y1 - y0, x1 - x0), np.nan)
-    left, top = place[0] + x0, place[1] + y0
-    height, width = fine.shape
-    a, b, c, d = max(0, left), max(0, top), min(width, left + x1 - x0), min(height, top + y1 - y0)
-    if c > a and d > b:
-        cut[b - top : d - top, a - left : c - left] = fine[b:d, a:c]
-    return cut
+    n, total, squares = np.zeros((3, y1 - y0, x1 - x0))
+    for image, place in zip(images, places, strict=True):
+        fine = _fine(image)
+        left, top = place[0] + x0, place[1] + y0
+        height, width = fine.shape
+        a, b, c, d = max(0, left), max(0, top), min(width, left + x1 - x0), min(height, top + y1 - y0)
+        if c > a and d > b:
+            here, part = np.s_[b - top : d - top, a - left : c - left], fine[b:d, a:c]
+            n[here] += 1
+            total[here] += part
+            squares[here] += part**2
+    mean = total / np.maximum(n, 1)
+    return n, mean, np.maximum(squares / np.maximum(n, 1) - mean**2, 0)
 
 
 def _filled(shape: NDArray[np.uint8]) -> Flags:
     contours, _ = cv2.findContours(shape, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return np.asarray(cv2.drawContours(np.zeros_like(shape), contours, -1, 1, cv2.FILLED) > 0)
-
-
-def _mean(values: Field) -> Field:
-    known = np.isfinite(values)
-    return np.asarray(np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1))
-
-
-def _variance(values: Field) -> Field:
-    return _mean((values - _mean(values)) ** 2)

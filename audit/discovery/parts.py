@@ -19,9 +19,9 @@ _KNOWN = 0.5
 
 
 def distinct(fitted: Sequence[Fitted]) -> list[Fitted]:
-    """Keep, of templates of one half that are the same object, the one that is confirmed best; of several, the largest."""
+    """Keep, of templates of one half that are the same object, the one that is confirmed best; of several, the clearest and largest."""
     chosen: list[Fitted] = []
-    for part in sorted(fitted, key=lambda f: (f.p, -int(_drawn(f.reach, around(f.reach)).sum()), -f.separation)):
+    for part in sorted(fitted, key=lambda f: (f.p, -f.separation * _extent(f))):
         if not any(_covers(whole, part) for whole in chosen):
             chosen.append(part)
     return chosen
@@ -37,6 +37,11 @@ def pairs(first: Sequence[Fitted], second: Sequence[Fitted]) -> list[tuple[Fitte
             left = [o for o in left if o is not same]  # by identity: arrays have no single equality
         found.append((one, same))
     return [*found, *((None, other) for other in left)]
+
+
+def _extent(fitted: Fitted) -> float:
+    """Return the side of a square as large as a template's shape."""
+    return float(np.sqrt(_drawn(fitted.reach, around(fitted.reach)).sum()))
 
 
 def _covers(one: Fitted, other: Fitted) -> bool:

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from audit.data.records import Record
 from audit.discovery.candidates import Candidate, find_candidates
-from audit.discovery.fitting import Fitted, Half, fit
+from audit.discovery.fitting import Fitted, Half, fit, outlined
 from audit.discovery.parts import distinct, pairs
 from audit.perturbations.suspects import half_of
 from audit.randomness import generator_for
 from audit.store.pictures import Spot
 from audit.store.suspects import LEAST_PATIENTS, MOST_SIGHTINGS, FoundSuspect, Sighting, SuspectTemplate
 
-SEARCH_VERSION = 3
+SEARCH_VERSION = 4
 """Raised whenever another search finds other suspects."""
 MOST_IMAGES = 200
 """Images of each half that are searched, one a patient."""
@@ -103,7 +103,7 @@ def search_objects(first: Half, second: Half, *, most: int, spread: Spread = one
     limit = chance_limit([f.p for f in fitted if f is not None], len(fitted))
     for (half, _), found in zip(search.candidates, fitted, strict=True):
         if found is not None and found.p <= limit:
-            parts[half].append(found)
+            parts[half].append(outlined(found, halves[half]))
     # An object that both halves found is not punished for the worse of them.
     whole = sorted(
         pairs(distinct(parts[0]), distinct(parts[1])), key=lambda pair: min(f.p for f in pair if f is not None)

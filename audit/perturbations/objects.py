@@ -83,7 +83,7 @@ class ObjectEdit:
     """
 
     name = "object"
-    version = 4
+    version = 5
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     seamless = True
@@ -144,7 +144,7 @@ class ObjectEdit:
             return too_much
         if self._action == "remove":
             return ObjectDraw(boxes=boxes)
-        moved = _elsewhere(
+        moved = elsewhere(
             scene.image,
             boxes,
             text_boxes(scene.regions, (height, width)),
@@ -210,7 +210,7 @@ def _laid(pixels: StoredImage, source: Sequence[Box], shape: tuple[int, ...]) ->
     return tuple(boxes), Layer(frame=(left, top, left + size[0], top + size[1]), added=added, opacity=opacity)
 
 
-def _elsewhere(
+def elsewhere(
     image: StoredImage,
     boxes: Sequence[Box],
     text: Sequence[Box],
