@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -99,7 +100,7 @@ def _runs(shape: Flags, cell: int) -> tuple[Box, ...]:
     h, w = shape.shape
     padded = np.zeros((-(-h // cell) * cell, -(-w // cell) * cell), dtype=np.bool_)
     padded[:h, :w] = shape
-    cells = padded.reshape(padded.shape[0] // cell, cell, -1, cell).any((1, 3))
+    cells = np.asarray(padded.reshape(padded.shape[0] // cell, cell, -1, cell).any(axis=(1, 3)))
     done: list[Box] = []
     open_runs: dict[tuple[int, int], int] = {}
     for row in range(len(cells) + 1):
@@ -143,6 +144,6 @@ def _moments(images: Sequence[GreyImage], places: Sequence[tuple[int, int]], see
     return n, mean, np.maximum(squares / np.maximum(n, 1) - mean**2, 0)
 
 
-def _filled(shape: NDArray[np.uint8]) -> Flags:
+def _filled(shape: NDArray[Any]) -> Flags:
     contours, _ = cv2.findContours(shape, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return np.asarray(cv2.drawContours(np.zeros_like(shape), contours, -1, 1, cv2.FILLED) > 0)

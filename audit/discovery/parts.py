@@ -48,7 +48,7 @@ def _covers(one: Fitted, other: Fitted) -> bool:
     """Say whether, on most images that show the rarer of two templates, the first's shape covers most of the second's."""
     both = np.flatnonzero(one.shows & other.shows).tolist()
     covered = [_covered_share(one, one.own.places[i], other, other.own.places[i]) >= _KNOWN for i in both]
-    return sum(covered) >= max(1, _MEETING * min(one.shows.sum(), other.shows.sum()))
+    return bool(sum(covered) >= max(1, _MEETING * min(one.shows.sum(), other.shows.sum())))
 
 
 def _covered_share(one: Fitted, at: tuple[int, int], other: Fitted, there: tuple[int, int]) -> float:

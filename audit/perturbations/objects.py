@@ -19,7 +19,8 @@ from audit.perturbations.donors import Donor
 from audit.perturbations.fills import inpaint_all
 from audit.perturbations.places import Box, around, cover, text_boxes
 from audit.perturbations.plausible import MOST_OBJECT_LUNG_SHARE, covers_too_much
-from audit.perturbations.suspects import Suspects, to_pixels
+from audit.perturbations.suspects import Suspects
+from audit.store.pictures import Spot
 from audit.store.suspects import MOST_SUSPECTS, FoundSuspect
 
 Field = NDArray[np.float32]
@@ -177,9 +178,15 @@ class ObjectEdit:
             donor = suspects.donors[without[int(rng.integers(len(without)))]]
         pixels = scene.donors.pixels(Donor(record=donor, regions=()))
         height, width = pixels.shape[:2]
-        source = tuple(to_pixels((s.x0, s.y0, s.x1, s.y1), (1, 1), (height, width)) for s in sighting.boxes)
+        source = tuple(_in_pixels(spot, (height, width)) for spot in sighting.boxes)
         boxes, layer = _laid(pixels, source, scene.image.shape)
         return _too_much(boxes, scene) or ObjectDraw(boxes=boxes, layer=layer, donor=donor)
+
+
+def _in_pixels(spot: Spot, shape: tuple[int, int]) -> Box:
+    height, width = shape
+    left, top = min(round(spot.x0 * width), width - 1), min(round(spot.y0 * height), height - 1)
+    return left, top, max(left + 1, round(spot.x1 * width)), max(top + 1, round(spot.y1 * height))
 
 
 def _too_much(boxes: Sequence[Box], scene: Scene) -> NotApplicable | None:
