@@ -16,9 +16,10 @@ from audit.cli.baselines import baseline_app
 from audit.cli.calibrating import calibrate_command
 from audit.cli.case import case_command
 from audit.cli.looking import look_command
-from audit.cli.runs import diff_command, export_command, gate_command, report_command, verify_command
+from audit.cli.runs import diff_command, export_command, gate_command, report_command
 from audit.cli.text import text_app
 from audit.cli.training import curves_command, data_app, demo_command, import_command, train_command
+from audit.cli.verifying import verify_command
 from audit.commands.streams import flush_streams, guard_streams
 from audit.errors import AuditError, shown_message, shown_string
 from audit.prediction.interrupts import Interrupted, interruptible

@@ -1,4 +1,4 @@
-"""`audit report`, `export`, `gate`, `diff` and `verify` on the command line: all on run folders."""
+"""`audit report`, `export`, `gate` and `diff` on the command line: all on run folders."""
 
 from __future__ import annotations
 
@@ -97,10 +97,3 @@ def diff_command(
     from audit.commands import auditing
 
     raise typer.Exit(auditing.diff(run, other, as_json=as_json, as_markdown=as_markdown))
-
-
-def verify_command(run: RunArgument) -> None:
-    """Check that no file of a run was changed since it finished."""
-    from audit.commands import auditing
-
-    raise typer.Exit(auditing.verify(run))

@@ -1,4 +1,4 @@
-"""`audit run`, `audit report`, `audit gate`, `audit verify`: the commands for a run folder."""
+"""`audit run`, `audit report`, `audit gate`, `audit diff`: the commands for a run folder."""
 
 from __future__ import annotations
 
@@ -231,13 +231,6 @@ def _change_in_words(effect: Effect) -> str:
     if effect.estimate is None or effect.low is None or effect.high is None:
         return effect.method
     return f"{signed_bracketed(effect.estimate, effect.low, effect.high)}, {counted(effect.n_images, 'image')}"
-
-
-def verify(path: Path) -> int:
-    """Check that a finished run is unchanged."""
-    check_run(path)
-    sys.stdout.write(f"{path}: no file was changed\n")
-    return 0
 
 
 def report(path: Path, *, signoff: Path | None = None) -> int:

@@ -68,12 +68,7 @@ def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedR
     check_run(path, but=but)
     run = RunFolder(path)
     plan = run.read(Plan)
-    suite = Suite(
-        name=plan.suite.name,
-        version=plan.suite.version,
-        description=plan.suite.description,
-        conditions=tuple(_condition(planned) for planned in plan.suite.conditions),
-    )
+    suite = planned_suite(plan)
     texts = ["label", "patient", "source", "site", "view", "sex"]
     multi_label = plan.model.task == "multi-label"
     further = ["unknown"] if multi_label else []
@@ -88,6 +83,16 @@ def read_finished(path: Path, *, but: frozenset[str] = frozenset()) -> FinishedR
     ]
     table = read_predictions(run, prediction_parts(run), suite, records, plan.model)
     return FinishedRun(path=path, plan=plan, suite=suite, table=table)
+
+
+def planned_suite(plan: Plan) -> Suite:
+    """Return the conditions of a run as its plan states them."""
+    return Suite(
+        name=plan.suite.name,
+        version=plan.suite.version,
+        description=plan.suite.description,
+        conditions=tuple(_condition(planned) for planned in plan.suite.conditions),
+    )
 
 
 def _truth(run: RunFolder, row: Mapping[str, Any], outputs: tuple[str, ...]) -> tuple[int, ...]:

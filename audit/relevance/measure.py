@@ -78,27 +78,17 @@ def measure_relevance(
     RelevanceError
         If the network's maps cannot be right.
     """
-    run, bundle, regions = experiment.run, experiment.bundle, disclosure.text
-    chosen = _sample(experiment.records, options.max_images, experiment.seed)
+    run, bundle = experiment.run, experiment.bundle
+    chosen = attributed_records(experiment.records, options.max_images, experiment.seed)
     attributor = ImageAttributor(bundle, options.preset)
     parts, heatmaps = [], []
     schema = OUTPUTS_RELEVANCE_SCHEMA if experiment.cuts else RELEVANCE_SCHEMA
     for number, first in enumerate(range(0, len(chosen), SHARD_RECORDS)):
         shard = chosen[first : first + SHARD_RECORDS]
-        part, maps = f"relevance/part-{number:05d}.parquet", run.path / f"relevance/maps-{number:05d}.safetensors"
+        part, maps = f"relevance/part-{number:05d}.parquet", maps_path(run.path, number)
         # The first even on a resumed run, so that the method and its note are known.
         if not run.has(part) or number == 0:
-            images = [read_record(record) for record in shard]
-            made = _attribute(
-                attributor, bundle.classes, images, [regions[record.id] for record in shard], options.start
-            )
-            write_heatmaps(
-                maps, _kept(made, [disclosure.covered[record.id] for record in shard]), made.signs, made.bare
-            )
-            rows = [
-                _row(made, i, attributor.preset, bundle.classes, options, record, regions[record.id], experiment.seed)
-                for i, record in enumerate(shard)
-            ]
+            rows = attribute_shard(attributor, experiment, disclosure, options, shard, maps)
             run.write_rows(part, [plain(row) for row in rows], schema)
         parts.append(part)
         heatmaps.append(maps)
@@ -116,7 +106,31 @@ def measure_relevance(
     )
 
 
-def _sample(records: Sequence[Record], max_images: int, seed: int) -> list[Record]:
+def maps_path(run: Path, number: int) -> Path:
+    """Return the file of a shard's heatmaps."""
+    return run / f"relevance/maps-{number:05d}.safetensors"
+
+
+def attribute_shard(
+    attributor: ImageAttributor,
+    experiment: Experiment,
+    disclosure: Disclosure,
+    options: PlannedRelevance,
+    shard: Sequence[Record],
+    maps: Path,
+) -> list[RelevanceRow]:
+    """Attribute the images of one shard together and write their maps; return their rows, which no other shard has a part in."""
+    classes, regions = experiment.bundle.classes, disclosure.text
+    images = [read_record(record) for record in shard]
+    made = _attribute(attributor, classes, images, [regions[record.id] for record in shard], options.start)
+    write_heatmaps(maps, _kept(made, [disclosure.covered[record.id] for record in shard]), made.signs, made.bare)
+    return [
+        _row(made, i, attributor.preset, classes, options, record, regions[record.id], experiment.seed)
+        for i, record in enumerate(shard)
+    ]
+
+
+def attributed_records(records: Sequence[Record], max_images: int, seed: int) -> list[Record]:
     """Draw the records to attribute, and keep them in the run's order."""
     if len(records) <= max_images:
         return list(records)

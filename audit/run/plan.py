@@ -114,10 +114,7 @@ def make_plan(
             "name": settings.data_name or f"data {cohort.content_hash[:8]}",
             "content_hash": cohort.content_hash,
             "masks_hash": cohort.masks_hash,
-            # With the pixels: a hash of ids alone could be tested against guesses.
-            "records_hash": hashlib.sha256(
-                to_json([[r.id, cohort.pixels[r.id]] for r in cohort.records]).encode()
-            ).hexdigest(),
+            "records_hash": records_hash(cohort),
             "split": split.words,
             "split_name": split.name,
             "split_told_by": split.told_by,
@@ -166,6 +163,11 @@ def make_plan(
     }
     # As a reader gets it, so that the hash of a plan is the same before it is written and after it is read.
     return typed(plain(document), Plan)
+
+
+def records_hash(cohort: Cohort) -> str:
+    """Return the SHA-256 of the audited records: with the pixels, for a hash of ids alone could be tested against guesses."""
+    return hashlib.sha256(to_json([[r.id, cohort.pixels[r.id]] for r in cohort.records]).encode()).hexdigest()
 
 
 def planned_conditions(suite: Suite, impossible: Mapping[str, str]) -> list[dict[str, Any]]:

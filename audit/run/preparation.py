@@ -167,7 +167,7 @@ def prepare(
             asked=settings.backend,
             exclusive=not multi_label,
             n_predictions=n_predictions(cohort, suite),
-            probe=partial(_probe, bundle, cohort.records),
+            probe=partial(probe_images, bundle, cohort.records),
             cache=Path(settings.cache),
         ),
     )
@@ -210,7 +210,7 @@ def prepare(
     )
 
 
-def _probe(bundle: Bundle, records: Sequence[Record]) -> torch.Tensor:
+def probe_images(bundle: Bundle, records: Sequence[Record]) -> torch.Tensor:
     """Return the prepared images that back ends are compared on: drawn ones, and audited ones from all parts of the cohort."""
     wants = bundle.preprocessing
     n = min(_PROBED, len(records))

@@ -16,6 +16,7 @@ from audit.gates.document import VerdictDocument
 from audit.store.controls import ControlsDocument
 from audit.store.pictures import ClustersDocument, ExamplesDocument, MarkersDocument, MovedDocument
 from audit.store.probe import ProbeDocument
+from audit.store.recomputation import Recomputation
 from audit.store.relevance import RelevanceDocument
 from audit.store.results import SCHEMA_VERSION, ConditionsDocument, EffectsDocument
 from audit.store.review import Review
@@ -38,6 +39,7 @@ DOCUMENTS: tuple[type[RunDocument], ...] = (
     VerdictDocument,
     RunRecord,
     Review,
+    Recomputation,
 )
 """The documents of a run that have a type."""
 _SCALARS: Mapping[type[types.Type], str] = {

@@ -25,8 +25,11 @@ _D = TypeVar("_D", bound=RunDocument)
 
 
 RENDERED = frozenset(
-    {"run.json", "report.html", "junit.xml", "summary.md", "signoff.json", "audit.sarif", "code-quality.json"}
-)
+    {
+        "run.json", "report.html", "junit.xml", "summary.md", "signoff.json", "audit.sarif", "code-quality.json", "pr-comment.md",
+        "diff.html", "recomputed.json",
+    }
+)  # fmt: skip
 """Made from the other files, at any time, or by a reviewer; so they are not among the files that are hashed."""
 
 

@@ -1,0 +1,71 @@
+"""`audit verify`: whether a run is unchanged, and whether a share of it comes out again."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from audit.commands.auditing import render
+from audit.commands.progress import ProgressLines
+from audit.errors import shown_string
+from audit.run.settings import Settings
+from audit.store.folder import check_run
+from audit.store.numbers import counted
+from audit.store.recomputation import Recomputation
+from audit.store.serialise import printed_json
+
+_MOST_SHOWN = 20
+_SEEDS = 2**31
+
+
+def verify(path: Path, settings: Settings, *, share: float | None, seed: int | None, as_json: bool) -> int:
+    """Check that a finished run is unchanged; with a share, compute that much of it again and write the report that says so.
+
+    The exit code is 1 where a value differs.
+    """
+    check_run(path)
+    if share is None:
+        sys.stdout.write(
+            printed_json({"run": path, "changed": [], "exit_code": 0}) if as_json else f"{path}: no file was changed\n"
+        )
+        return 0
+    from audit.run.recompute import recompute_run
+
+    with ProgressLines(quiet=as_json) as on_stage:
+        # Who made the run must not know which images are drawn.
+        drawn = secrets.randbelow(_SEEDS) if seed is None else seed
+        found = recompute_run(path, settings, share=share, seed=drawn, on_stage=on_stage)
+        written = on_stage("writing the report", 1)
+        render(path)
+        written()
+    code = 1 if found.n_differences else 0
+    if as_json:
+        sys.stdout.write(printed_json({"run": path, "changed": [], "exit_code": code, "recomputed": found}))
+    else:
+        sys.stdout.write(f"{path}: no file was changed\n")
+        sys.stdout.writelines(f"{line}\n" for line in _lines(found))
+    return code
+
+
+def _lines(found: Recomputation) -> Iterator[str]:
+    yield f"{counted(len(found.images), 'image')} of {found.n_images:,} computed again (seed {found.seed}), compared {how_compared(found)}"
+    for part in found.parts:
+        if part.why_not:
+            yield f"  {part.part:<16}not compared: {part.why_not}"
+        elif part.n_stored:
+            outcome = f"{part.n_different:,} differ" if part.n_different else "the same"
+            yield f"  {part.part:<16}{part.n_compared:,} of {part.n_stored:,}: {outcome}"
+    for d in found.differences[:_MOST_SHOWN]:
+        condition = shown_string(d.condition)
+        yield f"  differs: image {d.image}, {condition}, draw {d.draw}, {d.field}: stored {d.stored}, found {d.found}"
+    if found.n_differences > _MOST_SHOWN:
+        yield f"  and {found.n_differences - _MOST_SHOWN:,} more values; the first are in {Recomputation.FILE}"
+
+
+def how_compared(found: Recomputation) -> str:
+    """Return how strictly values were compared, and why."""
+    if found.exact:
+        return "bit by bit"
+    return f"within {found.tolerance:g}, because {'; '.join(found.why_not_exact)}"
