@@ -157,6 +157,11 @@ def test_the_word_is_found_by_its_output_and_by_no_other(audit: Audit, nets: str
     assert "Each output on the unedited images" in page
     assert "Confusion matrix" not in page
     assert "Operating points were set by Youden" in page
+    manifest = tmp_path / "data" / "manifest.csv"
+    again = ["verify", run, "--recompute", 0.05, "--model", f"{nets}:reads_the_word", "--data", manifest]
+    code, out, err = audit(*again, "--boxes", manifest.parent / "boxes.json", "--json")
+    assert code == 0, err + out
+    assert all(p["n_compared"] and not p["n_different"] for p in json.loads(out)["recomputed"]["parts"])
     # Judged again from the folder alone, with a rule of the user's own for one output.
     rules = (
         '[[gate.rule]]\nid = "mass"\nmeasure = "shortcut_sensitivity"\nmax = 0.2\nwhere = { group = "output=Mass" }\n'

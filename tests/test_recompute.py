@@ -243,7 +243,7 @@ def test_the_command_and_the_report(made: Made, monkeypatch: pytest.MonkeyPatch,
     told = json.loads(capsys.readouterr().out)
     assert told["exit_code"] == 1
     assert told["recomputed"]["n_differences"] == 1
-    assert "differ from what the run stored" in (run / "report.html").read_text()
+    assert "1 value differs from what the run stored" in (run / "report.html").read_text()
     assert command(*[a if a != settings.data else "nowhere.csv" for a in asked], monkeypatch=monkeypatch) == 4
     assert command("verify", run, "--seed", 3, monkeypatch=monkeypatch) == 2
     assert command("verify", run, monkeypatch=monkeypatch) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audit.commands.auditing import render
 from audit.commands.progress import ProgressLines
-from audit.errors import shown_string
+from audit.errors import AuditError, StoreError, shown_string
 from audit.run.settings import Settings
 from audit.store.folder import check_run
 from audit.store.numbers import counted
@@ -38,7 +38,13 @@ def verify(path: Path, settings: Settings, *, share: float | None, seed: int | N
         drawn = secrets.randbelow(_SEEDS) if seed is None else seed
         found = recompute_run(path, settings, share=share, seed=drawn, on_stage=on_stage)
         written = on_stage("writing the report", 1)
-        render(path)
+        try:
+            render(path)
+        except AuditError as error:
+            raise StoreError(
+                f"{counted(found.n_differences, 'value differs', 'values differ')} in the share of {path} that was computed again, and "
+                f"{Recomputation.FILE} names them, but the report could not be written: {error}"
+            ) from error
         written()
     code = 1 if found.n_differences else 0
     if as_json:

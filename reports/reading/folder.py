@@ -32,6 +32,7 @@ from audit.store.pictures import (
     Thumbnail,
 )
 from audit.store.probe import ProbeDocument
+from audit.store.recomputation import Recomputation
 from audit.store.relevance import RelevanceDocument
 from audit.store.results import (
     ConditionsDocument,
@@ -127,6 +128,7 @@ def _read(path: Path) -> RunView:
         n_examples=len(examples),
         markers=_markers(folder),
         signoff=_review(folder),
+        recomputed=folder.read(Recomputation) if folder.has(Recomputation.FILE) else None,
         problems=tuple(verify_run(path)),
     )
 

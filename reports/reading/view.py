@@ -16,6 +16,7 @@ from audit.store.controls import PlantedCheck
 from audit.store.group import ALL, Group
 from audit.store.pictures import MovedDocument
 from audit.store.probe import SourceProbe
+from audit.store.recomputation import Recomputation
 from audit.store.relevance import RelevanceSummary
 from audit.store.results import ConditionUse, DoseTrend, Effect
 from audit.store.review import Review
@@ -88,6 +89,8 @@ class RunView:
     """markers.json: crops of the commonest strings by class, with data URIs; empty in runs that drew none."""
     signoff: Review | None
     """signoff.json: what a reviewer said; None before the review."""
+    recomputed: Recomputation | None
+    """recomputed.json: what `audit verify --recompute` found last; None before it was used."""
     problems: tuple[str, ...]
     """How the folder differs from what the run left; empty if it does not."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from audit.reports.findings.recomputed import recomputed_lines
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 
@@ -15,6 +16,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "run": run.run,
         "model_digest": run.plan.model.digest,
         "data_hash": run.plan.data.content_hash,
+        "recomputed": recomputed_lines(run),
     }
 
 
@@ -23,5 +25,5 @@ SECTION = Section(
     title="Provenance",
     template="sections/provenance.html.j2",
     view=view,
-    comes_from="run.json, plan.json",
+    comes_from="run.json, plan.json; recomputed.json: when a share of the run was last computed again",
 )
