@@ -462,7 +462,18 @@ def test_a_network_that_reads_the_electrode_fails_by_it(
     assert found["suspects"][0]["sightings"][0]["picture"]
     assert len(list((run / "objects").glob("01-*.jpg"))) == 4
     before = (run / "effects.json").read_bytes()
-    again = ["verify", run, "--recompute", 0.05, "--model", "C", "--data", manifest, "--cache", manifest.parent / "cache"]
+    again = [
+        "verify",
+        run,
+        "--recompute",
+        0.05,
+        "--model",
+        "C",
+        "--data",
+        manifest,
+        "--cache",
+        manifest.parent / "cache",
+    ]
     code, out, err = audit(*again, "--boxes", manifest.parent / "boxes.json", "--json")
     assert code == 0, err + out
     assert {p["part"]: p["n_different"] for p in json.loads(out)["recomputed"]["parts"] if p["n_compared"]} == {

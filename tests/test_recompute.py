@@ -81,7 +81,9 @@ def seal(run: Path) -> None:
     assert verify_run(run) == []
 
 
-def edit_table(path: Path, change: Callable[[dict[str, Any]], None], where: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+def edit_table(
+    path: Path, change: Callable[[dict[str, Any]], None], where: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
     """Change the first row of a table that fits; return it."""
     table = pq.read_table(path)
     rows = table.to_pylist()
@@ -135,7 +137,9 @@ def test_an_edited_prediction_is_named(made: Made) -> None:
 @pytest.mark.parametrize(("field", "value"), [("changed_share", 0.5), ("why_not", "no text"), ("applied", False)])
 def test_an_edited_edit_is_named(made: Made, field: str, value: object) -> None:
     part = sorted((made[0] / "predictions").glob("*"))[0]
-    row = edit_table(part, lambda r: r.update({field: value}), lambda r: r["condition"] == "text-mask-inpaint" and r["applied"])
+    row = edit_table(
+        part, lambda r: r.update({field: value}), lambda r: r["condition"] == "text-mask-inpaint" and r["applied"]
+    )
     seal(made[0])
     found = again(made)
     assert [(d.part, d.image, d.condition, d.field) for d in found.differences] == [
@@ -153,7 +157,10 @@ def test_edited_relevance_is_named(made: Made) -> None:
     save_file(tensors, maps)
     seal(made[0])
     found = again(made)
-    assert {(d.part, d.field) for d in found.differences} == {("relevance maps", "start"), ("relevance maps", "map (outputs)")}
+    assert {(d.part, d.field) for d in found.differences} == {
+        ("relevance maps", "start"),
+        ("relevance maps", "map (outputs)"),
+    }
     assert row["record_id"] in {d.image for d in found.differences}
 
 
@@ -224,7 +231,9 @@ def command(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:
     return int(end.value.code or 0)
 
 
-def test_the_command_and_the_report(made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_and_the_report(
+    made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, settings = made
     asked = ["verify", run, "--recompute", "0.1", "--seed", 3, "--model", settings.model, "--data", settings.data]
     asked += ["--boxes", settings.boxes, "--cache", settings.cache]

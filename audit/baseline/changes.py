@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.plan import Edit, Identity
+from audit.baseline.identity import other_cohort, other_edit
+from audit.data.plan import Identity
 from audit.errors import UsageError
 from audit.prediction.table import FinishedRun
 from audit.statistics.alignment import AlignedImages, AppliedChanges, align_images, apply_condition
@@ -52,24 +53,13 @@ def incomparable(plan: Identity, baseline: Identity, condition: str) -> str:
     mine, other = (identity.privacy.key for identity in (plan, baseline))
     if mine != other:
         return f"the baseline's pseudonyms were made {_by_key(other)}, this run's {_by_key(mine)}: {_SAME_KEY}"
-    for key, what in (
-        ("content_hash", "other data"),
-        ("records_hash", "other images"),
-        ("masks_hash", "other lung masks"),
-    ):
-        if getattr(plan.data, key) != getattr(baseline.data, key):
-            return f"the baseline used {what}"
-    if plan.model.classes != baseline.model.classes:
-        return "the baseline has other classes"
-    if plan.detector != baseline.detector:
-        return "the baseline used another text finder, or another version of it"
-    own, theirs = ({edit.name: edit for edit in identity.suite.conditions} for identity in (plan, baseline))
-    if condition not in theirs:
-        return f"the baseline was not run under {condition}"
-    for name in (condition, own[condition].placebo):
-        if name is not None and _edit(own[name]) != _edit(theirs.get(name)):
-            return f"{name} differs in the baseline: version, parameters, draws or placebo"
-    return ""
+    other_images = other_cohort(plan, baseline)
+    if other_images:
+        return f"the baseline {other_images}"
+    name, is_there = other_edit(plan, baseline, condition)
+    if not is_there:
+        return f"the baseline was not run under {name}"
+    return f"{name} differs in the baseline: version, parameters, draws or placebo" if name else ""
 
 
 def measure_images(run: FinishedRun, condition: str, measure: str, group: Group = ALL) -> ImageValues:
@@ -235,7 +225,3 @@ def _outputs(images: AlignedImages) -> dict[Group, NDArray[np.bool_]]:
 
 def _by_key(fingerprint: str | None) -> str:
     return "from plain ids" if fingerprint is None else f"with the key {fingerprint}"
-
-
-def _edit(edit: Edit | None) -> tuple[Any, ...] | None:
-    return None if edit is None else tuple(getattr(edit, name) for name in Edit.__struct_fields__)

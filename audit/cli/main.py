@@ -15,6 +15,7 @@ from audit.cli.auditing import plan_command, run_command
 from audit.cli.baselines import baseline_app
 from audit.cli.calibrating import calibrate_command
 from audit.cli.case import case_command
+from audit.cli.history import history_command
 from audit.cli.looking import look_command
 from audit.cli.runs import diff_command, export_command, gate_command, report_command
 from audit.cli.text import text_app
@@ -49,6 +50,7 @@ for name, command in (
     ("curves", curves_command),
     ("gate", gate_command),
     ("diff", diff_command),
+    ("history", history_command),
     ("verify", verify_command),
     ("calibrate", calibrate_command),
     ("case", case_command),

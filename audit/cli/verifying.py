@@ -37,7 +37,8 @@ def _verify(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed that draws these images; default: a new one each time, which is stored.", min=0)
+        int | None,
+        typer.Option(help="Seed that draws these images; default: a new one each time, which is stored.", min=0),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -24,7 +24,7 @@ from audit.provenance import tool_version
 from audit.run.settings import Settings
 from audit.statistics.catalogue import ACCURACY
 from audit.statistics.selections import comparable, figure_in_words
-from audit.store.folder import RENDERED, RunFolder, check_run
+from audit.store.folder import RENDERED, RunFolder
 from audit.store.group import ALL, Group
 from audit.store.numbers import counted, signed_bracketed
 from audit.store.results import Effect, EffectsDocument

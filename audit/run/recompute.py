@@ -42,7 +42,15 @@ _PREDICTION = ("logits", "probabilities", "predicted", "label")
 _PREDICTION_ELSEWHERE = ("probabilities", "predicted", "label")
 _OF_ALL_MAPS = ("same_place_p", "placebo_p")
 """Columns of relevance that rest on the maps of all images."""
-_IN_STEPS = ("relocation_p", "placebo_low", "placebo_median", "placebo_high", "placebo_mean", "rank_accuracy", "conservation_gap")
+_IN_STEPS = (
+    "relocation_p",
+    "placebo_low",
+    "placebo_median",
+    "placebo_high",
+    "placebo_mean",
+    "rank_accuracy",
+    "conservation_gap",
+)
 """Columns that move in steps, or measure rounding itself; elsewhere than on the same kind of device they are not compared."""
 _HALF = 2.0**-11
 """Relative rounding of a stored map."""
@@ -78,7 +86,9 @@ def recompute_run(path: Path, settings: Settings, *, share: float, seed: int, on
         If model, manifest or key are not there, or not those of the run.
     """
     if not 0 < share <= 1:
-        raise UsageError(f"--recompute must be above 0 and at most 1, such as 0.01 for one image in a hundred; found {share:g}.")
+        raise UsageError(
+            f"--recompute must be above 0 and at most 1, such as 0.01 for one image in a hundred; found {share:g}."
+        )
     opened = on_stage("reading model and images", 1)
     run = reopen_run(path, settings)
     opened()
@@ -124,7 +134,9 @@ def other_kind(run: ReopenedRun) -> list[str]:
     """Return how this machine differs from the run's in what may move the last digits; empty where every bit must be the same."""
     bundle, record = run.experiment.bundle, run.record
     now, then = package_versions(), record.packages
-    packages = [f"{name} {then.get(name)} became {version}" for name, version in now.items() if then.get(name) != version]
+    packages = [
+        f"{name} {then.get(name)} became {version}" for name, version in now.items() if then.get(name) != version
+    ]
     facts = {
         "device": (record.device, device_name(bundle)),
         "back end": (record.backend.name, bundle.backend.name),
@@ -226,7 +238,13 @@ def differing(
         was, now = stored.get(name, "absent"), found[name]
         if not same(was, now, exact=exact):
             yield Difference(
-                part=part, image=image, condition=condition, draw=draw, field=name, stored=_shown(was), found=_shown(now)
+                part=part,
+                image=image,
+                condition=condition,
+                draw=draw,
+                field=name,
+                stored=_shown(was),
+                found=_shown(now),
             )
 
 
@@ -317,18 +335,22 @@ def _attribute_again(
                 maps = zip(read_heatmaps([maps_path(experiment.run.path, number)]), read_heatmaps([again]), strict=True)
                 for record, row, (was, now) in zip(shard, rows, maps, strict=True):
                     key = record.name, "clean", 0
-                    told = list(differing("relevance maps", key, stored.get(record.name, {}), plain(row), columns, exact=exact))
+                    told = list(
+                        differing("relevance maps", key, stored.get(record.name, {}), plain(row), columns, exact=exact)
+                    )
                     told += _other_maps(record, was, now, exact=exact)
                     n_compared += 1
                     n_different += bool(told)
                     differences += told
     except RelevanceError as error:
         return RecomputedPart(
-            part="relevance maps", n_compared=0, n_stored=len(mapped), n_different=0, why_not=shown_string(str(error), 300)
+            part="relevance maps",
+            n_compared=0,
+            n_stored=len(mapped),
+            n_different=0,
+            why_not=shown_string(str(error), 300),
         )
-    return RecomputedPart(
-        part="relevance maps", n_compared=n_compared, n_stored=len(mapped), n_different=n_different
-    )
+    return RecomputedPart(part="relevance maps", n_compared=n_compared, n_stored=len(mapped), n_different=n_different)
 
 
 def _other_maps(record: Record, stored: Heatmaps, found: Heatmaps, *, exact: bool) -> Iterator[Difference]:
@@ -339,7 +361,9 @@ def _other_maps(record: Record, stored: Heatmaps, found: Heatmaps, *, exact: boo
         elif not same_map(was, now, exact=exact):
             gap = float(np.abs(was - now).max())
             largest = float(np.abs(was).max())
-            yield _difference("relevance maps", record, f"map ({name})", f"largest {largest!r}", f"largest difference {gap!r}")
+            yield _difference(
+                "relevance maps", record, f"map ({name})", f"largest {largest!r}", f"largest difference {gap!r}"
+            )
 
 
 def same_map(stored: NDArray[np.float32], found: NDArray[np.float32], *, exact: bool) -> bool:

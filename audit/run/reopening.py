@@ -74,7 +74,9 @@ def reopen_run(path: Path, settings: Settings) -> ReopenedRun:
     bundle = _on_machine(plan, settings, bundle, cohort)
     records = _stored_records(path, run, cohort)
     regions = _stored_regions(run, records)
-    hidden = {key: () if plan.privacy.show_text else tuple(r for r in found if not r.text) for key, found in regions.items()}
+    hidden = {
+        key: () if plan.privacy.show_text else tuple(r for r in found if not r.text) for key, found in regions.items()
+    }
     context = cohort_context(records, regions, plan.seed, _suspects(path, run, plan, records, cohort))
     experiment = Experiment(
         run=run,
@@ -86,7 +88,9 @@ def reopen_run(path: Path, settings: Settings) -> ReopenedRun:
         cuts=stored_cuts(plan.model),
         batch=plan.model.batch_size,
     )
-    return ReopenedRun(plan=plan, record=record, experiment=experiment, disclosure=Disclosure(text=regions, covered=hidden))
+    return ReopenedRun(
+        plan=plan, record=record, experiment=experiment, disclosure=Disclosure(text=regions, covered=hidden)
+    )
 
 
 def _names(path: Path, fingerprint: str | None) -> Pseudonyms:
@@ -176,15 +180,23 @@ def _stored_records(path: Path, run: RunFolder, cohort: Cohort) -> tuple[Record,
     known = {r.name: r for r in cohort.records}
     stored = [row["record_id"] for row in run.read_rows("records.parquet", ["record_id"])]
     if not set(stored) <= set(known):
-        raise StoreError(f"records.parquet of the run {path} names images that the manifest does not have. Use the run's manifest.")
+        raise _other_names(path, "records.parquet")
     return tuple(known[name] for name in stored)
+
+
+def _other_names(path: Path, table: str) -> StoreError:
+    return StoreError(
+        f"{table} of the run {path} names images that the run does not have. It was edited. Run the audit again."
+    )
 
 
 def _stored_regions(run: RunFolder, records: tuple[Record, ...]) -> dict[str, tuple[TextRegion, ...]]:
     """Return record id -> its text regions; strings that may not be shown are empty, and no edit uses strings."""
     found: dict[str, list[TextRegion]] = {r.name: [] for r in records}
-    fields = [name for name in TextRegion.__slots__]
+    fields = list(TextRegion.__slots__)
     for row in run.read_rows("regions.parquet", ["record_id", *fields]):
+        if row["record_id"] not in found:
+            raise _other_names(run.path, "regions.parquet")
         polygon = tuple((float(x), float(y)) for x, y in row["polygon"] or ())
         found[row["record_id"]].append(TextRegion(**{**{name: row[name] for name in fields}, "polygon": polygon}))
     return {r.id: tuple(found[r.name]) for r in records}
@@ -196,8 +208,13 @@ def _suspects(path: Path, run: RunFolder, plan: Plan, records: tuple[Record, ...
         return None
     document = run.read(SuspectsDocument)
     digests = {r.name: cohort.pixels[r.id] for r in records}
+    seen = {s.image for f in document.suspects for s in f.sightings} | {n for f in document.suspects for n in f.without}
+    if not seen <= set(digests):
+        raise _other_names(path, SuspectsDocument.FILE)
     found = tuple(_with_digests(suspect, digests) for suspect in document.suspects)
-    wanted = {c.parameters["suspect"]: c.parameters["digest"] for c in plan.suite.conditions if c.perturbation == "object"}
+    wanted = {
+        c.parameters["suspect"]: c.parameters["digest"] for c in plan.suite.conditions if c.perturbation == "object"
+    }
     if any(suspect_digest(s) != wanted[number] for number, s in enumerate(found, start=1)):
         raise StoreError(
             f"The objects in {path} cannot be made again from the stored search, because images of it were left out of the run. Run the "

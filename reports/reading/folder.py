@@ -16,7 +16,7 @@ from audit.data.findings import NONE_PRESENT, names_in
 from audit.data.plan import Plan
 from audit.data.strings import normal_string
 from audit.errors import StoreError, shown_string
-from audit.files import read_regular
+from audit.files import file_sha256, read_regular
 from audit.gates.document import VerdictDocument
 from audit.prediction.rows import prediction_rows
 from audit.reports.reading.view import MOST_CASES, PICTURES, RunView, WordCount
@@ -131,6 +131,53 @@ def _read(path: Path) -> RunView:
         recomputed=folder.read(Recomputation) if folder.has(Recomputation.FILE) else None,
         problems=tuple(verify_run(path)),
     )
+
+
+def read_figures(path: Path) -> RunView:
+    """Read what a finished run measured and how it was judged, without its predictions and pictures.
+
+    `problems` names only those of the files read here that are not what the run left.
+
+    Raises
+    ------
+    StoreError
+        As `read_run`.
+    """
+    with understood(path):
+        folder = RunFolder(path)
+        run = folder.read(RunRecord)
+        if run.status != "complete":
+            raise StoreError(f"The run {path} is not complete. Repeat its command to continue it.")
+        judged, effects = folder.read(VerdictDocument), folder.read(EffectsDocument)
+        documents = (Plan.FILE, VerdictDocument.FILE, EffectsDocument.FILE, ProbeDocument.FILE, ControlsDocument.FILE)
+        changed = [n for n in documents if folder.has(n) and file_sha256(path / n) != run.files.get(n)]
+        return RunView(
+            path=path,
+            plan=folder.read(Plan),
+            run=run,
+            verdict=judged.verdict,
+            judged_by=judged.config,
+            effects=effects.effects,
+            trends=effects.trends,
+            uses={},
+            probe=folder.read(ProbeDocument).probe,
+            confusion={},
+            words=(),
+            images_with_text={},
+            relevance=(),
+            relevance_summary=None,
+            planted=folder.read(ControlsDocument).planted if folder.has(ControlsDocument.FILE) else (),
+            clusters=(),
+            suspects=(),
+            examples=(),
+            thumbnails={},
+            moved=None,
+            n_examples=0,
+            markers=(),
+            signoff=None,
+            recomputed=None,
+            problems=tuple(f"{name} was changed" for name in changed),
+        )
 
 
 def _review(folder: RunFolder) -> Review | None:

@@ -10,6 +10,7 @@ from audit.reports.sections import (
     examples,
     gates,
     groups,
+    history,
     limits,
     looked_alike,
     methods,
@@ -27,8 +28,8 @@ from audit.reports.sections.base import SECTIONS, Section, State, checked_sectio
 OWN = tuple(
     SECTIONS.register(module.SECTION.name)(module.SECTION)
     for module in (
-        edited, verdict, gates, effects, suspects, stress, examples, relevance, looked_alike, atlas, groups, sources, controls,
-        training, methods, limits, checklist, provenance, signoff,
+        edited, verdict, gates, effects, suspects, stress, examples, relevance, looked_alike, atlas, groups, sources, history,
+        controls, training, methods, limits, checklist, provenance, signoff,
     )
 )  # fmt: skip
 """The sections of this package, in the page's order."""

@@ -14,7 +14,11 @@ def view(run: RunView) -> Mapping[str, object] | None:
     differing = differing_lines(run)
     if not run.problems and not differing:
         return None
-    return {"problems": run.problems, "differing": differing, "n": run.recomputed.n_differences if run.recomputed else 0}
+    return {
+        "problems": run.problems,
+        "differing": differing,
+        "n": run.recomputed.n_differences if run.recomputed else 0,
+    }
 
 
 SECTION = Section(
@@ -22,6 +26,6 @@ SECTION = Section(
     title="Changes after the run",
     template="sections/edited.html.j2",
     view=view,
-    comes_from="run.json: the hashes of all files; recomputed.json; shown only if a file no longer matches, or a value was not the same when "
-    "it was computed again",
+    comes_from="run.json: the hashes of all files; recomputed.json; shown only if a file no longer matches, or a value was not the same "
+    "when it was computed again",
 )
