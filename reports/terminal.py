@@ -78,7 +78,7 @@ def render_terminal(run: RunView, console: Console) -> None:
     for caveat in run.verdict.caveats:
         console.print(_text(caveat, style="bold yellow"))
     for gate in run.verdict.gates:
-        console.print(_text(f"gate {gate.id}: {gate.outcome}"))
+        console.print(_text(f"gate {gate.name}: {gate.outcome}"))
     console.print(_text(f"{run.verdict.status.upper()}", style="bold"))
 
 

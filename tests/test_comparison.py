@@ -141,7 +141,7 @@ def gate(run: FinishedRun, earlier: FinishedRun | None, **rule: object) -> tuple
     effects = measure_effects(run.table, SUITE, seed=0, resamples=200)
     compare = None
     if earlier is not None:
-        compare = lambda c, m, g: incomparable(run.plan, earlier.plan, c) or compare_runs(run, earlier, c, m, group=g)  # noqa: E731
+        compare = lambda c, m, g: incomparable(run.plan, earlier.plan, c, {}) or compare_runs(run, earlier, c, m, group=g)  # noqa: E731
     verdict = judge(effects, rules_from_config(table), compare)
     return verdict.status, verdict.gates[0].reason
 
@@ -171,8 +171,8 @@ def test_what_cannot_be_compared_is_never_a_pass() -> None:
         (other(privacy={"key": None}), "made from plain ids, this run's with the key 0badc0de"),
         (other(model={"classes": ["b", "a", "c"]}), "other classes"),
         (other(detector={"name": "cascade"}), "another text finder"),
-        (other(suite={"conditions": rows[:1]}), "not run under mask"),
-        (other(suite={"conditions": newer}), "elsewhere differs in the baseline"),
+        (other(suite={"conditions": rows[:1]}), "not run with the edit “mask”"),
+        (other(suite={"conditions": newer}), "“elsewhere” differs in the baseline"),
     ):
         status, reason = gate(run, changed, max_increase=1.0)
         assert status == "not comparable"

@@ -25,7 +25,7 @@ from audit.reports.sections import OWN
 from audit.reports.sections.verdict import question_rows
 from audit.store.documents import read_json
 from audit.store.folder import RunFolder
-from audit.store.group import ALL
+from audit.store.group import ALL, Group
 from audit.store.results import Effect, EffectVerdict
 from audit.store.serialise import plain as as_plain
 from audit.store.verdict import Status
@@ -110,6 +110,30 @@ def test_each_verdict_gives_a_sentence_an_answer_and_a_step(kept: RunView, verdi
         assert all(record in shown for _, record in step.images)
         assert not step.command or step.command in shown
     assert "no problem" not in shown.lower()
+
+
+@pytest.mark.parametrize("n_groups", [1, 3, 5])
+def test_undecided_groups_have_a_next_step(kept: RunView, n_groups: int) -> None:
+    view = judged(kept, "robust", 0.0)
+    headline_effect = view.headline("edit")[0]
+
+    def group(i: int) -> Effect:
+        return replace(
+            headline_effect, group=Group(kind="class", value=f"k{i}"), verdict="inconclusive", estimate=0.01 * i, low=-0.1, high=0.2,
+            n_patients=7 + i, patients_to_decide=50 + i, blind=False, classes_absent=(),
+        )  # fmt: skip
+
+    rest = [e for e in view.effects if e.tolerance is None or e.group == ALL]
+    view = replace(view, effects=(*rest, *(group(i) for i in range(1, n_groups + 1))))
+    (step,) = [s for s in next_steps(view, statements(view)) if s.about == "Undecided groups"]
+    assert step.command.startswith("audit run")
+    named = [i for i in range(1, n_groups + 1) if f"images of class k{i} (" in step.text]
+    assert named == list(range(max(1, n_groups - 2), n_groups + 1)), "the three nearest to a finding"
+    for i in named:
+        assert f"about 43 more patients, {7 + i} now" in step.text
+    assert ("2 more groups" in step.text) == (n_groups == 5)
+    found = judged(view, "sensitive")
+    assert all(s.about != "Undecided groups" for s in next_steps(found, statements(found))), "the suspect is found already"
 
 
 def test_an_incomplete_run_shows_nothing_but_that(kept: RunView) -> None:

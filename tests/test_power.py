@@ -54,8 +54,8 @@ def test_the_headline_takes_the_edit_of_least_power() -> None:
     assert weakest is not None
     assert weakest.condition == "border-only"
     assert (
-        "0.103 or more is detected with at least 80 % power under every judged condition (lowest power: border-only)"
-        in power_sentence(effects)
+        "0.103 or more is detected with at least 80 % power under every judged condition (lowest power: Border kept)"
+        in power_sentence(effects, {"border-only": "Border kept"})
     )
-    assert "too small" in power_sentence([*effects, replace(EFFECT, condition="few", minimum_detectable=None)])
-    assert power_sentence([]) == ""
+    assert "too small" in power_sentence([*effects, replace(EFFECT, condition="few", minimum_detectable=None)], {})
+    assert power_sentence([], {}) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_five_runs_stand_side_by_side(runs: list[Path], tmp_path: Path) -> None:
     assert "C (2)" in text
     view = read_run(runs[0])
     panels = re.findall(r"<figcaption>(.*?)</figcaption>", text)
-    assert {c.name for c in view.judged()} <= set(panels)
+    assert {view.title(c.name) for c in view.judged()} <= set(map(html.unescape, panels))
     assert {"all images", *(f"recall of {c}" for c in view.plan.model.classes)} <= set(panels)
     assert text.count('<svg class="figure"') == len(panels)
     for effect in (e for e in view.headline() if e.estimate is not None):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
+from functools import cache
 from html import unescape
 from pathlib import Path
 
@@ -29,9 +33,20 @@ from audit.store.serialise import plain
 
 from .documents import plan_with
 from .plugin_wheels import install_plugin
-from .report_runs import Page, kept_run
+from .report_runs import Page, edit, kept_run
 
 ROOT = Path(__file__).parents[1]
+
+
+@cache
+def beside() -> Path:
+    """Return a copy of the kept run that lies beside an earlier one; it stays until the tests end."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("earlier", "later"):
+        shutil.copytree(ROOT / "tests/golden/tiny-run", folder / name)
+    edit(folder / "earlier/run.json", lambda d: d.update(started="2020-01-01T00:00:00+00:00"))
+    return folder / "later"
 
 
 def variants() -> dict[str, RunView]:
@@ -47,6 +62,7 @@ def variants() -> dict[str, RunView]:
             run, plan=plan_with(run.plan, objects={"asked": 4, "why_none": "the half that proposes has 18 patients"})
         ),
         "no case": dataclasses.replace(run, examples=(), words=()),
+        "repeated": read_run(beside()),
     }
 
 
@@ -86,7 +102,8 @@ def test_the_navigation_is_the_sections_in_their_order(name: str) -> None:
 
 def test_sections_that_do_not_apply_are_neither_shown_nor_in_the_navigation() -> None:
     shown = {name: {s.name for s in OWN if s.view(run) is not None} for name, run in variants().items()}
-    assert {s.name for s in OWN} - shown["kept"] == {"edited", "stress", "recurring-objects"}
+    assert {s.name for s in OWN} - shown["kept"] == {"edited", "stress", "recurring-objects", "history"}
+    assert shown["repeated"] - shown["kept"] == {"history"}
     assert shown["searched"] - shown["kept"] == {"recurring-objects"}
     assert shown["edited"] - shown["kept"] == {"edited"}
     assert shown["stresses"] - shown["kept"] == {"stress"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ class ImageValues:
     """(n,) the measure, minus the placebo's where the condition has one."""
 
 
-def incomparable(plan: Identity, baseline: Identity, condition: str) -> str:
+def incomparable(plan: Identity, baseline: Identity, condition: str, titles: Mapping[str, str]) -> str:
     """Return why a condition of two runs cannot be compared; an empty string where it can.
 
     The images, classes, text finder, and the edit with its placebo must be the same. Another seed of draws is not a reason:
@@ -49,6 +50,8 @@ def incomparable(plan: Identity, baseline: Identity, condition: str) -> str:
         The runs' plans, or of the baseline what it keeps of it.
     condition : str
         An edit of the first.
+    titles : mapping
+        Condition -> its name for people; one that it lacks keeps its own.
     """
     mine, other = (identity.privacy.key for identity in (plan, baseline))
     if mine != other:
@@ -57,9 +60,10 @@ def incomparable(plan: Identity, baseline: Identity, condition: str) -> str:
     if other_images:
         return f"the baseline {other_images}"
     name, is_there = other_edit(plan, baseline, condition)
+    said = titles.get(name, name)
     if not is_there:
-        return f"the baseline was not run under {name}"
-    return f"{name} differs in the baseline: version, parameters, draws or placebo" if name else ""
+        return f"the baseline was not run with the edit “{said}”"
+    return f"“{said}” differs in the baseline: version, parameters, draws or placebo" if name else ""
 
 
 def measure_images(run: FinishedRun, condition: str, measure: str, group: Group = ALL) -> ImageValues:

@@ -15,6 +15,7 @@ from audit.gates.groups import may_be_absent, why_absent
 from audit.gates.rules import GateConfig
 from audit.prediction.table import FinishedRun, read_finished
 from audit.statistics.alignment import align_images
+from audit.statistics.selections import figure_in_words
 from audit.statistics.verdicts import control_failures
 from audit.store.folder import RunFolder, check_run
 from audit.store.group import ALL, Group
@@ -96,8 +97,12 @@ class Baseline:
         for path in (run.path for run in both if isinstance(run, FinishedRun)):
             failed = failed_controls(path)
             if failed:
-                return f"the run {path.name} is incomplete: its control {failed[0]}, which must change nothing, failed"
+                return f"the run {path.name} is incomplete: its control “{self._titles.get(failed[0], failed[0])}”, which must change nothing, failed"
         return ""
+
+    @property
+    def _titles(self) -> dict[str, str]:
+        return {c.name: shown_string(c.title) for c in self._run.suite.conditions}
 
     @property
     def _plan(self) -> Identity:
@@ -113,13 +118,13 @@ class Baseline:
         UsageError
             If the measure has no number for each image, or the group does not exist.
         """
-        why_not = self._broken or incomparable(self._run.plan, self._plan, condition)
+        why_not = self._broken or incomparable(self._run.plan, self._plan, condition, self._titles)
         if why_not:
             return why_not
         before = self._before(condition, measure, group)
         if before is None:
             return (
-                f"the baseline {self._path.name} has no value of {measure} under {condition}"
+                f"the baseline {self._path.name} has no value of {figure_in_words(measure, condition)} with {self._titles.get(condition, condition)}"
                 f"{'' if group == ALL else f' for {shown_string(str(group))}'}; accept a new run"
             )
         if may_be_absent(group) and group not in self._groups:

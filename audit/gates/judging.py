@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from audit.data.strings import shown_string
 from audit.gates.correction import Claim, widen_by_holm
-from audit.gates.limits import compare_with_limit, is_exact
+from audit.gates.limits import NO_TITLES, compare_with_limit, is_exact
 from audit.gates.matching import Compare, FirstRun, Match, match_rules
 from audit.gates.rules import Correction, GateConfig
 from audit.statistics.power import power_sentence
@@ -33,7 +33,12 @@ EXIT_CODES: Mapping[Status, int] = {
 """Exit code of a completed and judged run."""
 
 
-def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | FirstRun | None = None) -> Verdict:
+def judge(
+    effects: Sequence[Effect],
+    config: GateConfig,
+    compare: Compare | FirstRun | None = None,
+    titles: Mapping[str, str] = NO_TITLES,
+) -> Verdict:
     """Judge effects by rules.
 
     Parameters
@@ -45,6 +50,8 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | Firs
         of a kind it gives one result, that of the deciding effect.
     compare : callable or FirstRun, optional
         Comparison for rules against the baseline; without it they are not comparable, in a first run not judged.
+    titles : mapping
+        Condition -> its name for people, in which reasons are written; a condition that it lacks keeps its own name.
 
     Raises
     ------
@@ -53,10 +60,10 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | Firs
     """
     failed = control_failures(effects)
     if failed:
-        return _incomplete(failed)
+        return _incomplete(failed, titles)
     matches = match_rules(config.rules, effects, compare)
     together = _judged_together(matches, config.correction)
-    results = [_result(match, config, sure) for match, sure in zip(matches, together, strict=True)]
+    results = [_result(match, config, sure, titles) for match, sure in zip(matches, together, strict=True)]
     by_name: dict[str, list[GateResult]] = {}
     for match, result in zip(matches, results, strict=True):
         by_name.setdefault(match.name, []).append(result)
@@ -73,17 +80,17 @@ def judge(effects: Sequence[Effect], config: GateConfig, compare: Compare | Firs
     else:
         status = "inconclusive" if "block" in undecided else "pass"
     by_interval = not any(is_exact(match.rule) for match in matches)
-    summary = _summary(status, gates, effects, by_interval=by_interval)
+    summary = _summary(status, gates, power_sentence(effects, titles), by_interval=by_interval)
     return Verdict(status=status, summary=summary, gates=tuple(gates))
 
 
-def _incomplete(failed: Sequence[Effect]) -> Verdict:
+def _incomplete(failed: Sequence[Effect], titles: Mapping[str, str]) -> Verdict:
     """Judge nothing: if a condition that must change nothing changes the prediction, no other figure of the run can be trusted."""
     gates = tuple(
         GateResult(
             id=f"control-{e.condition}",
             measure=e.measure,
-            where=f"{e.condition}, all",
+            where=f"{titles.get(e.condition, e.condition)}, all",
             operator="<=",
             expected=0.0,
             actual=e.estimate,
@@ -93,14 +100,16 @@ def _incomplete(failed: Sequence[Effect]) -> Verdict:
             level="error",
             status="incomplete",
             rule=f"control-{e.condition}",
-            reason=f"A control must change nothing, but {e.condition} changed a class probability by {compact(e.estimate or 0.0, 3)}.",
+            condition=e.condition,
+            title=titles.get(e.condition, ""),
+            reason=f"A control must change nothing, but {titles.get(e.condition, e.condition)} changed a class probability by {compact(e.estimate or 0.0, 3)}.",
         )
         for e in failed
     )
     worst = max(failed, key=lambda e: e.estimate or 0.0)
     others = f" ({len(failed)} controls failed)" if len(failed) > 1 else ""
     summary = (
-        f"The audit could not be completed: the control {worst.condition}, which must change nothing, changed a class probability "
+        f"The audit could not be completed: the control {titles.get(worst.condition, worst.condition)}, which must change nothing, changed a class probability "
         f"by {compact(worst.estimate or 0.0, 3)}{others}. No effect of this run can be trusted. Check that the network is deterministic "
         "and that the control's perturbation leaves the image unchanged, then run the audit again."
     )
@@ -153,19 +162,19 @@ def _judged_together(matches: Sequence[Match], correction: Correction) -> list[L
     return own
 
 
-def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult:
+def _result(match: Match, config: GateConfig, sure: Limits | None, titles: Mapping[str, str]) -> GateResult:
     rule, effect = match.rule, match.effect
     status: GateStatus
-    status, why = compare_with_limit(rule, effect, config.min_images, sure)
+    status, why = compare_with_limit(rule, effect, config.min_images, sure, titles)
     if match.first:
         status, why = "not judged", match.why_not
     elif match.why_not:
         status, why = "not comparable", f"Not comparable: {match.why_not}."
-    compared = f" compared with {effect.placebo}" if effect.placebo is not None else ""
+    compared = "" if effect.placebo is None else f" compared with {titles.get(effect.placebo, effect.placebo)}"
     return GateResult(
         id=match.name,
         measure=rule.measure,
-        where=f"{effect.condition}{compared}, {shown_string(str(effect.group))}",
+        where=f"{titles.get(effect.condition, effect.condition)}{compared}, {shown_string(str(effect.group))}",
         operator=rule.operator,
         expected=rule.limit,
         actual=effect.estimate,
@@ -179,6 +188,8 @@ def _result(match: Match, config: GateConfig, sure: Limits | None) -> GateResult
         against=rule.against,
         undecided=rule.inconclusive or config.inconclusive,
         figure=figure_in_words(rule.measure, effect.condition) if rule.against == "limit" else "",
+        condition=effect.condition,
+        title=titles.get(effect.condition, ""),
     )
 
 
@@ -204,7 +215,7 @@ def _deciding(places: Sequence[GateResult]) -> GateResult:
     )
 
 
-def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effect], *, by_interval: bool) -> str:
+def _summary(status: Status, gates: Sequence[GateResult], power: str, *, by_interval: bool) -> str:
     waiting = [g for g in gates if g.status == "not judged"]
     first = ""
     if waiting:
@@ -219,22 +230,22 @@ def _summary(status: Status, gates: Sequence[GateResult], effects: Sequence[Effe
         warnings = len(gates) > len(waiting)
         return f"{f'The {kind}s are warnings only' if warnings else f'No {kind} was given'}.{first}"
     errors = [g for g in gates if g.level == "error" and g.status != "not judged"]
-    failed = [g.id for g in errors if g.status == "fail"]
+    failed = [g.name for g in errors if g.status == "fail"]
     parts = []
     if failed:
         parts.append(f"{len(failed)} of {counted(len(errors), 'rule')} failed ({', '.join(failed)})")
-    incomparable = [g.id for g in errors if g.status == "not comparable"]
+    incomparable = [g.name for g in errors if g.status == "not comparable"]
     if incomparable:
         parts.append(
             f"{len(incomparable)} of {len(errors)} could not be compared with the baseline ({', '.join(incomparable)})"
         )
     fates = {"block": "", "fail": ", which counts as a failure", "pass": ", which the policy allows"}
     for policy, fate in fates.items():
-        undecided = [g.id for g in errors if g.status == "inconclusive" and g.undecided == policy]
+        undecided = [g.name for g in errors if g.status == "inconclusive" and g.undecided == policy]
         if undecided:
             parts.append(f"{len(undecided)} of {len(errors)} could not be decided ({', '.join(undecided)}){fate}")
     if not parts:
         held = f"all {len(errors)} rules passed" if len(errors) > 1 else "the only rule passed"
         parts.append(f"{held}{', by the whole interval' if by_interval else ''}")
     said = "; ".join(parts)
-    return f"{said[:1].upper()}{said[1:]}. {power_sentence(effects)}".strip() + first
+    return f"{said[:1].upper()}{said[1:]}. {power}".strip() + first

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from audit.data.strings import shown_string
@@ -19,8 +21,12 @@ def is_exact(rule: Rule) -> bool:
     return rule.evidence == "point" or rule.measure == CONTROL_MEASURE
 
 
+NO_TITLES: Mapping[str, str] = MappingProxyType({})
+"""Where conditions have no names for people."""
+
+
 def compare_with_limit(
-    rule: Rule, effect: Effect, min_images: int, sure: Limits | None
+    rule: Rule, effect: Effect, min_images: int, sure: Limits | None, titles: Mapping[str, str] = NO_TITLES
 ) -> tuple[Literal["pass", "fail", "inconclusive"], str]:
     """Compare an effect with the limit of its rule.
 
@@ -34,6 +40,8 @@ def compare_with_limit(
         Images below which nothing is concluded.
     sure : tuple of float, optional
         The interval that a failure is based on, corrected for the rules that are judged together; None where there is none.
+    titles : mapping
+        Condition -> its name for people.
 
     Returns
     -------
@@ -59,14 +67,15 @@ def compare_with_limit(
         return rule.if_exceeded, f"{found} {beyond} {limit}."
     within = (high <= rule.limit) if below else (low >= rule.limit)
     counter = _counterpart(rule, effect)
+    placebo = titles.get(effect.placebo or "", effect.placebo)
     if within and counter is not None and ((high < counter) if below else (low > counter)):
         return "inconclusive", (
-            f"{found}: the placebo {effect.placebo} disturbs the network more than the edit, which can hide an effect, so "
+            f"{found}: the placebo ({placebo}) disturbs the network more than the edit, which can hide an effect, so "
             "this is no evidence that the effect is within the limit. Use an edit with another fill."
         )
     if within and counter is not None and ((low < counter) if below else (high > counter)):
         return "inconclusive", (
-            f"{found} {within_limit} {limit}, but includes {compact(counter)}: the placebo {effect.placebo} may disturb the network more "
+            f"{found} {within_limit} {limit}, but includes {compact(counter)}: the placebo ({placebo}) may disturb the network more "
             f"than the edit.{_needed(rule, effect, sure, counter)}"
         )
     if within and effect.blind:

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from audit.data.groups import WITHHELD
 from audit.data.plan import Plan
+from audit.data.strings import shown_string
 from audit.errors import UnknownNameError, UsageError
 from audit.gates.defaults import check_baseline_is_used, with_rises
 from audit.gates.document import VerdictDocument, verdict_document
@@ -58,7 +59,7 @@ def judge_results(
     compare = None if baseline is None else baseline.change
     effects = run.read(EffectsDocument).effects
     waiting = FirstRun(baseline=config.baseline, run=for_commands(run.path))
-    verdict = judge(effects, config, waiting if first else compare)
+    verdict = judge(effects, config, waiting if first else compare, _titles(run))
     verdict = _reaching(run, verdict, effects, calibration)
     run.write(verdict_document(verdict, config))
     return verdict, None if baseline is None else baseline.stamp()
@@ -132,7 +133,7 @@ def rejudge(path: Path, table: Mapping[str, Any] | None, baseline: Path | None =
     elif earlier is not None:
         compare = _compared(read_finished(path), earlier).change
     effects = run.read(EffectsDocument).effects
-    return _reaching(run, judge(effects, config, compare), effects, judged.calibration)
+    return _reaching(run, judge(effects, config, compare, _titles(run)), effects, judged.calibration)
 
 
 def _is_first_run(config: GateConfig) -> bool:
@@ -148,6 +149,11 @@ def _compared(finished: FinishedRun, baseline: Path) -> Baseline:
     from audit.baseline.comparison import Baseline
 
     return Baseline(finished, baseline)
+
+
+def _titles(run: RunFolder) -> dict[str, str]:
+    """Return the conditions' names for people."""
+    return {c.name: shown_string(c.title) for c in run.read(Plan).suite.conditions}
 
 
 def _reaching(run: RunFolder, verdict: Verdict, effects: Sequence[Effect], calibration: str) -> Verdict:

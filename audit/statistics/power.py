@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from audit.statistics.selections import headlines
 from audit.store.group import ALL
@@ -120,16 +120,20 @@ def weakest_power(effects: Sequence[Effect]) -> Effect | None:
     return max(judged, key=lambda e: math.inf if e.minimum_detectable is None else e.minimum_detectable, default=None)
 
 
-def power_sentence(effects: Sequence[Effect]) -> str:
-    """State the smallest detectable effect of the run, for the judged condition with the least power; empty where nothing was judged."""
+def power_sentence(effects: Sequence[Effect], titles: Mapping[str, str]) -> str:
+    """State the smallest detectable effect of the run, for the judged condition with the least power; empty where nothing was judged.
+
+    `titles` gives conditions their names for people; one that it lacks keeps its own.
+    """
     weakest = weakest_power(effects)
     if weakest is None:
         return ""
+    name = titles.get(weakest.condition, weakest.condition)
     if weakest.minimum_detectable is None:
-        return f"This sample is too small to show an effect of {weakest.condition}, however large, with 80 % power."
+        return f"This sample is too small to show an effect of {name}, however large, with 80 % power."
     return (
         f"With this sample, an effect of {number(weakest.minimum_detectable)} or more is detected with at least 80 % power under every "
-        f"judged condition (lowest power: {weakest.condition})."
+        f"judged condition (lowest power: {name})."
     )
 
 

@@ -27,7 +27,7 @@ class GateResult:
     measure: str
     """What it limits."""
     where: str
-    """Condition and group that it applies to."""
+    """Condition and group that it applies to, for people."""
     operator: str
     """How the value must relate to `expected`."""
     expected: float
@@ -54,6 +54,20 @@ class GateResult:
     """Effect on the run's status if it is inconclusive and of level error: block, fail, or pass."""
     figure: str = ""
     """The figure in words where it is not the measure itself: "change in accuracy" under an edit."""
+    condition: str = ""
+    """Condition that it applies to, as suites and the other files name it."""
+    title: str = ""
+    """The same for people."""
+
+    @property
+    def name(self) -> str:
+        """Its name for people: of a rule of the default rules what it limits, of a rule of the user's its id and the condition."""
+        if not self.title or not self.condition or self.condition not in self.id:
+            return self.id
+        if self.rule and self.rule != self.id:
+            return f"{self.rule} ({self.title})"
+        what = self.measure.replace("_", " ")
+        return f"{'change in ' if self.against == 'baseline' else ''}{what}: {self.title}"
 
     @property
     def requirement(self) -> str:

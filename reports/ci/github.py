@@ -56,7 +56,7 @@ def step_summary(verdict: Verdict, model: str, report: str) -> str:
         Path of the run's report.
     """
     rows = [
-        f"| {_cell(g.id)} | {_cell(g.where)} | {_cell(g.requirement)} | {figures(g)} | {g.n_images} | {g.outcome} |"
+        f"| {_cell(g.name)} | {_cell(g.where)} | {_cell(g.requirement)} | {figures(g)} | {g.n_images} | {g.outcome} |"
         for g in worst_first(verdict)
     ]
     head = ["| gate | where | rule | estimate | images | outcome |", "|---|---|---|---|---|---|"] if rows else []

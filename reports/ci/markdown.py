@@ -28,7 +28,7 @@ def render_markdown(path: Path) -> Path:
     if run.verdict.gates:
         lines += ["", "| gate | required | estimate | images | outcome |", "|---|---|---|---|---|"]
         for gate in worst_first(run.verdict):
-            cells = (gate.id, gate.requirement, figures(gate), str(gate.n_images), gate.outcome)
+            cells = (gate.name, gate.requirement, figures(gate), str(gate.n_images), gate.outcome)
             lines.append("| " + " | ".join(cell.translate(SPECIAL) for cell in cells) + " |")
     target = path / "summary.md"
     write_atomically(target, ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))

@@ -152,11 +152,13 @@ def _accuracy(names: Sequence[str], runs: Sequence[RunView]) -> Multiples:
 def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multiples]:
     """Yield a figure for each judged measure."""
     conditions = dict.fromkeys((c.name, headlines()[c.role]) for run in runs for c in run.judged())
+    # Of runs of several versions the last one names a condition.
+    titles = {c.name: run.title(c.name) for run in runs for c in run.judged()}
     for measure in headlines().values():
         mine = [name for name, m in conditions if m == measure]
         tolerances = _tolerances(runs, measure)
         panels = [
-            (name, [_cell(n, r.find(name, measure, controlled=True)) for n, r in zip(names, runs, strict=True)])
+            (titles[name], [_cell(n, r.find(name, measure, controlled=True)) for n, r in zip(names, runs, strict=True)])
             for name in mine
         ]
         if panels:

@@ -78,7 +78,7 @@ def _header(run: RunView) -> list[str]:
         "    metrics:",
     ]
     for e in run.measured_headline():
-        name = f"{MEASURES[e.measure].title}, {e.condition}"
+        name = f"{MEASURES[e.measure].title}, {run.title(e.condition)}"
         lines.append(f"    - {{type: {_yaml(e.measure)}, name: {_yaml(name)}, value: {e.estimate:.6f}}}")
     if lines[-1] == "    metrics:":
         lines[-1] = "    metrics: []"

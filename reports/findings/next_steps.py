@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from audit.gates.calibration import NOT_MEASURED
+from audit.reports.findings.group_effects import JUDGED_COLUMNS, judged_groups, place
 from audit.reports.findings.statements import Statement
 from audit.reports.reading.view import RunView
 from audit.statistics.verdicts import is_within
-from audit.store.group import ALL
+from audit.store.group import ALL, Group
 from audit.store.numbers import counted
 from audit.store.results import Effect
 
 AUDIT = "audit run --model MODEL --data MANIFEST"
 _MOST_IMAGES = 3
+_MOST_GROUPS = 3
 _REMEDIES: Mapping[str, str] = {
     "text": "Mask printed text before training, or collect images whose text does not differ between the classes; then train again.",
     "border": "Crop the border before training, or collect images whose border does not differ between the classes; then train again.",
@@ -42,6 +44,7 @@ class Step:
 def next_steps(run: RunView, said: Sequence[Statement]) -> list[Step]:
     """Return the next steps, in the order of the statements; at least one."""
     steps = [step for statement in said for step in _of(run, statement)]
+    steps += _undecided_groups(run, said)
     steps += _calibrate(run)
     if not any(s.kind != "held" for s in said):
         steps.append(
@@ -123,6 +126,44 @@ def _undecided(run: RunView, effect: Effect) -> Step:
     else:
         text = "The estimate lies at the limit, so more patients alone may not decide. Decide whether the limit is the right one."
     return Step(about=_topic(run, effect), images=_images(run, effect), text=text, command=AUDIT)
+
+
+def _undecided_groups(run: RunView, said: Sequence[Statement]) -> Iterator[Step]:
+    """Yield one step for the groups that are undecided: those nearest to a finding, of suspects that are not found already."""
+    if run.verdict.status == "incomplete":
+        return
+    found = {run.suspect(s.effect.condition) for s in said if s.kind == "found" and s.effect is not None}
+    judged = [row.effect for kind in JUDGED_COLUMNS for row in judged_groups(run, kind)]
+    open_ = [
+        e
+        for e in judged
+        if e.verdict == "inconclusive" and e.estimate is not None and run.suspect(e.condition) not in found
+        if not (e.blind and is_within(e))
+    ]
+    # Of a group the edit that comes nearest to a finding.
+    nearest: dict[Group, Effect] = {}
+    for e in sorted(open_, key=lambda e: -(e.estimate or 0.0)):
+        nearest.setdefault(e.group, e)
+    if not nearest:
+        return
+    shown = list(nearest.values())[:_MOST_GROUPS]
+    more = len(nearest) - len(shown)
+    rest = f"; {counted(more, 'more group')} in the section Groups" if more else ""
+    yield Step(
+        about="Undecided groups",
+        images=_images(run, shown[0]),
+        text=f"Collect images of patients of these groups, then repeat the audit: {'; '.join(_needed(run, e) for e in shown)}{rest}.",
+        command=AUDIT,
+    )
+
+
+def _needed(run: RunView, effect: Effect) -> str:
+    """Name a group, its edit, and how many of its patients would decide."""
+    where = f"{place(effect.group)} ({run.edit(effect.condition)})"
+    if not effect.patients_to_decide:
+        return f"{where}: the estimate lies at the limit, so more patients alone may not decide"
+    more = max(effect.patients_to_decide - effect.n_patients, 1)
+    return f"{where}: about {counted(more, 'more patient')}, {effect.n_patients:,} now"
 
 
 def _silent(run: RunView, effect: Effect | None) -> Step:

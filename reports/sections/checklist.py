@@ -93,7 +93,7 @@ def _claim(run: RunView) -> list[Item]:
 def _tripod(run: RunView) -> list[Item]:
     demographics = _columns(run) & {"sex", "age"}
     absent = "the manifest has neither sex nor age"
-    power = power_sentence(run.effects)
+    power = power_sentence(run.effects, run.titles)
     return [
         _partly("TRIPOD+AI", "Who the participants are", (("groups", "Groups"),), "add how they were recruited")
         if demographics

@@ -113,6 +113,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "measures": _explained(run),
         "verdicts": VERDICTS,
         "effects": run.effects,
+        "titles": run.titles,
     }
 
 

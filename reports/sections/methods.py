@@ -15,7 +15,7 @@ def view(run: RunView) -> Mapping[str, object]:
     """Return the paragraphs, and every condition with what became of it."""
     conditions = [(c, run.uses[c.name]) for c in run.plan.suite.conditions]
     result = f"how each number was computed, with all {counted(len(conditions) - 1, 'condition')}"
-    return {"result": result, "paragraphs": methods(read_facts(run)), "conditions": conditions}
+    return {"result": result, "paragraphs": methods(read_facts(run)), "conditions": conditions, "titles": run.titles}
 
 
 SECTION = Section(

@@ -14,6 +14,7 @@ def view(run: RunView) -> Mapping[str, object]:
     return {
         "result": f"reviewed by {run.signoff.reviewer}" if run.signoff else "not reviewed",
         "findings": findings(run),
+        "texts": {finding.id: finding.text for finding in findings(run)},
         "answers": ANSWERS,
         "evidence": evidence_digest(run),
         "signoff": run.signoff,
