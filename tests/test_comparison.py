@@ -141,7 +141,10 @@ def gate(run: FinishedRun, earlier: FinishedRun | None, **rule: object) -> tuple
     effects = measure_effects(run.table, SUITE, seed=0, resamples=200)
     compare = None
     if earlier is not None:
-        compare = lambda c, m, g: incomparable(run.plan, earlier.plan, c, {}) or compare_runs(run, earlier, c, m, group=g)  # noqa: E731
+
+        def compare(c, m, g):
+            return incomparable(run.plan, earlier.plan, c, {}) or compare_runs(run, earlier, c, m, group=g)
+
     verdict = judge(effects, rules_from_config(table), compare)
     return verdict.status, verdict.gates[0].reason
 

@@ -133,7 +133,9 @@ def test_undecided_groups_have_a_next_step(kept: RunView, n_groups: int) -> None
         assert f"about 43 more patients, {7 + i} now" in step.text
     assert ("2 more groups" in step.text) == (n_groups == 5)
     found = judged(view, "sensitive")
-    assert all(s.about != "Undecided groups" for s in next_steps(found, statements(found))), "the suspect is found already"
+    assert all(s.about != "Undecided groups" for s in next_steps(found, statements(found))), (
+        "the suspect is found already"
+    )
 
 
 def test_an_incomplete_run_shows_nothing_but_that(kept: RunView) -> None:

@@ -191,7 +191,10 @@ def test_cards_header_is_yaml_and_holds_the_runs_numbers(view: RunView) -> None:
     expected = [e for e in (view.find("clean", "accuracy"), *view.headline()) if e is not None]
     assert [m["type"] for m in result["metrics"]] == [e.measure for e in expected]
     assert [m["value"] for m in result["metrics"]] == [pytest.approx(e.estimate, abs=1e-6) for e in expected]
-    assert all(m["name"].endswith(" ".join(view.title(e.condition).split())) for m, e in zip(result["metrics"], expected, strict=True))
+    assert all(
+        m["name"].endswith(" ".join(view.title(e.condition).split()))
+        for m, e in zip(result["metrics"], expected, strict=True)
+    )
     assert "to be completed by a person" in card
     assert "\u202e" not in card, "nothing turns the text round"
 

@@ -97,7 +97,8 @@ class Baseline:
         for path in (run.path for run in both if isinstance(run, FinishedRun)):
             failed = failed_controls(path)
             if failed:
-                return f"the run {path.name} is incomplete: its control “{self._titles.get(failed[0], failed[0])}”, which must change nothing, failed"
+                name = self._titles.get(failed[0], failed[0])
+                return f"the run {path.name} is incomplete: its control “{name}”, which must change nothing, failed"
         return ""
 
     @property
@@ -123,10 +124,9 @@ class Baseline:
             return why_not
         before = self._before(condition, measure, group)
         if before is None:
-            return (
-                f"the baseline {self._path.name} has no value of {figure_in_words(measure, condition)} with {self._titles.get(condition, condition)}"
-                f"{'' if group == ALL else f' for {shown_string(str(group))}'}; accept a new run"
-            )
+            figure = f"{figure_in_words(measure, condition)} with {self._titles.get(condition, condition)}"
+            of_group = "" if group == ALL else f" for {shown_string(str(group))}"
+            return f"the baseline {self._path.name} has no value of {figure}{of_group}; accept a new run"
         if may_be_absent(group) and group not in self._groups:
             return no_change(self._run, condition, measure, group, why_absent(group))
         statistics = self._run.plan.statistics

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from audit.cli.comments import ArtifactUrl, CommentFile, EmbedPictures, FilesUrl, comment_output
 from audit.cli.text import Json
 
 BaselineOption = Annotated[
@@ -73,6 +74,10 @@ def gate_command(
     sarif: Annotated[Path | None, typer.Option(help="SARIF file to write, for code scanning.")] = None,
     code_quality: Annotated[Path | None, typer.Option(help="GitLab code quality report to write.")] = None,
     github: Annotated[bool, typer.Option("--github", help="Print annotations and write the step summary.")] = False,
+    pr_comment: CommentFile = None,
+    artifact_url: ArtifactUrl = "",
+    files_url: FilesUrl = "",
+    embed_pictures: EmbedPictures = False,
     as_json: Json = False,
 ) -> None:
     """Judge a finished run by the gates of audit.toml."""
@@ -82,7 +87,8 @@ def gate_command(
     if github and as_json:
         raise typer.BadParameter("--json prints only one object; use either --github or --json")
     must_exist(baseline)
-    outputs = auditing.GateOutputs(junit=junit, sarif=sarif, code_quality=code_quality, github=github)
+    comment = comment_output(pr_comment, artifact_url, files_url, embed_pictures)
+    outputs = auditing.GateOutputs(junit=junit, sarif=sarif, code_quality=code_quality, github=github, comment=comment)
     table = load_settings({}, Path()).gate
     raise typer.Exit(auditing.gate(run, table, outputs, baseline=baseline, as_json=as_json))
 
@@ -92,8 +98,16 @@ def diff_command(
     other: Annotated[Path, typer.Argument(help="The run to compare with.", metavar="BASELINE")],
     as_json: Json = False,
     as_markdown: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
+    html: Annotated[Path | None, typer.Option(help="HTML page to write, with figures and tables.")] = None,
+    pr_comment: CommentFile = None,
+    artifact_url: ArtifactUrl = "",
+    files_url: FilesUrl = "",
+    embed_pictures: EmbedPictures = False,
 ) -> None:
     """Compare every judged effect with another run of the same images, paired by image."""
-    from audit.commands import auditing
+    from audit.commands import diff
 
-    raise typer.Exit(auditing.diff(run, other, as_json=as_json, as_markdown=as_markdown))
+    if as_json and as_markdown:
+        raise typer.BadParameter("--json prints only one object; use either --md or --json")
+    comment = comment_output(pr_comment, artifact_url, files_url, embed_pictures)
+    raise typer.Exit(diff.diff(run, other, as_json=as_json, as_markdown=as_markdown, html=html, comment=comment))

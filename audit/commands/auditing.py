@@ -1,4 +1,4 @@
-"""`audit run`, `audit report`, `audit gate`, `audit diff`: the commands for a run folder."""
+"""`audit run`, `audit report`, `audit gate`: the commands for a run folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -16,24 +16,25 @@ from audit.commands.keys import announce_key
 from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller
 from audit.data.plan import Plan
-from audit.data.strings import shown_string
 from audit.errors import AuditError, StoreError, UsageError
 from audit.files import write_output
+from audit.gates.document import VerdictDocument
 from audit.gates.scope import scope_sentence
 from audit.provenance import tool_version
 from audit.run.settings import Settings
-from audit.statistics.catalogue import ACCURACY
-from audit.statistics.selections import comparable, figure_in_words
 from audit.store.folder import RENDERED, RunFolder
-from audit.store.group import ALL, Group
-from audit.store.numbers import counted, signed_bracketed
-from audit.store.results import Effect, EffectsDocument
+from audit.store.results import EffectsDocument
 from audit.store.run_record import RunRecord
 from audit.store.serialise import printed_json
 from audit.store.verdict import Verdict
 
+if TYPE_CHECKING:  # comparing takes half a second to import
+    from audit.commands.comments import CommentOutput
 
-def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]) -> int:
+
+def run(
+    settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str], comment: CommentOutput | None = None
+) -> int:
     """Audit, write the report, print the summary; return the exit code."""
     from audit.commands.models import image_lines, model_lines
     from audit.run.pipeline import run_audit
@@ -59,6 +60,10 @@ def run(settings: Settings, *, gate: bool, as_json: bool, command: Sequence[str]
                 f"`{shlex.join(['audit', 'report', path.as_posix()])}` writes it."
             ) from error
         written()
+    if comment is not None:
+        from audit.commands.comments import write_comment
+
+        write_comment(path, verdict, _named_baseline(settings.gate), comment)
     return show(path, verdict, report, as_json=as_json, table=table.document)
 
 
@@ -104,6 +109,8 @@ class GateOutputs:
     """GitLab's code quality report."""
     github: bool = False
     """Annotations on standard output, and the step summary where GitHub names a file for it."""
+    comment: CommentOutput | None = None
+    """Comment for a pull request."""
 
 
 def gate(
@@ -113,7 +120,7 @@ def gate(
     from audit.gates.judging import exit_code
     from audit.run.judgement import rejudge
 
-    for name in (outputs.junit, outputs.sarif, outputs.code_quality):
+    for name in (outputs.junit, outputs.sarif, outputs.code_quality, outputs.comment and outputs.comment.file):
         if name is not None and name.name not in RENDERED and name.resolve().is_relative_to(path.resolve()):
             raise UsageError(
                 f"{name} is in the run folder and would change it. In a run folder, only {', '.join(sorted(RENDERED))} "
@@ -121,6 +128,13 @@ def gate(
             )
     verdict = rejudge(path, table, baseline)
     _write_outputs(path, verdict, outputs)
+    if outputs.comment is not None:
+        from audit.commands.comments import write_comment
+
+        last = RunFolder(path).read(VerdictDocument).policy.baseline
+        write_comment(
+            path, verdict, baseline or _named_baseline(table) or _named_baseline({"baseline": last}), outputs.comment
+        )
     if as_json:
         _print_json(path, verdict, path / "report.html", exit_code(verdict.status))
     else:
@@ -133,12 +147,20 @@ def gate(
     return exit_code(verdict.status)
 
 
+def _named_baseline(table: Mapping[str, Any] | None) -> Path | None:
+    """Return the baseline that a `[gate]` table names; None where it names none."""
+    named = (table or {}).get("baseline")
+    return Path(str(named)) if named else None
+
+
 def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
     from audit.gates.rule_lines import RuleLine, find_rule_lines, path_in_repository
     from audit.reports.ci.code_quality import code_quality_document
     from audit.reports.ci.github import annotate, step_summary
     from audit.reports.ci.junit import describe_run, junit_document
     from audit.reports.ci.sarif import sarif_document
+    from audit.reports.ci.text_forest import text_forest
+    from audit.reports.reading.folder import read_figures
 
     run = describe_run(path, RunFolder(path).read(Plan), RunFolder(path).read(RunRecord))
     if outputs.junit is not None:
@@ -160,77 +182,15 @@ def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
         sys.stdout.writelines(f"{line}\n" for line in annotate(verdict, places))
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary:
+            forest = [] if verdict.status == "incomplete" else text_forest(read_figures(path))
             try:
                 with Path(summary).open("a", encoding="utf-8", errors="backslashreplace") as file:
-                    file.write(step_summary(verdict, run.model, run.report))
+                    file.write(step_summary(verdict, run.model, run.report, forest))
             except OSError as error:
                 raise StoreError(
                     f"Cannot write the step summary {summary}: {error.strerror or error}. Set GITHUB_STEP_SUMMARY to a file that "
                     "can be written, or leave --github out."
                 ) from error
-
-
-def diff(path: Path, other: Path, *, as_json: bool, as_markdown: bool) -> int:
-    """Print how much larger every judged effect is in one run than in another of the same images.
-
-    The exit code is 5 where any of them cannot be compared.
-    """
-    from audit.baseline.comparison import Baseline
-    from audit.gates.judging import EXIT_CODES
-    from audit.prediction.table import read_finished
-    from audit.reports.ci.markdown import SPECIAL
-
-    baseline = Baseline(read_finished(path), other)
-    effects = RunFolder(path).read(EffectsDocument).effects
-    judged = [e for e in effects if e.tolerance is not None and e.measure in comparable()]
-    asked = [("clean", ACCURACY, ALL), *((e.condition, e.measure, e.group) for e in judged)]
-    found = [(*place, baseline.change(*place)) for place in asked]
-    code = EXIT_CODES["not comparable"] if any(isinstance(change, str) for *_, change in found) else 0
-    if as_json:
-        rows = [
-            {
-                "condition": c,
-                "measure": m,
-                "group": g,
-                "change": None if isinstance(e, str) else e,
-                "why_not": e if isinstance(e, str) else "",
-            }
-            for c, m, g, e in found
-        ]
-        document = {"run": path, "baseline": other, "exit_code": code, "changes": rows}
-        sys.stdout.write(printed_json(document))
-        return code
-    lines = [
-        (
-            _place(c, g),
-            figure_in_words(m, c),
-            f"not comparable: {e}" if isinstance(e, str) else _change_in_words(e),
-        )
-        for c, m, g, e in found
-    ]
-    if as_markdown:
-        sys.stdout.write("| condition | measure | run minus baseline |\n|---|---|---|\n")
-        # A string of an image may hold what Markdown reads as markup, or as the end of a cell.
-        sys.stdout.writelines(f"| {c.translate(SPECIAL)} | {m} | {words} |\n" for c, m, words in lines)
-    else:
-        sys.stdout.writelines(f"{line}\n" for line in _in_columns(lines))
-    return code
-
-
-def _in_columns(lines: Sequence[tuple[str, ...]]) -> list[str]:
-    """Lay rows out with each column as wide as its widest cell, and a gap after it, whatever the names are."""
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in lines]
-
-
-def _place(condition: str, group: Group) -> str:
-    return shown_string(condition) if group == ALL else f"{shown_string(condition)} ({shown_string(str(group))})"
-
-
-def _change_in_words(effect: Effect) -> str:
-    if effect.estimate is None or effect.low is None or effect.high is None:
-        return effect.method
-    return f"{signed_bracketed(effect.estimate, effect.low, effect.high)}, {counted(effect.n_images, 'image')}"
 
 
 def report(path: Path, *, signoff: Path | None = None) -> int:

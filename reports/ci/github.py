@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from audit.gates.rule_lines import RuleLine
 from audit.gates.scope import scope_sentence
 from audit.reports.findings.gate_results import figures, worst_first
+from audit.reports.findings.markdown_words import inert
 from audit.store.verdict import GateResult, Verdict
 
 MAX_ANNOTATIONS = 10
@@ -43,8 +44,10 @@ def annotate(verdict: Verdict, places: Mapping[str, RuleLine]) -> list[str]:
     return found
 
 
-def step_summary(verdict: Verdict, model: str, report: str) -> str:
-    """Return the judgement as Markdown: the verdict, and a table of the gates.
+def step_summary(verdict: Verdict, model: str, report: str, forest: Sequence[str] = ()) -> str:
+    """Return the judgement as Markdown: the verdict, the effects as a figure of text, and a table of the gates.
+
+    The summary shows neither SVG nor pictures as data, so the figure is made of characters.
 
     Parameters
     ----------
@@ -54,15 +57,18 @@ def step_summary(verdict: Verdict, model: str, report: str) -> str:
         Name of the network.
     report : str
         Path of the run's report.
+    forest : sequence of str
+        Lines of the figure (`audit.reports.ci.text_forest`); none where no effect was judged.
     """
     rows = [
-        f"| {_cell(g.name)} | {_cell(g.where)} | {_cell(g.requirement)} | {figures(g)} | {g.n_images} | {g.outcome} |"
+        f"| {inert(g.name)} | {inert(g.where)} | {inert(g.requirement)} | {figures(g)} | {g.n_images} | {g.outcome} |"
         for g in worst_first(verdict)
     ]
     head = ["| gate | where | rule | estimate | images | outcome |", "|---|---|---|---|---|---|"] if rows else []
-    title = f"## audit of {_cell(model)}: {verdict.status.upper()}"
-    said = [title, "", _cell(verdict.summary), "", _cell(scope_sentence(verdict)), ""]
-    return "\n".join([*said, *head, *rows, "", f"Report: {_cell(report)}"]) + "\n"
+    title = f"## audit of {inert(model)}: {verdict.status.upper()}"
+    said = [title, "", inert(verdict.summary), "", inert(scope_sentence(verdict)), ""]
+    drawn = ["```text", *(line.replace("`", "'") for line in forest), "```", ""] if forest else []
+    return "\n".join([*said, *drawn, *head, *rows, "", f"Report: {inert(report)}"]) + "\n"
 
 
 def _kind(gate: GateResult) -> str:
@@ -83,11 +89,3 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def _cell(text: str) -> str:
-    """Make text harmless in a table: no markup, no link, no new cell."""
-    plain = " ".join(text.split())
-    for sign in "\\`*_[]|":
-        plain = plain.replace(sign, f"\\{sign}")
-    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

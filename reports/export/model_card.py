@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 
 from audit.reports.findings.effect_words import estimate, where, without_folders
 from audit.reports.findings.group_effects import told_effects
 from audit.reports.findings.headline import headline
 from audit.reports.findings.limitations import limitations
+from audit.reports.findings.markdown_words import inert
 from audit.reports.findings.summary import reach
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import ACCURACY, MEASURES
@@ -23,18 +23,18 @@ def model_card(run: RunView) -> str:
     lines = [
         *_header(run),
         "",
-        f"# Model card: {_inert(plan.model.name)}",
+        f"# Model card: {inert(plan.model.name)}",
         "",
-        f"- Architecture: {_inert(plan.model.architecture)}",
+        f"- Architecture: {inert(plan.model.architecture)}",
         f"- Digest: {plan.model.digest}",
-        f"- Classes: {', '.join(_inert(c) for c in plan.model.classes)}",
+        f"- Classes: {', '.join(inert(c) for c in plan.model.classes)}",
         "- Intended use: **to be completed by a person**. Research use; not for diagnosis.",
         "",
         "## Training",
         "",
         *(
             [
-                f"- {_inert(k)}: {_inert(without_folders(v))}"
+                f"- {inert(k)}: {inert(without_folders(v))}"
                 for k, v in sorted(told.items())
                 if isinstance(v, (str, int, float))
             ]
@@ -44,20 +44,20 @@ def model_card(run: RunView) -> str:
         "## Evaluation",
         "",
         f"{counted(plan.data.n_images, 'image')} of {counted(plan.data.n_patients, 'patient')} of "
-        f"{_inert(plan.data.name)} ({plan.data.content_hash[:12]}). Accuracy {estimate(run.find('clean', ACCURACY))}.",
+        f"{inert(plan.data.name)} ({plan.data.content_hash[:12]}). Accuracy {estimate(run.find('clean', ACCURACY))}.",
         "",
-        f"{_inert(headline(run))} {_inert(reach(run))}",
+        f"{inert(headline(run))} {inert(reach(run))}",
         "",
         "| Condition | Measure | Estimate | Images | Verdict |",
         "|---|---|---|---|---|",
         *(
-            f"| {_inert(where(run, e))} | {e.measure} | {estimate(e)} | {e.n_images} | {e.verdict} |"
+            f"| {inert(where(run, e))} | {e.measure} | {estimate(e)} | {e.n_images} | {e.verdict} |"
             for e in told_effects(run)
         ),
         "",
         "## Limitations",
         "",
-        *(f"- {_inert(line)}" for line in limitations(run)),
+        *(f"- {inert(line)}" for line in limitations(run)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -89,10 +89,3 @@ def _yaml(value: object) -> str:
     """Quote a string for YAML: one line, and every character that does not print, or turns text round, as an escape."""
     quoted = json.dumps(" ".join(str(value).split()), ensure_ascii=False)
     return "".join(f"\\U{ord(c):08x}" if unicodedata.category(c)[0] == "C" else c for c in quoted)
-
-
-def _inert(value: object) -> str:
-    """Make a string inert in Markdown: one line, no markup, no HTML, nothing invisible that turns the text round."""
-    flat = " ".join(str(value).split())
-    flat = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in flat)
-    return re.sub(r"([\\`*_\[\]|#!~])", r"\\\1", flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))

@@ -270,7 +270,7 @@ def _ratchet(runs: Sequence[RunView]) -> Iterator[Measured]:
         of_runs = [next((g for g in _against_baseline(run) if g.id == gate.id), None) for run in runs]
         limits = {g.expected for g in of_runs if g is not None}
         limit = gate.expected if len(limits) == 1 else None
-        lines.append(Line(key=gate.id, title=gate.id, points=tuple(map(_change, of_runs)), limit=limit))
+        lines.append(Line(key=gate.id, title=gate.name, points=tuple(map(_change, of_runs)), limit=limit))
     yield Measured(
         key="since_baseline",
         title="Change since the baseline",

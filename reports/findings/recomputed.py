@@ -6,7 +6,10 @@ from audit.reports.reading.view import RunView
 from audit.store.numbers import counted
 from audit.store.recomputation import Recomputation, evidence_of
 
-NEVER = "Never computed again. `audit verify RUN --recompute 0.01` computes one image in a hundred again from manifest and model, and compares."
+NEVER = (
+    "Never computed again. `audit verify RUN --recompute 0.01` computes one image in a hundred again from manifest and model, and "
+    "compares the results."
+)
 
 
 def speaks_of(run: RunView, found: Recomputation) -> bool:
