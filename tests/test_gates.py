@@ -239,7 +239,7 @@ def test_a_control_that_fails_ends_the_audit() -> None:
     for rules in ((), (rule(),), (rule(level="warn"),)):
         verdict = judge([*EFFECTS, control], GateConfig(rules=rules))
         assert (verdict.status, exit_code(verdict.status)) == ("incomplete", 4)
-        assert verdict.summary.startswith("The audit could not be completed: the control own")
+        assert verdict.summary.startswith("The audit could not be completed: the control “own”")
         assert [(g.id, g.status, g.actual) for g in verdict.gates] == [("control-own", "incomplete", 0.95)]
         assert verdict.gates[0].weight == "error"
 

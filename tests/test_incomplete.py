@@ -13,7 +13,8 @@ from rich.console import Console
 
 from audit.baseline.acceptance import accept_run
 from audit.baseline.comparison import Baseline
-from audit.commands.auditing import GateOutputs, diff, gate, show
+from audit.commands.auditing import GateOutputs, gate, show
+from audit.commands.diff import diff
 from audit.errors import UsageError
 from audit.prediction.table import read_finished
 from audit.reports.ci.github import step_summary
@@ -46,7 +47,7 @@ perturbation = "text-mask"
 role = "control"
 parameters = { fill = "black" }
 """
-FIRST = "The audit could not be completed: the control must-do-nothing, which must change nothing, changed a class probability by"
+FIRST = "The audit could not be completed: the control “Text covered in black”, which must change nothing, changed a class probability by"
 
 
 @pytest.fixture
@@ -114,11 +115,11 @@ def test_no_baseline_and_no_comparison_rests_on_it(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for allow_worse, reason in ((False, ""), (True, "whatever")):
-        with pytest.raises(UsageError, match="is incomplete: its control must-do-nothing"):
+        with pytest.raises(UsageError, match="is incomplete: its control “Text covered in black”"):
             accept_run(run, tmp_path / "audit-baseline.json", (), allow_worse=allow_worse, reason=reason)
     assert not (tmp_path / "audit-baseline.json").exists()
     change = Baseline(read_finished(run), run).change("text-mask-inpaint", "shortcut_sensitivity")
     assert isinstance(change, str)
-    assert "control must-do-nothing" in change
-    assert diff(run, run, as_json=False, as_markdown=False) == 5
+    assert "control “Text covered in black”" in change
+    assert diff(run, run, as_json=False, as_markdown=False, html=None, comment=None) == 5
     assert "not comparable" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The comment for a pull request, the figure of text, and the comparison page: they hold the run's figures, and foreign words do nothing."""
+"""The comment for a pull request, the figure of text and the comparison page hold the run's figures; foreign words do nothing."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ def accept_run(
     failed = failed_controls(run_path)
     if failed:
         raise UsageError(
-            f"The run {run_path} is incomplete: its control {failed[0]}, which must change nothing, failed, so no effect of it can be a "
-            "baseline. Correct the network or the suite, and run the audit again."
+            f"The run {run_path} is incomplete: its control “{failed[0]}”, which must change nothing, failed, so no effect of it can be "
+            "a baseline. Correct the network or the suite, and run the audit again."
         )
     effects = RunFolder(run_path).read(EffectsDocument).effects
     entries = _entries(effects, [rule for rule in rules if rule.against == "baseline"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audit.baseline.changes import ImageValues, compare_images, incomparable, measure_images, no_change
 from audit.baseline.file import AcceptedBaseline, images_path, read_baseline
-from audit.data.plan import Identity
+from audit.data.plan import Identity, Plan
 from audit.data.strings import shown_string
 from audit.files import file_sha256
 from audit.gates.groups import may_be_absent, why_absent
@@ -51,15 +51,17 @@ def is_first_run(config: GateConfig) -> bool:
 
 
 def failed_controls(run_path: Path) -> tuple[str, ...]:
-    """Return the names of the controls of a finished run that changed something: no effect of such a run can be trusted.
+    """Return the controls of a finished run that changed something, by their names for people: no effect of such a run can be trusted.
 
     Raises
     ------
     StoreError
         If the run's effects cannot be read.
     """
-    effects = RunFolder(run_path).read(EffectsDocument).effects
-    return tuple(dict.fromkeys(effect.condition for effect in control_failures(effects)))
+    run = RunFolder(run_path)
+    failed = control_failures(run.read(EffectsDocument).effects)
+    titles = {c.name: shown_string(c.title) for c in run.read(Plan).suite.conditions} if failed else {}
+    return tuple(dict.fromkeys(titles.get(effect.condition, effect.condition) for effect in failed))
 
 
 class Baseline:
@@ -97,8 +99,9 @@ class Baseline:
         for path in (run.path for run in both if isinstance(run, FinishedRun)):
             failed = failed_controls(path)
             if failed:
-                name = self._titles.get(failed[0], failed[0])
-                return f"the run {path.name} is incomplete: its control “{name}”, which must change nothing, failed"
+                return (
+                    f"the run {path.name} is incomplete: its control “{failed[0]}”, which must change nothing, failed"
+                )
         return ""
 
     @property

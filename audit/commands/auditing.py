@@ -120,7 +120,8 @@ def gate(
     from audit.gates.judging import exit_code
     from audit.run.judgement import rejudge
 
-    for name in (outputs.junit, outputs.sarif, outputs.code_quality, outputs.comment and outputs.comment.file):
+    comment = None if outputs.comment is None else outputs.comment.file
+    for name in (outputs.junit, outputs.sarif, outputs.code_quality, comment):
         if name is not None and name.name not in RENDERED and name.resolve().is_relative_to(path.resolve()):
             raise UsageError(
                 f"{name} is in the run folder and would change it. In a run folder, only {', '.join(sorted(RENDERED))} "

@@ -102,7 +102,7 @@ def _incomplete(failed: Sequence[Effect], titles: Mapping[str, str]) -> Verdict:
             rule=f"control-{e.condition}",
             condition=e.condition,
             title=titles.get(e.condition, ""),
-            reason=f"A control must change nothing, but {titles.get(e.condition, e.condition)} changed a class probability by "
+            reason=f"A control must change nothing, but “{titles.get(e.condition, e.condition)}” changed a class probability by "
             f"{compact(e.estimate or 0.0, 3)}.",
         )
         for e in failed
@@ -110,7 +110,7 @@ def _incomplete(failed: Sequence[Effect], titles: Mapping[str, str]) -> Verdict:
     worst = max(failed, key=lambda e: e.estimate or 0.0)
     others = f" ({len(failed)} controls failed)" if len(failed) > 1 else ""
     summary = (
-        f"The audit could not be completed: the control {titles.get(worst.condition, worst.condition)}, which must change nothing, "
+        f"The audit could not be completed: the control “{titles.get(worst.condition, worst.condition)}”, which must change nothing, "
         f"changed a class probability by {compact(worst.estimate or 0.0, 3)}{others}. No effect of this run can be trusted. Check "
         "that the network is deterministic and that the control's perturbation leaves the image unchanged, then run the audit again."
     )

@@ -255,7 +255,7 @@ def same(stored: Any, found: Any, *, exact: bool) -> bool:
     numbers = [isinstance(v, (int, float)) and not isinstance(v, bool) for v in (stored, found)]
     if exact or not all(numbers):
         return bool(stored == found) and type(stored) is type(found)
-    return abs(stored - found) <= LIMIT * max(1.0, abs(stored))
+    return bool(abs(stored - found) <= LIMIT * max(1.0, abs(stored)))
 
 
 def _shown(value: Any) -> str:

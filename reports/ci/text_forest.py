@@ -12,7 +12,7 @@ from audit.store.results import Effect
 
 _WIDTH = 41
 _MOST_NAME = 44
-_LINE, _ENDS, _ZERO, _LIMIT = "─", "├┤", "│", "┊"
+_LINE, _LEFT, _RIGHT, _ZERO, _LIMIT = "─", "├", "┤", "│", "┊"
 
 
 def text_forest(run: RunView) -> list[str]:
@@ -35,7 +35,8 @@ def _drawn(run: RunView, effects: Sequence[Effect]) -> list[str]:
     span = (high - low) or 1.0
 
     def at(value: float) -> int:
-        return round((value - low) / span * (_WIDTH - 1))
+        position: int = round((value - low) / span * (_WIDTH - 1))
+        return position
 
     names = [_cut(run.title(e.condition)) for e in effects]
     width = max(map(_columns, names))
@@ -50,7 +51,7 @@ def _drawn(run: RunView, effects: Sequence[Effect]) -> list[str]:
             left, right = at(e.low), at(e.high)
             cells[left : right + 1] = _LINE * (right - left + 1)
             if right > left:
-                cells[left], cells[right] = _ENDS
+                cells[left], cells[right] = _LEFT, _RIGHT
         assert e.estimate is not None
         cells[at(e.estimate)] = MARKS.get(e.verdict, "●")
         interval = "" if e.low is None or e.high is None else f" ({points(e.low)} to {points(e.high)})"

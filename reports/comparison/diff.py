@@ -75,7 +75,7 @@ def _forest(measure: str, changes: Sequence[Change]) -> Dots:
 def _gates(run: RunView, before: RunView | None) -> list[tuple[str, str, str, str, str]]:
     """Return the rules of the run with the outcome and figures of both runs; none where neither was judged."""
     earlier = {g.id: g for g in before.verdict.gates} if before is not None else {}
-    rows = []
+    rows: list[tuple[str, str, str, str, str]] = []
     for gate in worst_first(run.verdict):
         was = earlier.get(gate.id)
         rows.append((gate.name, was.status if was else "–", gate.status, figures(was) if was else "–", figures(gate)))
