@@ -235,8 +235,8 @@ def test_finished_runs_are_compared_and_gated_by_command(
         ("text-mask-inpaint", "shortcut_sensitivity"),
     }
     assert next(c for c in changes if c["condition"] == "clean")["change"]["estimate"] == 0, "the same network"
-    assert "| text-mask-inpaint | shortcut sensitivity |" in audit("diff", second, first, "--md")[1]
-    assert "text-mask-inpaint" in audit("diff", second, first)[1]
+    assert "| Text inpainted | shortcut sensitivity |" in audit("diff", second, first, "--md")[1]
+    assert "Text inpainted" in audit("diff", second, first)[1]
 
     Path("audit.toml").write_text(
         '[[gate.rule]]\nid = "no-worse"\nmeasure = "shortcut_sensitivity"\nmax_increase = 0.9\n'
