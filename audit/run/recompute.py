@@ -33,8 +33,8 @@ from audit.store.recomputation import MOST_DIFFERENCES, Difference, Part, Recomp
 from audit.store.serialise import plain
 from audit.store.table_schemas import RELEVANCE_SCHEMA
 from audit.text.cache import RegionCache
-from audit.text.detectors import make_detector
 from audit.text.find import find_in
+from audit.text.finders import make_finder
 
 _EDIT = ("applied", "why_not", "changed_share", "donor")
 _PREDICTION = ("logits", "probabilities", "predicted", "label")
@@ -275,7 +275,7 @@ def _text_again(
     stored, planned = run.disclosure.text, run.plan.detector
     n_stored = len(run.experiment.records)
     try:
-        finder = make_detector(planned.name, Path(settings.boxes) if settings.boxes else None)
+        finder = make_finder(planned.name, Path(settings.boxes) if settings.boxes else None)
         now = (finder.name, finder.version, plain(finder.config()))
         if now != (planned.name, planned.version, plain(planned.config)):
             raise AuditError("the text finder is of another version, or has other settings, than that of the run")
