@@ -181,6 +181,13 @@ def test_a_job_audits_judges_and_says_so(job: Any, tmp_path: Path) -> None:
     assert "::error file=audit.toml,line=1," in told
     assert "FAIL" in (tmp_path / "summary.md").read_text()
     assert (tmp_path / run / "audit.sarif").is_file()
+    about = {"RUN": run, "BASELINE": "", "RUNNER_TEMP": tmp_path, "ARTIFACT_URL": "https://host.example/artifact/1"}
+    code, outputs, told = job("comment", **about)
+    assert code == 0, "the gate step has told that it failed"
+    comment = Path(outputs["comment"]).read_text()
+    assert "FAIL" in comment.splitlines()[1]
+    assert "](https://host.example/artifact/1)" in comment
+    assert job("comment", **{**about, "RUN": "nowhere", "RUNNER_TEMP": tmp_path / "none"})[1] == {}
 
     (tmp_path / "audit.toml").write_text(
         '[[gate.rule]]\nid = "t"\nmeasure = "shortcut_sensitivity"\nmax_increase = 0.9\n'
