@@ -18,6 +18,7 @@ from audit.relevance.methods import SURROGATES
 from audit.relevance.presets import PRESETS, about_method
 from audit.reports.findings.methods_facts import Facts, Relevance, read_facts
 from audit.reports.findings.methods_sentences import methods, relevance_sentence
+from audit.reports.findings.review import evidence_digest
 from audit.reports.page.html import MAX_BYTES, within_budget
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
@@ -283,8 +284,10 @@ def test_the_checklist_points_at_what_is_there(kept: Path, told_by: str, signed:
     edit(kept / "plan.json", lambda d: d["data"].update(split_name=name, split_told_by=told_by))
     run = read_run(kept)
     if signed:
-        review = Review(kind="audit-signoff", reviewer="R", saved="2026-01-01", evidence="0", findings=())
-        run = dataclasses.replace(run, signoff=review)
+        review = Review(
+            kind="audit-signoff", reviewer="R", saved="2026-01-01", evidence=evidence_digest(run), findings=()
+        )
+        run = dataclasses.replace(run, reviews=(review,))
     page, text = page_of(run)
     ids = {a["id"] for _, a in page.found if a.get("id")}
     items = checklist(run)

@@ -22,12 +22,14 @@ from audit.errors import StoreError, UsageError
 from audit.reports.page.html import render_html
 from audit.run.pipeline import run_audit
 from audit.run.recompute import draw_images, recompute_run, same, same_map
+from audit.run.schemas import schema_of
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, verify_run
 from audit.store.recomputation import Recomputation
 from audit.store.run_record import RunRecord
 
 from .conftest import CLASSES, cohort_in, know_tiny, tiny_bundle_in
+from .report_runs import check
 
 Made = tuple[Path, Settings]
 
@@ -103,6 +105,7 @@ def test_an_untouched_run_comes_out_again_to_the_bit(made: Made) -> None:
     assert (parts["relevance maps"].n_compared, parts["relevance maps"].n_stored) == (10, 10)
     assert parts["text regions"].n_compared == found.n_images == 18
     assert RunFolder(made[0]).read(Recomputation) == found
+    check(json.loads((made[0] / Recomputation.FILE).read_text()), schema_of(Recomputation), Recomputation.FILE)
     assert verify_run(made[0]) == [], "the result is no change of the run"
 
 
@@ -204,6 +207,15 @@ def test_another_model_other_data_or_another_key_cannot_be_compared(
         again(made, data=str(cohort_in(tmp_path / "fewer", 5)))
     monkeypatch.setenv("AUDIT_KEY", "another key of enough bytes")
     with pytest.raises(StoreError, match="the key in use is"):
+        again(made)
+
+
+def test_an_edit_of_another_version_cannot_be_compared(made: Made) -> None:
+    plan = json.loads((made[0] / "plan.json").read_text())
+    next(c for c in plan["suite"]["conditions"] if c["name"] == "text-mask-inpaint")["perturbation_version"] += 1
+    (made[0] / "plan.json").write_text(json.dumps(plan))
+    seal(made[0])
+    with pytest.raises(StoreError, match="was made by version"):
         again(made)
 
 

@@ -68,13 +68,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a review that is none": (
         lambda run: (run / "signoff.json").write_text('{"schema_version": 1}'),
-        "signoff.json is not a review written by `audit report --signoff`. Delete it",
+        "signoff.json does not hold reviews as `audit report --signoff` writes them. Delete it",
     ),
     "a review of no shape": (
         lambda run: (run / "signoff.json").write_text(
             '{"schema_version": 1, "reviewer": "R", "evidence": "", "saved": "", "findings": 5}'
         ),
-        "signoff.json is not a review",
+        "signoff.json does not hold reviews",
     ),
     "a picture of another kind": (
         lambda run: edit(
@@ -188,7 +188,7 @@ def test_review_is_kept_as_text(audit: Audit, kept: Path, tmp_path: Path) -> Non
     (tmp_path / "saved.json").write_text(json.dumps({**review(kept), **change}))
     code, _, err = audit("report", kept, "--signoff", tmp_path / "saved.json")
     assert code == 0, err
-    saved = json.loads((kept / "signoff.json").read_text())
+    (saved,) = json.loads((kept / "signoff.json").read_text())["reviews"]
     assert [len(saved["reviewer"]), len(saved["findings"][0]["comment"]), saved["saved"]] == [300, 4000, "s" * 40]
     assert not re.search(r"[\x00-\x1f\ud800]", saved["reviewer"] + saved["findings"][0]["comment"])
     page = (kept / "report.html").read_text()

@@ -39,21 +39,24 @@ def report_command(
         Path | None, typer.Option(help="HTML file that --compare writes.", show_default="comparison.html")
     ] = None,
     signoff: Annotated[
-        Path | None, typer.Option(help="Review saved by the report's page, to include in the report.")
+        list[Path] | None,
+        typer.Option(
+            help="Review saved by the report's page, to add to the report; repeatable, one for each reviewer."
+        ),
     ] = None,
 ) -> None:
     """Render report.html, summary.md and junit.xml of a finished run again, optionally with a review, or compare runs."""
     from audit.commands import auditing
 
     if compare:
-        if signoff is not None:
+        if signoff:
             raise typer.BadParameter("--signoff applies to one run; omit --compare")
         raise typer.Exit(auditing.compare(run, out or Path("comparison.html")))
     if out is not None:
         raise typer.BadParameter("--out requires --compare; the report of a single run is written to its folder")
     if len(run) != 1:
         raise typer.BadParameter(f"expected one run folder, found {len(run)}; use --compare for several")
-    raise typer.Exit(auditing.report(run[0], signoff=signoff))
+    raise typer.Exit(auditing.report(run[0], signoff=signoff or ()))
 
 
 def export_command(

@@ -194,12 +194,12 @@ def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
                 ) from error
 
 
-def report(path: Path, *, signoff: Path | None = None) -> int:
-    """Write the renderings of a finished run again, with a review if one is given."""
-    if signoff is not None:
+def report(path: Path, *, signoff: Sequence[Path] = ()) -> int:
+    """Write the renderings of a finished run again, with further reviews where some are given."""
+    for file in signoff:
         from audit.reports.findings.review import read_signoff
 
-        read_signoff(path, signoff)
+        read_signoff(path, file)
     sys.stdout.write(f"{render(path)}\n")
     return 0
 

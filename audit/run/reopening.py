@@ -8,9 +8,11 @@ from pathlib import Path
 
 from msgspec import structs
 
+from audit.data.conditions import Suite
 from audit.data.plan import Plan
 from audit.data.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms
 from audit.data.records import Cohort, Record, TextRegion
+from audit.data.strings import shown_string
 from audit.errors import StoreError, UsageError
 from audit.models.backends import BackendChoice, with_backend
 from audit.models.bundle import Bundle
@@ -20,7 +22,7 @@ from audit.perturbations.suspects import Suspects, suspect_digest
 from audit.prediction.covering import Disclosure
 from audit.prediction.experiment import Experiment
 from audit.prediction.table import planned_suite, stored_cuts
-from audit.prediction.variants import cohort_context
+from audit.prediction.variants import cohort_context, make_perturbations
 from audit.run.cohorts import audited_cohort
 from audit.run.plan import records_hash
 from audit.run.preparation import probe_images
@@ -71,6 +73,8 @@ def reopen_run(path: Path, settings: Settings) -> ReopenedRun:
     except UsageError as error:
         raise StoreError(f"The run {path} cannot be computed again: {error} {_how(record)}") from error
     _check_same(path, plan, record, bundle, cohort)
+    suite = planned_suite(plan)
+    _check_versions(path, suite)
     bundle = _on_machine(plan, settings, bundle, cohort)
     records = _stored_records(path, run, cohort)
     regions = _stored_regions(run, records)
@@ -81,7 +85,7 @@ def reopen_run(path: Path, settings: Settings) -> ReopenedRun:
     experiment = Experiment(
         run=run,
         bundle=bundle,
-        suite=planned_suite(plan),
+        suite=suite,
         records=records,
         context=context,
         seed=plan.seed,
@@ -140,6 +144,17 @@ def _check_same(path: Path, plan: Plan, record: RunRecord, bundle: Bundle, cohor
             f"The run {path} cannot be computed again: the given model and manifest are not those of the run ({', '.join(other)}). "
             f"{_how(record)}"
         )
+
+
+def _check_versions(path: Path, suite: Suite) -> None:
+    """Refuse edits that this version of audit makes in another way."""
+    for name, made in make_perturbations(suite).items():
+        if made.version != suite[name].version:
+            raise StoreError(
+                f"The run {path} cannot be computed again: its edit “{shown_string(suite[name].title)}” was made by version "
+                f"{suite[name].version} of {suite[name].perturbation}, and this version of audit has version {made.version}. Use the version "
+                "of audit that the run names."
+            )
 
 
 def _how(record: RunRecord) -> str:

@@ -19,7 +19,7 @@ from audit.store.probe import ProbeDocument
 from audit.store.recomputation import Recomputation
 from audit.store.relevance import RelevanceDocument
 from audit.store.results import SCHEMA_VERSION, ConditionsDocument, EffectsDocument
-from audit.store.review import Review
+from audit.store.review import Reviews
 from audit.store.run_record import RunRecord
 from audit.store.suspects import SuspectsDocument
 from audit.store.typed import RunDocument
@@ -38,7 +38,7 @@ DOCUMENTS: tuple[type[RunDocument], ...] = (
     SuspectsDocument,
     VerdictDocument,
     RunRecord,
-    Review,
+    Reviews,
     Recomputation,
 )
 """The documents of a run that have a type."""

@@ -1,4 +1,4 @@
-"""A reviewer's answers to a run's findings, as the report's page saves them and `signoff.json` keeps them."""
+"""Reviewers' answers to a run's findings: one review as the report's page saves it, and all of them as `signoff.json` keeps them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ class Answer(Document, frozen=True, kw_only=True):
     """Comment of the reviewer."""
 
 
-class Review(RunDocument, frozen=True, kw_only=True):
-    """The review of a run."""
-
-    FILE: ClassVar[str] = "signoff.json"
+class Review(Document, frozen=True, kw_only=True):
+    """The review of a run by one person."""
 
     kind: Literal["audit-signoff"]
     """What the file is: the page saves it without a schema version."""
@@ -35,3 +33,12 @@ class Review(RunDocument, frozen=True, kw_only=True):
     """Time of saving, by the reviewer's clock."""
     findings: tuple[Answer, ...]
     """At most one answer per finding."""
+
+
+class Reviews(RunDocument, frozen=True, kw_only=True):
+    """All reviews of a run."""
+
+    FILE: ClassVar[str] = "signoff.json"
+
+    reviews: tuple[Review, ...]
+    """One for each reviewer, in the order in which they were added."""

@@ -10,6 +10,7 @@ from audit.reports.findings.group_effects import told_effects
 from audit.reports.findings.headline import headline
 from audit.reports.findings.limitations import limitations
 from audit.reports.findings.markdown_words import inert
+from audit.reports.findings.review import review_sentence, reviewed_findings, standing_reviews
 from audit.reports.findings.summary import reach
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import ACCURACY, MEASURES
@@ -55,11 +56,29 @@ def model_card(run: RunView) -> str:
             for e in told_effects(run)
         ),
         "",
+        "## Review",
+        "",
+        *_reviewed(run),
+        "",
         "## Limitations",
         "",
         *(f"- {inert(line)}" for line in limitations(run)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _reviewed(run: RunView) -> list[str]:
+    """Return who reviewed the run, with every finding that somebody doubts or that reviewers disagree about."""
+    reviews = standing_reviews(run)
+    lines = [f"{inert(review_sentence(run))}."]
+    for found in reviewed_findings(run, reviews):
+        told = [(r.reviewer, a) for r, a in zip(reviews, found.answers, strict=True) if a is not None]
+        if found.disagreed or any(a.answer == "disagree" for _, a in told):
+            said = "; ".join(
+                f"{inert(who)}: {a.answer}{f' ({inert(a.comment)})' if a.comment else ''}" for who, a in told
+            )
+            lines.append(f"- {inert(found.text)} — {said}")
+    return [lines[0], *([""] if len(lines) > 1 else []), *lines[1:]]
 
 
 def _header(run: RunView) -> list[str]:

@@ -1,9 +1,10 @@
-"""A reviewer's word on a run: the findings that are asked about, and the JSON that the page saves."""
+"""Reviewers' words on a run: the findings that are asked about, the JSON that the page saves, and where reviewers disagree."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -20,7 +21,8 @@ from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.store.documents import read_json
 from audit.store.folder import RunFolder
 from audit.store.group import ALL, Group
-from audit.store.review import Answer, Opinion, Review
+from audit.store.numbers import counted
+from audit.store.review import Answer, Opinion, Review, Reviews
 from audit.store.typed import FormatError, typed
 
 ANSWERS: tuple[Opinion, ...] = get_args(Opinion)
@@ -63,8 +65,61 @@ def evidence_digest(run: RunView) -> str:
     return hashlib.sha256(json.dumps(run.run.files, sort_keys=True).encode()).hexdigest()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReviewedFinding:
+    """One finding with the answers of all reviewers."""
+
+    id: str
+    """Stable within the run."""
+    text: str
+    """The statement; its id where the run no longer has it."""
+    answers: tuple[Answer | None, ...]
+    """The answer of each reviewer; None of one who gave none."""
+
+    @property
+    def disagreed(self) -> bool:
+        """Whether two reviewers gave different answers."""
+        return len({a.answer for a in self.answers if a is not None}) > 1
+
+
+def standing_reviews(run: RunView) -> list[Review]:
+    """Return the reviews that were made on the files of this run as they are."""
+    evidence = evidence_digest(run)
+    return [review for review in run.reviews if review.evidence == evidence]
+
+
+def reviewed_findings(run: RunView, reviews: Sequence[Review]) -> list[ReviewedFinding]:
+    """Return every finding that a review answers, in the order of the run: those that reviewers disagree about first."""
+    texts = {f.id: f.text for f in findings(run)}
+    answered = {a.id for review in reviews for a in review.findings}
+    by_review = [{a.id: a for a in review.findings} for review in reviews]
+    found = [
+        ReviewedFinding(id=name, text=texts.get(name, name), answers=tuple(answers.get(name) for answers in by_review))
+        for name in (*(name for name in texts if name in answered), *sorted(answered - set(texts)))
+    ]
+    return sorted(found, key=lambda f: not f.disagreed)
+
+
+def review_sentence(run: RunView) -> str:
+    """Return who reviewed the run, and whether reviewers disagree, in one line."""
+    reviews = standing_reviews(run)
+    if not reviews:
+        return "not reviewed" if not run.reviews else "reviewed on other files than these"
+    names = " and ".join(filter(None, [", ".join(r.reviewer for r in reviews[:-1]), reviews[-1].reviewer]))
+    found = reviewed_findings(run, reviews)
+    doubted = sum(any(a is not None and a.answer == "disagree" for a in f.answers) for f in found)
+    parts = [f"{counted(doubted, 'finding')} doubted" if doubted else "no finding doubted"]
+    if len(reviews) > 1:
+        split = sum(f.disagreed for f in found)
+        parts.append(f"reviewers disagree about {split}" if split else "reviewers agree")
+    return f"reviewed by {names}: {', '.join(parts)}"
+
+
 def read_signoff(path: Path, file: Path) -> Path:
-    """Check a review that the report's page saved, and keep it as `signoff.json` of the run.
+    """Check a review that the report's page saved, and add it to `signoff.json` of the run.
+
+    A later review of the same person takes the place of the earlier one. What another copy of the run keeps as `signoff.json` can be
+    passed, too: all its reviews are added.
 
     Raises
     ------
@@ -84,16 +139,23 @@ def read_signoff(path: Path, file: Path) -> Path:
         raise StoreError(f"The review {file} cannot be read ({error.strerror}).") from error
     except ValueError as error:
         raise UsageError(f"The review {file} is not valid JSON: {error}.") from error
-    RunFolder(path).write(_checked(run, document, file))
-    return path / Review.FILE
+    several = document.get("reviews") if isinstance(document, dict) else None
+    given = [_checked(run, one, file) for one in (several if isinstance(several, list) and several else [document])]
+    kept = {_person(review): review for review in run.reviews}
+    for review in given:
+        kept.pop(_person(review), None)  # the latest stands last
+        kept[_person(review)] = review
+    RunFolder(path).write(Reviews(reviews=tuple(kept.values())))
+    return path / Reviews.FILE
+
+
+def _person(review: Review) -> str:
+    return review.reviewer.casefold()
 
 
 def _checked(run: RunView, document: object, file: Path) -> Review:
     if not isinstance(document, dict) or document.get("kind") != "audit-signoff":
         raise UsageError(f"{file} is not a review. Expected the JSON file that the report's page saves.")
-    document.pop(
-        "schema_version", None
-    )  # the page's file has none, and what was kept as `signoff.json` can be passed again
     try:
         review = typed(document, Review)
     except FormatError as error:

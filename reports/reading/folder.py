@@ -38,7 +38,7 @@ from audit.store.results import (
     ConditionsDocument,
     EffectsDocument,
 )
-from audit.store.review import Review
+from audit.store.review import Review, Reviews
 from audit.store.run_record import RunRecord
 from audit.store.suspects import Sighting, SuspectsDocument
 
@@ -127,7 +127,7 @@ def _read(path: Path) -> RunView:
         moved=folder.read(MovedDocument) if folder.has(MovedDocument.FILE) else None,
         n_examples=len(examples),
         markers=_markers(folder),
-        signoff=_review(folder),
+        reviews=_reviews(folder),
         recomputed=folder.read(Recomputation) if folder.has(Recomputation.FILE) else None,
         problems=tuple(verify_run(path)),
     )
@@ -174,22 +174,22 @@ def read_figures(path: Path) -> RunView:
             moved=None,
             n_examples=0,
             markers=(),
-            signoff=None,
+            reviews=(),
             recomputed=None,
             problems=tuple(f"{name} was changed" for name in changed),
         )
 
 
-def _review(folder: RunFolder) -> Review | None:
-    """Return the review; a person may have edited it, and the run is none the worse for it."""
-    if not folder.has(Review.FILE):
-        return None
+def _reviews(folder: RunFolder) -> tuple[Review, ...]:
+    """Return the reviews; a person may have edited them, and the run is none the worse for it."""
+    if not folder.has(Reviews.FILE):
+        return ()
     try:
-        return folder.read(Review)
+        return folder.read(Reviews).reviews
     except StoreError as error:
         raise StoreError(
-            f"{folder.path / Review.FILE} is not a review written by `audit report --signoff`. Delete it, and pass the review that "
-            "the page saved again."
+            f"{folder.path / Reviews.FILE} does not hold reviews as `audit report --signoff` writes them. Delete it, and pass the reviews "
+            "that the page saved again."
         ) from error
 
 

@@ -87,8 +87,8 @@ class RunView:
     """Cases in the run folder, of which `examples` may be the first."""
     markers: tuple[Mapping[str, Any], ...]
     """markers.json: crops of the commonest strings by class, with data URIs; empty in runs that drew none."""
-    signoff: Review | None
-    """signoff.json: what a reviewer said; None before the review."""
+    reviews: tuple[Review, ...]
+    """signoff.json: what reviewers said; empty before the first review."""
     recomputed: Recomputation | None
     """recomputed.json: what `audit verify --recompute` found last; None before it was used."""
     problems: tuple[str, ...]

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from audit.data.groups import UNKNOWN
 from audit.reports.findings.methods_facts import read_facts
+from audit.reports.findings.review import standing_reviews
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 from audit.statistics.power import power_sentence
@@ -147,7 +148,7 @@ def _annex(run: RunView) -> list[Item]:
         _filled(
             "Annex IV", "Test logs and reports, dated and signed", ("provenance", "Provenance"), ("signoff", "Sign-off")
         )
-        if run.signoff
+        if standing_reviews(run)
         else _partly(
             "Annex IV", "Test logs and reports, dated and signed", (("provenance", "Provenance"),), "sign the review"
         ),

@@ -1,23 +1,32 @@
-"""The reviewer's sign-off: the findings that are asked about, and the answers if there are any."""
+"""The reviewers' sign-off: the findings that are asked about, the answers, and where reviewers disagree."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.reports.findings.review import ANSWERS, evidence_digest, findings
+from audit.reports.findings.review import (
+    ANSWERS,
+    evidence_digest,
+    findings,
+    review_sentence,
+    reviewed_findings,
+    standing_reviews,
+)
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 
 
 def view(run: RunView) -> Mapping[str, object]:
-    """Return the questions, and the review that was given."""
+    """Return the questions, and the reviews that were given."""
+    standing = standing_reviews(run)
     return {
-        "result": f"reviewed by {run.signoff.reviewer}" if run.signoff else "not reviewed",
+        "result": review_sentence(run),
         "findings": findings(run),
-        "texts": {finding.id: finding.text for finding in findings(run)},
         "answers": ANSWERS,
         "evidence": evidence_digest(run),
-        "signoff": run.signoff,
+        "reviews": standing,
+        "stale": [review for review in run.reviews if review not in standing],
+        "answered": reviewed_findings(run, standing),
     }
 
 
@@ -26,5 +35,8 @@ SECTION = Section(
     title="Sign-off",
     template="sections/signoff.html.j2",
     view=view,
-    comes_from="effects.json: the findings that are asked about; signoff.json: the answers",
+    state=lambda run: (
+        "undecided" if any(f.disagreed for f in reviewed_findings(run, standing_reviews(run))) else "quiet"
+    ),
+    comes_from="effects.json: the findings that are asked about; signoff.json: the answers of all reviewers",
 )
