@@ -152,8 +152,8 @@ def _check_versions(path: Path, suite: Suite) -> None:
         if made.version != suite[name].version:
             raise StoreError(
                 f"The run {path} cannot be computed again: its edit “{shown_string(suite[name].title)}” was made by version "
-                f"{suite[name].version} of {suite[name].perturbation}, and this version of audit has version {made.version}. Use the version "
-                "of audit that the run names."
+                f"{suite[name].version} of {suite[name].perturbation}, and this version of audit has version {made.version}. Use the "
+                "version of audit that the run names."
             )
 
 
