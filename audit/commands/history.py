@@ -66,7 +66,7 @@ def _document(found: History) -> dict[str, object]:
 
 
 def _tables(found: History) -> Iterator[Text | Table]:
-    yield Text(f"{counted(len(found.runs), 'run')} of the same images: {found.cohort}")
+    yield _text(f"{counted(len(found.runs), 'run')} of the same images: {found.cohort}")
     runs = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("run", "started (UTC)", "commit", "model", "verdict", "baseline"):
         runs.add_column(column, justify="right" if column == "run" else "left", overflow="fold")
