@@ -13,12 +13,18 @@ from typing import Any
 
 import pytest
 
+from audit.baseline.comparison import Baseline
 from audit.errors import UsageError
+from audit.prediction.table import read_finished
 from audit.reports.comparison.curves import render_curves
+from audit.reports.comparison.diff import render_diff
+from audit.reports.comparison.history import render_history
 from audit.reports.comparison.runs import render_comparison
+from audit.reports.findings.changes import changes_since
+from audit.reports.findings.history import history_of
 from audit.reports.findings.review import read_signoff
 from audit.reports.page.html import MAX_BYTES, render_html, within_budget
-from audit.reports.reading.folder import read_run
+from audit.reports.reading.folder import read_figures, read_run
 from audit.reports.reading.view import MOST_CASES
 
 from .conftest import cohort_in, know_tiny, tiny_bundle_in
@@ -238,11 +244,18 @@ def test_any_number_of_cases_opens_in_time_within_the_budget(
         assert "The run folder contains 20000 cases" in page.locator("#examples").text_content()
 
 
-@pytest.mark.parametrize("which", ["comparison", "curves"])
+@pytest.mark.parametrize("which", ["comparison", "curves", "history", "diff"])
 def test_other_pages_are_as_clean_as_the_report(browser: Any, tmp_path: Path, which: str) -> None:
     source = axe_source()
     if which == "comparison":
         written = render_comparison([kept_run(tmp_path), RUN], tmp_path / "page.html")
+    elif which == "history":
+        runs = [read_figures(kept_run(tmp_path)), read_figures(RUN)]
+        written = render_history(history_of(runs), tmp_path / "page.html")
+    elif which == "diff":
+        view, before = read_figures(RUN), kept_run(tmp_path)
+        changes = changes_since(view, Baseline(read_finished(RUN), before), read_figures(before))
+        written = render_diff(view, read_figures(before), "before", changes, tmp_path / "page.html")
     else:
         folders = [bundle(tmp_path / name, name, [0.6, 0.8, 0.9, 0.99]) for name in "CDE"]
         for folder in folders:
