@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from audit.reports.figures.timelines import HEIGHT_PX, WIDTH_PX, timelines
 from audit.reports.findings.history import history_of
@@ -13,6 +14,8 @@ from audit.store.numbers import counted
 
 _MOST_RUNS = 12
 """Runs that the report draws, the last ones; `audit history` draws more."""
+_MOST_LINES = 6
+"""Figures of one measure, those of the largest newest effects; `audit history` draws all."""
 
 
 def view(run: RunView) -> Mapping[str, object] | None:
@@ -32,7 +35,8 @@ def view(run: RunView) -> Mapping[str, object] | None:
         "result": f"{counted(len(history.runs) - 1, 'earlier run')} of the same images; verdict {shown.runs[-1].status}, {now}",
         "history": shown,
         "current": run.path.absolute().name,
-        "figures": [(measured, timelines(measured)) for measured in shown.measured],
+        "figures": [(m, timelines(m)) for m in (replace(m, lines=m.lines[:_MOST_LINES]) for m in shown.measured)],
+        "more": sum(max(0, len(m.lines) - _MOST_LINES) for m in shown.measured),
         "width": WIDTH_PX,
         "height": HEIGHT_PX,
     }
