@@ -21,7 +21,8 @@ from audit.data.records import Record
 from audit.errors import StoreError, UsageError
 from audit.reports.page.html import render_html
 from audit.run.pipeline import run_audit
-from audit.run.recompute import draw_images, recompute_run, same, same_map
+from audit.run.recompute import draw_images, recompute_run
+from audit.run.recomputed_values import same, same_map
 from audit.run.schemas import schema_of
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, verify_run

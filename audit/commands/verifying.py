@@ -10,6 +10,7 @@ from pathlib import Path
 from audit.commands.auditing import render
 from audit.commands.progress import ProgressLines
 from audit.errors import AuditError, StoreError, shown_string
+from audit.reports.findings.recomputed import how_compared, part_outcomes
 from audit.run.settings import Settings
 from audit.store.folder import check_run
 from audit.store.numbers import counted
@@ -57,21 +58,10 @@ def verify(path: Path, settings: Settings, *, share: float | None, seed: int | N
 
 def _lines(found: Recomputation) -> Iterator[str]:
     yield f"{counted(len(found.images), 'image')} of {found.n_images:,} computed again (seed {found.seed}), compared {how_compared(found)}"
-    for part in found.parts:
-        if part.why_not:
-            yield f"  {part.part:<16}not compared: {part.why_not}"
-        elif part.n_stored:
-            outcome = f"{part.n_different:,} differ" if part.n_different else "the same"
-            yield f"  {part.part:<16}{part.n_compared:,} of {part.n_stored:,}: {outcome}"
+    for part, outcome in part_outcomes(found):
+        yield f"  {part:<16}{outcome}"
     for d in found.differences[:_MOST_SHOWN]:
         condition = shown_string(d.condition)
         yield f"  differs: image {d.image}, {condition}, draw {d.draw}, {d.field}: stored {d.stored}, found {d.found}"
     if found.n_differences > _MOST_SHOWN:
         yield f"  and {found.n_differences - _MOST_SHOWN:,} more values; the first are in {Recomputation.FILE}"
-
-
-def how_compared(found: Recomputation) -> str:
-    """Return how strictly values were compared, and why."""
-    if found.exact:
-        return "bit by bit"
-    return f"within {found.tolerance:g}, because {'; '.join(found.why_not_exact)}"

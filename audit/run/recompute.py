@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from audit.data.records import Record, TextRegion
+from audit.data.records import Record
 from audit.errors import AuditError, RelevanceError, UsageError, shown_string
 from audit.models.backends import LIMIT
 from audit.models.devices import device_name, device_of
@@ -22,11 +19,12 @@ from audit.prediction.rows import prediction_rows
 from audit.prediction.shards import SHARD_RECORDS, part_name, predicted_rows, shard_of
 from audit.prediction.variants import make_perturbations
 from audit.randomness import generator_for
-from audit.relevance.heatmaps import Heatmaps, read_heatmaps
+from audit.relevance.heatmaps import read_heatmaps
 from audit.relevance.images import ImageAttributor
 from audit.relevance.measure import SHARD_RECORDS as MAPS_A_SHARD
 from audit.relevance.measure import attribute_shard, attributed_records, maps_path
 from audit.run.plan import package_versions
+from audit.run.recomputed_values import differing, other_maps, other_regions
 from audit.run.reopening import ReopenedRun, reopen_run
 from audit.run.settings import Settings
 from audit.store.recomputation import MOST_DIFFERENCES, Difference, Part, Recomputation, RecomputedPart, evidence_of
@@ -52,8 +50,6 @@ _IN_STEPS = (
     "conservation_gap",
 )
 """Columns that move in steps, or measure rounding itself; elsewhere than on the same kind of device they are not compared."""
-_HALF = 2.0**-11
-"""Relative rounding of a stored map."""
 OnStage = Callable[[str, int], Callable[[], None]]
 
 
@@ -209,61 +205,6 @@ def _stored_predictions(run: ReopenedRun, names: set[str]) -> dict[tuple[str, st
     return {(row["record_id"], row["condition"], row["draw"]): row for row in rows if row["record_id"] in names}
 
 
-def differing(
-    part: Part,
-    key: tuple[str, str, int],
-    stored: Mapping[str, Any],
-    found: Mapping[str, Any],
-    columns: Sequence[str],
-    *,
-    exact: bool,
-) -> Iterator[Difference]:
-    """Yield the columns in which a stored row is not the one that was computed now.
-
-    Parameters
-    ----------
-    part : str
-        What the row belongs to.
-    key : tuple of (str, str, int)
-        Image, condition and draw.
-    stored, found : mapping
-        The row of the run, and the one of now; numbers are compared in the precision in which they are stored.
-    columns : sequence of str
-        What is compared.
-    exact : bool
-        Whether every bit must be the same; else numbers may differ by `LIMIT`, relative to their size where that is above 1.
-    """
-    image, condition, draw = key
-    for name in columns:
-        was, now = stored.get(name, "absent"), found[name]
-        if not same(was, now, exact=exact):
-            yield Difference(
-                part=part,
-                image=image,
-                condition=condition,
-                draw=draw,
-                field=name,
-                stored=_shown(was),
-                found=_shown(now),
-            )
-
-
-def same(stored: Any, found: Any, *, exact: bool) -> bool:
-    """Say whether two values of a table are the same: to the bit, or of numbers within `LIMIT`."""
-    if isinstance(stored, (list, tuple)) and isinstance(found, (list, tuple)):
-        return len(stored) == len(found) and all(same(a, b, exact=exact) for a, b in zip(stored, found, strict=True))
-    numbers = [isinstance(v, (int, float)) and not isinstance(v, bool) for v in (stored, found)]
-    if exact or not all(numbers):
-        return bool(stored == found) and type(stored) is type(found)
-    return bool(abs(stored - found) <= LIMIT * max(1.0, abs(stored)))
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_shown, value[:12]))}{', …' if len(value) > 12 else ''}]"
-    return repr(value) if isinstance(value, float) else shown_string(str(value), 200)
-
-
 def _text_again(
     run: ReopenedRun,
     drawn: Sequence[Record],
@@ -283,7 +224,7 @@ def _text_again(
         n_different = 0
         for record in drawn:
             found = find_in(record.path, cache, colour=record.colour)
-            told = list(_other_regions(record, stored[record.id], found))
+            told = list(other_regions(record, stored[record.id], found))
             n_different += bool(told)
             differences += told
             on_image()
@@ -292,22 +233,6 @@ def _text_again(
             part="text regions", n_compared=0, n_stored=n_stored, n_different=0, why_not=shown_string(str(error), 300)
         )
     return RecomputedPart(part="text regions", n_compared=len(drawn), n_stored=n_stored, n_different=n_different)
-
-
-def _other_regions(record: Record, stored: Sequence[TextRegion], found: Sequence[TextRegion]) -> Iterator[Difference]:
-    """Yield a difference where boxes differ, or a string that the run shows is another: boxes are of whole pixels everywhere."""
-    boxes = [[(r.x0, r.y0, r.x1, r.y1) for r in regions] for regions in (stored, found)]
-    if boxes[0] != boxes[1]:
-        yield _difference("text regions", record, "boxes", *map(str, boxes))
-        return
-    for was, now in zip(stored, found, strict=True):
-        if was.text and was.text != now.text:
-            yield _difference("text regions", record, "text", was.text, "another string")
-
-
-def _difference(part: Part, record: Record, field: str, stored: str, found: str) -> Difference:
-    was, now = shown_string(stored, 200), shown_string(found, 200)
-    return Difference(part=part, image=record.name, condition="clean", draw=0, field=field, stored=was, found=now)
 
 
 def _attribute_again(
@@ -338,7 +263,7 @@ def _attribute_again(
                     told = list(
                         differing("relevance maps", key, stored.get(record.name, {}), plain(row), columns, exact=exact)
                     )
-                    told += _other_maps(record, was, now, exact=exact)
+                    told += other_maps(record, was, now, exact=exact)
                     n_compared += 1
                     n_different += bool(told)
                     differences += told
@@ -351,24 +276,3 @@ def _attribute_again(
             why_not=shown_string(str(error), 300),
         )
     return RecomputedPart(part="relevance maps", n_compared=n_compared, n_stored=len(mapped), n_different=n_different)
-
-
-def _other_maps(record: Record, stored: Heatmaps, found: Heatmaps, *, exact: bool) -> Iterator[Difference]:
-    for name in ("outputs", "bare"):
-        was, now = getattr(stored, name), getattr(found, name)
-        if was.shape != now.shape:
-            yield _difference("relevance maps", record, f"map ({name})", str(was.shape), str(now.shape))
-        elif not same_map(was, now, exact=exact):
-            gap = float(np.abs(was - now).max())
-            largest = float(np.abs(was).max())
-            yield _difference(
-                "relevance maps", record, f"map ({name})", f"largest {largest!r}", f"largest difference {gap!r}"
-            )
-
-
-def same_map(stored: NDArray[np.float32], found: NDArray[np.float32], *, exact: bool) -> bool:
-    """Say whether two stored maps are the same: to the bit, or within `LIMIT` of the largest value and the rounding of the file."""
-    if exact:
-        return bool(np.array_equal(stored, found))
-    room = LIMIT * float(np.abs(stored).max()) + 2 * _HALF * np.maximum(np.abs(stored), np.abs(found))
-    return bool((np.abs(stored - found) <= room).all())

@@ -25,19 +25,29 @@ def recomputed_lines(run: RunView) -> list[str]:
     day = found.finished[:10]
     if not speaks_of(run, found):
         return [f"A share was computed before, on {day}, but of other files than those of this run. {NEVER}"]
-    how = "bit by bit" if found.exact else f"within {found.tolerance:g}, because {'; '.join(found.why_not_exact)}"
     lines = [
         f"On {day}, {counted(len(found.images), 'image')} of {found.n_images:,} (drawn with seed {found.seed}) were computed again from "
-        f"manifest and model, and compared {how}."
+        f"manifest and model, and compared {how_compared(found)}."
     ]
-    parts = []
+    told = [f"{part}: {outcome}" for part, outcome in part_outcomes(found)]
+    return [*lines, f"{'; '.join(told)}."]
+
+
+def how_compared(found: Recomputation) -> str:
+    """Return how strictly values were compared, and why."""
+    return "bit by bit" if found.exact else f"within {found.tolerance:g}, because {'; '.join(found.why_not_exact)}"
+
+
+def part_outcomes(found: Recomputation) -> list[tuple[str, str]]:
+    """Return each kind of results that the run holds, with how many were compared and how many differ."""
+    told = []
     for part in found.parts:
         if part.why_not:
-            parts.append(f"{part.part}: not compared ({part.why_not})")
+            told.append((part.part, f"not compared ({part.why_not})"))
         elif part.n_stored:
             outcome = f"{part.n_different:,} differ" if part.n_different else "the same"
-            parts.append(f"{part.part}: {part.n_compared:,} of {part.n_stored:,}, {outcome}")
-    return [*lines, f"{'; '.join(parts)}."]
+            told.append((part.part, f"{part.n_compared:,} of {part.n_stored:,}, {outcome}"))
+    return told
 
 
 def differing_lines(run: RunView, most: int = 20) -> list[str]:
