@@ -201,8 +201,12 @@ def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str
     return {r.id for r in chosen}, AuditedSplit(name=wanted, told_by=known.told_by), seen, notes
 
 
-def _no_split(wanted: str) -> UsageError:
-    return UsageError(
+class NoSplitError(UsageError):
+    """A split was asked for, and nothing states which images are in it."""
+
+
+def _no_split(wanted: str) -> NoSplitError:
+    return NoSplitError(
         f"The split {wanted!r} was requested, but neither the manifest nor the bundle has splits. Use --split all."
     )
 

@@ -23,7 +23,7 @@ from audit.prediction.covering import Disclosure
 from audit.prediction.experiment import Experiment
 from audit.prediction.table import planned_suite, stored_cuts
 from audit.prediction.variants import cohort_context, make_perturbations
-from audit.run.cohorts import audited_cohort
+from audit.run.cohorts import NoSplitError, audited_cohort
 from audit.run.plan import records_hash
 from audit.run.preparation import probe_images
 from audit.run.requested import requested_model, requested_product
@@ -70,6 +70,11 @@ def reopen_run(path: Path, settings: Settings) -> ReopenedRun:
     names = _names(path, plan.privacy.key)
     try:
         bundle, cohort = _opened(plan, _asked(plan, settings), names)
+    except NoSplitError as error:
+        raise StoreError(
+            f"The run {path} cannot be computed again: it audited a split ({plan.data.split}) that the given manifest does not have. "
+            f"{_how(record)}"
+        ) from error
     except UsageError as error:
         raise StoreError(f"The run {path} cannot be computed again: {error} {_how(record)}") from error
     _check_same(path, plan, record, bundle, cohort)
