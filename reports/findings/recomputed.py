@@ -40,7 +40,7 @@ def how_compared(found: Recomputation) -> str:
 
 def part_outcomes(found: Recomputation) -> list[tuple[str, str]]:
     """Return each kind of results that the run holds, with how many were compared and how many differ."""
-    told = []
+    told: list[tuple[str, str]] = []
     for part in found.parts:
         if part.why_not:
             told.append((part.part, f"not compared ({part.why_not})"))
