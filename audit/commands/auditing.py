@@ -22,6 +22,7 @@ from audit.gates.document import VerdictDocument
 from audit.gates.scope import scope_sentence
 from audit.provenance import tool_version
 from audit.run.settings import Settings
+from audit.run.shares import OtherSharesMissingError
 from audit.store.folder import RENDERED, RunFolder
 from audit.store.results import EffectsDocument
 from audit.store.run_record import RunRecord
@@ -42,15 +43,18 @@ def run(
     announce_key(settings)
     with ProgressLines(quiet=as_json) as on_stage:
         table = TableTeller(on_stage)
-        path, verdict = run_audit(
-            settings,
-            judge_gates=gate,
-            command=command,
-            on_stage=on_stage,
-            on_table=table,
-            on_model=lambda bundle: on_stage.say(model_lines(bundle)),
-            on_cohort=lambda cohort, bundle: on_stage.say(image_lines(cohort, bundle)),
-        )
+        try:
+            path, verdict = run_audit(
+                settings,
+                judge_gates=gate,
+                command=command,
+                on_stage=on_stage,
+                on_table=table,
+                on_model=lambda bundle: on_stage.say(model_lines(bundle)),
+                on_cohort=lambda cohort, bundle: on_stage.say(image_lines(cohort, bundle)),
+            )
+        except OtherSharesMissingError as waiting:
+            return _tell_share(waiting, as_json=as_json)
         written = on_stage("writing the report", 1)
         try:
             report = render(path)
@@ -65,6 +69,21 @@ def run(
 
         write_comment(path, verdict, _named_baseline(settings.gate), comment)
     return show(path, verdict, report, as_json=as_json, table=table.document)
+
+
+def _tell_share(waiting: OtherSharesMissingError, *, as_json: bool) -> int:
+    """Say that a share is done and the run waits for others; this is what such a job is for, so it ends with exit code 0."""
+    if as_json:
+        done, of = waiting.n_parts
+        document = {
+            "run": waiting.run.as_posix(),
+            "share": {"number": waiting.share.number, "of": waiting.share.of, "missing": waiting.missing},
+            "parts": {"done": done, "of": of},
+        }
+        sys.stdout.write(printed_json(document))
+    else:
+        sys.stdout.write(f"{waiting}\n")
+    return waiting.exit_code
 
 
 def render(path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 from audit.prediction.emission import emit_shard
 from audit.prediction.experiment import Experiment
@@ -12,7 +12,13 @@ from audit.prediction.variants import make_perturbations
 from audit.store.emission import EmissionFolder, EmittedForm
 
 
-def predict_all(experiment: Experiment, on_image: Callable[[], None], *, workers: int = 1) -> list[str]:
+def predict_all(
+    experiment: Experiment,
+    on_image: Callable[[], None],
+    *,
+    workers: int = 1,
+    own: Callable[[Sequence[int]], Collection[int]] | None = None,
+) -> list[str]:
     """Write `predictions/part-*.parquet`, one a shard; shards that are there are kept.
 
     Parameters
@@ -23,15 +29,17 @@ def predict_all(experiment: Experiment, on_image: Callable[[], None], *, workers
         Called once for every image that is done.
     workers : int
         Processes; their number changes no byte.
+    own : callable, optional
+        Chooses, from the numbers of all shards, those that are this job's; the others are left to other jobs.
 
     Returns
     -------
     list of str
-        Names of the parts, inside the run folder.
+        Names of all parts, inside the run folder.
     """
     numbers = range(n_parts(len(experiment.records)))
     missing = []
-    for number in numbers:
+    for number in numbers if own is None else own(numbers):
         if not experiment.run.has(part_name(number)):
             missing.append(number)
             continue
@@ -85,6 +93,11 @@ def emit_all(experiment: Experiment, form: EmittedForm, on_image: Callable[[], N
 def n_parts(n_records: int) -> int:
     """Return how many shards audited images are divided into."""
     return -(-n_records // SHARD_RECORDS)
+
+
+def n_own_images(n_records: int, own: Callable[[Sequence[int]], Collection[int]]) -> int:
+    """Return how many audited images a job predicts, which chooses its shards by `own`."""
+    return sum(len(shard_of(range(n_records), number)) for number in own(range(n_parts(n_records))))
 
 
 def _is_done(folder: EmissionFolder, number: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from audit.statistics.outputs import probabilities_of
 from audit.store.folder import RunFolder
 from audit.store.table_schemas import PREDICTIONS_SCHEMA
 
+T = TypeVar("T")
 # A shard is the unit of resume: what a kill can lose. Its size is fixed, so that it never changes a byte.
 SHARD_RECORDS = 16
 
@@ -188,7 +189,7 @@ def write_shard(number: int, rows: Sequence[dict[str, Any]], run: RunFolder) -> 
     run.write_rows(part_name(number), rows, PREDICTIONS_SCHEMA)
 
 
-def shard_of(records: Sequence[Record], number: int) -> Sequence[Record]:
+def shard_of(records: Sequence[T], number: int) -> Sequence[T]:
     """Return the records of one shard."""
     return records[number * SHARD_RECORDS : (number + 1) * SHARD_RECORDS]
 

@@ -14,7 +14,7 @@ from audit.errors import StoreError, TextError
 from audit.gates.calibration import calibration_of
 from audit.models.bundle import Bundle
 from audit.prediction.covering import Disclosure
-from audit.prediction.engine import predict_all
+from audit.prediction.engine import n_own_images, predict_all
 from audit.prediction.experiment import Experiment
 from audit.prediction.table import FinishedRun, read_predictions, read_uses, stored_cuts
 from audit.prediction.variants import cohort_context
@@ -29,6 +29,7 @@ from audit.run.preparation import prepare
 from audit.run.recording import Clock, OnStage, record_run
 from audit.run.region_rows import write_regions
 from audit.run.settings import Settings
+from audit.run.shares import OtherSharesMissingError, Share, read_share
 from audit.run.source_probe import MAX_IMAGES, probe_sources
 from audit.run.suspect_pictures import write_suspects
 from audit.run.texts import find_text
@@ -90,9 +91,12 @@ def run_audit(
 
     Raises
     ------
+    OtherSharesMissingError
+        If the settings ask for a share, it is done, and other jobs are not.
     AuditError
         If a step cannot be done; everything computed before stays in the folder.
     """
+    share = read_share(settings.shard)
     clock = Clock(on_stage)
     with clock.stage("checking data"):
         folders = (Path(settings.runs), Path(settings.cache))
@@ -125,7 +129,7 @@ def run_audit(
         run.write(plan)
 
     with clock.stage("finding text", len(prepared.cohort.records)) as step:
-        found, records = find_text(prepared, settings, step)
+        found, records = find_text(prepared, settings, step, share)
         regions = found.regions
         _check_resumed(run, records)
         # Every string that leaves this function goes through the policy: what is written gets `shown`, edits get `regions`.
@@ -147,8 +151,9 @@ def run_audit(
         batch=plan.model.batch_size,
     )
     disclosure = Disclosure(text=shown, covered=covered)
-    with clock.stage("predicting", len(records)) as step:
-        parts = predict_all(experiment, step, workers=prepared.predicting_processes(settings.workers))
+    with clock.stage("predicting", n_own_images(len(records), share.own)) as step:
+        parts = predict_all(experiment, step, workers=prepared.predicting_processes(settings.workers), own=share.own)
+        _check_others(run, share, parts)
         run.write(ConditionsDocument(conditions=tuple(read_uses(run, parts, suite))))
     with clock.stage("measuring effects"):
         table = read_predictions(run, parts, suite, records, plan.model)
@@ -200,6 +205,18 @@ def _check_key(run: RunFolder, plan: Plan) -> None:
             f"The run {run.path} was started with the key {begun}, but the key is now {now}, so its images have other pseudonyms. Set "
             "AUDIT_KEY or AUDIT_KEY_FILE to that key, or choose another folder with --runs."
         )
+
+
+def _check_others(run: RunFolder, share: Share, parts: Sequence[str]) -> None:
+    """Stop where parts are missing that belong to other jobs."""
+    absent = {number for number, part in enumerate(parts) if not run.has(part)}
+    if not absent:
+        return
+    theirs = [Share(number=k, of=share.of) for k in range(1, share.of + 1)]
+    missing = [other.number for other in theirs if absent.intersection(other.own(range(len(parts))))]
+    raise OtherSharesMissingError(
+        run=run.path, share=share, missing=missing, n_parts=(len(parts) - len(absent), len(parts))
+    )
 
 
 def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:

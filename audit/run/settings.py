@@ -228,6 +228,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Number of processes that find text and predict; it changes no result. auto: one for each core."
         ),
     ] = "auto"
+    shard: Annotated[
+        str,
+        Meta(
+            description="NUMBER/OF: do one share of the predictions, such as 2/8, beside other jobs with the same command, folders and "
+            "cache; the last one to finish completes the audit."
+        ),
+    ] = ""
     backend: Annotated[
         Literal["auto", "torch", "onnxruntime"],
         Meta(

@@ -10,14 +10,18 @@ from audit.errors import TextError
 from audit.prediction.processes import TextJob, find_text_side_by_side
 from audit.run.preparation import Preparation
 from audit.run.settings import Settings
+from audit.run.shares import WHOLE, Share
 from audit.text.cache import RegionCache
 from audit.text.find import FoundText, find_regions
 
 
 def find_text(
-    prepared: Preparation, settings: Settings, on_image: Callable[[], None]
+    prepared: Preparation, settings: Settings, on_image: Callable[[], None], share: Share = WHOLE
 ) -> tuple[FoundText, tuple[Record, ...]]:
     """Find the text of every audited image; return it, and the records whose text could be looked for.
+
+    Every job needs the text of all images, for any may be a donor. A job begins with those of its share, so that jobs that share a
+    cache find the text of each image once.
 
     Raises
     ------
@@ -25,12 +29,15 @@ def find_text(
         If the finder fails on an image that may not be left out, or on all.
     """
     cohort = prepared.cohort
+    own = share.own(cohort.records)
+    begun = {r.id for r in own}
+    ordered = [*own, *(r for r in cohort.records if r.id not in begun)]
     if (workers := prepared.processes(settings.workers)) > 1:
-        job = TextJob(records=cohort.records, finder=settings.detector, boxes=settings.boxes, cache=settings.cache)
+        job = TextJob(records=ordered, finder=settings.detector, boxes=settings.boxes, cache=settings.cache)
         find_text_side_by_side(job, workers, on_image)
         on_image = _already_told
     found = find_regions(
-        cohort.records,
+        ordered,
         RegionCache(Path(settings.cache), prepared.finder),
         on_image,
         on_bad_image=settings.on_bad_image,
