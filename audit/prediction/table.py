@@ -22,7 +22,6 @@ from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.store.folder import RunFolder, check_run
 from audit.store.results import ConditionUse, PredictionTable
 
-
 _NO_DRAW = np.zeros((0, 0), dtype=np.int64)
 """How often the draws of a condition that the plan does not have may be told."""
 
