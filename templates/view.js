@@ -120,11 +120,12 @@
   };
 
   var setHead = function (under) {
-    var how = byId("columns").value, heads = [];
+    var how = byId("columns").value, heads;
     columns = [];
     data.conditions.forEach(function (c, i) { if (how === "all" || (how !== "none" && c.judged) || c === under) { columns.push(i); } });
-    heads = [["Image", "image", 180], ["True class", "label", 110], ["Source", "source", 110], ["Predicted, unedited", "clean", 120],
-      [under ? "Shift" : "Largest shift", "change", 80], [under ? "Predicted then" : "Edit of largest shift", null, 220]];
+    var narrow = window.innerWidth < 600;
+    heads = [["Image", "image", narrow ? 104 : 180], ["True class", "label", narrow ? 96 : 110], ["Source", "source", narrow ? 90 : 110],
+      ["Predicted, unedited", "clean", narrow ? 96 : 120], [under ? "Shift" : "Largest shift", "change", 80], [under ? "Predicted then" : "Edit of largest shift", null, 220]];
     columns.forEach(function (i) { heads.push([data.conditions[i].title, "c" + i, 130]); });
     var row = element("tr");
     row.setAttribute("aria-rowindex", "1");
@@ -172,7 +173,7 @@
     row.appendChild(name);
     row.appendChild(outcome(data.outcomes[data.label[i]]));
     row.appendChild(outcome(data.outcomes[data.source[i]]));
-    row.appendChild(outcome(data.outcomes[data.clean[i]], data.clean[i] === data.label[i] ? "" : "none"));
+    row.appendChild(outcome(data.outcomes[data.clean[i]]));
     row.appendChild(element("td", condition ? points(condition.change[i]) : "", "num"));
     row.appendChild(chosen === "" ? outcome(condition ? condition.title : "no edit applied", condition ? "" : "none") :
       outcome(condition.predicted[i] < 0 ? "not applied" : data.outcomes[condition.predicted[i]], condition.predicted[i] === data.clean[i] ? "" : "moved"));

@@ -114,6 +114,11 @@ class Case:
         found = [r for r in self.rows if r.condition == condition and draw in (None, r.draw)]
         return max(found, key=lambda r: (r.applied, r.change or 0.0, -r.draw), default=None)
 
+    def placebo_of(self, row: CaseRow) -> CaseRow | None:
+        """Return the placebo that is shown beside a row: of the same draw, else the first that was applied; None where there is none."""
+        found = [r for r in self.rows if row.placebo is not None and r.condition == row.placebo]
+        return min(found, key=lambda r: (not r.applied, r.draw != row.draw, r.draw), default=None)
+
     def most_moved(self) -> CaseRow | None:
         """Return the edit that moved the prediction most; None where none was applied."""
         return max(
@@ -224,7 +229,7 @@ def _rows(plan: Plan, stored: Sequence[dict[str, object]], *, multi_label: bool)
         of_placebo = [change for (name, _), change in moved.items() if name == condition.placebo]
         yield CaseRow(
             condition=condition.name,
-            title=shown_string(condition.title),
+            title=shown_string(condition.title, 80),
             role=condition.role,
             draw=row["draw"],  # type: ignore[arg-type]
             applied=bool(row["applied"]),

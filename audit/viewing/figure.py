@@ -44,7 +44,7 @@ class CaseFigure:
 
     def _repr_html_(self) -> str:
         clean = self.case.row("clean")
-        placebo = None if self.row is None or self.row.placebo is None else self.case.row(self.row.placebo)
+        placebo = None if self.row is None else self.case.placebo_of(self.row)
         return (
             environment()
             .get_template("figure.html.j2")
@@ -64,7 +64,7 @@ class CaseFigure:
     def _repr_png_(self) -> bytes:
         """Return the pictures side by side, each with its prediction."""
         clean = self.case.row("clean")
-        placebo = None if self.row is None or self.row.placebo is None else self.case.row(self.row.placebo)
+        placebo = None if self.row is None else self.case.placebo_of(self.row)
         told: dict[Kind, CaseRow | None] = {"clean": clean, "edit": self.row, "placebo": placebo}
         cells = [_cell(self._shown(kind), _NAMES[kind], told.get(kind)) for kind in KINDS]
         gap = np.full((cells[0].shape[0], _GAP_PX, 3), 255, dtype=np.uint8)

@@ -42,9 +42,9 @@ def case_page(finished: FinishedRun, case: Case, row: CaseRow | None, names: Seq
     """
     plan = finished.plan
     clean = case.row("clean")
-    titles = {c.name: shown_string(c.title) for c in plan.suite.conditions}
+    titles = {c.name: shown_string(c.title, 80) for c in plan.suite.conditions}
     questions = {c.name: c.question for c in plan.suite.conditions}
-    placebo = None if row is None or row.placebo is None else case.row(row.placebo)
+    placebo = None if row is None else case.placebo_of(row)
     return (
         environment()
         .get_template("case.html.j2")

@@ -134,19 +134,24 @@ class CasePictures:
         try:
             bundle, _ = self._network()
         except NotDrawnError:
-            return (
-                True,
-                "The edit, drawn again, changes the same share of the image as in the run. No prediction was computed again.",
+            bundle = None
+        if bundle is None or bundle.is_recorded:
+            # What an edit changed tells little of the image outside of it; what all of them changed tells more.
+            with self._safely():
+                others = [r for r in case.rows if r.draw == 0 and r.condition != "clean"]
+                if not all(_as_recorded(run.variant(record, r.condition, r.draw), r) for r in others):
+                    return False, changed
+            return True, (
+                "Every edit of the image, drawn again, changes the same share of it as in the run. No prediction was computed again: the "
+                "model is not at hand."
             )
-        if bundle.is_recorded:
-            return True, "The edit, drawn again, changes the same share of the image as in the run."
         with one_thread(), self._safely():
             _, logits = predict_scene(bundle, shown)
         found = probabilities_of(logits, exclusive=self._finished.table.truth is None)
-        stored = [case.row("clean"), row][: len(shown)]
+        stored = [case.row("clean"), row]
         gaps = [
             float(np.abs(again - np.array(list(kept.probabilities.values()))).max())
-            for again, kept in zip(found, stored, strict=True)
+            for again, kept in zip(found, stored, strict=False)
             if kept is not None
         ]
         if max(gaps) > MOST_DIFFERENCE:
@@ -165,7 +170,7 @@ class CasePictures:
             return clean
         if row is None or row.condition == "clean":
             raise NotDrawnError("No edit is chosen.")
-        wanted = case.row(row.placebo) if kind == "placebo" and row.placebo else row
+        wanted = case.placebo_of(row) if kind == "placebo" else row
         if kind == "placebo" and row.placebo is None:
             raise NotDrawnError("This condition has no placebo.")
         if wanted is None or not wanted.applied:

@@ -13,6 +13,7 @@ import secrets
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
@@ -27,12 +28,13 @@ from audit.viewing.pictures import KINDS, CasePictures, NotDrawnError
 
 HOST = "127.0.0.1"
 _TOKEN_BYTES = 32
+_CASES_KEPT = 64
 _IDLE_S = 30
 """How long a connection may stay silent: one that is opened and left would hold its thread."""
 _ASSETS = {"report.css": "text/css", "view.css": "text/css", "view.js": "text/javascript", "case.js": "text/javascript"}
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
@@ -73,6 +75,8 @@ class RunPages:
         columns = image_columns(finished)
         self._names: Mapping[str, int] = {name: i for i, name in enumerate(columns["names"])}
         self._images = json.dumps(columns, separators=(",", ":")).encode()
+        # A page asks for its image again with every picture.
+        self._case = lru_cache(maxsize=_CASES_KEPT)(partial(read_case, finished.path))
 
     def answer(self, path: str, query: Mapping[str, str]) -> Answer:
         """Return what lies at a path. No path is one of a file: images are found by their names in the run, the rest by its word."""
@@ -86,7 +90,7 @@ class RunPages:
             return Answer(body=_asset(first), kind=f"{_ASSETS[first]}; charset=utf-8")
         if name not in self._names:
             return _said(HTTPStatus.NOT_FOUND, "There is no such page, or no image of this name in the run.")
-        case = read_case(self._finished.path, name)
+        case = self._case(name)
         row = _row(case, query)
         if first == "case" and len(rest) == 1:
             return _page(case_page(self._finished, case, row, list(self._names)))
