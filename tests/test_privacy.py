@@ -269,7 +269,9 @@ def test_planted_identifiers_are_in_no_file_of_a_run(
     drawn = CasePictures(finished, Settings(model="C", data=str(manifest)))
     pages = RunPages(finished, drawn)
     shown = ["", "images.json"]
-    shown += [f"{what}/{name}" for name in finished.table.record_ids.tolist()[::5] for what in ("case", "check", "picture")]
+    shown += [
+        f"{what}/{name}" for name in finished.table.record_ids.tolist()[::5] for what in ("case", "check", "picture")
+    ]
     for path in shown:
         answer = pages.answer(path if "picture" not in path else f"{path}/edit", {"condition": "text-mask-inpaint"})
         text = answer.body.decode() if answer.kind != "image/png" else ""

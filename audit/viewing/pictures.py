@@ -20,7 +20,7 @@ from PIL import Image
 from audit.data.strings import shown_string
 from audit.errors import AuditError, ImageError, StoreError, UsageError
 from audit.models.bundle import Bundle
-from audit.models.recorded import WITHOUT_MAPS
+from audit.models.recorded import NOT_LOADED, WITHOUT_MAPS
 from audit.models.torch_classifier import one_thread
 from audit.prediction.shards import predict_scene
 from audit.prediction.table import FinishedRun
@@ -135,7 +135,7 @@ class CasePictures:
             bundle, _ = self._network()
         except NotDrawnError:
             bundle = None
-        if bundle is None or bundle.is_recorded:
+        if bundle is None:
             # What an edit changed tells little of the image outside of it; what all of them changed tells more.
             with self._safely():
                 others = [r for r in case.rows if r.draw == 0 and r.condition != "clean"]
@@ -143,7 +143,7 @@ class CasePictures:
                     return False, changed
             return True, (
                 "Every edit of the image, drawn again, changes the same share of it as in the run. No prediction was computed again: the "
-                "model is not at hand."
+                "model is not here."
             )
         with one_thread(), self._safely():
             _, logits = predict_scene(bundle, shown)
@@ -190,9 +190,7 @@ class CasePictures:
     def _relevance(self, case: Case) -> bytes:
         run = self._run()
         record = run.records[case.place]
-        bundle, overlays = self._network()
-        if bundle.is_recorded:
-            raise NotDrawnError(WITHOUT_MAPS)
+        _, overlays = self._network()
         with self._safely():
             drawn = overlays.of(record, run.context.read(record), run.covered[record.id])
         if drawn is None:
@@ -221,6 +219,8 @@ class CasePictures:
     def _network(self) -> tuple[Bundle, Overlays]:
         if self._model is None:
             plan = self._finished.plan
+            if plan.model.architecture == NOT_LOADED:
+                raise NotDrawnError(WITHOUT_MAPS)
             try:
                 bundle = model_of(self._finished.path, plan, self._settings, self._live)
             except AuditError as error:
