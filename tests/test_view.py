@@ -219,6 +219,7 @@ def test_no_path_is_one_of_a_file_and_nothing_is_written(private: Path) -> None:
             f"?{'a=1&' * 15}",
         ):
             assert ask(server, f"case/{name}{asked}")[0] == 200, asked
+        assert ask(server, f"case/{name}?{'a=1&' * 50}")[0] == 400
         for kind in ("clean", "edit", "placebo", "difference", "relevance"):
             ask(server, f"picture/{name}/{kind}")
     assert everything(private.parent) == before

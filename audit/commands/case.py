@@ -17,7 +17,7 @@ from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
 from audit.store.numbers import number, signed
 from audit.store.serialise import plain, printed_json
-from audit.viewing.cases import MIN_DIGITS, Case, CaseRow, find_image, read_case
+from audit.viewing.cases import MIN_DIGITS, Case, CaseRow, command_for, find_image, read_case
 
 _MOST_CHARACTERS = 4096
 _HEADS = ("condition", "predicted", "probability", "shift", "placebo", "beyond")
@@ -108,8 +108,7 @@ def _links(path: Path, found: Case, condition: str | None) -> dict[str, Any]:
     """Return where the image can be looked at: its cases in the report, and the command that opens its page."""
     cases = [{"case": n, "condition": c, "page": f"{path / 'report.html'}#case-{n}"} for n, c in found.examples]
     most = found.most_moved()
-    under = condition or (most.condition if most else "")
-    command = f"audit view {path} --case {found.image}{f' --condition {under}' if under else ''}"
+    command = command_for(str(path), found.image, condition or (most.condition if most else ""))
     return {"report": cases, "view": command}
 
 
@@ -138,13 +137,14 @@ def _write(path: Path, found: Case, condition: str | None) -> None:
                 )
     links: Mapping[str, Any] = _links(path, found, condition)
     for one in links["report"]:
-        sys.stdout.write(f"case {one['case']} of the report ({one['condition']}): {one['page']}\n")
-    sys.stdout.write(f"{links['view']}\n")
+        line = f"case {one['case']} of the report ({one['condition']}): {one['page']}"
+        sys.stdout.write(f"{shown_string(line, _MOST_CHARACTERS)}\n")
+    sys.stdout.write(f"{shown_string(links['view'], _MOST_CHARACTERS)}\n")
 
 
 def _cells(row: CaseRow) -> tuple[str, ...]:
     """Return a row of the table; that of a condition that was not applied has only two cells."""
-    name = row.condition + (f" ({row.draw + 1})" if row.draw else "")
+    name = shown_string(row.condition, 80) + (f" ({row.draw + 1})" if row.draw else "")
     if not row.applied:
         return name, f"not applied: {row.why_not}"
     if row.condition == "clean":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +158,12 @@ def find_image(path: Path, known: Sequence[str], asked: str, *, plain: bool) -> 
         f"{path} has {said} called {shown_string(asked)!r}.{hint} Pseudonyms are next to each picture of the report and in the column "
         f"record_id of records.parquet; give one, or at least its first {MIN_DIGITS} digits."
     )
+
+
+def command_for(run: str, image: str, condition: str) -> str:
+    """Return the command that opens the page of an image under a condition."""
+    further = ["--condition", condition] if condition else []
+    return shlex.join(["audit", "view", run, "--case", image, *further])
 
 
 def read_case(path: Path, image: str) -> Case:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from audit.data.strings import MIN_PATIENTS, shown_string
 from audit.prediction.table import FinishedRun
 from audit.reports.page.templates import environment
-from audit.viewing.cases import Case, CaseRow
+from audit.viewing.cases import Case, CaseRow, command_for
 
 _MOST_SCORED = 8
 """Classes whose probabilities a picture shows."""
@@ -64,6 +64,7 @@ def case_page(finished: FinishedRun, case: Case, row: CaseRow | None, names: Seq
             check=f"../check/{quote(case.image, safe='')}",
             previous=quote(names[case.place - 1], safe="") if case.place else "",
             following=quote(names[case.place + 1], safe="") if case.place + 1 < len(names) else "",
+            command=command_for("RUN", case.image, row.condition if row else ""),
             n_images=len(names),
             n_hidden=sum(not t.text for t in case.texts) if not plan.privacy.show_text else 0,
             min_patients=MIN_PATIENTS,

@@ -29,6 +29,7 @@ from audit.viewing.pictures import KINDS, CasePictures, NotDrawnError
 HOST = "127.0.0.1"
 _TOKEN_BYTES = 32
 _CASES_KEPT = 64
+_MOST_FIELDS = 20
 _IDLE_S = 30
 """How long a connection may stay silent: one that is opened and left would hold its thread."""
 _ASSETS = {"report.css": "text/css", "view.css": "text/css", "view.js": "text/javascript", "case.js": "text/javascript"}
@@ -174,7 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
             return refused
         parts = urlsplit(self.path)
         _, _, below = parts.path.lstrip("/").partition("/")
-        query = {key: values[0] for key, values in parse_qs(parts.query, max_num_fields=20).items()}
+        try:
+            query = {key: values[0] for key, values in parse_qs(parts.query, max_num_fields=_MOST_FIELDS).items()}
+        except ValueError:
+            return _said(HTTPStatus.BAD_REQUEST, "This address has too many parts.")
         try:
             return self.server.pages.answer(below, query)
         except AuditError as error:
