@@ -9,7 +9,11 @@
   var address = function (kind) { return stage.dataset.picture + "/" + kind + stage.dataset.asked; };
   var nameOf = function (kind) { return document.querySelector("#views [data-kind=" + kind + "]").dataset.name; };
 
-  var look = function () { svg.setAttribute("viewBox", [seen.x, seen.y, seen.w, seen.h].join(" ")); };
+  // A finger scrolls the page over a whole image, and moves one that is enlarged.
+  var look = function () {
+    svg.setAttribute("viewBox", [seen.x, seen.y, seen.w, seen.h].join(" "));
+    svg.style.touchAction = seen.w < width ? "none" : "pan-y";
+  };
   var whole = function () { seen = { x: 0, y: 0, w: width || 100, h: height || 100 }; look(); };
   var zoom = function (factor, x, y) {
     var w = Math.min(width, Math.max(width / 32, seen.w / factor)), h = w * height / width;

@@ -137,8 +137,8 @@ def _write(path: Path, found: Case, condition: str | None) -> None:
                 )
     links: Mapping[str, Any] = _links(path, found, condition)
     for one in links["report"]:
-        line = f"case {one['case']} of the report ({one['condition']}): {one['page']}"
-        sys.stdout.write(f"{shown_string(line, _MOST_CHARACTERS)}\n")
+        where = f"case {one['case']} of the report ({one['condition']}): {one['page']}"
+        sys.stdout.write(f"{shown_string(where, _MOST_CHARACTERS)}\n")
     sys.stdout.write(f"{shown_string(links['view'], _MOST_CHARACTERS)}\n")
 
 

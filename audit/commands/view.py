@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from audit.data.strings import shown_string
 from audit.errors import UnknownNameError, shown_message
@@ -21,7 +23,7 @@ def view(path: Path, settings: Settings, *, port: int, image: str | None, condit
     shown, query = "", {}
     if image is not None:
         name = find_image(path, finished.table.record_ids.tolist(), image, plain=finished.plan.privacy.key is None)
-        shown = f"case/{_quoted(name)}"
+        shown = f"case/{quote(name, safe='')}"
     if condition is not None:
         known = [c.name for c in finished.suite.conditions]
         if condition not in known:
@@ -38,18 +40,10 @@ def view(path: Path, settings: Settings, *, port: int, image: str | None, condit
         )
         sys.stdout.write(f"{server.url(shown, **query)}\n")
         sys.stdout.flush()
-        try:
+        # Whoever asks it to end leaves nothing unfinished.
+        with suppress(Interrupted):
             server.serve_forever()
-        except Interrupted as end:
-            if end.name != "SIGINT":
-                raise
     return 0
-
-
-def _quoted(name: str) -> str:
-    from urllib.parse import quote
-
-    return quote(name, safe="")
 
 
 def _tell(reason: str) -> None:
