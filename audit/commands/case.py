@@ -12,7 +12,7 @@ from audit.data.reading import read_records
 from audit.data.records import Record
 from audit.data.strings import shown_string
 from audit.errors import AuditError, CohortError, UnknownNameError, UsageError
-from audit.run.revisited import manifest_of, names_of
+from audit.run.run_inputs import manifest_of, names_of
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
 from audit.store.numbers import number, signed

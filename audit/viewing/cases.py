@@ -12,7 +12,7 @@ import numpy as np
 from audit.data.groups import age_band
 from audit.data.plan import Plan, PlannedCondition
 from audit.data.strings import shown_string
-from audit.errors import UsageError, near_names
+from audit.errors import StoreError, UsageError, near_names
 from audit.prediction.rows import prediction_parts, prediction_rows
 from audit.run.case_choice import moved_by
 from audit.store.folder import RunFolder
@@ -208,7 +208,7 @@ def read_case(path: Path, image: str) -> Case:
         label=found["label"],
         source=found["source"],
         facts={name: value for name, value in facts.items() if value},
-        rows=tuple(_rows(plan, stored, multi_label=multi_label)),
+        rows=tuple(_rows(path, plan, stored, multi_label=multi_label)),
         texts=tuple(
             CaseText(**{key: row[key] for key in CaseText.__slots__}) for row in texts if row["record_id"] == image
         ),
@@ -222,8 +222,14 @@ def _nearest_first(parts: Sequence[str], place: int, n_records: int) -> list[str
     return [parts[i] for i in sorted(range(len(parts)), key=lambda i: abs(i - likely))]
 
 
-def _rows(plan: Plan, stored: Sequence[dict[str, object]], *, multi_label: bool) -> Iterator[CaseRow]:
+def _rows(path: Path, plan: Plan, stored: Sequence[dict[str, object]], *, multi_label: bool) -> Iterator[CaseRow]:
     planned = {c.name: c for c in plan.suite.conditions}
+    foreign = next((str(row["condition"]) for row in stored if row["condition"] not in planned), None)
+    if foreign is not None:
+        raise StoreError(
+            f"The run {path} has a prediction under {shown_string(foreign)}, which is no condition of its plan. The run was edited. Run "
+            "the audit again."
+        )
     clean = next((np.array(row["probabilities"]) for row in stored if row["condition"] == "clean"), None)
     moved: dict[tuple[object, object], float] = {}
     for row in stored:

@@ -26,7 +26,8 @@ from audit.prediction.shards import predict_scene
 from audit.prediction.table import FinishedRun
 from audit.prediction.variants import Variant
 from audit.run.overlays import Overlays
-from audit.run.revisited import OtherVersionError, Revisited, model_of, revisit
+from audit.run.revisited import OtherVersionError, Revisited, revisit
+from audit.run.run_inputs import model_of
 from audit.run.settings import Settings
 from audit.run.thumbnails import difference_of
 from audit.statistics.outputs import probabilities_of
