@@ -146,9 +146,7 @@ class Revisited:
             return found
 
         def bare(sighting: Sighting) -> Sighting:
-            return Sighting(
-                image=digest(sighting.image), label=sighting.label, likeness=sighting.likeness, boxes=sighting.boxes
-            )
+            return structs.replace(sighting, image=digest(sighting.image), picture=None, width=0, height=0, spot=None)
 
         found = tuple(
             structs.replace(
