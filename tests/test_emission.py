@@ -28,9 +28,12 @@ from audit.models.answered import read_answers
 from audit.models.bundle import load_bundle
 from audit.models.recorded import image_key
 from audit.prediction.interrupts import Interrupted
+from audit.prediction.table import read_finished
 from audit.run.settings import Settings
 from audit.statistics.outputs import softmax
 from audit.store import emission as store
+from audit.viewing.cases import read_case
+from audit.viewing.pictures import CasePictures, NotDrawnError
 
 from .conftest import CLASSES, Audit, one_paragraph
 from .forked_commands import exit_code, start_forked, wait_until
@@ -139,6 +142,14 @@ def test_the_same_bytes_as_from_the_loaded_network(
         assert one["verdict"] == other["verdict"]
         for key in ("estimate", "low", "high"):
             assert one[key] == pytest.approx(other[key], abs=1e-4), (one["condition"], one["measure"], key)
+    # In `audit view` the images of a product that is not loaded are drawn again all the same; where it looks is not known.
+    finished = read_finished(runs["logits"])
+    pictures = CasePictures(finished, Settings(data=str(manifest)))
+    case = read_case(runs["logits"], str(finished.table.record_ids[0]))
+    same, why = pictures.check(case, case.row("text-mask-inpaint"))
+    assert (same, "No prediction was computed again" in why) == (True, True)
+    with pytest.raises(NotDrawnError, match="the product is not loaded"):
+        pictures.draw(case, "relevance")
 
 
 def test_every_variant_is_one_file_and_its_name_says_nothing(emitted: tuple[Path, Path]) -> None:

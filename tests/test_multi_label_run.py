@@ -17,9 +17,13 @@ from audit.data.images import read_gray
 from audit.models.opening import open_model
 from audit.models.requests import ModelRequest
 from audit.prediction.table import read_finished
+from audit.run.settings import Settings
 from audit.store.folder import RunFolder
 from audit.store.relevance import RelevanceDocument
 from audit.store.results import Effect, EffectsDocument
+from audit.viewing.cases import read_case
+from audit.viewing.images import image_columns
+from audit.viewing.pictures import CasePictures
 
 from .conftest import Audit, draw_image, marker_box, one_paragraph, write_tables
 
@@ -162,6 +166,22 @@ def test_the_word_is_found_by_its_output_and_by_no_other(audit: Audit, nets: str
     code, out, err = audit(*again, "--boxes", manifest.parent / "boxes.json", "--json")
     assert code == 0, err + out
     assert all(p["n_compared"] and not p["n_different"] for p in json.loads(out)["recomputed"]["parts"])
+    # Every image in `audit view`, with the findings that were predicted; and its edits as they were predicted.
+    finished = read_finished(run)
+    columns = image_columns(finished)
+    pictures = CasePictures(
+        finished, Settings(model=f"{nets}:reads_the_word", data=str(tmp_path / "data/manifest.csv"))
+    )
+    for i in range(0, len(columns["names"]), 9):
+        case = read_case(run, columns["names"][i])
+        clean = case.row("clean")
+        assert clean is not None
+        assert columns["outcomes"][columns["clean"][i]] == clean.predicted
+        under = case.row("text-mask-inpaint")
+        assert under is not None and under.change is not None
+        largest = max(abs(under.probabilities[c] - clean.probabilities[c]) for c in under.probabilities)
+        assert under.change == pytest.approx(largest, abs=1e-6)
+        assert pictures.check(case, under) == (True, "Edit and prediction were computed again and agree with the run.")
     # Judged again from the folder alone, with a rule of the user's own for one output.
     rules = (
         '[[gate.rule]]\nid = "mass"\nmeasure = "shortcut_sensitivity"\nmax = 0.2\nwhere = { group = "output=Mass" }\n'

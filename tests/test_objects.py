@@ -42,8 +42,10 @@ from audit.perturbations.places import cover
 from audit.perturbations.plausible import MOST_OBJECT_LUNG_SHARE, GreyRange
 from audit.perturbations.suspects import Suspects, at_search_scale, best_place, decode_template, half_of
 from audit.prediction.pool import map_side_by_side
+from audit.prediction.table import read_finished
 from audit.prediction.variants import Variant, make_variant
 from audit.randomness import generator_for
+from audit.run.settings import Settings
 from audit.statistics.catalogue import MOVEMENT
 from audit.store.pictures import Spot
 from audit.store.serialise import plain, to_json
@@ -52,6 +54,8 @@ from audit.suites.reader import load_suite
 from audit.training.phantom.artefacts import CENTRE, RADIUS, stick_electrode
 from audit.training.phantom.cohort import image_specs, make_phantoms
 from audit.training.phantom.image import render
+from audit.viewing.cases import read_case
+from audit.viewing.pictures import CasePictures
 
 from .conftest import CLASSES, Audit
 from .documents import planned
@@ -505,6 +509,13 @@ def test_a_network_that_reads_elsewhere_passes_with_the_object_dismissed(
     assert effect_of(run, "object-1-removed")["verdict"] != "sensitive"
     assert "dismissed: removing and adding" in (run / "report.html").read_text()
     assert code != 1 or not any(g["status"] == "fail" for g in verdict["gates"] if "object" in g["where"])  # type: ignore[union-attr]
+    # From the run's own file, which names images by their pseudonyms, the edits of the object are drawn again as they were predicted.
+    finished = read_finished(run)
+    pictures = CasePictures(finished, Settings(model="C", data=str(manifest)))
+    cases = [read_case(run, name) for name in finished.table.record_ids[:10].tolist()]
+    drawn = [(case, row) for case in cases for row in case.rows if row.condition.startswith("object-")]
+    assert any(row.applied for _, row in drawn)
+    assert {pictures.check(case, row)[0] for case, row in drawn} == {True}
 
 
 @pytest.mark.parametrize(

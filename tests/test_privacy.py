@@ -28,7 +28,10 @@ from audit.prediction.covering import cover_text, covered_context, flatten_relev
 from audit.prediction.table import read_finished
 from audit.prediction.variants import cohort_context, make_perturbations, read_scene, variants
 from audit.provenance import portable_command, portable_path, without_paths
+from audit.run.settings import Settings
 from audit.suites.reader import load_suite
+from audit.viewing.pictures import CasePictures
+from audit.viewing.server import RunPages
 
 from .conftest import CLASSES, Audit, draw_image, marker_box
 
@@ -261,6 +264,19 @@ def test_planted_identifiers_are_in_no_file_of_a_run(
         ".md",
         ".safetensors",
     }
+    # Every page of `audit view`, and what it says of images that cannot be drawn or compared.
+    finished = read_finished(run)
+    drawn = CasePictures(finished, Settings(model="C", data=str(manifest)))
+    pages = RunPages(finished, drawn)
+    shown = ["", "images.json"]
+    shown += [
+        f"{what}/{name}" for name in finished.table.record_ids.tolist()[::5] for what in ("case", "check", "picture")
+    ]
+    for path in shown:
+        answer = pages.answer(path if "picture" not in path else f"{path}/edit", {"condition": "text-mask-inpaint"})
+        text = answer.body.decode() if answer.kind != "image/png" else ""
+        logs.append((f"view {path}", text))
+    assert sum("agree with the run" in text for _, text in logs) == len(finished.table.record_ids[::5])
     leaks = {str(p): found for p in places if (found := found_in(said_in(p) + str(p.name)))}
     # The terminal lists the columns of the table by their names; no file does.
     leaks |= {log: found for log, text in logs if (found := found_in(text.replace("NAMEBAUER", "")))}

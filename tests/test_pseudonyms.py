@@ -210,13 +210,14 @@ def test_a_case_is_found_with_key_and_manifest(
     for asked, code, says in (
         (("ffffffffffffffff",), 2, "no image called"),
         ((name[:3],), 2, "at least its first 4 digits"),
-        ((name,), 2, "--data MANIFEST"),
         ((name, "--data", tmp_path / "none.csv"), 4, "does not exist"),
     ):
-        further = () if "--data" in asked or says == "--data MANIFEST" else ("--data", manifest)
+        further = () if "--data" in asked else ("--data", manifest)
         given = audit("case", run, *asked, *further)
         assert given[0] == code
         assert says in one_paragraph(given[2])
+    code, out, _ = audit("case", run, name)
+    assert (code, "covid-3" in out, "Use --data MANIFEST" in out) == (0, False, True), "predictions need no manifest"
     (tmp_path / "data/images/covid-3.png").rename(tmp_path / "data/images/moved.png")
     assert audit("case", run, name, "--data", manifest)[0] == 0, "no image is opened"
     lines = manifest.read_text().splitlines()

@@ -21,6 +21,7 @@ from audit.cli.runs import diff_command, export_command, gate_command, report_co
 from audit.cli.text import text_app
 from audit.cli.training import curves_command, data_app, demo_command, import_command, train_command
 from audit.cli.verifying import verify_command
+from audit.cli.view import view_command
 from audit.commands.streams import flush_streams, guard_streams
 from audit.errors import AuditError, shown_message, shown_string
 from audit.prediction.interrupts import Interrupted, interruptible
@@ -53,6 +54,7 @@ for name, command in (
     ("history", history_command),
     ("verify", verify_command),
     ("calibrate", calibrate_command),
+    ("view", view_command),
     ("case", case_command),
 ):
     app.command(name)(command)

@@ -1,130 +1,158 @@
-"""`audit case`: which image a pseudonym in a run stands for; needs the key and the manifest."""
+"""`audit case`: one image of a run on a terminal; with the key and the manifest also which file it is."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from audit.data.plan import Plan
-from audit.data.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms
-from audit.data.reading import TableOptions, read_records
+from audit.data.reading import read_records
 from audit.data.records import Record
 from audit.data.strings import shown_string
-from audit.errors import CohortError, ModelError, StoreError, UsageError
-from audit.prediction.rows import prediction_rows
-from audit.run.cohorts import known_manifest
+from audit.errors import AuditError, CohortError, UnknownNameError, UsageError
+from audit.run.run_inputs import manifest_of, names_of
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
-from audit.store.serialise import printed_json
+from audit.store.numbers import number, signed
+from audit.store.serialise import plain, printed_json
+from audit.viewing.cases import MIN_DIGITS, Case, CaseRow, command_for, find_image, read_case
 
-_RECORDS = "records.parquet"
-_MIN_DIGITS = 4
 _MOST_CHARACTERS = 4096
+_HEADS = ("condition", "predicted", "probability", "shift", "placebo", "beyond")
 
 
-def case(path: Path, name: str, settings: Settings, *, as_json: bool) -> int:
-    """Print the record behind a name, with its predictions under every condition."""
+def case(path: Path, name: str, settings: Settings, *, condition: str | None, as_json: bool) -> int:
+    """Print an image's predictions under every condition, or under one, and the record behind its name if that can be resolved."""
     check_run(path)
     run = RunFolder(path)
     plan = run.read(Plan)
-    names = _names(path, plan.privacy.key)
-    manifest, options = _manifest(plan, settings)
-    record = _record(
-        path,
-        manifest,
-        options,
-        name,
-        names,
-        classes=plan.model.classes,
-        multi_label=plan.model.task == "multi-label",
-        known={row["record_id"] for row in run.read_rows(_RECORDS, ["record_id"])},
-    )
-    predictions = _predictions(run, record.name, plan.model.classes, multi_label=plan.model.task == "multi-label")
-    facts = {"image": record.name, "id": record.id, "patient": record.patient, "path": record.path}
-    facts |= {"label": record.label, "source": record.source}
+    known = [row["record_id"] for row in run.read_rows("records.parquet", ["record_id"])]
+    if condition is not None and condition not in (names := [c.name for c in plan.suite.conditions]):
+        raise UnknownNameError("condition of the run", condition, names)
+    image, why_unknown, missing = "", "", None
+    try:
+        image = find_image(path, known, name, plain=plan.privacy.key is None)
+    except UsageError as error:  # the manifest may know it: an image that was left out, or of another split
+        missing = error
+    record, why_unknown = _identity(path, plan, settings, image or name, in_run=bool(image))
+    if missing is not None and record is None:
+        raise missing
+    found = read_case(path, image) if image else None
+    facts: dict[str, Any] = {"image": image or (record.name if record else name)}
+    if record is not None:
+        facts |= {"id": record.id, "patient": record.patient, "path": record.path}
+    facts |= {"label": record.label, "source": record.source} if found is None and record is not None else {}
+    facts |= {"label": found.label, "source": found.source, **found.facts} if found is not None else {}
     if as_json:
-        sys.stdout.write(printed_json({**facts, "predictions": predictions}))
+        sys.stdout.write(printed_json({**facts, **_document(path, found, condition, why_unknown)}))
         return 0
     for what, value in facts.items():
         sys.stdout.write(f"{what:<9}{shown_string(str(value), _MOST_CHARACTERS)}\n")
-    if not predictions:
+    if why_unknown:
+        sys.stdout.write(f"{'file':<9}unknown: {shown_string(why_unknown, _MOST_CHARACTERS)}\n")
+    if found is None:
         sys.stdout.write(f"\n{path} has no predictions of this image: it was left out, or belongs to another split.\n")
         return 0
-    width = max(len(p["condition"]) for p in predictions) + 2
-    sys.stdout.write(f"\n{'condition':<{width}}{'draw':>4}  {'predicted':<20}probability\n")
-    for p in predictions:
-        said = shown_string(p["predicted"], 18)
-        highest = max(p["probabilities"].values())
-        outcome = f"{said:<20}{highest:.3f}" if p["applied"] else f"not applied: {p['why_not']}"
-        sys.stdout.write(f"{p['condition']:<{width}}{p['draw']:>4}  {shown_string(outcome, _MOST_CHARACTERS)}\n")
+    _write(path, found, condition)
     return 0
 
 
-def _names(path: Path, fingerprint: str | None) -> Pseudonyms:
-    """Return the key that the run's names were made with; without it none of them can be resolved."""
-    if fingerprint is None:
-        return PLAIN
-    names = find_pseudonyms()
-    if names is None or names.fingerprint != fingerprint:
-        here = "no key was found" if names is None else f"the key in use is {names.fingerprint}"
-        raise StoreError(
-            f"The pseudonyms in {path} were made with the key {fingerprint}, but {here}. Without the first key they cannot be resolved. "
-            f"Set {KEY_VARIABLE} to that key, or {FILE_VARIABLE} to its file."
-        )
-    return names
+def _identity(path: Path, plan: Plan, settings: Settings, name: str, *, in_run: bool) -> tuple[Record | None, str]:
+    """Return the record of the manifest that a name stands for, or why it is unknown.
 
-
-def _manifest(plan: Plan, settings: Settings) -> tuple[Path, TableOptions]:
-    if settings.data:
-        return Path(settings.data), TableOptions(columns=settings.columns, layout=settings.layout)
-    from audit.models.bundle import find_bundle, load_bundle
-
+    Raises
+    ------
+    AuditError
+        If it cannot be resolved although a manifest was named.
+    """
     try:
-        bundle = load_bundle(find_bundle(settings.model or plan.model.name, Path(settings.models)))
-        manifest, _, options = known_manifest(bundle, settings)
-    except (ModelError, UsageError) as error:
-        raise UsageError(f"The manifest of the run is unknown. Use --data MANIFEST. ({error})") from error
-    return manifest, options
-
-
-def _record(
-    path: Path,
-    manifest: Path,
-    options: TableOptions,
-    asked: str,
-    names: Pseudonyms,
-    *,
-    classes: Sequence[str],
-    multi_label: bool,
-    known: Collection[str],
-) -> Record:
-    """Find the record of the manifest whose name it is, or begins so; it may have been left out of the run."""
-    records, _ = read_records(manifest, how=options, classes=classes, names=names, multi_label=multi_label)
-    found = [record for record in records if record.name == asked]
-    if not found and names.key is not None and len(asked) >= _MIN_DIGITS:
-        found = [record for record in records if record.name.startswith(asked.lower())]
+        names = names_of(path, plan)
+        manifest, ignored, options = manifest_of(path, plan, settings)
+        multi_label = plan.model.task == "multi-label"
+        read, _ = read_records(
+            manifest, how=options, classes=plan.model.classes, names=names, multi_label=multi_label, ignored=ignored
+        )
+    except AuditError as error:
+        if settings.data:
+            raise
+        return None, str(error)
+    found = [record for record in read if record.name == name]
+    if not found and names.key is not None and not in_run and len(name) >= MIN_DIGITS:
+        found = [record for record in read if record.name.startswith(name.lower())]
     if len(found) == 1:
-        return found[0]
-    if asked in known:
+        return found[0], ""
+    if in_run and settings.data:
         raise CohortError(
-            f"No record of {manifest} has the pseudonym {asked}, which is in the run: the run used another manifest, or ids have "
+            f"No record of {manifest} has the pseudonym {name}, which is in the run: the run used another manifest, or ids have "
             "changed since. Use --data with the manifest of the run."
         )
-    said = "no image" if not found else f"{len(found)} images"
-    raise UsageError(
-        f"{path} has {said} called {shown_string(asked)!r}. Pseudonyms are next to each picture of the report and in the column "
-        f"record_id of {_RECORDS}; give one, or at least its first {_MIN_DIGITS} digits."
+    return None, f"No record of {manifest} has the pseudonym {name}. Use --data with the manifest of the run."
+
+
+def _document(path: Path, found: Case | None, condition: str | None, why_unknown: str) -> dict[str, Any]:
+    if found is None:
+        return {"predictions": []}
+    return {
+        "unresolved": why_unknown,
+        "predictions": [
+            {**plain(row), "beyond_placebo": row.beyond} for row in found.rows if condition in (None, row.condition)
+        ],
+        "text": [plain(text) for text in found.texts],
+        "links": _links(path, found, condition),
+    }
+
+
+def _links(path: Path, found: Case, condition: str | None) -> dict[str, Any]:
+    """Return where the image can be looked at: its cases in the report, and the command that opens its page."""
+    cases = [{"case": n, "condition": c, "page": f"{path / 'report.html'}#case-{n}"} for n, c in found.examples]
+    most = found.most_moved()
+    command = command_for(str(path), found.image, condition or (most.condition if most else ""))
+    return {"report": cases, "view": command}
+
+
+def _write(path: Path, found: Case, condition: str | None) -> None:
+    if found.texts:
+        read = ", ".join(f"“{shown_string(t.text)}”" if t.text else "text not shown" for t in found.texts)
+        sys.stdout.write(f"{'text':<9}{read}\n")
+    sys.stdout.write("\n")
+    rows = [row for row in found.rows if condition in (None, row.condition)]
+    cells = [_HEADS, *map(_cells, rows)]
+    widths = [max(len(line[i]) for line in cells if len(line) > 2) for i in range(len(_HEADS))]
+    for line in cells:
+        ends = [
+            text.ljust(w) if i < 2 else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths, strict=False))
+        ]
+        sys.stdout.write("  ".join(ends).rstrip() + "\n")
+    sys.stdout.write(
+        "shift, placebo, beyond: percentage points of probability from the unedited image, under the placebo on average, and the "
+        "difference.\n"
     )
+    if condition is not None:
+        for row in rows:
+            for name, value in row.probabilities.items():
+                sys.stdout.write(
+                    f"  {shown_string(name):<24}{number(value, 4)}{f'  draw {row.draw + 1}' if row.draw else ''}\n"
+                )
+    links: Mapping[str, Any] = _links(path, found, condition)
+    for one in links["report"]:
+        where = f"case {one['case']} of the report ({one['condition']}): {one['page']}"
+        sys.stdout.write(f"{shown_string(where, _MOST_CHARACTERS)}\n")
+    sys.stdout.write(f"{shown_string(links['view'], _MOST_CHARACTERS)}\n")
 
 
-def _predictions(
-    run: RunFolder, name: str, classes: Sequence[str], *, multi_label: bool = False
-) -> list[dict[str, Any]]:
-    columns = ["record_id", "condition", "draw", "applied", "why_not", "predicted", "probabilities"]
-    return [
-        {**row, "probabilities": dict(zip(classes, row["probabilities"], strict=True))}
-        for row in prediction_rows(run, classes, columns, multi_label=multi_label)
-        if row.pop("record_id") == name
-    ]
+def _cells(row: CaseRow) -> tuple[str, ...]:
+    """Return a row of the table; that of a condition that was not applied has only two cells."""
+    name = shown_string(row.condition, 80) + (f" ({row.draw + 1})" if row.draw else "")
+    if not row.applied:
+        return name, f"not applied: {row.why_not}"
+    if row.condition == "clean":
+        return name, shown_string(row.predicted), number(max(row.probabilities.values())), "", "", ""
+    return (
+        name,
+        shown_string(row.predicted),
+        number(max(row.probabilities.values())),
+        *("" if value is None else number(100 * value, 1) for value in (row.change, row.placebo_change)),
+        "" if row.beyond is None else signed(100 * row.beyond, 1),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,10 @@ from audit.store.verdict import Verdict
 if TYPE_CHECKING:  # pandas takes half a second to import
     import pandas as pd
 
+    from audit.prediction.table import FinishedRun
+    from audit.viewing.figure import CaseFigure
+    from audit.viewing.pictures import CasePictures
+
 Progress = Callable[[str, int], Callable[[], None]]
 """Called with the name of a stage and its number of steps; returns what is called after each step."""
 
@@ -37,6 +41,9 @@ class AuditResult:
     """The run folder."""
     verdict: Verdict
     """The verdict."""
+    settings: Settings = field(default_factory=Settings, repr=False)
+    """What the run was made with, as far as it is known here: where its images and its model are."""
+    _live: object = field(default=None, repr=False)
 
     @property
     def report(self) -> Path:
@@ -49,6 +56,57 @@ class AuditResult:
         import pandas as pd
 
         return pd.DataFrame([plain(effect) for effect in RunFolder(self.path).read(EffectsDocument).effects])
+
+    def case(
+        self,
+        image: str,
+        condition: str | None = None,
+        *,
+        data: str | Path | None = None,
+        model: str | Path | None = None,
+    ) -> CaseFigure:
+        """Draw one image of the run under a condition: unedited, edited, placebo, difference, relevance, with its predictions.
+
+        Parameters
+        ----------
+        image : str
+            Its pseudonym, or the first digits of it.
+        condition : str, optional
+            The edit that changed its prediction most if omitted.
+        data : str or Path, optional
+            Manifest of the run, if it is not known from `run_audit` or the model.
+        model : str or Path, optional
+            The model of the run, for the heatmap; likewise.
+
+        Returns
+        -------
+        CaseFigure
+            Shows itself in a notebook. A picture that cannot be drawn is a sentence.
+
+        Raises
+        ------
+        UsageError
+            If the run has no such image or condition.
+        """
+        from audit.viewing.figure import draw_case
+
+        given = {"data": None if data is None else str(data), "model": None if model is None else str(model)}
+        settings = structs.replace(self.settings, **{name: value for name, value in given.items() if value is not None})
+        if settings != self.settings:  # not kept: they are another's images, or another model
+            return replace(self, settings=settings).case(image, condition)
+        return draw_case(self._finished, self._pictures, image, condition)
+
+    @cached_property
+    def _finished(self) -> FinishedRun:
+        from audit.prediction.table import read_finished
+
+        return read_finished(self.path)
+
+    @cached_property
+    def _pictures(self) -> CasePictures:
+        from audit.viewing.pictures import CasePictures
+
+        return CasePictures(self._finished, self.settings, live=self._live)
 
     def _repr_html_(self) -> str:
         from audit.reports.notebook import notebook_html
@@ -111,7 +169,7 @@ def run_audit(
         live=live,
     )
     render(path)
-    return AuditResult(path=path, verdict=verdict)
+    return AuditResult(path=path, verdict=verdict, settings=chosen, _live=live)
 
 
 def _name_of(live: Any) -> str:

@@ -20,8 +20,10 @@ from audit.data.withheld import withhold_sources
 from audit.errors import CohortError, UnknownNameError
 from audit.store.numbers import counted
 
-_PIXEL_DIGITS = 32
+PIXEL_DIGITS = 32
 """Hexadecimal digits that tell images apart; two of a billion would agree by chance once in 10^20 cohorts."""
+BAD_MASKS = "lung masks cannot be used and are treated as missing"
+"""What a note says of them."""
 _MOST_LISTED = 5
 _MOST_NAMED = 20
 _NEAR = 0.75
@@ -127,7 +129,7 @@ def load_cohort(
     notes += [*duplicate_notes(records, hashes), *checked.notes]
     notes += [*encoding_notes(records, checked.facts), *table.warnings, *unmet]
     if bad_masks:
-        notes.append(f"{len(bad_masks)} lung masks cannot be used and are treated as missing: {_listed(bad_masks)}.")
+        notes.append(f"{len(bad_masks)} {BAD_MASKS}: {_listed(bad_masks)}.")
     if not records:
         raise CohortError(f"Manifest {manifest} has no usable record.")
     vocabulary = (
@@ -141,7 +143,7 @@ def load_cohort(
         content_hash=_content_hash(records, sources, hashes),
         masks_hash=masks_hash,
         coloured=coloured,
-        pixels={record.id: hashes[record.id][1][:_PIXEL_DIGITS] for record in records},
+        pixels={record.id: hashes[record.id][1][:PIXEL_DIGITS] for record in records},
         notes=tuple(notes),
         left_out=left_out,
         multi_label=multi_label,

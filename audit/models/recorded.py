@@ -27,7 +27,8 @@ WITHOUT_MAPS = (
     "measured. No verdict depends on heatmaps."
 )
 """What is said where relevance is expected."""
-_ARCHITECTURE = "not loaded, answers from a table"
+NOT_LOADED = "not loaded, answers from a table"
+"""What a plan states as its architecture."""
 
 
 def image_key(image: StoredImage) -> str:
@@ -115,7 +116,7 @@ def open_recorded(request: ModelRequest) -> OpenedModel:
             table, outputs, request.predictions or request.model, request.declared.colour or "grey"
         ),
         name=request.model,
-        architecture=_ARCHITECTURE,
+        architecture=NOT_LOADED,
         content="" if table is None else table.sha256,
         answers=answers,
         assumed=guessed,

@@ -17,10 +17,13 @@ from audit.data.plan import Plan, PlannedCondition
 from audit.data.planned_model import PlannedModel
 from audit.data.strings import common_words
 from audit.errors import StoreError, shown_string
-from audit.prediction.rows import prediction_parts, prediction_rows
+from audit.prediction.rows import position_of, prediction_batches, prediction_parts
 from audit.statistics.alignment import MIN_GROUP_PATIENTS
 from audit.store.folder import RunFolder, check_run
 from audit.store.results import ConditionUse, PredictionTable
+
+_NO_DRAW = np.zeros((0, 0), dtype=np.int64)
+"""How often the draws of a condition that the plan does not have may be told."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,21 +149,26 @@ def read_predictions(
     donors = {c.name: np.full((c.draws, n), -1, dtype=np.int64) for c in suite.conditions}
     index = {name: i for i, name in enumerate(classes)}
     _check_records(run, records, index, multi_label=multi_label)
-    told = {name: np.zeros(array.shape, dtype=np.bool_) for name, array in applied.items()}
+    told = {name: np.zeros(array.shape, dtype=np.int64) for name, array in applied.items()}
     for part in parts:
-        columns = ["record_id", "condition", "draw", "applied", "donor", "logits"]
-        for row in prediction_rows(run, classes, columns, parts=[part], multi_label=multi_label):
-            i, name, draw = position.get(row["record_id"], -1), row["condition"], row["draw"]
-            if i < 0 or name not in told or not 0 <= draw < len(told[name]) or told[name][draw, i]:
-                raise StoreError(
-                    f"{run.path / part} has a prediction that does not belong to the run's plan and records: {shown_string(name)}, draw "
-                    f"{draw}. The run was edited. Run the audit again."
-                )
-            told[name][draw, i] = True
-            donors[name][draw, i] = position.get(row["donor"], -1)
-            logits[name][draw, i] = row["logits"]
-            applied[name][draw, i] = row["applied"]
-    lacking = {name: int((~array).sum()) for name, array in told.items() if not array.all()}
+        for batch in prediction_batches(run, part, len(classes)):
+            rows, from_rows = position_of(batch.record_ids, position), position_of(batch.donors, position)
+            for name, of_name in batch.by_condition():
+                draws, images = batch.draws[of_name], rows[of_name]
+                counts = told.get(name, _NO_DRAW)
+                wrong = (images < 0) | (draws < 0) | (draws >= len(counts))
+                if not wrong.any():
+                    np.add.at(counts, (draws, images), 1)
+                    wrong = counts[draws, images] > 1
+                if wrong.any():
+                    raise StoreError(
+                        f"{run.path / part} has a prediction that does not belong to the run's plan and records: {shown_string(name)}, "
+                        f"draw {draws[wrong][0]}. The run was edited. Run the audit again."
+                    )
+                donors[name][draws, images] = from_rows[of_name]
+                logits[name][draws, images] = batch.logits[of_name]
+                applied[name][draws, images] = batch.applied[of_name]
+    lacking = {name: int((array == 0).sum()) for name, array in told.items() if not array.all()}
     if lacking:
         raise StoreError(
             f"The run {run.path} lacks {sum(lacking.values())} predictions, the first under {shown_string(next(iter(lacking)))}. The run "

@@ -40,9 +40,14 @@ def movement(table: PredictionTable, condition: str) -> NDArray[np.float64]:
     """Return (draws, n) how far a condition moves each image's probabilities; −1 where it was not applied."""
     exclusive = table.truth is None
     clean = probabilities_of(table.logits["clean"][0], exclusive=exclusive)
-    changes = np.abs(probabilities_of(table.logits[condition], exclusive=exclusive) - clean)
-    moved = 0.5 * changes.sum(axis=2) if exclusive else changes.max(axis=2)
+    moved = moved_by(probabilities_of(table.logits[condition], exclusive=exclusive), clean, exclusive=exclusive)
     return np.where(table.applied[condition], moved, -1.0)
+
+
+def moved_by(edited: NDArray[np.float64], clean: NDArray[np.float64], *, exclusive: bool) -> NDArray[np.float64]:
+    """Return how far probabilities (..., k) lie from others: their total variation, of a multi-label network the largest difference."""
+    changes = np.abs(edited - clean)
+    return np.asarray(0.5 * changes.sum(axis=-1) if exclusive else changes.max(axis=-1))
 
 
 def n_cases(suite: Suite, labels: Sequence[str]) -> int:

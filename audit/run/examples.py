@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audit.data.conditions import Suite
 from audit.data.plan import PlannedRelevance
 from audit.data.records import Record, TextRegion
 from audit.data.strings import normal_string
-from audit.errors import RelevanceError
 from audit.files import write_atomically
-from audit.models.bundle import Bundle
-from audit.prediction.covering import Disclosure, covered_context, flatten_relevance
+from audit.prediction.covering import Disclosure, covered_context
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import CohortContext, make_perturbations, read_scene
-from audit.relevance.images import ImageAttributor
-from audit.relevance.pictures import LONG_SIDE_PX, image_jpeg, relevance_png, shown_size
-from audit.relevance.regions import map_boxes
-from audit.relevance.start import start_relevance
+from audit.relevance.pictures import LONG_SIDE_PX, image_jpeg, shown_size
 from audit.run.case_choice import Choice, choose_cases, n_cases
 from audit.run.moved import moved_images
+from audit.run.overlays import Overlays
 from audit.run.predicted import predicted_words, probabilities
-from audit.run.thumbnails import Studio, draw_picture, thumbnails_of
+from audit.run.thumbnails import Studio, difference_of, draw_picture, thumbnails_of
 from audit.store.folder import RunFolder
 from audit.store.pictures import (
     Example,
@@ -71,7 +65,7 @@ def write_examples(
         return
     pictures = covered_context(experiment.context, records, disclosure.covered)
     studio = Studio(experiment=experiment, perturbations=make_perturbations(suite), pictures=pictures)
-    overlays = _Overlays(experiment.bundle, relevance)
+    overlays = Overlays(experiment.bundle, relevance)
     entries = []
     for case, choice in enumerate(choose_cases(suite, table, [str(r.label) for r in records]), start=1):
         record = records[choice.record]
@@ -140,7 +134,7 @@ def _example(
     applied = np.zeros(0) if condition.placebo is None else np.flatnonzero(table.applied[condition.placebo][:, i])
     placebo = studio.edited(scene, condition.placebo, int(applied[0])) if condition.placebo and applied.size else None
     shown = {"clean": scene.image, "edit": edit}
-    shown["difference"] = np.abs(edit.astype(np.int16) - scene.image.astype(np.int16)).astype(np.uint8)
+    shown["difference"] = difference_of(edit, scene.image)
     if placebo is not None:
         shown["placebo"] = placebo
     for name, image in shown.items():
@@ -181,34 +175,3 @@ def _example(
         n_covered=len(disclosure.covered[record.id]),
         total_variation=round(choice.total_variation, 4),
     )
-
-
-class _Overlays:
-    """The relevance of clean images as transparent maps: warm is evidence for the prediction, cold against it."""
-
-    def __init__(self, bundle: Bundle, relevance: PlannedRelevance) -> None:
-        self._bundle = bundle
-        self._start = relevance.start
-        self._drawn: dict[str, bytes] = {}
-        self._attributor: ImageAttributor | None = None
-        if relevance.max_images == 0:  # not asked for: by occlusion a map costs hundreds of predictions
-            return
-        # A network whose heatmaps would be wrong is audited without them.
-        with suppress(RelevanceError):
-            self._attributor = ImageAttributor(bundle, relevance.preset)
-
-    def of(self, record: Record, image: NDArray[np.uint8], covered: Sequence[TextRegion]) -> bytes | None:
-        """Return the overlay of one image, as it is, as PNG; None where there is no relevance."""
-        if self._attributor is None:
-            return None
-        if record.id not in self._drawn:
-            try:
-                found = self._attributor.attribute(
-                    [image], lambda logits: start_relevance(logits, self._bundle.classes, self._start)
-                )
-            except RelevanceError:
-                return None
-            relevance = found.maps[0, 0]
-            boxes = map_boxes(covered, image.shape[:2], relevance.shape)
-            self._drawn[record.id] = relevance_png(flatten_relevance(relevance, boxes))
-        return self._drawn[record.id]

@@ -66,6 +66,11 @@ def thumbnails_of(studio: Studio, table: PredictionTable, on_thumbnail: Callable
         )
 
 
+def difference_of(edit: NDArray[np.uint8], clean: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what an edit changed, level by level."""
+    return np.abs(edit.astype(np.int16) - clean.astype(np.int16)).astype(np.uint8)
+
+
 def draw_picture(run: RunFolder, name: str, image: NDArray[np.uint8], long_side_px: int) -> tuple[int, int]:
     """Write a picture to `examples/`; return its width and height."""
     size = shown_size(image.shape, long_side_px)

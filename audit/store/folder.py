@@ -112,6 +112,17 @@ class RunFolder:
         StoreError
             If it is missing or damaged, or its columns are not those of such a table.
         """
+        for batch in self.read_batches(name, columns):
+            yield from batch.to_pylist()
+
+    def read_batches(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield a Parquet table in batches of a few thousand rows: a million rows are read in columns, not one by one.
+
+        Raises
+        ------
+        StoreError
+            As `read_rows` does.
+        """
         path = self.path / name
         schema = SCHEMAS[name.partition("/")[0].partition(".")[0]]
         try:
@@ -123,7 +134,7 @@ class RunFolder:
                 for batch in file.iter_batches(batch_size=4096, columns=wanted):
                     check_filled(batch, NEVER_NULL)
                     check_finite(batch, FINITE)
-                    yield from batch.to_pylist()
+                    yield batch
         except ColumnError as error:
             raise StoreError(
                 f"{path} does not have the format of this version of audit: {error}. Another version wrote it, or it was edited. Run "
