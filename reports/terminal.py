@@ -16,7 +16,7 @@ from audit.reports.findings.group_effects import sensitive_groups
 from audit.reports.findings.headline import headline
 from audit.reports.findings.output_effects import output_rows
 from audit.reports.findings.summary import (
-    greyed_lines,
+    first_lines,
     not_applied,
     reach,
     relevance_lines,
@@ -45,7 +45,7 @@ def render_terminal(run: RunView, console: Console) -> None:
     """
     lines = summary_lines(run)
     console.print(_text(lines[0], style="bold"))
-    for line in greyed_lines(run):
+    for line in first_lines(run):
         console.print(_text(line))
     if run.verdict.status == "incomplete":  # no other figure counts, so none is printed
         console.print(_text(lines[-1]))

@@ -52,6 +52,7 @@ def run(
                 on_table=table,
                 on_model=lambda bundle: on_stage.say(model_lines(bundle)),
                 on_cohort=lambda cohort, bundle: on_stage.say(image_lines(cohort, bundle)),
+                on_fact=lambda sentence: on_stage.say([sentence]),
             )
         except OtherSharesMissingError as waiting:
             return _tell_share(waiting, as_json=as_json)

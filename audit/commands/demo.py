@@ -108,6 +108,7 @@ def _audited(
         command=command,
         on_stage=on_stage,
         on_cohort=lambda cohort, bundle: on_stage.say(image_lines(cohort, bundle)),
+        on_fact=lambda sentence: on_stage.say([sentence]),
     )
     written = on_stage("writing the report", 1)
     report = auditing.render(path)

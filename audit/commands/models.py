@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from audit.data.bundle_record import OWN_KIND
-from audit.data.input_words import greyed_in_words, input_in_words
+from audit.data.input_words import greyed_in_words, input_in_words, sample_in_words
 from audit.data.records import Cohort
 from audit.data.strings import shown_string
 from audit.models.bundle import Bundle
@@ -17,7 +17,9 @@ _MOST = 12
 
 
 def image_lines(cohort: Cohort, bundle: Bundle) -> Iterator[str]:
-    """Yield how colours of the audited images are read, and which back end was chosen; nothing where neither is to be told."""
+    """Yield that the images are a sample, how their colours are read, and which back end was chosen; nothing of what is as usual."""
+    if cohort.sampled_from:
+        yield sample_in_words(len(cohort.records), cohort.sampled_from)
     if cohort.colour:
         yield f"colour: {counted(len(cohort.records), 'image is', 'images are')} read and edited in colour"
     elif cohort.n_greyed:

@@ -13,6 +13,7 @@ from audit.commands.keys import announce_key
 from audit.commands.models import image_lines, model_lines
 from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller, printed
+from audit.data.map_budget import map_limit_in_words
 from audit.data.records import Record
 from audit.files import write_output
 from audit.run.preparation import Preparation, prepare
@@ -45,7 +46,6 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             prepared,
             Path(settings.cache),
             seed=settings.seed,
-            relevance_images=settings.relevance_images,
             workers=prepared.processes(settings.workers),
             predicting_workers=prepared.predicting_processes(settings.workers),
             on_step=step,
@@ -109,6 +109,8 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             f"{found.relevance_minutes:.1f}"
         )
     )
+    if limit := map_limit_in_words(prepared.plan):
+        console.print(printed(limit))
     if sheet is not None:
         sys.stdout.write(f"{sheet}\n")
     return 0

@@ -14,6 +14,16 @@ def greyed_in_words(n: int) -> str:
     return f"{counted(n, 'colour image is', 'colour images are')} read as grey." if n else ""
 
 
+def sample_in_words(n: int, sampled_from: int) -> str:
+    """Return the sentence on a sample of n images; empty where none was drawn."""
+    if not sampled_from:
+        return ""
+    return (
+        f"Sample: {n} of {counted(sampled_from, 'image')}, drawn from the seed with classes in proportion (--max-images). Effects on the "
+        "other images were not measured."
+    )
+
+
 def input_in_words(steps: InputSteps) -> str:
     """Return how an image becomes an input, in words without a full stop."""
     if steps.function:

@@ -38,6 +38,7 @@ def load_cohort(
     on_bad_image: Literal["fail", "skip"] = "fail",
     split: str | None = None,
     before_images: Callable[[Sequence[Record]], None] | None = None,
+    sample: Callable[[Sequence[Record]], Collection[str]] | None = None,
     names: Pseudonyms = PLAIN,
     how: TableOptions = GUESSED,
     withhold: bool = False,
@@ -61,6 +62,8 @@ def load_cohort(
         Keep only the records of this split (checked after patient overlap, so that a leak is seen).
     before_images : callable, optional
         Given the records as the table tells them, before the first image is read; refuses them by raising.
+    sample : callable, optional
+        Given the records, returns the ids of those to keep before the first image is read: the cohort then is these alone.
     names : Pseudonyms
         What files that go out call images and patients; their ids if omitted.
     how : TableOptions
@@ -114,6 +117,9 @@ def load_cohort(
         records = withhold_sources(records)
     if before_images is not None:
         before_images(records)
+    if sample is not None:
+        kept = sample(records)
+        records = [r for r in records if r.id in kept]
     checked = check_images(records, on_bad_image, colour=colour)
     if checked.bad:
         left_out["unreadable image"] = len(checked.bad)

@@ -43,6 +43,8 @@ class PlannedData(DataIdentity, frozen=True, kw_only=True, omit_defaults=True):
     """Images among them that were used to train the network."""
     n_patients: int
     """Patients among them."""
+    sampled_from: int = 0
+    """Images that they are a sample of; 0 where no sample was drawn."""
     colour: bool = False
     """Whether images are read and edited in colour: the network wants it, and at least one of them is not grey."""
     n_greyed: int = 0
@@ -155,7 +157,7 @@ class FinderStory(Document, frozen=True, kw_only=True):
     """(name, version) of its components, itself first."""
 
 
-class PlannedRelevance(Document, frozen=True, kw_only=True):
+class PlannedRelevance(Document, frozen=True, kw_only=True, omit_defaults=True):
     """How heatmaps are made."""
 
     preset: str
@@ -170,6 +172,8 @@ class PlannedRelevance(Document, frozen=True, kw_only=True):
     """Relocations of the text regions for each image."""
     max_images: int
     """Images that get a heatmap, at most; 0 for none."""
+    cost: int = 0
+    """Predictions that the heatmaps of one image take by occlusion; 0 where they come from layers or gradients."""
 
 
 class KeyIdentity(Document, frozen=True, kw_only=True):

@@ -91,6 +91,8 @@ class Cohort:
     """Whether the classes are findings of which any number applies to an image."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why records are not used, with counts (unlabelled, ignored label, unreadable)."""
+    sampled_from: int = 0
+    """Images that a sample was drawn from; 0 without one."""
 
     @property
     def colour(self) -> bool:

@@ -15,9 +15,9 @@ from audit.randomness import generator_for
 from audit.relevance.agreement import measure_agreement
 from audit.relevance.discovery import discover_groups
 from audit.relevance.lrp import LOGIT_TOLERANCE
-from audit.relevance.measure import Measured, measure_relevance
+from audit.relevance.measure import RELEVANCE_FILE, Measured, measure_relevance
 from audit.relevance.methods import SURROGATES
-from audit.relevance.presets import PRESETS, about_method
+from audit.relevance.presets import OCCLUSION, PRESETS, about_method
 from audit.relevance.randomisation import randomise_weights
 from audit.relevance.start import WINNER, parse_start
 from audit.relevance.summary import summarise_groups
@@ -85,7 +85,7 @@ def audit_relevance(
     try:
         measured = measure_relevance(experiment, disclosure, options, on_image=on_image)
         schema = OUTPUTS_RELEVANCE_SCHEMA if experiment.cuts else RELEVANCE_SCHEMA
-        rows = [RelevanceRow(**row) for row in run.read_rows("relevance.parquet", schema.names)]
+        rows = [RelevanceRow(**row) for row in run.read_rows(RELEVANCE_FILE, schema.names)]
         discover_groups(run, measured.records, rows, measured.heatmaps, disclosure.covered, seed=experiment.seed)
         summary = _summary(experiment, disclosure, measured, rows, table, options, level)
         run.write(RelevanceDocument(relevance=summary))
@@ -106,7 +106,8 @@ def _summary(
     cosines = [row.class_cosine for row in rows if row.class_cosine is not None]
     preset = rows[0].preset
     rng = generator_for(experiment.seed, "relevance agreement")
-    shown = [read_record(record) for record in measured.records[:N_SHUFFLED_IMAGES]]
+    n_shuffled = N_SHUFFLED_IMAGES if preset != OCCLUSION else 1  # four networks are occluded for each
+    shown = [read_record(record) for record in measured.records[:n_shuffled]]
     return RelevanceSummary(
         preset=preset,
         about=about_method(preset),

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from audit.data.pixels.colour import like
 from audit.errors import RelevanceError
 from audit.models.bundle import Bundle
+from audit.models.devices import USUAL_BATCH
 from audit.models.recorded import WITHOUT_MAPS
 from audit.models.scaling import onto_image
+from audit.models.torch_classifier import one_thread
+from audit.prediction.shards import Batches
 from audit.relevance.lrp import Attributor
 from audit.relevance.methods import Relevance, unconserved
 from audit.relevance.presets import OCCLUSION
 from audit.relevance.surrogates import PATCHES, Start
 
-OPAQUE_IMAGES = 50
-"""Images that get a map where only occlusion is possible: each costs `PATCHES` squared predictions."""
 _MAP_PX = 128
-_BATCH = 16
-_METHOD = "occlusion of the stored image"
-
-
-def mapped_images(bundle: Bundle, asked: int) -> int:
-    """Return how many images get a map, at most, of those that were asked for."""
-    if bundle.is_recorded:
-        return 0
-    return asked if _network_of(bundle) is not None else min(asked, OPAQUE_IMAGES)
+_METHOD = "occlusion of the image"
 
 
 class ImageAttributor:
     """Attributes stored images; every map shows the whole image, whatever part of it the input shows.
 
-    Without a network, or where a function of the owner's decides what an input shows, patches of the stored image itself are
-    covered, and everything that follows is asked again.
+    Without a network, or where a function of the owner's decides what an input shows, patches of the image are covered, and the
+    classifier is asked again for each.
 
     Parameters
     ----------
@@ -45,6 +38,8 @@ class ImageAttributor:
         The classifier.
     preset : str
         See `audit.relevance.presets`.
+    batch : int
+        Inputs that are predicted together by occlusion.
 
     Raises
     ------
@@ -54,12 +49,13 @@ class ImageAttributor:
         If the network is in training mode, or holds weights that are not finite; or there is none, and nothing else can be asked.
     """
 
-    def __init__(self, bundle: Bundle, preset: str) -> None:
+    def __init__(self, bundle: Bundle, preset: str, batch: int = USUAL_BATCH) -> None:
         if bundle.is_recorded:
             raise RelevanceError(WITHOUT_MAPS)
-        self._bundle = bundle
-        network = _network_of(bundle)
-        self._inner = None if network is None else Attributor(network, preset)
+        self._bundle, self._batch = bundle, batch
+        network = network_of(bundle)
+        # Whatever answers fastest is asked for occlusion: an export, or the network on another device.
+        self._inner = None if network is None or preset == OCCLUSION else Attributor(network, preset)
         why = (
             f"the preprocessing function {bundle.preprocessing.function} does not tell which part of an image its input shows"
             if bundle.preprocessing.function
@@ -117,40 +113,55 @@ class ImageAttributor:
 
     def _by_occlusion(self, images: Sequence[NDArray[np.uint8]], start: Start) -> Relevance:
         rows = [self._occluded(image, start) for image in images]
-        maps, logits = (torch.stack(parts) for parts in zip(*rows, strict=True))
+        logits = torch.stack([row[1] for row in rows])
         if not bool(torch.isfinite(logits).all()):
             raise RelevanceError("The classifier's outputs are not finite for an image.")
+        maps = torch.from_numpy(np.stack([row[0] for row in rows]))
         return unconserved(maps, logits, start(logits))
 
-    def _occluded(self, image: NDArray[np.uint8], start: Start) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the maps (s, h, w) and logits (k) of one image: what the outputs lose when a patch is covered with its mean."""
-        wants, (height, width) = self._bundle.preprocessing, image.shape[:2]
-        patch = _patches(height, width)
-        mean = np.rint(image.mean(axis=(0, 1))).astype(np.uint8)
-        clean = self._bundle.logits(wants.prepare(image)[None])
-        losses = []
-        for first in range(0, PATCHES**2, _BATCH):
-            covered = [
-                wants.prepare(np.where(like(image, patch == number), mean, image).astype(np.uint8))
-                for number in range(first, first + _BATCH)
-            ]
-            losses.append(clean - self._bundle.logits(torch.stack(covered)))
-        signs = start(clean)[0].sign()
-        lost = signs @ torch.cat(losses).T.to(signs)
-        grid = torch.from_numpy(_patches(_MAP_PX, _MAP_PX))
-        return (lost / (_MAP_PX / PATCHES) ** 2)[:, grid], clean[0]
+    def _occluded(self, image: NDArray[np.uint8], start: Start) -> tuple[NDArray[np.float32], torch.Tensor]:
+        """Return the maps (s, h, w) and logits (k) of one image: what the outputs lose when a patch is covered with its mean.
+
+        The image is covered once it is scaled, which it then is once and not for every patch; where a function of the owner's scales it,
+        it is covered as it is stored.
+        """
+        wants = self._bundle.preprocessing
+        scaled = wants.resize(image)
+        mean = np.rint(scaled.mean(axis=(0, 1))).astype(scaled.dtype)
+        batches = Batches(self._bundle, self._batch)
+        with one_thread():
+            batches.ask(wants.normalise(scaled))
+            for rows, columns in patches(scaled.shape[0], scaled.shape[1]):
+                covered = scaled.copy()
+                covered[rows, columns] = mean
+                batches.ask(wants.normalise(covered))
+            answers = torch.from_numpy(batches.answers())
+        clean = answers[0]
+        lost = start(clean[None])[0].sign() @ (clean - answers[1:]).T
+        found = np.zeros((len(lost), _MAP_PX, _MAP_PX), dtype=np.float32)
+        for number, (rows, columns) in enumerate(patches(_MAP_PX, _MAP_PX)):
+            found[:, rows, columns] = lost[:, number, None, None].numpy() / (_MAP_PX / PATCHES) ** 2
+        window = wants.window(image.shape)
+        return found if window is None else onto_image(found, window, image.shape), clean
 
 
-def _network_of(bundle: Bundle) -> nn.Module | None:
+def network_of(bundle: Bundle) -> nn.Module | None:
+    """Return the network whose layers or gradients heatmaps can come from; None where there is none."""
     found = None if bundle.preprocessing.function else bundle.classifier.ability("network")
     return found if isinstance(found, nn.Module) else None
 
 
-def _patches(height: int, width: int) -> NDArray[np.int64]:
-    """Return the number of the patch that each pixel (h, w) lies in."""
-    rows = np.arange(height) * PATCHES // height
-    columns = np.arange(width) * PATCHES // width
-    return np.asarray(rows[:, None] * PATCHES + columns[None, :], dtype=np.int64)
+def patches(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows and columns of each patch of an image, row by row; of an image of fewer pixels than patches some are empty."""
+    rows, columns = (_edges(length) for length in (height, width))
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
+            yield slice(top, bottom), slice(left, right)
+
+
+def _edges(length: int) -> list[int]:
+    """Return where patches begin and end along a side: pixel y lies in patch y * PATCHES // length."""
+    return [-(-number * length // PATCHES) for number in range(PATCHES + 1)]
 
 
 def _said(why: str) -> str:

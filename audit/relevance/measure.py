@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -19,18 +19,21 @@ from audit.perturbations.places import text_boxes
 from audit.prediction.covering import Disclosure, flatten_relevance
 from audit.prediction.experiment import Experiment
 from audit.randomness import generator_for
-from audit.relevance.heatmaps import write_heatmaps
+from audit.relevance.heatmaps import read_heatmaps, write_heatmaps
 from audit.relevance.images import ImageAttributor
 from audit.relevance.methods import Relevance
 from audit.relevance.regions import map_boxes, mass_inside, summarise_relevance
 from audit.relevance.same_place import with_same_place
 from audit.relevance.start import WINNER, start_each, start_relevance, start_signs
+from audit.store.folder import RunFolder
 from audit.store.results import RelevanceRow
 from audit.store.serialise import plain
 from audit.store.table_schemas import OUTPUTS_RELEVANCE_SCHEMA, RELEVANCE_SCHEMA
 
 # The unit of resume, and the batch: four maps at once cost no more memory than a dozen predictions.
 SHARD_RECORDS = 4
+RELEVANCE_FILE = "relevance.parquet"
+"""A row for each image that has a heatmap, in the order of the shards."""
 # Above this many outputs only the map of the start is made: one for each would cost a backward pass each.
 MAX_OUTPUTS = 20
 
@@ -80,7 +83,7 @@ def measure_relevance(
     """
     run, bundle = experiment.run, experiment.bundle
     chosen = attributed_records(experiment.records, options.max_images, experiment.seed)
-    attributor = ImageAttributor(bundle, options.preset)
+    attributor = ImageAttributor(bundle, options.preset, experiment.batch)
     parts, heatmaps = [], []
     schema = OUTPUTS_RELEVANCE_SCHEMA if experiment.cuts else RELEVANCE_SCHEMA
     for number, first in enumerate(range(0, len(chosen), SHARD_RECORDS)):
@@ -96,7 +99,7 @@ def measure_relevance(
             on_image()
     rows_of_parts = (RelevanceRow(**row) for part in parts for row in run.read_rows(part, schema.names))
     placed = with_same_place(rows_of_parts, heatmaps, len(chosen))
-    run.write_rows("relevance.parquet", [plain(row) for row in placed], schema)
+    run.write_rows(RELEVANCE_FILE, [plain(row) for row in placed], schema)
     return Measured(
         records=tuple(chosen),
         heatmaps=tuple(heatmaps),
@@ -128,6 +131,28 @@ def attribute_shard(
         _row(made, i, attributor.preset, classes, options, record, regions[record.id], experiment.seed)
         for i, record in enumerate(shard)
     ]
+
+
+def kept_maps(run: RunFolder, wanted: Collection[str]) -> dict[str, NDArray[np.float32]]:
+    """Return the maps (h, w) of the run's start that `measure_relevance` has kept of some images, by the names of these.
+
+    Parameters
+    ----------
+    run : RunFolder
+        A run, perhaps without relevance: then there are none.
+    wanted : collection of str
+        Names of the images whose maps are read.
+    """
+    if not run.has(RELEVANCE_FILE):
+        return {}
+    names = [str(row["record_id"]) for row in run.read_rows(RELEVANCE_FILE, ["record_id"])]
+    found = {}
+    for number, first in enumerate(range(0, len(names), SHARD_RECORDS)):
+        shard = names[first : first + SHARD_RECORDS]
+        if not set(wanted).isdisjoint(shard):
+            kept = zip(shard, read_heatmaps([maps_path(run.path, number)]), strict=True)
+            found.update({name: maps.chosen for name, maps in kept if name in wanted})
+    return found
 
 
 def attributed_records(records: Sequence[Record], max_images: int, seed: int) -> list[Record]:

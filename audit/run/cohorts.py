@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from audit.data.manifests import load_cohort
 from audit.data.pseudonyms import PLAIN, Pseudonyms
 from audit.data.reading import TableOptions, TableReading
 from audit.data.records import SPLIT_TOLD_BY, AuditedSplit, Cohort, Record, SplitTeller
+from audit.data.sampling import sample_records
 from audit.errors import CohortError, UsageError
 from audit.models.bundle import Bundle
 from audit.models.foreign import shown
@@ -72,12 +73,22 @@ def audited_cohort(
         if before_images is not None:
             before_images(records)
 
+    sampled_from: list[int] = []
+
+    def sample(records: Sequence[Record]) -> Collection[str]:
+        pool = _sampled_pool(records, bundle, settings)
+        drawn = sample_records(pool, settings.max_images, settings.seed)
+        if len(drawn) < len(pool):
+            sampled_from.append(len(pool))
+        return drawn
+
     cohort = load_cohort(
         manifest,
         classes=bundle.classes,
         ignore_labels=ignored,
         on_bad_image=settings.on_bad_image,
         before_images=check,
+        sample=sample if settings.max_images else None,
         names=names,
         how=options,
         withhold=not settings.plain_ids,
@@ -104,7 +115,24 @@ def audited_cohort(
         notes.append(greyed_in_words(audited.n_greyed))
     if absent:
         notes.append(f"No image of class {', '.join(absent)}: nothing can be concluded about it.")
+    if sampled_from:
+        audited = replace(audited, sampled_from=sampled_from[0])
     return replace(audited, left_out=left_out, n_seen=n_seen, notes=(*cohort.notes, *notes)), how
+
+
+def _sampled_pool(records: Sequence[Record], bundle: Bundle, settings: Settings) -> list[Record]:
+    """Return the labelled records that a sample is drawn from: those of the split that will be audited, as far as names tell it.
+
+    What only pixels tell is not known before images are read: training images among the sample are left out later, as always.
+    """
+    labelled = [r for r in records if r.label is not None]
+    if settings.split == "all":
+        return labelled
+    splits = {r.id: r.split or bundle.splits.get(r.id) for r in labelled}
+    if settings.split != "auto":
+        return [r for r in labelled if splits[r.id] == settings.split]
+    tested = [r for r in labelled if splits[r.id] == "test"]
+    return tested or [r for r in labelled if splits[r.id] not in _LEARNT] or labelled
 
 
 def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

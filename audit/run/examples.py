@@ -14,8 +14,10 @@ from audit.files import write_atomically
 from audit.prediction.covering import Disclosure, covered_context
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import CohortContext, make_perturbations, read_scene
+from audit.relevance.measure import kept_maps
 from audit.relevance.pictures import LONG_SIDE_PX, image_jpeg, shown_size
 from audit.run.case_choice import Choice, choose_cases, n_cases
+from audit.run.drawn_examples import forget_drawn, keep_drawn, read_drawn
 from audit.run.moved import moved_images
 from audit.run.overlays import Overlays
 from audit.run.predicted import predicted_words, probabilities
@@ -62,20 +64,35 @@ def write_examples(
     """
     run, suite, records = experiment.run, experiment.suite, experiment.records
     if run.has(ExamplesDocument.FILE):
+        forget_drawn(run)
         return
     pictures = covered_context(experiment.context, records, disclosure.covered)
     studio = Studio(experiment=experiment, perturbations=make_perturbations(suite), pictures=pictures)
-    overlays = Overlays(experiment.bundle, relevance)
+    choices = choose_cases(suite, table, [str(r.label) for r in records])
+    drawn = {case: example for case in range(1, len(choices) + 1) if (example := read_drawn(run, case)) is not None}
+    missing = {records[choice.record].name for case, choice in enumerate(choices, start=1) if case not in drawn}
+    # Where a map takes hundreds of predictions, those that were asked for, or that the run can afford, are all there are.
+    overlays = Overlays(
+        experiment.bundle,
+        relevance,
+        kept=kept_maps(run, missing),
+        makes_others=not relevance.cost,
+        batch=experiment.batch,
+    )
     entries = []
-    for case, choice in enumerate(choose_cases(suite, table, [str(r.label) for r in records]), start=1):
-        record = records[choice.record]
-        overlay = overlays.of(record, experiment.context.read(record), disclosure.covered[record.id])
-        entries.append(_example(studio, disclosure, choice, case, table, overlay))
+    for case, choice in enumerate(choices, start=1):
+        if case not in drawn:
+            record = records[choice.record]
+            overlay = overlays.of(record, experiment.context.read(record), disclosure.covered[record.id])
+            drawn[case] = _example(studio, disclosure, choice, case, table, overlay)
+            keep_drawn(run, drawn[case])
+        entries.append(drawn[case])
         on_example()
     _write_markers(run, records, pictures, disclosure.text)
     thumbnails = tuple(thumbnails_of(studio, table, on_example))
     run.write(moved_images(experiment, table))
     run.write(ExamplesDocument(examples=tuple(entries), thumbnails=thumbnails))
+    forget_drawn(run)
 
 
 def n_pictures(suite: Suite, labels: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from audit.models.torch_classifier import one_thread
 from audit.prediction.shards import predict_scene
 from audit.prediction.variants import cohort_context, make_perturbations, read_scene, variants
 from audit.randomness import generator_for
-from audit.relevance.images import ImageAttributor, mapped_images
+from audit.relevance.images import ImageAttributor
 from audit.relevance.start import start_each
 from audit.run.objects import sample_size, why_no_search
 from audit.run.preparation import Preparation
@@ -75,7 +75,6 @@ def forecast(
     cache: Path,
     *,
     seed: int,
-    relevance_images: int,
     workers: int,
     predicting_workers: int,
     on_step: Callable[[], None],
@@ -88,8 +87,6 @@ def forecast(
         The audit to estimate.
     cache : Path
         Folder of the text cache.
-    relevance_images : int
-        How many images get an LRP map.
     workers : int
         Processes that find text.
     predicting_workers : int
@@ -132,7 +129,7 @@ def forecast(
     why = why_no_search(prepared, seed) if prepared.suite.objects else ""
     n_object_variants = 0 if why else object_draws(prepared.suite.objects)
     share = sum(known) / len(known)
-    n_maps = min(n, mapped_images(prepared.bundle, relevance_images))
+    n_maps = min(n, prepared.plan.relevance.max_images)
     return Forecast(
         n_images=n,
         n_conditions=len(prepared.suite.conditions),

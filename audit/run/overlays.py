@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from audit.data.plan import PlannedRelevance
 from audit.data.records import Record, TextRegion
 from audit.errors import RelevanceError
 from audit.models.bundle import Bundle
+from audit.models.devices import USUAL_BATCH
 from audit.prediction.covering import flatten_relevance
 from audit.relevance.images import ImageAttributor
 from audit.relevance.pictures import relevance_png
@@ -18,6 +20,7 @@ from audit.relevance.regions import map_boxes
 from audit.relevance.start import start_relevance
 
 NOT_ASKED = "This run was made without heatmaps."
+NOT_KEPT = "This run made heatmaps of other images only, because each takes hundreds of predictions."
 
 
 class Overlays:
@@ -29,10 +32,24 @@ class Overlays:
         The network. One whose heatmaps would be wrong has none.
     relevance : PlannedRelevance
         Preset and start.
+    kept : mapping, optional
+        Name of an image -> its map (h, w), of those that the run has kept: these are drawn, not made again.
+    makes_others : bool
+        Whether maps of other images are made.
+    batch : int
+        Inputs that are predicted together by occlusion.
     """
 
-    def __init__(self, bundle: Bundle, relevance: PlannedRelevance) -> None:
-        self._bundle = bundle
+    def __init__(
+        self,
+        bundle: Bundle,
+        relevance: PlannedRelevance,
+        *,
+        kept: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
+        makes_others: bool = True,
+        batch: int = USUAL_BATCH,
+    ) -> None:
+        self._bundle, self._kept = bundle, kept
         self._start = relevance.start
         self._drawn: dict[str, bytes] = {}
         self._attributor: ImageAttributor | None = None
@@ -40,16 +57,21 @@ class Overlays:
         """Why there is no heatmap, in a sentence; that of the last image for which there was none."""
         if relevance.max_images == 0:  # by occlusion a map costs hundreds of predictions
             return
+        if not makes_others:
+            self.why_none = NOT_KEPT
+            return
         try:
-            self._attributor = ImageAttributor(bundle, relevance.preset)
+            self._attributor = ImageAttributor(bundle, relevance.preset, batch)
         except RelevanceError as error:
             self.why_none = str(error)
 
     def of(self, record: Record, image: NDArray[np.uint8], covered: Sequence[TextRegion]) -> bytes | None:
         """Return the overlay of one image, as it is, as PNG; None where there is no relevance."""
-        if self._attributor is None:
-            return None
+        if record.id not in self._drawn and record.name in self._kept:
+            self._drawn[record.id] = relevance_png(self._kept[record.name])
         if record.id not in self._drawn:
+            if self._attributor is None:
+                return None
             try:
                 found = self._attributor.attribute(
                     [image], lambda logits: start_relevance(logits, self._bundle.classes, self._start)

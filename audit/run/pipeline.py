@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from audit.data.map_budget import map_limit_in_words
 from audit.data.plan import Plan
 from audit.data.reading import TableReading
 from audit.data.records import Cohort, Record, TextRegion
@@ -21,6 +22,7 @@ from audit.prediction.variants import cohort_context
 from audit.provenance import without_paths
 from audit.relevance.auditing import audit_relevance
 from audit.run.answers import check_complete
+from audit.run.earlier_predictions import adopt_predictions
 from audit.run.examples import n_pictures, write_examples
 from audit.run.judgement import judge_again, judge_results
 from audit.run.objects import prepare_objects, sample_size
@@ -61,6 +63,7 @@ def run_audit(
     on_table: Callable[[TableReading], None] | None = None,
     on_model: Callable[[Bundle], None] | None = None,
     on_cohort: Callable[[Cohort, Bundle], None] | None = None,
+    on_fact: Callable[[str], None] | None = None,
     live: object = None,
 ) -> tuple[Path, Verdict]:
     """Audit one model on one cohort; an unfinished run of the same plan is resumed, a finished one only judged.
@@ -81,6 +84,8 @@ def run_audit(
         Told of the classifier once it is open.
     on_cohort : callable, optional
         Told of the audited images once all were read.
+    on_fact : callable, optional
+        Told, in sentences, what was decided on the way: how many heatmaps are made, and which results of an earlier run are used.
     live : object, optional
         The classifier itself, where Python code hands it over; `settings.model` is then its name.
 
@@ -125,6 +130,9 @@ def run_audit(
     if settings.predictions:
         with clock.stage("checking answers"):
             check_complete(prepared, settings)
+    tell = on_fact or (lambda _: None)
+    if limit := map_limit_in_words(plan):
+        tell(limit)
     if not run.has(Plan.FILE):
         run.write(plan)
 
@@ -151,6 +159,8 @@ def run_audit(
         batch=plan.model.batch_size,
     )
     disclosure = Disclosure(text=shown, covered=covered)
+    if adopted := adopt_predictions(run, plan):
+        tell(adopted)
     with clock.stage("predicting", n_own_images(len(records), share.own)) as step:
         parts = predict_all(experiment, step, workers=prepared.predicting_processes(settings.workers), own=share.own)
         _check_others(run, share, parts)

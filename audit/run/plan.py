@@ -27,6 +27,7 @@ from audit.store.typed import typed
 
 if TYPE_CHECKING:  # plans are hashed without predicting: torch takes seconds to import
     from audit.models.bundle import Bundle
+    from audit.relevance.budget import MapBudget
     from audit.text.base import TextFinder
 
 N_RELEVANCE_PLACEBOS = 200
@@ -69,7 +70,7 @@ def make_plan(
     tolerances: Mapping[str, float],
     impossible: Mapping[str, str],
     start_signs: Mapping[str, float],
-    n_maps: int,
+    maps: MapBudget,
     key: str | None,
 ) -> Plan:
     """Write down everything that determines the results.
@@ -82,8 +83,8 @@ def make_plan(
         Condition -> what the cohort lacks for it.
     start_signs : mapping
         Class -> sign of its output where relevance starts; empty for the winning output.
-    n_maps : int
-        Images that get a heatmap, at most.
+    maps : MapBudget
+        How many images get a heatmap.
 
     Returns
     -------
@@ -121,6 +122,7 @@ def make_plan(
             "n_images": len(cohort.records),
             "n_seen_in_training": cohort.n_seen,
             "n_patients": len({r.patient for r in cohort.records}),
+            "sampled_from": cohort.sampled_from,
             "colour": cohort.colour,
             "n_greyed": cohort.n_greyed,
             "class_counts": cohort.class_counts(),
@@ -145,7 +147,8 @@ def make_plan(
             "start": settings.relevance_start,
             "start_signs": start_signs,
             "n_placebo": N_RELEVANCE_PLACEBOS,
-            "max_images": n_maps,
+            "max_images": maps.n_images,
+            "cost": maps.cost,
         },
         "privacy": {"key": key, "plain_ids": settings.plain_ids, "show_text": settings.show_text},
         "seed": settings.seed,

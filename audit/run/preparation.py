@@ -34,7 +34,7 @@ from audit.models.tasks import audited_task, operating_points
 from audit.prediction.concurrency import count_processes
 from audit.prediction.variants import make_perturbations
 from audit.relevance.auditing import check_relevance
-from audit.relevance.images import mapped_images
+from audit.relevance.budget import plan_maps
 from audit.run.cohorts import audited_cohort, out_of_reach
 from audit.run.plan import make_plan
 from audit.run.requested import requested_model, requested_product
@@ -204,7 +204,9 @@ def prepare(
             tolerances,
             impossible,
             start_signs,
-            mapped_images(bundle, settings.relevance_images),
+            plan_maps(
+                bundle, settings.relevance_preset, settings.relevance_images, n_predictions=n_predictions(cohort, suite)
+            ),
             names.fingerprint,
         ),
     )

@@ -192,6 +192,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["auto", "test", "train", "validation", "all"],
         Meta(description="Split to audit; auto is the test split where there is one."),
     ] = "auto"
+    max_images: Annotated[
+        int,
+        Meta(
+            description="Audit a sample of at most this many images, drawn from the seed: classes in proportion, as many patients as "
+            "possible; 0 for all.",
+            ge=0,
+        ),
+    ] = 0
     suite: Annotated[str, Meta(description="Suite of conditions: quick, standard, full, or a TOML file.")] = "standard"
     detector: Annotated[str, Meta(description="Text finder: cascade, rapidocr, markers, easyocr or annotated.")] = (
         "cascade"
@@ -211,8 +219,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resamples: Annotated[int, Meta(description="Bootstrap resamples of patients.", ge=100)] = 10_000
     level: Annotated[float, Meta(description="Nominal coverage of confidence intervals.", ge=0.5, lt=1)] = 0.95
     relevance_images: Annotated[
-        int, Meta(description="Number of images with an LRP heatmap, drawn at random; 0 for none.", ge=0)
-    ] = 500
+        Annotated[int, Meta(ge=0)] | Literal["auto"],
+        Meta(
+            description="Number of images with a heatmap, drawn at random; 0 for none; auto: 500, or where only occlusion is possible as "
+            "many as take no more predictions than the audit, at least 4."
+        ),
+    ] = "auto"
     relevance_preset: Annotated[str, Meta(description="LRP preset, or gradient-x-input or occlusion.")] = (
         "epsilon-plus-flat"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from audit.data.bundle_record import RECORDED_KIND
 from audit.data.groups import UNKNOWN
 from audit.data.input_words import greyed_in_words
+from audit.data.map_budget import map_limit_in_words
 from audit.reports.findings.accuracy_worth import says_little, worth
 from audit.reports.findings.effect_words import points, points_interval
 from audit.reports.findings.summary import not_applied
@@ -32,7 +33,7 @@ def deviations(run: RunView) -> list[str]:
     if run.plan.relevance.max_images:
         n, wanted = len(run.relevance), run.plan.data.n_images
         if n < wanted:
-            found.append(f"Relevance was computed for {n} of {wanted} images.")
+            found.append(map_limit_in_words(run.plan) or f"Relevance was computed for {n} of {wanted} images.")
     return found
 
 

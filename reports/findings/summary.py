@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import pstdev
 
-from audit.data.input_words import greyed_in_words
+from audit.data.input_words import greyed_in_words, sample_in_words
 from audit.data.strings import shown_string
 from audit.gates.scope import scope_sentence
 from audit.reports.findings.accuracy_worth import further_worth
@@ -38,7 +38,7 @@ def summary_lines(run: RunView) -> list[str]:
     lines = [
         f"{plan.model.name} ({plan.model.architecture}) on {plan.data.name}: "
         f"{counted(plan.data.n_images, 'image')} of {counted(plan.data.n_patients, 'patient')} ({counts})",
-        *greyed_lines(run),
+        *first_lines(run),
         " ".join([f"Verdict: {run.verdict.status.upper()}.", *run.verdict.caveats, headline(run)]),
         *further_worth(run)[:2],
     ]
@@ -48,9 +48,12 @@ def summary_lines(run: RunView) -> list[str]:
     return [*lines[:8], reach(run), scope_sentence(run.verdict)]
 
 
-def greyed_lines(run: RunView) -> list[str]:
-    """State that colour images were read as grey; nothing where none were."""
-    return [greyed_in_words(run.plan.data.n_greyed)] if run.plan.data.n_greyed else []
+def first_lines(run: RunView) -> list[str]:
+    """State that only a sample was audited, and that colour images were read as grey; nothing where neither is so."""
+    data = run.plan.data
+    return [
+        line for line in (sample_in_words(data.n_images, data.sampled_from), greyed_in_words(data.n_greyed)) if line
+    ]
 
 
 def telling_effects(run: RunView, most_groups: int = 3) -> list[Effect]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from audit.data.map_budget import map_limit_in_words
 from audit.data.strings import MIN_PATIENTS
 from audit.reports.reading.view import PICTURES, RunView
 from audit.reports.sections.base import Section
@@ -109,6 +110,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "min_patients": MIN_PATIENTS,
         "n_dropped": len(dropped) - dropped.index(True) if True in dropped else 0,
         "n_open": OPEN_EXAMPLES,
+        "map_limit": map_limit_in_words(run.plan) if any(e["overlay"] is None for e in run.examples) else "",
         "has_maps": any(e["overlay"] for e in run.examples),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from audit.data.map_budget import map_limit_in_words
 from audit.reports.figures import relevance_figures as figures
 from audit.reports.figures.dots import WIDTH_PX
 from audit.reports.figures.placebos import placebo_figure
@@ -36,6 +37,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "text_matters": text_matters(run),
         "made": relevance_sentence(made) if isinstance(made, Relevance) else "",
         "went": where_it_went(run) if conserved else {},
+        "limit": map_limit_in_words(run.plan),
         "why_none": run.run.relevance_note or "No image with text has a heatmap.",
     }
 
