@@ -23,7 +23,7 @@ from audit.relevance.presets import OCCLUSION
 from audit.relevance.surrogates import PATCHES, Start
 
 _MAP_PX = 128
-_METHOD = "occlusion of the image"
+_METHOD = "occlusion"
 
 
 class ImageAttributor:
