@@ -14,6 +14,7 @@ from torch import nn
 from torchvision.models import DenseNet
 
 from audit.errors import RelevanceError
+from audit.models.torch_classifier import one_thread
 from audit.relevance.books import Books
 from audit.relevance.canonical import CanonicalNetwork
 from audit.relevance.composites import make_composite
@@ -165,7 +166,9 @@ class Surrogate:
 
     def attribute(self, inputs: torch.Tensor, start: Start) -> Relevance:
         """Attribute a batch (n, 3, h, w)."""
-        maps, logits = self._attribute(self._network, inputs, start)
+        # Several threads wait for each other after every layer: beside other programs, for longer than they compute.
+        with one_thread():
+            maps, logits = self._attribute(self._network, inputs, start)
         return _relevance(maps, logits, start(logits), None)
 
 
