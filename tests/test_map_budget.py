@@ -168,7 +168,7 @@ def _refuses(*_: object) -> None:
     raise AssertionError("a map was made that the run had kept")
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """What stands for a signal."""
 
 
@@ -180,7 +180,7 @@ def test_an_interrupted_run_draws_only_what_is_missing(
 
     def slowly(studio: object, disclosure: object, choice: object, case: int, *rest: object) -> object:
         if len(cases) == 5:
-            raise _Stopped
+            raise _StoppedError
         cases.append(case)
         return real(studio, disclosure, choice, case, *rest)  # type: ignore[arg-type]
 
@@ -192,7 +192,7 @@ def test_an_interrupted_run_draws_only_what_is_missing(
         try:
             run = audited(known_bundle, classes=(), input_px=())
             break
-        except _Stopped:
+        except _StoppedError:
             first.append(cases.copy())
             cases.clear()
     assert len(first) > 1 and first[0] == [1, 2, 3, 4, 5]
