@@ -4,13 +4,16 @@
     ├── UsageError             exit code 2: wrong use or configuration
     │   └── UnknownNameError   a name that no registry, suite or folder knows
     ├── CohortError            the table of records cannot be trusted
+    │   └── CohortUsageError   another path or option mends it: a UsageError, exit code 2
     ├── ImageError             one image cannot be read
     ├── ModelError             a bundle or checkpoint cannot be used
+    │   └── ModelUsageError    another path or option mends it: a UsageError, exit code 2
     ├── TextError              text regions cannot be found or read
     ├── RelevanceError         attribution cannot be computed for this network
     └── StoreError             a run folder cannot be written or read back
 
-A message says what went wrong, what is allowed, what was found, and what to do.
+What a changed command line mends is exit code 2, whatever it is about; what is damaged, absent from the machine or not allowed to be
+written is exit code 4. A message says what went wrong, what is allowed, what was found, and what to do.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ MOST_MESSAGE = 1500
 
 MOST_NAMES = 40
 """Known names that a message lists."""
+_MOST_SHOWN = 12
+"""Names of somebody else's that a message echoes."""
 
 
 def shown_string(text: str, most: int = 40) -> str:
@@ -35,6 +40,13 @@ def shown_string(text: str, most: int = 40) -> str:
 def shown_value(value: object, most: int = 60) -> str:
     """Return any value that somebody else wrote as a message echoes it: on one line, printable and cut."""
     return shown_string(repr(value), most)
+
+
+def shown_names(names: Iterable[str], most: int = _MOST_SHOWN) -> str:
+    """Return names that somebody else chose as a message lists them: each fit for a terminal, the first few, and how many more."""
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(shown_string(name) for name in every[:most]) + more
 
 
 def shown_message(text: str) -> str:
@@ -88,13 +100,19 @@ class UnknownNameError(UsageError):
         names = sorted(set(known))
         near = near_names(str(name), names)
         guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        choice = f" Known: {', '.join(names[:MOST_NAMES])}{more}." if names else " None is available here."
+        if len(names) > MOST_NAMES:  # the first of so many in the alphabet help nobody
+            choice = f" {len(names)} names are known."
+        else:
+            choice = f" Known: {', '.join(names)}." if names else " None is available here."
         super().__init__(f"No {kind} is called {shown_value(name)}.{guess}{choice}{' ' + hint if hint else ''}")
 
 
 class CohortError(AuditError):
     """The manifest or its images do not form a cohort that can be trusted."""
+
+
+class CohortUsageError(UsageError, CohortError):
+    """The manifest is not where the command says, or not what it declares: another path or option mends it."""
 
 
 class ImageError(AuditError):
@@ -103,6 +121,10 @@ class ImageError(AuditError):
 
 class ModelError(AuditError):
     """A bundle or checkpoint cannot be used."""
+
+
+class ModelUsageError(UsageError, ModelError):
+    """The model is not where the command says, or not what it declares: another path or option mends it."""
 
 
 class TextError(AuditError):

@@ -105,7 +105,7 @@ def test_gates_of_a_configuration(audit: Audit, asked: list[object], tmp_path: P
         (["--model", "c"], 2, "Did you mean 'C'"),
         (["--suite", "standrad"], 2, "Did you mean 'standard'"),
         (["--detector", "anotated"], 2, "Did you mean 'annotated'"),
-        (["--data", "nowhere.csv"], 4, "does not exist"),
+        (["--data", "nowhere.csv"], 2, "does not exist"),
         (["--split", "tset"], 2, "tset"),
         (["--on-bad-image", "ignore"], 2, "skip"),
         (["--resamples", "5"], 2, "resamples"),
@@ -326,6 +326,15 @@ def test_list_and_doctor(audit: Audit, asked: list[object]) -> None:
     code, out, _ = audit("doctor")
     assert code in (0, 4)
     assert ("MISSING" in out) == (code == 4)
+    for package in ("timm", "transformers", "monai", "torchxrayvision"):
+        assert f"ok       optional: {package} " in out, "with its version, or how to install it"
+
+
+def test_no_bundle_is_said_with_what_to_do(audit: Audit) -> None:
+    code, out, err = audit("list", "models")
+    assert (code, out) == (0, ""), "standard output holds names alone"
+    assert "no bundle in models/" in err and "`audit import FILE" in err and "`audit train C" in err
+    assert "`audit import FILE" in audit("doctor")[1]
 
 
 def test_help_does_not_import_torch() -> None:

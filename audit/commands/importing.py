@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from audit.commands.models import opened_lines
 from audit.data.tasks import Task
@@ -58,7 +59,11 @@ def bring_in(
     opened = open_directly(request)
     bundle = bundle_of(request, opened)
     parity = check_parity(bundle, Path(settings.check)) if settings.check else None
-    provenance = {"imported_from": file.name} | ({"imported_sha256": file_sha256(file)} if file.is_file() else {})
+    provenance: dict[str, Any] = {"imported_from": file.name} | (
+        {"imported_sha256": file_sha256(file)} if file.is_file() else {}
+    )
+    if opened.assumed:  # whoever audits the bundle later reads it, too
+        provenance["assumed"] = list(opened.assumed)
     save_opened(out, opened, request, provenance=provenance, parity=parity)
     lines = [*opened_lines(bundle), _MEANING[bundle.task or "single-label"]]
     if parity is not None:

@@ -67,12 +67,29 @@ KINDS: Mapping[str, Callable[[], list[str]]] = {
 }
 
 
+_NO_BUNDLE = (
+    "no bundle in models/: `audit import FILE --out models/NAME` makes one of a model of your own, `audit train C --data MANIFEST` trains "
+    "one; `audit run --model FILE` needs none"
+)
+_OPTIONAL: Mapping[str, str] = {
+    "timm": "timm",
+    "transformers": "huggingface",
+    "monai": "monai",
+    "torchxrayvision": "torchxrayvision",
+    "tensorboard": "tensorboard",
+}
+"""Library that not everybody needs -> the extra that brings it."""
+
+
 def list_names(kind: str) -> int:
     """Print the names of one kind, one per line."""
     if kind not in KINDS:
         raise UnknownNameError("kind of thing to list", kind, KINDS)
-    for name in KINDS[kind]():
+    names = KINDS[kind]()
+    for name in names:
         sys.stdout.write(name + "\n")
+    if kind == "models" and not names:
+        sys.stderr.write(f"{_NO_BUNDLE}\n")
     return 0
 
 
@@ -106,14 +123,24 @@ def doctor() -> int:
     lines.append(
         (
             True,
-            f"bundles in models/: {', '.join(models)}"
-            if models
-            else "no bundle in models/ yet: audit train C --data ...",
+            f"bundles in models/: {', '.join(models)}" if models else _NO_BUNDLE,
         )
     )
+    lines += _optional_lines()
     for fine, line in lines:
         sys.stdout.write(f"{'ok     ' if fine else 'MISSING'}  {line}\n")
     return 0 if all(fine for fine, _ in lines) else 4
+
+
+def _optional_lines() -> list[tuple[bool, str]]:
+    """Name the libraries that some models need; a missing one is not an error."""
+    lines = []
+    for package, extra in _OPTIONAL.items():
+        try:
+            lines.append(f"optional: {package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            lines.append(f"optional: {package} is not installed: pip install 'imageaudit[{extra}]'")
+    return [(True, line) for line in lines]
 
 
 def _decoder_lines() -> list[tuple[bool, str]]:

@@ -70,3 +70,5 @@ class Origin(Struct, frozen=True, kw_only=True):
     """Data set in a folder without a manifest."""
     cohort_hash: str | None = None
     """Hash of the data's content."""
+    assumed: Annotated[tuple[Annotated[str, Meta(max_length=300)], ...], Meta(max_length=20)] = ()
+    """What nobody declared when a foreign model became a bundle, in words."""

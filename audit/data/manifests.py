@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from audit.data.reading import GUESSED, TableOptions, TableReading, read_records
 from audit.data.records import Cohort, Record
 from audit.data.strings import shown_string
 from audit.data.withheld import withhold_sources
-from audit.errors import CohortError, UnknownNameError
+from audit.errors import CohortError, CohortUsageError, UnknownNameError, shown_names, shown_value
 from audit.store.numbers import counted
 
 PIXEL_DIGITS = 32
@@ -26,6 +27,7 @@ BAD_MASKS = "lung masks cannot be used and are treated as missing"
 """What a note says of them."""
 _MOST_LISTED = 5
 _MOST_NAMED = 20
+_MOST_WRONG = 8
 _NEAR = 0.75
 """Likeness of two labels from which one is taken for a slip of the other."""
 
@@ -180,10 +182,13 @@ def _apply_vocabulary(
     if classes is not None:
         wrong = sorted(set(found) - set(classes) - set(ignore_labels))
         if wrong:
-            counts = ", ".join(f"{name!r} ({counted(found[name], 'image')})" for name in wrong)
-            raise CohortError(
-                f"Manifest {manifest} has labels outside the classes {', '.join(classes)}: {counts}. Correct them, or "
-                f"leave them out with {' '.join(f'--ignore-label {name}' for name in wrong)}."
+            counts = ", ".join(f"{shown_value(name)} ({counted(found[name], 'image')})" for name in wrong[:_MOST_WRONG])
+            if len(wrong) > _MOST_WRONG:
+                counts += f" and {len(wrong) - _MOST_WRONG} more labels"
+            options = " ".join(f"--ignore-label {shlex.quote(shown_string(name))}" for name in wrong[:_MOST_WRONG])
+            raise CohortUsageError(
+                f"Manifest {manifest} has labels outside the classes {shown_names(classes)}: {counts}. Correct them, or "
+                f"leave them out with {options}{' ...' if len(wrong) > _MOST_WRONG else ''}."
             )
     kept = []
     for record in records:

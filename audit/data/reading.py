@@ -26,7 +26,7 @@ from audit.data.rows import Cells, make_records
 from audit.data.strings import shown_string
 from audit.data.table_heads import read_head
 from audit.data.tables import read_columns
-from audit.errors import CohortError, UsageError
+from audit.errors import CohortError, CohortUsageError, UsageError
 from audit.files import why_unreadable
 from audit.store.numbers import counted
 
@@ -127,7 +127,7 @@ def read_records(
             return _from_folder(manifest, how, classes, names, outputs)
         manifest = inside
     elif not manifest.is_file():
-        raise CohortError(
+        raise CohortUsageError(
             f"Manifest {manifest} {why_unreadable(manifest)}. Expected a CSV or Parquet table with the columns path and label, or a "
             "folder of images."
         )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from audit.data.strings import shown_string
 from audit.gates.rules import Rule
-from audit.statistics.blindness import CHECK_TASK
+from audit.statistics.blindness import CHECK_DECLARED
 from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES
 from audit.statistics.selections import figure_in_words, is_change
 from audit.statistics.verdicts import Limits, patients_for_verdict
@@ -81,7 +81,7 @@ def compare_with_limit(
     if within and effect.blind:
         return "inconclusive", (
             f"{found} {within_limit} {limit}, but the network's predictions of the unedited images hardly vary, always name one class or "
-            f"are saturated, so this is no evidence that the effect is small. {CHECK_TASK}"
+            f"are saturated, so this is no evidence that the effect is small. {CHECK_DECLARED}"
         )
     if within and effect.classes_absent:
         missing = ", ".join(shown_string(name) for name in effect.classes_absent)

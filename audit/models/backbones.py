@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from audit.errors import ModelError, UsageError
+from audit.errors import ModelError, ModelUsageError, UsageError
 from audit.models.foreign import shown
 from audit.models.states import States, describe
 
@@ -63,7 +63,8 @@ def choose_backbone(file: Path, content: Any, states: States, prefix: str | None
     if not found:
         flat = any(name.rsplit(".", 1)[-1] in ("flat_param", "_flat_param") for name in states.tensors)
         hint = " It has FSDP's flat parameters; save it again with a full state dictionary." if flat else ""
-        raise ModelError(
+        kind = ModelError if flat else ModelUsageError
+        raise kind(
             f"The checkpoint {file} contains no DenseNet: a state dictionary or module with {STEM} is expected, found "
             f"{describe(content)}.{hint}"
         )

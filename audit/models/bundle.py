@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ from audit.data.bundle_record import OWN_KIND, Origin
 from audit.data.planned_model import Parity
 from audit.data.records import SPLITS
 from audit.data.tasks import Task
-from audit.errors import ModelError, UnknownNameError, shown_string
+from audit.errors import ModelError, ModelUsageError, UnknownNameError, shown_string
 from audit.files import (
     why_unreadable,
 )
@@ -34,6 +36,13 @@ from audit.models.preprocessing import Preprocessing, declared_steps
 from audit.models.requests import ModelRequest
 from audit.store.run_record import Backend
 from audit.store.serialise import to_json
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+NOTHING_DOWNLOADED = (
+    "Nothing is downloaded. Save the model into a folder where there is a network (`model.save_pretrained(FOLDER)` and "
+    "`processor.save_pretrained(FOLDER)`), and name that folder."
+)
+"""What to do with the name of a model that lies on a server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +154,10 @@ def find_bundle(model: str, models_folder: Path = Path("models")) -> Path:
     for folder in (Path(model), models_folder / model):
         if (folder / "model.json").is_file():
             return folder
-    known = [p.parent.name for p in models_folder.glob("*/model.json")]
+    known = sorted(p.parent.name for p in models_folder.glob("*/model.json"))
     hint = (
-        f"A bundle is a folder with model.json and weights.safetensors; `audit train {model}` writes one. A function of your own is named "
-        "package.module:function."
+        "A bundle is a folder with model.json and weights: `audit import FILE --out models/NAME` makes one of a model of your own, "
+        "`audit train C` trains one. A file, a Hugging Face folder or package.module:function is named as it is."
     )
     given = Path(model)
     if given.is_dir():
@@ -156,10 +165,27 @@ def find_bundle(model: str, models_folder: Path = Path("models")) -> Path:
         why = (
             "has no model.json" if not inside.exists() else f"is not readable: its model.json {why_unreadable(inside)}"
         )
-        raise ModelError(f"The folder {model} {why}, so it is not a bundle. {hint}")
+        raise ModelUsageError(f"The folder {model} {why}, so it is not a bundle. {_content_of(given) or hint}")
     if given.exists():
-        raise ModelError(f"{model} is not a folder, so it is not a bundle. {hint}")
-    raise UnknownNameError("model", model, known, hint)
+        raise ModelUsageError(f"{model} is not a folder, so it is not a bundle. {hint}")
+    if _HUB_NAME.fullmatch(model):
+        raise UnknownNameError("folder or bundle", model, (), f"If it is a name of Hugging Face: {NOTHING_DOWNLOADED}")
+    where = f"Bundles were looked for in {shown_string(str(models_folder), 200)}/."
+    raise UnknownNameError("model", model, known, f"{where} {hint}")
+
+
+def _content_of(folder: Path) -> str:
+    """Return how to use a folder that is no bundle but holds a model, in a sentence; empty where it holds none."""
+    if (folder / "config.json").is_file():
+        return f"It holds config.json, as Hugging Face saves a model: `audit run --model {shlex.quote(str(folder))} --as hf`."
+    try:
+        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".onnx", ".pt2") and p.is_file())
+    except OSError:
+        return ""
+    if not found:
+        return ""
+    trust = " --trust" if found[0].suffix.lower() == ".pt2" else ""
+    return f"It holds a model: `audit run --model {shlex.quote(str(found[0]))} --classes a,b,c{trust}`."
 
 
 def load_bundle(folder: Path, *, trust: bool = False) -> Bundle:
@@ -188,7 +214,7 @@ def load_bundle(folder: Path, *, trust: bool = False) -> Bundle:
         classifier, digest = read_own(folder, record, preprocessing)
     else:
         opened = open_directly(check_held(folder, record, preprocessing, trust=trust))
-        classifier, assumed = opened.classifier, opened.assumed
+        classifier, assumed = opened.classifier, tuple(dict.fromkeys((*origin.assumed, *opened.assumed)))
         digest = hashlib.sha256(
             to_json([record.kind, record.classes, declared_steps(preprocessing), opened.content]).encode()
         ).hexdigest()

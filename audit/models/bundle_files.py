@@ -16,7 +16,7 @@ from torch import nn
 
 from audit.data.bundle_record import MAX_CLASS_NAME, MAX_CLASSES, OWN_KIND, BundleRecord, Origin
 from audit.data.records import SPLITS
-from audit.errors import ModelError, shown_value
+from audit.errors import ModelError, shown_names, shown_value
 from audit.files import (
     file_sha256,
     open_regular,
@@ -163,7 +163,7 @@ def own_network(folder: Path, record: BundleRecord, state: Mapping[str, torch.Te
     head = state.get("classifier.weight")
     if head is not None and head.shape[0] != len(classes):
         raise ModelError(
-            f"Bundle {folder} names {len(classes)} classes ({', '.join(classes)}), but its network has {head.shape[0]} "
+            f"Bundle {folder} names {len(classes)} classes ({shown_names(classes)}), but its network has {head.shape[0]} "
             "outputs. Correct the classes in model.json or train again."
         )
     network = build_network(record.architecture, len(classes))

@@ -12,7 +12,7 @@ from torch import nn
 
 from audit.data.input_choices import Scale
 from audit.data.tasks import Task
-from audit.errors import ModelError, UnknownNameError, UsageError
+from audit.errors import ModelUsageError, UnknownNameError, UsageError
 from audit.files import file_sha256
 from audit.models import networks
 from audit.models.backbones import STEM, choose_backbone
@@ -193,7 +193,7 @@ def _load(file: Path, architecture: str, network: nn.Module, state: dict[str, to
     if wrong:
         likely = _SIZES.get(tuple(depths[i] for i in sorted(depths)))
         hint = f" It looks like {likely}: use --as {likely}." if likely and likely != architecture else ""
-        raise ModelError(
+        raise ModelUsageError(
             f"The checkpoint {file} does not fit {architecture}: {len(wrong)} tensors are missing, left over or of another "
             f"shape, first {shown(wrong[0])}.{hint}"
         )

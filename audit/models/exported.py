@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from audit.errors import ModelError, UsageError
+from audit.errors import ModelError, ModelUsageError, UsageError
 from audit.files import file_sha256, why_unreadable
 from audit.models.factories import open_module
 from audit.models.foreign import shown
@@ -81,7 +81,7 @@ class _Program(nn.Module):
 def _trusted(request: ModelRequest, why: str) -> Path:
     path = Path(request.checkpoint or request.model)
     if not path.is_file():
-        raise ModelError(f"The model {path} {why_unreadable(path)}.")
+        raise ModelUsageError(f"The model {path} {why_unreadable(path)}. Check the path.")
     if not request.trust:
         raise UsageError(
             f"{path} is a program: {why}. If you trust its author, add --trust; otherwise ask for an ONNX file, which runs no code."

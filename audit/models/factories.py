@@ -13,7 +13,7 @@ from msgspec import ValidationError, convert
 from torch import nn
 
 from audit.data.tasks import Task
-from audit.errors import ModelError, UnknownNameError, UsageError, shown_value
+from audit.errors import ModelError, ModelUsageError, UnknownNameError, UsageError, shown_value
 from audit.models.classifier import Outputs
 from audit.models.foreign import RefusedError, shown
 from audit.models.identity import example_inputs, identified, state_sha256
@@ -194,7 +194,7 @@ def _built(request: ModelRequest) -> tuple[nn.Module, Mapping[str, Any]]:
     network, facts = made if isinstance(made, tuple) and len(made) == 2 else (made, {})
     if not isinstance(network, nn.Module) or not isinstance(facts, Mapping):
         found = type(network).__name__ if not isinstance(network, nn.Module) else f"(network, {type(facts).__name__})"
-        raise ModelError(
+        raise ModelUsageError(
             f"The function {reference} must return a torch.nn.Module, alone or with a dictionary of facts (classes, input_px, ...), "
             f"found {found}. A function that predicts images itself is named with --as callable."
         )

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from audit.data.input_choices import Interpolation
-from audit.errors import ModelError
+from audit.errors import ModelError, ModelUsageError, shown_names
+from audit.models.bundle import NOTHING_DOWNLOADED
 from audit.models.factories import open_module
 from audit.models.foreign import shown
 from audit.models.identity import files_sha256
@@ -28,12 +29,15 @@ def open_huggingface(request: ModelRequest) -> OpenedModel:
     """Open a folder of Hugging Face: config.json, preprocessor_config.json and safetensors, without network access."""
     folder = Path(request.checkpoint).parent if request.checkpoint else Path(request.model)
     files = {name: folder / name for name in (_CONFIG, _PROCESSOR, _HF_WEIGHTS) if (folder / name).is_file()}
+    if not folder.is_dir():
+        raise ModelUsageError(f"{shown(str(folder))} is not a folder. {NOTHING_DOWNLOADED}")
     if _CONFIG not in files or _HF_WEIGHTS not in files:
-        raise ModelError(
+        raise ModelUsageError(
             f"The folder {folder} must hold {_CONFIG} and {_HF_WEIGHTS} (save_pretrained writes both), found "
-            f"{', '.join(sorted(shown(p.name) for p in folder.iterdir())[:10]) or 'nothing'}."
+            f"{shown_names(sorted(p.name for p in folder.iterdir())) or 'nothing'}."
         )
     transformers = needed("transformers", "huggingface")
+    transformers.utils.logging.disable_progress_bar()  # standard error holds the audit's own lines
     try:
         network = transformers.AutoModelForImageClassification.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from torch import nn
 
-from audit.errors import ModelError, UnknownNameError, UsageError
+from audit.errors import ModelUsageError, UnknownNameError, UsageError
 from audit.models.networks import ARCHITECTURES, library_networks
 from audit.models.references import is_reference
 from audit.models.requests import ModelRequest, OpenedModel
@@ -112,7 +112,7 @@ def _recognised(model: str) -> str:
     if suffix in _WEIGHTS and path.is_file():
         raise UsageError(
             f"{model} holds weights, but not the network that they belong to. Name it: --as package.module:function, --as "
-            "timm:NAME, --as torchvision:NAME, or convert it with `audit import`."
+            "timm:NAME, --as torchvision:NAME, --as torchxrayvision:NAME or --as monai:NAME."
         )
     return ""
 
@@ -140,4 +140,4 @@ def check_trust(kind: str, function: str, trust: bool, what: str) -> None:
     if trust or (base not in NEEDS_TRUST and not function):
         return
     named = f"runs {' and '.join(code)} on this machine" if code else f"holds a program of the kind {base}"
-    raise ModelError(f"The bundle {what} {named}. If you trust its author, repeat the command with --trust.")
+    raise ModelUsageError(f"The bundle {what} {named}. If you trust its author, repeat the command with --trust.")

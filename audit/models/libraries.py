@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from audit.data.input_choices import Interpolation
-from audit.errors import ModelError, UnknownNameError, UsageError
+from audit.errors import ModelError, ModelUsageError, UnknownNameError, UsageError
 from audit.models.factories import load_weights, open_module
 from audit.models.foreign import shown
 from audit.models.networks import ARCHITECTURES, build_network, library_networks
@@ -31,6 +31,11 @@ from audit.models.unpickling import read_checkpoint
 Build = Callable[[int, int], nn.Module]
 """Channels and outputs -> a network."""
 _UNCOUNTED = "num_batches_tracked"
+_LISTS: Mapping[str, str] = {
+    "timm": "List them with `python -c \"import timm; print(*timm.list_models(), sep='\\n')\"`.",
+    "torchvision": "List them with `python -c \"import torchvision; print(*torchvision.models.list_models(), sep='\\n')\"`.",
+}
+"""Library -> how its names are listed, where they are too many for a message."""
 
 
 def needed(package: str, extra: str) -> Any:
@@ -57,7 +62,9 @@ def open_torchvision(request: ModelRequest) -> OpenedModel:
 
     def build(channels: int, n: int) -> nn.Module:
         if channels != 3:
-            raise ModelError(f"torchvision's networks read 3 channels, but {channels} was declared.")
+            raise ModelUsageError(
+                f"torchvision's networks read 3 channels, but --channels {channels} was given. Omit --channels."
+            )
         return build_network(name, n)
 
     told = None
@@ -174,7 +181,7 @@ def _opened(
                 else:
                     network.load_state_dict(_chosen(file, tensors, network))
             except (ModelError, RuntimeError) as error:
-                first = first or str(error)
+                first = first or f"{error} {_option_that_decides(tensors, network, (c, n))}".strip()
                 continue
             said = told if told is None or told.channels == c else None
             opened = open_module(request, network, told=said, architecture=architecture)
@@ -184,7 +191,46 @@ def _opened(
                 else (f"preprocessing of {library}'s own weights, where not declared",)
             )
             return replace(opened, assumed=(*opened.assumed, *by))
-    raise ModelError(f"The weights {file} do not fit {architecture} with {len(names)} classes: {first}")
+    kind = ModelError if request.weights else ModelUsageError
+    raise kind(f"The weights {file} do not fit {architecture} with {len(names)} classes: {first}")
+
+
+def _option_that_decides(tensors: Mapping[str, torch.Tensor], network: nn.Module, tried: tuple[int, int]) -> str:
+    """Return which option decides the shape of the first tensor that does not fit, in a sentence.
+
+    Parameters
+    ----------
+    tensors : mapping
+        What the file holds.
+    network : nn.Module
+        What was built for it.
+    tried : tuple of (channels, outputs)
+        For which it was built.
+    """
+    channels, outputs = tried
+    own = network.state_dict()
+    found = {
+        key: next((v for name, v in tensors.items() if name == key or name.endswith(f".{key}")), None) for key in own
+    }
+    wrong = {
+        key: (tuple(v.shape), tuple(own[key].shape))
+        for key, v in found.items()
+        if v is not None and v.shape != own[key].shape
+    }
+    lacking = sum(v is None for key, v in found.items() if not key.endswith(_UNCOUNTED))
+    if lacking > len(own) // 10:
+        return "Name the network that the weights belong to with --as."
+    for theirs, ours in wrong.values():
+        if len(theirs) == len(ours) == 4 and theirs[1] != ours[1] and ours[1] == channels and theirs[1] in (1, 3):
+            return f"The file's network reads {theirs[1]} channel{'s' if theirs[1] > 1 else ''}: declare --channels {theirs[1]}."
+    if any("pos_embed" in key or "position" in key for key in wrong):
+        return "The size of the input decides this shape: declare the size that the network was trained for with --input-px."
+    heads = [theirs[0] for theirs, ours in wrong.values() if theirs[1:] == ours[1:] and ours[:1] == (outputs,)]
+    if heads and len(heads) == len(wrong):
+        return (
+            f"The file's network has {heads[0]} outputs: name as many classes with --classes, one per output in order."
+        )
+    return "Name the network that the weights belong to with --as." if wrong or lacking else ""
 
 
 def _chosen(file: Path, tensors: Mapping[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
@@ -222,5 +268,5 @@ def _chosen(file: Path, tensors: Mapping[str, torch.Tensor], network: nn.Module)
 
 def _named(request: ModelRequest, known: Any) -> str:
     if request.detail not in known:
-        raise UnknownNameError(f"network of {request.base}", request.detail, known)
+        raise UnknownNameError(f"network of {request.base}", request.detail, known, _LISTS.get(request.base, ""))
     return request.detail

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from audit.data.tasks import Task
-from audit.errors import ModelError, UsageError
+from audit.errors import ModelError, ModelUsageError, UsageError
 
 Answers = Literal["logits", "probabilities"]
 """What the numbers of an output are."""
@@ -71,7 +71,7 @@ def check_answers(
             if n_outputs == 1
             else ""
         )
-        raise ModelError(
+        raise ModelUsageError(
             f"The network {what} has {n_outputs} output{'' if n_outputs == 1 else 's'}, but {n_classes} classes are named.{two} Name one "
             "class per output with --classes a,b,c, in the order of the outputs."
         )
@@ -86,12 +86,12 @@ def check_answers(
     whole = n_outputs > 1 and bool(((sums - 1).abs() < _SUM_TOLERANCE).all())
     if task == "multi-label":
         if answers == "probabilities" and not inside:
-            raise ModelError(
+            raise ModelUsageError(
                 f"The network {what} is declared to give probabilities, but gives values from {float(values.min()):.3g} to "
                 f"{float(values.max()):.3g}. Use --answers logits."
             )
         if at_door and inside and whole:
-            raise ModelError(
+            raise ModelUsageError(
                 f"The network {what} is declared to be multi-label, but its outputs lie between 0 and 1 and sum to 1: they are those of a "
                 "softmax. Use --task single-label."
             )
@@ -102,12 +102,12 @@ def check_answers(
             if inside
             else f"values from {float(values.min()):.3g} to {float(values.max()):.3g}"
         )
-        raise ModelError(
+        raise ModelUsageError(
             f"The network {what} is declared to give probabilities, but gives {found}. For independent sigmoids, use --task multi-label; "
             "for logits, --answers logits."
         )
     if at_door and answers == "logits" and inside and whole:
-        raise ModelError(
+        raise ModelUsageError(
             f"The network {what} is declared to give logits, but its outputs lie between 0 and 1 and sum to 1: they are probabilities. "
             "Use --answers probabilities."
         )
@@ -178,7 +178,7 @@ def called(network: nn.Module, example: torch.Tensor, what: str) -> Any:
         return network(example)
     except Exception as error:  # anybody's forward may raise anything
         told = " ".join(str(error).split())[:300]
-        raise ModelError(
+        raise ModelUsageError(
             f"The network {what} does not take an input of {example.shape[1]} channels and {example.shape[3]} x {example.shape[2]} "
             f"pixels: {told} Declare its input with --channels and --input-px."
         ) from error

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from audit.errors import ModelError
-from audit.files import MAX_FILE_BYTES, read_regular
+from audit.errors import ModelError, ModelUsageError
+from audit.files import MAX_FILE_BYTES, read_regular, why_unreadable
 from audit.models.foreign import RefusedError, shown
 
 _MAX_DEPTH = 40
@@ -29,6 +29,10 @@ _INSIDE: dict[str, dict[int, str]] = {
 }
 
 
+class _NotOnnxError(RefusedError):
+    """The bytes are not those of an ONNX model."""
+
+
 def check_onnx(path: Path) -> dict[str, Path]:
     """Return the files that an ONNX model consists of, by name: itself, and those of its external data.
 
@@ -37,6 +41,8 @@ def check_onnx(path: Path) -> dict[str, Path]:
     ModelError
         If it cannot be read, is no ONNX model, or names a file outside its own folder.
     """
+    if not path.is_file():
+        raise ModelUsageError(f"The model {path} {why_unreadable(path)}. Check the path.")
     try:
         data = read_regular(path, 2 * MAX_FILE_BYTES)
     except OSError as error:
@@ -45,6 +51,10 @@ def check_onnx(path: Path) -> dict[str, Path]:
     try:
         for location in dict.fromkeys(_locations(memoryview(data), "model", 0)):
             files[location] = _beside(path, location)
+    except _NotOnnxError as refused:
+        raise ModelUsageError(
+            f"The model {path} is refused: {refused}. If it is another kind of model, name that with --as; if it is damaged, copy it again."
+        ) from refused
     except RefusedError as refused:
         raise ModelError(f"The model {path} is refused: {refused}.") from refused
     return files
@@ -104,26 +114,26 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | None]]:
         elif wire == _BYTES:
             length, place = _varint(message, place)
             if place + length > len(message):
-                raise RefusedError("it is not an ONNX model: a field is longer than the file")
+                raise _NotOnnxError("it is not an ONNX model: a field is longer than the file")
             yield number, message[place : place + length]
             place += length
         elif wire in (_FIXED32, _FIXED64):
             place += 4 if wire == _FIXED32 else 8
             yield number, None
         else:
-            raise RefusedError("it is not an ONNX model, or it is damaged")
+            raise _NotOnnxError("it is not an ONNX model, or it is damaged")
     if place > len(message):
-        raise RefusedError("it is not an ONNX model: it ends in the middle of a field")
+        raise _NotOnnxError("it is not an ONNX model: it ends in the middle of a field")
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if place >= len(message):
-            raise RefusedError("it is not an ONNX model: it ends in the middle of a number")
+            raise _NotOnnxError("it is not an ONNX model: it ends in the middle of a number")
         byte = message[place]
         place += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, place
-    raise RefusedError("it is not an ONNX model: a number is too long")
+    raise _NotOnnxError("it is not an ONNX model: a number is too long")

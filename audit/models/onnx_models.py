@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audit.errors import ModelError, UsageError
+from audit.errors import ModelError, ModelUsageError, UsageError, shown_names
 from audit.models.classifier import Ability, Outputs
 from audit.models.foreign import shown
 from audit.models.identity import example_inputs, files_sha256, identified
@@ -26,6 +26,8 @@ _TYPES = {
     "tensor(float16)": np.float16,
     "tensor(uint8)": np.uint8,
 }
+_NOT_ONNX = "InvalidProtobuf"
+"""What ONNX Runtime calls the error of a file of another format."""
 
 
 class _Session:
@@ -35,7 +37,11 @@ class _Session:
         try:
             self._session = open_session(str(path))
         except Exception as error:  # ONNX Runtime raises types of its own C++ side
-            raise ModelError(f"ONNX Runtime cannot open {path}: {' '.join(shown(str(error)).split())}") from error
+            kind = ModelUsageError if type(error).__name__ == _NOT_ONNX else ModelError
+            raise kind(
+                f"ONNX Runtime cannot open {path} as an ONNX model: {' '.join(shown(str(error)).split())}. If it is another kind of model, "
+                "name that with --as; if it is damaged, copy it again."
+            ) from error
         self.path = path
         wanted = self._session.get_inputs()
         if len(wanted) != 1 or len(wanted[0].shape) != 4 or wanted[0].type not in _TYPES:
@@ -62,8 +68,8 @@ class _Session:
         fitting = [o for o in outputs if len(o.shape) == 2 and o.shape[1] == n_classes]
         found = outputs if len(outputs) == 1 else fitting
         if len(found) != 1:
-            every = ", ".join(f"{shown(o.name)} {o.shape}" for o in outputs)
-            raise ModelError(
+            every = shown_names(f"{shown(o.name)} {o.shape}" for o in outputs)
+            raise ModelUsageError(
                 f"The model {self.path} must have one output (n, {n_classes}) for {n_classes} classes, found {every}. Export it with the "
                 "logits alone, or correct --classes."
             )
@@ -82,7 +88,7 @@ class _Session:
         try:
             rows = [np.asarray(self._session.run([self._output], {self._input: batch})[0]) for batch in batches]
         except Exception as error:  # as above
-            raise ModelError(
+            raise ModelUsageError(
                 f"The model {self.path} does not take an input of {inputs.shape[1]} channels and {inputs.shape[3]} x "
                 f"{inputs.shape[2]} pixels: {' '.join(shown(str(error)).split())}. Declare its input with --channels and --input-px."
             ) from error

@@ -80,6 +80,11 @@ def prepared_input(
         n = 3
         if said.colour in (None, "grey"):
             assumed.append("3 equal channels")
+    if said.colour in ("rgb", "bgr") and n == 1:
+        by = f"{request.model} reads one grey channel" if channels == 1 else "--channels 1 declares one grey channel"
+        raise UsageError(
+            f"--colour {said.colour} contradicts the input: {by}, and colours need three. Omit --colour, or use a model of 3 channels."
+        )
     if channels is not None and n != channels:
         raise UsageError(f"{request.model} reads {channels} channels, but --channels {n} was given. Omit --channels.")
     scale = _scale(request, n, told, assumed)

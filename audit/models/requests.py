@@ -11,7 +11,7 @@ from torch import nn
 
 from audit.data.input_choices import Colour, Fit, Interpolation, Library, Scale
 from audit.data.tasks import Task
-from audit.errors import UsageError
+from audit.errors import UsageError, shown_names
 from audit.models.classifier import Classifier
 from audit.models.logits import Answers
 from audit.models.outputs import ORDERS
@@ -147,5 +147,5 @@ def class_names(request: ModelRequest, told: tuple[str, ...] = ()) -> tuple[str,
         )
     plain = [name.strip().casefold() for name in names]
     if len(names) < 2 or len(set(plain)) < len(plain) or "" in plain:
-        raise UsageError(f"At least two different classes are needed, each named once; found {', '.join(names)}.")
+        raise UsageError(f"At least two different classes are needed, each named once; found {shown_names(names)}.")
     return names

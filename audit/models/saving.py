@@ -17,7 +17,7 @@ from torch import nn
 from audit.data.bundle_record import OWN_KIND, BundleRecord
 from audit.data.planned_model import InputSteps, Parity
 from audit.data.tasks import Task
-from audit.errors import ModelError
+from audit.errors import ModelError, ModelUsageError
 from audit.files import (
     MAX_FILE_BYTES,
     read_regular,
@@ -186,7 +186,7 @@ def _files_of(opened: OpenedModel, request: ModelRequest) -> tuple[dict[str, byt
         return {name: read_regular(path, 2 * MAX_FILE_BYTES) for name, path in files.items()}, next(iter(files))
     network = opened.classifier.ability("network")
     if not isinstance(network, nn.Module):
-        raise ModelError(
+        raise ModelUsageError(
             f"{request.model} consists of code alone, which no bundle can hold. Audit it directly: `audit run --model {request.model}`."
         )
     body = opened.body or network

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audit.data.tasks import TASKS, Task
-from audit.errors import ModelError, UnknownNameError, UsageError
+from audit.errors import ModelUsageError, UnknownNameError, UsageError
 from audit.models.outputs import task_of_names
 
 
@@ -120,7 +120,7 @@ def audited_task(model: str, known: Task | None, said: str) -> Task:
         )
     task = known or asked
     if task is None:
-        raise ModelError(
+        raise ModelUsageError(
             f"The bundle {model} does not state its task, because an earlier version wrote it. If exactly one class applies "
             "to each image (softmax), use --task single-label; if each output is a separate finding (sigmoid), --task multi-label."
         )

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from audit.errors import ModelError
+from audit.errors import ModelError, ModelUsageError
 from audit.files import open_regular, stands_for, why_unreadable
 from audit.models.archives import open_archive
 from audit.models.foreign import RefusedError
@@ -45,7 +45,7 @@ def read_checkpoint(path: Path, *, admit: Collection[str] = ()) -> Any:
         If the file cannot be read, or names something that is not admitted.
     """
     if not path.is_file():
-        raise ModelError(f"The checkpoint {path} {why_unreadable(path)}.")
+        raise ModelUsageError(f"The checkpoint {path} {why_unreadable(path)}. Check the path.")
     try:
         with open_regular(path) as file:
             head = file.read(1024)

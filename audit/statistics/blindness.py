@@ -13,8 +13,11 @@ from audit.store.numbers import compact
 
 CONSTANT_RANGE = 1e-3
 """A probability that varies less than this over all images counts as constant."""
-CHECK_TASK = "Check that the declared task is the right one (`--task`, or `task` in model.json)."
-"""What to do where answers hardly vary: outputs that are read by the wrong rule look so."""
+CHECK_DECLARED = (
+    "Check that the declared task (`--task`, or `task` in model.json), the preprocessing and the order of the classes are the right ones: "
+    "`--check answers.csv` compares the network with your own pipeline."
+)
+"""What to do where answers hardly vary: a network that is shown other inputs than its own, or whose outputs are read wrongly, looks so."""
 
 
 def find_blindness(
@@ -101,7 +104,7 @@ def find_blindness(
                 classes=(winner,),
                 total=True,
                 sentence=f"The network predicts {winner} for {which} images, although they carry {n_labels} labels: it distinguishes them "
-                f"no better than a guess, so small effects are not evidence of robustness. {CHECK_TASK}",
+                f"no better than a guess, so small effects are not evidence of robustness. {CHECK_DECLARED}",
             )
         )
     if too_many_saturated(values, kept, tolerance):

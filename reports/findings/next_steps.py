@@ -9,6 +9,7 @@ from audit.gates.calibration import NOT_MEASURED
 from audit.reports.findings.group_effects import JUDGED_COLUMNS, judged_groups, place
 from audit.reports.findings.statements import Statement
 from audit.reports.reading.view import RunView
+from audit.statistics.blindness import CHECK_DECLARED
 from audit.statistics.verdicts import is_within
 from audit.store.group import ALL, Group
 from audit.store.numbers import counted
@@ -114,7 +115,7 @@ def _found(run: RunView, effect: Effect) -> Step:
 
 def _undecided(run: RunView, effect: Effect) -> Step:
     if effect.blind and is_within(effect):
-        text = "Check the model and its preprocessing: its predictions hardly vary. Then repeat the audit."
+        text = f"The predictions hardly vary. {CHECK_DECLARED} Then repeat the audit."
     elif effect.classes_absent and not effect.patients_to_decide:
         text = f"Add images of class {' and '.join(effect.classes_absent)} that this edit applies to; then repeat the audit."
     elif effect.patients_to_decide:

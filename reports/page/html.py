@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.files import write_atomically
+from audit.reports.findings.summary import first_lines
 from audit.reports.page.parts import write_sections
 from audit.reports.page.templates import environment, frame
 from audit.reports.reading.folder import read_run, understood
@@ -93,6 +94,7 @@ def _page(run: RunView) -> Page:
         .render(
             plan=run.plan,
             finished=run.run.finished,
+            first_lines=first_lines(run),
             parts=written.parts,
             not_shown=[problem.told for problem in written.problems],
             **frame(),
