@@ -211,7 +211,7 @@ def test_labels_and_patients_that_cannot_be(audit: Audit, asked: list[object], t
 
     rewrite(manifest, other)
     code, _, err = audit(*asked)
-    assert code == 4
+    assert code == 2, "--ignore-label mends it"
     assert "tuberculosis" in one_paragraph(err)
     code, out, _ = audit(*asked, "--ignore-label", "tuberculosis")
     assert code == 0

@@ -58,7 +58,7 @@ CASES = {
     "another network": (["w.pth", "--as", "resnet18", *ABC], "Name the network that the weights belong to with --as"),
     "more outputs": (["r18.pth", "--as", "resnet18", "--classes", "a,b"], "has 3 outputs: name as many classes with --classes"),
     "channels of torchvision": (["r18.pth", "--as", "resnet18", *ABC, "--channels", "1", "--scale", "unit"], "Omit --channels"),
-    "a name of Hugging Face": (["google/vit-base-patch16-224", *ABC], "Nothing is downloaded"),
+    "a name of Hugging Face": (["google/vit-base-patch16-224", *ABC], "nothing is downloaded. Save the model into a folder"),
     "the same with --as": (["google/vit-base-patch16-224", "--as", "hf", *ABC], "save_pretrained(FOLDER)"),
     "no such bundle": (["D2"], "Bundles were looked for in models/. "),
     "a folder of Hugging Face": (["hub"], "must hold config.json and model.safetensors"),

@@ -38,9 +38,9 @@ from audit.store.run_record import Backend
 from audit.store.serialise import to_json
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-NOTHING_DOWNLOADED = (
-    "Nothing is downloaded. Save the model into a folder where there is a network (`model.save_pretrained(FOLDER)` and "
-    "`processor.save_pretrained(FOLDER)`), and name that folder."
+SAVE_PRETRAINED = (
+    "Save the model into a folder where there is a network (`model.save_pretrained(FOLDER)` and `processor.save_pretrained(FOLDER)`), and "
+    "name that folder."
 )
 """What to do with the name of a model that lies on a server."""
 
@@ -168,10 +168,13 @@ def find_bundle(model: str, models_folder: Path = Path("models")) -> Path:
         raise ModelUsageError(f"The folder {model} {why}, so it is not a bundle. {_content_of(given) or hint}")
     if given.exists():
         raise ModelUsageError(f"{model} is not a folder, so it is not a bundle. {hint}")
-    if _HUB_NAME.fullmatch(model):
-        raise UnknownNameError("folder or bundle", model, (), f"If it is a name of Hugging Face: {NOTHING_DOWNLOADED}")
     where = f"Bundles were looked for in {shown_string(str(models_folder), 200)}/."
-    raise UnknownNameError("model", model, known, f"{where} {hint}")
+    what = (
+        f"If it is a name of Hugging Face: nothing is downloaded. {SAVE_PRETRAINED}"
+        if _HUB_NAME.fullmatch(model)
+        else hint
+    )
+    raise UnknownNameError("model", model, known, f"{where} {what}")
 
 
 def _content_of(folder: Path) -> str:

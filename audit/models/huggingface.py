@@ -10,7 +10,7 @@ from typing import Any
 
 from audit.data.input_choices import Interpolation
 from audit.errors import ModelError, ModelUsageError, shown_names
-from audit.models.bundle import NOTHING_DOWNLOADED
+from audit.models.bundle import SAVE_PRETRAINED
 from audit.models.factories import open_module
 from audit.models.foreign import shown
 from audit.models.identity import files_sha256
@@ -30,7 +30,7 @@ def open_huggingface(request: ModelRequest) -> OpenedModel:
     folder = Path(request.checkpoint).parent if request.checkpoint else Path(request.model)
     files = {name: folder / name for name in (_CONFIG, _PROCESSOR, _HF_WEIGHTS) if (folder / name).is_file()}
     if not folder.is_dir():
-        raise ModelUsageError(f"{shown(str(folder))} is not a folder. {NOTHING_DOWNLOADED}")
+        raise ModelUsageError(f"{shown(str(folder))} is not a folder, and nothing is downloaded. {SAVE_PRETRAINED}")
     if _CONFIG not in files or _HF_WEIGHTS not in files:
         raise ModelUsageError(
             f"The folder {folder} must hold {_CONFIG} and {_HF_WEIGHTS} (save_pretrained writes both), found "
