@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -76,6 +77,9 @@ def test_every_command_of_the_page_runs(
     audit: Audit, write_cohort: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str
 ) -> None:
     shutil.move(write_cohort(4).parent, tmp_path / "images")
+    head, *rows = (tmp_path / "images" / "manifest.csv").read_text().splitlines()
+    assert head.startswith("path,")
+    (tmp_path / "small.csv").write_text("\n".join([head, *(f"images/{row}" for row in rows)]) + "\n")
     for text in blocks("python"):
         name = re.match(r"# (\w+\.py)\n", text)
         if name is not None:
@@ -119,6 +123,12 @@ def test_every_command_of_the_page_runs(
     assert others == [first, first]
     python = next(text for text in blocks("python") if "run_audit" in text)
     exec(compile(python, "page", "exec"), {})
+    (tmp_path / "net.onnx").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch advises its newer exporter, which needs a further package
+        exec(compile(next(text for text in blocks("python") if "torch.onnx.export" in text), "page", "exec"), {})
+    exported = ModelRequest(model="net.onnx", classes=CLASSES, declared=DeclaredInput(scale="unit"))
+    assert open_model(exported).logits(torch.zeros(3, 3, SIDE, SIDE)).shape == (3, len(CLASSES))
     for name in ("mynets", "mypredict", "myserver", "myfindings"):
         sys.modules.pop(name, None)
 
