@@ -52,7 +52,7 @@ def test_timm(tmp_path: Path, image: np.ndarray, name: str) -> None:
     assert "timm" in " ".join(open_model(request).assumed)
 
 
-def test_hugging_face(tmp_path: Path, image: np.ndarray) -> None:
+def test_hugging_face(tmp_path: Path, image: np.ndarray, capfd: pytest.CaptureFixture[str]) -> None:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.ViTConfig(
@@ -70,6 +70,9 @@ def test_hugging_face(tmp_path: Path, image: np.ndarray) -> None:
     with torch.inference_mode():
         expected = torch.softmax(made(inputs).logits, 1)[0].numpy()
     request = ModelRequest(model=str(tmp_path / "vit"))
+    capfd.readouterr()
+    open_model(request)
+    assert capfd.readouterr().err == "", "no bar of the library's beside the audit's own lines"
     assert np.allclose(answers(request, image), expected, atol=1e-4)
     assert open_model(request).classes == CLASSES
 

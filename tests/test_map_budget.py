@@ -222,6 +222,8 @@ def test_another_number_of_maps_asks_for_no_prediction_again(
     first = audited(known_bundle, relevance_images=0, **own)
     second = audited(known_bundle, relevance_images=3, **own)
     assert first != second and counted == [1, 0]
+    taken = json.loads((second / "predictions/taken.json").read_text())
+    assert (taken["run"], taken["parts"]) == (first.name, ["predictions/part-00000.parquet"])
     part = "predictions/part-00000.parquet"
     assert (first / part).read_bytes() == (second / part).read_bytes()
     assert (first / "effects.json").read_bytes() == (second / "effects.json").read_bytes()

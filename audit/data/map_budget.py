@@ -29,6 +29,6 @@ def map_limit_in_words(plan: Plan) -> str:
     if not cost or not 0 < made < n_images:
         return ""
     return (
-        f"Heatmaps are made of {made} of {n_images} images: by occlusion, those of one image take {cost} predictions. For all of them use "
-        f"--relevance-images {n_images}."
+        f"Heatmaps are made of {made} of {n_images} images: by occlusion, those of one image take up to {cost} predictions. For all "
+        f"of them use --relevance-images {n_images}."
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from audit.data.table_heads import TableHead, read_head
 from audit.data.tables import read_columns
 from audit.data.tasks import Task
-from audit.errors import UsageError, shown_string
+from audit.errors import UsageError, shown_names, shown_string
 from audit.models.logits import Answers, as_logits
 from audit.store.numbers import counted
 
@@ -151,7 +151,7 @@ def _columns(head: TableHead, classes: Sequence[str], *, one_suffices: bool) -> 
         wanted = wanted[1:]
     if image is None or any(names.count(name) != 1 for name in wanted):
         raise UsageError(
-            f"{head.path} must have a column image and one for each class ({', '.join(map(shown_string, classes))}), found "
+            f"{head.path} must have a column image and one for each class ({shown_names(classes)}), found "
             f"{', '.join(map(shown_string, head.names[:20]))}."
         )
     return image, [names.index(name) for name in wanted]

@@ -19,7 +19,7 @@ from audit.data.planned_model import Parity
 from audit.data.table_heads import read_head
 from audit.data.tables import read_columns
 from audit.data.tasks import Task
-from audit.errors import UsageError, shown_string
+from audit.errors import UsageError, shown_names, shown_string
 from audit.models.bundle import Bundle
 from audit.models.callables import GreyImages
 from audit.models.prepared_input import SCALES
@@ -90,7 +90,7 @@ def _read(table: Path, classes: Sequence[str], *, exclusive: bool) -> _Answers:
         wanted = wanted[1:]
     if image is None or any(place is None for place in wanted):
         raise UsageError(
-            f"{table} must have a column image and one for each class ({', '.join(map(shown_string, classes))}), found "
+            f"{table} must have a column image and one for each class ({shown_names(classes)}), found "
             f"{', '.join(map(shown_string, head.names[:20]))}."
         )
     columns = [place for place in wanted if place is not None]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from audit.errors import UsageError
+from audit.errors import UsageError, shown_names
 
 WINNER = "winner"
 
@@ -77,5 +77,5 @@ def parse_start(start: str, classes: Sequence[str]) -> dict[str, float]:
             return {first: 1.0, second: -1.0}
     raise UsageError(
         f"Relevance can start at `{WINNER}`, at a class, or at a contrast `A-B` of two, found {start!r}. "
-        f"The classes are {', '.join(classes)}."
+        f"The classes are {shown_names(classes)}."
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.data.plan import Plan
-from audit.errors import ModelError, UsageError
+from audit.errors import ModelError, UsageError, shown_names
 from audit.files import file_sha256
 from audit.models.answered import KEY_DIGITS, AnswerTable
 from audit.models.recorded import RecordedClassifier
@@ -52,7 +52,7 @@ def check_emission(folder: EmissionFolder, emission: Emission, plan: Plan, remed
     now = decided_by(plan)
     other = [what for what in {**now, **emission.decided_by} if emission.decided_by.get(what) != now.get(what)]
     if emission.classes != plan.model.classes:
-        other.append(f"the classes ({', '.join(emission.classes)} there)")
+        other.append(f"the classes ({shown_names(emission.classes)} there)")
     if other:
         raise UsageError(
             f"{folder.path} holds the images of another audit. Changed since it was written: {'; '.join(other)}. {remedy}"

@@ -14,7 +14,7 @@ from audit.data.pseudonyms import PLAIN, Pseudonyms
 from audit.data.reading import TableOptions, TableReading
 from audit.data.records import SPLIT_TOLD_BY, AuditedSplit, Cohort, Record, SplitTeller
 from audit.data.sampling import sample_records
-from audit.errors import CohortError, UsageError
+from audit.errors import CohortError, UsageError, shown_names
 from audit.models.bundle import Bundle
 from audit.models.foreign import shown
 from audit.perturbations.donors import has_look_donors
@@ -114,7 +114,7 @@ def audited_cohort(
     if audited.n_greyed:
         notes.append(greyed_in_words(audited.n_greyed))
     if absent:
-        notes.append(f"No image of class {', '.join(absent)}: nothing can be concluded about it.")
+        notes.append(f"No image of class {shown_names(absent)}: nothing can be concluded about it.")
     if sampled_from:
         audited = replace(audited, sampled_from=sampled_from[0])
     return replace(audited, left_out=left_out, n_seen=n_seen, notes=(*cohort.notes, *notes)), how

@@ -25,6 +25,8 @@ _DECIDES_NOTHING = (
     ("model", "assumed"),
 )
 """Parts of a plan that no prediction depends on."""
+_TAKEN = "predictions/taken.json"
+"""States which parts of a run were predicted by another."""
 _SAME_IMAGES = ("records.parquet", "regions.parquet")
 """What the text finder has left of the images, and found on them: edits depend on both."""
 
@@ -48,6 +50,7 @@ def adopt_predictions(run: RunFolder, plan: Plan) -> str:
         if other != run.path and (files := _usable(RunFolder(other), run, missing, wanted)):
             for part, content in files.items():
                 write_atomically(run.path / part, content)
+            run.write_json(_TAKEN, {"run": other.name, "parts": sorted(files)})
             return (
                 f"predictions: {len(files)} of {len(parts)} parts are taken from the run {other.name}, which has the same network, images "
                 "and edits"

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.errors import AuditError, CohortError, ModelError
+from audit.errors import AuditError, CohortError, ModelError, shown_names
 from audit.statistics.findings import FindingsReader, operating_points
 from audit.statistics.image_changes import ImageChanges, Read, image_changes
 from audit.statistics.outputs import Outputs, read_outputs
@@ -115,7 +115,7 @@ def align_images(table: PredictionTable) -> AlignedImages:
     if len(np.unique(ids)) < len(ids):
         raise CohortError("Two rows of the predictions have the same record id. Ids must be unique in a cohort.")
     if k < 2:
-        raise ModelError(f"Effects need at least two classes, found {k}: {', '.join(table.classes)}.")
+        raise ModelError(f"Effects need at least two classes, found {k}: {shown_names(table.classes)}.")
     low, high = int(table.labels.min()), int(table.labels.max())
     if low < 0 or high >= k:
         raise CohortError(f"Labels must be indices from 0 to {k - 1}, found {low} to {high}. Leave other records out.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.errors import UnknownNameError, UsageError
+from audit.errors import UnknownNameError, UsageError, shown_names
 from audit.statistics.alignment import AlignedImages
 from audit.statistics.jackknife import PatientInfluence
 
@@ -70,7 +70,7 @@ def read_recall(table: Mapping[str, object], classes: tuple[str, ...]) -> Finder
     missing = [name for name in classes if name not in read]
     if missing and "all" not in read:
         raise UsageError(
-            f"[recall] has no entry for class {', '.join(missing)}. Add it, or add `all`, which applies to all other classes."
+            f"[recall] has no entry for class {shown_names(missing)}. Add it, or add `all`, which applies to all other classes."
         )
     return FinderRecall(found=read)
 
