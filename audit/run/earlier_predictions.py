@@ -51,10 +51,8 @@ def adopt_predictions(run: RunFolder, plan: Plan) -> str:
             for part, content in files.items():
                 write_atomically(run.path / part, content)
             run.write_json(_TAKEN, {"run": other.name, "parts": sorted(files)})
-            return (
-                f"predictions: {len(files)} of {len(parts)} parts are taken from the run {other.name}, which has the same network, images "
-                "and edits"
-            )
+            which = "all" if len(files) == len(parts) else f"{len(files)} of {len(parts)} parts"
+            return f"predictions: {which} taken from the run {other.name}, which has the same network, images and edits"
     return ""
 
 

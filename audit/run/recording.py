@@ -42,10 +42,17 @@ class Clock:
     def stage(self, name: str, steps: int = 1) -> Iterator[Callable[[], None]]:
         """Time a stage of some steps; the function that it gives is to be called after each of several."""
         step = self._on_stage(name, steps)
+        n_made = 0
+
+        def counted() -> None:
+            nonlocal n_made
+            n_made += 1
+            step()
+
         start = time.perf_counter()
-        yield step
+        yield counted
         self.timings[name] = round(time.perf_counter() - start, 2)
-        if steps == 1:
+        if steps == 1 and not n_made:
             step()
 
 
