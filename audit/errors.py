@@ -9,6 +9,7 @@
     ├── ModelError             a bundle or checkpoint cannot be used
     │   └── ModelUsageError    another path or option mends it: a UsageError, exit code 2
     ├── TextError              text regions cannot be found or read
+    │   └── TextUsageError     another path or option mends it: a UsageError, exit code 2
     ├── RelevanceError         attribution cannot be computed for this network
     └── StoreError             a run folder cannot be written or read back
 
@@ -129,6 +130,10 @@ class ModelUsageError(UsageError, ModelError):
 
 class TextError(AuditError):
     """Text regions cannot be found or read."""
+
+
+class TextUsageError(UsageError, TextError):
+    """A file of boxes is not where the command says, or not named: another path or option mends it."""
 
 
 class RelevanceError(AuditError):

@@ -109,7 +109,7 @@ def test_gates_of_a_configuration(audit: Audit, asked: list[object], tmp_path: P
         (["--split", "tset"], 2, "tset"),
         (["--on-bad-image", "ignore"], 2, "skip"),
         (["--resamples", "5"], 2, "resamples"),
-        (["--boxes", "nowhere.json"], 4, "cannot be read"),
+        (["--boxes", "nowhere.json"], 2, "does not exist"),
         (["--ignore-label", "covdi"], 2, "Did you mean 'covid'"),
         (["--relevance-preset", "occlusoin"], 2, "Did you mean 'occlusion'"),
         (["--runs", "/proc/none"], 4, "Cannot write"),

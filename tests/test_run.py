@@ -22,7 +22,16 @@ from rich.console import Console
 
 from audit.data.images import read_gray
 from audit.data.manifests import load_cohort
-from audit.errors import AuditError, CohortError, ModelError, StoreError, TextError, UnknownNameError, UsageError
+from audit.errors import (
+    AuditError,
+    CohortError,
+    CohortUsageError,
+    ModelError,
+    StoreError,
+    TextUsageError,
+    UnknownNameError,
+    UsageError,
+)
 from audit.models.bundle import load_bundle
 from audit.prediction import shards
 from audit.reports.ci.markdown import render_markdown
@@ -405,9 +414,9 @@ def test_the_task_is_planned_and_decides_who_is_audited(
         ({"suite": "quik"}, UnknownNameError, "Did you mean 'quick'"),
         ({"model": "/nowhere/C"}, UnknownNameError, "No model is called"),
         ({"data": ""}, UsageError, "--data"),
-        ({"data": "/nowhere.csv"}, CohortError, "does not exist"),
+        ({"data": "/nowhere.csv"}, CohortUsageError, "does not exist"),
         ({"detector": "easy"}, UnknownNameError, "Did you mean 'easyocr'"),
-        ({"boxes": "/nowhere.json"}, TextError, "cannot be read"),
+        ({"boxes": "/nowhere.json"}, TextUsageError, "does not exist"),
         ({"ignore_label": ("covd",)}, UnknownNameError, "Did you mean 'covid'"),
         ({"split": "test"}, UsageError, "has splits"),
         ({"runs": "/proc/nowhere"}, StoreError, "Cannot write"),
@@ -424,7 +433,7 @@ def test_the_task_is_planned_and_decides_who_is_audited(
         ({"relevance_preset": "epsilom"}, UnknownNameError, "Did you mean 'epsilon'"),
         ({"relevance_start": "covid-cat"}, UsageError, "contrast `A-B`"),
         ({"on_bad_image": "drop"}, UsageError, "fail, skip"),
-        ({"detector": "annotated", "boxes": ""}, TextError, "use --boxes FILE"),
+        ({"detector": "annotated", "boxes": ""}, TextUsageError, "use --boxes FILE"),
         (
             {"gate": {"rule": [{"id": "a", "measure": "acuracy", "max": 1}]}},
             UnknownNameError,

@@ -21,9 +21,9 @@ BaselineOption = Annotated[
 def must_exist(baseline: Path | None) -> None:
     """Refuse a baseline that was named by hand and does not exist: only one of the configuration may be yet to come."""
     if baseline is not None and not baseline.exists():
-        from audit.errors import StoreError
+        from audit.errors import UsageError
 
-        raise StoreError(
+        raise UsageError(
             f"--baseline {baseline} does not exist. Check the path. For a first run without a baseline, name the file as "
             "baseline in [gate] of audit.toml and omit the option."
         )

@@ -27,6 +27,7 @@ from audit.models.preprocessing import Preprocessing
 from audit.models.requests import ModelRequest, OpenedModel, class_names
 from audit.models.states import collect_states, operating_thresholds
 from audit.models.unpickling import read_checkpoint
+from audit.store.numbers import counted
 
 Build = Callable[[int, int], nn.Module]
 """Channels and outputs -> a network."""
@@ -222,14 +223,13 @@ def _option_that_decides(tensors: Mapping[str, torch.Tensor], network: nn.Module
         return "Name the network that the weights belong to with --as."
     for theirs, ours in wrong.values():
         if len(theirs) == len(ours) == 4 and theirs[1] != ours[1] and ours[1] == channels and theirs[1] in (1, 3):
-            return f"The file's network reads {theirs[1]} channel{'s' if theirs[1] > 1 else ''}: declare --channels {theirs[1]}."
+            return f"The file's network reads {counted(theirs[1], 'channel')}: declare --channels {theirs[1]}."
     if any("pos_embed" in key or "position" in key for key in wrong):
         return "The size of the input decides this shape: declare the size that the network was trained for with --input-px."
     heads = [theirs[0] for theirs, ours in wrong.values() if theirs[1:] == ours[1:] and ours[:1] == (outputs,)]
     if heads and len(heads) == len(wrong):
-        return (
-            f"The file's network has {heads[0]} outputs: name as many classes with --classes, one per output in order."
-        )
+        n = counted(heads[0], "output")
+        return f"The file's network has {n}: name as many classes with --classes, one per output in order."
     return "Name the network that the weights belong to with --as." if wrong or lacking else ""
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from audit.data.images import look, pixel_hash, read_image
 from audit.data.pixels.colour import luminance
 from audit.data.records import TextRegion
-from audit.errors import TextError
+from audit.errors import TextError, TextUsageError
 from audit.files import file_sha256
 from audit.text.boxes import read_boxes
 
@@ -65,7 +65,7 @@ def load_annotated(boxes: Path | None) -> AnnotatedFinder:
         If it names an image that cannot be read.
     """
     if boxes is None:
-        raise TextError("The text finder annotated needs a file of boxes: use --boxes FILE.")
+        raise TextUsageError("The text finder annotated needs a file of boxes: use --boxes FILE.")
     images = read_boxes(boxes)
     regions = {}
     for image in images:

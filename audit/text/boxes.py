@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.data.records import TextRegion
-from audit.errors import TextError, shown_string
+from audit.errors import TextError, TextUsageError, shown_string
 from audit.files import is_file, why_unreadable
 from audit.store.documents import read_json
 from audit.store.typed import typed
@@ -53,6 +53,8 @@ def read_boxes(file: Path) -> tuple[BoxedImage, ...]:
         elif not images:
             raise ValueError("no image is listed")
         found = tuple(_image(file.parent, row) for row in images)
+    except FileNotFoundError as error:
+        raise TextUsageError(f"The file of boxes {file} does not exist. Check the path.") from error
     except OSError as error:
         raise TextError(f"The file of boxes {file} cannot be read ({error.strerror}).") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

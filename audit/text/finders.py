@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from audit.errors import TextError, UnknownNameError
+from audit.errors import TextUsageError, UnknownNameError
 from audit.text.base import TextFinder
 
 
@@ -64,7 +64,7 @@ def check_finder(name: str, boxes: Path | None) -> None:
     if name not in FINDERS:
         raise UnknownNameError("text finder", name, FINDERS)
     if boxes is None and name == "annotated":
-        raise TextError("The text finder annotated needs a file of boxes: use --boxes FILE.")
+        raise TextUsageError("The text finder annotated needs a file of boxes: use --boxes FILE.")
     if boxes is not None:
         from audit.text.boxes import read_boxes
 
