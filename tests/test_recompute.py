@@ -298,3 +298,9 @@ def test_maps_elsewhere_may_differ_by_the_limit_of_their_largest_value(seed: int
         assert same_map(stored, found, exact=False)
     if by > 2.5e-3:
         assert not same_map(stored, found, exact=False)
+
+
+def test_a_sample_is_drawn_again(tmp_path: Path, tiny_architecture: str) -> None:
+    run, settings = audited(tmp_path, max_images=7)
+    found = recompute_run(run, replace(settings, max_images=0), share=1.0, seed=0, on_stage=nothing)
+    assert found.n_images == 7 and found.n_differences == 0

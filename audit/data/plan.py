@@ -45,6 +45,8 @@ class PlannedData(DataIdentity, frozen=True, kw_only=True, omit_defaults=True):
     """Patients among them."""
     sampled_from: int = 0
     """Images that they are a sample of; 0 where no sample was drawn."""
+    max_images: int = 0
+    """Size of the sample that was asked for; 0 where none was drawn."""
     colour: bool = False
     """Whether images are read and edited in colour: the network wants it, and at least one of them is not grey."""
     n_greyed: int = 0

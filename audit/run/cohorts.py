@@ -132,7 +132,9 @@ def _sampled_pool(records: Sequence[Record], bundle: Bundle, settings: Settings)
     if settings.split != "auto":
         return [r for r in labelled if splits[r.id] == settings.split]
     tested = [r for r in labelled if splits[r.id] == "test"]
-    return tested or [r for r in labelled if splits[r.id] not in _LEARNT] or labelled
+    # Images that the bundle recognises are left out one by one.
+    fresh = [r for r in labelled if splits[r.id] not in _LEARNT] if bundle.seen else labelled
+    return tested or fresh or labelled
 
 
 def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

@@ -123,6 +123,7 @@ def make_plan(
             "n_seen_in_training": cohort.n_seen,
             "n_patients": len({r.patient for r in cohort.records}),
             "sampled_from": cohort.sampled_from,
+            "max_images": settings.max_images if cohort.sampled_from else 0,
             "colour": cohort.colour,
             "n_greyed": cohort.n_greyed,
             "class_counts": cohort.class_counts(),

@@ -249,7 +249,7 @@ def _attribute_again(
     stored = {row["record_id"]: row for row in experiment.run.read_rows("relevance.parquet", ["record_id", *columns])}
     n_compared = n_different = 0
     try:
-        attributor = ImageAttributor(experiment.bundle, options.preset)
+        attributor = ImageAttributor(experiment.bundle, options.preset, experiment.batch)
         with tempfile.TemporaryDirectory() as folder:
             for number, first in enumerate(range(0, len(mapped), MAPS_A_SHARD)):
                 shard = mapped[first : first + MAPS_A_SHARD]

@@ -118,12 +118,15 @@ def _names(path: Path, fingerprint: str | None) -> Pseudonyms:
 
 def _asked(plan: Plan, settings: Settings) -> Settings:
     """Return the settings that open model and manifest as the run did."""
-    split = "auto" if plan.data.split_name == "unlearnt" else plan.data.split_name
+    # A sample was drawn before images told which of them the network has learnt; all of it may be left.
+    undecided = ("unlearnt", "all") if plan.data.max_images else ("unlearnt",)
+    split = "auto" if plan.data.split_name in undecided else plan.data.split_name
     return structs.replace(
         settings,
         model=settings.model or plan.model.name,
         split=split,
         seed=plan.seed,
+        max_images=plan.data.max_images,
         plain_ids=plan.privacy.plain_ids,
     )
 
