@@ -23,7 +23,7 @@ from audit.relevance.budget import OCCLUSION_COST, plan_maps
 from audit.relevance.images import ImageAttributor, patches
 from audit.relevance.start import start_each
 from audit.reports.page.html import render_html
-from audit.run import examples, pipeline
+from audit.run import examples, overlays, pipeline
 from audit.store.folder import RunFolder
 
 CLASSES = ("covid", "normal", "pneumonia")
@@ -158,14 +158,20 @@ class _Opaque:
 def test_examples_draw_the_maps_that_are_kept(
     audited: Callable[..., Path], known_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examples, "ImageAttributor", _refuses)
+    monkeypatch.setattr(overlays, "ImageAttributor", _Refuses)
     run = audited(known_bundle, classes=(), input_px=())
     found = json.loads((run / "examples/examples.json").read_text())["examples"]
     assert found and all(e["overlay"] is not None for e in found)
 
 
-def _refuses(*_: object) -> None:
-    raise AssertionError("a map was made that the run had kept")
+class _Refuses:
+    """An attributor of nothing."""
+
+    def __init__(self, *_: object) -> None:
+        """Be made as any other."""
+
+    def attribute(self, *_: object) -> None:
+        raise AssertionError("a map was made that the run had kept")
 
 
 class _StoppedError(Exception):
@@ -206,10 +212,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     asked: list[int] = []
     real = pipeline.predict_all
 
-    def predict_all(experiment: object, on_image: object, *, workers: int) -> list[str]:
+    def predict_all(experiment: object, on_image: object, *, workers: int, own: object) -> list[str]:
         missing = [p for p in ["predictions/part-00000.parquet"] if not experiment.run.has(p)]  # type: ignore[attr-defined]
         asked.append(len(missing))
-        return real(experiment, on_image, workers=workers)  # type: ignore[arg-type]
+        return real(experiment, on_image, workers=workers, own=own)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "predict_all", predict_all)
     yield asked
