@@ -14,7 +14,7 @@ from audit.errors import UnknownNameError
 from audit.perturbations import NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import DonorPool
 from audit.perturbations.looks import Frame
-from audit.perturbations.properties import ClassProperties, measure_properties
+from audit.perturbations.properties import GroupProperties, measure_properties
 from audit.perturbations.sharpness import BANDS, blur_between, measure_texture, noise_between
 from audit.perturbations.shifts import frame_distances
 from audit.randomness import generator_for
@@ -47,7 +47,7 @@ def diseased(image: GreyImage) -> GreyImage:
     return np.where(inside, np.clip(image.astype(int) + 80, 0, 255), image).astype(np.uint8)
 
 
-def cohort(plants, n: int = 30) -> tuple[dict[str, GreyImage], ClassProperties, list[Record]]:  # type: ignore[no-untyped-def]
+def cohort(plants, n: int = 30) -> tuple[dict[str, GreyImage], GroupProperties, list[Record]]:  # type: ignore[no-untyped-def]
     """Patients of class a as they are, of class b each with a plant."""
     images, records = {}, []
     for number in range(2 * n):
@@ -57,7 +57,7 @@ def cohort(plants, n: int = 30) -> tuple[dict[str, GreyImage], ClassProperties, 
             image = plant(image)
         images[f"r{number}"] = image
         records.append(Record(id=f"r{number}", path=Path("none.png"), label=label, patient=f"p{number}", source="s"))
-    return images, ClassProperties(records, {r.id: () for r in records}, 1, lambda r: images[r.id]), records
+    return images, GroupProperties(records, {r.id: () for r in records}, 1, lambda r: images[r.id]), records
 
 
 def noisy(image: GreyImage) -> GreyImage:
@@ -65,13 +65,13 @@ def noisy(image: GreyImage) -> GreyImage:
     return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
 
 
-def drawn_for(images: dict[str, GreyImage], found: ClassProperties, record: Record, **parameters: str):  # type: ignore[no-untyped-def]
+def drawn_for(images: dict[str, GreyImage], found: GroupProperties, record: Record, **parameters: str):  # type: ignore[no-untyped-def]
     made = make_perturbation("class-shift", parameters)
     scene = Scene(image=images[record.id], record=record, regions=(), donors=DonorPool([]), properties=found)
     return made, made.draw(scene, generator_for(3, record.id))
 
 
-def shifted(images: dict[str, GreyImage], found: ClassProperties, record: Record, **parameters: str) -> GreyImage:
+def shifted(images: dict[str, GreyImage], found: GroupProperties, record: Record, **parameters: str) -> GreyImage:
     made, drawn = drawn_for(images, found, record, **parameters)
     assert not isinstance(drawn, NotApplicable)
     return made.apply(images[record.id], drawn)
@@ -183,8 +183,8 @@ def test_few_patients_have_no_property_and_many_images_of_one_count_once() -> No
     records = [
         Record(id=f"r{i}", path=Path("n.png"), label="ab"[i % 2], patient="ab"[i % 2], source="s") for i in range(40)
     ]
-    found = ClassProperties(records, {r.id: () for r in records}, 1, lambda r: chest(0))
-    assert found.classes() == ()
+    found = GroupProperties(records, {r.id: () for r in records}, 1, lambda r: chest(0))
+    assert found.known() == ()
     made = make_perturbation("class-shift", {"of": "sharpness"})
     scene = Scene(image=chest(0), record=records[0], regions=(), donors=DonorPool([]), properties=found)
     drawn = made.draw(scene, generator_for(0))
@@ -205,7 +205,7 @@ def test_frames_are_dealt_as_the_other_class_has_them() -> None:
         label, has = ("b", number // 2 % 2 == 0) if number % 2 else ("a", False)
         images[f"r{number}"] = framed(chest(number)) if has else chest(number)
         records.append(Record(id=f"r{number}", path=Path("n.png"), label=label, patient=f"p{number}", source="s"))
-    found = ClassProperties(records, {r.id: () for r in records}, 1, lambda r: images[r.id])
+    found = GroupProperties(records, {r.id: () for r in records}, 1, lambda r: images[r.id])
     gained = {"a": 0, "b": 0}
     for record in records:
         after = shifted(images, found, record, of="frame", towards="other-class")
@@ -232,7 +232,7 @@ def test_text_in_a_frame_is_no_other_frame() -> None:
             regions[name] = (TextRegion(x0=28, y0=9, x1=80, y1=21, text="SEDUTO"),)
         images[name] = image
         records.append(Record(id=name, path=Path("n.png"), label="ab"[number % 2], patient=name, source="s"))
-    found = ClassProperties(records, regions, 1, lambda r: images[r.id])
+    found = GroupProperties(records, regions, 1, lambda r: images[r.id])
     made = make_perturbation("class-shift", {"of": "frame"})
     for record in records:
         scene = Scene(

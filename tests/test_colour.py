@@ -31,7 +31,7 @@ from audit.perturbations.background import MeanImage
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.objects import ACTIONS
 from audit.perturbations.plausible import GreyRange
-from audit.perturbations.properties import ClassProperties
+from audit.perturbations.properties import GroupProperties, by_source
 from audit.perturbations.suspects import Suspects, at_search_scale
 from audit.randomness import generator_for
 from audit.store.pictures import Spot
@@ -122,7 +122,8 @@ def make_scene(folder: Path, *, colour: bool, tint: bool = False) -> Scene:
         regions=regions[own.id],
         donors=pool,
         lungs=lungs,
-        properties=ClassProperties(records, regions, 0, read_record),
+        properties=GroupProperties(records, regions, 0, read_record),
+        sources=GroupProperties(records, regions, 0, read_record, by_source),
         background=MeanImage(records, regions, 0),
         leaves_range=GreyRange(records, 0, read_record).leaves,
         suspects=Suspects(found=(suspect,), donors={r.id: r for r in records}),

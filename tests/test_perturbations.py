@@ -26,7 +26,7 @@ from audit.perturbations.marker_only import MarkerOnly
 from audit.perturbations.masking import PlaceboMask, TextMask
 from audit.perturbations.pasting import PasteLetters
 from audit.perturbations.places import _candidates, cover, relocate_all, text_boxes
-from audit.perturbations.properties import ClassProperties
+from audit.perturbations.properties import GroupProperties, by_source
 from audit.perturbations.strokes import find_strokes
 from audit.randomness import generator_for
 from audit.suites.objects import with_objects
@@ -99,7 +99,8 @@ def scene(tmp_path: Path) -> Scene:
         ),
         donors=DonorPool(donors),
         lungs=lungs,
-        properties=ClassProperties(records, regions, 0, read_record),
+        properties=GroupProperties(records, regions, 0, read_record),
+        sources=GroupProperties(records, regions, 0, read_record, by_source),
         background=lambda shape: scan(shape, 40),
     )
 
@@ -142,7 +143,7 @@ def test_contract(name: str, parameters: dict[str, object], scene: Scene) -> Non
 
 @pytest.mark.parametrize(("name", "parameters"), EVERY_USE)
 def test_nothing_to_do_is_said(name: str, parameters: dict[str, object], scene: Scene) -> None:
-    bare = replace(scene, regions=(), donors=DonorPool([]), lungs=None, background=None, properties=None)
+    bare = replace(scene, regions=(), donors=DonorPool([]), lungs=None, background=None, properties=None, sources=None)
     drawn = make_perturbation(name, parameters).draw(bare, generator_for(1))
     if name in WHOLE_IMAGE and not str(parameters.get("part", "")).startswith("lungs"):
         assert not isinstance(drawn, NotApplicable)
@@ -644,7 +645,7 @@ def test_edits_do_what_they_declare(name: str, parameters: dict[str, object], sc
     if "border" in made.removes:
         assert changed[0].all()
         assert changed[:, -1].all()
-    if "look" in made.adds:
+    if name == "look-transfer":
         assert drawn.donor.id != scene.record.id
     if name == "placebo-mask":
         assert not any(part.any() for part in inside)

@@ -1,6 +1,16 @@
 """Edits of an image, one file per family; importing this package registers all of them."""
 
-from audit.perturbations import anatomy, class_shift, corruption, marker_only, masking, objects, pasting, source_shift
+from audit.perturbations import (
+    anatomy,
+    class_shift,
+    corruption,
+    look_shift,
+    marker_only,
+    masking,
+    objects,
+    pasting,
+    source_shift,
+)
 from audit.perturbations.base import (
     PERTURBATIONS,
     NotApplicable,
@@ -23,6 +33,7 @@ __all__ = [
     "changed_pixels",
     "class_shift",
     "corruption",
+    "look_shift",
     "make_perturbation",
     "marker_only",
     "masking",

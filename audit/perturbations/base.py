@@ -13,7 +13,7 @@ from audit.data.conditions import CONTENTS
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError, UnknownNameError, UsageError, shown_string, shown_value
 from audit.perturbations.donors import DonorPool
-from audit.perturbations.properties import ClassProperties
+from audit.perturbations.properties import GroupProperties
 from audit.perturbations.suspects import Suspects
 from audit.registry import Registry
 
@@ -32,8 +32,10 @@ class Scene:
     """The other images of the cohort."""
     lungs: NDArray[np.bool_] | None = None
     """(h, w), true inside the lungs; None where the manifest has no mask."""
-    properties: ClassProperties | None = None
-    """The classes' mean grey curve and sharpness; None where there are none."""
+    properties: GroupProperties | None = None
+    """Grey curve, sharpness, noise and frames of each class; None where there are none."""
+    sources: GroupProperties | None = None
+    """The same of each source within each class; None where there are none."""
     suspects: Suspects | None = None
     """Objects that the run's search proposed; None where it did not search."""
     background: Callable[[tuple[int, int]], NDArray[np.uint8]] | None = None

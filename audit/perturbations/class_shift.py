@@ -11,8 +11,8 @@ import numpy as np
 from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.errors import UnknownNameError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
-from audit.perturbations.properties import MIN_PATIENTS, Groups
-from audit.perturbations.shifts import Shift, Stay, blur_shift, curve_shift, frame_shift, noise_shift
+from audit.perturbations.properties import MIN_PATIENTS, Groups, by_class
+from audit.perturbations.shifts import Shift, ShiftDraw, Stay, blur_shift, curve_shift, frame_shift, noise_shift
 
 _TOWARDS = ("other-class", "by-chance")
 
@@ -42,14 +42,6 @@ PROPERTIES: Mapping[str, _Property] = MappingProxyType(
     }
 )
 """Name -> property."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShiftDraw:
-    """How an image is moved."""
-
-    shift: Shift
-    """Between which curves, by which blur or noise, or into which frame."""
 
 
 @PERTURBATIONS.register("class-shift")
@@ -91,19 +83,19 @@ class ClassShift:
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> ShiftDraw | NotApplicable:
         """Choose another class that the image can be moved towards, and how."""
-        properties, label = scene.properties, scene.record.label
-        known = () if properties is None else properties.classes()
-        others = [other for other in known if other != label]
-        if properties is None or label is None or label not in known or not others:
+        properties, own = scene.properties, by_class(scene.record)
+        known = () if properties is None else properties.known()
+        others = [other for other in known if other != own]
+        if properties is None or own is None or own not in known or not others:
             return NotApplicable(f"fewer than {MIN_PATIENTS} patients of the image's class or of any other")
         move = self._property.shift
         if self._property.nowhere:
-            others = [other for other in others if move(properties.groups(label, other), scene, rng) is not None]
+            others = [other for other in others if move(properties.groups(own, other), scene, rng) is not None]
             if not others:
                 return NotApplicable(self._property.nowhere)
         other = others[int(rng.integers(len(others)))]
-        dealt = properties.by_chance(label, other, rng) if self._by_chance else None
-        groups = dealt or properties.groups(label, other)
+        dealt = properties.by_chance(own, other, rng) if self._by_chance else None
+        groups = dealt or properties.groups(own, other)
         shift = move(groups, scene, rng)
         if shift is None:
             # A difference by chance has no direction. Where half of the placebos did nothing, the edit would seem to do more.

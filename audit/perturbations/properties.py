@@ -26,10 +26,10 @@ from audit.randomness import generator_for
 
 Field = NDArray[np.float64]
 
-PATIENTS_PER_CLASS = 100
-"""Largest number of patients per class on whom properties are measured, one image each."""
+PATIENTS_PER_GROUP = 100
+"""Largest number of patients per group on whom properties are measured, one image each."""
 MIN_PATIENTS = 5
-"""Properties of classes with fewer patients are not measured."""
+"""Groups with fewer patients are not compared."""
 N_QUANTILES = 65
 
 
@@ -105,8 +105,22 @@ def _without(image: StoredImage, regions: Sequence[TextRegion]) -> StoredImage:
     return without_text(image, text_boxes(regions, (height, width)))
 
 
-class ClassProperties:
-    """Properties of a bounded sample of each class; measured on first use.
+Key = tuple[str, ...]
+"""What names a group of images: its class, or its class and source."""
+
+
+def by_class(record: Record) -> Key | None:
+    """Return the group of a record's class; None of a record without a label."""
+    return None if record.label is None else (record.label,)
+
+
+def by_source(record: Record) -> Key | None:
+    """Return the group of a record's class and source; None of a record without a label."""
+    return None if record.label is None else (record.label, record.source)
+
+
+class GroupProperties:
+    """Properties of a bounded sample of each group of images; measured on first use.
 
     Parameters
     ----------
@@ -118,6 +132,8 @@ class ClassProperties:
         Run seed, for the sample.
     read : callable
         Reads a record's image.
+    key : callable
+        Returns the group of a record: `by_class` or `by_source`.
     """
 
     def __init__(
@@ -126,27 +142,29 @@ class ClassProperties:
         regions: Mapping[str, tuple[TextRegion, ...]],
         seed: int,
         read: Callable[[Record], StoredImage],
+        key: Callable[[Record], Key | None] = by_class,
     ) -> None:
         self._records, self._regions, self._seed, self._read = records, regions, seed, read
-        self._measured: dict[str, list[Properties]] | None = None
-        self._groups: dict[str, Group] = {}
+        self.key = key
+        self._measured: dict[Key, list[Properties]] | None = None
+        self._groups: dict[Key, Group] = {}
 
-    def classes(self) -> tuple[str, ...]:
-        """Return the classes with enough patients, sorted."""
-        return tuple(label for label, found in sorted(self._sample().items()) if len(found) >= MIN_PATIENTS)
+    def known(self) -> tuple[Key, ...]:
+        """Return the groups with enough patients, sorted."""
+        return tuple(key for key, found in sorted(self._sample().items()) if len(found) >= MIN_PATIENTS)
 
-    def groups(self, label: str, other: str) -> Groups:
-        """Return a class and another one, both of `classes()`."""
-        return Groups(own=self._group(label), other=self._group(other))
+    def groups(self, own: Key, other: Key) -> Groups:
+        """Return a group and another one, both of `known()`."""
+        return Groups(own=self._group(own), other=self._group(other))
 
-    def by_chance(self, label: str, other: str, rng: np.random.Generator) -> Groups:
-        """Return two groups that differ by chance alone, of the sizes of a class and another one.
+    def by_chance(self, own: Key, other: Key, rng: np.random.Generator) -> Groups:
+        """Return two groups that differ by chance alone, of the sizes of a group and another one.
 
-        The patients of both are dealt anew, each as far from the mean of the first class as it is from that of its own. Were
-        the values themselves dealt, classes that differ would make chance look larger than it is. Frames, which have no mean, are those
-        of two halves of the first class.
+        The patients of both are dealt anew, each as far from the mean of the first group as it is from that of its own. Were
+        the values themselves dealt, groups that differ would make chance look larger than it is. Frames, which have no mean, are those
+        of two halves of the first group.
         """
-        found = self.groups(label, other)
+        found = self.groups(own, other)
         n = len(found.own.curves)
         order = rng.permutation(n + len(found.other.curves))
         curves, textures = (
@@ -160,33 +178,32 @@ class ClassProperties:
             other=Group(curves=curves[n:], textures=textures[n:], frames=frames[1]),
         )
 
-    def _sample(self) -> dict[str, list[Properties]]:
-        """Return class -> what was measured on its sample."""
+    def _sample(self) -> dict[Key, list[Properties]]:
+        """Return group -> what was measured on its sample."""
         if self._measured is None:
-            self._measured = defaultdict(list)
-            for record in self._chosen():
-                self._measured[str(record.label)].append(self._measure(record))
+            self._measured = {key: [self._measure(record) for record in found] for key, found in self._chosen().items()}
         return self._measured
 
-    def _group(self, label: str) -> Group:
-        if label not in self._groups:
-            members = self._sample()[label]
-            self._groups[label] = Group(
+    def _group(self, key: Key) -> Group:
+        if key not in self._groups:
+            members = self._sample()[key]
+            self._groups[key] = Group(
                 curves=np.array([p.curve for p in members]).reshape(len(members), -1, N_QUANTILES),
                 textures=np.array([p.texture.as_row() for p in members]),
                 frames=tuple(p.frame for p in members),
             )
-        return self._groups[label]
+        return self._groups[key]
 
-    def _chosen(self) -> list[Record]:
-        """Draw an image of each of at most `PATIENTS_PER_CLASS` patients of every class."""
-        patients: defaultdict[str, dict[str, Record]] = defaultdict(dict)
+    def _chosen(self) -> dict[Key, list[Record]]:
+        """Draw an image of each of at most `PATIENTS_PER_GROUP` patients of every group."""
+        patients: defaultdict[Key, dict[str, Record]] = defaultdict(dict)
         order = generator_for(self._seed, "class properties").permutation(len(self._records))
         for index in order.tolist():
             record = self._records[index]
-            if record.label is not None and len(patients[record.label]) < PATIENTS_PER_CLASS:
-                patients[record.label].setdefault(record.patient, record)
-        return [record for label in sorted(patients) for record in patients[label].values()]
+            key = self.key(record)
+            if key is not None and len(patients[key]) < PATIENTS_PER_GROUP:
+                patients[key].setdefault(record.patient, record)
+        return {key: list(found.values()) for key, found in sorted(patients.items())}
 
     def _measure(self, record: Record) -> Properties:
         image = self._read(record)

@@ -92,6 +92,29 @@ class FrameShift:
         return with_border(with_aspect(image, self.frame), self.frame)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """Several moves, one after the other."""
+
+    steps: tuple[Shift, ...]
+    """In their order."""
+
+    def __call__(self, image: StoredImage) -> StoredImage:
+        """Return a copy moved by all."""
+        moved = image.copy()
+        for step in self.steps:
+            moved = step(moved)
+        return moved
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftDraw:
+    """How an image is moved."""
+
+    shift: Shift
+    """Between which curves, by which blur or noise, or into which frame."""
+
+
 def curve_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift:
     """Return how levels move by the difference of the mean curves."""
     return CurveShift(start=mean_curve(groups.own), end=mean_curve(groups.other))

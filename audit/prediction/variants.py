@@ -16,7 +16,7 @@ from audit.perturbations import NotApplicable, Perturbation, Scene, SelfChecking
 from audit.perturbations.background import MeanImage
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.plausible import GreyRange
-from audit.perturbations.properties import ClassProperties
+from audit.perturbations.properties import GroupProperties, by_source
 from audit.perturbations.suspects import Suspects
 from audit.randomness import generator_for
 
@@ -49,8 +49,10 @@ class CohortContext:
     """The audited images, as donors."""
     background: MeanImage
     """Their mean image."""
-    properties: ClassProperties
-    """Their classes' mean grey curve and sharpness."""
+    properties: GroupProperties
+    """Grey curve, sharpness, noise and frames of their classes."""
+    sources: GroupProperties
+    """The same of each source within each class."""
     grey_range: GreyRange
     """Brightness and contrast of their lungs."""
     suspects: Suspects | None = None
@@ -70,7 +72,8 @@ def cohort_context(
         regions=regions,
         donors=DonorPool(Donor(record=r, regions=regions[r.id]) for r in records),
         background=MeanImage(records, regions, seed),
-        properties=ClassProperties(records, regions, seed, read_record),
+        properties=GroupProperties(records, regions, seed, read_record),
+        sources=GroupProperties(records, regions, seed, read_record, by_source),
         grey_range=GreyRange(records, seed, read_record),
         suspects=suspects,
     )
@@ -89,6 +92,7 @@ def read_scene(record: Record, context: CohortContext) -> Scene:
         lungs=None if record.lung_mask is None else read_mask(record.lung_mask, (height, width)),
         background=context.background,
         properties=context.properties,
+        sources=context.sources,
         leaves_range=context.grey_range.leaves,
         suspects=context.suspects,
     )
