@@ -163,6 +163,7 @@ def read_figures(path: Path) -> RunView:
             trends=effects.trends,
             uses={},
             probe=folder.read(ProbeDocument).probe,
+            levels=None,
             confusion={},
             words=(),
             images_with_text={},

@@ -15,8 +15,8 @@ from audit.data.tasks import Task
 from audit.errors import CohortError, ModelError
 from audit.models.bodies import body_of, check_head, head_of, with_head
 from audit.models.bundle import Bundle
-from audit.run.pipeline import OnStage
 from audit.run.preparation import Preparation
+from audit.run.recording import OnStage
 from audit.run.settings import Settings
 from audit.store.mend import MendStory, Method, TriedMethod, ValidationFigures
 from audit.training.mend.augment import last_phase, retrain

@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from audit.baseline.changes import incomparable
 from audit.data.plan import Plan, plan_hash
-from audit.errors import CohortError, ModelError, UnknownNameError, UsageError
+from audit.errors import CohortError, ModelError, UnknownNameError, UsageError, shown_string
 from audit.files import check_writable, write_atomically
 from audit.models.bundle import Bundle, load_bundle
 from audit.models.opening import open_model
 from audit.models.saving import check_changeable
-from audit.run.pipeline import OnStage, run_audit
+from audit.run.pipeline import run_audit
 from audit.run.preparation import Preparation, prepare
+from audit.run.recording import OnStage
 from audit.run.requested import requested_model
 from audit.run.settings import Settings
 from audit.statistics.verdicts import control_failures
@@ -197,10 +198,11 @@ def _check_run(plan: Plan, bundle: Bundle, run: Path) -> None:
 
 def _check_same_images(prepared: Preparation, plan: Plan, targets: Sequence[Target], run: Path) -> None:
     """Refuse settings whose audit could not be compared with the run; objects are conditions only after the search."""
-    here = {c.name for c in prepared.plan.suite.conditions}
+    titles = {c.name: shown_string(c.title) for c in prepared.plan.suite.conditions}
+    here = titles.keys()
     for target in targets:
         name = target.effect.condition
-        why = incomparable(prepared.plan, plan, name) if name in here else ""
+        why = incomparable(prepared.plan, plan, name, titles) if name in here else ""
         if not why and not target.objects and name not in here:
             why = f"the suite {prepared.plan.suite.name} has no condition {name}"
         if why:
