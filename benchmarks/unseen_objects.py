@@ -30,7 +30,6 @@ from torch import nn
 from torch.nn import functional
 
 from audit.calibration import lettering, objects, properties
-from audit.calibration.bodies import Backbone
 from audit.calibration.calibrate import make_workshop
 from audit.calibration.corpus import Corpus, Specimen, phantom_corpus, radiograph_corpus, radiograph_folder
 from audit.calibration.plants import Picture, is_named
@@ -39,6 +38,7 @@ from audit.calibration.trial import Outcome, Workshop, audit_case, build, read_o
 from audit.calibration.zoo import Case
 from audit.files import write_atomically
 from audit.models import networks
+from audit.models.bodies import Backbone
 from audit.models.preprocessing import Preprocessing
 from audit.text.finders import make_finder
 from audit.training.phantom.lettering import TextBox

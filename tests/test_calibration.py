@@ -17,12 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.calibration import calibrate, own
-from audit.calibration.bodies import Backbone, Head, head_of, with_head
 from audit.calibration.calibrate import Scale, calibrate_zoo, outcomes_of
 from audit.calibration.corpus import Specimen, phantom_corpus, split_by_patient
 from audit.calibration.judgements import in_words, rate, true_effect
 from audit.calibration.kinds import all_kinds, find_kind
-from audit.calibration.networks import ARCHITECTURE, fit_head
+from audit.calibration.networks import ARCHITECTURE
 from audit.calibration.outcomes import Estimate, Finding, Outcome, first_sentence
 from audit.calibration.plants import NAMED_BY, Picture, is_named, plant
 from audit.calibration.sightings import plant_spots, shares_on_plant
@@ -34,7 +33,9 @@ from audit.data.images import read_gray
 from audit.data.records import Record
 from audit.errors import CohortError, StoreError, UnknownNameError, UsageError
 from audit.gates.calibration import NOT_MEASURED, calibration_sentence
+from audit.models.bodies import Backbone, Head, head_of, with_head
 from audit.models.bundle import load_bundle
+from audit.models.fitting import fit_head
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 from audit.run.settings import Settings

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.calibration import own
-from audit.calibration.bodies import Head, body_of, check_head, head_of, with_head
 from audit.calibration.corpus import Specimen
 from audit.calibration.kinds import all_kinds
 from audit.calibration.plants import Picture, plant
@@ -24,6 +23,7 @@ from audit.calibration.sightings import plant_spots
 from audit.calibration.zoo import Case
 from audit.data.input_choices import Fit
 from audit.errors import CohortError
+from audit.models.bodies import Head, body_of, check_head, head_of, with_head
 from audit.models.bundle import load_bundle
 from audit.models.networks import build_network
 from audit.models.opening import open_model

@@ -29,6 +29,7 @@ from audit.reports.page.templates import commands_marked, environment
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
 from audit.reports.sections import OWN, SECTIONS, Section
+from audit.store.levels import Level, LevelsDocument, SuspectLevels
 from audit.store.serialise import plain
 
 from .documents import plan_with
@@ -63,7 +64,20 @@ def variants() -> dict[str, RunView]:
         ),
         "no case": dataclasses.replace(run, examples=(), words=()),
         "repeated": read_run(beside()),
+        "levels": dataclasses.replace(run, levels=LEVELS),
     }
+
+
+_LEVEL = Level(value=0.7, low=0.6, high=0.8, null=0.5, p=0.005, n_images=40, n_patients=20, about="<b>how</b>")
+_UNKNOWN = Level(value=None, low=None, high=None, null=None, p=None, n_images=0, n_patients=0, about="<b>why not</b>")
+LEVELS = LevelsDocument(
+    n_images=40,
+    why_none="",
+    suspects=(
+        SuspectLevels(suspect="the <i>text</i>", available=_LEVEL, encoded=_UNKNOWN, used=_LEVEL, harmful=_LEVEL),
+        SuspectLevels(suspect="the look", available=_LEVEL, encoded=_LEVEL, used=_UNKNOWN, harmful=_LEVEL),
+    ),
+)
 
 
 def page_of(run: RunView) -> str:
@@ -102,10 +116,11 @@ def test_the_navigation_is_the_sections_in_their_order(name: str) -> None:
 
 def test_sections_that_do_not_apply_are_neither_shown_nor_in_the_navigation() -> None:
     shown = {name: {s.name for s in OWN if s.view(run) is not None} for name, run in variants().items()}
-    assert {s.name for s in OWN} - shown["kept"] == {"edited", "stress", "recurring-objects", "history"}
+    assert {s.name for s in OWN} - shown["kept"] == {"edited", "stress", "recurring-objects", "history", "levels"}
     assert shown["repeated"] - shown["kept"] == {"history"}
     assert shown["searched"] - shown["kept"] == {"recurring-objects"}
     assert shown["edited"] - shown["kept"] == {"edited"}
+    assert shown["levels"] - shown["kept"] == {"levels"}
     assert shown["stresses"] - shown["kept"] == {"stress"}
     assert shown["kept"] - shown["without heatmaps"] == {"looked-alike"}
 
@@ -255,7 +270,7 @@ REASONS = {
     "nowhere": "template not found (no_such_package:none.html.j2)",
     "undefined": "UndefinedError ('name' is undefined)",
     "verdict": "is provided by several packages",
-    "lost": "Did you mean 'effects'?",
+    "lost": "Did you mean 'effects'",
     "renamed": "that is registered as 'renamed' has the name 'another'",
     "<b>Bad": "small letters, digits and hyphens, found '<b>Bad'",
     "untitled": "The title of the section 'untitled' must be text, found ' '",

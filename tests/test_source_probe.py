@@ -12,7 +12,9 @@ from PIL import Image
 from audit.data.records import Record, TextRegion
 from audit.models.bundle import load_bundle
 from audit.models.classifier import features_of
-from audit.run.source_probe import N_PERMUTATIONS, SourceProbe, _areas, probe_sources
+from audit.run.probing import N_PERMUTATIONS, areas_of
+from audit.run.source_probe import probe_sources
+from audit.store.probe import SourceProbe
 
 LABELS = ("normal", "covid")
 
@@ -92,7 +94,7 @@ def test_areas_are_those_of_every_pair_of_images() -> None:
     values[:, 3] = 1.0  # a column without a spread, so that scores are equal in places
     fold = np.arange(24) % 4
     targets = rng.integers(0, 3, (24, 5))
-    found = _areas(values, targets, fold, 3)
+    found = areas_of(values, targets, fold, 3)
     for b in range(5):
         areas = []
         for source in range(3):

@@ -43,5 +43,6 @@ def predict_rows(
             rows = mine[start : start + batch]
             logits.append(network(inputs_of(rows).to(team.device)).float().cpu())
             on_images(len(rows) * team.size)
-    width = head_of(network).out_features
-    return team.interleave(torch.cat(logits) if logits else torch.empty((0, width)), n)
+    if not logits:
+        logits = [torch.empty((0, head_of(network).out_features))]
+    return team.interleave(torch.cat(logits), n)

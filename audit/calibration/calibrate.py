@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from audit.calibration.bodies import Backbone, Head
 from audit.calibration.corpus import Corpus, CorpusName, phantom_corpus, radiograph_corpus, radiograph_folder
 from audit.calibration.networks import backbone
 from audit.calibration.outcomes import Outcome, finding_from_json
@@ -20,6 +19,7 @@ from audit.calibration.zoo import Case, make_zoo
 from audit.errors import UsageError
 from audit.files import check_writable, write_atomically
 from audit.gates.calibration import CALIBRATION_FILE
+from audit.models.bodies import Backbone, Head
 from audit.models.classifier import Outputs
 from audit.models.torch_classifier import one_thread
 from audit.prediction.pool import each_side_by_side

@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from audit.calibration.bodies import Backbone, Features, Head
 from audit.calibration.corpus import Corpus
 from audit.calibration.kinds import all_kinds
 from audit.calibration.plants import plant
 from audit.errors import ModelError
 from audit.files import read_regular, write_atomically
+from audit.models.bodies import Backbone
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 from audit.models.tensors import read_tensors
@@ -24,11 +23,6 @@ from audit.randomness import generator_for
 
 ARCHITECTURE = "densenet-small"
 _EPOCHS, _BATCH, _RATE = 12, 32, 4e-3
-_PULL = 2e-3
-"""Weight of the squared distance from the head that fitting starts at, in standardised features."""
-_STILL = 4.0
-"""Weight of the mean squared difference of twins' logits."""
-_LAST_STEPS = 200
 _TEXT_OFTEN, _PLAIN_OFTEN = 3.0, 4.0
 
 
@@ -93,58 +87,3 @@ def _train(network: nn.Module, corpus: Corpus, preprocessing: Preprocessing, see
             optimiser.step()
             rates.step()
     network.to(memory_format=torch.contiguous_format)
-
-
-def fit_head(
-    features: Features,
-    labels: NDArray[np.int64],
-    n_classes: int,
-    *,
-    start: Head | None = None,
-    nuisance: Features | None = None,
-) -> Head:
-    """Fit a head by cross entropy, held near where it starts (by default at zero); the same features give the same head.
-
-    Parameters
-    ----------
-    features : float32 (n, f)
-        Of the planted training images.
-    labels : int64 (n)
-        Their classes.
-    n_classes : int
-        k.
-    start : Head, optional
-        The user's own head, which is fine-tuned.
-    nuisance : float32 (m, f), optional
-        Differences between the features of twins that the logits should not follow, as training on both twins would teach.
-    """
-    middle = features.mean(axis=0, dtype=np.float64)
-    # A feature that never moves in training tells nothing, and must not be blown up by a spread near zero.
-    spread = features.std(axis=0, dtype=np.float64)
-    spread = np.maximum(spread, 0.05 * max(float(spread.mean()), 1e-6))
-    inputs = torch.from_numpy((features - middle) / spread)
-    if start is None:
-        first = torch.zeros(n_classes, features.shape[1], dtype=torch.float64)
-        bias = torch.zeros(n_classes, dtype=torch.float64)
-    else:
-        first = torch.from_numpy(start.weight.astype(np.float64) * spread)
-        bias = torch.from_numpy(start.bias.astype(np.float64) + start.weight.astype(np.float64) @ middle)
-    weight = first.clone().requires_grad_(True)
-    bias = bias.clone().requires_grad_(True)
-    targets = torch.from_numpy(labels)
-    twins = None if nuisance is None or not len(nuisance) else torch.from_numpy(nuisance / spread)
-    optimiser = torch.optim.LBFGS(
-        [weight, bias], max_iter=_LAST_STEPS, tolerance_change=1e-9, line_search_fn="strong_wolfe"
-    )
-
-    def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        value = functional.cross_entropy(inputs @ weight.T + bias, targets) + _PULL * (weight - first).square().sum()
-        if twins is not None:
-            value = value + _STILL * (twins @ (weight - weight.mean(dim=0)).T).square().sum(dim=1).mean()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    fitted = weight.detach().numpy() / spread
-    return Head(weight=fitted.astype(np.float32), bias=(bias.detach().numpy() - fitted @ middle).astype(np.float32))

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from audit.calibration.bodies import Backbone, body_of, check_head, head_of
 from audit.calibration.calibrate import check_workers, make_workshop, run_cases
 from audit.calibration.corpus import Corpus, Specimen, read_specimen
 from audit.calibration.judgements import Rate, is_found, rate
@@ -28,6 +27,7 @@ from audit.data.tasks import Task
 from audit.errors import UsageError
 from audit.files import write_atomically
 from audit.gates.calibration import CALIBRATION_FILE
+from audit.models.bodies import Backbone, body_of, check_head, head_of
 from audit.models.bundle import Bundle
 from audit.models.classifier import Outputs
 from audit.models.opening import open_model

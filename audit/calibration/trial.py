@@ -14,18 +14,18 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from torch import nn
 
-from audit.calibration.bodies import Backbone, Features, Head, with_head
 from audit.calibration.cohort_files import write_cohort
 from audit.calibration.corpus import Corpus, Specimen
 from audit.calibration.kinds import find_kind
-from audit.calibration.networks import fit_head
 from audit.calibration.outcomes import Estimate, Finding, Outcome, finding_from_json, first_sentence
 from audit.calibration.sightings import plant_spots, shares_on_plant
 from audit.calibration.truth import Truth, draw_carriers, measure_truth, planted
 from audit.calibration.zoo import Case
 from audit.errors import StoreError
 from audit.files import write_atomically
+from audit.models.bodies import Backbone, Features, Head, with_head
 from audit.models.classifier import Outputs
+from audit.models.fitting import fit_head
 from audit.models.prepared_input import declaring
 from audit.models.saving import save_bundle
 from audit.provenance import tool_version

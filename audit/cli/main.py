@@ -17,6 +17,7 @@ from audit.cli.calibrating import calibrate_command
 from audit.cli.case import case_command
 from audit.cli.history import history_command
 from audit.cli.looking import look_command
+from audit.cli.mending import mend_command
 from audit.cli.runs import diff_command, export_command, gate_command, report_command
 from audit.cli.text import text_app
 from audit.cli.training import curves_command, data_app, demo_command, import_command, train_command
@@ -56,6 +57,7 @@ for name, command in (
     ("calibrate", calibrate_command),
     ("view", view_command),
     ("case", case_command),
+    ("mend", mend_command),
 ):
     app.command(name)(command)
 for name, group in (("data", data_app), ("text", text_app), ("baseline", baseline_app)):

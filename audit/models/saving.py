@@ -23,12 +23,14 @@ from audit.files import (
     read_regular,
     write_atomically,
 )
-from audit.models.bundle_files import CANARY, WEIGHTS, check_finite, check_record, own_network
+from audit.models.bundle import Bundle
+from audit.models.bundle_files import CANARY, WEIGHTS, check_finite, check_record, own_network, read_record
 from audit.models.canary import make_canary
 from audit.models.classifier import Outputs
 from audit.models.preprocessing import Preprocessing, declared_steps
 from audit.models.requests import ModelRequest, OpenedModel
 from audit.models.tasks import check_task
+from audit.models.tensors import read_tensors
 from audit.models.torch_classifier import TorchClassifier
 from audit.store.results import SCHEMA_VERSION
 from audit.store.serialise import plain, to_json
@@ -149,6 +151,84 @@ def save_opened(
     check_record(record, f"The bundle {folder}")
     _write(folder, record, {**held, CANARY: make_canary(classifier)}, splits={}, pixels={})
     return folder
+
+
+def save_changed(
+    folder: Path,
+    bundle: Bundle,
+    network: nn.Module,
+    *,
+    provenance: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    splits: Mapping[str, str],
+    pixels: Mapping[str, str],
+) -> Path:
+    """Write a bundle like another one whose network has other weights; everything else that opens it stays as it is.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is not there.
+    bundle : Bundle
+        The other one; left as it is.
+    network : nn.Module
+        Of the form of `bundle.network`, with other weights.
+    provenance, metrics, splits, pixels
+        See `save_bundle`.
+
+    Raises
+    ------
+    ModelError
+        If the other one is in no bundle, or consists of files whose weights cannot be exchanged, or a weight is not finite.
+    """
+    check_changeable(bundle)
+    assert bundle.folder is not None
+    record = read_record(bundle.folder)[0]
+    held = read_tensors(read_regular(bundle.folder / WEIGHTS))
+    state, first = network.state_dict(), next(iter(held))
+    # A network that returns an object stands inside another module; its own names are what the file holds.
+    roots = sorted((key.removesuffix(first) for key in state if key.endswith(first)), key=len)
+    root = next((r for r in roots if all(r + key in state for key in held)), None)
+    if root is None:
+        raise ModelError(
+            f"The network has no weights {first} and the like, which {bundle.where} holds. It is another network."
+        )
+    changed = {key: state[root + key].detach().cpu().contiguous().clone() for key in held}
+    check_finite(folder, changed)
+    weights = safetensors.torch.save(changed)
+    new = structs.replace(
+        record,
+        name=folder.name,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        provenance=provenance,
+        metrics=metrics,
+        parity=None,
+    )
+    check_record(new, f"The bundle {folder}")
+    canary = make_canary(TorchClassifier(network, bundle.classifier.outputs, bundle.preprocessing))
+    _write(folder, new, {WEIGHTS: weights, CANARY: canary}, splits=splits, pixels=pixels)
+    return folder
+
+
+def check_changeable(bundle: Bundle) -> None:
+    """Refuse a bundle whose weights cannot be exchanged.
+
+    Raises
+    ------
+    ModelError
+        If it is in no folder, or holds a file that is opened as a whole.
+    """
+    if bundle.folder is None:
+        raise ModelError(
+            f"{bundle.where} is not a bundle, so no copy with other weights can be written. Convert it with `audit import`, and name the "
+            "bundle with --model."
+        )
+    record = read_record(bundle.folder)[0]
+    if record.file is not None:
+        raise ModelError(
+            f"{bundle.where} holds {record.file}, a file of the kind {bundle.kind.partition(':')[0]} that is opened as a whole, so its "
+            "weights cannot be changed. Import the network's weights instead: `audit import FILE --as ARCHITECTURE`."
+        )
 
 
 def _write(

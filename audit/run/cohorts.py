@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from audit.data.findings import truth_notes
 from audit.data.input_words import greyed_in_words
@@ -20,7 +21,7 @@ from audit.models.foreign import shown
 from audit.perturbations.donors import has_look_donors
 from audit.run.settings import Settings
 
-_LEARNT = ("train", "validation")
+_LEARNT: tuple[Literal["train", "validation"], ...] = ("train", "validation")
 
 
 def audited_cohort(
@@ -135,6 +136,71 @@ def _sampled_pool(records: Sequence[Record], bundle: Bundle, settings: Settings)
     # Images that the bundle recognises are left out one by one.
     fresh = [r for r in labelled if splits[r.id] not in _LEARNT] if bundle.seen else labelled
     return tested or fresh or labelled
+
+
+def learnt_cohort(
+    bundle: Bundle,
+    settings: Settings,
+    *,
+    on_table: Callable[[TableReading], None] | None = None,
+    multi_label: bool = False,
+) -> tuple[Cohort, dict[str, Literal["train", "validation"]]]:
+    """Load the labelled records that a network was trained and validated on; none of the test split is among them.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Whose images are meant.
+    settings : Settings
+        Manifest.
+    on_table : callable, optional
+        Told what was read from which column.
+    multi_label : bool
+        Whether any number of the network's outputs applies to an image.
+
+    Returns
+    -------
+    tuple of (Cohort, dict)
+        Labelled records in an order that depends only on their pixels, and record id -> its split.
+
+    Raises
+    ------
+    CohortError
+        If nothing states which images these are, or none of them is labelled.
+    UsageError
+        If no manifest is known, or its splits are in doubt.
+    """
+    manifest, ignored, options = known_manifest(bundle, settings)
+    cohort = load_cohort(
+        manifest,
+        classes=bundle.classes,
+        ignore_labels=ignored,
+        on_bad_image=settings.on_bad_image,
+        how=options,
+        on_table=on_table,
+        multi_label=multi_label,
+        colour=bundle.preprocessing.colour != "grey",
+    )
+    known = _known_splits(cohort, bundle, cohort.labelled())
+    if known.doubt:
+        raise UsageError(known.doubt)
+    splits = {r.id: split for r in cohort.labelled() for split in _LEARNT if known.splits.get(r.id) == split}
+    if "train" not in splits.values():
+        raise CohortError(
+            f"No image of {manifest} is known to be a training image of {bundle.name}: neither the manifest nor the bundle has splits that "
+            "say so. Name a manifest of the training data with --data, with a column split (train, validation, test)."
+        )
+    # Patients who are tested teach nothing, whatever other images of theirs are called.
+    tested = {r.patient for r in cohort.records if known.splits.get(r.id) == "test"}
+    kept = tuple(
+        sorted(
+            (r for r in cohort.records if r.id in splits and r.patient not in tested),
+            key=lambda r: (cohort.pixels[r.id], r.id),
+        )
+    )
+    if not any(r.id in cohort.coloured for r in kept):
+        kept = tuple(replace(r, colour=False) for r in kept)
+    return replace(cohort, records=kept), {r.id: splits[r.id] for r in kept}
 
 
 def out_of_reach(cohort: Cohort, needs: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from audit.run.answers import check_complete
 from audit.run.earlier_predictions import adopt_predictions
 from audit.run.examples import n_pictures, write_examples
 from audit.run.judgement import judge_again, judge_results
+from audit.run.levels import measure_levels, n_looked_at
 from audit.run.objects import prepare_objects, sample_size
 from audit.run.plan import run_path
 from audit.run.preparation import prepare
@@ -43,6 +44,7 @@ from audit.statistics.planted import check_planted
 from audit.statistics.selections import headline_of
 from audit.store.controls import ControlsDocument
 from audit.store.folder import RunFolder
+from audit.store.levels import LevelsDocument
 from audit.store.probe import ProbeDocument
 from audit.store.results import ConditionsDocument, EffectsDocument
 from audit.store.run_record import RunRecord, SecondOpinion
@@ -191,6 +193,21 @@ def run_audit(
         if not run.has(ProbeDocument.FILE):
             probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)
             run.write(ProbeDocument(probe=probe))
+    with clock.stage("measuring levels", n_looked_at(records)) as step:
+        if not run.has(LevelsDocument.FILE):
+            found_effects = run.read(EffectsDocument).effects
+            levels = measure_levels(
+                bundle,
+                records,
+                suite,
+                context,
+                table,
+                found_effects,
+                seed=settings.seed,
+                level=settings.level,
+                on_image=step,
+            )
+            run.write(levels)
     with clock.stage("attributing relevance", min(len(records), plan.relevance.max_images)) as step:
         relevance_note = audit_relevance(
             experiment, disclosure, table, plan.relevance, level=settings.level, on_image=step

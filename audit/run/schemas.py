@@ -14,6 +14,8 @@ from msgspec import inspect as types
 from audit.data.plan import Plan
 from audit.gates.document import VerdictDocument
 from audit.store.controls import ControlsDocument
+from audit.store.levels import LevelsDocument
+from audit.store.mend import MendDocument
 from audit.store.pictures import ClustersDocument, ExamplesDocument, MarkersDocument, MovedDocument
 from audit.store.probe import ProbeDocument
 from audit.store.recomputation import Recomputation
@@ -30,6 +32,7 @@ DOCUMENTS: tuple[type[RunDocument], ...] = (
     EffectsDocument,
     ControlsDocument,
     ProbeDocument,
+    LevelsDocument,
     RelevanceDocument,
     ClustersDocument,
     ExamplesDocument,
@@ -42,6 +45,8 @@ DOCUMENTS: tuple[type[RunDocument], ...] = (
     Recomputation,
 )
 """The documents of a run that have a type."""
+BESIDE: tuple[type[RunDocument], ...] = (MendDocument,)
+"""Those that lie beside a bundle."""
 _SCALARS: Mapping[type[types.Type], str] = {
     types.IntType: "integer",
     types.FloatType: "number",

@@ -12,11 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from audit.data.images import read_record
 from audit.data.pixels.colour import channels_of
@@ -25,17 +20,14 @@ from audit.models.bundle import Bundle
 from audit.models.classifier import features_of
 from audit.models.torch_classifier import one_thread
 from audit.randomness import generator_for
+from audit.run.probing import Table, areas_of, patient_folds, permuted
 from audit.store.probe import Probe, ProbedView, SourceProbe
 from audit.text.merging import area_px
-
-Table = NDArray[np.float64]
 
 MAX_IMAGES = 2_000
 """Larger cohorts are sampled: two thousand images are precise enough for a probe, and fit in memory."""
 MIN_PATIENTS = 5
 """A source with fewer patients in a class is left out of it."""
-N_PERMUTATIONS = 199
-_FOLDS = 5
 _BINS = 64
 _THUMBNAIL_PX = 32
 _BORDER_PX = 3
@@ -67,7 +59,7 @@ def probe_sources(
     """
     drawn = generator_for(seed, "source probe").permutation(len(records))[:MAX_IMAGES].tolist()
     chosen = [records[i] for i in sorted(drawn)]
-    tokens = _frequent_tokens(chosen, regions)
+    tokens = frequent_tokens(chosen, regions)
     rows: defaultdict[ProbedView, list[Table]] = defaultdict(list)
     features = features_of(bundle.classifier)
     for record in chosen:
@@ -96,26 +88,33 @@ def _plain_views(
     thumbnail = cv2.resize(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), interpolation=cv2.INTER_AREA).astype(np.float64)
     frame = np.ones(thumbnail.shape[:2], dtype=np.bool_)
     frame[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX] = False
-    ninths = np.zeros((3, 3))
-    for r in regions:
-        ninths[min(2, 3 * (r.y0 + r.y1) // (2 * height)), min(2, 3 * (r.x0 + r.x1) // (2 * width))] += 1
-    read = _tokens(regions)
-    area = sum(area_px(r) for r in regions) / (height * width)
     return {
         "histogram": np.concatenate(
             [np.bincount(c.ravel() // (256 // _BINS), minlength=_BINS) / c.size for c in channels_of(image)]
         ),
         "border": thumbnail[frame].ravel(),
         "thumbnail": thumbnail.ravel(),
-        "text": np.array([len(regions), area, *ninths.ravel(), *(float(t in read) for t in tokens)]),
+        "text": text_row(regions, (height, width), tokens),
     }
+
+
+def text_row(regions: Sequence[TextRegion], shape: tuple[int, int], tokens: Sequence[str]) -> Table:
+    """Return what a probe sees of an image's text: how much there is, in which ninth of the image, and which frequent words."""
+    height, width = shape
+    ninths = np.zeros((3, 3))
+    for r in regions:
+        ninths[min(2, 3 * (r.y0 + r.y1) // (2 * height)), min(2, 3 * (r.x0 + r.x1) // (2 * width))] += 1
+    read = _tokens(regions)
+    area = sum(area_px(r) for r in regions) / (height * width)
+    return np.array([len(regions), area, *ninths.ravel(), *(float(t in read) for t in tokens)])
 
 
 def _tokens(regions: Sequence[TextRegion]) -> set[str]:
     return {token for r in regions for token in r.text.upper().split()}
 
 
-def _frequent_tokens(records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]]) -> list[str]:
+def frequent_tokens(records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]]) -> list[str]:
+    """Return the words on the most regions, the most frequent first."""
     counts = Counter(token for r in records for token in _tokens(regions[r.id]))
     return sorted(counts, key=lambda t: (-counts[t], t))[:_TOKENS]
 
@@ -136,12 +135,12 @@ def _probe_class(label: str, records: Sequence[Record], views: Mapping[ProbedVie
     source = np.array([sources.index(records[i].source) for i in members])
     names = [records[i].patient for i in members]
     group = np.unique(names, return_inverse=True)[1]
-    fold = _folds(source, group, seed)
-    shuffled = _permuted(source, group, fold, generator_for(seed, "source probe", label))
+    fold = patient_folds(source, group, seed)
+    shuffled = permuted(source, group, fold, generator_for(seed, "source probe", label))
     targets = np.stack([source, *shuffled], axis=1)
     found = []
     for view, values in views.items():
-        areas = _areas(values[members], targets, fold, len(sources))
+        areas = areas_of(values[members], targets, fold, len(sources))
         null = areas[1:]
         found.append(
             Probe(
@@ -156,53 +155,3 @@ def _probe_class(label: str, records: Sequence[Record], views: Mapping[ProbedVie
             )
         )
     return found
-
-
-def _folds(source: NDArray[np.int_], group: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
-    """Return the fold of each image: a patient in one fold, every source in each."""
-    of_patient = source[np.unique(group, return_index=True)[1]]
-    n_folds = min(_FOLDS, int(np.unique(of_patient, return_counts=True)[1].min()))
-    splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed % 2**32)
-    fold = np.zeros(len(source), dtype=np.intp)
-    for number, (_, test) in enumerate(splitter.split(source, source, group)):
-        fold[test] = number
-    return fold
-
-
-def _permuted(
-    source: NDArray[np.int_], group: NDArray[np.intp], fold: NDArray[np.intp], rng: np.random.Generator
-) -> list[NDArray[np.int_]]:
-    """Permute sources among the patients of each fold: a patient's images keep one common source.
-
-    Permuting across folds would unbalance them: a source that is common in one fold would be rare in the training images of
-    that fold, which alone moves the AUC below one half, so that every real AUC would exceed it.
-    """
-    first = np.unique(group, return_index=True)[1]
-    shuffled = []
-    for _ in range(N_PERMUTATIONS):
-        of_patient = source[first]
-        for number in np.unique(fold):
-            inside = np.flatnonzero(fold[first] == number)
-            of_patient[inside] = of_patient[rng.permutation(inside)]
-        shuffled.append(of_patient[group])
-    return shuffled
-
-
-def _areas(values: Table, targets: NDArray[np.int_], fold: NDArray[np.intp], n_sources: int) -> Table:
-    """Return the cross-validated area for every column of targets (n, permutations), all fitted at once by ridge."""
-    one_hot = (targets[:, :, None] == np.arange(n_sources)).astype(np.float64)
-    flat = one_hot.reshape(len(values), -1)
-    scores = np.zeros_like(flat)
-    for number in np.unique(fold):
-        test = fold == number
-        # A penalty as large as the number of columns: on standardised columns that is a signal-to-noise ratio of one.
-        model = make_pipeline(StandardScaler(), Ridge(alpha=values.shape[1]))
-        scores[test] = model.fit(values[~test], flat[~test]).predict(values[test])
-    # The AUC is the rank sum of the positives (Mann & Whitney 1947): one sort per column, where a library's function checks its
-    # input thousands of times over, which took two thirds of a small audit.
-    ranks = rankdata(scores, axis=0)
-    n_positive = flat.sum(axis=0)
-    n_pairs = n_positive * (len(flat) - n_positive)
-    areas: Table = ((ranks * flat).sum(axis=0) - n_positive * (n_positive + 1) / 2) / n_pairs
-    averaged: Table = areas.reshape(targets.shape[1], n_sources).mean(axis=1)
-    return averaged

@@ -131,10 +131,10 @@ def _figures(names: Sequence[str], runs: Sequence[RunView]) -> list[Multiples]:
 
 def _accuracy(names: Sequence[str], runs: Sequence[RunView]) -> Multiples:
     classes = dict.fromkeys(name for run in runs for name in run.plan.model.classes)
-    panels = [("all images", [_cell(n, r.find("clean", ACCURACY)) for n, r in zip(names, runs, strict=True)])]
+    panels = [("all images", [cell(n, r.find("clean", ACCURACY)) for n, r in zip(names, runs, strict=True)])]
     for name in classes:
         row = [
-            _cell(n, r.find("clean", "recall", Group(kind="class", value=name)))
+            cell(n, r.find("clean", "recall", Group(kind="class", value=name)))
             for n, r in zip(names, runs, strict=True)
         ]
         panels.append((f"recall of {name}", row))
@@ -158,7 +158,7 @@ def _shortcuts(names: Sequence[str], runs: Sequence[RunView]) -> Iterator[Multip
         mine = [name for name, m in conditions if m == measure]
         tolerances = _tolerances(runs, measure)
         panels = [
-            (titles[name], [_cell(n, r.find(name, measure, controlled=True)) for n, r in zip(names, runs, strict=True)])
+            (titles[name], [cell(n, r.find(name, measure, controlled=True)) for n, r in zip(names, runs, strict=True)])
             for name in mine
         ]
         if panels:
@@ -215,7 +215,8 @@ def _enrichment(run: RunView, group: Group) -> RelevanceGroup | None:
     return next((g for g in groups if g.group == group), None)
 
 
-def _cell(name: str, e: Effect | None) -> Cell:
+def cell(name: str, e: Effect | None) -> Cell:
+    """Return what a model shows in a panel: one of its effects, or that there is none."""
     outer = None
     if e is not None and e.simultaneous_low is not None and e.simultaneous_high is not None:
         outer = (e.simultaneous_low, e.simultaneous_high)

@@ -22,6 +22,7 @@ from audit.prediction.rows import prediction_rows
 from audit.reports.reading.view import MOST_CASES, PICTURES, RunView, WordCount
 from audit.store.controls import ControlsDocument
 from audit.store.folder import RunFolder, verify_run
+from audit.store.levels import LevelsDocument
 from audit.store.pictures import (
     ClustersDocument,
     Example,
@@ -114,6 +115,7 @@ def _read(path: Path) -> RunView:
         trends=effects.trends,
         uses={use.condition: use for use in folder.read(ConditionsDocument).conditions},
         probe=folder.read(ProbeDocument).probe,
+        levels=folder.read(LevelsDocument) if folder.has(LevelsDocument.FILE) else None,
         confusion={} if multi_label else _confusion(folder, plan.model.classes),
         words=_words(folder, labels),
         images_with_text={label: (texts[label], totals[label]) for label in sorted(totals)},
@@ -161,6 +163,7 @@ def read_figures(path: Path) -> RunView:
             trends=effects.trends,
             uses={},
             probe=folder.read(ProbeDocument).probe,
+            levels=None,
             confusion={},
             words=(),
             images_with_text={},

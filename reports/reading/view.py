@@ -14,6 +14,7 @@ from audit.statistics.catalogue import ACCURACY
 from audit.statistics.selections import headlines
 from audit.store.controls import PlantedCheck
 from audit.store.group import ALL, Group
+from audit.store.levels import LevelsDocument
 from audit.store.pictures import MovedDocument
 from audit.store.probe import SourceProbe
 from audit.store.recomputation import Recomputation
@@ -61,6 +62,8 @@ class RunView:
     """conditions.json, by condition."""
     probe: SourceProbe
     """source_probe.json."""
+    levels: LevelsDocument | None
+    """levels.json; None in runs that measured none."""
     confusion: Mapping[str, Mapping[str, int]]
     """True class -> predicted class -> clean images."""
     words: tuple[WordCount, ...]

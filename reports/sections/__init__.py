@@ -11,6 +11,7 @@ from audit.reports.sections import (
     gates,
     groups,
     history,
+    levels,
     limits,
     looked_alike,
     methods,
@@ -28,7 +29,7 @@ from audit.reports.sections.base import SECTIONS, Section, State, checked_sectio
 OWN = tuple(
     SECTIONS.register(module.SECTION.name)(module.SECTION)
     for module in (
-        edited, verdict, gates, effects, suspects, stress, examples, relevance, looked_alike, atlas, groups, sources, history,
+        edited, verdict, gates, effects, suspects, stress, examples, relevance, looked_alike, atlas, groups, levels, sources, history,
         controls, training, methods, limits, checklist, provenance, signoff,
     )
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from audit.run.schemas import DOCUMENTS, schema_of
+from audit.run.schemas import BESIDE, DOCUMENTS, schema_of
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schema"
 
@@ -14,7 +14,7 @@ def files() -> dict[Path, str]:
     """Return the text of every schema, by its file."""
     return {
         FOLDER / f"{Path(kind.FILE).stem}.schema.json": json.dumps(schema_of(kind), indent=2, sort_keys=True) + "\n"
-        for kind in DOCUMENTS
+        for kind in (*DOCUMENTS, *BESIDE)
     }
 
 

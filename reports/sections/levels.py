@@ -1,0 +1,96 @@
+"""Four levels of every suspect: available, encoded, used, harmful."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from audit.reports.figures.multiples import WIDTH_PX, Cell, Multiples, multiples
+from audit.reports.reading.view import RunView
+from audit.reports.sections.base import Section
+from audit.store.levels import Level, SuspectLevels
+from audit.store.numbers import bracketed
+
+_AREAS = (
+    ("available", "available in the data"),
+    ("encoded", "encoded in the features"),
+)
+_SHIFTS = (
+    ("used", "used by the network"),
+    ("harmful", "harmful where it misleads"),
+)
+
+
+def view(run: RunView) -> Mapping[str, object] | None:
+    """Return the levels of every suspect, as rows and as two rows of panels; None in runs that measured none."""
+    found = run.levels
+    if found is None:
+        return None
+    figures = [] if not found.suspects else [
+        _figure(
+            found.suspects, _AREAS, 0.5, "AUC", "Area under the ROC curve; at the solid line, 0.5, a guess does as well."
+        ),
+        _figure(
+            found.suspects, _SHIFTS, 0.0, "change of probability or of error rate",
+            "Used: change of the class probabilities under the edit, minus the placebo's. Harmful: error rate on images whose suspect "
+            "points to another class, minus that on images of the same class whose suspect points to it.",
+        ),
+    ]  # fmt: skip
+    return {
+        "result": _result(found.suspects) if found.suspects else f"not measured, because {found.why_none}",
+        "suspects": found.suspects,
+        "levels": tuple(name for name, _ in (*_AREAS, *_SHIFTS)),
+        "why_none": found.why_none,
+        "n_images": found.n_images,
+        "figures": figures,
+        "width": WIDTH_PX,
+        "text": level_text,
+    }
+
+
+def level_text(level: Level) -> str:
+    """Return a level with its interval."""
+    return "not measured" if level.value is None else bracketed(level.value, level.low, level.high)
+
+
+def _result(suspects: tuple[SuspectLevels, ...]) -> str:
+    """Say how many suspects stand out at each level by themselves."""
+    said = []
+    for name, _ in (*_AREAS, *_SHIFTS):
+        levels = [getattr(s, name) for s in suspects]
+        above = sum(one.p is not None and one.p <= 0.05 and (one.value or 0.0) > (one.null or 0.0) for one in levels)
+        said.append(f"{name}: {above} of {len(levels)}")
+    return f"suspects above their null (p ≤ 0.05, not corrected): {'; '.join(said)}"
+
+
+def _figure(
+    suspects: tuple[SuspectLevels, ...],
+    levels: tuple[tuple[str, str], ...],
+    reference: float,
+    axis: str,
+    note: str,
+) -> Multiples:
+    panels = [(title, [_cell(s.suspect, getattr(s, name)) for s in suspects]) for name, title in levels]
+    return multiples(
+        ", ".join(title for _, title in levels).capitalize(), "Level", note, axis, panels, holds=[], reference=reference
+    )
+
+
+def _cell(suspect: str, level: Level) -> Cell:
+    return Cell(
+        run=suspect,
+        value=level.value,
+        low=level.low,
+        high=level.high,
+        kind="plain",
+        text=level_text(level),
+        n_images=level.n_images or None,
+    )
+
+
+SECTION = Section(
+    name="levels",
+    title="Four levels",
+    template="sections/levels.html.j2",
+    view=view,
+    comes_from="levels.json: whether each suspect is available in the data, encoded in the features, used and harmful",
+)

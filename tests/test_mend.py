@@ -1,0 +1,556 @@
+"""`audit mend` where the truth is known by construction: a head whose weight on the shortcut is known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit.commands.mending import EXIT_CODES
+from audit.data.conditions import Condition
+from audit.errors import CohortError, ModelError, UnknownNameError
+from audit.models import torch_classifier
+from audit.models.bodies import Head, body_of, head_of, with_head
+from audit.models.bundle import load_bundle
+from audit.models.fitting import fit_head
+from audit.models.kinds import open_directly, with_kind
+from audit.models.networks import build_network
+from audit.models.requests import DeclaredInput, ModelRequest
+from audit.models.saving import save_changed, save_opened
+from audit.run.schemas import schema_of
+from audit.store.group import ALL
+from audit.store.mend import Compared, MendDocument
+from audit.store.results import Effect
+from audit.training.mend import copies as copies_module
+from audit.training.mend import written
+from audit.training.mend.copies import Copies
+from audit.training.mend.last_layer import NO_LOSS, _best, refit, source_weights
+from audit.training.mend.making import _gaps
+from audit.training.mend.measured import Measured, is_enough, measure, share_left
+from audit.training.mend.proof import _verdict, is_woken, judge_change
+from audit.training.mend.samples import EditedSamples
+from audit.training.mend.suspects import choose_targets
+
+from .conftest import Audit, one_paragraph
+from .door_models import network, write_onnx
+from .mend_world import MARKER, World, know_world, world_in
+from .report_runs import check
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    know_world(monkeypatch)
+    return world_in(tmp_path)
+
+
+def edit(name: str = "gone", draws: int = 1) -> Condition:
+    return Condition(
+        name=name, perturbation="text-mask", role="edit", placebo=f"{name}-placebo", parameters={}, draws=draws
+    )
+
+
+def made_copies(marker: np.ndarray, disease: np.ndarray) -> Copies:
+    """Features are the marker and the disease; the edit sets the marker to 0 where there is one, its placebo changes nothing."""
+    clean = np.stack([marker, disease], axis=1).astype(np.float32)
+    gone = np.stack([np.zeros_like(marker), disease], axis=1).astype(np.float32)
+    features = {("clean", 0): clean, ("gone", 0): gone, ("gone-placebo", 0): clean}
+    carried = marker > 0
+    applied = {("clean", 0): np.ones(len(marker), bool), ("gone", 0): carried, ("gone-placebo", 0): carried}
+    return Copies(
+        edits=(edit(),), logits={}, features=features, applied=applied, pixels=lambda *_: np.zeros((1, 1), np.uint8)
+    )
+
+
+def answers(copies: Copies, head: Head) -> dict[tuple[str, int], np.ndarray]:
+    return {place: (rows @ head.weight.T + head.bias).astype(np.float32) for place, rows in copies.features.items()}
+
+
+def drawn(n: int = 400, seed: int = 0) -> tuple[Copies, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    marker = (rng.random(n) < np.where(labels == 1, 0.9, 0.1)).astype(float)
+    return made_copies(marker, labels * 1.5 + rng.normal(0, 1, n)), labels
+
+
+def test_refitting_takes_the_known_weight_off_the_shortcut_and_leaves_the_disease() -> None:
+    copies, labels = drawn()
+    old = Head(weight=np.array([[-2, -0.75], [2, 0.75]], np.float32), bias=np.array([1.5, -1.5], np.float32))
+    everyone = np.ones(len(labels), bool)
+    before = measure(copies, answers(copies, old), labels, everyone)
+    fitted = refit(
+        copies, old, labels, np.arange(len(labels)), everyone, np.ones(len(labels)), before, seed=0, on_fit=lambda: None
+    )
+    after = measure(copies, answers(copies, fitted.head), labels, everyone)
+
+    def apart(head: Head) -> np.ndarray:
+        return head.weight[1] - head.weight[0]
+
+    assert abs(apart(fitted.head)[0]) < abs(apart(old)[0]) / 3
+    assert apart(fitted.head)[1] > 0.5 * apart(old)[1]
+    assert before.effect > 0.3
+    assert after.effect < before.effect / 3
+    assert after.accuracy_edited >= before.accuracy_edited
+    assert is_enough(after, before)
+    assert not is_enough(before, before)
+
+
+@given(st.lists(st.tuples(st.floats(-0.1, 0.5), st.floats(0.5, 1), st.floats(0.1, 2)), min_size=1, max_size=9))
+def test_the_head_that_is_taken_is_enough_if_any_is(found: list[tuple[float, float, float]]) -> None:
+    old = Measured(effects={"gone": 0.3}, accuracy=0.9, accuracy_edited=0.8, loss=0.5)
+    tried = [
+        (1.0, 1.0, Measured(effects={"gone": e}, accuracy=a, accuracy_edited=a, loss=loss)) for e, a, loss in found
+    ]
+    best = _best(tried, old)[2]
+    enough = [m for *_, m in tried if is_enough(m, old)]
+    if enough:
+        assert is_enough(best, old)
+        assert best.loss <= min(m.loss for m in enough) + NO_LOSS
+        near = [m for m in enough if m.loss <= min(m.loss for m in enough) + NO_LOSS]
+        assert share_left(best, old) == min(share_left(m, old) for m in near)
+    elif any(m.accuracy_edited >= old.accuracy_edited - 0.01 for *_, m in tried):
+        assert best.accuracy_edited >= old.accuracy_edited - 0.01
+
+
+def test_each_effect_must_fall_to_a_third_not_only_the_largest() -> None:
+    old = Measured(effects={"text": 0.6, "look": 0.2}, accuracy=1, accuracy_edited=1, loss=1)
+    new = replace(old, effects={"text": 0.1, "look": 0.15})
+    assert share_left(new, old) == pytest.approx(0.75)
+    assert not is_enough(new, old)
+    assert is_enough(replace(old, effects={"text": 0.1, "look": 0.05}), old)
+    # A third of next to nothing is noise.
+    assert is_enough(replace(old, effects={"text": 0.019}), replace(old, effects={"text": 0.001}))
+
+
+def test_a_head_that_never_read_the_shortcut_stays_nearly_as_it_is() -> None:
+    copies, labels = drawn()
+    old = Head(weight=np.array([[0, -0.75], [0, 0.75]], np.float32), bias=np.array([0.6, -0.6], np.float32))
+    everyone = np.ones(len(labels), bool)
+    before = measure(copies, answers(copies, old), labels, everyone)
+    assert before.effect == 0
+    fitted = refit(
+        copies, old, labels, np.arange(len(labels)), everyone, np.ones(len(labels)), before, seed=0, on_fit=lambda: None
+    )
+    after = measure(copies, answers(copies, fitted.head), labels, everyone)
+    assert after.effect < 0.02
+
+
+@given(st.integers(0, 10_000), st.integers(2, 3), st.integers(1, 3))
+def test_measuring_is_what_a_loop_over_images_gives(seed: int, k: int, draws: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 12
+    places = [("clean", 0), *(("gone", d) for d in range(draws)), ("gone-placebo", 0)]
+    logits = {place: rng.normal(0, 2, (n, k)).astype(np.float32) for place in places}
+    applied = {place: rng.random(n) < 0.8 for place in places} | {("clean", 0): np.ones(n, bool)}
+    labels, rows = rng.integers(0, k, n), rng.random(n) < 0.7
+    rows[0] = True
+    copies = Copies(edits=(edit(draws=draws),), logits={}, features={}, applied=applied, pixels=lambda *_: None)
+    found = measure(copies, logits, labels, rows)
+
+    def soft(values: np.ndarray) -> np.ndarray:
+        powers = np.exp(values.astype(float) - values.max())
+        return powers / powers.sum()
+
+    shifts, right = [], []
+    for i in range(n):
+        if not rows[i]:
+            continue
+        clean = soft(logits["clean", 0][i])
+        mine = [("gone", d) for d in range(draws)]
+        own = [soft(logits[p][i]).argmax() == labels[i] for p in mine if applied[p][i]]
+        right.append(np.mean(own) if own else clean.argmax() == labels[i])
+        if all(applied[p][i] for p in mine) and applied["gone-placebo", 0][i]:
+            moved = np.mean([np.abs(soft(logits[p][i]) - clean).sum() / 2 for p in mine])
+            shifts.append(moved - np.abs(soft(logits["gone-placebo", 0][i]) - clean).sum() / 2)
+    if shifts:
+        assert found.effects["gone"] == pytest.approx(np.mean(shifts), abs=1e-6)
+    else:
+        assert not found.effects
+    assert found.accuracy_edited == pytest.approx(np.mean(right))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from("abc")), min_size=1, max_size=40))
+def test_weights_make_the_sources_of_a_class_alike_and_leave_classes_as_they_are(drawn: list[tuple[int, str]]) -> None:
+    labels, sources = np.array([d[0] for d in drawn]), np.array([d[1] for d in drawn])
+    weights = source_weights(labels, sources)
+    for label in set(labels.tolist()):
+        mine = labels == label
+        assert weights[mine].sum() == pytest.approx(mine.sum())
+        totals = [weights[mine & (sources == s)].sum() for s in set(sources[mine].tolist())]
+        assert totals == pytest.approx([totals[0]] * len(totals))
+
+
+def effect(
+    estimate: float, low: float, high: float, verdict: str, condition: str = "gone", group: object = ALL
+) -> Effect:
+    return Effect(
+        condition=condition, placebo="p", measure="shortcut_sensitivity", group=group, estimate=estimate, low=low, high=high,
+        level=0.95, method="", n_images=100, n_patients=100, discordant=0, p=None, p_adjusted=None, tolerance=0.05,
+        verdict=verdict, minimum_detectable=None,
+    )  # fmt: skip
+
+
+def compared(before: Effect, after: Effect, change: tuple[float, float, float], **more: bool) -> Compared:
+    return Compared(
+        title="Gone", suspect="the text", measure="shortcut_sensitivity", group=ALL, before=before, after=after,
+        change=effect(*change, "descriptive"), why_not="", newly=more.get("newly", False), worse=more.get("worse", False),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("after", "change", "expected"),
+    [
+        ((0.05, 0.02, 0.08, "inconclusive"), (-0.25, -0.3, -0.2), "mended"),
+        ((0.15, 0.1, 0.2, "sensitive"), (-0.15, -0.2, -0.1), "partly"),
+        ((0.15, 0.1, 0.2, "inconclusive"), (-0.15, -0.2, -0.1), "partly"),
+        ((0.3, 0.25, 0.35, "sensitive"), (0.0, -0.05, 0.05), "not"),
+        ((0.4, 0.35, 0.45, "sensitive"), (0.1, 0.05, 0.15), "worse"),
+        ((0.05, 0.02, 0.08, "inconclusive"), (-0.25, -0.6, 0.1), "inconclusive"),
+    ],
+)
+def test_what_became_of_an_effect(after: tuple, change: tuple, expected: str) -> None:
+    assert judge_change(compared(effect(0.3, 0.25, 0.35, "sensitive"), effect(*after), change)) == expected
+
+
+def test_an_effect_is_woken_only_if_its_estimate_was_within_the_limit() -> None:
+    now = effect(0.15, 0.09, 0.2, "sensitive")
+    assert is_woken(effect(0.01, -0.02, 0.06, "inconclusive"), now)
+    assert is_woken(effect(0.0, -0.02, 0.02, "robust"), now)
+    assert not is_woken(effect(0.14, 0.04, 0.2, "inconclusive"), now), "undecided, but there"
+    assert not is_woken(effect(0.3, 0.2, 0.4, "sensitive"), now)
+    assert not is_woken(effect(0.01, -0.02, 0.06, "inconclusive"), effect(0.04, 0.0, 0.09, "inconclusive"))
+
+
+def test_an_edit_that_one_class_can_take_does_not_teach_that_class() -> None:
+    """Its traces, which its placebo leaves too, would become a shortcut of their own, or make up for one that stays."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(300) % 2
+    sharp, disease = np.where(labels == 1, 1.0, 0.0), labels * 1.5 + rng.normal(0, 1, 300)
+    trace = np.zeros(300)
+    clean = np.stack([sharp, trace, disease], axis=1).astype(np.float32)
+    blurred = np.stack([np.zeros(300), trace + 1, disease], axis=1).astype(np.float32)
+    traced = np.stack([sharp, trace + 1, disease], axis=1).astype(np.float32)
+    features = {("clean", 0): clean, ("gone", 0): blurred, ("gone-placebo", 0): traced}
+    can = labels == 1
+    applied = {("clean", 0): np.ones(300, bool), ("gone", 0): can, ("gone-placebo", 0): np.ones(300, bool)}
+    copies = Copies(edits=(edit(),), logits={}, features=features, applied=applied, pixels=lambda *_: None)
+    old = Head(weight=np.array([[-2, 0, -0.75], [2, 0, 0.75]], np.float32), bias=np.array([1.5, -1.5], np.float32))
+    everyone = np.ones(300, bool)
+    before = measure(copies, answers(copies, old), labels, everyone)
+    fitted = refit(
+        copies, old, labels, np.arange(300), everyone, np.ones(300), before, seed=0, on_fit=lambda: None
+    ).head
+    # Healthy images with the trace are not called ill for it.
+    healthy = clean[labels == 0].copy()
+    healthy[:, 1] = 1
+    moved = (fitted.probabilities(healthy) - fitted.probabilities(clean[labels == 0]))[:, 1].mean()
+    assert moved < 0.15
+    assert abs(fitted.weight[1, 0] - fitted.weight[0, 0]) < 4 / 2
+
+
+def test_the_verdict_of_all_is_never_better_than_that_of_any() -> None:
+    before = effect(0.0, -0.01, 0.01, "robust")
+    woken = compared(before, effect(0.2, 0.1, 0.3, "sensitive"), (0.2, 0.1, 0.3), newly=True)
+    hurt = compared(before, effect(0.2, 0.1, 0.3, "sensitive"), (0.2, 0.1, 0.3), newly=True, worse=True)
+    assert _verdict(["mended", "mended"], [], accuracy_lost=False) == "mended"
+    assert _verdict(["mended"], [], accuracy_lost=True) == "partly"
+    assert _verdict(["mended"], [woken], accuracy_lost=False) == "partly"
+    assert _verdict(["mended"], [hurt], accuracy_lost=False) == "worse"
+    assert _verdict(["mended", "not"], [], accuracy_lost=False) == "partly"
+    assert _verdict(["not", "not"], [], accuracy_lost=False) == "not"
+    assert _verdict(["not", "worse"], [], accuracy_lost=False) == "worse"
+    assert _verdict([], [], accuracy_lost=False) == "inconclusive"
+    assert EXIT_CODES == {"mended": 0, "partly": 3, "inconclusive": 3, "not": 1, "worse": 1}
+
+
+def planned(name: str, suspect: str, role: str = "edit", perturbation: str = "text-mask") -> SimpleNamespace:
+    return SimpleNamespace(name=name, suspect=suspect, role=role, perturbation=perturbation, judged=True)
+
+
+def test_suspects_are_those_that_exceed_their_limit_or_those_that_are_named() -> None:
+    conditions = [planned("gone", "the text"), planned("look", "the source's look"), planned("noise", "the noise")]
+    effects = [
+        effect(0.3, 0.2, 0.4, "sensitive"),
+        effect(0.04, 0.0, 0.1, "inconclusive", "look"),
+        effect(0.0, -0.01, 0.01, "robust", "noise"),
+    ]
+    assert [t.suspect for t in choose_targets(conditions, effects, ())] == ["the text"]
+    assert [t.suspect for t in choose_targets(conditions, effects, ("look", "text"))] == [
+        "the source's look",
+        "the text",
+    ]
+    assert [t.suspect for t in choose_targets(conditions, effects, ("noise", "noise"))] == ["the noise"]
+    assert choose_targets(conditions, effects[1:], ()) == ()
+    for wrong in ("the", "", "rib"):
+        with pytest.raises(UnknownNameError):
+            choose_targets(conditions, effects, (wrong,))
+    with pytest.raises(ModelError, match="no estimate"):
+        choose_targets(conditions, effects[:1], ("noise",))
+
+
+def test_half_of_the_images_are_shown_edited_and_the_same_ones_each_time() -> None:
+    n = 300
+    samples = EditedSamples(
+        ids=tuple(f"r{i}" for i in range(n)),
+        images=[np.zeros((2, 2), np.uint8)] * n,
+        targets=torch.zeros(n, dtype=torch.int64),
+        preprocessing=None,
+        augmentation=None,
+        copies_of=tuple((0, 1) if i % 3 else () for i in range(n)),
+        edited=[np.full((2, 2), 1, np.uint8), np.full((2, 2), 2, np.uint8)],
+    )
+    shown = [[int(samples.shown(i, seed=s, epoch=1, number=0)[0, 0]) for i in range(n)] for s in (0, 0, 1)]
+    assert shown[0] == shown[1] != shown[2]
+    assert all(v == 0 for i, v in enumerate(shown[0]) if i % 3 == 0)
+    could = [v for i, v in enumerate(shown[0]) if i % 3]
+    assert 0.4 < np.mean([v > 0 for v in could]) < 0.6
+    assert 0.35 < np.mean([v == 1 for v in could if v]) < 0.65
+
+
+def files_in(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+@pytest.mark.slow
+def test_a_network_is_mended_proved_and_left_as_it_was(audit: Audit, world: World, tmp_path: Path) -> None:
+    untouched = files_in(world.bundle)
+    out = tmp_path / "models" / "K-mended"
+    code, said, complaint = audit("mend", *world.settings(), "--method", "last-layer", "--out", out)
+    assert code == 0, said + complaint
+    assert said.strip().endswith(str(out))
+    assert "MENDED" in said
+    assert files_in(world.bundle) == untouched
+    document = json.loads((out / "mend.json").read_text())
+    check(document, schema_of(MendDocument), "mend.json")
+    assert document["verdict"] == "mended"
+    (suspect,) = document["suspects"]
+    first = suspect["compared"]
+    assert first["before"]["estimate"] > 0.3
+    assert first["after"]["estimate"] < first["before"]["estimate"] / 3
+    assert first["change"]["high"] < 0
+    # The weight on the marker was known, and is gone; that on the disease is not.
+    old, new = (load_bundle(folder).network.classifier.weight for folder in (world.bundle, out))
+    gone, kept = ((new[1] - new[0]) / (old[1] - old[0])).abs().tolist()
+    assert gone < 1 / 3 < kept
+    story = document["story"]
+    assert story["parent_digest"] == load_bundle(world.bundle).digest != document["digest"]
+    assert story["n_learnt"] == 120
+    assert story["n_validation"] == 40
+    # None of the test split was learnt from, and the new bundle knows its images again.
+    assert {row.split(",")[1] for row in (out / "splits.csv").read_text().splitlines()[1:]} == {"train", "validation"}
+    assert not (tmp_path / "models" / ".K-mended.mend").exists()
+    page = (out / "mend.html").read_text()
+    assert "mended" in page
+    assert "<script" not in page
+
+    weights = (out / "weights.safetensors").stat().st_mtime_ns
+    code, said, _ = audit("mend", *world.settings(), "--method", "last-layer", "--out", out, "--json")
+    again = json.loads(said)
+    assert code == again["exit_code"] == 0
+    assert again["suspects"] == document["suspects"]
+    assert (out / "weights.safetensors").stat().st_mtime_ns == weights, "what was finished is not made again"
+
+    runs = sorted(p for p in (tmp_path / "runs").iterdir() if p.is_dir())
+    of_new = next(p for p in runs if json.loads((p / "plan.json").read_text())["model"]["name"] == "K-mended")
+    code, _, complaint = audit("mend", *world.settings(), "--run", of_new, "--out", tmp_path / "x")
+    assert code == 4
+    assert "Use a run of this model" in one_paragraph(complaint)
+    # The mended network has nothing left to mend.
+    options = ["--model", out, *world.settings()[2:]]
+    code, said, _ = audit("mend", *options, "--out", tmp_path / "x")
+    assert code in (0, 3)
+    assert "Nothing to mend" in said
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
+def test_training_on_edited_images_mends_too(audit: Audit, world: World, tmp_path: Path, monkeypatch) -> None:
+    from audit.training.mend import augment
+
+    monkeypatch.setattr(augment, "_FOREIGN", replace(augment._FOREIGN, epochs=12, rate=0.3))
+    out = tmp_path / "models" / "K-mended"
+    code, said, complaint = audit("mend", *world.settings(), "--method", "augment", "--out", out)
+    assert code in (0, 3), said + complaint
+    old, new = (load_bundle(folder).network.classifier.weight for folder in (world.bundle, out))
+    assert (new[1] - new[0])[0].abs() < (old[1] - old[0])[0].abs() / 2
+    document = json.loads((out / "mend.json").read_text())
+    assert document["story"]["method"] == "augment"
+    assert document["suspects"][0]["compared"]["change"]["high"] < 0
+
+
+@pytest.mark.slow
+def test_what_cannot_be_mended_is_one_sentence(audit: Audit, world: World, tmp_path: Path, monkeypatch) -> None:
+    def refused(*options: object) -> tuple[int, str]:
+        code, _, complaint = audit("mend", *options)
+        return code, one_paragraph(complaint)
+
+    code, said = refused(*world.settings(), "--out", world.bundle)
+    assert code == 2
+    assert "never changed" in said
+    code, said = refused(*world.settings(), "--out", world.manifest.parent)
+    assert code == 2
+    assert "is not a mended bundle" in said
+    code, said = refused(*world.settings(), "--split", "all")
+    assert code == 2
+    onnx = write_onnx(tmp_path / "m.onnx", network(outputs=2))
+    code, said = refused("--model", onnx, "--classes", "healthy,ill", "--scale", "unit", *world.settings()[2:])
+    assert code == 4
+    assert "cannot be trained here. What can still be done" in said
+    code, said = refused(*world.settings(), "--suspect", "ribs")
+    assert code == 2
+    assert "the text" in said
+    # Without a linear head the last layer cannot be fitted, and the message says what still can be done.
+    with monkeypatch.context() as patch:
+        patch.setattr(torch_classifier, "_reads_features", lambda _: False)
+        code, said = refused(*world.settings(), "--method", "last-layer", "--out", tmp_path / "p")
+    assert code == 4
+    assert "What can still be done: --method augment" in said
+    # A bundle that does not answer as the network: nothing appears, and the old one stays.
+    untouched = files_in(world.bundle)
+    monkeypatch.setattr(written, "SAME", -1.0)
+    code, said = refused(*world.settings(), "--method", "last-layer", "--out", tmp_path / "p")
+    assert code == 4
+    assert "Nothing was written" in said
+    assert not (tmp_path / "p").exists()
+    assert files_in(world.bundle) == untouched
+
+
+@pytest.mark.slow
+def test_data_without_training_images_or_edits_are_refused(audit: Audit, tmp_path: Path, monkeypatch) -> None:
+    know_world(monkeypatch)
+    bare = world_in(tmp_path / "bare", splits=False, n=20)
+    code, _, complaint = audit("mend", *bare.settings(), "--out", tmp_path / "x")
+    assert code == 4
+    assert "audited every labelled record" in one_paragraph(complaint)
+
+
+@pytest.mark.slow
+def test_copies_are_made_once_and_a_kill_loses_one_shard(
+    audit: Audit, world: World, tmp_path: Path, monkeypatch
+) -> None:
+    made = []
+    real = copies_module._shard
+
+    def counted(*given: object) -> object:
+        made.append(given[1])
+        if len(made) == 4:
+            raise MemoryError
+        return real(*given)
+
+    monkeypatch.setattr(copies_module, "_shard", counted)
+    out = tmp_path / "K2"
+    code, _, complaint = audit("mend", *world.settings(), "--method", "last-layer", "--out", out)
+    assert code != 0
+    assert "Traceback" not in complaint
+    assert not out.exists()
+    first = list(made)
+    code, said, _ = audit("mend", *world.settings(), "--method", "last-layer", "--out", out)
+    assert code == 0, said
+    assert set(made[len(first) :]).isdisjoint(first[:3])
+    assert sorted({*made}) == list(range(0, 120, 16))
+
+
+def test_classes_that_cannot_be_edited_are_said() -> None:
+    """Where no image of a class can be edited, nothing breaks its association with the suspect; where none can, nothing can be done."""
+    copies, labels = drawn(40)
+    learnt = SimpleNamespace(records=[SimpleNamespace(label="ab"[k]) for k in labels])
+    bundle = SimpleNamespace(classes=("a", "b"))
+    assert _gaps(learnt, copies, bundle, multi_label=False) == []
+    only_b = {place: where & (labels == 1) for place, where in copies.applied.items()}
+    (said,) = _gaps(learnt, replace(copies, applied=only_b), bundle, multi_label=False)
+    assert "No training image of class a could be edited" in said
+    nothing = {place: where & False for place, where in copies.applied.items()}
+    with pytest.raises(CohortError, match="nothing can show the network"):
+        _gaps(learnt, replace(copies, applied=nothing), bundle, multi_label=False)
+
+
+def test_the_world_is_as_it_says(world: World) -> None:
+    known = load_bundle(world.bundle).network
+    image = torch.zeros(1, 3, 64, 64)
+    x0, y0, x1, y1 = MARKER
+    marked = image.clone()
+    marked[..., y0:y1, x0:x1] = 1
+    apart = (known(marked) - known(image))[0]
+    assert float(apart[1] - apart[0]) == pytest.approx(12.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(("n_outputs", "task"), [(3, "single-label"), (1, "single-label"), (3, "multi-label")])
+def test_a_bundle_of_another_kind_gets_new_weights_and_answers_as_its_network(
+    tmp_path: Path, n_outputs: int, task: str
+) -> None:
+    """What opens it stays as it is: only its weights, its name and its provenance are others."""
+    torch.manual_seed(0)
+    torch.save(build_network("mobilenet_v3_small", n_outputs).state_dict(), tmp_path / "weights.pt")
+    classes = ("a", "b", "c") if n_outputs == 3 else ("absent", "present")
+    request = with_kind(
+        ModelRequest(
+            model=str(tmp_path / "weights.pt"),
+            kind="torchvision:mobilenet_v3_small",
+            classes=classes,
+            task=task,
+            answers="logits",
+            declared=DeclaredInput(input_px=(64,), scale="imagenet", fit="squash"),
+        )
+    )
+    old = load_bundle(save_opened(tmp_path / "old", open_directly(request), request, provenance={}))
+    untouched = files_in(tmp_path / "old")
+    body = body_of(old)
+    rng = np.random.default_rng(0)
+    start = head_of(body)
+    wanted = with_head(
+        body,
+        Head(
+            weight=(start.weight + rng.normal(0, 0.1, start.weight.shape)).astype(np.float32),
+            bias=(start.bias + rng.normal(0, 1, start.bias.shape)).astype(np.float32),
+        ),
+    )
+    folder = save_changed(
+        tmp_path / "new", old, wanted, provenance={"mend": 1}, metrics={}, splits={"i": "train"}, pixels={"i": "00"}
+    )
+    new = load_bundle(folder)
+    image = rng.integers(0, 255, (64, 64), dtype=np.uint8)
+    written.check_same(new, wanted, [image])
+    with pytest.raises(ModelError, match="does not answer"):
+        written.check_same(old, wanted, [image])
+    assert (new.classes, new.task, new.kind) == (old.classes, old.task, old.kind)
+    assert new.splits == {"i": "train"}
+    assert new.digest != old.digest
+    assert files_in(tmp_path / "old") == untouched
+
+
+@given(st.integers(0, 1000))
+def test_unknown_findings_teach_a_head_nothing(seed: int) -> None:
+    """Of independent findings an image counts for those that are known: others may be anything."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(0, 1, (24, 3)).astype(np.float32)
+    truth = rng.integers(-1, 2, (24, 2))
+    twins = rng.normal(0, 0.1, (5, 3)).astype(np.float32)
+    fitted = fit_head(features, truth, 2, nuisance=twins)
+    # The same with what is unknown of the second finding left out by hand: the first one's row does not change.
+    other = truth.copy()
+    other[:, 1] = -1
+    assert np.isfinite(fitted.weight).all()
+    alone = fit_head(features, other, 2, nuisance=twins)
+    assert np.abs(alone.weight[1]).max() < 1e-3
+
+
+def test_equal_weights_are_no_weights() -> None:
+    copies, labels = drawn(60)
+    features = copies.features["clean", 0]
+    plain, weighed = fit_head(features, labels, 2), fit_head(features, labels, 2, weights=np.ones(60))
+    assert plain.weight == pytest.approx(weighed.weight, abs=1e-4)
+    # An image of weight 2 is an image that is there twice.
+    weights = np.where(np.arange(60) < 20, 2.0, 1.0)
+    twice = np.concatenate([features, features[:20]])
+    spread_apart = fit_head(twice, np.concatenate([labels, labels[:20]]), 2, pull=0.5)
+    assert np.isfinite(spread_apart.weight).all()
+    heavy = fit_head(features, labels, 2, weights=weights / weights.mean(), pull=0.5)
+    both = [h.probabilities(features) for h in (heavy, spread_apart)]
+    assert both[0] == pytest.approx(both[1], abs=0.02)

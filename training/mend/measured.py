@@ -1,0 +1,126 @@
+"""What a network does on validation images: how far the edits of a suspect move it, and how often it is right with and without them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.statistics.outputs import probabilities_of
+from audit.training.mend.copies import Copies, Place
+
+Logits = Mapping[Place, NDArray[np.float32]]
+MOST_LEFT = 1 / 3
+"""Share of the old effect that a mended network may keep."""
+SMALL = 0.06
+"""Effect below which a third is noise: an effect of a third of this or less is enough, whatever it was."""
+MOST_LOST = 0.01
+"""Accuracy that it may lose on validation images with the suspect edited: what the shortcut itself bought does not count as lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Figures of one network on the validation images; `None` where no image has them."""
+
+    effects: Mapping[str, float]
+    """Edit -> shortcut sensitivity: mean total variation, minus the placebo's."""
+    accuracy: float
+    """Share of unedited images that are classified correctly; of findings the share of known labels."""
+    accuracy_edited: float
+    """The same with the suspects edited: of each image over its edited copies, or as it is where it has none."""
+    loss: float
+    """Negative log likelihood of unedited and edited images, half each."""
+
+    @property
+    def effect(self) -> float:
+        """The largest of the effects; 0 where there is none."""
+        return max(self.effects.values(), default=0.0)
+
+
+def measure(copies: Copies, logits: Logits, targets: NDArray[np.int64], rows: NDArray[np.bool_]) -> Measured:
+    """Measure a network on some images.
+
+    Parameters
+    ----------
+    copies : Copies
+        Which edits could be applied to which image.
+    logits : mapping
+        Place -> (n, k) its answers.
+    targets : int64 (n), or (n, k)
+        The truth; of findings -1 is unknown.
+    rows : bool (n)
+        Images that count.
+    """
+    exclusive = targets.ndim == 1
+    clean = probabilities_of(logits["clean", 0], exclusive=exclusive)
+    placebos = {c.name: c.placebo for c in copies.edits}
+    effects: dict[str, float] = {}
+    n_copies = np.zeros(len(targets))
+    right, losses = np.zeros(len(targets)), np.zeros(len(targets))
+    for name, placebo in placebos.items():
+        assert placebo is not None
+        moved, everywhere = _moved(copies, logits, clean, name, exclusive=exclusive)
+        other, both = _moved(copies, logits, clean, placebo, exclusive=exclusive)
+        counted = rows & everywhere & both
+        if counted.any():
+            effects[name] = float((moved - other)[counted].mean())
+        for place in copies.draws(name):
+            here = copies.applied[place]
+            found = probabilities_of(logits[place], exclusive=exclusive)
+            n_copies += here
+            right += np.where(here, _right(found, targets), 0.0)
+            losses += np.where(here, _loss(found, targets), 0.0)
+    as_is, loss_as_is = _right(clean, targets), _loss(clean, targets)
+    # An edit that only one class can take would otherwise measure how often that class is named.
+    edited = np.where(n_copies > 0, right / np.maximum(n_copies, 1), as_is)
+    loss_edited = np.where(n_copies > 0, losses / np.maximum(n_copies, 1), loss_as_is)
+    return Measured(
+        effects=effects,
+        accuracy=float(as_is[rows].mean()),
+        accuracy_edited=float(edited[rows].mean()),
+        loss=float((loss_as_is[rows].mean() + loss_edited[rows].mean()) / 2),
+    )
+
+
+def share_left(new: Measured, old: Measured) -> float:
+    """Return the largest share of an old effect that is left, over the edits; of effects too small to halve reliably a share of `SMALL`."""
+    return max((effect / max(old.effects.get(name, 0.0), SMALL) for name, effect in new.effects.items()), default=0.0)
+
+
+def is_affordable(new: Measured, old: Measured) -> bool:
+    """Say whether a network loses no more than a point of accuracy with the suspect edited."""
+    return new.accuracy_edited >= old.accuracy_edited - MOST_LOST
+
+
+def is_enough(new: Measured, old: Measured) -> bool:
+    """Say whether a network keeps at most a third of each old effect, at an affordable cost."""
+    return share_left(new, old) <= MOST_LEFT and is_affordable(new, old)
+
+
+def _moved(
+    copies: Copies, logits: Logits, clean: NDArray[np.float64], condition: str, *, exclusive: bool
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return (n,) the total variation under a condition, its draws averaged, and whether every draw could be applied."""
+    places = copies.draws(condition)
+    moved = [np.abs(probabilities_of(logits[place], exclusive=exclusive) - clean) for place in places]
+    shift = [m.sum(axis=1) / 2 if exclusive else m.max(axis=1) for m in moved]
+    return np.mean(shift, axis=0), np.all([copies.applied[place] for place in places], axis=0)
+
+
+def _right(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    if targets.ndim == 1:
+        return np.asarray(probabilities.argmax(axis=1) == targets, dtype=np.float64)
+    known = targets >= 0
+    met = ((probabilities > 0.5) == (targets == 1)) & known
+    return np.asarray(met.sum(axis=1) / np.maximum(known.sum(axis=1), 1), dtype=np.float64)
+
+
+def _loss(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    floor = np.maximum(probabilities, 1e-12)
+    if targets.ndim == 1:
+        return np.asarray(-np.log(floor[np.arange(len(targets)), targets]))
+    known = targets >= 0
+    losses = np.where(targets == 1, -np.log(floor), -np.log(np.maximum(1 - probabilities, 1e-12)))
+    return np.asarray((losses * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
