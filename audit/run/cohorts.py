@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,15 +13,14 @@ from audit.data.layouts.guess import AUTO
 from audit.data.manifests import load_cohort
 from audit.data.pseudonyms import PLAIN, Pseudonyms
 from audit.data.reading import TableOptions, TableReading
-from audit.data.records import SPLIT_TOLD_BY, AuditedSplit, Cohort, Record, SplitTeller
+from audit.data.records import AuditedSplit, Cohort, Record
 from audit.data.sampling import sample_records
 from audit.errors import CohortError, UsageError, shown_names
 from audit.models.bundle import Bundle
 from audit.models.foreign import shown
 from audit.perturbations.donors import has_look_donors
+from audit.run.chosen_split import LEARNT, choose_split, known_splits, no_split
 from audit.run.settings import Settings
-
-_LEARNT: tuple[Literal["train", "validation"], ...] = ("train", "validation")
 
 
 def audited_cohort(
@@ -70,7 +69,7 @@ def audited_cohort(
 
     def check(records: Sequence[Record]) -> None:
         if settings.split not in ("auto", "all") and not bundle.splits and all(r.split is None for r in records):
-            raise _no_split(settings.split)
+            raise no_split(settings.split)
         if before_images is not None:
             before_images(records)
 
@@ -97,7 +96,7 @@ def audited_cohort(
         multi_label=multi_label,
         colour=bundle.preprocessing.colour != "grey",
     )
-    chosen, how, n_seen, notes = _choose(cohort, bundle, settings)
+    chosen, how, n_seen, notes = choose_split(cohort, bundle, settings)
     if not chosen:
         raise CohortError(
             f"No labelled record of {manifest} is left to audit ({how.words}). Use --split all, or correct the manifest."
@@ -134,7 +133,7 @@ def _sampled_pool(records: Sequence[Record], bundle: Bundle, settings: Settings)
         return [r for r in labelled if splits[r.id] == settings.split]
     tested = [r for r in labelled if splits[r.id] == "test"]
     # Images that the bundle recognises are left out one by one.
-    fresh = [r for r in labelled if splits[r.id] not in _LEARNT] if bundle.seen else labelled
+    fresh = [r for r in labelled if splits[r.id] not in LEARNT] if bundle.seen else labelled
     return tested or fresh or labelled
 
 
@@ -181,10 +180,10 @@ def learnt_cohort(
         multi_label=multi_label,
         colour=bundle.preprocessing.colour != "grey",
     )
-    known = _known_splits(cohort, bundle, cohort.labelled())
+    known = known_splits(cohort, bundle, cohort.labelled())
     if known.doubt:
         raise UsageError(known.doubt)
-    splits = {r.id: split for r in cohort.labelled() for split in _LEARNT if known.splits.get(r.id) == split}
+    splits = {r.id: split for r in cohort.labelled() for split in LEARNT if known.splits.get(r.id) == split}
     if "train" not in splits.values():
         raise CohortError(
             f"No image of {manifest} is known to be a training image of {bundle.name}: neither the manifest nor the bundle has splits that "
@@ -257,101 +256,3 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
     columns = dict(settings.columns or bundle.origin.columns)
     layout = settings.layout if settings.layout != AUTO else bundle.origin.layout
     return manifest, ignored, TableOptions(columns=columns, layout=layout)
-
-
-def _choose(cohort: Cohort, bundle: Bundle, settings: Settings) -> tuple[set[str], AuditedSplit, int, list[str]]:
-    """Return the ids to audit, how they were chosen, how many of them were used for training, and further notes."""
-    labelled = cohort.labelled()
-    known = _known_splits(cohort, bundle, labelled)
-    notes: list[str] = []
-    wanted = settings.split
-    if known.doubt and wanted != "all":
-        raise UsageError(known.doubt)
-    if wanted == "auto" and known.by_pixels:
-        # New images are as suitable as those of the test split; training images are not.
-        left = [r for r in labelled if known.splits.get(r.id) not in _LEARNT]
-        name = "all" if len(left) == len(labelled) else "unlearnt"
-        return {r.id for r in left}, AuditedSplit(name=name, told_by=known.told_by), 0, []
-    if wanted == "auto":
-        wanted = "test" if "test" in known.splits.values() else "all"
-        if wanted == "all" and known.splits:
-            notes.append(
-                f"No labelled image is in the test split according to {SPLIT_TOLD_BY[known.told_by]}, so every labelled image was audited."
-            )
-    if known.by_name:
-        notes.append(
-            "The network's training images were recognised by their names only, because the bundle does not contain their pixel hashes."
-        )
-    if wanted == "all":
-        return (
-            {r.id for r in labelled},
-            AuditedSplit(name="all", told_by=known.told_by),
-            _seen_in_training(cohort, bundle, labelled, known),
-            notes,
-        )
-    if not known.splits:
-        raise _no_split(wanted)
-    chosen = [r for r in labelled if known.splits.get(r.id) == wanted]
-    # A requested split is used as requested, whatever the bundle records.
-    seen = len(chosen) if wanted in _LEARNT else _seen_in_training(cohort, bundle, chosen, known)
-    return {r.id for r in chosen}, AuditedSplit(name=wanted, told_by=known.told_by), seen, notes
-
-
-class NoSplitError(UsageError):
-    """A split was asked for, and nothing states which images are in it."""
-
-
-def _no_split(wanted: str) -> NoSplitError:
-    return NoSplitError(
-        f"The split {wanted!r} was requested, but neither the manifest nor the bundle has splits. Use --split all."
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Known:
-    """What is known about the splits of the labelled records."""
-
-    splits: Mapping[str, str]
-    """Record id -> split, of those whose split is known."""
-    told_by: SplitTeller = "nobody"
-    """Where this knowledge comes from."""
-    own: bool = False
-    """Whether the cohort is the one that the bundle was trained on."""
-    by_pixels: bool = False
-    """Whether images were recognised one by one."""
-    by_name: bool = False
-    """Whether images were recognised by their names alone."""
-    doubt: str = ""
-    """Why no split can be trusted although the bundle contains one; empty otherwise."""
-
-
-def _known_splits(cohort: Cohort, bundle: Bundle, labelled: Sequence[Record]) -> _Known:
-    """Return the manifest's splits, otherwise the bundle's: for its own data, by pixels, or by names if all of them match."""
-    column = {r.id: r.split for r in labelled if r.split is not None}
-    own = bool(bundle.splits) and bundle.origin.cohort_hash == cohort.content_hash
-    if column:
-        return _Known(splits=column, told_by="manifest", own=own)
-    if own:
-        return _Known(splits=bundle.splits, told_by="bundle", own=True)
-    if bundle.seen:
-        recognised = {r.id: bundle.seen[cohort.pixels[r.id]] for r in labelled if cohort.pixels[r.id] in bundle.seen}
-        if recognised:
-            return _Known(splits=recognised, told_by="pixels", by_pixels=True)
-        return _Known(splits={})
-    named = {r.id: bundle.splits[r.id] for r in labelled if r.id in bundle.splits}
-    if len(named) == len(labelled) and named and bundle.origin.cohort_hash is None:
-        return _Known(splits=named, told_by="names", by_name=True)
-    doubt = (
-        f"{len(named)} of {len(labelled)} images have names that occur in the splits of bundle {bundle.name}, but the bundle has "
-        "neither their pixels nor the hash of this data, so it is unknown whether it was trained on them. Use --split all to "
-        "audit every image, or add a split column to the manifest."
-    )
-    return _Known(splits=named, told_by="names", by_name=True, doubt=doubt) if named else _Known(splits={})
-
-
-def _seen_in_training(cohort: Cohort, bundle: Bundle, chosen: Sequence[Record], known: _Known) -> int:
-    """Count how many of the chosen images were used for training: by their pixels, or by name if the bundle has only names."""
-    by_pixels = [r for r in chosen if bundle.seen.get(cohort.pixels[r.id]) in _LEARNT]
-    believed = not bundle.seen and (known.own or known.by_name)
-    by_name = [r for r in chosen if believed and bundle.splits.get(r.id) in _LEARNT]
-    return len(by_pixels) or len(by_name)

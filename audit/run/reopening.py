@@ -23,7 +23,8 @@ from audit.prediction.covering import Disclosure
 from audit.prediction.experiment import Experiment
 from audit.prediction.table import planned_suite, stored_cuts
 from audit.prediction.variants import cohort_context, make_perturbations
-from audit.run.cohorts import NoSplitError, audited_cohort
+from audit.run.chosen_split import NoSplitError
+from audit.run.cohorts import audited_cohort
 from audit.run.plan import records_hash
 from audit.run.preparation import probe_images
 from audit.run.requested import requested_model, requested_product
