@@ -44,6 +44,9 @@ def report_command(
             help="Review saved by the report's page, to add to the report; repeatable, one for each reviewer."
         ),
     ] = None,
+    pdf: Annotated[
+        Path | None, typer.Option(help="PDF to print the report to; needs a browser of the Chromium family.")
+    ] = None,
 ) -> None:
     """Render report.html, summary.md and junit.xml of a finished run again, optionally with a review, or compare runs."""
     from audit.commands import auditing
@@ -51,12 +54,14 @@ def report_command(
     if compare:
         if signoff:
             raise typer.BadParameter("--signoff applies to one run; omit --compare")
+        if pdf is not None:
+            raise typer.BadParameter("--pdf applies to one run; omit --compare")
         raise typer.Exit(auditing.compare(run, out or Path("comparison.html")))
     if out is not None:
         raise typer.BadParameter("--out requires --compare; the report of a single run is written to its folder")
     if len(run) != 1:
         raise typer.BadParameter(f"expected one run folder, found {len(run)}; use --compare for several")
-    raise typer.Exit(auditing.report(run[0], signoff=signoff or ()))
+    raise typer.Exit(auditing.report(run[0], signoff=signoff or (), pdf=pdf))
 
 
 def export_command(

@@ -142,11 +142,7 @@ def gate(
 
     comment = None if outputs.comment is None else outputs.comment.file
     for name in (outputs.junit, outputs.sarif, outputs.code_quality, comment):
-        if name is not None and name.name not in RENDERED and name.resolve().is_relative_to(path.resolve()):
-            raise UsageError(
-                f"{name} is in the run folder and would change it. In a run folder, only {', '.join(sorted(RENDERED))} "
-                "may be written; choose such a name, or another folder."
-            )
+        _check_place(name, path)
     verdict = rejudge(path, table, baseline)
     _write_outputs(path, verdict, outputs)
     if outputs.comment is not None:
@@ -172,6 +168,15 @@ def _named_baseline(table: Mapping[str, Any] | None) -> Path | None:
     """Return the baseline that a `[gate]` table names; None where it names none."""
     named = (table or {}).get("baseline")
     return Path(str(named)) if named else None
+
+
+def _check_place(file: Path | None, run: Path) -> None:
+    """Refuse a file that would change a run folder."""
+    if file is not None and file.name not in RENDERED and file.resolve().is_relative_to(run.resolve()):
+        raise UsageError(
+            f"{file} is in the run folder and would change it. In a run folder, only {', '.join(sorted(RENDERED))} "
+            "may be written; choose such a name, or another folder."
+        )
 
 
 def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
@@ -214,13 +219,20 @@ def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
                 ) from error
 
 
-def report(path: Path, *, signoff: Sequence[Path] = ()) -> int:
-    """Write the renderings of a finished run again, with further reviews where some are given."""
+def report(path: Path, *, signoff: Sequence[Path] = (), pdf: Path | None = None) -> int:
+    """Write the renderings of a finished run again, with further reviews where some are given, and print them where a PDF is asked for."""
+    _check_place(pdf, path)
     for file in signoff:
         from audit.reports.findings.review import read_signoff
 
         read_signoff(path, file)
-    sys.stdout.write(f"{render(path)}\n")
+    written = render(path)
+    if pdf is not None:
+        from audit.reports.page.pdf import print_pdf
+
+        write_output(pdf, print_pdf(written))
+        written = pdf
+    sys.stdout.write(f"{written}\n")
     return 0
 
 
