@@ -46,7 +46,7 @@ def print_pdf(page: Path) -> bytes:
             # Chromium refuses to start as root with its sandbox. The page is our own: foreign text in it is escaped.
             command.insert(1, "--no-sandbox")
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=_MOST_SECONDS)  # noqa: S603: a list, no shell
+            subprocess.run(command, check=True, capture_output=True, timeout=_MOST_SECONDS)  # noqa: S603 a list, no shell
             data = printed.read_bytes()
         except subprocess.TimeoutExpired as error:
             raise StoreError(
