@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from audit.data.plan import Plan
-from audit.data.reading import read_records
 from audit.data.records import Record
 from audit.data.strings import shown_string
 from audit.errors import AuditError, CohortError, UnknownNameError, UsageError
-from audit.run.run_inputs import manifest_of, names_of
+from audit.run.run_inputs import manifest_of
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
 from audit.store.numbers import number, signed
@@ -68,27 +67,22 @@ def _identity(path: Path, plan: Plan, settings: Settings, name: str, *, in_run: 
         If it cannot be resolved although a manifest was named.
     """
     try:
-        names = names_of(path, plan)
-        manifest, ignored, options = manifest_of(path, plan, settings)
-        multi_label = plan.model.task == "multi-label"
-        read, _ = read_records(
-            manifest, how=options, classes=plan.model.classes, names=names, multi_label=multi_label, ignored=ignored
-        )
+        manifest = manifest_of(path, plan, settings)
     except AuditError as error:
         if settings.data:
             raise
         return None, str(error)
-    found = [record for record in read if record.name == name]
-    if not found and names.key is not None and not in_run and len(name) >= MIN_DIGITS:
-        found = [record for record in read if record.name.startswith(name.lower())]
+    found = [record for record in manifest.records if record.name == name]
+    if not found and manifest.names.key is not None and not in_run and len(name) >= MIN_DIGITS:
+        found = [record for record in manifest.records if record.name.startswith(name.lower())]
     if len(found) == 1:
         return found[0], ""
     if in_run and settings.data:
         raise CohortError(
-            f"No record of {manifest} has the pseudonym {name}, which is in the run: the run used another manifest, or ids have "
+            f"No record of {manifest.path} has the pseudonym {name}, which is in the run: the run used another manifest, or ids have "
             "changed since. Use --data with the manifest of the run."
         )
-    return None, f"No record of {manifest} has the pseudonym {name}. Use --data with the manifest of the run."
+    return None, f"No record of {manifest.path} has the pseudonym {name}. Use --data with the manifest of the run."
 
 
 def _document(path: Path, found: Case | None, condition: str | None, why_unknown: str) -> dict[str, Any]:
