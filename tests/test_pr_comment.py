@@ -24,15 +24,13 @@ from audit.reports.findings.changes import Change, changes_since
 from audit.reports.findings.markdown_words import inert
 from audit.reports.reading.folder import read_figures, read_run
 from audit.reports.reading.view import RunView
-from audit.store.folder import RunFolder
 from audit.store.group import ALL
 from audit.store.results import Effect
-from audit.store.run_record import RunRecord
 
 from .conftest import Audit
 from .documents import plan_with
 from .golden.make_report import RUN
-from .report_runs import Page
+from .report_runs import Page, seal
 
 PLATFORM = MarkdownIt("commonmark", {"html": True}).enable("table")
 HOSTILE = "<img src=x onerror=alert(1)> [a](http://b.c) @someone #12 !7 www.evil.example | `x` $y$ ![z](//q) </details>"
@@ -70,13 +68,6 @@ def two(small_run: Path, tmp_path: Path) -> tuple[Path, Path]:
         pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), part)
     seal(before)
     return small_run, before
-
-
-def seal(run: Path) -> None:
-    from msgspec.structs import replace
-
-    folder = RunFolder(run)
-    folder.write(replace(folder.read(RunRecord), files=folder.hashes()))
 
 
 def compared(run: Path, before: Path) -> tuple[RunView, list[Change]]:

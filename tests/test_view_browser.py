@@ -14,11 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from audit.run.settings import Settings
-from audit.store.folder import RunFolder
 
 from .golden.make_report import RUN
 from .large_run import large_run
-from .report_runs import edit, kept_run
+from .report_runs import kept_run, seal
 from .test_browser import AXE_TAGS, CHROMIUM, axe_source
 from .test_view import HOSTILE, data_of, names_of, served
 
@@ -162,7 +161,7 @@ def test_foreign_words_run_nothing(tmp_path: Path, page: Any) -> None:
         cells = pa.array([HOSTILE[i % 3] for i in range(table.num_rows)])
         table = table.set_column(table.schema.get_field_index(column), column, cells)
     pq.write_table(table, run / "records.parquet")
-    edit(run / "run.json", lambda document: document.update(files=RunFolder(run).hashes()))
+    seal(run)
     with served(run) as (server, _):
         page.goto(server.url())
         page.wait_for_selector("tbody th a")

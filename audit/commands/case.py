@@ -10,13 +10,13 @@ from typing import Any
 from audit.data.plan import Plan
 from audit.data.records import Record
 from audit.data.strings import shown_string
-from audit.errors import AuditError, CohortError, UnknownNameError, UsageError
+from audit.errors import AuditError, CohortError, UsageError
 from audit.run.run_inputs import manifest_of
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
 from audit.store.numbers import number, signed
 from audit.store.serialise import plain, printed_json
-from audit.viewing.cases import MIN_DIGITS, Case, CaseRow, command_for, find_image, read_case
+from audit.viewing.cases import MIN_DIGITS, Case, CaseRow, command_for, find_image, known_condition, read_case
 
 _MOST_CHARACTERS = 4096
 _HEADS = ("condition", "predicted", "probability", "shift", "placebo", "beyond")
@@ -28,8 +28,7 @@ def case(path: Path, name: str, settings: Settings, *, condition: str | None, as
     run = RunFolder(path)
     plan = run.read(Plan)
     known = [row["record_id"] for row in run.read_rows("records.parquet", ["record_id"])]
-    if condition is not None and condition not in (names := [c.name for c in plan.suite.conditions]):
-        raise UnknownNameError("condition of the run", condition, names)
+    known_condition([c.name for c in plan.suite.conditions], condition)
     image, why_unknown, missing = "", "", None
     try:
         image = find_image(path, known, name, plain=plan.privacy.key is None)
