@@ -16,14 +16,14 @@ from audit.commands.keys import announce_key
 from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller
 from audit.data.plan import Plan
-from audit.errors import AuditError, StoreError, UsageError
-from audit.files import write_output
+from audit.errors import AuditError, StoreError
 from audit.gates.document import VerdictDocument
 from audit.gates.scope import scope_sentence
 from audit.provenance import tool_version
 from audit.run.settings import Settings
 from audit.run.shares import OtherSharesMissingError
-from audit.store.folder import RENDERED, RunFolder
+from audit.store.folder import RunFolder
+from audit.store.output import check_outputs, write_output
 from audit.store.results import EffectsDocument
 from audit.store.run_record import RunRecord
 from audit.store.serialise import printed_json
@@ -141,12 +141,7 @@ def gate(
     from audit.run.judgement import rejudge
 
     comment = None if outputs.comment is None else outputs.comment.file
-    for name in (outputs.junit, outputs.sarif, outputs.code_quality, comment):
-        if name is not None and name.name not in RENDERED and name.resolve().is_relative_to(path.resolve()):
-            raise UsageError(
-                f"{name} is in the run folder and would change it. In a run folder, only {', '.join(sorted(RENDERED))} "
-                "may be written; choose such a name, or another folder."
-            )
+    check_outputs(outputs.junit, outputs.sarif, outputs.code_quality, comment)
     verdict = rejudge(path, table, baseline)
     _write_outputs(path, verdict, outputs)
     if outputs.comment is not None:

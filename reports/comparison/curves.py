@@ -11,13 +11,13 @@ from msgspec import Meta, Struct
 
 from audit.data.bundle_record import MAX_CLASS_NAME
 from audit.errors import ModelError, shown_string
-from audit.files import write_output
 from audit.reports.findings.paper_networks import PaperNetwork, paper_network
 from audit.reports.findings.training_phases import LARGEST, read_phases
 from audit.reports.findings.training_story import Matrix, own_matrix, paper_matrix
 from audit.reports.page.templates import whole_page
 from audit.store.documents import read_json
 from audit.store.numbers import number
+from audit.store.output import write_output
 from audit.store.typed import typed
 
 WIDTH_PX, HEIGHT_PX = 760, 380

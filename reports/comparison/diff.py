@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from audit.files import write_output
 from audit.reports.figures.dots import Dots, dots
 from audit.reports.findings.changes import Change, changes_sentence, figure_of, reasons
 from audit.reports.findings.gate_results import figures, worst_first
@@ -14,6 +13,7 @@ from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import MEASURES
 from audit.store.group import ALL
 from audit.store.numbers import signed_bracketed
+from audit.store.output import write_output
 
 
 def render_diff(run: RunView, before: RunView | None, baseline: str, changes: Sequence[Change], out: Path) -> Path:

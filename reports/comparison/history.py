@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audit.files import write_output
 from audit.reports.figures.timelines import HEIGHT_PX, WIDTH_PX, timelines
 from audit.reports.findings.history import History
 from audit.reports.page.templates import whole_page
+from audit.store.output import write_output
 
 
 def render_history(history: History, out: Path) -> Path:

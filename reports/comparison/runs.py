@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from audit.errors import UsageError
-from audit.files import write_output
 from audit.reports.figures.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
 from audit.reports.findings.effect_words import estimate, where
 from audit.reports.findings.group_effects import sensitive_groups
@@ -19,6 +18,7 @@ from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.statistics.selections import headlines
 from audit.store.group import ALL, Group
 from audit.store.numbers import number
+from audit.store.output import write_output
 from audit.store.relevance import RelevanceGroup
 from audit.store.results import Effect
 
