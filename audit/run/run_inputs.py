@@ -24,6 +24,10 @@ class OtherKeyError(StoreError):
     """The key of a run's pseudonyms is not at hand."""
 
 
+class UnknownManifestError(UsageError):
+    """Neither the settings nor the model of a run name its manifest."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReadManifest:
     """The manifest of a finished run, read again."""
@@ -64,7 +68,7 @@ def manifest_of(path: Path, plan: Plan, settings: Settings) -> ReadManifest:
     ------
     OtherKeyError
         If the key in use is not that of the run.
-    UsageError
+    UnknownManifestError
         If no manifest is known.
     AuditError
         If it cannot be read.
@@ -75,7 +79,7 @@ def manifest_of(path: Path, plan: Plan, settings: Settings) -> ReadManifest:
         try:
             known = known_manifest(open_again(path, plan, settings), settings)
         except (ModelError, UsageError) as error:
-            raise UsageError(f"The manifest of the run is unknown. Use --data MANIFEST. ({error})") from error
+            raise UnknownManifestError(f"The manifest of the run is unknown. Use --data MANIFEST. ({error})") from error
     manifest, ignored, options = known
     records, _ = read_records(
         manifest,

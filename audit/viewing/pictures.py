@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audit.data.strings import shown_string
-from audit.errors import AuditError, ImageError, StoreError, UsageError
+from audit.errors import AuditError, ImageError, StoreError
 from audit.models.backends import LIMIT
 from audit.models.bundle import Bundle
 from audit.models.recorded import NOT_LOADED, WITHOUT_MAPS
@@ -29,7 +29,7 @@ from audit.prediction.variants import Variant
 from audit.run.edit_inputs import OtherVersionError
 from audit.run.overlays import Overlays
 from audit.run.revisited import Revisited, revisit
-from audit.run.run_inputs import OtherKeyError, model_of
+from audit.run.run_inputs import OtherKeyError, UnknownManifestError, model_of
 from audit.run.settings import Settings
 from audit.run.thumbnails import difference_of
 from audit.statistics.outputs import probabilities_of
@@ -208,7 +208,7 @@ class CasePictures:
                 ) from error
             except StoreError as error:
                 raise self._missing(error, "The images cannot be found: a file of the run was edited.") from error
-            except UsageError as error:
+            except UnknownManifestError as error:
                 raise self._missing(
                     error,
                     "The images cannot be found: the manifest of the run is unknown. Start this page with --data MANIFEST.",
