@@ -25,29 +25,6 @@ _unfinished: set[str] = set()
 """Temporary files of this process that are being written."""
 
 
-def write_output(path: Path, data: bytes) -> None:
-    """Write what the user asked for to where the user asked for it.
-
-    A pipe or a device (`/dev/stdout`, `/dev/null`) is written into: a rename would put a file in its place, for every program. In the
-    program's own folders such a thing is never opened, for nobody might read it.
-
-    Raises
-    ------
-    StoreError
-        As of `write_atomically`.
-    """
-    if not _is_stream(path):
-        write_atomically(path, data)
-        return
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb", buffering=0) as stream:
-            left = memoryview(data)
-            while left:
-                left = left[stream.write(left) :]
-    except OSError as error:
-        raise StoreError(f"Cannot write {path}: {error.strerror or error}. Choose a writable folder.") from error
-
-
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` by way of a temporary file beside it, synced, then renamed.
 
@@ -119,13 +96,6 @@ def _remove_abandoned(path: Path) -> None:
                 Path(name).unlink()
             finally:
                 os.close(handle)
-
-
-def _is_stream(path: Path) -> bool:
-    """Say whether a path is a pipe or a device, or stands for an open file, as `/dev/stdout` does."""
-    if path.is_symlink() and path.readlink().is_relative_to("/proc"):
-        return True
-    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def is_file(path: Path) -> bool:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -231,6 +231,15 @@ def small_run_made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_run(small_run_made_once: Path, tmp_path: Path) -> Path:
     """Return a copy of that run, to be edited."""
     return shutil.copytree(small_run_made_once, tmp_path / "runs" / small_run_made_once.name)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Return a browser for the tests of a module."""
+    from .chromium import started
+
+    with started() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +25,19 @@ from audit.reports.page.html import MAX_BYTES, render_html, within_budget
 from audit.reports.reading.folder import read_figures, read_run
 from audit.reports.reading.view import MOST_CASES
 
+from .chromium import AXE_TAGS, MARKS, axe_source
 from .conftest import cohort_in, know_tiny, tiny_bundle_in
 from .golden.make_report import RUN
 from .report_runs import finished_run, kept_run, with_cases
 from .test_curves import bundle
 
-CHROMIUM = os.environ.get("AUDIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LOAD_S, MAX_PDF_BYTES = 2.0, 10_000_000
 MAX_PAGES = {"report": 20, "comparison": 40}
 MAX_FOLDED_PX = {1280: 5_000, 390: 10_000}
 """Height of the page as it opens, by its width: before sections were folded it was 35,000 and 56,000."""
 MIN_LETTER_PX = 9
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium; apt-get install chromium, or set AUDIT_CHROMIUM"),
-    pytest.mark.skipif(find_spec("playwright") is None, reason="no playwright; pip install -e '.[dev]'"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -70,34 +63,12 @@ def run(run_made_once: Path, tmp_path: Path) -> Path:
     return shutil.copytree(run_made_once, tmp_path / "runs" / run_made_once.name)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Return Debian's chromium, headless."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 @pytest.fixture
 def browser(chromium: Any) -> Iterator[Any]:
     """Return that browser without a page: each test's pages, and what they store, end with it."""
     yield chromium
     for context in chromium.contexts:
         context.close()
-
-
-def axe_source() -> str:
-    """Return axe-core's script: the file that AUDIT_AXE names, or the one that a Python package ships."""
-    named = os.environ.get("AUDIT_AXE")
-    if named:
-        return Path(named).read_text(encoding="utf-8")
-    package = find_spec("axe_playwright_python")
-    if package is None or not package.submodule_search_locations:
-        pytest.skip("no axe-core; pip install axe-playwright-python, or set AUDIT_AXE to axe.min.js")
-    return next(Path(package.submodule_search_locations[0]).rglob("axe.min.js")).read_text(encoding="utf-8")
 
 
 def alike_once(page: Any) -> int:

@@ -419,7 +419,7 @@ def test_the_command_writes_all_of_them(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     code, _, err = audit("gate", run, "--junit", run / "gates.xml")
     assert code == 2
-    assert "is in the run folder" in one_paragraph(err)
+    assert "is in a run folder" in one_paragraph(err)
     assert audit("gate", run, "--junit", run / "junit.xml")[0] == 1
     assert audit("verify", run)[0] == 0
     toml = (tmp_path / "audit.toml").read_text().replace("a limit that fails", "ok\\n::stop-commands::token")

@@ -24,15 +24,14 @@ from audit.reports.findings.changes import Change, changes_since
 from audit.reports.findings.markdown_words import inert
 from audit.reports.reading.folder import read_figures, read_run
 from audit.reports.reading.view import RunView
-from audit.store.folder import RunFolder
+from audit.store.folder import verify_run
 from audit.store.group import ALL
 from audit.store.results import Effect
-from audit.store.run_record import RunRecord
 
-from .conftest import Audit
+from .conftest import Audit, one_paragraph
 from .documents import plan_with
 from .golden.make_report import RUN
-from .report_runs import Page
+from .report_runs import Page, seal
 
 PLATFORM = MarkdownIt("commonmark", {"html": True}).enable("table")
 HOSTILE = "<img src=x onerror=alert(1)> [a](http://b.c) @someone #12 !7 www.evil.example | `x` $y$ ![z](//q) </details>"
@@ -70,13 +69,6 @@ def two(small_run: Path, tmp_path: Path) -> tuple[Path, Path]:
         pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), part)
     seal(before)
     return small_run, before
-
-
-def seal(run: Path) -> None:
-    from msgspec.structs import replace
-
-    folder = RunFolder(run)
-    folder.write(replace(folder.read(RunRecord), files=folder.hashes()))
 
 
 def compared(run: Path, before: Path) -> tuple[RunView, list[Change]]:
@@ -265,4 +257,18 @@ def test_the_commands_write_comment_and_page(
     assert audit("gate", run, "--pr-comment", comment, "--artifact-url", "javascript:x")[0] == 2
     assert audit("gate", run, "--pr-comment", run / "effects.json")[0] == 2, "a file of the run is not written over"
     assert audit("gate", run, "--pr-comment", run / "pr-comment.md")[0] != 2
+    for other in (run, before):
+        for option, into in (
+            ("--html", other / "plan.json"),
+            ("--html", other / "new.html"),
+            ("--pr-comment", other / "a.md"),
+        ):
+            code, _, err = audit("diff", run, before, option, into)
+            assert code == 2
+            assert "would change the run" in one_paragraph(err)
+    for kept in ("effects.json", "run.json", "signoff.json"):
+        assert audit("history", run, "--html", run / kept)[0] == 2
+    assert audit("report", run, before, "--compare", "--out", run / "plan.json")[0] == 2
+    assert audit("export", run, "--format", "model-card", "--out", run / "plan.json")[0] == 2
+    assert verify_run(run) == verify_run(before) == []
     assert audit("verify", run)[0] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from audit.store.recomputation import Recomputation
 from audit.store.run_record import RunRecord
 
 from .conftest import CLASSES, cohort_in, know_tiny, tiny_bundle_in
-from .report_runs import check
+from .report_runs import check, edit, seal
 
 Made = tuple[Path, Settings]
 
@@ -68,20 +69,11 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture
 def made(made_once: Made, tmp_path: Path, tiny_architecture: str) -> Made:
     """Return a copy of the run, to be edited."""
-    import shutil
-
     return shutil.copytree(made_once[0], tmp_path / "runs" / made_once[0].name), made_once[1]
 
 
 def again(made: Made, share: float = 1.0, seed: int = 0, **changes: Any) -> Recomputation:
     return recompute_run(made[0], replace(made[1], **changes), share=share, seed=seed, on_stage=nothing)
-
-
-def seal(run: Path) -> None:
-    """Make the hashes of a run those of its files, as somebody would who edits it with care."""
-    folder = RunFolder(run)
-    folder.write(replace(folder.read(RunRecord), files=folder.hashes()))
-    assert verify_run(run) == []
 
 
 def edit_table(
@@ -209,6 +201,24 @@ def test_another_model_other_data_or_another_key_cannot_be_compared(
     monkeypatch.setenv("AUDIT_KEY", "another key of enough bytes")
     with pytest.raises(StoreError, match="the key in use is"):
         again(made)
+
+
+def test_a_model_is_found_by_its_name_beside_the_runs_and_is_the_runs_own(made: Made, tmp_path: Path) -> None:
+    other = tiny_bundle_in(tmp_path / "elsewhere", name="C", classes=(*CLASSES[1:], CLASSES[0]))
+    with pytest.raises(StoreError, match="another model"):
+        again(made, model="", models=str(other.parent))
+    shutil.copytree(made[1].model, tmp_path / "models" / "C")
+    for models in (tmp_path / "none", other.parent):
+        assert again(made, 0.1, model="", models=str(models)).n_differences == 0
+
+
+def test_the_name_in_a_plan_leads_to_no_code(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "of_somebody.py").write_text("raise SystemExit('code of the run was started')")
+    monkeypatch.syspath_prepend(tmp_path)
+    edit(made[0] / "plan.json", lambda plan: plan["model"].update(name="of_somebody:make"))
+    seal(made[0])
+    with pytest.raises(StoreError, match="Use --model"):
+        again(made, model="", trust=True, classes=tuple(CLASSES))
 
 
 def test_an_edit_of_another_version_cannot_be_compared(made: Made) -> None:

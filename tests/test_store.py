@@ -10,8 +10,9 @@ from msgspec import structs
 
 from audit import files
 from audit.errors import StoreError
-from audit.files import read_regular, write_atomically, write_output
+from audit.files import read_regular, write_atomically
 from audit.store.folder import RunFolder, verify_run
+from audit.store.output import write_output
 from audit.store.table_schemas import REGIONS_SCHEMA
 
 from .documents import RECORD

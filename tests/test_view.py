@@ -30,7 +30,6 @@ from audit.prediction.table import read_finished
 from audit.prediction.variants import Variant
 from audit.run.revisited import revisit
 from audit.run.settings import Settings
-from audit.store.folder import RunFolder
 from audit.viewing.cases import MIN_DIGITS, find_image, read_case
 from audit.viewing.images import image_columns
 from audit.viewing.pictures import CasePictures
@@ -39,7 +38,7 @@ from audit.viewing.server import HOST, RunPages, ViewServer
 from .conftest import Audit, cohort_in, know_tiny, one_paragraph, tiny_bundle_in
 from .golden.make_report import RUN
 from .large_run import large_run
-from .report_runs import edit, finished_run, kept_run
+from .report_runs import edit, finished_run, kept_run, seal
 
 Served = tuple[ViewServer, list[str]]
 HOSTILE = ["</script><script>document.title='owned'</script>", '"><img src=x onerror=alert(1)>', "\u202egnp.exe{{7*7}}"]
@@ -319,7 +318,7 @@ def test_what_is_missing_is_one_sentence_that_names_no_file(
 def kept_plan(run: Path, change: Callable[[Any], object]) -> bool:
     """Change the plan of a run, and set the hashes right."""
     edit(run / "plan.json", change)
-    edit(run / "run.json", lambda document: document.update(files=RunFolder(run).hashes()))
+    seal(run)
     return True
 
 
@@ -330,7 +329,7 @@ def test_foreign_words_stay_words(tmp_path: Path) -> None:
         cells = pa.array([HOSTILE[i % 3] for i in range(table.num_rows)])
         table = table.set_column(table.schema.get_field_index(column), column, cells)
     pq.write_table(table, run / "records.parquet")
-    edit(run / "run.json", lambda document: document.update(files=RunFolder(run).hashes()))
+    seal(run)
     with served(run) as (server, _):
         pages = [ask(server, "")[1].decode()]
         _, body, headers = ask(server, "images.json")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from audit.run.settings import Settings
-from audit.store.folder import RunFolder
 
+from .chromium import AXE_TAGS, MARKS, axe_source
 from .golden.make_report import RUN
 from .large_run import large_run
-from .report_runs import edit, kept_run
-from .test_browser import AXE_TAGS, CHROMIUM, axe_source
+from .report_runs import kept_run, seal
 from .test_view import HOSTILE, data_of, names_of, served
 
 LOAD_S, SCROLL_S = 6.0, 2.0
@@ -27,22 +25,7 @@ LOAD_S, SCROLL_S = 6.0, 2.0
 MOST_ELEMENTS = 3_000
 DRAWN = "#checked.same, #checked.differs, #checked.unknown"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium; apt-get install chromium, or set AUDIT_CHROMIUM"),
-    pytest.mark.skipif(find_spec("playwright") is None, reason="no playwright; pip install -e '.[dev]'"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Return Debian's chromium, headless."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
+pytestmark = MARKS
 
 
 @pytest.fixture
@@ -162,7 +145,7 @@ def test_foreign_words_run_nothing(tmp_path: Path, page: Any) -> None:
         cells = pa.array([HOSTILE[i % 3] for i in range(table.num_rows)])
         table = table.set_column(table.schema.get_field_index(column), column, cells)
     pq.write_table(table, run / "records.parquet")
-    edit(run / "run.json", lambda document: document.update(files=RunFolder(run).hashes()))
+    seal(run)
     with served(run) as (server, _):
         page.goto(server.url())
         page.wait_for_selector("tbody th a")

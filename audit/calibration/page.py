@@ -15,7 +15,7 @@ from audit.calibration.zoo import DESIGNS
 from audit.data.strings import shown_string
 from audit.files import write_atomically
 from audit.gates.calibration import sentence_of
-from audit.reports.page.templates import environment, frame
+from audit.reports.page.templates import whole_page
 from audit.store.numbers import number, signed_bracketed
 
 
@@ -38,18 +38,14 @@ _CODES: Mapping[int, str] = {0: "0 pass", 1: "1 fail", 3: "3 undecided", 4: "4 i
 
 def write_page(path: Path, document: Mapping[str, Any], outcomes: Sequence[Outcome]) -> Path:
     """Write the page of a calibration; everything from file names to sentences is escaped."""
-    page = (
-        environment()
-        .get_template("calibration.html.j2")
-        .render(
-            document=document,
-            outcomes=outcomes,
-            sentence=sentence_of(document),
-            tables=blocks(outcomes),
-            **frame(script=False),
-        )
+    page = whole_page(
+        "calibration.html.j2",
+        document=document,
+        outcomes=outcomes,
+        sentence=sentence_of(document),
+        tables=blocks(outcomes),
     )
-    write_atomically(path, page.encode())
+    write_atomically(path, page)
     return path
 
 

@@ -16,14 +16,14 @@ from audit.commands.keys import announce_key
 from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller
 from audit.data.plan import Plan
-from audit.errors import AuditError, StoreError, UsageError
-from audit.files import write_output
+from audit.errors import AuditError, StoreError
 from audit.gates.document import VerdictDocument
 from audit.gates.scope import scope_sentence
 from audit.provenance import tool_version
 from audit.run.settings import Settings
 from audit.run.shares import OtherSharesMissingError
-from audit.store.folder import RENDERED, RunFolder
+from audit.store.folder import RunFolder
+from audit.store.output import check_outputs, write_output
 from audit.store.results import EffectsDocument
 from audit.store.run_record import RunRecord
 from audit.store.serialise import printed_json
@@ -141,8 +141,7 @@ def gate(
     from audit.run.judgement import rejudge
 
     comment = None if outputs.comment is None else outputs.comment.file
-    for name in (outputs.junit, outputs.sarif, outputs.code_quality, comment):
-        _check_place(name, path)
+    check_outputs(outputs.junit, outputs.sarif, outputs.code_quality, comment)
     verdict = rejudge(path, table, baseline)
     _write_outputs(path, verdict, outputs)
     if outputs.comment is not None:
@@ -168,15 +167,6 @@ def _named_baseline(table: Mapping[str, Any] | None) -> Path | None:
     """Return the baseline that a `[gate]` table names; None where it names none."""
     named = (table or {}).get("baseline")
     return Path(str(named)) if named else None
-
-
-def _check_place(file: Path | None, run: Path) -> None:
-    """Refuse a file that would change a run folder."""
-    if file is not None and file.name not in RENDERED and file.resolve().is_relative_to(run.resolve()):
-        raise UsageError(
-            f"{file} is in the run folder and would change it. In a run folder, only {', '.join(sorted(RENDERED))} "
-            "may be written; choose such a name, or another folder."
-        )
 
 
 def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
@@ -221,7 +211,7 @@ def _write_outputs(path: Path, verdict: Verdict, outputs: GateOutputs) -> None:
 
 def report(path: Path, *, signoff: Sequence[Path] = (), pdf: Path | None = None) -> int:
     """Write the renderings of a finished run again, with further reviews where some are given, and print them where a PDF is asked for."""
-    _check_place(pdf, path)
+    check_outputs(pdf)
     for file in signoff:
         from audit.reports.findings.review import read_signoff
 

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from audit.data.plan import Plan
-from audit.data.reading import read_records
 from audit.data.records import Record
 from audit.data.strings import shown_string
-from audit.errors import AuditError, CohortError, UnknownNameError, UsageError
-from audit.run.run_inputs import manifest_of, names_of
+from audit.errors import AuditError, CohortError, UsageError
+from audit.run.run_inputs import manifest_of
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
 from audit.store.numbers import number, signed
 from audit.store.serialise import plain, printed_json
-from audit.viewing.cases import MIN_DIGITS, Case, CaseRow, command_for, find_image, read_case
+from audit.viewing.cases import MIN_DIGITS, Case, CaseRow, command_for, find_image, known_condition, read_case
 
 _MOST_CHARACTERS = 4096
 _HEADS = ("condition", "predicted", "probability", "shift", "placebo", "beyond")
@@ -29,8 +28,7 @@ def case(path: Path, name: str, settings: Settings, *, condition: str | None, as
     run = RunFolder(path)
     plan = run.read(Plan)
     known = [row["record_id"] for row in run.read_rows("records.parquet", ["record_id"])]
-    if condition is not None and condition not in (names := [c.name for c in plan.suite.conditions]):
-        raise UnknownNameError("condition of the run", condition, names)
+    known_condition([c.name for c in plan.suite.conditions], condition)
     image, why_unknown, missing = "", "", None
     try:
         image = find_image(path, known, name, plain=plan.privacy.key is None)
@@ -68,27 +66,22 @@ def _identity(path: Path, plan: Plan, settings: Settings, name: str, *, in_run: 
         If it cannot be resolved although a manifest was named.
     """
     try:
-        names = names_of(path, plan)
-        manifest, ignored, options = manifest_of(path, plan, settings)
-        multi_label = plan.model.task == "multi-label"
-        read, _ = read_records(
-            manifest, how=options, classes=plan.model.classes, names=names, multi_label=multi_label, ignored=ignored
-        )
+        manifest = manifest_of(path, plan, settings)
     except AuditError as error:
         if settings.data:
             raise
         return None, str(error)
-    found = [record for record in read if record.name == name]
-    if not found and names.key is not None and not in_run and len(name) >= MIN_DIGITS:
-        found = [record for record in read if record.name.startswith(name.lower())]
+    found = [record for record in manifest.records if record.name == name]
+    if not found and manifest.names.key is not None and not in_run and len(name) >= MIN_DIGITS:
+        found = [record for record in manifest.records if record.name.startswith(name.lower())]
     if len(found) == 1:
         return found[0], ""
     if in_run and settings.data:
         raise CohortError(
-            f"No record of {manifest} has the pseudonym {name}, which is in the run: the run used another manifest, or ids have "
+            f"No record of {manifest.path} has the pseudonym {name}, which is in the run: the run used another manifest, or ids have "
             "changed since. Use --data with the manifest of the run."
         )
-    return None, f"No record of {manifest} has the pseudonym {name}. Use --data with the manifest of the run."
+    return None, f"No record of {manifest.path} has the pseudonym {name}. Use --data with the manifest of the run."
 
 
 def _document(path: Path, found: Case | None, condition: str | None, why_unknown: str) -> dict[str, Any]:

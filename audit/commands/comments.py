@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.baseline.comparison import Baseline
-from audit.files import write_output
 from audit.prediction.table import read_finished
 from audit.reports.ci.comment import CommentLinks, pr_comment
 from audit.reports.findings.changes import changes_since
 from audit.reports.reading.folder import read_figures, read_run, understood
+from audit.store.output import write_output
 from audit.store.run_record import RunRecord
 from audit.store.verdict import Verdict
 

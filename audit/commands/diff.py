@@ -15,6 +15,7 @@ from audit.reports.comparison.diff import render_diff
 from audit.reports.findings.changes import Change, changes_since
 from audit.reports.findings.markdown_words import inert
 from audit.reports.reading.folder import read_figures, understood
+from audit.store.output import check_outputs
 from audit.store.run_record import RunRecord
 from audit.store.serialise import printed_json
 
@@ -26,6 +27,7 @@ def diff(
 
     The exit code is 5 where any of them cannot be compared.
     """
+    check_outputs(html, None if comment is None else comment.file)
     finished = read_finished(path)
     run = read_figures(path)
     before = read_figures(other) if (other / RunRecord.FILE).is_file() else None

@@ -9,8 +9,8 @@ from typing import Any
 
 from audit.commands.streams import lost_output
 from audit.errors import StoreError, UsageError
-from audit.files import write_output
 from audit.store.numbers import counted
+from audit.store.output import write_output
 
 FORMS = ("mlflow", "model-card", "cyclonedx")
 _LOGGED = ("report.html", "summary.md", "verdict.json", "effects.json", "plan.json", "run.json")

@@ -18,6 +18,7 @@ from audit.reports.reading.folder import read_figures, understood
 from audit.reports.reading.siblings import run_folders
 from audit.reports.reading.view import RunView
 from audit.store.numbers import counted, number
+from audit.store.output import check_outputs
 from audit.store.serialise import printed_json
 
 _STYLE = {
@@ -31,6 +32,7 @@ _STYLE = {
 
 def history(paths: Sequence[Path], *, html: Path | None, as_json: bool) -> int:
     """Print the history of the newest run's images, and write its page if asked to."""
+    check_outputs(html)
     runs, unread = _read(run_folders(paths))
     if not runs:
         raise StoreError(f"None of {counted(len(unread), 'run')} can be read. The first: {unread[0].why}")

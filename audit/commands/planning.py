@@ -15,10 +15,10 @@ from audit.commands.progress import ProgressLines
 from audit.commands.tables import TableTeller, printed
 from audit.data.map_budget import map_limit_in_words
 from audit.data.records import Record
-from audit.files import write_output
 from audit.run.preparation import Preparation, prepare
 from audit.run.settings import Settings
 from audit.store.numbers import counted
+from audit.store.output import write_output
 from audit.store.serialise import plain, printed_json
 
 # Images on a contact sheet: one of each class, as far as they have text.

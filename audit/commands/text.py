@@ -17,8 +17,8 @@ from audit.commands.tables import TableTeller, printed
 from audit.data.manifests import load_cohort
 from audit.data.reading import TableOptions
 from audit.errors import StoreError
-from audit.files import write_output
 from audit.store.numbers import counted
+from audit.store.output import write_output
 from audit.store.serialise import plain, printed_json, to_json
 from audit.text.boxes import read_boxes
 from audit.text.cache import RegionCache

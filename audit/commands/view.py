@@ -8,11 +8,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from audit.data.strings import shown_string
-from audit.errors import UnknownNameError, shown_message
+from audit.errors import shown_message
 from audit.prediction.interrupts import Interrupted
 from audit.prediction.table import read_finished
 from audit.run.settings import Settings
-from audit.viewing.cases import find_image
+from audit.viewing.cases import find_image, known_condition
 from audit.viewing.pictures import CasePictures
 from audit.viewing.server import RunPages, ViewServer
 
@@ -25,9 +25,7 @@ def view(path: Path, settings: Settings, *, port: int, image: str | None, condit
         name = find_image(path, finished.table.record_ids.tolist(), image, plain=finished.plan.privacy.key is None)
         shown = f"case/{quote(name, safe='')}"
     if condition is not None:
-        known = [c.name for c in finished.suite.conditions]
-        if condition not in known:
-            raise UnknownNameError("condition of the run", condition, known)
+        known_condition([c.name for c in finished.suite.conditions], condition)
         query = {"condition": condition}
     if image is None and condition is not None:
         number = [c.name for c in finished.suite.conditions[1:]].index(condition) if condition != "clean" else -1

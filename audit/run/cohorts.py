@@ -235,12 +235,8 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
     UsageError
         If neither names one, or the bundle names one that lies neither in its folder nor below the working folder.
     """
-    if settings.data:
-        return (
-            Path(settings.data),
-            settings.ignore_label,
-            TableOptions(columns=settings.columns, layout=settings.layout),
-        )
+    if (given := given_manifest(settings)) is not None:
+        return given
     recorded = bundle.origin.manifest
     if not recorded or bundle.folder is None:
         raise UsageError(f"{bundle.where} does not state what it was trained on. Use --data MANIFEST.")
@@ -256,3 +252,11 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
     columns = dict(settings.columns or bundle.origin.columns)
     layout = settings.layout if settings.layout != AUTO else bundle.origin.layout
     return manifest, ignored, TableOptions(columns=columns, layout=layout)
+
+
+def given_manifest(settings: Settings) -> tuple[Path, tuple[str, ...], TableOptions] | None:
+    """Return the manifest that the settings name, its labels to ignore, and how to read it; None if they name none."""
+    if not settings.data:
+        return None
+    options = TableOptions(columns=settings.columns, layout=settings.layout)
+    return Path(settings.data), settings.ignore_label, options

@@ -8,30 +8,26 @@ from pathlib import Path
 
 from msgspec import structs
 
-from audit.data.conditions import Suite
 from audit.data.plan import Plan
-from audit.data.pseudonyms import FILE_VARIABLE, KEY_VARIABLE, PLAIN, Pseudonyms, find_pseudonyms
-from audit.data.records import Cohort, Record, TextRegion
-from audit.data.strings import shown_string
+from audit.data.records import Cohort, Record
 from audit.errors import StoreError, UsageError
 from audit.models.backends import BackendChoice, with_backend
 from audit.models.bundle import Bundle
 from audit.models.devices import device_of, find_device, on_device
-from audit.models.opening import open_model
-from audit.perturbations.suspects import Suspects, suspect_digest
+from audit.perturbations.suspects import Suspects
 from audit.prediction.covering import Disclosure
 from audit.prediction.experiment import Experiment
 from audit.prediction.table import planned_suite, stored_cuts
-from audit.prediction.variants import cohort_context, make_perturbations
+from audit.prediction.variants import cohort_context
 from audit.run.chosen_split import NoSplitError
 from audit.run.cohorts import audited_cohort
+from audit.run.edit_inputs import other_names, same_perturbation, stored_suspects, stored_text
 from audit.run.plan import records_hash
 from audit.run.preparation import probe_images
-from audit.run.requested import requested_model, requested_product
+from audit.run.run_inputs import names_of, open_again
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, check_run
 from audit.store.run_record import RunRecord
-from audit.store.suspects import FoundSuspect, Sighting, SuspectsDocument
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +64,10 @@ def reopen_run(path: Path, settings: Settings) -> ReopenedRun:
     check_run(path)
     run = RunFolder(path)
     plan, record = run.read(Plan), run.read(RunRecord)
-    names = _names(path, plan.privacy.key)
+    names = names_of(path, plan)
     try:
-        bundle, cohort = _opened(plan, _asked(plan, settings), names)
+        bundle = open_again(path, plan, settings)
+        cohort, _ = audited_cohort(bundle, _asked(plan, settings), names, multi_label=plan.model.task == "multi-label")
     except NoSplitError as error:
         raise StoreError(
             f"The run {path} cannot be computed again: it audited a split ({plan.data.split}) that the given manifest does not have. "
@@ -80,14 +77,14 @@ def reopen_run(path: Path, settings: Settings) -> ReopenedRun:
         raise StoreError(f"The run {path} cannot be computed again: {error} {_how(record)}") from error
     _check_same(path, plan, record, bundle, cohort)
     suite = planned_suite(plan)
-    _check_versions(path, suite)
+    for condition in suite.conditions[1:]:
+        same_perturbation(path, condition)
     bundle = _on_machine(plan, settings, bundle, cohort)
     records = _stored_records(path, run, cohort)
-    regions = _stored_regions(run, records)
-    hidden = {
-        key: () if plan.privacy.show_text else tuple(r for r in found if not r.text) for key, found in regions.items()
-    }
-    context = cohort_context(records, regions, plan.seed, _suspects(path, run, plan, records, cohort))
+    disclosure = stored_text(run, plan, records)
+    suspects = stored_suspects(run, plan, records, lambda record: cohort.pixels[record.id])
+    _check_suspects(path, plan, suspects)
+    context = cohort_context(records, disclosure.text, plan.seed, suspects)
     experiment = Experiment(
         run=run,
         bundle=bundle,
@@ -98,44 +95,21 @@ def reopen_run(path: Path, settings: Settings) -> ReopenedRun:
         cuts=stored_cuts(plan.model),
         batch=plan.model.batch_size,
     )
-    return ReopenedRun(
-        plan=plan, record=record, experiment=experiment, disclosure=Disclosure(text=regions, covered=hidden)
-    )
-
-
-def _names(path: Path, fingerprint: str | None) -> Pseudonyms:
-    """Return the key that the run's pseudonyms were made with: its files name images by nothing else."""
-    if fingerprint is None:
-        return PLAIN
-    names = find_pseudonyms()
-    if names is None or names.fingerprint != fingerprint:
-        here = "no key was found" if names is None else f"the key in use is {names.fingerprint}"
-        raise StoreError(
-            f"The pseudonyms in {path} were made with the key {fingerprint}, but {here}, so its images cannot be matched with the "
-            f"manifest. Set {KEY_VARIABLE} to that key, or {FILE_VARIABLE} to its file."
-        )
-    return names
+    return ReopenedRun(plan=plan, record=record, experiment=experiment, disclosure=disclosure)
 
 
 def _asked(plan: Plan, settings: Settings) -> Settings:
-    """Return the settings that open model and manifest as the run did."""
+    """Return the settings that choose the images of the run's manifest as the run did."""
     # A sample was drawn before images told which of them the network has learnt; all of it may be left.
     undecided = ("unlearnt", "all") if plan.data.max_images else ("unlearnt",)
     split = "auto" if plan.data.split_name in undecided else plan.data.split_name
     return structs.replace(
         settings,
-        model=settings.model or plan.model.name,
         split=split,
         seed=plan.seed,
         max_images=plan.data.max_images,
         plain_ids=plan.privacy.plain_ids,
     )
-
-
-def _opened(plan: Plan, asked: Settings, names: Pseudonyms) -> tuple[Bundle, Cohort]:
-    bundle = open_model(requested_product(asked) or requested_model(asked))
-    cohort, _ = audited_cohort(bundle, asked, names, multi_label=plan.model.task == "multi-label")
-    return bundle, cohort
 
 
 def _check_same(path: Path, plan: Plan, record: RunRecord, bundle: Bundle, cohort: Cohort) -> None:
@@ -153,17 +127,6 @@ def _check_same(path: Path, plan: Plan, record: RunRecord, bundle: Bundle, cohor
             f"The run {path} cannot be computed again: the given model and manifest are not those of the run ({', '.join(other)}). "
             f"{_how(record)}"
         )
-
-
-def _check_versions(path: Path, suite: Suite) -> None:
-    """Refuse edits that this version of audit makes in another way."""
-    for name, made in make_perturbations(suite).items():
-        if made.version != suite[name].version:
-            raise StoreError(
-                f"The run {path} cannot be computed again: its edit “{shown_string(suite[name].title)}” was made by version "
-                f"{suite[name].version} of {suite[name].perturbation}, and this version of audit has version {made.version}. Use the "
-                "version of audit that the run names."
-            )
 
 
 def _how(record: RunRecord) -> str:
@@ -204,56 +167,18 @@ def _stored_records(path: Path, run: RunFolder, cohort: Cohort) -> tuple[Record,
     known = {r.name: r for r in cohort.records}
     stored = [row["record_id"] for row in run.read_rows("records.parquet", ["record_id"])]
     if not set(stored) <= set(known):
-        raise _other_names(path, "records.parquet")
+        raise other_names(path, "records.parquet")
     return tuple(known[name] for name in stored)
 
 
-def _other_names(path: Path, table: str) -> StoreError:
-    return StoreError(
-        f"{table} of the run {path} names images that the run does not have. It was edited. Run the audit again."
-    )
-
-
-def _stored_regions(run: RunFolder, records: tuple[Record, ...]) -> dict[str, tuple[TextRegion, ...]]:
-    """Return record id -> its text regions; strings that may not be shown are empty, and no edit uses strings."""
-    found: dict[str, list[TextRegion]] = {r.name: [] for r in records}
-    fields = list(TextRegion.__slots__)
-    for row in run.read_rows("regions.parquet", ["record_id", *fields]):
-        if row["record_id"] not in found:
-            raise _other_names(run.path, "regions.parquet")
-        polygon = tuple((float(x), float(y)) for x, y in row["polygon"] or ())
-        found[row["record_id"]].append(TextRegion(**{**{name: row[name] for name in fields}, "polygon": polygon}))
-    return {r.id: tuple(found[r.name]) for r in records}
-
-
-def _suspects(path: Path, run: RunFolder, plan: Plan, records: tuple[Record, ...], cohort: Cohort) -> Suspects | None:
-    """Return the objects that the run's search proposed, images by the digest of their pixels again."""
-    if not plan.objects.asked:
-        return None
-    document = run.read(SuspectsDocument)
-    digests = {r.name: cohort.pixels[r.id] for r in records}
-    seen = {s.image for f in document.suspects for s in f.sightings} | {n for f in document.suspects for n in f.without}
-    if not seen <= set(digests):
-        raise _other_names(path, SuspectsDocument.FILE)
-    found = tuple(_with_digests(suspect, digests) for suspect in document.suspects)
+def _check_suspects(path: Path, plan: Plan, suspects: Suspects | None) -> None:
+    """Refuse objects that are not those of the plan: images that were left out of the run are lacking in the stored search."""
     wanted = {
         c.parameters["suspect"]: c.parameters["digest"] for c in plan.suite.conditions if c.perturbation == "object"
     }
-    if any(suspect_digest(s) != wanted[number] for number, s in enumerate(found, start=1)):
+    found = () if suspects is None else suspects.digests
+    if any(digest != wanted.get(number) for number, digest in enumerate(found, start=1)):
         raise StoreError(
             f"The objects in {path} cannot be made again from the stored search, because images of it were left out of the run. Run the "
             "audit again."
         )
-    donors = {cohort.pixels[r.id]: r for r in records}
-    return Suspects(found=found, donors=donors, seed=plan.seed)
-
-
-def _with_digests(suspect: FoundSuspect, digests: dict[str, str]) -> FoundSuspect:
-    def bare(sighting: Sighting) -> Sighting:
-        return structs.replace(sighting, image=digests[sighting.image], picture=None, width=0, height=0, spot=None)
-
-    return structs.replace(
-        suspect,
-        sightings=tuple(map(bare, suspect.sightings)),
-        without=tuple(digests[name] for name in suspect.without),
-    )

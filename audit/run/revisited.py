@@ -5,35 +5,23 @@ Of the text on the images the run keeps the places, which is all that edits use 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-
-from msgspec import structs
 
 from audit.data.conditions import Condition
 from audit.data.images import pixel_hash, read_mask, read_record
 from audit.data.manifests import BAD_MASKS, PIXEL_DIGITS
-from audit.data.reading import read_records
-from audit.data.records import Record, TextRegion
-from audit.errors import CohortError, ImageError, StoreError, UsageError
-from audit.perturbations import Perturbation, make_perturbation
-from audit.perturbations.suspects import Suspects
-from audit.prediction.covering import covered_context
+from audit.data.records import Record
+from audit.errors import CohortError, ImageError
+from audit.perturbations import Perturbation
+from audit.prediction.covering import Disclosure, covered_context
 from audit.prediction.table import FinishedRun
 from audit.prediction.variants import CohortContext, Variant, cohort_context, make_variant, read_scene
-from audit.run.run_inputs import manifest_of, names_of
+from audit.run.edit_inputs import same_perturbation, stored_suspects, stored_text
+from audit.run.run_inputs import manifest_of
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder
 from audit.store.numbers import counted
-from audit.store.suspects import Sighting, SuspectsDocument
-
-_REGION_COLUMNS = ("record_id", "x0", "y0", "x1", "y1", "text", "confidence", "kind", "detector", "polygon")
-
-
-class OtherVersionError(StoreError):
-    """An edit of a run that this version of audit would make in another way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +32,8 @@ class Revisited:
     """The run."""
     records: tuple[Record, ...]
     """The audited images, in the run's order."""
-    regions: Mapping[str, tuple[TextRegion, ...]]
-    """Record id -> its text; a string that may not be shown is empty."""
+    text: Disclosure
+    """Where text is, and what of it pictures do not show."""
 
     _made: dict[str, Perturbation] = field(default_factory=dict, repr=False, compare=False)
     """Perturbations by condition, once they were needed."""
@@ -53,20 +41,14 @@ class Revisited:
     @cached_property
     def context(self) -> CohortContext:
         """Return what edits used besides the image itself."""
-        suspects = self._suspects()
-        return cohort_context(self.records, self.regions, self.finished.plan.seed, suspects)
-
-    @cached_property
-    def covered(self) -> Mapping[str, tuple[TextRegion, ...]]:
-        """Return the regions that pictures do not show, by record id: what stands in them may not be shown, or was not read."""
-        if self.finished.plan.privacy.show_text:
-            return {record.id: () for record in self.records}
-        return {key: tuple(region for region in found if not region.text) for key, found in self.regions.items()}
+        plan = self.finished.plan
+        suspects = stored_suspects(RunFolder(self.finished.path), plan, self.records, _pixels)
+        return cohort_context(self.records, self.text.text, plan.seed, suspects)
 
     @cached_property
     def pictures(self) -> CohortContext:
         """Return the context that pictures are drawn with: text that may not be shown is covered before an edit is made."""
-        return covered_context(self.context, self.records, self.covered)
+        return covered_context(self.context, self.records, self.text.covered)
 
     def variant(self, record: Record, condition: str, draw: int, *, shown: bool = False) -> Variant:
         """Draw an image under a condition again.
@@ -98,18 +80,7 @@ class Revisited:
 
     def _perturbation(self, condition: Condition) -> Perturbation:
         if condition.name not in self._made:
-            try:
-                made = make_perturbation(condition.perturbation, condition.parameters)
-            except UsageError as error:
-                raise OtherVersionError(
-                    f"The edit {condition.name} of the run {self.finished.path} is not known to this version of audit ({error})."
-                ) from error
-            if made.version != condition.version:
-                raise OtherVersionError(
-                    f"The edit {condition.name} of the run {self.finished.path} was made by version {condition.version} of "
-                    f"{condition.perturbation}; this version of audit has version {made.version}, which edits images in another way."
-                )
-            self._made[condition.name] = made
+            self._made[condition.name] = same_perturbation(self.finished.path, condition)
         return self._made[condition.name]
 
     def in_order(self, place: int) -> bool:
@@ -126,37 +97,6 @@ class Revisited:
             for other in (place - 1, place + 1)
         )
         return (before is None or before <= own) and (after is None or own <= after)
-
-    def _suspects(self) -> Suspects | None:
-        """Return the objects that the run's search proposed; its file names images as the run does, edits go by the digests of pixels."""
-        run = RunFolder(self.finished.path)
-        if not run.has(SuspectsDocument.FILE):
-            return None
-        by_name = {record.name: record for record in self.records}
-        donors: dict[str, Record] = {}
-
-        def digest(name: str) -> str:
-            record = by_name.get(name)
-            if record is None:
-                raise StoreError(
-                    f"{run.path / SuspectsDocument.FILE} names an image that the run does not have. Run the audit again."
-                )
-            found = _pixels(record)
-            donors[found] = record
-            return found
-
-        def bare(sighting: Sighting) -> Sighting:
-            return structs.replace(sighting, image=digest(sighting.image), picture=None, width=0, height=0, spot=None)
-
-        found = tuple(
-            structs.replace(
-                suspect,
-                sightings=tuple(map(bare, suspect.sightings)),
-                without=tuple(map(digest, suspect.without)),
-            )
-            for suspect in run.read(SuspectsDocument).suspects
-        )
-        return Suspects(found=found, donors=donors, seed=self.finished.plan.seed)
 
 
 def revisit(finished: FinishedRun, settings: Settings) -> Revisited:
@@ -175,24 +115,16 @@ def revisit(finished: FinishedRun, settings: Settings) -> Revisited:
         If the key or the manifest is not that of the run, or cannot be read.
     """
     path, plan = finished.path, finished.plan
-    names = names_of(path, plan)
-    manifest, ignored, options = manifest_of(path, plan, settings)
-    read, _ = read_records(
-        manifest,
-        how=options,
-        classes=plan.model.classes,
-        names=names,
-        multi_label=plan.model.task == "multi-label",
-        ignored=ignored,
-    )
-    by_name = {record.name: record for record in read}
+    manifest = manifest_of(path, plan, settings)
+    by_name = {record.name: record for record in manifest.records}
     run = RunFolder(path)
     rows = list(run.read_rows("records.parquet", ["record_id", "label", "source"]))
     lacking = sum(row["record_id"] not in by_name for row in rows)
     if lacking:
+        are = "is" if lacking == 1 else "are"
         raise CohortError(
-            f"{counted(lacking, 'image')} of {len(rows)} in the run {path} {'is' if lacking == 1 else 'are'} not in {manifest}: the run "
-            "used another manifest, or ids have changed since. Use --data with the manifest of the run."
+            f"{counted(lacking, 'image')} of {len(rows)} in the run {path} {are} not in {manifest.path}: the run used another manifest, or "
+            "ids have changed since. Use --data with the manifest of the run."
         )
     # Label and source as the run has them: ignored labels have none, and sources of few patients have a neutral name.
     records = tuple(
@@ -201,11 +133,7 @@ def revisit(finished: FinishedRun, settings: Settings) -> Revisited:
     )
     if any(BAD_MASKS in note for note in plan.data.notes):
         records = tuple(map(_without_bad_mask, records))
-    found: defaultdict[str, list[TextRegion]] = defaultdict(list)
-    for row in run.read_rows("regions.parquet", _REGION_COLUMNS):
-        polygon = tuple((point[0], point[1]) for point in row.pop("polygon") or ())
-        found[row.pop("record_id")].append(TextRegion(polygon=polygon, **row))
-    return Revisited(finished=finished, records=records, regions={r.id: tuple(found[r.name]) for r in records})
+    return Revisited(finished=finished, records=records, text=stored_text(run, plan, records))
 
 
 def _without_bad_mask(record: Record) -> Record:

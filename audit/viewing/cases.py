@@ -12,7 +12,7 @@ import numpy as np
 from audit.data.groups import age_band
 from audit.data.plan import Plan, PlannedCondition
 from audit.data.strings import shown_string
-from audit.errors import StoreError, UsageError, near_names
+from audit.errors import StoreError, UnknownNameError, UsageError, near_names
 from audit.prediction.rows import prediction_parts, prediction_rows
 from audit.run.case_choice import moved_by
 from audit.store.folder import RunFolder
@@ -158,6 +158,18 @@ def find_image(path: Path, known: Sequence[str], asked: str, *, plain: bool) -> 
         f"{path} has {said} called {shown_string(asked)!r}.{hint} Pseudonyms are next to each picture of the report and in the column "
         f"record_id of records.parquet; give one, or at least its first {MIN_DIGITS} digits."
     )
+
+
+def known_condition(conditions: Sequence[str], asked: str | None) -> None:
+    """Make sure that a run has the condition that is asked for, if any is.
+
+    Raises
+    ------
+    UnknownNameError
+        If the run has none of that name; the nearest are suggested.
+    """
+    if asked is not None and asked not in conditions:
+        raise UnknownNameError("condition of the run", asked, conditions)
 
 
 def command_for(run: str, image: str, condition: str) -> str:

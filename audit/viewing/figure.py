@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audit.data.strings import shown_string
-from audit.errors import UnknownNameError
 from audit.prediction.table import FinishedRun
 from audit.reports.page.templates import environment
 from audit.store.numbers import number, signed
-from audit.viewing.cases import Case, CaseRow, find_image, read_case
+from audit.viewing.cases import Case, CaseRow, find_image, known_condition, read_case
 from audit.viewing.pictures import KINDS, CasePictures, Kind, NotDrawnError
 
 _NAMES: Mapping[Kind, str] = {
@@ -103,9 +102,7 @@ def draw_case(finished: FinishedRun, pictures: CasePictures, image: str, conditi
     UsageError
         If the run has no such image or condition.
     """
-    known = [c.name for c in finished.suite.conditions]
-    if condition is not None and condition not in known:
-        raise UnknownNameError("condition of the run", condition, known)
+    known_condition([c.name for c in finished.suite.conditions], condition)
     name = find_image(finished.path, finished.table.record_ids.tolist(), image, plain=finished.plan.privacy.key is None)
     case = read_case(finished.path, name)
     row = case.most_moved() if condition is None else case.row(condition)

@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audit.data.strings import shown_string
-from audit.errors import AuditError, ImageError, StoreError, UsageError
+from audit.errors import AuditError, ImageError, StoreError
+from audit.models.backends import LIMIT
 from audit.models.bundle import Bundle
 from audit.models.recorded import NOT_LOADED, WITHOUT_MAPS
 from audit.models.torch_classifier import one_thread
 from audit.prediction.shards import predict_scene
 from audit.prediction.table import FinishedRun
 from audit.prediction.variants import Variant
+from audit.run.edit_inputs import OtherVersionError
 from audit.run.overlays import Overlays
-from audit.run.revisited import OtherVersionError, Revisited, revisit
-from audit.run.run_inputs import model_of
+from audit.run.revisited import Revisited, revisit
+from audit.run.run_inputs import OtherKeyError, UnknownManifestError, model_of
 from audit.run.settings import Settings
 from audit.run.thumbnails import difference_of
 from audit.statistics.outputs import probabilities_of
@@ -37,8 +39,6 @@ Kind = Literal["clean", "edit", "placebo", "difference", "relevance"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_KEPT = 48
 """Pictures in memory: a case has five, and readers go back and forth."""
-MOST_DIFFERENCE = 1e-4
-"""Of a probability that is computed again on another kind of device or back end."""
 _TOLD = "The terminal in which this page was started says more."
 
 
@@ -155,7 +155,7 @@ class CasePictures:
             for again, kept in zip(found, stored, strict=False)
             if kept is not None
         ]
-        if max(gaps) > MOST_DIFFERENCE:
+        if max(gaps) > LIMIT:
             return False, (
                 f"The prediction, computed again, differs from that of the run by {max(gaps):.3f}: the image or the network has changed "
                 "since."
@@ -193,7 +193,7 @@ class CasePictures:
         record = run.records[case.place]
         _, overlays = self._network()
         with self._safely():
-            drawn = overlays.of(record, run.context.read(record), run.covered[record.id])
+            drawn = overlays.of(record, run.context.read(record), run.text.covered[record.id])
         if drawn is None:
             raise NotDrawnError(shown_string(overlays.why_none, 300))
         return drawn
@@ -202,11 +202,13 @@ class CasePictures:
         if self._revisited is None:
             try:
                 self._revisited = revisit(self._finished, self._settings)
-            except StoreError as error:
+            except OtherKeyError as error:
                 raise self._missing(
                     error, "The images cannot be found: the key of the pseudonyms is not that of the run."
                 ) from error
-            except UsageError as error:
+            except StoreError as error:
+                raise self._missing(error, "The images cannot be found: a file of the run was edited.") from error
+            except UnknownManifestError as error:
                 raise self._missing(
                     error,
                     "The images cannot be found: the manifest of the run is unknown. Start this page with --data MANIFEST.",

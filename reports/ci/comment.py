@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import quote
 
 from audit.gates.scope import scope_sentence
+from audit.reports.ci.gate_table import gate_table
 from audit.reports.ci.text_forest import text_forest
 from audit.reports.findings.changes import Change, changes_sentence, figure_of, reasons
-from audit.reports.findings.gate_results import figures, gate_counts, worst_first
-from audit.reports.findings.markdown_words import inert
+from audit.reports.findings.gate_results import gate_counts, worst_first
+from audit.reports.findings.markdown_words import fenced, inert
 from audit.reports.findings.statements import statements
 from audit.reports.reading.view import RunView
 from audit.reports.sections.verdict import best_case
@@ -73,7 +74,7 @@ def _joined(run: RunView, changes: Sequence[Change] | None, baseline: str, links
         lines += [*_changed(changes, baseline), *_pictures(run, links)]
     lines += _gates(run)
     if complete:
-        lines += _folded("Effects", ["```text", *_fenced(text_forest(run)), "```"] if text_forest(run) else [])
+        lines += _folded("Effects", fenced(text_forest(run)))
         lines += [inert(scope_sentence(verdict)), ""]
     data = f"{inert(run.plan.data.name)}, {counted(run.plan.data.n_images, 'image')} of {counted(run.plan.data.n_patients, 'patient')}"
     where = (
@@ -160,12 +161,8 @@ def _gates(run: RunView) -> list[str]:
     told = [g for g in worst_first(run.verdict) if g.status != "pass"]
     if not told:
         return []
-    rows = [
-        f"| {inert(g.name)} | {inert(g.requirement)} | {figures(g)} | {g.n_images:,} | {g.outcome} |"
-        for g in told[:_MOST_ROWS]
-    ]
     more = [f"\nand {len(told) - _MOST_ROWS} more in the report"] if len(told) > _MOST_ROWS else []
-    table = ["| gate | required | estimate | images | outcome |", "|---|---|---|---|---|", *rows, *more]
+    table = [*gate_table(told[:_MOST_ROWS]), *more]
     return _folded(
         f"{counted(len(told), 'gate')} not passed", table, opened=run.verdict.status in ("fail", "incomplete")
     )
@@ -175,11 +172,6 @@ def _folded(title: str, lines: Sequence[str], *, opened: bool = False) -> list[s
     if not lines:
         return []
     return [f"<details{' open' if opened else ''}><summary>{title}</summary>", "", *lines, "", "</details>", ""]
-
-
-def _fenced(lines: Sequence[str]) -> list[str]:
-    """Make lines fit for a fenced block: nothing in them can end it."""
-    return [line.replace("`", "'") for line in lines]
 
 
 def _address(url: str) -> str:

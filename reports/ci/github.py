@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from audit.gates.rule_lines import RuleLine
 from audit.gates.scope import scope_sentence
-from audit.reports.findings.gate_results import figures, worst_first
-from audit.reports.findings.markdown_words import inert
+from audit.reports.ci.gate_table import gate_table
+from audit.reports.findings.gate_results import worst_first
+from audit.reports.findings.markdown_words import fenced, inert
 from audit.store.verdict import GateResult, Verdict
 
 MAX_ANNOTATIONS = 10
@@ -60,15 +61,13 @@ def step_summary(verdict: Verdict, model: str, report: str, forest: Sequence[str
     forest : sequence of str
         Lines of the figure (`audit.reports.ci.text_forest`); none where no effect was judged.
     """
-    rows = [
-        f"| {inert(g.name)} | {inert(g.where)} | {inert(g.requirement)} | {figures(g)} | {g.n_images} | {g.outcome} |"
-        for g in worst_first(verdict)
-    ]
-    head = ["| gate | where | rule | estimate | images | outcome |", "|---|---|---|---|---|---|"] if rows else []
     title = f"## audit of {inert(model)}: {verdict.status.upper()}"
     said = [title, "", inert(verdict.summary), "", inert(scope_sentence(verdict)), ""]
-    drawn = ["```text", *(line.replace("`", "'") for line in forest), "```", ""] if forest else []
-    return "\n".join([*said, *drawn, *head, *rows, "", f"Report: {inert(report)}"]) + "\n"
+    drawn = [*fenced(forest), *([""] if forest else [])]
+    return (
+        "\n".join([*said, *drawn, *gate_table(worst_first(verdict), with_places=True), "", f"Report: {inert(report)}"])
+        + "\n"
+    )
 
 
 def _kind(gate: GateResult) -> str:

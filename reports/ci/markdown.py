@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from audit.files import write_atomically
-from audit.reports.findings.gate_results import figures, worst_first
+from audit.reports.ci.gate_table import gate_table
+from audit.reports.findings.gate_results import worst_first
 from audit.reports.findings.markdown_words import inert
 from audit.reports.findings.summary import summary_lines
 from audit.reports.reading.folder import read_run
@@ -18,10 +19,7 @@ def render_markdown(path: Path) -> Path:
     if run.verdict.status != "incomplete":  # of such a run nothing else counts
         lines += ["", *(f"- {inert(line)}" for line in summary_lines(run))]
     if run.verdict.gates:
-        lines += ["", "| gate | required | estimate | images | outcome |", "|---|---|---|---|---|"]
-        for gate in worst_first(run.verdict):
-            cells = (gate.name, gate.requirement, figures(gate), str(gate.n_images), gate.outcome)
-            lines.append("| " + " | ".join(inert(cell) for cell in cells) + " |")
+        lines += ["", *gate_table(worst_first(run.verdict))]
     target = path / "summary.md"
     write_atomically(target, ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
     return target

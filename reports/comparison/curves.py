@@ -11,13 +11,13 @@ from msgspec import Meta, Struct
 
 from audit.data.bundle_record import MAX_CLASS_NAME
 from audit.errors import ModelError, shown_string
-from audit.files import write_output
 from audit.reports.findings.paper_networks import PaperNetwork, paper_network
 from audit.reports.findings.training_phases import LARGEST, read_phases
 from audit.reports.findings.training_story import Matrix, own_matrix, paper_matrix
-from audit.reports.page.templates import environment, frame
+from audit.reports.page.templates import whole_page
 from audit.store.documents import read_json
 from audit.store.numbers import number
+from audit.store.output import write_output
 from audit.store.typed import typed
 
 WIDTH_PX, HEIGHT_PX = 760, 380
@@ -77,23 +77,19 @@ def render_curves(folders: Sequence[Path], out: Path) -> Path:
     """
     networks = [_read(folder) for folder in folders]
     lines, x_ticks, y_ticks = _lines(networks)
-    page = (
-        environment()
-        .get_template("comparison/curves.html.j2")
-        .render(
-            networks=networks,
-            lines=lines,
-            x_ticks=x_ticks,
-            y_ticks=y_ticks,
-            width=WIDTH_PX,
-            height=HEIGHT_PX,
-            left=_LEFT_PX,
-            right=WIDTH_PX - _RIGHT_PX,
-            bottom=HEIGHT_PX - _BOTTOM_PX,
-            **frame(script=False),
-        )
+    page = whole_page(
+        "comparison/curves.html.j2",
+        networks=networks,
+        lines=lines,
+        x_ticks=x_ticks,
+        y_ticks=y_ticks,
+        width=WIDTH_PX,
+        height=HEIGHT_PX,
+        left=_LEFT_PX,
+        right=WIDTH_PX - _RIGHT_PX,
+        bottom=HEIGHT_PX - _BOTTOM_PX,
     )
-    write_output(out, page.encode("utf-8", "xmlcharrefreplace"))
+    write_output(out, page)
     return out
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from audit.files import write_output
 from audit.reports.figures.dots import Dots, dots
 from audit.reports.findings.changes import Change, changes_sentence, figure_of, reasons
 from audit.reports.findings.gate_results import figures, worst_first
-from audit.reports.page.templates import environment, frame
+from audit.reports.page.templates import whole_page
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import MEASURES
 from audit.store.group import ALL
 from audit.store.numbers import signed_bracketed
+from audit.store.output import write_output
 
 
 def render_diff(run: RunView, before: RunView | None, baseline: str, changes: Sequence[Change], out: Path) -> Path:
@@ -32,22 +32,18 @@ def render_diff(run: RunView, before: RunView | None, baseline: str, changes: Se
     out : Path
         The page.
     """
-    page = (
-        environment()
-        .get_template("comparison/diff.html.j2")
-        .render(
-            run=run,
-            before=before,
-            baseline=baseline,
-            said=changes_sentence(changes),
-            reasons=reasons(changes),
-            measures=[(MEASURES[name].title, figure) for name, figure in _figures(changes)],
-            changes=[(c, figure_of(c.before), figure_of(c.now)) for c in changes],
-            gates=_gates(run, before),
-            **frame(script=False),
-        )
+    page = whole_page(
+        "comparison/diff.html.j2",
+        run=run,
+        before=before,
+        baseline=baseline,
+        said=changes_sentence(changes),
+        reasons=reasons(changes),
+        measures=[(MEASURES[name].title, figure) for name, figure in _figures(changes)],
+        changes=[(c, figure_of(c.before), figure_of(c.now)) for c in changes],
+        gates=_gates(run, before),
     )
-    write_output(out, page.encode("utf-8", "xmlcharrefreplace"))
+    write_output(out, page)
     return out
 
 

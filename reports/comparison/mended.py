@@ -9,7 +9,7 @@ from audit.errors import StoreError
 from audit.files import write_atomically
 from audit.reports.comparison.runs import cell
 from audit.reports.figures.multiples import WIDTH_PX, Multiples, multiples
-from audit.reports.page.templates import environment, frame
+from audit.reports.page.templates import whole_page
 from audit.statistics.catalogue import MEASURES
 from audit.store.documents import read_json
 from audit.store.mend import MendDocument
@@ -29,12 +29,9 @@ def render_mended(bundle: Path) -> Path:
         If the bundle has no proof, or its page cannot be written.
     """
     document = read_mended(bundle)
-    page = (
-        environment()
-        .get_template("comparison/mended.html.j2")
-        .render(document=document, names=NAMES, figures=list(_figures(document)), width=WIDTH_PX, **frame(script=False))
-    )
-    write_atomically(bundle / PAGE, page.encode("utf-8", "xmlcharrefreplace"))
+    figures = list(_figures(document))
+    page = whole_page("comparison/mended.html.j2", document=document, names=NAMES, figures=figures, width=WIDTH_PX)
+    write_atomically(bundle / PAGE, page)
     return bundle / PAGE
 
 

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from audit.errors import UsageError
-from audit.files import write_output
 from audit.reports.figures.multiples import WIDTH_PX, Cell, Multiples, labels, multiples
 from audit.reports.findings.effect_words import estimate, where
 from audit.reports.findings.group_effects import sensitive_groups
 from audit.reports.findings.relevance_by_group import interval
 from audit.reports.findings.review import evidence_digest
-from audit.reports.page.templates import environment, frame
+from audit.reports.page.templates import whole_page
 from audit.reports.reading.folder import read_run, understood
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.statistics.selections import headlines
 from audit.store.group import ALL, Group
 from audit.store.numbers import number
+from audit.store.output import write_output
 from audit.store.relevance import RelevanceGroup
 from audit.store.results import Effect
 
@@ -41,19 +41,15 @@ def render_comparison(paths: Sequence[Path], out: Path) -> Path:
             _figures([""], [run])
     names = _names(runs)
     with understood(paths[0]):
-        page = (
-            environment()
-            .get_template("comparison/runs.html.j2")
-            .render(
-                runs=[(name, run, *_summary(run)) for name, run in zip(names, runs, strict=True)],
-                names=names,
-                warnings=[*_warnings(names, runs), *_tolerance_warnings(runs)],
-                measures=_figures(names, runs),
-                width=WIDTH_PX,
-                **frame(script=False),
-            )
+        page = whole_page(
+            "comparison/runs.html.j2",
+            runs=[(name, run, *_summary(run)) for name, run in zip(names, runs, strict=True)],
+            names=names,
+            warnings=[*_warnings(names, runs), *_tolerance_warnings(runs)],
+            measures=_figures(names, runs),
+            width=WIDTH_PX,
         )
-    write_output(out, page.encode("utf-8", "xmlcharrefreplace"))
+    write_output(out, page)
     return out
 
 

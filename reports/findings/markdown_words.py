@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _MARKUP = re.compile(r"([\\`*_\[\]|#~!$])")
 _BREAK = "\N{ZERO WIDTH SPACE}"
@@ -19,3 +20,8 @@ def inert(text: str) -> str:
     flat = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in flat)
     escaped = _MARKUP.sub(r"\\\1", flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
     return _LINKED.sub(_BREAK, escaped)
+
+
+def fenced(lines: Sequence[str]) -> list[str]:
+    """Return lines as a block that keeps their spaces, which nothing in them can end; none of none."""
+    return ["```text", *(line.replace("`", "'") for line in lines), "```"] if lines else []

@@ -11,7 +11,7 @@ from typing import Any
 from audit.files import write_atomically
 from audit.reports.findings.summary import first_lines
 from audit.reports.page.parts import write_sections
-from audit.reports.page.templates import environment, frame
+from audit.reports.page.templates import whole_page
 from audit.reports.reading.folder import read_run, understood
 from audit.reports.reading.view import PICTURES, RunView
 
@@ -88,17 +88,14 @@ def _without_pictures(example: Any) -> dict[str, Any]:
 
 def _page(run: RunView) -> Page:
     written = write_sections(run)
-    page = (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            plan=run.plan,
-            finished=run.run.finished,
-            first_lines=first_lines(run),
-            parts=written.parts,
-            not_shown=[problem.told for problem in written.problems],
-            **frame(),
-        )
+    page = whole_page(
+        "report.html.j2",
+        script=True,
+        plan=run.plan,
+        finished=run.run.finished,
+        first_lines=first_lines(run),
+        parts=written.parts,
+        not_shown=[problem.told for problem in written.problems],
     )
     problems = tuple(problem.reason for problem in written.problems)
-    return Page(html=page.encode("utf-8", "xmlcharrefreplace"), problems=problems)
+    return Page(html=page, problems=problems)

@@ -74,6 +74,12 @@ def frame(*, script: bool = True) -> dict[str, Any]:
     }
 
 
+def whole_page(template: str, *, script: bool = False, **shown: Any) -> bytes:
+    """Return a page in its frame, in UTF-8; what that cannot hold, such as a stray byte of a file's name, becomes a reference."""
+    page = environment().get_template(template).render(**shown, **frame(script=script))
+    return page.encode("utf-8", "xmlcharrefreplace")
+
+
 def _source(name: str) -> tuple[str, None, Callable[[], bool]] | None:
     """Return a template, and what tells whether it is still the same: whoever writes a section edits and renders it again."""
     source = _text(name)
