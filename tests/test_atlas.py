@@ -158,4 +158,4 @@ def test_atlas_mistakes(audit: Audit, write_cohort: Callable[..., Path]) -> None
     manifest = write_cohort(2)
     assert audit("text", "atlas", "--data", "none.csv")[0] == 2
     assert audit("text", "atlas", "--data", manifest, "--on-bad-image", "ignore")[0] == 2
-    assert audit("text", "atlas", "--data", manifest, "--detector", "annotated")[0] == 4
+    assert audit("text", "atlas", "--data", manifest, "--detector", "annotated")[0] == 2

@@ -176,7 +176,7 @@ def test_find_by_name_or_path_or_near_miss(write_bundle: Callable[..., Path], tm
     folder = write_bundle("net-C")
     assert find_bundle("net-C", folder.parent) == folder
     assert find_bundle(str(folder)) == folder
-    with pytest.raises(UnknownNameError, match=r"Did you mean 'net-C'.*audit train net-c"):
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'net-C'.*audit import FILE"):
         find_bundle("net-c", folder.parent)
     with pytest.raises(ModelError, match=r"has no model\.json"):
         find_bundle(str(tmp_path))

@@ -312,5 +312,5 @@ def test_what_the_owner_declares_goes_before_what_a_library_states() -> None:
     none = ModelRequest(model="x.pth", declared=DeclaredInput(input_px=(32,)))
     assert prepared_input(none, channels=3)[0].colour == "grey"
     impossible = ModelRequest(model="x.pth", declared=DeclaredInput(channels=1, scale="unit", colour="rgb"))
-    with pytest.raises(UsageError, match="colours need 3 channels"):
+    with pytest.raises(UsageError, match="declares one grey channel, and colours need three"):
         prepared_input(impossible, told=told)

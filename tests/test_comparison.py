@@ -247,7 +247,7 @@ def test_finished_runs_are_compared_and_gated_by_command(
     code, out, _ = audit("gate", second, "--baseline", first)
     assert code == 0, out
     code, _, err = audit("gate", second, "--baseline", tmp_path / "nowhere")
-    assert code == 4
+    assert code == 2
     assert "does not exist" in one_paragraph(err)
     Path("audit.toml").write_text(f'[gate]\nbaseline = "{first}"\n' + Path("audit.toml").read_text())
     code, out, _ = audit(*asked, "--seed", 2)

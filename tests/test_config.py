@@ -120,6 +120,9 @@ def test_what_a_declaration_says_holds_for_its_default() -> None:
         assert setting.expected, name
 
 
+COMMENT = ["pr_comment", "artifact_url", "files_url", "embed_pictures"]
+
+
 @pytest.mark.parametrize("command", ["run", "plan"])
 def test_each_setting_is_an_option_and_nothing_else_declares_one(command: str) -> None:
     registered = next(c.callback for c in app.registered_commands if c.name == command)
@@ -128,7 +131,7 @@ def test_each_setting_is_an_option_and_nothing_else_declares_one(command: str) -
     assert list(options)[: len(settings)] == settings
     assert (
         list(options)[len(settings) :]
-        == {"run": ["gate", "baseline", "as_json"], "plan": ["sheet", "as_json"]}[command]
+        == {"run": ["gate", "baseline", *COMMENT, "as_json"], "plan": ["sheet", "as_json"]}[command]
     )
     assert all(options[name].default is None for name in settings), "what was not given falls to the next source"
 

@@ -321,7 +321,7 @@ def test_text_commands(audit: Audit, tmp_path: Path) -> None:
         (["find", "none.png"], 4, "none.png"),
         (["find", "boxes.json"], 4, "boxes.json"),
         (["find", "a film.png", "--detector", "markes"], 2, "Did you mean 'markers'"),
-        (["score", "--boxes", "none.json"], 4, "none.json"),
+        (["score", "--boxes", "none.json"], 2, "none.json"),
         (["score", "--boxes", "a film.png"], 4, "expected form"),
     ):
         code, _, err = audit("text", *arguments)

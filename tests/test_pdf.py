@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .chromium import CHROMIUM
 from .conftest import Audit
-from .test_browser import CHROMIUM
 
 WRITES = 'for a in "$@"; do case "$a" in --print-to-pdf=*) {} "${{a#*=}}";; esac; done'
 """A browser that writes something where the PDF should be."""
@@ -96,7 +96,7 @@ def test_without_a_browser_it_is_said_what_to_do(
 def test_where_a_pdf_may_not_be_written(audit: Audit, run: Path) -> None:
     code, _, err = audit("report", run, "--pdf", run / "report.pdf")
     assert code == 2
-    assert "would change it" in " ".join(err.split())
+    assert "would change the run" in " ".join(err.split())
     code, _, err = audit("report", run, run, "--compare", "--pdf", "x.pdf")
     assert code == 2
     assert "--pdf applies to one run" in " ".join(err.split())

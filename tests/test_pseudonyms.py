@@ -210,7 +210,7 @@ def test_a_case_is_found_with_key_and_manifest(
     for asked, code, says in (
         (("ffffffffffffffff",), 2, "no image called"),
         ((name[:3],), 2, "at least its first 4 digits"),
-        ((name, "--data", tmp_path / "none.csv"), 4, "does not exist"),
+        ((name, "--data", tmp_path / "none.csv"), 2, "does not exist"),
     ):
         further = () if "--data" in asked else ("--data", manifest)
         given = audit("case", run, *asked, *further)

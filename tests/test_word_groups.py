@@ -329,7 +329,7 @@ def test_a_run_tells_its_words_and_a_later_one_is_held_against_them(
     changes = json.loads(audit("diff", second, first, "--json")[1])["changes"]
     told = {c["group"]: c["change"] for c in changes if c["condition"] == "text-mask-inpaint"}
     assert told["word=COVID"]["n_images"] == 20
-    assert "text-mask-inpaint (word=COVID)" in audit("diff", second, first)[1]
+    assert "Text inpainted, images that carry “COVID”" in audit("diff", second, first)[1]
     rules = [
         ("is", "max = 0.9", "word=covid"),
         ("rose", "max_increase = 0.9", "word=COVID"),

@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from audit.errors import AuditError, UsageError
 from audit.prediction.table import FinishedRun
@@ -139,7 +139,7 @@ class ViewServer(ThreadingHTTPServer):
 
     def url(self, path: str = "", **query: str) -> str:
         """Return the address of a page, with the token."""
-        asked = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items() if value)
+        asked = urlencode({key: value for key, value in query.items() if value}, quote_via=quote, safe="")
         return f"http://{HOST}:{self.server_address[1]}/{self.token}/{path}{'?' if asked else ''}{asked}"
 
     def handle_error(self, request: object, client_address: object) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save
 
 from audit.data.conditions import Condition
 from audit.data.records import Record
@@ -96,7 +98,7 @@ def make_copies(
     @cache
     def shown(number: int) -> NDArray[np.uint8]:
         # Mapped, not read: training asks for images in any order, and all copies may not fit in memory.
-        return np.asarray(np.load(_pixels_of(folder / f"copies-{name}-{number:05d}"), mmap_mode="r"))
+        return open_memmap(_pixels_of(folder / f"copies-{name}-{number:05d}"), mode="r")
 
     def pixels(place: Place, image: int) -> NDArray[np.uint8]:
         return np.array(shown(image // _SHARD)[image % _SHARD, places.index(place)])
@@ -172,7 +174,7 @@ def _pixels_of(file: Path) -> Path:
 
 
 def _answers_of(file: Path) -> Path:
-    return file.with_name(f"{file.name}-answers.npz")
+    return file.with_name(f"{file.name}-answers.safetensors")
 
 
 def _write(file: Path, shard: Mapping[str, NDArray[Any]]) -> None:
@@ -180,16 +182,14 @@ def _write(file: Path, shard: Mapping[str, NDArray[Any]]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, shard["pixels"])
     write_atomically(_pixels_of(file), buffer.getvalue())
-    buffer = io.BytesIO()
-    np.savez(buffer, logits=shard["logits"], features=shard["features"], applied=shard["applied"])
-    write_atomically(_answers_of(file), buffer.getvalue())
+    write_atomically(_answers_of(file), save({key: np.ascontiguousarray(shard[key]) for key in _ANSWERS}))
 
 
 def _read(file: Path) -> dict[str, NDArray[Any]] | None:
     """Return the answers of a shard; None where there is none, or a damaged one."""
     try:
-        np.load(_pixels_of(file), mmap_mode="r")
-        with np.load(_answers_of(file), allow_pickle=False) as found:
-            return {key: found[key] for key in _ANSWERS}
+        open_memmap(_pixels_of(file), mode="r")
+        found = load_file(_answers_of(file))
+        return {key: found[key] for key in _ANSWERS}
     except Exception:  # a damaged archive raises whatever its reader meets; the shard is made again
         return None
