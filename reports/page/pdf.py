@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from audit.errors import StoreError
+from audit.files import read_regular
 
 BROWSER_VARIABLE = "AUDIT_CHROMIUM"
 _BROWSERS = (
@@ -47,7 +48,7 @@ def print_pdf(page: Path) -> bytes:
             command.insert(1, "--no-sandbox")
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=_MOST_SECONDS)  # noqa: S603 a list, no shell
-            data = printed.read_bytes()
+            data = read_regular(printed)
         except subprocess.TimeoutExpired as error:
             raise StoreError(
                 f"{browser} did not print {page} within {_MOST_SECONDS} s. Open the report in a browser and print it there."
