@@ -131,7 +131,7 @@ def _used(suspect: str, suite: Suite, effects: Sequence[Effect]) -> Level:
         low=e.low,
         high=e.high,
         null=0.0,
-        p=e.p_adjusted if e.p_adjusted is not None else e.p,
+        p=None,  # judged by its interval, which also allows for large changes that the sample does not contain; a p does not
         n_images=e.n_images,
         n_patients=e.n_patients,
         about=f"{e.condition}, minus its placebo",

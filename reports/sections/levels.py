@@ -57,9 +57,9 @@ def _result(suspects: tuple[SuspectLevels, ...]) -> str:
     said = []
     for name, _ in (*_AREAS, *_SHIFTS):
         levels = [getattr(s, name) for s in suspects]
-        above = sum(one.p is not None and one.p <= 0.05 and (one.value or 0.0) > (one.null or 0.0) for one in levels)
+        above = sum(_is_above(one) for one in levels)
         said.append(f"{name}: {above} of {len(levels)}")
-    return f"suspects above their null (p ≤ 0.05, not corrected): {'; '.join(said)}"
+    return f"suspects above their null (p ≤ 0.05, not corrected; used: by its interval): {'; '.join(said)}"
 
 
 def _figure(
@@ -94,3 +94,12 @@ SECTION = Section(
     view=view,
     comes_from="levels.json: whether each suspect is available in the data, encoded in the features, used and harmful",
 )
+
+
+def _is_above(level: Level) -> bool:
+    """Say whether a level is above its null: by its p, or by its interval where it has none."""
+    if level.value is None or level.null is None:
+        return False
+    if level.p is None:
+        return level.low is not None and level.low > level.null
+    return level.p <= 0.05 and level.value > level.null
