@@ -76,7 +76,7 @@ class ObjectEdit:
     suspect : int
         Number of the suspect, from 1.
     action : {"remove", "remove-elsewhere", "add", "add-patch"}
-        Inpaint it; inpaint the same shape at a matched place without it (its placebo); lay it, from an
+        Inpaint its outline; inpaint the same shape, moved or mirrored, at a matched place without it (its placebo); lay it, from an
         image that shows it, on an image of a class that seldom does; lay what another image has at the same place, without the
         object, there in the same way (its placebo: what a random place has is a foreign object itself).
     digest : str

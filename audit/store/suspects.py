@@ -17,9 +17,9 @@ LEAST_PATIENTS = 6
 MOST_SIGHTINGS = 24
 """Sightings kept of one suspect, at most, and images that do not show it."""
 LONGEST_TEMPLATE_PX = 64
-"""Long side of a template, and how far a part of an object may lie from it, at most."""
+"""Long side of a template, at most; the outline of its object may reach further."""
 MOST_PARTS = 48
-"""Boxes of one object, at most."""
+"""Boxes that write the outline of one object, at most."""
 _Offset = Annotated[int, Meta(ge=-4 * LONGEST_TEMPLATE_PX, le=4 * LONGEST_TEMPLATE_PX)]
 _Side = Annotated[int, Meta(ge=2, le=LONGEST_TEMPLATE_PX)]
 
