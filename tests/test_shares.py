@@ -92,3 +92,13 @@ def test_a_wrong_share_is_refused_before_anything_is_read(audit: Audit) -> None:
     code, _, err = audit("run", "--model", "nowhere", "--data", "nowhere.csv", "--shard", "3/2")
     assert code == 2
     assert "--shard must be NUMBER/OF" in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["run", "--model", "C", "--data", "d.csv", "--emit", "out"], ["mend", "--model", "C", "--data", "d.csv"]],
+)
+def test_what_cannot_be_shared_refuses_a_share(audit: Audit, command: list[str]) -> None:
+    code, out, err = audit(*command, "--shard", "1/2")
+    assert (code, out) == (2, "")
+    assert "Omit --shard" in " ".join(err.split())

@@ -12,6 +12,7 @@ from audit.commands.tables import TableTeller
 from audit.data.strings import shown_string
 from audit.models.recorded import WITHOUT_MAPS
 from audit.run.settings import Settings
+from audit.run.shares import check_whole
 from audit.store.emission import IMAGES
 from audit.store.numbers import counted
 from audit.store.serialise import printed_json
@@ -21,6 +22,7 @@ def emit(settings: Settings, *, as_json: bool) -> int:
     """Write the images and the table, and print what to do next; return the exit code."""
     from audit.run.emission import emit_images
 
+    check_whole(settings, "writing the images")
     announce_key(settings)
     with ProgressLines(quiet=as_json) as on_stage:
         table = TableTeller(on_stage)

@@ -11,6 +11,7 @@ from audit.commands.keys import announce_key
 from audit.commands.progress import ProgressLines
 from audit.errors import shown_lines
 from audit.run.settings import Settings
+from audit.run.shares import check_whole
 from audit.store.mend import MendDocument, MendVerdict, Paired
 from audit.store.numbers import bracketed, number, signed_bracketed
 from audit.store.serialise import plain, printed_json
@@ -34,6 +35,7 @@ def mend(
     from audit.reports.comparison.mended import render_mended
     from audit.training.mend.mending import mend as mended
 
+    check_whole(settings, "mending")
     announce_key(settings)
     with ProgressLines(quiet=as_json) as on_stage:
         found = mended(

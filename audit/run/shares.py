@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from audit.errors import AuditError, UsageError
+from audit.run.settings import Settings
 
 T = TypeVar("T")
 MOST_SHARES = 10_000
@@ -73,3 +74,15 @@ def read_share(text: str) -> Share:
     raise UsageError(
         f"--shard must be NUMBER/OF, such as 2/8, with a number from 1 to OF and at most {MOST_SHARES:,} shares; found {text[:40]!r}."
     )
+
+
+def check_whole(settings: Settings, doing: str) -> None:
+    """Refuse a share of what cannot be shared.
+
+    Raises
+    ------
+    UsageError
+        If the settings ask for a share.
+    """
+    if settings.shard:
+        raise UsageError(f"--shard divides the predictions of `audit run`; {doing} is done by one job. Omit --shard.")
