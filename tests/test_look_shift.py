@@ -12,7 +12,7 @@ from audit.data.records import Record
 from audit.errors import UnknownNameError
 from audit.perturbations import NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import DonorPool
-from audit.perturbations.properties import GroupProperties, by_source
+from audit.perturbations.properties import GroupProperties, by_class, by_source
 from audit.perturbations.shifts import CurveShift, ShiftDraw, Steps
 from audit.randomness import generator_for
 
@@ -128,3 +128,21 @@ def test_every_other_source_is_reached_and_draws_repeat() -> None:
 def test_an_unknown_direction_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="other-source"):
         make_perturbation("look-shift", {"towards": "other-hospital"})
+
+
+def test_no_image_is_measured_twice_for_classes_and_sources() -> None:
+    images, _, records = hospitals(8)
+    regions, read, measured = {r.id: () for r in records}, [], {}
+
+    def reading(record: Record) -> GreyImage:
+        read.append(record.id)
+        return images[record.id]
+
+    by_label = GroupProperties(records, regions, 1, reading, by_class, measured)
+    within = GroupProperties(records, regions, 1, reading, by_source, measured)
+    assert by_label.known() == (("a",), ("b",))
+    assert within.known() == (("a", "north"), ("a", "south"), ("b", "north"), ("b", "south"))
+    assert sorted(read) == sorted(r.id for r in records)
+    alone = GroupProperties(records, regions, 1, lambda r: images[r.id], by_source)
+    groups, again = (g.groups(("a", "north"), ("a", "south")) for g in (within, alone))
+    assert np.array_equal(groups.own.curves, again.own.curves), "shared or not, the same"

@@ -134,6 +134,8 @@ class GroupProperties:
         Reads a record's image.
     key : callable
         Returns the group of a record: `by_class` or `by_source`.
+    measured : dict, optional
+        Record id -> what was measured on it; shared by groupings of the same records, so that no image is measured twice.
     """
 
     def __init__(
@@ -143,8 +145,10 @@ class GroupProperties:
         seed: int,
         read: Callable[[Record], StoredImage],
         key: Callable[[Record], Key | None] = by_class,
+        measured: dict[str, Properties] | None = None,
     ) -> None:
         self._records, self._regions, self._seed, self._read = records, regions, seed, read
+        self._of_record = {} if measured is None else measured
         self.key = key
         self._measured: dict[Key, list[Properties]] | None = None
         self._groups: dict[Key, Group] = {}
@@ -206,10 +210,12 @@ class GroupProperties:
         return {key: list(found.values()) for key, found in sorted(patients.items())}
 
     def _measure(self, record: Record) -> Properties:
-        image = self._read(record)
-        height, width = image.shape[:2]
-        lungs = None if record.lung_mask is None else read_mask(record.lung_mask, (height, width))
-        return measure_properties(image, self._regions[record.id], lungs)
+        if record.id not in self._of_record:
+            image = self._read(record)
+            height, width = image.shape[:2]
+            lungs = None if record.lung_mask is None else read_mask(record.lung_mask, (height, width))
+            self._of_record[record.id] = measure_properties(image, self._regions[record.id], lungs)
+        return self._of_record[record.id]
 
 
 def mean_curve(group: Group) -> Field:

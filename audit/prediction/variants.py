@@ -16,7 +16,7 @@ from audit.perturbations import NotApplicable, Perturbation, Scene, SelfChecking
 from audit.perturbations.background import MeanImage
 from audit.perturbations.donors import Donor, DonorPool
 from audit.perturbations.plausible import GreyRange
-from audit.perturbations.properties import GroupProperties, by_source
+from audit.perturbations.properties import GroupProperties, Properties, by_class, by_source
 from audit.perturbations.suspects import Suspects
 from audit.randomness import generator_for
 
@@ -68,12 +68,13 @@ def cohort_context(
     suspects: Suspects | None = None,
 ) -> CohortContext:
     """Collect what perturbations may use besides the image itself."""
+    measured: dict[str, Properties] = {}
     return CohortContext(
         regions=regions,
         donors=DonorPool(Donor(record=r, regions=regions[r.id]) for r in records),
         background=MeanImage(records, regions, seed),
-        properties=GroupProperties(records, regions, seed, read_record),
-        sources=GroupProperties(records, regions, seed, read_record, by_source),
+        properties=GroupProperties(records, regions, seed, read_record, by_class, measured),
+        sources=GroupProperties(records, regions, seed, read_record, by_source, measured),
         grey_range=GreyRange(records, seed, read_record),
         suspects=suspects,
     )
