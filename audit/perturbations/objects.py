@@ -46,7 +46,7 @@ class Layer:
     frame: Box
     """Where."""
     added: Field
-    """(h, w) or (h, w, 3) levels above the inpainted image, with soft edges."""
+    """(h, w) or (h, w, 3) levels above the inpainted image; next to nothing at the edges, which lie beside the object."""
     opacity: Field
     """(h, w) how far the image gives way, 0 to 1."""
 
