@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audit.data.conditions import Suite
+from audit.data.plan import Plan
 from audit.data.records import Record
 from audit.models.bundle import Bundle
 from audit.models.devices import USUAL_BATCH
+from audit.prediction.table import stored_cuts
 from audit.prediction.variants import CohortContext
 from audit.store.folder import RunFolder
 
@@ -33,3 +35,19 @@ class Experiment:
     """Probability above which each output of a multi-label network is stored as predicted; empty for other tasks."""
     batch: int = USUAL_BATCH
     """Inputs that pass through the network together: of one image on the CPU, for rounding depends on it; of several on another device."""
+
+
+def planned_experiment(
+    plan: Plan, run: RunFolder, bundle: Bundle, suite: Suite, records: Sequence[Record], context: CohortContext
+) -> Experiment:
+    """Return the experiment of a plan: seed, operating points and batches are the plan's."""
+    return Experiment(
+        run=run,
+        bundle=bundle,
+        suite=suite,
+        records=records,
+        context=context,
+        seed=plan.seed,
+        cuts=stored_cuts(plan.model),
+        batch=plan.model.batch_size,
+    )

@@ -16,8 +16,8 @@ from audit.gates.calibration import calibration_of
 from audit.models.bundle import Bundle
 from audit.prediction.covering import Disclosure
 from audit.prediction.engine import n_own_images, predict_all
-from audit.prediction.experiment import Experiment
-from audit.prediction.table import FinishedRun, read_predictions, read_uses, stored_cuts
+from audit.prediction.experiment import planned_experiment
+from audit.prediction.table import FinishedRun, read_predictions, read_uses
 from audit.prediction.variants import cohort_context
 from audit.provenance import without_paths
 from audit.relevance.auditing import audit_relevance
@@ -150,16 +150,7 @@ def run_audit(
     opinion = _second_opinion(prepared.finder, records, regions, policy, settings, clock)
     suspects = None if proposed is None else proposed.suspects
     context = cohort_context(records, regions, settings.seed, suspects)
-    experiment = Experiment(
-        run=run,
-        bundle=bundle,
-        suite=suite,
-        records=records,
-        context=context,
-        seed=settings.seed,
-        cuts=stored_cuts(plan.model),
-        batch=plan.model.batch_size,
-    )
+    experiment = planned_experiment(plan, run, bundle, suite, records, context)
     disclosure = Disclosure(text=shown, covered=covered)
     if adopted := adopt_predictions(run, plan):
         tell(adopted)

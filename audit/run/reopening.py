@@ -16,8 +16,8 @@ from audit.models.bundle import Bundle
 from audit.models.devices import device_of, find_device, on_device
 from audit.perturbations.suspects import Suspects
 from audit.prediction.covering import Disclosure
-from audit.prediction.experiment import Experiment
-from audit.prediction.table import planned_suite, stored_cuts
+from audit.prediction.experiment import Experiment, planned_experiment
+from audit.prediction.table import planned_suite
 from audit.prediction.variants import cohort_context
 from audit.run.chosen_split import NoSplitError
 from audit.run.cohorts import audited_cohort
@@ -85,16 +85,7 @@ def reopen_run(path: Path, settings: Settings) -> ReopenedRun:
     suspects = stored_suspects(run, plan, records, lambda record: cohort.pixels[record.id])
     _check_suspects(path, plan, suspects)
     context = cohort_context(records, disclosure.text, plan.seed, suspects)
-    experiment = Experiment(
-        run=run,
-        bundle=bundle,
-        suite=suite,
-        records=records,
-        context=context,
-        seed=plan.seed,
-        cuts=stored_cuts(plan.model),
-        batch=plan.model.batch_size,
-    )
+    experiment = planned_experiment(plan, run, bundle, suite, records, context)
     return ReopenedRun(plan=plan, record=record, experiment=experiment, disclosure=disclosure)
 
 
