@@ -160,7 +160,15 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own, "own_cases", two)
 
 
-def calibrated(audit: Audit, model: object, manifest: Path, *further: object) -> dict:
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the text of planted images is remembered: one plant is the same for every network, and is read once."""
+    return tmp_path_factory.mktemp("texts")
+
+
+def calibrated(audit: Audit, model: object, manifest: Path, texts: Path, *further: object) -> dict:
+    (manifest.parent / "cal" / "networks").mkdir(parents=True)
+    (manifest.parent / "cal" / "networks" / "text-cache").symlink_to(texts)
     code, _, errors = audit(
         "calibrate", "--model", model, "--data", manifest, "--suite", "quick", "--detector", "rapidocr", "--workers", 1,
         "--out", manifest.parent / "cal", *further,
@@ -181,9 +189,9 @@ def check_pair(document: dict) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("pair")
 @pytest.mark.parametrize("name", ["findings", "one_sigmoid", "softmax"])
-def test_a_plant_is_found_and_a_null_is_quiet(audit: Audit, nets: str, tmp_path: Path, name: str) -> None:
+def test_a_plant_is_found_and_a_null_is_quiet(audit: Audit, nets: str, texts: Path, tmp_path: Path, name: str) -> None:
     manifest = images(tmp_path / "data", 96)
-    document = calibrated(audit, f"{nets}:{name}", manifest)
+    document = calibrated(audit, f"{nets}:{name}", manifest, texts)
     check_pair(document)
     if name == "findings":
         assert document["outputs"] == ["Mass", "Edema"], "of Rare no image is known not to have it"
@@ -203,9 +211,9 @@ def test_a_plant_is_found_and_a_null_is_quiet(audit: Audit, nets: str, tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("pair")
-def test_in_colour(audit: Audit, nets: str, tmp_path: Path) -> None:
+def test_in_colour(audit: Audit, nets: str, texts: Path, tmp_path: Path) -> None:
     manifest = images(tmp_path / "data", 96, colour=True)
-    check_pair(calibrated(audit, f"{nets}:in_colour", manifest))
+    check_pair(calibrated(audit, f"{nets}:in_colour", manifest, texts))
     planted = cv2.imread(str(next((tmp_path / "data" / "cal").rglob("planted/images/00000.png"))))
     assert planted.ndim == 3 and np.ptp(planted.astype(int), axis=2).max() > 30
 
