@@ -27,6 +27,7 @@ _SHEET_LOOKED_AT = 12
 
 def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     """Print conditions, forward passes and minutes; draw a contact sheet if requested."""
+    from audit.run.engine_choice import processes_here
     from audit.run.forecast import TIMED, forecast
 
     announce_key(settings)
@@ -42,12 +43,13 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         )
         checked()
         step = stages("timing a few images", min(TIMED, len(prepared.cohort.records)))
+        workers, predicting_workers = processes_here(prepared, settings)
         found = forecast(
             prepared,
             Path(settings.cache),
             seed=settings.seed,
-            workers=prepared.processes(settings.workers),
-            predicting_workers=prepared.predicting_processes(settings.workers),
+            workers=workers,
+            predicting_workers=predicting_workers,
             on_step=step,
         )
         if sheet is not None:
