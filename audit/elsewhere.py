@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from audit.addresses import ByAddress
+
 
 class Elsewhere(Protocol):
     """One way to files that are not on this machine."""
@@ -29,12 +31,23 @@ class Elsewhere(Protocol):
         """Say whether there is such a file; None if it is to be looked for on this machine."""
 
 
-_ways: list[Elsewhere] = []
+_ways: list[Elsewhere] = [ByAddress()]
+_kept_here: list[Path] = []
 
 
 def read_by_way_of(way: Elsewhere) -> None:
     """Ask for every file that this process reads from now on in this way first."""
     _ways.insert(0, way)
+
+
+def keep_here(folder: Path) -> None:
+    """Say that a folder is this machine's own: of files that were sent to it, which no other machine has under that name."""
+    _kept_here.append(folder)
+
+
+def is_kept_here(path: Path) -> bool:
+    """Say whether a path lies in a folder of `keep_here`."""
+    return any(path.is_relative_to(folder) for folder in _kept_here)
 
 
 def fetched(path: Path, limit: int) -> bytes | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from audit.elsewhere import keep_here
 from audit.errors import ModelError
 from audit.files import MAX_FILE_BYTES, read_regular, write_atomically
 from audit.models.onnx_guard import check_onnx
@@ -15,8 +16,6 @@ from audit.models.requests import ModelRequest
 _PLACES = ("model", "checkpoint", "weights")
 """Fields of a request that may name a file or a folder."""
 _MOST_BYTES = 4 * MAX_FILE_BYTES
-UNPACKED: set[Path] = set()
-"""Folders of this process that hold models from another machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ def unpack_model(carried: CarriedModel, folder: Path) -> ModelRequest:
     StoreError
         If they cannot be written, as on a full disk.
     """
-    UNPACKED.add(folder)
+    keep_here(folder)
     moved = {}
     for place, files in carried.files.items():
         for name, data in files.items():

@@ -12,6 +12,7 @@ import pickle
 import platform
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -144,6 +145,10 @@ def _versions() -> dict[str, str]:
 
 
 def _ray() -> Any:
+    silent = {} if "ray" in sys.modules else {"RAY_DEDUP_LOGS_SKIP_REGEX": "^"}
+    os.environ.update(
+        silent
+    )  # Ray reads it as it is imported; otherwise it prints twenty lines on stdout when a node is lost
     try:
         import ray
         import ray.util.scheduling_strategies

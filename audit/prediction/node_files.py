@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit.addresses import address_of
+from audit.elsewhere import is_kept_here
 from audit.files import is_file, read_regular
-from audit.models.carrying import UNPACKED
 
 _INSTALLED = (Path(sys.prefix), Path(__file__).parents[1])
 
@@ -117,5 +118,7 @@ class ByFirstMachine:
 
 
 def _is_own(path: Path) -> bool:
-    """Say whether a path is a node's own, and never asked for: of installed packages, or a model that was sent."""
-    return any(path.is_relative_to(folder) for folder in (*_INSTALLED, *UNPACKED))
+    """Say whether a path is a node's own, and never asked for: an address, of installed packages, or a model that was sent."""
+    return (
+        address_of(path) is not None or is_kept_here(path) or any(path.is_relative_to(folder) for folder in _INSTALLED)
+    )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from audit.addresses import address_of
 from audit.data.strings import shown_string
 from audit.elsewhere import fetched
 from audit.errors import ImageError
@@ -63,6 +64,11 @@ def read_image_bytes(path: Path) -> bytes:
                 )
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
+        if address_of(path) is not None:
+            raise ImageError(
+                f"Image {named(path)} is not there: no object has this name, or it was deleted since it was listed. Upload it again, or "
+                "remove it from the manifest."
+            ) from error
         raise ImageError(f"Image {named(path)} does not exist. Check the manifest's path column.") from error
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) == errno.EFBIG:
@@ -165,7 +171,8 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 def named(path: Path) -> str:
     """Return a path as messages show it: its end, where the name is, and nothing that a terminal would obey."""
-    text = str(path)
+    address = address_of(path)
+    text = str(path) if address is None else address.partition("?")[0]  # what follows may be a key
     return shown_string(text if len(text) <= _SHOWN_PATH else "…" + text[-_SHOWN_PATH:], _SHOWN_PATH + 1)
 
 
