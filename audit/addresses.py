@@ -13,6 +13,7 @@ from typing import Any
 
 _SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
 """What is read; never what fsspec knows beside these, such as chains of archives, or files of other machines."""
+_PIECE = 1 << 24
 _ADDRESS = re.compile(rf"(?P<scheme>{'|'.join(_SCHEMES)}):/(?P<slash>/?)(?P<rest>[^/].*)", re.I | re.S)
 
 
@@ -68,10 +69,10 @@ class ByAddress:
         how: dict[str, Any] = {"block_size": 0} if address.startswith("http") else {"cache_type": "none"}
         try:
             with system.open(place, "rb", **how) as file:
-                data = bytes(file.read(limit + 1))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(errno.ENOENT, "no object is there", address) from error
+                data = _read(file, limit + 1)
         except Exception as error:  # of whichever library reads this kind of address
+            if _says_gone(error):
+                raise FileNotFoundError(errno.ENOENT, "no object is there", address) from error
             raise OSError(errno.EIO, _told(error), address) from error
         if len(data) > limit:
             raise OSError(errno.EFBIG, f"it is larger than the limit of {limit / 2**20:g} MiB", address)
@@ -85,10 +86,8 @@ class ByAddress:
         system, place = _system(address)
         try:
             return bool(system.info(place)["type"] == "file")
-        except FileNotFoundError:
-            return False
-        except Exception:  # as above
-            return True
+        except Exception as error:  # as above
+            return not _says_gone(error)
 
 
 def _system(address: str) -> tuple[Any, str]:
@@ -105,5 +104,23 @@ def _system(address: str) -> tuple[Any, str]:
     return found
 
 
+def _read(file: Any, most: int) -> bytes:
+    """Read at most so many bytes; a stream gives what has arrived, and nothing only at its end."""
+    pieces, n = [], 0
+    while n < most and (piece := file.read(min(most - n, _PIECE))):
+        pieces.append(piece)
+        n += len(piece)
+    return b"".join(pieces)
+
+
+def _says_gone(error: Exception) -> bool:
+    """Say whether an error says that there is no such object; over HTTP the library says so too of a server that it cannot reach."""
+    cause = error.__cause__
+    unreachable = isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+    return isinstance(error, FileNotFoundError) and not unreachable
+
+
 def _told(error: Exception) -> str:
+    """Return what a library says, in a line."""
+    error = error.__cause__ if isinstance(error.__cause__, OSError) else error
     return " ".join(str(error)[:1000].split())[:200].rstrip(".") or type(error).__name__

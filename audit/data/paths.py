@@ -50,7 +50,7 @@ def local_paths(manifest: Path, folder: Path, cells: Sequence[str], first_row: i
     # Whole columns are looked through first: of most tables no single path needs anything.
     joined = "\n".join(paths)
     if "://" in joined:
-        _check_addresses(manifest, paths, first_row)
+        notes += _check_addresses(manifest, paths, first_row)
     if joined != "\n".join(cells):
         _keep_blanks(folder, cells, paths)
     if os.sep != "\\" and ("\\" in joined or ":" in joined):
@@ -63,7 +63,7 @@ def placed(folder: Path, path: str) -> Path:
     return path_of(path) if is_address(path) else folder / path
 
 
-def _check_addresses(manifest: Path, paths: Sequence[str], first_row: int) -> None:
+def _check_addresses(manifest: Path, paths: Sequence[str], first_row: int) -> list[str]:
     found = [i for i, path in enumerate(paths) if _ADDRESS.match(path) and not is_address(path)]
     if found:
         raise CohortError(
@@ -71,14 +71,18 @@ def _check_addresses(manifest: Path, paths: Sequence[str], first_row: int) -> No
             f"read, first row {found[0] + first_row}: {shown_string(paths[found[0]], _SHOWN)!r}. Images are read from this machine, and "
             "from s3://, gs://, az:// and https:// (lower case): copy them to one of these."
         )
+    kinds: dict[str, None] = {}
+    n = 0
     for i, path in enumerate(paths):
         if is_address(path):
+            n, kinds[path.partition(":")[0]] = n + 1, None
             try:
                 path_of(path)
             except ValueError as error:
                 raise CohortError(
                     f"Row {i + first_row} of {manifest} has a URL that is not read, {shown_string(path, _SHOWN)!r}: {error}."
                 ) from error
+    return [f"{counted(n, 'image is', 'images are')} read over the network ({', '.join(kinds)})."] if n else []
 
 
 def _keep_blanks(folder: Path, cells: Sequence[str], paths: list[str]) -> None:
