@@ -182,7 +182,7 @@ def open_regular(path: Path) -> BufferedReader:
         If it cannot be opened, or is something else than a regular file.
     """
     data = fetched(path, MAX_FILE_BYTES)
-    return _open_here(path) if data is None else BufferedReader(BytesIO(data))  # type: ignore[type-var]
+    return _open_here(path) if data is None else BufferedReader(BytesIO(data))
 
 
 def _open_here(path: Path) -> BufferedReader:

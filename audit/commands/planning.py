@@ -27,9 +27,10 @@ _SHEET_LOOKED_AT = 12
 
 def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     """Print conditions, forward passes and minutes; draw a contact sheet if requested."""
-    from audit.run.engine_choice import processes_here
+    from audit.run.engine_choice import settle_engine
     from audit.run.forecast import TIMED, forecast
 
+    settings = settle_engine(settings)
     announce_key(settings)
     with ProgressLines(quiet=as_json) as stages:
         checked = stages("checking data", 1)
@@ -43,13 +44,12 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         )
         checked()
         step = stages("timing a few images", min(TIMED, len(prepared.cohort.records)))
-        workers, predicting_workers = processes_here(prepared, settings)
         found = forecast(
             prepared,
             Path(settings.cache),
             seed=settings.seed,
-            workers=workers,
-            predicting_workers=predicting_workers,
+            workers=prepared.processes(settings.workers),
+            predicting_workers=prepared.predicting_processes(settings.workers),
             on_step=step,
         )
         if sheet is not None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from audit.elsewhere import keep_here
 from audit.errors import ModelError
@@ -65,7 +66,7 @@ def unpack_model(carried: CarriedModel, folder: Path) -> ModelRequest:
         If they cannot be written, as on a full disk.
     """
     keep_here(folder)
-    moved = {}
+    moved: dict[str, Any] = {}
     for place, files in carried.files.items():
         for name, data in files.items():
             write_atomically(folder / place / name, data)

@@ -13,7 +13,7 @@ import platform
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -76,7 +76,7 @@ class RayCluster:
         numbers: Sequence[int],
         *,
         on_gpu: bool = False,
-    ) -> Iterator[tuple[int, Any]]:
+    ) -> Generator[tuple[int, Any], None, None]:
         """Yield (number, result) of every task as it is done; see `audit.prediction.engines.Engine.results`."""
         if not numbers:
             return
@@ -105,8 +105,7 @@ class _Actor:
 
     def ready(self) -> str:
         """Make everything ready for tasks; return why that is not possible, with the node's name, or nothing."""
-        import ray
-
+        ray = _ray()
         where = f"The Ray node {ray.util.get_node_ip_address()}"
         for name, version in _versions().items():
             if version != self._versions.get(name):
@@ -169,7 +168,7 @@ def _connected(address: str) -> Iterator[Any]:
     asked = address or os.environ.get("RAY_ADDRESS", "")
     _check_address(asked)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # data of patients: nothing is reported to anyone
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     own: dict[str, Any] = {} if asked else {"include_dashboard": False}
     try:
         ray.init(address=asked or "local", log_to_driver=False, logging_level="critical", **own)

@@ -47,7 +47,8 @@ def predict_all(
         for _ in shard_of(experiment.records, number):
             on_image()
     if not engine.is_alone:
-        predict_side_by_side(PredictionJob.of(experiment), missing, engine, on_image)
+        job = PredictionJob.of(experiment, carried=engine.is_remote)
+        predict_side_by_side(job, missing, engine, on_image)
     else:
         perturbations = make_perturbations(experiment.suite)
         for number in missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,7 +28,7 @@ class Engine(Protocol):
         numbers: Sequence[int],
         *,
         on_gpu: bool = False,
-    ) -> Iterator[tuple[int, Any]]:
+    ) -> Generator[tuple[int, Any], None, None]:
         """Yield (number, result) of every task as it is done.
 
         Parameters
@@ -74,9 +74,9 @@ class Processes:
         numbers: Sequence[int],
         *,
         on_gpu: bool = False,
-    ) -> Iterator[tuple[int, Any]]:
+    ) -> Generator[tuple[int, Any], None, None]:
         """Yield (number, result) of every task as it is done; see `Engine.results`."""
-        return results_side_by_side(start, job, task, numbers, self.n)
+        yield from results_side_by_side(start, job, task, numbers, self.n)
 
 
 SERIAL = Processes(n=1)

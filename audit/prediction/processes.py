@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,9 +68,10 @@ class PredictionJob:
     """The model's own files, for processes that may not have them."""
 
     @classmethod
-    def of(cls, experiment: Experiment) -> PredictionJob:
-        """Return what another process needs to do its part of an experiment."""
+    def of(cls, experiment: Experiment, *, carried: bool = False) -> PredictionJob:
+        """Return what another process needs to do its part of an experiment; with the model's files if it may not have them."""
         from audit.models.backends import export_of
+        from audit.models.carrying import pack_model
         from audit.models.devices import device_of
 
         return cls(
@@ -86,6 +87,7 @@ class PredictionJob:
             exported=export_of(experiment.bundle),
             device=device_of(experiment.bundle).type,
             digest=experiment.bundle.digest,
+            carried=pack_model(experiment.bundle.request) if carried else None,
         )
 
 
@@ -110,13 +112,10 @@ def predict_side_by_side(
     AuditError
         If an image or condition cannot be predicted, or a process died; finished shards stay.
     """
-    from audit.models.carrying import pack_model
     from audit.prediction.shards import SHARD_RECORDS, write_shard
     from audit.store.folder import RunFolder
 
-    on_gpu = job.device != "cpu"
-    # Batches of another device hold several images, and a batch's size moves the last digits: there a shard is never divided.
-    size = SHARD_RECORDS if on_gpu else _PREDICTED_A_TASK
+    size = _images_a_task(job)
     starts = [
         start
         for number in numbers
@@ -125,8 +124,7 @@ def predict_side_by_side(
     ]
     n_pieces = Counter(start // SHARD_RECORDS for start in starts)
     run, done = RunFolder(job.run), {number: dict[int, list[dict[str, Any]]]() for number in numbers}
-    sent = replace(job, carried=pack_model(job.model)) if engine.is_remote and starts else job
-    with closing(engine.results(_start_prediction, (sent, size), _predict, starts, on_gpu=on_gpu)) as results:
+    with closing(engine.results(start_prediction, job, _predict, starts, on_gpu=job.device != "cpu")) as results:
         for start, found in results:
             if isinstance(found, str):
                 raise AuditError(found)
@@ -181,18 +179,28 @@ def _spread(
                 on_image()
 
 
-def _start_prediction(asked: tuple[PredictionJob, int]) -> None:
+def _images_a_task(job: PredictionJob) -> int:
+    """Return how many images are predicted at a time, a divisor of a shard's.
+
+    Batches of another device than the CPU hold several images, and the size of a batch moves the last digits: there a shard is not divided.
+    """
+    from audit.prediction.shards import SHARD_RECORDS
+
+    return _PREDICTED_A_TASK if job.device == "cpu" else SHARD_RECORDS
+
+
+def start_prediction(job: PredictionJob) -> None:
+    """Open the network in this process, and collect what edits use besides an image, for the tasks that follow."""
     from audit.models.backends import answered_by_export
     from audit.models.devices import on_device
     from audit.models.opening import open_model
     from audit.prediction.variants import cohort_context, make_perturbations
     from audit.store.folder import RunFolder
 
-    job, size = asked
     bundle = open_model(job.model) if job.carried is None else _opened_elsewhere(job.carried, job.digest)
     if job.device != "cpu":
         bundle = on_device(bundle, job.device)
-    STATE["size"] = size
+    STATE["size"] = _images_a_task(job)
     STATE["prediction"] = {
         "experiment": Experiment(
             run=RunFolder(job.run),
@@ -236,7 +244,7 @@ def _predict(start: int) -> tuple[int, list[dict[str, Any]]] | str:
 
 def _start_emission(asked: tuple[PredictionJob, EmittedForm]) -> None:
     job, form = asked
-    _start_prediction((job, 1))
+    start_prediction(job)
     STATE["emission"] = {**STATE["prediction"], "form": form}
 
 

@@ -20,7 +20,7 @@ from audit.prediction.engine import emit_all, n_parts
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import cohort_context
 from audit.run.answers import check_emission, decided_by
-from audit.run.engine_choice import check_engine, text_engine
+from audit.run.engine_choice import settle_engine, text_engine
 from audit.run.objects import prepare_objects, sample_size
 from audit.run.preparation import prepare
 from audit.run.settings import Settings
@@ -83,7 +83,7 @@ def emit_images(
             f"{folder.path} is not empty, or not a folder, and holds no images of --emit. Choose a new folder."
         )
     checked = on_stage("checking data", 1)
-    check_engine(settings)
+    settings = settle_engine(settings)
     prepared = prepare(
         settings,
         judge_gates=False,

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from msgspec import structs
 
 from audit.errors import UsageError
-from audit.models.devices import device_of
 from audit.prediction.concurrency import every_core
-from audit.prediction.engines import SERIAL, Engine, Processes
+from audit.prediction.engines import Engine, Processes
 from audit.run.preparation import Preparation
 from audit.run.settings import Settings
 
+if TYPE_CHECKING:  # of all engines it is the one that is seldom used
+    from audit.prediction.cluster import RayCluster
 
-def check_engine(settings: Settings) -> None:
-    """Refuse settings that contradict each other, and a cluster that is not there, before anything is read.
+
+def settle_engine(settings: Settings) -> Settings:
+    """Return settings whose number of processes is that of the engine.
+
+    What contradicts itself is refused, and a cluster that is not there, before anything is read.
 
     Raises
     ------
@@ -34,6 +40,11 @@ def check_engine(settings: Settings) -> None:
                 "--emit writes images into a folder of this machine, which the nodes of a Ray cluster may not have. Use --engine processes."
             )
         _cluster(settings).check()
+    if settings.engine == "serial":
+        return structs.replace(settings, workers=1)
+    if settings.engine == "processes" and settings.workers == "auto":
+        return structs.replace(settings, workers=every_core())
+    return settings
 
 
 def text_engine(prepared: Preparation, settings: Settings) -> Engine:
@@ -43,30 +54,14 @@ def text_engine(prepared: Preparation, settings: Settings) -> Engine:
 
 def predicting_engine(prepared: Preparation, settings: Settings) -> Engine:
     """Return what predicts: of this machine one process where another device than the CPU does it, filled with batches across images."""
-    if device_of(prepared.bundle).type != "cpu" and settings.engine != "ray":
-        return SERIAL
-    return _chosen(settings, prepared.processes(settings.workers))
+    return _chosen(settings, prepared.predicting_processes(settings.workers))
 
 
-def processes_here(prepared: Preparation, settings: Settings) -> tuple[int, int]:
-    """Return how many processes of this machine find text, and how many predict; a forecast knows no cluster."""
-    local = structs.replace(settings, engine="auto") if settings.engine == "ray" else settings
-    engines = text_engine(prepared, local), predicting_engine(prepared, local)
-    n_text, n_predicting = (engine.n if isinstance(engine, Processes) else 1 for engine in engines)
-    return n_text, n_predicting
+def _chosen(settings: Settings, n: int) -> Engine:
+    return _cluster(settings) if settings.engine == "ray" else Processes(n=n)
 
 
-def _chosen(settings: Settings, n_auto: int) -> Engine:
-    if settings.engine == "ray":
-        return _cluster(settings)
-    if settings.engine == "serial":
-        return SERIAL
-    if settings.engine == "processes" and settings.workers == "auto":
-        return Processes(n=every_core())
-    return Processes(n=n_auto)
-
-
-def _cluster(settings: Settings) -> Engine:
+def _cluster(settings: Settings) -> RayCluster:
     from audit.prediction.cluster import RayCluster
 
     return RayCluster(address=settings.address, most=None if settings.workers == "auto" else settings.workers)

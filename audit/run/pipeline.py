@@ -23,7 +23,7 @@ from audit.provenance import without_paths
 from audit.relevance.auditing import audit_relevance
 from audit.run.answers import check_complete
 from audit.run.earlier_predictions import adopt_predictions
-from audit.run.engine_choice import check_engine, predicting_engine
+from audit.run.engine_choice import predicting_engine, settle_engine
 from audit.run.examples import n_pictures, write_examples
 from audit.run.judgement import judge_again, judge_results
 from audit.run.levels import measure_levels, n_looked_at
@@ -105,7 +105,7 @@ def run_audit(
         If a step cannot be done; everything computed before stays in the folder.
     """
     share = read_share(settings.shard)
-    check_engine(settings)
+    settings = settle_engine(settings)
     clock = Clock(on_stage)
     with clock.stage("checking data"):
         folders = (Path(settings.runs), Path(settings.cache))

@@ -26,7 +26,7 @@ from audit.gates.defaults import config_for
 from audit.gates.rules import GateConfig
 from audit.models.backends import BackendChoice, with_backend, work_of
 from audit.models.bundle import Bundle
-from audit.models.devices import find_device, on_device
+from audit.models.devices import device_of, find_device, on_device
 from audit.models.identity import example_inputs
 from audit.models.opening import open_model
 from audit.models.parity import check_parity
@@ -74,6 +74,10 @@ class Preparation:
     def processes(self, asked: int | Literal["auto"]) -> int:
         """Return how many processes a stage over all images gets; see `count_processes`."""
         return count_processes(asked, len(self.cohort.records), work_of(self.bundle, self.n_predictions))
+
+    def predicting_processes(self, asked: int | Literal["auto"]) -> int:
+        """Return how many processes predict: on another device than the CPU one, which fills it with batches across images."""
+        return self.processes(asked) if device_of(self.bundle).type == "cpu" else 1
 
     @property
     def n_predictions(self) -> int:
