@@ -175,6 +175,8 @@ def _connected(address: str) -> Iterator[Any]:
     except (UsageError, KeyboardInterrupt):
         raise
     except Exception as error:  # whatever Ray raises: it has a type for each way of failing
+        with suppress(Exception):  # what was half connected would stand in the way of whoever connects next
+            ray.shutdown()
         raise UsageError(_why_not(asked, ray.__version__, error)) from error
     finally:
         _restore(handlers)
