@@ -216,8 +216,8 @@ def _why_not(address: str, version: str, error: Exception) -> str:
             f"{platform.python_version()}): {told} Install the same versions."
         )
     return (
-        f"Cannot connect to the Ray cluster {address or 'of this machine'} with Ray {version}, Python {platform.python_version()}: {told} "
-        "Every machine must have the same versions of both; start the cluster with `ray start --head`, or use --engine processes."
+        f"Cannot connect to the Ray cluster {address or 'of this machine'} with Ray {version}, Python {platform.python_version()}: "
+        f"{told.rstrip('.')}. Every machine must have the same versions of both; if the cluster asks for a token, set RAY_AUTH_MODE=token."
     )
 
 
