@@ -23,6 +23,7 @@ from audit.provenance import without_paths
 from audit.relevance.auditing import audit_relevance
 from audit.run.answers import check_complete
 from audit.run.earlier_predictions import adopt_predictions
+from audit.run.engine_choice import predicting_engine, settle_engine
 from audit.run.examples import n_pictures, write_examples
 from audit.run.judgement import judge_again, judge_results
 from audit.run.levels import measure_levels, n_looked_at
@@ -104,6 +105,7 @@ def run_audit(
         If a step cannot be done; everything computed before stays in the folder.
     """
     share = read_share(settings.shard)
+    settings = settle_engine(settings)
     clock = Clock(on_stage)
     with clock.stage("checking data"):
         folders = (Path(settings.runs), Path(settings.cache))
@@ -155,7 +157,7 @@ def run_audit(
     if adopted := adopt_predictions(run, plan):
         tell(adopted)
     with clock.stage("predicting", n_own_images(len(records), share.own)) as step:
-        parts = predict_all(experiment, step, workers=prepared.predicting_processes(settings.workers), own=share.own)
+        parts = predict_all(experiment, step, engine=predicting_engine(prepared, settings), own=share.own)
         _check_others(run, share, parts)
         run.write(ConditionsDocument(conditions=tuple(read_uses(run, parts, suite))))
     with clock.stage("measuring effects"):
