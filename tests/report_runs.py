@@ -17,7 +17,9 @@ import numpy as np
 from msgspec import structs
 from PIL import Image
 
+from audit.reports.page.html import MAX_BYTES, within_budget
 from audit.reports.reading.view import MOST_CASES, PICTURES, RunView
+from audit.reports.standards.filling import FilledItem, fill_standards
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder, verify_run
@@ -146,3 +148,45 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [a for t, a in self.found if t == tag]
+
+
+class _Places(HTMLParser):
+    """Collects the words that stand within each element that has an id."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: dict[str, list[str]] = {}
+        self._open: list[tuple[str, str | None]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag not in EMPTY_ELEMENTS:
+            self._open.append((tag, dict(attributes).get("id")))
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open and self._open[-1][0] == tag:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        for _, name in self._open:
+            if name is not None:
+                self.words.setdefault(name, []).append(data)
+
+
+def unfound_references(run: RunView) -> list[str]:
+    """Return the sentences that the standards quote and that do not stand where they say; the layout of blanks does not count."""
+    page = within_budget(run, MAX_BYTES).html.decode()
+    words = {name: "".join("".join(parts).split()) for name, parts in _Places(page).words.items()}
+    return [
+        f"{one.standard.name} {item.number}: {r.place}: {r.sentence}"
+        for one in fill_standards(run)
+        for item in one.items
+        for r in item.references
+        if "".join(r.sentence.replace("`", "").split()) not in words.get(r.place, "")
+    ]
+
+
+def item_of(run: RunView, standard: str, number: str) -> FilledItem:
+    """Return one item of a standard, with what a run answers."""
+    filled = next(one for one in fill_standards(run) if one.standard.name.startswith(standard))
+    return next(item for item in filled.items if item.number == number)

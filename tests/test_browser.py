@@ -192,7 +192,7 @@ def test_complete_without_scripts(run: Path, browser: Any) -> None:
     assert not page.locator("#moved-bar").is_visible()
     assert not page.locator("#save").is_visible()
     assert page.locator(".moved tbody tr").count() > 0
-    for name in ("verdict", "gates", "effects", "examples", "atlas", "checklist", "signoff"):
+    for name in ("verdict", "gates", "effects", "examples", "atlas", "standards", "signoff"):
         assert page.locator(f"#{name} h2").is_visible(), name
     assert page.locator(".case").first.locator("img").first.is_visible()
 

@@ -29,6 +29,7 @@ from audit.models.bundle import load_bundle
 from audit.models.recorded import image_key
 from audit.prediction.interrupts import Interrupted
 from audit.prediction.table import read_finished
+from audit.reports.reading.folder import read_run
 from audit.run.settings import Settings
 from audit.statistics.outputs import softmax
 from audit.store import emission as store
@@ -37,6 +38,7 @@ from audit.viewing.pictures import CasePictures, NotDrawnError
 
 from .conftest import CLASSES, Audit, one_paragraph
 from .forked_commands import exit_code, start_forked, wait_until
+from .report_runs import unfound_references
 
 NAMES = ",".join(CLASSES)
 SAME = ("effects.json", "controls.json", "conditions.json", "regions.parquet", "records.parquet")
@@ -362,7 +364,8 @@ def test_what_is_done_without_is_said(audit: Audit, answered: tuple[Path, Path, 
     ):
         assert said in page, said
     assert "Parity was not shown" not in page
-    assert "the bundle has no training record" in page, "no checklist calls its training filled"
+    assert "the bundle has no training record" in page, "no standard calls its training filled"
+    assert unfound_references(read_run(run)) == []
     assert "Relevance, relative to the heatmap" not in page and "No heatmap was made" in page
     assert "No heatmaps are made" in " ".join(out.split())
     # Other answers are another model; the same in another order, or semicolons, the same.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,21 +17,17 @@ from audit.relevance.methods import SURROGATES
 from audit.relevance.presets import PRESETS, about_method
 from audit.reports.findings.methods_facts import Facts, Relevance, read_facts
 from audit.reports.findings.methods_sentences import methods, relevance_sentence
-from audit.reports.findings.review import evidence_digest
 from audit.reports.page.html import MAX_BYTES, within_budget
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
-from audit.reports.sections.checklist import checklist
 from audit.statistics.multiplicity import DECLARED, DRAWS, EXPLORATORY
-from audit.store.group import ALL
-from audit.store.review import Review
 from audit.text.annotated import AnnotatedFinder
 from audit.text.finders import FINDERS
 from audit.text.joined import JoinedFinder
 from audit.text.marks import MarksFinder
 
 from .golden.make_report import RUN
-from .report_runs import Page, edit
+from .report_runs import Page
 
 FACTS = Facts(
     n_images=90,
@@ -275,48 +270,6 @@ def test_finders_name_their_parts(name: str) -> None:
 def page_of(run: RunView) -> tuple[Page, str]:
     text = within_budget(run, MAX_BYTES).html.decode()
     return Page(text), text
-
-
-@pytest.mark.parametrize("told_by", ["manifest", "bundle", "pixels", "names", "nobody"])
-@pytest.mark.parametrize("signed", [False, True])
-def test_the_checklist_points_at_what_is_there(kept: Path, told_by: str, signed: bool) -> None:
-    name = "all" if told_by == "nobody" else "test"
-    edit(kept / "plan.json", lambda d: d["data"].update(split_name=name, split_told_by=told_by))
-    run = read_run(kept)
-    if signed:
-        review = Review(
-            kind="audit-signoff", reviewer="R", saved="2026-01-01", evidence=evidence_digest(run), findings=()
-        )
-        run = dataclasses.replace(run, reviews=(review,))
-    page, text = page_of(run)
-    ids = {a["id"] for _, a in page.found if a.get("id")}
-    items = checklist(run)
-    for item in items:
-        assert bool(item.places) == (item.state != "to be completed"), item
-        assert bool(item.left) == (item.state != "filled"), item
-        assert {place for place, _ in item.places} <= ids, item
-    state = {item.topic: item.state for item in items}
-    split = state["How data were split, and at which level"]
-    assert split == ("filled" if told_by == "manifest" else "partly")
-    assert ("No patient is in two splits" in text) == (told_by == "manifest")
-    assert (state["Test logs and reports, dated and signed"] == "filled") == signed
-
-
-def test_the_checklist_claims_nothing_that_a_run_lacks(kept: Path) -> None:
-    edit(kept / "plan.json", lambda d: d["model"]["training"].update(provenance={}))
-    run = read_run(kept)
-    bare = dataclasses.replace(
-        run, relevance=(), relevance_summary=None, effects=tuple(e for e in run.effects if e.group == ALL)
-    )
-    state = {item.topic: item.state for item in checklist(bare)}
-    for topic in (
-        "Model, its initial weights and its training",
-        "How predictions are explained, and whether explanations were checked",
-        "Test on data from elsewhere",
-        "Who the participants are",
-        "Fairness: performance by group",
-    ):
-        assert state[topic] == "to be completed", topic
 
 
 def test_outputs_of_a_multi_label_network_are_told_as_they_were_read() -> None:

@@ -17,6 +17,7 @@ from audit.data.images import read_gray
 from audit.models.opening import open_model
 from audit.models.requests import ModelRequest
 from audit.prediction.table import read_finished
+from audit.reports.reading.folder import read_run
 from audit.run.settings import Settings
 from audit.store.folder import RunFolder
 from audit.store.relevance import RelevanceDocument
@@ -26,6 +27,7 @@ from audit.viewing.images import image_columns
 from audit.viewing.pictures import CasePictures
 
 from .conftest import Audit, draw_image, marker_box, one_paragraph, write_tables
+from .report_runs import unfound_references
 
 SIDE = 96
 # Pneumonia follows the corner, where the word stands; Mass the middle, where no text is.
@@ -129,6 +131,7 @@ def test_the_word_is_found_by_its_output_and_by_no_other(audit: Audit, nets: str
     )
     assert code == 1, err
     run = the_run(tmp_path)
+    assert unfound_references(read_run(run)) == []
     found = judged_outputs(run)
     mine = {name: e.verdict for (name, group), e in found.items() if group == "output=Pneumonia"}
     assert (mine["text-mask-inpaint"], mine["text-mask-median"]) == ("sensitive", "sensitive")

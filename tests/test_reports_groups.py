@@ -26,13 +26,12 @@ from audit.reports.findings.summary import summary_lines
 from audit.reports.page.html import MAX_BYTES, within_budget
 from audit.reports.reading.folder import read_run
 from audit.reports.reading.view import RunView
-from audit.reports.sections.checklist import checklist
 from audit.reports.terminal import render_terminal
 from audit.store.group import ALL, Group, parse_group
 from audit.store.results import Effect, EffectVerdict
 
 from .golden.make_report import RUN
-from .report_runs import Page
+from .report_runs import Page, item_of
 
 HOSTILE = "word=<b onload='x'>\x1b[31m\u202eA&\x00" + "W" * 300
 
@@ -215,6 +214,7 @@ def test_what_is_not_known_is_no_column(kept: RunView) -> None:
     )
     view = replace(kept, effects=unknown)
     assert any("gives no usable sex, age, view" in line for line in limitations(view))
-    fairness = next(item for item in checklist(view) if item.topic.startswith("Fairness"))
-    assert fairness.state == "to be completed"
+    fairness = item_of(view, "TRIPOD+AI", "14")
+    assert (fairness.state, fairness.references) == ("to be filled", ())
+    assert "sex and age" in fairness.left
     assert not any("age" in line for line in limitations(kept) if "no usable" in line)

@@ -65,11 +65,16 @@ def report_command(
 
 
 def export_command(
-    form: Annotated[str, typer.Argument(help="mlflow, model-card or cyclonedx.", metavar="FORM")],
+    form: Annotated[str, typer.Argument(help="mlflow, model-card, cyclonedx or standards.", metavar="FORM")],
     run: RunArgument,
-    out: Annotated[Path | None, typer.Option(help="File to write; default: standard output.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write; default: standard output. For standards, a name that ends in .csv gives a table."
+        ),
+    ] = None,
 ) -> None:
-    """Export a finished run for another tool."""
+    """Export a finished run for another tool, or the reviewers' standards that it answers."""
     from audit.commands import export
 
     raise typer.Exit(export.export(form, run, out))

@@ -12,7 +12,7 @@ from audit.errors import StoreError, UsageError
 from audit.store.numbers import counted
 from audit.store.output import write_output
 
-FORMS = ("mlflow", "model-card", "cyclonedx")
+FORMS = ("mlflow", "model-card", "cyclonedx", "standards")
 _LOGGED = ("report.html", "summary.md", "verdict.json", "effects.json", "plan.json", "run.json")
 
 
@@ -29,6 +29,7 @@ def export(form: str, path: Path, out: Path | None) -> int:
     from audit.reports.export.cyclonedx import cyclonedx
     from audit.reports.export.mlflow import mlflow_numbers
     from audit.reports.export.model_card import model_card
+    from audit.reports.export.standards import standards
     from audit.reports.reading.folder import read_run, understood
 
     if form not in FORMS:
@@ -39,6 +40,8 @@ def export(form: str, path: Path, out: Path | None) -> int:
     with understood(path):
         if form == "mlflow":
             numbers = mlflow_numbers(run)
+        elif form == "standards":
+            text = standards(run, as_table=out is not None and out.suffix.lower() == ".csv")
         else:
             text = model_card(run) if form == "model-card" else cyclonedx(run)
     if form == "mlflow":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from audit.data.groups import UNKNOWN
 from audit.data.strings import shown_string
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import MEASURES
@@ -80,6 +81,17 @@ def group_accuracy(run: RunView) -> list[Effect]:
     # A column of one value says nothing that the whole does not.
     columns = [e.group.kind for e in found]
     return [e for e in found if columns.count(e.group.kind) > 1]
+
+
+def attributes(run: RunView) -> list[str]:
+    """Return the attributes of the manifest by which accuracy is given, such as sex, in the order of the table."""
+    return list(dict.fromkeys(e.group.kind for e in group_accuracy(run) if e.group.value != UNKNOWN))
+
+
+def attributes_sentence(run: RunView) -> str:
+    """Name the attributes by which accuracy is given; empty where there is none."""
+    found = attributes(run)
+    return f"Accuracy is given by {', '.join(found)}, with confidence intervals." if found else ""
 
 
 def drawn(effects: Sequence[Effect]) -> list[Effect]:

@@ -33,8 +33,13 @@ class Paragraph:
     """Stable: other sections refer to it as `methods-ID`."""
     title: str
     """The subject."""
-    text: str
-    """One sentence or several."""
+    sentences: tuple[str, ...]
+    """One or several."""
+
+    @property
+    def text(self) -> str:
+        """Return the whole paragraph."""
+        return " ".join(self.sentences)
 
 
 def methods(facts: Facts) -> tuple[Paragraph, ...]:
@@ -51,8 +56,8 @@ def methods(facts: Facts) -> tuple[Paragraph, ...]:
         ("gates", "Gates", _gates(facts)),
         ("relevance", "Relevance", _relevance(facts)),
     )
-    written = (Paragraph(id=name, title=title, text=" ".join(said)) for name, title, said in subjects)
-    return tuple(paragraph for paragraph in written if paragraph.text)
+    written = (Paragraph(id=name, title=title, sentences=tuple(said)) for name, title, said in subjects)
+    return tuple(paragraph for paragraph in written if paragraph.sentences)
 
 
 def relevance_sentence(made: Relevance) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from audit.data.plan import PlannedCondition
+from audit.data.strings import shown_string
 from audit.reports.reading.view import RunView
 from audit.statistics.selections import headlines
 from audit.store.numbers import bracketed
@@ -52,3 +53,9 @@ def where_it_went(run: RunView) -> dict[str, float]:
     names = ("at_pixels", "kept_bias", "kept_shift", "kept_stabiliser")
     started = [r for r in run.relevance if r["start"]]
     return {name: median(r[name] for r in started) for name in names} if started else {}
+
+
+def text_by_class(run: RunView) -> str:
+    """State on how many images of each class text was found."""
+    counts = [(name, *run.images_with_text.get(name, (0, 0))) for name in run.plan.model.classes]
+    return f"Text was found on {', '.join(f'{n} of {total} images of class {shown_string(name)}' for name, n, total in counts)}."

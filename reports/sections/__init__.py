@@ -3,7 +3,6 @@
 from audit.reports.reading.view import RunView
 from audit.reports.sections import (
     atlas,
-    checklist,
     controls,
     edited,
     effects,
@@ -19,6 +18,7 @@ from audit.reports.sections import (
     relevance,
     signoff,
     sources,
+    standards,
     stress,
     suspects,
     training,
@@ -30,7 +30,7 @@ OWN = tuple(
     SECTIONS.register(module.SECTION.name)(module.SECTION)
     for module in (
         edited, verdict, gates, effects, suspects, stress, examples, relevance, looked_alike, atlas, groups, levels, sources, history,
-        controls, training, methods, limits, checklist, provenance, signoff,
+        controls, training, methods, limits, standards, provenance, signoff,
     )
 )  # fmt: skip
 """The sections of this package, in the page's order."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from audit.reports.figures.dots import WIDTH_PX, Dots, accuracy_dots, effect_forest
 from audit.reports.findings.group_effects import (
     JUDGED_COLUMNS,
+    attributes_sentence,
     drawn,
     explored_groups,
     group_accuracy,
@@ -40,6 +41,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "forest": _forest(run),
         "figure": accuracy_dots(drawn(accuracy), MIN_PATIENTS),
         "accuracy": accuracy,
+        "attributes": attributes_sentence(run),
         "explored": explored_groups(run),
         "width": WIDTH_PX,
         "min_patients": MIN_PATIENTS,

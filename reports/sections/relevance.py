@@ -10,7 +10,7 @@ from audit.reports.figures.dots import WIDTH_PX
 from audit.reports.figures.placebos import placebo_figure
 from audit.reports.findings.methods_facts import Relevance, read_facts
 from audit.reports.findings.methods_sentences import relevance_sentence
-from audit.reports.findings.relevance_by_group import group_rows, text_edits, where_it_went
+from audit.reports.findings.relevance_by_group import group_rows, text_by_class, text_edits, where_it_went
 from audit.reports.findings.summary import relevance_lines, text_matters
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
@@ -23,7 +23,7 @@ def view(run: RunView) -> Mapping[str, object]:
     return {
         "result": " ".join(relevance_lines(run)) or "no image with text has a heatmap",
         "titles": run.titles,
-        "with_text": [(name, *run.images_with_text.get(name, (0, 0))) for name in run.plan.model.classes],
+        "with_text": text_by_class(run),
         "summary": run.relevance_summary,
         "figure": figures.group_dots(run),
         "width": WIDTH_PX,
