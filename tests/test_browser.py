@@ -267,7 +267,7 @@ def test_prints(run: Path, browser: Any, tmp_path: Path, which: str) -> None:
     hidden = f"{folded}.filter(d => ![...d.children].slice(1).some(c => c.checkVisibility()))"
     assert page.evaluate(f"{hidden}.filter(d => !d.classList.contains('screen')).length") == 0
     assert page.evaluate(f"{hidden}.length") == page.locator("details.screen").count()
-    assert page.locator("details.screen").count() == (5 if which == "report" else 0)
+    assert page.locator("details.screen").count() == (9 if which == "report" else 0)
     # Each is named where it is left out: a note in the same section.
     unnamed = (
         "[...document.querySelectorAll('details.screen')].filter(d => !d.closest('section').querySelector('.paper'))"

@@ -31,7 +31,7 @@ from .documents import PLAN, RECORD
 GATE = GateResult(
     id="text-mask",
     measure="shortcut_sensitivity",
-    where="mask compared with elsewhere, all",
+    where="mask compared with elsewhere, all images",
     operator="<=",
     expected=0.05,
     actual=0.2,
@@ -164,7 +164,7 @@ def test_an_incomplete_audit_says_so_first_and_nothing_else() -> None:
     assert (suite.get("errors"), suite.get("failures")) == ("1", "0")
     error = suite.find("testcase/error")
     assert error is not None
-    assert error.get("message") == "incomplete: control 0.95 (mask compared with elsewhere, all)"
+    assert error.get("message") == "incomplete: control 0.95 (mask compared with elsewhere, all images)"
 
 
 def test_what_is_not_comparable_is_an_error_that_no_policy_lets_through() -> None:
@@ -198,7 +198,8 @@ def test_a_test_case_says_what_was_found_how_long_it_took_and_where_the_report_i
     failure = suite.find("testcase[@name='text-mask']/failure")
     assert failure is not None
     assert (
-        failure.get("message") == "fail: shortcut sensitivity 0.200 [0.100, 0.300] (mask compared with elsewhere, all)"
+        failure.get("message")
+        == "fail: shortcut sensitivity 0.200 [0.100, 0.300] (mask compared with elsewhere, all images)"
     )
     plan, run = PLAN, structs.replace(RECORD, timings={"a": 1.25, "b": 2.0})
     assert describe_run(Path("runs/r"), plan, run).seconds == 3.25

@@ -107,7 +107,7 @@ def test_gates_and_verdicts_agree_on_patients() -> None:
 
 def test_controlled_where_there_is_a_placebo_and_placebos_are_not_judged() -> None:
     verdict = judge(EFFECTS, GateConfig(rules=(rule(measure="accuracy", operator=">=", limit=-0.05),)))
-    assert [(g.actual, g.where) for g in verdict.gates] == [(-0.01, "mask compared with elsewhere, all")]
+    assert [(g.actual, g.where) for g in verdict.gates] == [(-0.01, "mask compared with elsewhere, all images")]
     assert status(rule(measure="accuracy", operator=">=", limit=0.75, condition="clean")) == "inconclusive"
 
 

@@ -100,7 +100,7 @@ def test_every_judged_edit_makes_one_gate() -> None:
     merely_measured = replace(falls, condition="blur", family="exploratory", estimate=-0.9, low=-0.95, high=-0.8)
     asked = rule(measure="accuracy", operator=">=", limit=-0.05, condition="*")
     (gate,) = judge([falls, hardly, merely_measured], GateConfig(rules=(asked,))).gates
-    assert (gate.id, gate.status, gate.where) == ("r", "fail", "mask compared with elsewhere, all")
+    assert (gate.id, gate.status, gate.where) == ("r", "fail", "mask compared with elsewhere, all images")
     assert "of 2 effects: 1 fail, 1 pass" in gate.reason
     each = judge([falls, hardly], GateConfig(rules=(replace(asked, condition=None),))).gates
     assert [(g.id, g.status) for g in each] == [("r-mask", "fail"), ("r-paste", "pass")]

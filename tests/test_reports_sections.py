@@ -366,3 +366,12 @@ def test_what_stands_between_backticks_is_code_and_all_is_escaped(text: str) -> 
     assert unescape(bare) == text
     assert ("<code>" in marked) == (text.count("`") % 2 == 0 and "`" in text)
     assert "<" not in re.sub(r"</?code>", "", marked)
+
+
+def test_groups_of_heatmaps_are_printed_for_every_output_first() -> None:
+    from audit.reports.sections.looked_alike import printed_groups
+
+    assert printed_groups(["a"] * 9) == {0, 1, 2, 3}
+    assert printed_groups(["a", "a", "a", "b", "b", "c"]) == {0, 1, 3, 5}
+    assert printed_groups(["a"] * 5 + ["b"] * 4 + ["c"] * 3) == {0, 1, 5, 9}
+    assert printed_groups([]) == set()

@@ -18,6 +18,7 @@ from audit.gates.rules import Correction, GateConfig
 from audit.statistics.power import power_sentence
 from audit.statistics.selections import figure_in_words
 from audit.statistics.verdicts import Limits, control_failures
+from audit.store.group import ALL
 from audit.store.numbers import compact, counted
 from audit.store.results import Effect
 from audit.store.verdict import GateResult, GateStatus, Status, Verdict
@@ -163,6 +164,11 @@ def _judged_together(matches: Sequence[Match], correction: Correction) -> list[L
     return own
 
 
+def _within(title: str) -> str:
+    """Return a title as it stands within a sentence; one that begins with an abbreviation keeps its capitals."""
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
+
+
 def _result(match: Match, config: GateConfig, sure: Limits | None, titles: Mapping[str, str]) -> GateResult:
     rule, effect = match.rule, match.effect
     status: GateStatus
@@ -171,11 +177,12 @@ def _result(match: Match, config: GateConfig, sure: Limits | None, titles: Mappi
         status, why = "not judged", match.why_not
     elif match.why_not:
         status, why = "not comparable", f"Not comparable: {match.why_not}."
-    compared = "" if effect.placebo is None else f" compared with {titles.get(effect.placebo, effect.placebo)}"
+    compared = "" if effect.placebo is None else f" compared with {_within(titles.get(effect.placebo, effect.placebo))}"
+    images = "all images" if effect.group == ALL else shown_string(str(effect.group))
     return GateResult(
         id=match.name,
         measure=rule.measure,
-        where=f"{titles.get(effect.condition, effect.condition)}{compared}, {shown_string(str(effect.group))}",
+        where=f"{titles.get(effect.condition, effect.condition)}{compared}, {images}",
         operator=rule.operator,
         expected=rule.limit,
         actual=effect.estimate,

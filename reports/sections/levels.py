@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from audit.reports.figures.multiples import WIDTH_PX, Cell, Multiples, multiples
 from audit.reports.reading.view import RunView
 from audit.reports.sections.base import Section
 from audit.store.levels import Level, SuspectLevels
-from audit.store.numbers import bracketed
+from audit.store.numbers import bracketed, counted
 
 _AREAS = (
     ("available", "available in the data"),
@@ -54,12 +54,14 @@ def level_text(level: Level) -> str:
 
 def _result(suspects: tuple[SuspectLevels, ...]) -> str:
     """Say how many suspects stand out at each level by themselves."""
-    said = []
-    for name, _ in (*_AREAS, *_SHIFTS):
-        levels = [getattr(s, name) for s in suspects]
-        above = sum(_is_above(one) for one in levels)
-        said.append(f"{name}: {above} of {len(levels)}")
-    return f"suspects above their null (p ≤ 0.05, not corrected; used: by its interval): {'; '.join(said)}"
+    above = [f"{sum(_is_above(getattr(s, name)) for s in suspects)} {title}" for name, title in (*_AREAS, *_SHIFTS)]
+    return f"of {counted(len(suspects), 'suspect')}, {', '.join(above)} (p ≤ 0.05, not corrected)"
+
+
+def short_names(suspects: Sequence[str]) -> list[str]:
+    """Return names for a figure with little room, without article and explanation; whole ones where two would be alike."""
+    short = [name.removeprefix("the ").split(" (")[0].split(" and ")[0] for name in suspects]
+    return short if len(set(short)) == len(short) else list(suspects)
 
 
 def _figure(
@@ -69,7 +71,11 @@ def _figure(
     axis: str,
     note: str,
 ) -> Multiples:
-    panels = [(title, [_cell(s.suspect, getattr(s, name)) for s in suspects]) for name, title in levels]
+    named = short_names([s.suspect for s in suspects])
+    panels = [
+        (title, [_cell(short, getattr(s, name)) for short, s in zip(named, suspects, strict=True)])
+        for name, title in levels
+    ]
     return multiples(
         ", ".join(title for _, title in levels).capitalize(), "Level", note, axis, panels, holds=[], reference=reference
     )
