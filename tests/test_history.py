@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from audit.reports.comparison.history import render_history
 from audit.reports.figures.timelines import HEIGHT_PX, WIDTH_PX, timelines
 from audit.reports.findings.history import Line, Measured, Point, history_of
+from audit.reports.findings.news import news
 from audit.reports.page.html import render_html
-from audit.reports.reading.folder import read_figures
+from audit.reports.reading.folder import read_figures, read_run
 from audit.store.folder import RunFolder
 from audit.store.group import ALL
 from audit.store.results import EffectsDocument
@@ -240,3 +241,47 @@ def test_the_report_shows_earlier_runs_of_the_same_images_and_no_others(make: Ma
     assert "foreign" not in section, "runs of other images are listed by `audit history` alone"
     (RunFolder(second).path / EffectsDocument.FILE).write_text((second / EffectsDocument.FILE).read_text() + "\n")
     assert 'id="history"' not in render_html(second).read_text(), "a run that was edited is not set beside others"
+
+
+def judged(verdict: str) -> Callable[[Any], object]:
+    """Return a change of effects.json: the headline effect of one edit has this verdict."""
+
+    def change(document: Any) -> None:
+        for e in document["effects"]:
+            if (e["condition"], e["measure"], e["group"]) == (EDIT, "shortcut_sensitivity", "all") and e["placebo"]:
+                e["verdict"] = verdict
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "said"),
+    [
+        ("robust", "sensitive", "newly sensitive: "),
+        ("sensitive", "robust", "no longer sensitive: "),
+        ("sensitive", "sensitive", "sensitive in both: "),
+        ("robust", "robust", ""),
+    ],
+)
+def test_the_first_screen_says_what_is_new(make: Make, then: str, now: str, said: str) -> None:
+    make("a", "2026-01-01", {"effects.json": judged("void")})
+    make("b", "2026-01-02", {"effects.json": judged(then)})
+    run = make("c", "2026-01-03", {"effects.json": judged(now)})
+    make("d", "2026-01-04", {"effects.json": judged("void")})
+    told = news(read_run(run))
+    assert told.startswith("Compared with b (verdict "), "the last one before it, not the last of all"
+    title = read_run(run).title(EDIT)
+    assert (title in told) == bool(said)
+    if said:
+        assert title in told[told.index(said) :].split(";")[0]
+    page = render_html(run).read_text()
+    assert "New since the last run?" in page and "Compared with b" in page
+
+
+def test_the_first_screen_says_that_nothing_can_be_new(make: Make) -> None:
+    first = make("a", "2026-01-01")
+    assert news(read_run(first)).startswith("Not known: no earlier run")
+    other = make("b", "2026-01-02", {"plan.json": lambda d: d["data"].update(content_hash="0" * 64)})
+    assert news(read_run(other)).startswith("Not known: no earlier run"), "other images are no earlier run"
+    edited = make("c", "2026-01-03", {"effects.json": judged("robust")}, sealed=False)
+    assert news(read_run(edited)).startswith("Not known: files of this run were changed")

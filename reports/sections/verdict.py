@@ -13,6 +13,7 @@ from audit.reports.findings.effect_words import points, points_interval
 from audit.reports.findings.gate_results import gate_counts
 from audit.reports.findings.group_effects import place
 from audit.reports.findings.key_numbers import key_numbers
+from audit.reports.findings.news import news
 from audit.reports.findings.next_steps import next_steps
 from audit.reports.findings.questions import questions
 from audit.reports.findings.statements import Statement, statements
@@ -106,6 +107,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "height": strips.HEIGHT_PX,
         "worth": worth(run) if complete else [],
         "reach": reach(run),
+        "news": news(run) if complete else "",
         "calibration": run.verdict.calibration or NOT_MEASURED,
         "steps": next_steps(run, said),
         "terms": TERMS,
@@ -119,5 +121,6 @@ SECTION = Section(
     template="sections/verdict.html.j2",
     view=view,
     state=lambda run: state_of([run.verdict.status]),
-    comes_from="verdict.json, effects.json, plan.json, conditions.json, examples/: the first screen",
+    comes_from="verdict.json, effects.json, plan.json, conditions.json, examples/, the last earlier run of the same images: the first "
+    "screen",
 )
