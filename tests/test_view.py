@@ -471,6 +471,7 @@ def test_a_case_on_the_terminal(private: Path, audit: Audit) -> None:
     code, out, _ = audit("case", private, name, "--condition", "text-mask-inpaint")
     assert code == 0, "without a manifest the predictions are printed all the same"
     assert "file     unknown: The manifest of the run is unknown." in out
+    assert out.count("Use --data MANIFEST.") == 1
     assert "letters-own" not in out
     assert "covid-0.png" not in out
     code, _, err = audit("case", private, name, "--condition", "text-mask-inpant")

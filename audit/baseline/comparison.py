@@ -10,6 +10,7 @@ from audit.baseline.changes import ImageValues, compare_images, incomparable, me
 from audit.baseline.file import AcceptedBaseline, images_path, read_baseline
 from audit.data.plan import Identity, Plan
 from audit.data.strings import shown_string
+from audit.errors import UsageError
 from audit.files import file_sha256
 from audit.gates.groups import may_be_absent, why_absent
 from audit.gates.rules import GateConfig
@@ -86,7 +87,13 @@ class Baseline:
 
     @cached_property
     def _earlier(self) -> FinishedRun | AcceptedBaseline:
-        return read_baseline(self._path) if self._path.suffix == ".json" else read_finished(self._path)
+        if self._path.suffix == ".json":
+            return read_baseline(self._path)
+        if self._path.is_file():
+            raise UsageError(
+                f"{self._path} is not a baseline. Expected a run folder, or a .json file that `audit baseline accept` wrote."
+            )
+        return read_finished(self._path)
 
     @cached_property
     def _groups(self) -> frozenset[Group]:

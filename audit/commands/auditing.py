@@ -40,6 +40,7 @@ def run(
     from audit.commands.models import image_lines, model_lines
     from audit.run.pipeline import run_audit
 
+    check_outputs(None if comment is None else comment.file)
     announce_key(settings)
     with ProgressLines(quiet=as_json) as on_stage:
         table = TableTeller(on_stage)

@@ -34,6 +34,10 @@ def export(form: str, path: Path, out: Path | None) -> int:
 
     if form not in FORMS:
         raise UsageError(f"The format must be one of {', '.join(FORMS)}; found {form!r}.")
+    if form == "standards" and out is not None and out.suffix.lower() not in (".json", ".csv"):
+        raise UsageError(
+            f"Standards are written as .json or .csv, found {out.name}. Choose a name with one of these endings."
+        )
     if form == "mlflow" and out is not None:
         raise UsageError("MLflow writes to MLFLOW_TRACKING_URI; --out is only for the other formats.")
     run = read_run(path)

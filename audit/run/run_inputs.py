@@ -19,6 +19,9 @@ from audit.run.cohorts import given_manifest, known_manifest
 from audit.run.requested import requested_model, requested_product
 from audit.run.settings import Settings
 
+_NAME_IT = " Use --data MANIFEST."
+"""What to do about an unknown manifest, which some reasons say already."""
+
 
 class OtherKeyError(StoreError):
     """The key of a run's pseudonyms is not at hand."""
@@ -79,7 +82,8 @@ def manifest_of(path: Path, plan: Plan, settings: Settings) -> ReadManifest:
         try:
             known = known_manifest(open_again(path, plan, settings), settings)
         except (ModelError, UsageError) as error:
-            raise UnknownManifestError(f"The manifest of the run is unknown. Use --data MANIFEST. ({error})") from error
+            reason = str(error).removesuffix(_NAME_IT)
+            raise UnknownManifestError(f"The manifest of the run is unknown. {reason}{_NAME_IT}") from error
     manifest, ignored, options = known
     records, _ = read_records(
         manifest,

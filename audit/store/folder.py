@@ -65,6 +65,11 @@ class RunFolder:
         try:
             document = read_json(path)
         except OSError as error:
+            if name == RunRecord.FILE and isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                raise StoreError(
+                    f"{self.path} is not a finished run folder: {self._lack()}. Expected a folder with {RunRecord.FILE}, such as those "
+                    "in runs/."
+                ) from error
             raise StoreError(
                 f"{path} cannot be read ({error.strerror}). Check that {self.path} is a finished run folder."
             ) from error
@@ -75,6 +80,12 @@ class RunFolder:
                 f"{path} does not have schema version {SCHEMA_VERSION}, which this version of audit reads."
             )
         return document
+
+    def _lack(self) -> str:
+        """State why the folder cannot be that of a finished run."""
+        if self.path.is_dir():
+            return f"it has no {RunRecord.FILE}"
+        return "it is a file" if self.path.exists() else "it does not exist"
 
     def write(self, document: RunDocument) -> None:
         """Write a document under its own name."""

@@ -42,14 +42,16 @@ def write_output(path: Path, data: bytes) -> None:
 
 
 def check_outputs(*paths: Path | None) -> None:
-    """Refuse outputs that would change a finished run, before anything is computed or written.
+    """Refuse outputs that are folders or would change a finished run, before anything is computed or written.
 
     Raises
     ------
     UsageError
-        If a file would lie in a run folder under a name that is evidence, or would count as added to it.
+        If a path is a folder, or a file would lie in a run folder under a name that is evidence, or would count as added to it.
     """
     for path in paths:
+        if path is not None and path.is_dir():
+            raise UsageError(f"{path} is a folder. Name a file to write, in it or elsewhere.")
         if path is None or path.name in _FREE or _is_stream(path):
             continue
         if any((folder / RunRecord.FILE).is_file() for folder in path.resolve().parents):

@@ -138,7 +138,9 @@ def read_signoff(path: Path, file: Path) -> Path:
     except OSError as error:
         raise StoreError(f"The review {file} cannot be read ({error.strerror}).") from error
     except ValueError as error:
-        raise UsageError(f"The review {file} is not valid JSON: {error}.") from error
+        raise UsageError(
+            f"The review {file} is not valid JSON ({error}). Expected the file that the report's page saves."
+        ) from error
     several = document.get("reviews") if isinstance(document, dict) else None
     given = [_checked(run, one, file) for one in (several if isinstance(several, list) and several else [document])]
     kept = {_person(review): review for review in run.reviews}
