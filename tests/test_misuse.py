@@ -21,6 +21,9 @@ WRONG = {
     "a folder as PDF": (("report", "RUN", "--pdf", "empty"), 2, "empty is a folder. Name a file to write"),
     "evidence as comment": (("gate", "RUN", "--pr-comment", "RUN/plan.json"), 2, "would change the run"),
     "a table as review": (("report", "RUN", "--signoff", "T.csv"), 2, "Expected the file that the report's page saves"),
+    "a run with itself": (("diff", "RUN", "RUN"), 2, "was given both as run and as baseline"),
+    "a run twice": (("report", "--compare", "RUN", "RUN"), 2, "twice. Name each run once"),
+    "no manifest": (("view", "RUN", "--data", "nothing.csv"), 2, "--data nothing.csv does not exist"),
     "an unknown ending": (("export", "standards", "RUN", "--out", "s.xlsx"), 2, "as .json or .csv, found s.xlsx"),
     "an unknown form": (("export", "standard", "RUN"), 2, "standards; found 'standard'"),
 }

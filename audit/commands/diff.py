@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audit.baseline.comparison import Baseline
 from audit.commands.comments import CommentOutput, write_comment
-from audit.errors import shown_lines
+from audit.errors import UsageError, shown_lines
 from audit.gates.judging import EXIT_CODES
 from audit.prediction.table import read_finished
 from audit.reports.comparison.diff import render_diff
@@ -29,6 +29,10 @@ def diff(
     """
     check_outputs(html, None if comment is None else comment.file)
     finished = read_finished(path)
+    if path.resolve() == other.resolve():
+        raise UsageError(
+            f"{path} was given both as run and as baseline. Name an earlier run of the same images as the baseline."
+        )
     run = read_figures(path)
     before = read_figures(other) if (other / RunRecord.FILE).is_file() else None
     with understood(path):

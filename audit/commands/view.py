@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from audit.data.strings import shown_string
-from audit.errors import shown_message
+from audit.errors import UsageError, shown_message
 from audit.prediction.interrupts import Interrupted
 from audit.prediction.table import read_finished
 from audit.run.settings import Settings
@@ -20,6 +20,10 @@ from audit.viewing.server import RunPages, ViewServer
 def view(path: Path, settings: Settings, *, port: int, image: str | None, condition: str | None) -> int:
     """Serve the pages of a run on this machine, and print their address; Ctrl-C ends it."""
     finished = read_finished(path)
+    if settings.data and not Path(settings.data).exists():
+        raise UsageError(
+            f"--data {settings.data} does not exist. Name the manifest or the folder of the run, or omit the option."
+        )
     shown, query = "", {}
     if image is not None:
         name = find_image(path, finished.table.record_ids.tolist(), image, plain=finished.plan.privacy.key is None)

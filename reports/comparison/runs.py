@@ -35,6 +35,9 @@ def render_comparison(paths: Sequence[Path], out: Path) -> Path:
     """
     if len(paths) < 2:
         raise UsageError(f"--compare needs at least two run folders, found {len(paths)}.")
+    twice = [path for i, path in enumerate(paths) if path.resolve() in {p.resolve() for p in paths[:i]}]
+    if twice:
+        raise UsageError(f"--compare names {twice[0]} twice. Name each run once.")
     runs = [read_run(path) for path in paths]
     for path, run in zip(paths, runs, strict=True):
         with understood(path):  # each alone first, so that an error names the folder that it is of
