@@ -220,7 +220,7 @@ def _effects(runs: Sequence[RunView], newest: RunView) -> Iterator[Measured]:
             yield Measured(
                 key=measure,
                 title=MEASURES[measure].title.capitalize(),
-                note=f"{MEASURES[measure].explained} The placebo's part is subtracted.",
+                note=MEASURES[measure].explained,
                 lines=tuple(lines),
                 holds=(0.0,),
                 two_sided=not MEASURES[measure].one_sided,

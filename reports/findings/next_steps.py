@@ -106,11 +106,8 @@ def _found(run: RunView, effect: Effect) -> Step:
     suspect = run.suspect(effect.condition)
     other = f"Collect or preprocess images so that {suspect} does not differ between the classes; then train again."
     images = _images(run, effect)
-    look = "Look at these images first. " if images else ""
     command = f"audit case RUN {images[0][1]}" if images else AUDIT
-    return Step(
-        about=_topic(run, effect), images=images, text=look + (concerned[0] if concerned else other), command=command
-    )
+    return Step(about=_topic(run, effect), images=images, text=concerned[0] if concerned else other, command=command)
 
 
 def _undecided(run: RunView, effect: Effect) -> Step:

@@ -67,9 +67,9 @@ def source_lines(run: RunView) -> list[str]:
     lines = further_worth(run)
     for label in dict.fromkeys(p.label for p in probe.probes):
         told = ", ".join(
-            f"{VIEWS[p.view]} {number(p.auc, 2)} (p {number(p.p)})" for p in probe.probes if p.label == label
+            f"{number(p.auc, 2)} from {VIEWS[p.view]} (p {number(p.p)})" for p in probe.probes if p.label == label
         )
-        lines.append(f"AUC for predicting the source within class {shown_string(label)} from {told}")
+        lines.append(f"AUC of the source within class {shown_string(label)}: {told}")
     return lines
 
 
