@@ -71,7 +71,7 @@ def variants(kept: Path) -> dict[str, RunView]:
     run = read_run(kept)
     review = Review(kind="audit-signoff", reviewer="R", saved="2026-01-01", evidence=evidence_digest(run), findings=())
     foreign = structs.replace(run.plan.model.training, provenance={"opened_as": RECORDED_KIND, "n_answers": 3})
-    model = structs.replace(run.plan.model, training=foreign)
+    model = structs.replace(run.plan.model, training=structs.replace(foreign, metrics={}))
     return {
         "as it is": run,
         "signed": dataclasses.replace(run, reviews=(review,)),
@@ -126,6 +126,7 @@ def test_nothing_that_a_run_lacks_is_called_filled(kept: Path) -> None:
         ("a control failed", "CLAIM", "30"),
         ("a product", "CLAIM", "24"),
         ("a product", "CLAIM", "25"),
+        ("a product", "CLAIM", "26"),
         ("as it is", "FDA", "X.A, repeatability"),
     ):
         assert item_of(runs[which], standard, number).state == "to be filled", (which, number)

@@ -104,24 +104,33 @@ def _plan(known: Known) -> Answer:
 _OPENED = frozenset({"opened as", "n answers"})
 """What is noted of any model that was opened as its owner has it; it tells nothing of its training."""
 _STARTING = "starting weights"
+_ASIDE = frozenset({"hours", "on bad image", "processes", "torch threads", "git commit"})
+"""Facts of the training record that say how long and by what it was computed, not how."""
 _MOST_FACTS = 3
+_SELECTED = "Phases of the last step; test accuracy is that of each phase's best network by validation loss"
+"""Caption of the table of phases, which says what the network was chosen by."""
 
 
 def _facts(known: Known) -> dict[str, str]:
     """Return the facts of the training record that a person can read: not those that are hashes."""
-    found = training_story(known.run).facts
     return {
         key: without_folders(value)
-        for key, value in found
-        if key not in _OPENED and not key.endswith(("hash", "sha256"))
+        for key, value in training_story(known.run).facts
+        if key not in _OPENED | _ASIDE and not key.endswith(("hash", "sha256"))
     }
 
 
 def _training(known: Known) -> Answer:
-    facts = list(_facts(known).items())[:_MOST_FACTS]
+    facts = sorted(_facts(known).items(), key=lambda fact: fact[0] != _STARTING)[:_MOST_FACTS]
     if not facts:
         return Answer(left="how the model was trained; the bundle has no training record")
     return Answer(references=tuple(refer("training", "Training", f"{key} {value}") for key, value in facts))
+
+
+def _selection(known: Known) -> Answer:
+    if not training_story(known.run).phases:
+        return Answer(left="how the model was selected; the bundle has no record of the phases of its training")
+    return Answer(references=(refer("training", "Training", _SELECTED),))
 
 
 def _starting_weights(known: Known) -> Answer:
@@ -148,6 +157,7 @@ INPUT_ANSWERS: Mapping[str, Callable[[Known], Answer]] = {
     "predictions": _predictions,
     "preprocessing": _preprocessing,
     "software": _software,
+    "selection": _selection,
     "starting-weights": _starting_weights,
     "training": _training,
 }
