@@ -153,6 +153,14 @@ class GroupProperties:
         self._measured: dict[Key, list[Properties]] | None = None
         self._groups: dict[Key, Group] = {}
 
+    def sample(self) -> list[Record]:
+        """Return the records on which properties are measured, of every group."""
+        return [record for found in self._chosen().values() for record in found]
+
+    def of(self, record: Record) -> Properties | None:
+        """Return what was measured on a record; None where it is not in a sample that was measured so far."""
+        return self._of_record.get(record.id)
+
     def known(self) -> tuple[Key, ...]:
         """Return the groups with enough patients, sorted."""
         return tuple(key for key, found in sorted(self._sample().items()) if len(found) >= MIN_PATIENTS)
@@ -212,8 +220,7 @@ class GroupProperties:
     def _measure(self, record: Record) -> Properties:
         if record.id not in self._of_record:
             image = self._read(record)
-            height, width = image.shape[:2]
-            lungs = None if record.lung_mask is None else read_mask(record.lung_mask, (height, width))
+            lungs = None if record.lung_mask is None else read_mask(record.lung_mask, image.shape[:2])
             self._of_record[record.id] = measure_properties(image, self._regions[record.id], lungs)
         return self._of_record[record.id]
 

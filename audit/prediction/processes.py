@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from audit.data.conditions import Suite
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError
+from audit.perturbations.measures import CohortMeasures
 from audit.perturbations.suspects import Suspects
 from audit.prediction.pool import STATE, results_side_by_side
 from audit.store.emission import EmittedForm
@@ -69,6 +70,8 @@ class PredictionJob:
     """See `Experiment`."""
     exported: bytes | None = None
     """The network's export, if that computes its predictions: the same bytes in every process."""
+    measured: CohortMeasures | None = None
+    """What edits use of the whole cohort; None where each process measures it when it is first asked for."""
 
     @classmethod
     def of(cls, experiment: Experiment) -> PredictionJob:
@@ -86,6 +89,7 @@ class PredictionJob:
             cuts=experiment.cuts,
             batch=experiment.batch,
             exported=export_of(experiment.bundle),
+            measured=experiment.context.measured,
         )
 
 
@@ -143,7 +147,7 @@ def predict_side_by_side(
     ]
     n_pieces = Counter(start // SHARD_RECORDS for start in starts)
     run, done = RunFolder(job.run), {number: dict[int, list[dict[str, Any]]]() for number in numbers}
-    for start, found in results_side_by_side(_start_prediction, job, _predict, starts, workers):
+    for start, found in results_side_by_side(start_prediction, job, _predict, starts, workers):
         if isinstance(found, str):
             raise AuditError(found)
         n_images, rows = found
@@ -216,7 +220,8 @@ def _find_text(start: int) -> int:
     return len(chosen)
 
 
-def _start_prediction(job: PredictionJob) -> None:
+def start_prediction(job: PredictionJob) -> None:
+    """Open the network in this process, and collect what edits use besides an image, for the tasks that follow."""
     from audit.models.backends import answered_by_export
     from audit.models.opening import open_model
     from audit.prediction.experiment import Experiment
@@ -230,7 +235,7 @@ def _start_prediction(job: PredictionJob) -> None:
             bundle=bundle if job.exported is None else answered_by_export(bundle, job.exported),
             suite=job.suite,
             records=job.records,
-            context=cohort_context(job.records, job.regions, job.seed, job.suspects),
+            context=cohort_context(job.records, job.regions, job.seed, job.suspects, job.measured),
             seed=job.seed,
             cuts=job.cuts,
             batch=job.batch,
@@ -251,7 +256,7 @@ def _predict(start: int) -> tuple[int, list[dict[str, Any]]] | str:
 
 def _start_emission(asked: tuple[PredictionJob, EmittedForm]) -> None:
     job, form = asked
-    _start_prediction(job)
+    start_prediction(job)
     STATE["emission"] = {**STATE["prediction"], "form": form}
 
 

@@ -14,11 +14,13 @@ from audit.data.strings import StringPolicy, policy_for
 from audit.errors import StoreError, TextError
 from audit.gates.calibration import calibration_of
 from audit.models.bundle import Bundle
+from audit.perturbations.suspects import Suspects
 from audit.prediction.covering import Disclosure
 from audit.prediction.engine import n_own_images, predict_all
 from audit.prediction.experiment import planned_experiment
+from audit.prediction.measuring import measure_cohort, wanted_measures
 from audit.prediction.table import FinishedRun, read_predictions, read_uses
-from audit.prediction.variants import cohort_context
+from audit.prediction.variants import CohortContext, cohort_context, make_perturbations
 from audit.provenance import without_paths
 from audit.relevance.auditing import audit_relevance
 from audit.run.answers import check_complete
@@ -28,7 +30,7 @@ from audit.run.judgement import judge_again, judge_results
 from audit.run.levels import measure_levels, n_looked_at
 from audit.run.objects import prepare_objects, sample_size
 from audit.run.plan import run_path
-from audit.run.preparation import prepare
+from audit.run.preparation import Preparation, prepare
 from audit.run.recording import Clock, OnStage, record_run
 from audit.run.region_rows import write_regions
 from audit.run.settings import Settings
@@ -45,6 +47,7 @@ from audit.statistics.selections import headline_of
 from audit.store.controls import ControlsDocument
 from audit.store.folder import RunFolder
 from audit.store.levels import LevelsDocument
+from audit.store.pictures import ExamplesDocument
 from audit.store.probe import ProbeDocument
 from audit.store.results import ConditionsDocument, EffectsDocument
 from audit.store.run_record import RunRecord, SecondOpinion
@@ -149,13 +152,16 @@ def run_audit(
         write_regions(run, records, regions, policy, bundle.classes)
     opinion = _second_opinion(prepared.finder, records, regions, policy, settings, clock)
     suspects = None if proposed is None else proposed.suspects
-    context = cohort_context(records, regions, settings.seed, suspects)
+    context = _measured_context(records, regions, suspects, prepared, settings, run, clock)
     experiment = planned_experiment(plan, run, bundle, suite, records, context)
     disclosure = Disclosure(text=shown, covered=covered)
+    workers, on_cpu = prepared.predicting_processes(settings.workers), prepared.processes(settings.workers)
+    # Layers and gradients are those of the network on the CPU; what is asked hundreds of times is asked where predictions are.
+    mapping = workers if plan.relevance.cost else on_cpu
     if adopted := adopt_predictions(run, plan):
         tell(adopted)
     with clock.stage("predicting", n_own_images(len(records), share.own)) as step:
-        parts = predict_all(experiment, step, workers=prepared.predicting_processes(settings.workers), own=share.own)
+        parts = predict_all(experiment, step, workers=workers, own=share.own)
         _check_others(run, share, parts)
         run.write(ConditionsDocument(conditions=tuple(read_uses(run, parts, suite))))
     with clock.stage("measuring effects"):
@@ -180,37 +186,47 @@ def run_audit(
                 exclusive=exclusive,
             )
             run.write(ControlsDocument(planted=tuple(check_planted(table, suite, **how)), blindness=blindness))
+    features: dict[int, Any] = {}
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:
         if not run.has(ProbeDocument.FILE):
-            probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)
+            probe = probe_sources(experiment, on_image=step, workers=on_cpu, features=features)
             run.write(ProbeDocument(probe=probe))
     with clock.stage("measuring levels", n_looked_at(records)) as step:
         if not run.has(LevelsDocument.FILE):
             found_effects = run.read(EffectsDocument).effects
-            levels = measure_levels(
-                bundle,
-                records,
-                suite,
-                context,
-                table,
-                found_effects,
-                seed=settings.seed,
-                level=settings.level,
-                on_image=step,
-            )
-            run.write(levels)
+            how_many = {"workers": on_cpu, "features": features}
+            run.write(measure_levels(experiment, table, found_effects, level=settings.level, on_image=step, **how_many))
     with clock.stage("attributing relevance", min(len(records), plan.relevance.max_images)) as step:
         relevance_note = audit_relevance(
-            experiment, disclosure, table, plan.relevance, level=settings.level, on_image=step
+            experiment, disclosure, table, plan.relevance, level=settings.level, on_image=step, workers=mapping
         )
     with clock.stage("drawing examples", n_pictures(suite, [str(r.label) for r in records])) as step:
-        write_examples(experiment, disclosure, table, plan.relevance, step)
+        write_examples(experiment, disclosure, table, plan.relevance, step, workers=mapping)
         if proposed is not None:
             write_suspects(run, proposed.document, proposed.suspects, records, context, covered)
     here = FinishedRun(path=run.path, plan=plan, suite=suite, table=table)
     verdict, baseline = judge_results(run, prepared.gate, lambda: here, calibration)
     run.write(record_run(run, prepared, command, clock, relevance_note, opinion, found, baseline))
     return run.path, verdict
+
+
+def _measured_context(
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    suspects: Suspects | None,
+    prepared: Preparation,
+    settings: Settings,
+    run: RunFolder,
+    clock: Clock,
+) -> CohortContext:
+    """Return what edits may use besides the image, what they compare it with measured once for all processes."""
+    context = cohort_context(records, regions, settings.seed, suspects)
+    wanted = wanted_measures(records, regions, context, make_perturbations(prepared.suite))
+    if not wanted or run.has(ExamplesDocument.FILE):
+        return context
+    with clock.stage("measuring the cohort", len(wanted)) as step:
+        measured = measure_cohort(wanted, step, workers=prepared.processes(settings.workers))
+    return cohort_context(records, regions, settings.seed, suspects, measured)
 
 
 def _check_key(run: RunFolder, plan: Plan) -> None:
