@@ -10,7 +10,7 @@ from audit.data.map_budget import map_limit_in_words
 from audit.data.plan import Plan
 from audit.data.reading import TableReading
 from audit.data.records import Cohort, Record, TextRegion
-from audit.data.strings import StringPolicy, policy_for
+from audit.data.strings import policy_for
 from audit.errors import StoreError, TextError
 from audit.gates.calibration import calibration_of
 from audit.models.bundle import Bundle
@@ -21,11 +21,11 @@ from audit.prediction.experiment import planned_experiment
 from audit.prediction.measuring import measure_cohort, wanted_measures
 from audit.prediction.table import FinishedRun, read_predictions, read_uses
 from audit.prediction.variants import CohortContext, cohort_context, make_perturbations
-from audit.provenance import without_paths
 from audit.relevance.auditing import audit_relevance
 from audit.run.answers import check_complete
 from audit.run.earlier_predictions import adopt_predictions
 from audit.run.examples import n_pictures, write_examples
+from audit.run.finder_check import check_finder_on
 from audit.run.judgement import judge_again, judge_results
 from audit.run.levels import measure_levels, n_looked_at
 from audit.run.objects import prepare_objects, sample_size
@@ -50,13 +50,8 @@ from audit.store.levels import LevelsDocument
 from audit.store.pictures import ExamplesDocument
 from audit.store.probe import ProbeDocument
 from audit.store.results import ConditionsDocument, EffectsDocument
-from audit.store.run_record import RunRecord, SecondOpinion
+from audit.store.run_record import RunRecord
 from audit.store.verdict import Verdict
-from audit.text.base import TextFinder
-from audit.text.cache import RegionCache
-from audit.text.easyocr_finder import weights_folder
-from audit.text.finders import make_finder
-from audit.text.second_opinion import ask_second_opinion
 
 
 def run_audit(
@@ -150,7 +145,7 @@ def run_audit(
         shown = {record_id: policy.redact(found_here) for record_id, found_here in regions.items()}
         covered = {r.id: () if settings.show_text else policy.covered(regions[r.id]) for r in records}
         write_regions(run, records, regions, policy, bundle.classes)
-    opinion = _second_opinion(prepared.finder, records, regions, policy, settings, clock)
+    opinion = check_finder_on(prepared, records, regions, policy, settings, clock)
     suspects = None if proposed is None else proposed.suspects
     context = _measured_context(records, regions, suspects, prepared, settings, run, clock)
     experiment = planned_experiment(plan, run, bundle, suite, records, context)
@@ -263,29 +258,3 @@ def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
             f"The text finder failed on other images than at the start of the run {run.path}, so the run cannot be resumed. Remove the "
             "folder and start again, or use another finder."
         )
-
-
-def _second_opinion(
-    finder: TextFinder,
-    records: Sequence[Record],
-    regions: Mapping[str, tuple[TextRegion, ...]],
-    policy: StringPolicy,
-    settings: Settings,
-    clock: Clock,
-) -> SecondOpinion | str:
-    """Return how many of EasyOCR's regions the finder covers, or why EasyOCR was not used."""
-    n_images = min(len(records), settings.judge_images)
-    if n_images == 0:
-        return "No second text finder was used (judge_images = 0)."
-    if finder.name in ("annotated", "easyocr"):
-        return f"No second text finder was used, because the text finder is {finder.name}."
-    if weights_folder() is None:
-        return "EasyOCR did not check the text finder: its weights are not installed (the extra `weights`)."
-    second = RegionCache(Path(settings.cache), make_finder("easyocr"))
-    with clock.stage("checking with EasyOCR", n_images) as step:
-        try:
-            return ask_second_opinion(
-                records, regions, second, policy=policy, n_images=n_images, seed=settings.seed, on_image=step
-            )
-        except TextError as error:
-            return f"EasyOCR could not check the text finder: {without_paths(str(error))}"
