@@ -20,6 +20,7 @@ from audit.data.pixels.facts import StoredImage
 from audit.data.records import Record, TextRegion
 from audit.perturbations.fills import without_text
 from audit.perturbations.looks import Frame, find_frame, frame_px
+from audit.perturbations.memory import OnceAnImage
 from audit.perturbations.places import inner_part, text_boxes
 from audit.perturbations.sharpness import Texture, measure_texture
 from audit.randomness import generator_for
@@ -97,7 +98,10 @@ def measure_properties(
 
 def frame_without_text(image: StoredImage, regions: Sequence[TextRegion]) -> Frame:
     """Return the frame of an image as `measure_properties` finds it: text in a frame does not end it."""
-    return find_frame(_without(image, regions))
+    return _frame_once(image, tuple(regions))
+
+
+_frame_once = OnceAnImage[Frame](lambda image, regions: find_frame(_without(image, regions)), 1)
 
 
 def _without(image: StoredImage, regions: Sequence[TextRegion]) -> StoredImage:
