@@ -24,7 +24,7 @@ TOLD = ("run.json", "report.html", "junit.xml", "summary.md", "gates.sarif")
 @pytest.fixture
 def asked(write_cohort: Any, known_bundle: Path) -> list[object]:
     """Return the command, on 33 images, that is three shards, of a network that another process can build too."""
-    return [*quick_audit(write_cohort(11)), "--relevance-images", 9]
+    return [*quick_audit(write_cohort(11)), "--relevance-images", 5]
 
 
 def contents(run: Path) -> dict[str, bytes]:
