@@ -9,10 +9,11 @@ import re
 import stat
 import tempfile
 from contextlib import suppress
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Literal
 
+from audit.elsewhere import fetched, is_elsewhere
 from audit.errors import StoreError
 
 try:
@@ -100,6 +101,8 @@ def _remove_abandoned(path: Path) -> None:
 
 def is_file(path: Path) -> bool:
     """Say whether a path that a file names is a regular file; one that no system takes, being too long, is none."""
+    if (there := is_elsewhere(path)) is not None:
+        return there
     try:
         return path.is_file()
     except OSError:
@@ -142,7 +145,9 @@ def read_regular(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     OSError
         If it cannot be read, is something else than a regular file, or is larger.
     """
-    with open_regular(path) as file:
+    if (data := fetched(path, limit)) is not None:
+        return data
+    with _open_here(path) as file:
         if os.fstat(file.fileno()).st_size > limit:
             raise OSError(errno.EFBIG, f"it is larger than the limit of {limit / 2**20:g} MiB", str(path))
         return file.read(limit)
@@ -176,6 +181,11 @@ def open_regular(path: Path) -> BufferedReader:
     OSError
         If it cannot be opened, or is something else than a regular file.
     """
+    data = fetched(path, MAX_FILE_BYTES)
+    return _open_here(path) if data is None else BufferedReader(BytesIO(data))
+
+
+def _open_here(path: Path) -> BufferedReader:
     kind = path.stat().st_mode
     if not stat.S_ISREG(kind):
         number = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL

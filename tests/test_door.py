@@ -419,7 +419,7 @@ def test_a_scikit_learn_pipeline_is_audited_from_python(write_cohort: Callable[.
     assert relevance["randomisation"] == []
     page = result.report.read_text()
     assert "gives no features" in page and "Occlusion of one patch after another" in page
-    with pytest.raises(UsageError, match=r"cannot be sent to 2 processes.*workers=1"):
+    with pytest.raises(UsageError, match=r"cannot be sent to other processes.*workers=1"):
         front.run_audit(model=predict, classes=order, **small(manifest, tmp_path, workers=2))
     with pytest.raises(UsageError, match="found a int"):
         front.run_audit(model=5, classes=order, **small(manifest, tmp_path))

@@ -212,10 +212,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     asked: list[int] = []
     real = pipeline.predict_all
 
-    def predict_all(experiment: object, on_image: object, *, workers: int, own: object) -> list[str]:
+    def predict_all(experiment: object, on_image: object, *, engine: object, own: object) -> list[str]:
         missing = [p for p in ["predictions/part-00000.parquet"] if not experiment.run.has(p)]  # type: ignore[attr-defined]
         asked.append(len(missing))
-        return real(experiment, on_image, workers=workers, own=own)  # type: ignore[arg-type]
+        return real(experiment, on_image, engine=engine, own=own)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "predict_all", predict_all)
     yield asked

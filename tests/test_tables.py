@@ -123,7 +123,7 @@ def test_excel_leaves_out_empty_cells_at_the_end(tmp_path: Path) -> None:
         (b"", "it is empty"),
         (b"\n\n", "it is empty"),
         (b"path,label\n", "no rows"),
-        (b"path,label\nhttps://h.org/a.png,x\ns3://b/c.png,y\n", "2 rows of .* URLs .* first row 2: .*download"),
+        (b"path,label\nftp://h.org/a.png,x\nfile:///b/c.png,y\n", "2 rows of .* URLs .* first row 2: .*copy them"),
         (b"path,label\na.png,x\nfile:///b.png,x\n", "1 row of .* URL .* first row 3"),
         (b"path,label\nC:\\data\\a.png,x\n", "Row 2 .*path of another machine.*relative to the table"),
         (b"path,label\n\\\\server\\share\\a.png,x\n", "Row 2 .*path of another machine"),

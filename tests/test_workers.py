@@ -13,6 +13,7 @@ import torch
 
 from audit.errors import AuditError
 from audit.prediction import processes as workers
+from audit.prediction.engines import Processes
 
 from .conftest import Audit, one_paragraph, quick_audit
 from .forked_commands import exit_code, start_forked, wait_until
@@ -108,9 +109,9 @@ def _nothing(_job: object) -> None:
 @pytest.mark.slow
 def test_a_dead_or_failing_process_is_one_clear_error() -> None:
     with pytest.raises(AuditError, match=r"One of 2 processes died.*fewer --workers"):
-        workers._spread(_nothing, None, _dies, range(2), 2, lambda: None)
+        workers._spread(_nothing, None, _dies, range(2), Processes(n=2), lambda: None)
     with pytest.raises(AuditError, match=r"image \d cannot be read"):
-        workers._spread(_nothing, None, _complains, range(2), 2, lambda: None)
+        workers._spread(_nothing, None, _complains, range(2), Processes(n=2), lambda: None)
 
 
 def _cannot_start(_job: object) -> None:
@@ -120,7 +121,7 @@ def _cannot_start(_job: object) -> None:
 @pytest.mark.slow
 def test_a_process_that_cannot_start_says_why() -> None:
     with pytest.raises(AuditError, match="the bundle was changed"):
-        workers._spread(_cannot_start, None, workers._predict, range(2), 2, lambda: None)
+        workers._spread(_cannot_start, None, workers._predict, range(2), Processes(n=2), lambda: None)
 
 
 def test_workers_are_counted_from_one(audit: Audit, asked: list[object]) -> None:

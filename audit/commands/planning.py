@@ -27,9 +27,11 @@ _SHEET_LOOKED_AT = 12
 
 def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     """Print conditions, forward passes and minutes; draw a contact sheet if requested."""
+    from audit.run.engine_choice import settle_engine
     from audit.run.forecast import forecast
     from audit.run.rates import TIMED
 
+    settings = settle_engine(settings)
     announce_key(settings)
     with ProgressLines(quiet=as_json) as stages:
         checked = stages("checking data", 1)

@@ -153,7 +153,9 @@ def run_audit(
     live = None if isinstance(model, (str, Path)) else model
     named = model if live is None else _name_of(live)
     chosen = make_settings({"model": named, "data": data, "gate": table, **settings})
-    if chosen.workers == "auto":  # what the caller defined or registered here is not known to other processes
+    if (
+        chosen.workers == "auto" and chosen.engine == "auto"
+    ):  # what the caller defined or registered here is not known to other processes
         chosen = structs.replace(chosen, workers=1)
     if chosen.emit and not chosen.predictions:
         raise UsageError(
@@ -189,12 +191,12 @@ def _check_live(live: Any, settings: Settings) -> None:
         raise UsageError(
             f"model must be a name, a path, a torch module or a callable that predicts images; found a {type(live).__name__}."
         )
-    if settings.workers != 1:
+    if settings.workers != 1 or settings.engine == "ray":
         try:
             pickle.dumps(live)
         except Exception as error:  # whatever its parts raise, it cannot be sent
             raise UsageError(
-                f"The classifier {_name_of(live)} cannot be sent to {settings.workers} processes ({error}). Use workers=1, or define "
+                f"The classifier {_name_of(live)} cannot be sent to other processes ({error}). Use workers=1 and no engine, or define "
                 "it in a module and pass model='package.module:function'."
             ) from error
 

@@ -19,6 +19,7 @@ from audit.data.pixels.limits import MAX_PIXELS, image_errors, named, read_image
 from audit.data.pixels.raster import look_raster
 from audit.data.records import Record
 from audit.errors import ImageError
+from audit.files import open_regular
 
 __all__ = [
     "MAX_PIXELS",
@@ -123,10 +124,8 @@ def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 def jpeg_table(path: Path) -> tuple[int, ...] | None:
     """Return the luminance quantisation table of a JPEG file; None if the file is no JPEG."""
-    if not path.is_file():  # opening a named pipe would wait for ever
-        return None
     try:
-        with Image.open(path, formats=("JPEG",)) as image:
+        with open_regular(path) as file, Image.open(file, formats=("JPEG",)) as image:
             tables = getattr(image, "quantization", None)
             return tuple(int(v) for v in tables[min(tables)]) if tables else None
     except (OSError, SyntaxError, ValueError):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from audit.addresses import absolute
 from audit.data.checks import check_images, check_masks, duplicate_notes
 from audit.data.encodings import encoding_notes
 from audit.data.pseudonyms import PLAIN, Pseudonyms
@@ -144,7 +145,7 @@ def load_cohort(
         tuple(classes) if classes is not None else tuple(sorted({r.label for r in records if r.label is not None}))
     )
     return Cohort(
-        name=(manifest.resolve() if manifest.is_dir() else manifest.resolve().parent).name or manifest.stem,
+        name=(absolute(manifest) if manifest.is_dir() else absolute(manifest).parent).name or manifest.stem,
         manifest=manifest,
         classes=vocabulary,
         records=tuple(records),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from audit.addresses import is_address, path_of
 from audit.data.strings import shown_string
 from audit.errors import CohortError
 from audit.store.numbers import counted
@@ -38,7 +39,7 @@ def local_paths(manifest: Path, folder: Path, cells: Sequence[str], first_row: i
     Raises
     ------
     CohortError
-        If one is empty, an address, or of another machine.
+        If one is empty, an address that is not read, or of another machine.
     """
     paths = [cell.strip() for cell in cells]
     if not all(paths):
@@ -49,7 +50,7 @@ def local_paths(manifest: Path, folder: Path, cells: Sequence[str], first_row: i
     # Whole columns are looked through first: of most tables no single path needs anything.
     joined = "\n".join(paths)
     if "://" in joined:
-        _refuse_addresses(manifest, paths, first_row)
+        notes += _check_addresses(manifest, paths, first_row)
     if joined != "\n".join(cells):
         _keep_blanks(folder, cells, paths)
     if os.sep != "\\" and ("\\" in joined or ":" in joined):
@@ -57,14 +58,31 @@ def local_paths(manifest: Path, folder: Path, cells: Sequence[str], first_row: i
     return paths, notes
 
 
-def _refuse_addresses(manifest: Path, paths: Sequence[str], first_row: int) -> None:
-    found = [i for i, path in enumerate(paths) if _ADDRESS.match(path)]
+def placed(folder: Path, path: str) -> Path:
+    """Return where the image of a cell lies: behind its address, or from the table's folder."""
+    return path_of(path) if is_address(path) else folder / path
+
+
+def _check_addresses(manifest: Path, paths: Sequence[str], first_row: int) -> list[str]:
+    found = [i for i, path in enumerate(paths) if _ADDRESS.match(path) and not is_address(path)]
     if found:
         raise CohortError(
-            f"{counted(len(found), 'row')} of {manifest} {'contains a URL' if len(found) == 1 else 'contain URLs'} in place of a path, "
-            f"first row {found[0] + first_row}: {shown_string(paths[found[0]], _SHOWN)!r}. Images are read from this machine "
-            "only: download them, and write their paths relative to the table."
+            f"{counted(len(found), 'row')} of {manifest} {'contains a URL' if len(found) == 1 else 'contain URLs'} of a kind that is not "
+            f"read, first row {found[0] + first_row}: {shown_string(paths[found[0]], _SHOWN)!r}. Images are read from this machine, and "
+            "from s3://, gs://, az:// and https:// (lower case): copy them to one of these."
         )
+    kinds: dict[str, None] = {}
+    n = 0
+    for i, path in enumerate(paths):
+        if is_address(path):
+            n, kinds[path.partition(":")[0]] = n + 1, None
+            try:
+                path_of(path)
+            except ValueError as error:
+                raise CohortError(
+                    f"Row {i + first_row} of {manifest} has a URL that is not read, {shown_string(path, _SHOWN)!r}: {error}."
+                ) from error
+    return [f"{counted(n, 'image is', 'images are')} read over the network ({', '.join(kinds)})."] if n else []
 
 
 def _keep_blanks(folder: Path, cells: Sequence[str], paths: list[str]) -> None:

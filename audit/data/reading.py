@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from audit.addresses import absolute
 from audit.data.columns import ALIASES, REQUIRED, ColumnUse, choose_columns
 from audit.data.findings import (
     Truth,
@@ -27,7 +28,7 @@ from audit.data.strings import shown_string
 from audit.data.table_heads import read_head
 from audit.data.tables import read_columns
 from audit.errors import CohortError, CohortUsageError, UsageError
-from audit.files import why_unreadable
+from audit.files import is_file, why_unreadable
 from audit.store.numbers import counted
 
 _MANIFESTS = ("manifest.csv", "manifest.parquet")
@@ -126,7 +127,7 @@ def read_records(
         if inside is None or how.layout != AUTO:
             return _from_folder(manifest, how, classes, names, outputs)
         manifest = inside
-    elif not manifest.is_file():
+    elif not is_file(manifest):
         raise CohortUsageError(
             f"Manifest {manifest} {why_unreadable(manifest)}. Expected a CSV or Parquet table with the columns path and label, or a "
             "folder of images."
@@ -149,7 +150,7 @@ def read_records(
     _check_doubles(manifest, use, found)
     cells = Cells(
         manifest=manifest,
-        folder=manifest.resolve().parent,
+        folder=absolute(manifest).parent,
         columns={column: found[place] for column, place in use.places.items()},
         names=use.names,
         first_row=read.first_row,
@@ -178,7 +179,7 @@ def _without_labels(names: Mapping[str, str]) -> dict[str, str]:
 
 def _published(manifest: Path) -> str:
     """Return what to do with a publisher's own table, which has findings in place of labels; empty for any other."""
-    folder = manifest.resolve().parent
+    folder = absolute(manifest).parent
     found = next((layout for layout in LAYOUTS.values() if Path(layout.sign(folder)).name == manifest.name), None)
     return f" It is a table of {found.title}: --data {manifest.parent} reads the data set as a whole." if found else ""
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from audit.data.ages import parse_age, says_nothing
 from audit.data.columns import age_unit
-from audit.data.paths import local_paths
+from audit.data.paths import local_paths, placed
 from audit.data.pseudonyms import Pseudonyms
 from audit.data.records import SPLITS, Record
 from audit.data.vocabulary import OTHER, known_sex, known_view, pattern_of
@@ -99,7 +99,7 @@ def make_records(cells: Cells, pseudonyms: Pseudonyms) -> tuple[list[Record], li
     records = [
         Record(
             id=identity,
-            path=root / path,
+            path=placed(root, path),
             label=label,
             patient=patient or identity,
             patient_known=bool(patient),
@@ -110,7 +110,7 @@ def make_records(cells: Cells, pseudonyms: Pseudonyms) -> tuple[list[Record], li
             sex=sex,
             age=age,
             split=split,
-            lung_mask=root / mask if mask else None,
+            lung_mask=placed(root, mask) if mask else None,
             name=name,
             patient_name=patient_names[patient or identity],
         )

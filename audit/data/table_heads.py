@@ -70,7 +70,7 @@ def read_head(path: Path) -> TableHead:
         with open_regular(path) as file:
             head = file.read(_HEAD_BYTES)
         if head.startswith(b"PAR1"):
-            with pq.ParquetFile(path) as parquet:
+            with open_regular(path) as file, pq.ParquetFile(file) as parquet:
                 limits.check_parquet(parquet)
                 return TableHead(path=path, names=tuple(parquet.schema_arrow.names), form="Parquet")
         if what := stands_for(head):

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from audit.data.table_heads import TableHead, opened, refusals
+from audit.files import open_regular
 from audit.store import tables as limits
 from audit.store.numbers import counted
 
@@ -152,7 +153,8 @@ def _csv_rows(head: TableHead, wanted: Sequence[int], first_row: int) -> Columns
 
 def _parquet_cells(head: TableHead, wanted: Sequence[int]) -> tuple[pa.Array, ...]:
     names: Collection[str] = {head.names[i] for i in wanted}
-    table = limits.read_flat_table(head.path, names)
+    with open_regular(head.path) as file:
+        table = limits.read_flat_table(file, names)
     places: dict[int, int] = {}
     for name in names:
         read = [i for i, found in enumerate(table.column_names) if found == name]

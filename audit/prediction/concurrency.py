@@ -42,6 +42,11 @@ def count_processes(asked: int | Literal["auto"], n_images: int, work: int = 0) 
         return asked
     if (n_images < _LEAST_IMAGES and work < _LEAST_WORK) or _main_would_run_again():
         return 1
+    return every_core()
+
+
+def every_core() -> int:
+    """Return one process for each core that this process may use, as far as the free memory suffices."""
     free, cores = _free_bytes(), int(cpu_count())
     return cores if free is None else max(1, min(cores, free // _BYTES_EACH))
 

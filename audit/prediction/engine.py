@@ -1,10 +1,11 @@
-"""Predictions under all conditions, or the images of a product: missing shards are made, by this process or by several."""
+"""Predictions under all conditions, or the images of a product: missing shards are made, by this process or by others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
 from audit.prediction.emission import emit_shard
+from audit.prediction.engines import SERIAL, Engine
 from audit.prediction.experiment import Experiment
 from audit.prediction.processes import PredictionJob, emit_side_by_side, predict_side_by_side
 from audit.prediction.shards import SHARD_RECORDS, part_name, predict_shard, shard_of
@@ -16,7 +17,7 @@ def predict_all(
     experiment: Experiment,
     on_image: Callable[[], None],
     *,
-    workers: int = 1,
+    engine: Engine = SERIAL,
     own: Callable[[Sequence[int]], Collection[int]] | None = None,
 ) -> list[str]:
     """Write `predictions/part-*.parquet`, one a shard; shards that are there are kept.
@@ -27,8 +28,8 @@ def predict_all(
         What to predict, and where to write it.
     on_image : callable
         Called once for every image that is done.
-    workers : int
-        Processes; their number changes no byte.
+    engine : Engine
+        What predicts; it changes no byte.
     own : callable, optional
         Chooses, from the numbers of all shards, those that are this job's; the others are left to other jobs.
 
@@ -45,8 +46,9 @@ def predict_all(
             continue
         for _ in shard_of(experiment.records, number):
             on_image()
-    if workers > 1:
-        predict_side_by_side(PredictionJob.of(experiment), missing, workers, on_image)
+    if not engine.is_alone:
+        job = PredictionJob.of(experiment, carried=engine.is_remote)
+        predict_side_by_side(job, missing, engine, on_image)
     else:
         perturbations = make_perturbations(experiment.suite)
         for number in missing:
@@ -54,7 +56,9 @@ def predict_all(
     return [part_name(number) for number in numbers]
 
 
-def emit_all(experiment: Experiment, form: EmittedForm, on_image: Callable[[], None], *, workers: int = 1) -> bool:
+def emit_all(
+    experiment: Experiment, form: EmittedForm, on_image: Callable[[], None], *, engine: Engine = SERIAL
+) -> bool:
     """Write every variant of every image, and which file belongs to which; parts that are there are kept.
 
     Parameters
@@ -65,8 +69,8 @@ def emit_all(experiment: Experiment, form: EmittedForm, on_image: Callable[[], N
         What images are written as.
     on_image : callable
         Called once for every audited image that is done.
-    workers : int
-        Processes; their number changes no byte.
+    engine : Engine
+        What writes; it changes no byte.
 
     Returns
     -------
@@ -81,8 +85,8 @@ def emit_all(experiment: Experiment, form: EmittedForm, on_image: Callable[[], N
             continue
         for _ in shard_of(experiment.records, number):
             on_image()
-    if workers > 1:
-        emit_side_by_side(PredictionJob.of(experiment), form, missing, workers, on_image)
+    if not engine.is_alone:
+        emit_side_by_side(PredictionJob.of(experiment), form, missing, engine, on_image)
     else:
         perturbations = make_perturbations(experiment.suite)
         for number in missing:

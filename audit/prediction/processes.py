@@ -1,49 +1,40 @@
-"""Several processes on one machine: text and predictions are computed side by side, and hold the same bytes as by one.
+"""Predictions by several processes, on one machine or on many: they hold the same bytes as by one.
 
-An image's regions lie in the text cache, a shard's predictions in a file of its own, written whole: by the first process, once
-it has the rows of all its images, so that a few images too keep every process busy. What a kill leaves is what one process would
-have left.
+Whatever does it (`audit.prediction.engines`), rows come back to the first process, which alone writes: a shard's predictions into a file of
+its own, whole, once it has the rows of all its images, so that a few images too keep every process busy. What a kill leaves is what one
+process would have left.
 """
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from audit.data.conditions import Suite
 from audit.data.records import Record, TextRegion
-from audit.errors import AuditError
+from audit.errors import AuditError, ModelError
 from audit.perturbations.measures import CohortMeasures
 from audit.perturbations.suspects import Suspects
-from audit.prediction.pool import STATE, results_side_by_side
+from audit.prediction.engines import Engine
+from audit.prediction.experiment import Experiment
+from audit.prediction.pool import STATE
 from audit.store.emission import EmittedForm
 
 if TYPE_CHECKING:  # torch takes seconds to import, and the first process may need no network
+    from audit.models.bundle import Bundle
+    from audit.models.carrying import CarriedModel
     from audit.models.requests import ModelRequest
-from audit.prediction.experiment import Experiment
 
 _T = TypeVar("_T")
-_IMAGES_A_TASK = 4
 _PREDICTED_A_TASK = 2
 """Images that are predicted at a time: a divisor of a shard's, small enough that no process waits long for the last one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextJob:
-    """Images whose text is looked for."""
-
-    records: Sequence[Record]
-    """Of the whole cohort."""
-    finder: str
-    """Name of the finder."""
-    boxes: str
-    """File of hand-made boxes; empty where there is none."""
-    cache: str
-    """Folder of the text cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +63,19 @@ class PredictionJob:
     """The network's export, if that computes its predictions: the same bytes in every process."""
     measured: CohortMeasures | None = None
     """What edits use of the whole cohort; None where each process measures it when it is first asked for."""
+    device: str = "cpu"
+    """Kind of the device that computes predictions."""
+    digest: str = ""
+    """SHA-256 of the model."""
+    carried: CarriedModel | None = None
+    """The model's own files, for processes that may not have them."""
 
     @classmethod
-    def of(cls, experiment: Experiment) -> PredictionJob:
-        """Return what another process needs to do its part of an experiment."""
+    def of(cls, experiment: Experiment, *, carried: bool = False) -> PredictionJob:
+        """Return what another process needs to do its part of an experiment; with the model's files if it may not have them."""
         from audit.models.backends import export_of
+        from audit.models.carrying import pack_model
+        from audit.models.devices import device_of
 
         return cls(
             run=experiment.run.path,
@@ -90,32 +89,14 @@ class PredictionJob:
             batch=experiment.batch,
             exported=export_of(experiment.bundle),
             measured=experiment.context.measured,
+            device=device_of(experiment.bundle).type,
+            digest=experiment.bundle.digest,
+            carried=pack_model(experiment.bundle.request) if carried else None,
         )
 
 
-def find_text_side_by_side(job: TextJob, workers: int, on_image: Callable[[], None]) -> None:
-    """Fill the text cache with what `find_regions` will ask for; what fails is left for it to meet again.
-
-    Parameters
-    ----------
-    job : TextJob
-        The images.
-    workers : int
-        Processes.
-    on_image : callable
-        Called once for every image that is done.
-
-    Raises
-    ------
-    AuditError
-        If a process died.
-    """
-    starts = range(0, len(job.records), _IMAGES_A_TASK)
-    _spread(_start_text, job, _find_text, starts, workers, on_image)
-
-
 def predict_side_by_side(
-    job: PredictionJob, numbers: Sequence[int], workers: int, on_image: Callable[[], None]
+    job: PredictionJob, numbers: Sequence[int], engine: Engine, on_image: Callable[[], None]
 ) -> None:
     """Write the shards of these numbers.
 
@@ -125,8 +106,8 @@ def predict_side_by_side(
         What is predicted.
     numbers : sequence of int
         Shards that are not there yet.
-    workers : int
-        Processes.
+    engine : Engine
+        What does it.
     on_image : callable
         Called once for every image that is done.
 
@@ -138,29 +119,30 @@ def predict_side_by_side(
     from audit.prediction.shards import SHARD_RECORDS, write_shard
     from audit.store.folder import RunFolder
 
-    pieces = range(0, SHARD_RECORDS, _PREDICTED_A_TASK)
+    size = _images_a_task(job)
     starts = [
         start
         for number in numbers
-        for start in (number * SHARD_RECORDS + piece for piece in pieces)
+        for start in range(number * SHARD_RECORDS, (number + 1) * SHARD_RECORDS, size)
         if start < len(job.records)
     ]
     n_pieces = Counter(start // SHARD_RECORDS for start in starts)
     run, done = RunFolder(job.run), {number: dict[int, list[dict[str, Any]]]() for number in numbers}
-    for start, found in results_side_by_side(start_prediction, job, _predict, starts, workers):
-        if isinstance(found, str):
-            raise AuditError(found)
-        n_images, rows = found
-        number = start // SHARD_RECORDS
-        done[number][start] = rows
-        for _ in range(n_images):
-            on_image()
-        if len(done[number]) == n_pieces[number]:
-            write_shard(number, [row for _, rows in sorted(done.pop(number).items()) for row in rows], run)
+    with closing(engine.results(start_prediction, job, _predict, starts, on_gpu=job.device != "cpu")) as results:
+        for start, found in results:
+            if isinstance(found, str):
+                raise AuditError(found)
+            n_images, rows = found
+            number = start // SHARD_RECORDS
+            done[number][start] = rows
+            for _ in range(n_images):
+                on_image()
+            if len(done[number]) == n_pieces[number]:
+                write_shard(number, [row for _, rows in sorted(done.pop(number).items()) for row in rows], run)
 
 
 def emit_side_by_side(
-    job: PredictionJob, form: EmittedForm, numbers: Sequence[int], workers: int, on_image: Callable[[], None]
+    job: PredictionJob, form: EmittedForm, numbers: Sequence[int], engine: Engine, on_image: Callable[[], None]
 ) -> None:
     """Write the images of the shards of these numbers, as `predict_side_by_side` writes predictions.
 
@@ -172,8 +154,8 @@ def emit_side_by_side(
         What images are written as.
     numbers : sequence of int
         Shards that are not there yet.
-    workers : int
-        Processes.
+    engine : Engine
+        Processes of this machine: they write into the folder themselves.
     on_image : callable
         Called once for every audited image that is done.
 
@@ -182,7 +164,7 @@ def emit_side_by_side(
     AuditError
         If an image or condition cannot be written, or a process died; finished shards stay.
     """
-    _spread(_start_emission, (job, form), _emit, numbers, workers, on_image)
+    _spread(_start_emission, (job, form), _emit, numbers, engine, on_image)
 
 
 def _spread(
@@ -190,45 +172,39 @@ def _spread(
     job: object,
     task: Callable[[int], int | str],
     numbers: Sequence[int],
-    workers: int,
+    engine: Engine,
     on_image: Callable[[], None],
 ) -> None:
-    for _, found in results_side_by_side(start, job, task, numbers, workers):
-        if isinstance(found, str):
-            raise AuditError(found)
-        for _ in range(found):
-            on_image()
+    with closing(engine.results(start, job, task, numbers)) as results:
+        for _, found in results:
+            if isinstance(found, str):
+                raise AuditError(found)
+            for _ in range(found):
+                on_image()
 
 
-def _start_text(job: TextJob) -> None:
-    from audit.text.cache import RegionCache
-    from audit.text.finders import make_finder
+def _images_a_task(job: PredictionJob) -> int:
+    """Return how many images are predicted at a time, a divisor of a shard's.
 
-    finder = make_finder(job.finder, Path(job.boxes) if job.boxes else None)
-    STATE.update(records=job.records, cache=RegionCache(Path(job.cache), finder))
+    Batches of another device than the CPU hold several images, and the size of a batch moves the last digits: there a shard is not divided.
+    """
+    from audit.prediction.shards import SHARD_RECORDS
 
-
-def _find_text(start: int) -> int:
-    from audit.text.find import find_in
-
-    if "failed" in STATE:  # `find_regions` will meet the same, and say it
-        return 0
-    chosen = STATE["records"][start : start + _IMAGES_A_TASK]
-    for record in chosen:
-        with suppress(AuditError):
-            find_in(record.path, STATE["cache"], colour=record.colour)
-    return len(chosen)
+    return _PREDICTED_A_TASK if job.device == "cpu" else SHARD_RECORDS
 
 
 def start_prediction(job: PredictionJob) -> None:
     """Open the network in this process, and collect what edits use besides an image, for the tasks that follow."""
     from audit.models.backends import answered_by_export
+    from audit.models.devices import on_device
     from audit.models.opening import open_model
-    from audit.prediction.experiment import Experiment
     from audit.prediction.variants import cohort_context, make_perturbations
     from audit.store.folder import RunFolder
 
-    bundle = open_model(job.model)
+    bundle = open_model(job.model) if job.carried is None else _opened_elsewhere(job.carried, job.digest)
+    if job.device != "cpu":
+        bundle = on_device(bundle, job.device)
+    STATE["size"] = _images_a_task(job)
     STATE["prediction"] = {
         "experiment": Experiment(
             run=RunFolder(job.run),
@@ -244,11 +220,27 @@ def start_prediction(job: PredictionJob) -> None:
     }
 
 
+def _opened_elsewhere(carried: CarriedModel, digest: str) -> Bundle:
+    """Open a model whose files were sent along."""
+    from audit.models.carrying import unpack_model
+    from audit.models.opening import open_model
+
+    folder = Path(tempfile.mkdtemp(prefix="audit-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    bundle = open_model(unpack_model(carried, folder))
+    if bundle.digest != digest:
+        raise ModelError(
+            f"The model opens as another one there (SHA-256 {bundle.digest[:12]} instead of {digest[:12]}): a function or package that "
+            "it names differs between the machines. Install the same code on all of them."
+        )
+    return bundle
+
+
 def _predict(start: int) -> tuple[int, list[dict[str, Any]]] | str:
     from audit.prediction.shards import predicted_rows
 
     def work() -> tuple[int, list[dict[str, Any]]]:
-        chosen = STATE["prediction"]["experiment"].records[start : start + _PREDICTED_A_TASK]
+        chosen = STATE["prediction"]["experiment"].records[start : start + STATE["size"]]
         return len(chosen), predicted_rows(chosen, **STATE["prediction"])
 
     return _done(work)

@@ -7,7 +7,7 @@ wherever it runs, so that neither the number of processes nor that of cores chan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from audit.errors import AuditError
@@ -79,7 +79,10 @@ def each_task(
                 result = task(experiment, shared, item)
             yield place, result
         return
-    stage = _Stage(prediction=PredictionJob.of(experiment), task=task, shared=shared, items=items)
+    # Features and layers are those of the network on the CPU, wherever its predictions come from.
+    stage = _Stage(
+        prediction=replace(PredictionJob.of(experiment), device="cpu"), task=task, shared=shared, items=items
+    )
     for place, found in results_side_by_side(_start, stage, _call, range(len(items)), workers):
         if isinstance(found, _Failed):
             raise found.again()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from audit.addresses import is_address, path_of
 from audit.data.findings import truth_notes
 from audit.data.input_words import greyed_in_words
 from audit.data.layouts.guess import AUTO
@@ -15,7 +16,7 @@ from audit.data.pseudonyms import PLAIN, Pseudonyms
 from audit.data.reading import TableOptions, TableReading
 from audit.data.records import AuditedSplit, Cohort, Record
 from audit.data.sampling import sample_records
-from audit.errors import CohortError, UsageError, shown_names
+from audit.errors import CohortError, UsageError, shown_names, shown_string
 from audit.models.bundle import Bundle
 from audit.models.foreign import shown
 from audit.perturbations.donors import has_look_donors
@@ -259,4 +260,13 @@ def given_manifest(settings: Settings) -> tuple[Path, tuple[str, ...], TableOpti
     if not settings.data:
         return None
     options = TableOptions(columns=settings.columns, layout=settings.layout)
-    return Path(settings.data), settings.ignore_label, options
+    return _manifest_path(settings.data), settings.ignore_label, options
+
+
+def _manifest_path(text: str) -> Path:
+    if not is_address(text):
+        return Path(text)
+    try:
+        return path_of(text)
+    except ValueError as error:
+        raise UsageError(f"--data {shown_string(text, 200)} cannot be read: {error}.") from error

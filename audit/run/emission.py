@@ -20,6 +20,7 @@ from audit.prediction.engine import emit_all, n_parts
 from audit.prediction.experiment import Experiment
 from audit.prediction.variants import cohort_context
 from audit.run.answers import check_emission, decided_by
+from audit.run.engine_choice import settle_engine, text_engine
 from audit.run.objects import prepare_objects, sample_size
 from audit.run.preparation import prepare
 from audit.run.settings import Settings
@@ -82,6 +83,7 @@ def emit_images(
             f"{folder.path} is not empty, or not a folder, and holds no images of --emit. Choose a new folder."
         )
     checked = on_stage("checking data", 1)
+    settings = settle_engine(settings)
     prepared = prepare(
         settings,
         judge_gates=False,
@@ -117,7 +119,7 @@ def emit_images(
         seed=settings.seed,
     )
     step = on_stage("writing images", len(records))
-    is_new = emit_all(experiment, settings.emit_as, step, workers=prepared.processes(settings.workers))
+    is_new = emit_all(experiment, settings.emit_as, step, engine=text_engine(prepared, settings))
     names = sorted({image.file for part in folder.parts(emission) for record in part.records for image in record})
     if not folder.answers.exists():  # one that is there may hold answers
         write_atomically(folder.answers, _table(names, plan.model.classes))

@@ -22,8 +22,9 @@ from audit.errors import TextError
 from audit.files import write_atomically
 from audit.gates.defaults import config_for
 from audit.perturbations.suspects import Suspects, at_search_scale, decode_template, suspect_digest
+from audit.prediction.engines import Processes
 from audit.prediction.pool import map_side_by_side
-from audit.prediction.processes import TextJob, find_text_side_by_side
+from audit.prediction.text_work import TextJob, find_text_side_by_side
 from audit.run.plan import planned_conditions
 from audit.run.preparation import Preparation
 from audit.run.settings import Settings
@@ -138,7 +139,7 @@ def _search(
     workers = prepared.processes(settings.workers)
     if workers > 1:
         job = TextJob(records=everyone, finder=settings.detector, boxes=settings.boxes, cache=settings.cache)
-        find_text_side_by_side(job, workers, lambda: None)
+        find_text_side_by_side(job, Processes(n=workers), lambda: None)
     first, second = (_half(sample, prepared, settings, on_image) for sample in samples)
     found = search_objects(
         first,

@@ -24,6 +24,7 @@ from audit.prediction.variants import CohortContext, cohort_context, make_pertur
 from audit.relevance.auditing import audit_relevance
 from audit.run.answers import check_complete
 from audit.run.earlier_predictions import adopt_predictions
+from audit.run.engine_choice import predicting_engine, settle_engine
 from audit.run.examples import n_pictures, write_examples
 from audit.run.finder_check import check_finder_on
 from audit.run.judgement import judge_again, judge_results
@@ -102,6 +103,7 @@ def run_audit(
         If a step cannot be done; everything computed before stays in the folder.
     """
     share = read_share(settings.shard)
+    settings = settle_engine(settings)
     clock = Clock(on_stage)
     with clock.stage("checking data"):
         folders = (Path(settings.runs), Path(settings.cache))
@@ -156,7 +158,7 @@ def run_audit(
     if adopted := adopt_predictions(run, plan):
         tell(adopted)
     with clock.stage("predicting", n_own_images(len(records), share.own)) as step:
-        parts = predict_all(experiment, step, workers=workers, own=share.own)
+        parts = predict_all(experiment, step, engine=predicting_engine(prepared, settings), own=share.own)
         _check_others(run, share, parts)
         run.write(ConditionsDocument(conditions=tuple(read_uses(run, parts, suite))))
     with clock.stage("measuring effects"):

@@ -240,6 +240,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Number of processes that find text and predict; it changes no result. auto: one for each core."
         ),
     ] = "auto"
+    engine: Annotated[
+        Literal["auto", "serial", "processes", "ray"],
+        Meta(
+            description="What finds text and predicts; it changes no result. serial: this process; processes: --workers of them; ray: a "
+            "Ray cluster; auto: processes where they pay."
+        ),
+    ] = "auto"
+    address: Annotated[
+        str,
+        Meta(description="HOST:PORT of the Ray cluster, or auto; default: RAY_ADDRESS, otherwise this machine alone."),
+    ] = ""
     shard: Annotated[
         str,
         Meta(

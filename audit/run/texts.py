@@ -1,4 +1,4 @@
-"""The text of the audited images: found by one process or several, and images that it cannot be looked for on are left out."""
+"""The text of the audited images: found by one process or others, and images that it cannot be looked for on are left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from audit.data.records import Record
 from audit.errors import TextError
-from audit.prediction.processes import TextJob, find_text_side_by_side
+from audit.prediction.text_work import TextJob, find_text_side_by_side
+from audit.run.engine_choice import text_engine
 from audit.run.preparation import Preparation
 from audit.run.settings import Settings
 from audit.run.shares import WHOLE, Share
@@ -32,9 +33,12 @@ def find_text(
     own = share.own(cohort.records)
     begun = {r.id for r in own}
     ordered = [*own, *(r for r in cohort.records if r.id not in begun)]
-    if (workers := prepared.processes(settings.workers)) > 1:
+    engine = text_engine(prepared, settings)
+    if not engine.is_alone:
         job = TextJob(records=ordered, finder=settings.detector, boxes=settings.boxes, cache=settings.cache)
-        find_text_side_by_side(job, workers, on_image)
+        regions = find_text_side_by_side(job, engine, on_image)
+        if regions is not None:
+            return FoundText(regions=regions, failures={}), cohort.records
         on_image = _already_told
     found = find_regions(
         ordered,

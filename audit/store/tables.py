@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audit.errors import shown_string
+from audit.files import open_regular
 
 MAX_ROWS = 100_000_000
 """Of one table; a prediction of every image under every condition is a row."""
@@ -35,7 +37,8 @@ def check_size(path: Path) -> None:
     OSError
         If it is not there.
     """
-    n_bytes = path.stat().st_size
+    with open_regular(path) as file:
+        n_bytes = file.seek(0, os.SEEK_END)
     if n_bytes > MAX_CSV_BYTES:
         raise ValueError(f"it has {n_bytes} bytes; a CSV of at most {MAX_CSV_BYTES} bytes is read")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,10 +38,20 @@ class RegionCache:
         Asked only for images that are not in the folder yet.
     max_bytes : int
         How large the folder may grow, over all finders; checked at the start and every few thousand images.
+    keep : callable
+        Writes a new entry, (path, content); a process that works for another one sends it there instead.
     """
 
-    def __init__(self, folder: Path | None, finder: TextFinder, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        finder: TextFinder,
+        *,
+        max_bytes: int = MAX_BYTES,
+        keep: Callable[[Path, bytes], None] = write_atomically,
+    ) -> None:
         self._finder = finder
+        self._keep = keep
         self._root = folder
         self._max_bytes = max_bytes
         settings = to_json([CACHE_VERSION, finder.name, finder.version, finder.config()])
@@ -78,7 +88,7 @@ class RegionCache:
         self.misses += 1
         regions = tuple(self._finder.find(image))
         if path is not None:
-            write_atomically(path, to_json(regions).encode())
+            self._keep(path, to_json(regions).encode())
         if self.misses % _TIDY_EVERY == 0:
             self._tidy()
         return regions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -10,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from audit.addresses import address_of
 from audit.data.strings import shown_string
+from audit.elsewhere import fetched
 from audit.errors import ImageError
 
 MAX_PIXELS = 70_000_000
@@ -46,6 +49,8 @@ def read_image_bytes(path: Path) -> bytes:
         If there is no such file, or it is not a regular file, cannot be opened, is empty, or exceeds the limit.
     """
     try:
+        if (data := fetched(path, MAX_BYTES)) is not None:
+            return _not_empty(data, path)
         # Without O_NONBLOCK, opening a named pipe waits for its writer for ever.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(handle, "rb") as file:
@@ -59,10 +64,23 @@ def read_image_bytes(path: Path) -> bytes:
                 )
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
+        if address_of(path) is not None:
+            raise ImageError(
+                f"Image {named(path)} is not there: no object has this name, or it was deleted since it was listed. Upload it again, or "
+                "remove it from the manifest."
+            ) from error
         raise ImageError(f"Image {named(path)} does not exist. Check the manifest's path column.") from error
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.EFBIG:
+            raise ImageError(
+                f"Image {named(path)} has more than the {MAX_BYTES:,} bytes that are allowed. Scale it down or compress it."
+            ) from error
         reason = getattr(error, "strerror", None) or "its name is not valid"
         raise ImageError(f"Image {named(path)} cannot be opened: {reason}. Give the path of an image file.") from error
+    return _not_empty(data, path)
+
+
+def _not_empty(data: bytes, path: Path) -> bytes:
     if not data:
         raise ImageError(f"Image {named(path)} is empty (0 bytes). Copy the file again.")
     return data
@@ -153,7 +171,8 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 def named(path: Path) -> str:
     """Return a path as messages show it: its end, where the name is, and nothing that a terminal would obey."""
-    text = str(path)
+    address = address_of(path)
+    text = str(path) if address is None else address.partition("?")[0]  # what follows may be a key
     return shown_string(text if len(text) <= _SHOWN_PATH else "…" + text[-_SHOWN_PATH:], _SHOWN_PATH + 1)
 
 
