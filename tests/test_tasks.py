@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,11 +42,11 @@ def complain(_experiment: Experiment, _shared: None, item: int) -> int:
 
 
 @pytest.fixture
-def experiment(tmp_path: Path, write_bundle: Callable[..., Path]) -> Experiment:
+def experiment(tmp_path: Path, known_bundle: Path) -> Experiment:
     records = images_in(tmp_path)
     return Experiment(
         run=RunFolder(tmp_path / "run"),
-        bundle=load_bundle(write_bundle("C", classes=CLASSES)),
+        bundle=load_bundle(known_bundle),
         suite=load_suite("quick"),
         records=records,
         context=cohort_context(records, {r.id: () for r in records}, 0),
