@@ -105,7 +105,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         )
     )
     most = f", up to {found.minutes + found.object_minutes:.1f} if objects are proposed" if found.object_minutes else ""
-    stages = {
+    parts = {
         f"text ({found.cached_share:.0%} cached)": found.text_minutes,
         "search for objects": found.searching_minutes,
         "check by EasyOCR": found.checking_minutes,
@@ -119,7 +119,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     console.print(
         printed(
             f"about {found.minutes:.1f} minutes with {side_by_side}{most}: "
-            + ", ".join(f"{name} {minutes:.1f}" for name, minutes in stages.items())
+            + ", ".join(f"{name} {minutes:.1f}" for name, minutes in parts.items())
         )
     )
     if limit := map_limit_in_words(prepared.plan):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,11 @@ def frame_without_text(image: StoredImage, regions: Sequence[TextRegion]) -> Fra
     return _frame_once(image, tuple(regions))
 
 
-_frame_once = OnceAnImage[Frame](lambda image, regions: find_frame(_without(image, regions)), 1)
+def _frame(image: StoredImage, regions: Any) -> Frame:
+    return find_frame(_without(image, regions))
+
+
+_frame_once = OnceAnImage(_frame, 1)
 
 
 def _without(image: StoredImage, regions: Sequence[TextRegion]) -> StoredImage:

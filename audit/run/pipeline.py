@@ -191,8 +191,16 @@ def run_audit(
     with clock.stage("measuring levels", n_looked_at(records)) as step:
         if not run.has(LevelsDocument.FILE):
             found_effects = run.read(EffectsDocument).effects
-            how_many = {"workers": on_cpu, "features": features}
-            run.write(measure_levels(experiment, table, found_effects, level=settings.level, on_image=step, **how_many))
+            levels = measure_levels(
+                experiment,
+                table,
+                found_effects,
+                level=settings.level,
+                on_image=step,
+                workers=on_cpu,
+                features=features,
+            )
+            run.write(levels)
     with clock.stage("attributing relevance", min(len(records), plan.relevance.max_images)) as step:
         relevance_note = audit_relevance(
             experiment, disclosure, table, plan.relevance, level=settings.level, on_image=step, workers=mapping
