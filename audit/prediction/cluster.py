@@ -175,6 +175,8 @@ def _connected(address: str) -> Iterator[Any]:
     except (UsageError, KeyboardInterrupt):
         raise
     except Exception as error:  # whatever Ray raises: it has a type for each way of failing
+        with suppress(Exception):  # what was half connected would stand in the way of whoever connects next
+            ray.shutdown()
         raise UsageError(_why_not(asked, ray.__version__, error)) from error
     finally:
         _restore(handlers)
@@ -214,8 +216,8 @@ def _why_not(address: str, version: str, error: Exception) -> str:
             f"{platform.python_version()}): {told} Install the same versions."
         )
     return (
-        f"Cannot connect to the Ray cluster {address or 'of this machine'} with Ray {version}, Python {platform.python_version()}: {told} "
-        "Every machine must have the same versions of both; start the cluster with `ray start --head`, or use --engine processes."
+        f"Cannot connect to the Ray cluster {address or 'of this machine'} with Ray {version}, Python {platform.python_version()}: "
+        f"{told.rstrip('.')}. Every machine must have the same versions of both; if the cluster asks for a token, set RAY_AUTH_MODE=token."
     )
 
 

@@ -17,6 +17,7 @@ from audit.files import check_writable, write_atomically
 from audit.models.bundle import Bundle, load_bundle
 from audit.models.opening import open_model
 from audit.models.saving import check_changeable
+from audit.run.engine_choice import settle_engine
 from audit.run.pipeline import run_audit
 from audit.run.preparation import Preparation, prepare
 from audit.run.recording import OnStage
@@ -95,7 +96,7 @@ def mend(
         raise UsageError(
             f"--split {settings.split} would audit images that mending learns from. Omit --split, so that test images are audited."
         )
-    settings = settings if run is None else settings_of_run(settings, run)
+    settings = settle_engine(settings if run is None else settings_of_run(settings, run))
     bundle = open_model(requested_model(settings))
     check_trainable(bundle)
     check_changeable(bundle)
