@@ -1,13 +1,16 @@
 """Is the audit faster than the script that a colleague would write? One table: wall and processor time, alternating, in one run.
 
 The script is a competent one: it finds the text of each image once, by the same finder, makes the same edits, predicts batches of 32
-across images with torch's default threads, and skips edits that do not apply. It is one process, and writes no intervals and no
-report, which the audit does in the same time. The search for objects is left out for both, because the script has none. Both start as
-a new process each time, on the same images, conditions, seeds and network; their probabilities must agree to 1e-4.
+across images with torch's default threads, and skips edits that do not apply. It is one process. The search for objects is left out for
+both, because the script has none. Both start as a new process each time, on the same images, conditions, seeds and network; their
+probabilities must agree to 1e-4.
 
-    python -m benchmarks.engine_vs_naive [--images 16] [--pairs 5] [--suite standard] [--everything]
+    python -m benchmarks.engine_vs_naive [--images 16] [--pairs 5] [--suite standard] [--everything] [--as-it-comes]
 
-The audit makes neither heatmaps nor the check of the finder by EasyOCR, unless --everything is given: the script makes none.
+With --everything both also make the heatmaps of the same images (of every output, and once more without the text) by the same rules,
+and both look at the same images with EasyOCR; without it neither does. In the same time the audit checks every file, holds its back end
+against torch, measures intervals, probes the sources, measures four levels of every suspect, shuffles weights, groups heatmaps, and
+draws examples and a report, which the script does not.
 Real radiographs are read from AUDIT_CXR_DIR (default ../shared/cxr); phantoms take their place where there are none.
 """
 
@@ -23,17 +26,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:  # each process imports what it needs, and no more
+    import torch
+
+    from audit.data.records import Record, TextRegion
+    from audit.models.preprocessing import Preprocessing
 
 CLASSES = ("normal", "pneumonia", "covid")
 SEED = 0
 BATCH = 32
 LIMIT = 1e-4
+CHECKED = 5
+"""Images that EasyOCR looks at, as in an audit."""
 SCRIPT = "competent script"
 AUDITS = {
     "audit run": [],
@@ -106,8 +117,8 @@ def write_suite(name: str, folder: Path) -> None:
     (folder / "suite.toml").write_text("\n".join(kept))
 
 
-def competent_script(folder: Path, cache: Path | None) -> None:
-    """Predict every condition of every image, as a colleague would; write the probabilities."""
+def competent_script(folder: Path, cache: Path | None, *, everything: bool) -> None:
+    """Predict every condition of every image, as a colleague would; write the probabilities, and heatmaps if asked for."""
     import torch
 
     from audit.data.manifests import load_cohort
@@ -147,6 +158,53 @@ def competent_script(folder: Path, cache: Path | None) -> None:
     logits |= {key: logits[key[0], "clean", 0] for key in same}
     rows = [[*key, *np.exp(row - np.logaddexp.reduce(row)).tolist()] for key, row in logits.items()]
     (folder / "script.json").write_text(json.dumps(rows))
+    if everything:
+        competent_extras(folder, cache, records, regions, network, wants)
+
+
+def competent_extras(
+    folder: Path,
+    cache: Path | None,
+    records: Sequence[Record],
+    regions: Mapping[str, Sequence[TextRegion]],
+    network: torch.nn.Module,
+    wants: Preprocessing,
+) -> None:
+    """Attribute the images that the audit attributes, with all of torch's threads, and look at those that EasyOCR looks at there."""
+    import torch
+
+    from audit.data.images import read_record
+    from audit.data.map_budget import USUAL_MAPS
+    from audit.perturbations.fills import without_text
+    from audit.perturbations.places import text_boxes
+    from audit.relevance.lrp import Attributor
+    from audit.relevance.measure import SHARD_RECORDS, attributed_records
+    from audit.relevance.presets import DEFAULT_PRESET
+    from audit.relevance.start import start_each, start_relevance
+    from audit.text.cache import RegionCache
+    from audit.text.easyocr_finder import weights_folder
+    from audit.text.find import find_in
+    from audit.text.finders import make_finder
+    from audit.text.second_opinion import second_sample
+
+    attributor = Attributor(network, DEFAULT_PRESET)
+    chosen = attributed_records(records, USUAL_MAPS, SEED)
+    for first in range(0, len(chosen), SHARD_RECORDS):
+        shard = chosen[first : first + SHARD_RECORDS]
+        images = [read_record(record) for record in shard]
+        made = [attributor.attribute(torch.stack([wants.prepare(image) for image in images]), start_each).maps]
+        bare = [
+            wants.prepare(without_text(image, text_boxes(regions[record.id], image.shape[:2])))
+            for record, image in zip(shard, images, strict=True)
+            if regions[record.id]
+        ]
+        if bare:
+            made.append(attributor.attribute(torch.stack(bare), lambda logits: start_relevance(logits, CLASSES)).maps)
+        np.savez(folder / f"maps-{first:05d}.npz", *made)
+    if weights_folder() is not None:
+        second = RegionCache(cache, make_finder("easyocr"))
+        for record in second_sample(records, CHECKED, SEED):
+            find_in(record.path, second, colour=record.colour)
 
 
 def timed(command: Sequence[str], folder: Path) -> Took:
@@ -160,10 +218,11 @@ def timed(command: Sequence[str], folder: Path) -> Took:
     return Took(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def run_script(folder: Path, cache: Path | None) -> Took:
+def run_script(folder: Path, cache: Path | None, *, everything: bool) -> Took:
     """Time the script; without a cache it finds the text."""
     kept = [] if cache is None else ["--text-cache", str(cache)]
-    return timed(["benchmarks.engine_vs_naive", "--script", str(folder), *kept], folder)
+    asked = ["--everything"] if everything else []
+    return timed(["benchmarks.engine_vs_naive", "--script", str(folder), *kept, *asked], folder)
 
 
 def run_audit(folder: Path, cache: Path | None, further: Sequence[str], *, everything: bool) -> Took:
@@ -196,12 +255,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--suite", default="standard", help="quick, standard or full")
-    parser.add_argument("--everything", action="store_true", help="the audit with heatmaps and EasyOCR's check")
+    parser.add_argument("--everything", action="store_true", help="with heatmaps and EasyOCR's check")
+    parser.add_argument(
+        "--as-it-comes", action="store_true", help="the audit as it comes alone, without --workers 1 and torch"
+    )
     parser.add_argument("--script", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--text-cache", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.script is not None:
-        competent_script(options.script, options.text_cache)
+        competent_script(options.script, options.text_cache, everything=options.everything)
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -209,15 +271,18 @@ def main() -> None:
         write_model(folder)
         write_suite(options.suite, folder)
         took: dict[tuple[str, str], list[Took]] = {}
+        audits = list(AUDITS)[:1] if options.as_it_comes else list(AUDITS)
         worst = 0.0
         kept = folder / "kept"
-        run_script(folder, kept)  # the text of every image; and no first run has the disk's cache against it
+        run_script(
+            folder, kept, everything=options.everything
+        )  # the text of every image; and no first run has the disk's cache against it
         for pair in range(options.pairs):
             for state, cache in (("found", None), ("cached", kept)):
-                order = [SCRIPT, *AUDITS][:: -1 if pair % 2 else 1]
+                order = [SCRIPT, *audits][:: -1 if pair % 2 else 1]
                 for name in order:
                     if name == SCRIPT:
-                        seconds = run_script(folder, cache)
+                        seconds = run_script(folder, cache, everything=options.everything)
                     else:
                         seconds = run_audit(folder, cache, AUDITS[name], everything=options.everything)
                         worst = max(worst, largest_difference(folder))

@@ -4,6 +4,9 @@ Prints seconds and peak memory of the engine (every measure, 10,000 resamples of
 measure under one condition (a few resamples, scaled up), and the ratio per measure and condition.
 
     python -m benchmarks.statistics_speed [--images 100000] [--conditions 50]
+    python -m benchmarks.statistics_speed --images 1000000 --once
+
+With --once the effects are measured a single time, and not compared with the loop.
 """
 
 from __future__ import annotations
@@ -87,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--conditions", type=int, default=50)
+    parser.add_argument("--once", action="store_true", help="neither a second time, nor by the naive loop")
     options = parser.parse_args()
     suite = make_suite(options.conditions)
     table = make_table(options.images, suite)
@@ -95,7 +99,6 @@ def main() -> None:
     effects = measure_effects(table, suite, seed=0, resamples=10_000)
     seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    again = measure_effects(table, suite, seed=0, resamples=10_000)
     print(f"{options.images} images of {len(np.unique(table.patients))} patients, {options.conditions} conditions")
     declared = sum(e.family == "declared" for e in effects)
     print(
@@ -103,6 +106,9 @@ def main() -> None:
     )
     # Beside other work the clock says little: the processor's time is what one idle core would need at most.
     print(f"processor time {cpu:.2f} s; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    if options.once:
+        return
+    again = measure_effects(table, suite, seed=0, resamples=10_000)
     print(f"same seed, same bytes: {to_json(effects) == to_json(again)}")
     naive = naive_seconds(table) * 10_000 * len([e for e in effects if e.condition != "clean"])
     print(f"naive loop over resamples, one effect after the other: {naive:.0f} s (scaled from {NAIVE_RESAMPLES})")

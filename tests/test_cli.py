@@ -383,7 +383,7 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     assert code == 0
     text = " ".join(out.split())
     assert "12 images × 155 predictions = at most 1,860 forward passes" in text
-    assert "minutes with 1 process: text" in text
+    assert "minutes with 1 process: text (0% cached)" in text
     assert "objects: no search, because a half of the patients has" in text
     assert "not applicable: the cohort has no lung masks" in text
     with Image.open(tmp_path / "sheet.png") as sheet:

@@ -32,7 +32,7 @@ from audit.models.bundle import load_bundle
 from audit.models.canary import check_canary
 from audit.prediction.rows import prediction_rows
 from audit.prediction.table import read_finished
-from audit.relevance.heatmaps import read_heatmaps, write_heatmaps
+from audit.relevance.heatmaps import pack_heatmaps, read_heatmaps
 from audit.reports.findings.review import read_signoff
 from audit.reports.reading.folder import read_run
 from audit.run.setting_sources import load_settings
@@ -304,7 +304,9 @@ def test_heatmaps_of_wrong_shapes(tmp_path: Path, damage: Callable[[dict[str, An
     from safetensors.torch import load_file, save_file
 
     file = tmp_path / "maps.safetensors"
-    write_heatmaps(file, np.ones((2, 3, 4, 5), np.float32), np.ones((2, 3), np.float32), np.ones((2, 4, 5), np.float32))
+    file.write_bytes(
+        pack_heatmaps(np.ones((2, 3, 4, 5), np.float32), np.ones((2, 3), np.float32), np.ones((2, 4, 5), np.float32))
+    )
     assert [m.outputs.shape for m in read_heatmaps([file])] == [(3, 4, 5)] * 2
     save_file({name: t.contiguous() for name, t in damage(load_file(file)).items()}, file)
     with pytest.raises(StoreError, match="cannot be read") as raised:

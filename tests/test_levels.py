@@ -10,8 +10,8 @@ import pytest
 
 from audit.reports.reading.folder import read_run
 from audit.reports.sections import levels as section
-from audit.run.levels import MIN_PATIENTS, _nothing, _World
 from audit.run.schemas import schema_of
+from audit.run.suspect_world import MIN_PATIENTS, SuspectWorld, no_level
 from audit.store.levels import LevelsDocument, SuspectLevels
 
 from .conftest import Audit
@@ -32,8 +32,8 @@ def levels(*, available: bool, encoded: bool, harmful: bool, seed: int = 0) -> S
         features[:, 0] += 4 * marked
     breaks = marked != (labels == 1)
     wrong = (rng.random(N) < (np.where(breaks, 0.8, 0.1) if harmful else 0.3)).astype(float)
-    world = _World(labels, np.char.add("p", patient.astype(str)), 2, wrong, seed, 0.95)
-    return world.levels("the mark", marked[:, None].astype(float), features, _nothing("not edited"))
+    world = SuspectWorld(labels, np.char.add("p", patient.astype(str)), 2, wrong, seed, 0.95)
+    return world.levels("the mark", marked[:, None].astype(float), features, no_level("not edited"))
 
 
 def test_each_level_is_seen_where_it_is_and_not_where_it_is_not() -> None:
@@ -65,14 +65,14 @@ def test_of_nothing_few_levels_stand_out() -> None:
 
 def test_too_few_patients_are_said_not_guessed() -> None:
     labels = np.repeat([0, 1], 2 * MIN_PATIENTS)
-    world = _World(labels, np.arange(len(labels)).astype(str), 2, np.zeros(len(labels)), 0, 0.95)
+    world = SuspectWorld(labels, np.arange(len(labels)).astype(str), 2, np.zeros(len(labels)), 0, 0.95)
     # One image of each class is marked: no side of a probe within a class has enough patients.
     values = np.zeros((len(labels), 1))
     values[[0, -1]] = 1
-    found = world.levels("the mark", values, np.zeros((len(labels), 2)), _nothing("none"))
+    found = world.levels("the mark", values, np.zeros((len(labels), 2)), no_level("none"))
     assert found.encoded.value is None
     assert str(MIN_PATIENTS) in found.encoded.about
-    assert world.levels("the mark", values, None, _nothing("none")).encoded.value is None
+    assert world.levels("the mark", values, None, no_level("none")).encoded.value is None
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from audit.data.records import Record, TextRegion
 from audit.errors import StoreError
 from audit.randomness import generator_for
 from audit.relevance.agreement import measure_agreement
-from audit.relevance.heatmaps import read_heatmaps, write_heatmaps
+from audit.relevance.heatmaps import pack_heatmaps, read_heatmaps
 from audit.relevance.regions import map_boxes, mass_inside, summarise_relevance
 from audit.relevance.same_place import with_same_place
 from audit.relevance.summary import mean_over_patients, summarise_groups
@@ -94,7 +94,7 @@ def test_heatmaps_come_back_as_they_were_written(tmp_path: Path) -> None:
     maps, bare = rng.normal(size=(2, 3, 8, 9)).astype(np.float32), rng.normal(size=(2, 8, 9)).astype(np.float32)
     maps[0, 1] = 0.0
     signs = np.array([[1, 0, 0], [0, 1, -1]], dtype=np.float32)
-    write_heatmaps(tmp_path / "a", maps * 1e-7, signs, bare * 1e7)
+    (tmp_path / "a").write_bytes(pack_heatmaps(maps * 1e-7, signs, bare * 1e7))
     first, second = read_heatmaps([tmp_path / "a"])
     assert np.allclose(first.outputs, maps[0] * 1e-7, atol=1e-3 * np.abs(maps).max() * 1e-7)
     assert np.allclose(second.chosen, (maps[1, 1] - maps[1, 2]) * 1e-7, atol=2e-3 * np.abs(maps).max() * 1e-7)
@@ -123,7 +123,7 @@ def test_a_place_that_is_always_looked_at_is_not_taken_for_text(tmp_path: Path) 
     watched[:, :, :2, :2] += 20.0
     plain = rng.exponential(size=(40, 1, 20, 20)).astype(np.float32)
     for maps, fair in ((watched, False), (plain, True)):
-        write_heatmaps(tmp_path / "a", maps, np.ones((40, 1), np.float32), maps[:, 0])
+        (tmp_path / "a").write_bytes(pack_heatmaps(maps, np.ones((40, 1), np.float32), maps[:, 0]))
         mass = float(watched[0, 0, :2, :2].sum() / watched[0].sum())
         found = list(with_same_place((row(i, mass_in_text=mass) for i in range(40)), [tmp_path / "a"], 40))
         assert (found[0].placebo_p <= 0.05) == fair
@@ -135,7 +135,7 @@ def test_a_place_that_is_always_looked_at_is_not_taken_for_text(tmp_path: Path) 
 def test_same_place_holds_its_level_under_the_null(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     maps = rng.exponential(size=(200, 1, 16, 16)).astype(np.float32)
-    write_heatmaps(tmp_path / "a", maps, np.ones((200, 1), np.float32), maps[:, 0])
+    (tmp_path / "a").write_bytes(pack_heatmaps(maps, np.ones((200, 1), np.float32), maps[:, 0]))
     rows = (row(i, mass_in_text=mass_inside(m[0], [(0, 0, 2, 2)])) for i, m in enumerate(maps))
     found = [r.same_place_p for r in with_same_place(rows, [tmp_path / "a"], 200)]
     assert 0.01 <= np.mean(np.array(found) <= 0.05) <= 0.1
@@ -143,7 +143,7 @@ def test_same_place_holds_its_level_under_the_null(tmp_path: Path) -> None:
 
 def test_without_text_a_row_passes_unchanged(tmp_path: Path) -> None:
     maps = np.ones((2, 1, 4, 4), np.float32)
-    write_heatmaps(tmp_path / "a", maps, np.ones((2, 1), np.float32), maps[:, 0])
+    (tmp_path / "a").write_bytes(pack_heatmaps(maps, np.ones((2, 1), np.float32), maps[:, 0]))
     bare = row(0, mass_in_text=None, relocation_p=None, placebo_p=None, map_boxes=())
     assert next(iter(with_same_place([bare, row(1)], [tmp_path / "a"], 2))) == bare
 

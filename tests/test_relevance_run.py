@@ -13,12 +13,14 @@ import torch
 from msgspec.structs import replace
 
 from audit.data.images import read_gray
-from audit.data.records import TextRegion
+from audit.data.records import Record, TextRegion
 from audit.errors import UnknownNameError, UsageError
 from audit.models.bundle import load_bundle
 from audit.models.networks import build_network
 from audit.models.preprocessing import Preprocessing
 from audit.models.saving import save_bundle
+from audit.prediction.experiment import Experiment
+from audit.prediction.variants import cohort_context
 from audit.relevance.heatmaps import read_heatmaps
 from audit.relevance.lrp import Attributor
 from audit.relevance.presets import about_method
@@ -27,7 +29,8 @@ from audit.relevance.start import start_each
 from audit.reports.page.html import render_html
 from audit.run.pipeline import run_audit
 from audit.run.settings import Settings
-from audit.store.folder import verify_run
+from audit.store.folder import RunFolder, verify_run
+from audit.suites.reader import load_suite
 
 
 @pytest.fixture
@@ -167,14 +170,23 @@ def test_a_network_without_rules_falls_back_and_the_report_says_so(
 def test_shuffled_weights_change_the_map(make: Callable[..., Settings]) -> None:
     settings = make(2)
     bundle = load_bundle(Path(settings.model))
-    images = [read_gray(p) for p in sorted((Path(settings.data).parent / "images").iterdir())[:3]]
+    images = sorted((Path(settings.data).parent / "images").iterdir())[:3]
+    records = [Record(id=p.stem, path=p, label="covid", patient=p.stem, source="here") for p in images]
+    experiment = Experiment(
+        run=RunFolder(Path("nowhere")),
+        bundle=bundle,
+        suite=load_suite("quick"),
+        records=records,
+        context=cohort_context(records, {r.id: () for r in records}, 0),
+        seed=0,
+    )
     before = {name: value.clone() for name, value in bundle.network.state_dict().items()}
-    found = randomise_weights(bundle, images, preset="epsilon-plus-flat", seed=0)
+    found = randomise_weights(experiment, records, preset="epsilon-plus-flat")
     assert [r.layers for r in found] == ["the output layer", "the upper half of the layers", "all layers"]
     assert all(-1 <= r.ssim < 0.999 for r in found)
     assert all(torch.equal(before[name], value) for name, value in bundle.network.state_dict().items())
-    assert randomise_weights(bundle, images, preset="epsilon-plus-flat", seed=0) == found
-    assert randomise_weights(bundle, [], preset="epsilon-plus-flat", seed=0) == ()
+    assert randomise_weights(experiment, records, preset="epsilon-plus-flat") == found
+    assert randomise_weights(experiment, [], preset="epsilon-plus-flat") == ()
 
 
 def test_hostile_text_is_escaped_where_relevance_names_it(make: Callable[..., Settings]) -> None:

@@ -495,7 +495,7 @@ def test_a_finished_run_is_judged_again_and_nothing_else(
     before = {p: p.read_bytes() for p in sorted(run.rglob("*")) if p.is_file()}
     for work in (
         "find_text", "predict_all", "measure_effects", "measure_trends", "check_planted", "probe_sources",
-        "audit_relevance", "write_examples", "ask_second_opinion",
+        "audit_relevance", "write_examples", "check_finder_on", "measure_cohort", "measure_levels",
     ):  # fmt: skip
         monkeypatch.setattr(f"audit.run.pipeline.{work}", lambda *_, **__: pytest.fail("something was computed again"))
     again, verdict = run_audit(chosen, judge_gates=True, command=["audit", "run", "--gate"], on_stage=nothing)

@@ -10,11 +10,15 @@ import pytest
 from PIL import Image
 
 from audit.data.records import Record, TextRegion
-from audit.models.bundle import load_bundle
+from audit.models.bundle import Bundle, load_bundle
 from audit.models.classifier import features_of
+from audit.prediction.experiment import Experiment
+from audit.prediction.variants import cohort_context
 from audit.run.probing import N_PERMUTATIONS, areas_of
 from audit.run.source_probe import probe_sources
+from audit.store.folder import RunFolder
 from audit.store.probe import SourceProbe
+from audit.suites.reader import load_suite
 
 LABELS = ("normal", "covid")
 
@@ -41,6 +45,18 @@ def cohort(folder: Path, *, apart: bool, purity: float = 0.5) -> tuple[list[Reco
     return records, regions
 
 
+def experiment_of(bundle: Bundle, records: list[Record], regions: dict[str, tuple[TextRegion, ...]]) -> Experiment:
+    """Return an experiment that is never written down."""
+    return Experiment(
+        run=RunFolder(Path("nowhere")),
+        bundle=bundle,
+        suite=load_suite("quick"),
+        records=records,
+        context=cohort_context(records, regions, 0),
+        seed=0,
+    )
+
+
 @pytest.fixture
 def probe(tmp_path: Path, write_bundle: Callable[..., Path]) -> Callable[..., SourceProbe]:
     bundle = load_bundle(write_bundle("C", classes=LABELS))
@@ -49,7 +65,7 @@ def probe(tmp_path: Path, write_bundle: Callable[..., Path]) -> Callable[..., So
         records, regions = cohort(tmp_path, **how)
         if opaque:
             bundle.classifier.ability = lambda name: None  # type: ignore[method-assign]
-        return probe_sources(bundle, records, regions, seed=0, on_image=lambda: None)
+        return probe_sources(experiment_of(bundle, records, regions), on_image=lambda: None)
 
     return run
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from audit.data.records import Record, TextRegion
 from audit.relevance.discovery import discover_groups
-from audit.relevance.heatmaps import write_heatmaps
+from audit.relevance.heatmaps import pack_heatmaps
 from audit.relevance.spectral_analysis import GRID, MIN_IMAGES, find_clusters, grid_maps
 from audit.store.folder import RunFolder
 
@@ -92,7 +92,7 @@ def test_groups_are_drawn_without_names(tmp_path: Path) -> None:
         label = "covid" if i < 10 else "normal"
         records.append(Record(id=f"patient-{i}", path=path, label=label, source="s", patient=f"p{i}", name=f"name{i}"))
         rows.append(row(i, target_class="covid", map_boxes=()))
-    write_heatmaps(tmp_path / "shard", maps[:, None], np.ones((24, 1), np.float32), maps)
+    (tmp_path / "shard").write_bytes(pack_heatmaps(maps[:, None], np.ones((24, 1), np.float32), maps))
     run = RunFolder(tmp_path / "run")
     covered = {r.id: (TextRegion(x0=0, y0=0, x1=9, y1=9),) for r in records}
     discover_groups(run, records, rows, [tmp_path / "shard"], covered, seed=0)

@@ -18,18 +18,20 @@ from audit.prediction.engines import Processes
 from .conftest import Audit, one_paragraph, quick_audit
 from .forked_commands import exit_code, start_forked, wait_until
 
-SAME = ("effects.json", "conditions.json", "records.parquet", "regions.parquet", "verdict.json")
+TOLD = ("run.json", "report.html", "junit.xml", "summary.md", "gates.sarif")
+"""Files that say when a run was made, where, and how long it took."""
 
 
 @pytest.fixture
 def asked(write_cohort: Any, known_bundle: Path) -> list[object]:
     """Return the command, on 33 images, that is three shards, of a network that another process can build too."""
-    return quick_audit(write_cohort(11))
+    return [*quick_audit(write_cohort(11)), "--relevance-images", 5]
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    parts = {p.name: p.read_bytes() for p in (run / "predictions").iterdir()}
-    return parts | {name: (run / name).read_bytes() for name in SAME}
+    """Return every file of a run, its heatmaps and pictures too."""
+    files = {str(p.relative_to(run)): p.read_bytes() for p in sorted(run.rglob("*")) if p.is_file()}
+    return {name: data for name, data in files.items() if name not in TOLD}
 
 
 # A kill is survived wherever it comes; 50 random moments are in `benchmarks/killed_runs.py`.

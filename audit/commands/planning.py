@@ -28,7 +28,8 @@ _SHEET_LOOKED_AT = 12
 def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
     """Print conditions, forward passes and minutes; draw a contact sheet if requested."""
     from audit.run.engine_choice import settle_engine
-    from audit.run.forecast import TIMED, forecast
+    from audit.run.forecast import forecast
+    from audit.run.rates import TIMED
 
     settings = settle_engine(settings)
     announce_key(settings)
@@ -46,8 +47,7 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
         step = stages("timing a few images", min(TIMED, len(prepared.cohort.records)))
         found = forecast(
             prepared,
-            Path(settings.cache),
-            seed=settings.seed,
+            settings,
             workers=prepared.processes(settings.workers),
             predicting_workers=prepared.predicting_processes(settings.workers),
             on_step=step,
@@ -104,11 +104,22 @@ def plan(settings: Settings, *, sheet: Path | None, as_json: bool) -> int:
             f"{counted(found.n_images, 'image')} × {counted(each, 'prediction')} = at most {_passes(prepared, found.n_passes)}"
         )
     )
+    most = f", up to {found.minutes + found.object_minutes:.1f} if objects are proposed" if found.object_minutes else ""
+    parts = {
+        f"text ({found.cached_share:.0%} cached)": found.text_minutes,
+        "search for objects": found.searching_minutes,
+        "check by EasyOCR": found.checking_minutes,
+        "measuring the cohort": found.measuring_minutes,
+        "predicting": found.predicting_minutes,
+        "probing sources": found.probing_minutes,
+        "levels": found.levels_minutes,
+        "relevance": found.relevance_minutes,
+        "examples": found.examples_minutes,
+    }
     console.print(
         printed(
-            f"about {found.minutes:.1f} minutes with {side_by_side}: text {found.text_minutes:.1f} ({found.cached_share:.0%} cached), "
-            f"predicting {found.predicting_minutes:.1f}, probing sources {found.probing_minutes:.1f}, relevance "
-            f"{found.relevance_minutes:.1f}"
+            f"about {found.minutes:.1f} minutes with {side_by_side}{most}: "
+            + ", ".join(f"{name} {minutes:.1f}" for name, minutes in parts.items())
         )
     )
     if limit := map_limit_in_words(prepared.plan):

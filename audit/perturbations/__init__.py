@@ -13,6 +13,7 @@ from audit.perturbations import (
 )
 from audit.perturbations.base import (
     PERTURBATIONS,
+    Comparing,
     NotApplicable,
     Perturbation,
     Scene,
@@ -24,6 +25,7 @@ from audit.perturbations.base import (
 
 __all__ = [
     "PERTURBATIONS",
+    "Comparing",
     "NotApplicable",
     "Perturbation",
     "Scene",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -33,12 +34,21 @@ class MeanImage:
         Record id -> its text.
     seed : int
         Run seed.
+    parts : mapping, optional
+        Record id -> what `mean_part` returns of it; of those that are not there the image is read.
     """
 
-    def __init__(self, records: Sequence[Record], regions: Mapping[str, tuple[TextRegion, ...]], seed: int) -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        regions: Mapping[str, tuple[TextRegion, ...]],
+        seed: int,
+        parts: Mapping[str, StoredImage] = MappingProxyType({}),
+    ) -> None:
         self._records = records
         self._regions = regions
         self._seed = seed
+        self._parts = parts
         self._mean: StoredImage | None = None
 
     def __call__(self, shape: tuple[int, int]) -> StoredImage:
@@ -47,21 +57,33 @@ class MeanImage:
             self._mean = self._make()
         return np.asarray(cv2.resize(self._mean, shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
-    def _make(self) -> StoredImage:
+    def sample(self) -> list[Record]:
+        """Return the records whose images are averaged."""
+        return [record for found in self._chosen().values() for record in found]
+
+    def _chosen(self) -> dict[str, list[Record]]:
         classes: defaultdict[str, list[Record]] = defaultdict(list)
         for record in self._records:
             classes[record.label or ""].append(record)
-        means = []
+        chosen = {}
         for label, members in sorted(classes.items()):
             drawn = generator_for(self._seed, "mean film", label).permutation(len(members))[:IMAGES_PER_CLASS]
+            chosen[label] = [members[index] for index in sorted(drawn.tolist())]
+        return chosen
+
+    def _make(self) -> StoredImage:
+        means = []
+        for found in self._chosen().values():
             total = np.zeros(())
-            for index in sorted(drawn.tolist()):
-                total = total + self._without_text(members[index])
-            means.append(total / len(drawn))
+            for record in found:
+                known = self._parts.get(record.id)
+                total = total + (mean_part(read_record(record), self._regions[record.id]) if known is None else known)
+            means.append(total / len(found))
         return np.asarray(np.rint(np.mean(means, axis=0)), dtype=np.uint8)
 
-    def _without_text(self, record: Record) -> StoredImage:
-        image = read_record(record)
-        height, width = image.shape[:2]
-        clean = without_text(image, text_boxes(self._regions[record.id], (height, width)))
-        return np.asarray(cv2.resize(clean, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+def mean_part(image: StoredImage, regions: Sequence[TextRegion]) -> StoredImage:
+    """Return an image as it goes into the mean: its text inpainted, scaled to `SIDE_PX`."""
+    height, width = image.shape[:2]
+    clean = without_text(image, text_boxes(regions, (height, width)))
+    return np.asarray(cv2.resize(clean, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8)

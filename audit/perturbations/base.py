@@ -102,6 +102,16 @@ class SelfChecking(Protocol):
         ...
 
 
+@runtime_checkable
+class Comparing(Protocol):
+    """A perturbation that uses measurements of the whole cohort: these are made once, before, and not by each process for itself."""
+
+    compares: tuple[str, ...]
+    """What it uses of a scene, of `MEASURED`."""
+
+
+MEASURED = ("properties", "sources", "background", "leaves_range")
+"""What of a scene is measured on a sample of the whole cohort."""
 NEEDS = ("class with several sources", "lung masks")
 """What a perturbation may need of a cohort; each fits "the cohort has no ..."."""
 _PARTS = ("name", "version", "needs", "removes", "adds", "keeps", "seamless", "suspect", "draw", "apply")

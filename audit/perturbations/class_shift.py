@@ -77,6 +77,7 @@ class ClassShift:
         self._property = PROPERTIES[of]
         self._by_chance = towards == "by-chance"
         self.adds = (of,)
+        self.compares = ("properties", "leaves_range") if self._property.keeps_levels else ("properties",)
         self.suspect = self._property.suspect
         whose = "a random group" if self._by_chance else "another class"
         self.title = f"{of.replace('-', ' ').capitalize()} of {whose}"

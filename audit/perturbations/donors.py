@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ K = TypeVar("K", bound=Hashable)
 _KEPT_BYTES = 64_000_000
 """Decoded images that are kept: an image of a small cohort lends something to others dozens of times."""
 _KEPT_LOOKS = 4096
+_KEPT_PARTS = 256
+"""What was cut out of donors: a hundred kilobytes each."""
 _QUICK_TRIES = 20
 MIN_LOOK_DONORS = 5
 """Patients that a source needs within a class to serve as donor of a look: with fewer, their own peculiarities would be
@@ -52,6 +54,8 @@ class DonorPool:
         self._kept: Callable[[Record], NDArray[np.uint8]] | None = None
         self.look = lru_cache(maxsize=_KEPT_LOOKS)(self._measured)
         """Donor -> its look, which is measured once."""
+        self.once = lru_cache(maxsize=_KEPT_PARTS)(self._computed)
+        """A function of a donor and its image, and the donor -> its result, which nobody may change."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -108,6 +112,9 @@ class DonorPool:
         if self._kept is None:
             self._kept = lru_cache(maxsize=max(1, _KEPT_BYTES // self._read(donor.record).nbytes))(self._read)
         return self._kept(donor.record)
+
+    def _computed(self, work: Callable[[Donor, NDArray[np.uint8]], Any], donor: Donor) -> Any:
+        return work(donor, self.pixels(donor))
 
     def _measured(self, donor: Donor) -> Look:
         return measure_look(self.pixels(donor), jpeg_table(donor.record.path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from audit.data.pixels.colour import by_channel
 from audit.data.pixels.facts import GreyImage, StoredImage
+from audit.perturbations.memory import OnceAnImage
 from audit.perturbations.places import Box, cover
 
 Covered = NDArray[np.bool_]
@@ -57,13 +59,22 @@ def inpaint(image: StoredImage, box: Box, covered: Covered) -> StoredImage:
     -------
     ndarray of uint8, of the box's shape, with the channels of the image
     """
-    rows, columns, (x0, y0, x1, y1) = _surroundings(box, CONTEXT_PX)
+    rows, columns, _ = _surroundings(box, CONTEXT_PX)
     hole = np.ascontiguousarray(covered[rows, columns], dtype=np.uint8)
     # For a single row, opencv's inpainting reads uninitialised memory, so the result varies.
     if hole.all() or min(hole.shape) < 2:
         return _median(image, box, covered)
-    filled = by_channel(_continued, image[rows, columns], hole)
+    return _inpainted(image, (box, hole.shape, hole.tobytes()))
+
+
+def _of_hole(image: StoredImage, key: Any) -> StoredImage:
+    box, shape, hole = key
+    rows, columns, (x0, y0, x1, y1) = _surroundings(box, CONTEXT_PX)
+    filled = by_channel(_continued, image[rows, columns], np.frombuffer(hole, dtype=np.uint8).reshape(shape))
     return np.asarray(filled, dtype=np.uint8)[y0:y1, x0:x1]
+
+
+_inpainted = OnceAnImage(_of_hole, 64)
 
 
 def _continued(around: GreyImage, hole: NDArray[np.uint8]) -> GreyImage:

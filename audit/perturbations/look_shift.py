@@ -37,6 +37,7 @@ class LookShift:
     removes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ("look",)
     seamless = True
+    compares: tuple[str, ...] = ("sources", "leaves_range")
     suspect = "the source's look"
 
     def __init__(self, *, towards: str = "other-source") -> None:

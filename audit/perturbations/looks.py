@@ -14,6 +14,7 @@ from PIL import Image
 
 from audit.data.pixels.colour import by_channel, channels_of, luminance
 from audit.data.pixels.facts import GreyImage, StoredImage
+from audit.perturbations.memory import OnceAnImage
 
 Field = NDArray[np.float64]
 
@@ -29,6 +30,8 @@ _BANDS = np.geomspace(6, 320, 13)
 _GAIN_LIMITS = (0.1, 3.0)
 # A row belongs to the frame if it is this flat (grey levels between its 2 % and 98 % quantiles).
 _FLAT_LEVELS = 8
+# Rows or columns that are looked at together for it.
+_LINES = 16
 _WIDEST_FRAME_SHARE = 0.25
 # Largest share that may be cropped from a side to take on an aspect ratio; the rest is stretched.
 _DEEPEST_CUT_SHARE = 0.25
@@ -139,7 +142,7 @@ def _with_sharpness(image: StoredImage, look: Look) -> StoredImage:
 
 def filtered(image: GreyImage, gain: NDArray[np.float32]) -> GreyImage:
     """Return grey (h, w) with each coefficient of its half spectrum multiplied."""
-    return _grey(scipy.fft.irfft2(_spectrum(image) * gain, s=image.shape))
+    return _grey(scipy.fft.irfft2(_spectrum_once(image) * gain, s=image.shape))
 
 
 def _with_histogram(image: StoredImage, look: Look) -> StoredImage:
@@ -201,6 +204,10 @@ def _spectrum(image: NDArray[np.generic]) -> NDArray[np.complex64]:
     return np.asarray(scipy.fft.rfft2(image.astype(np.float32)), dtype=np.complex64)
 
 
+# Megabytes an image: of the latest alone.
+_spectrum_once = OnceAnImage(lambda image, _key: _spectrum(image), 1)
+
+
 def cycles(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return the frequency of each coefficient of the half spectrum, in cycles a long side."""
     shape = shape[:2]
@@ -245,9 +252,7 @@ def _band_amplitude(image: GreyImage) -> Field:
 def find_frame(image: StoredImage) -> Frame:
     """Find the uniform frame of an image (h, w) or (h, w, 3), and its aspect ratio."""
     grey = luminance(image)
-    rows = np.ptp(np.quantile(grey, [0.02, 0.98], axis=1), axis=0) <= _FLAT_LEVELS
-    columns = np.ptp(np.quantile(grey, [0.02, 0.98], axis=0), axis=0) <= _FLAT_LEVELS
-    shares = tuple(_leading(flat) / len(flat) for flat in (rows, rows[::-1], columns, columns[::-1]))
+    shares = tuple(_leading(lines) / len(lines) for lines in (grey, grey[::-1], grey.T, grey.T[::-1]))
     top, bottom, left, right = (min(share, _WIDEST_FRAME_SHARE) for share in shares)
     px = frame_px((top, bottom, left, right), image.shape)
     parts = (
@@ -265,9 +270,13 @@ def find_frame(image: StoredImage) -> Frame:
     )
 
 
-def _leading(flat: NDArray[np.bool_]) -> int:
-    """Return how many entries from the start are true; none if all are."""
-    return 0 if flat.all() else int(np.argmin(flat))
+def _leading(lines: GreyImage) -> int:
+    """Return how many lines (n, pixels) from the first on are flat; none if all are."""
+    for start in range(0, len(lines), _LINES):  # few images have a frame of more than the first of them
+        flat = np.ptp(np.quantile(lines[start : start + _LINES], [0.02, 0.98], axis=1), axis=0) <= _FLAT_LEVELS
+        if not flat.all():
+            return start + int(np.argmin(flat))
+    return 0
 
 
 def frame_px(frame: tuple[float, float, float, float], shape: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -44,6 +44,7 @@ class MarkerOnly:
     removes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
     seamless = False
+    compares: tuple[str, ...] = ("background",)
 
     def __init__(self, *, content: str = "text") -> None:
         if content not in _CONTENTS:

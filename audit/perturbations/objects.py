@@ -97,6 +97,7 @@ class ObjectEdit:
                 f"The number of a suspect must be an integer from 1 to {MOST_SUSPECTS}, found {shown_value(suspect)}."
             )
         self._number, self._action, self._digest = suspect, action, digest
+        self.compares: tuple[str, ...] = ("leaves_range",)
         self.removes: tuple[str, ...] = ("object",) if action == "remove" else ()
         self.adds: tuple[str, ...] = ("object",) if action == "add" else ()
         self.suspect = f"the object seen in suspect-{suspect} (see its picture)"

@@ -154,7 +154,7 @@ class PasteLetters:
         shape = _shape(scene)
         pixels = scene.donors.pixels(donor)
         factor = self._size * max(shape) / max(pixels.shape[:2])
-        letters = [scaled(one, factor, shape) for one in cut_letters(donor, pixels)]
+        letters = [scaled(one, factor, shape) for one in scene.donors.once(cut_letters, donor)]
         if self._count:
             letters, boxes = self._counted(letters, scene, donor, own, rng)
             if len(boxes) < self._count:
@@ -194,7 +194,7 @@ class PasteLetters:
                 break
             pixels = scene.donors.pixels(further)
             factor = self._size * max(shape) / max(pixels.shape[:2])
-            letters = [scaled(one, factor, shape) for one in cut_letters(further, pixels)]
+            letters = [scaled(one, factor, shape) for one in scene.donors.once(cut_letters, further)]
         return found, boxes
 
 

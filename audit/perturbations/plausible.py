@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,10 +68,18 @@ class GreyRange:
         Run seed.
     read : callable
         Reads a record's image.
+    levels : mapping, optional
+        Record id -> what `lung_levels` returns of it; of those that are not there the image is read.
     """
 
-    def __init__(self, records: Sequence[Record], seed: int, read: Callable[[Record], StoredImage]) -> None:
-        self._records, self._seed, self._read = records, seed, read
+    def __init__(
+        self,
+        records: Sequence[Record],
+        seed: int,
+        read: Callable[[Record], StoredImage],
+        levels: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    ) -> None:
+        self._records, self._seed, self._read, self._known = records, seed, read, levels
         self._limits: tuple[float, float, float] | None = None
 
     def leaves(self, image: StoredImage, lungs: NDArray[np.bool_] | None) -> NotApplicable | None:
@@ -86,10 +95,10 @@ class GreyRange:
         if len(self._records) < MIN_SAMPLE:
             return None
         if self._limits is None:
-            means, spreads = np.array([self._measure(record) for record in self._chosen()]).T
+            means, spreads = np.array([self._measure(record) for record in self.sample()]).T
             self._limits = (float(means.min()), float(means.max()), float(spreads.min()))
         low, high, spread = self._limits
-        mean, left = _levels(image, lungs)
+        mean, left = lung_levels(image, lungs)
         what, have = ("the middle of the edited image", "has") if lungs is None else ("the edited lungs", "have")
         is_or_are = "is" if lungs is None else "are"
         if mean > high + SLACK_LEVELS:
@@ -100,17 +109,22 @@ class GreyRange:
             return NotApplicable(f"{what} {have} less contrast than any in the cohort")
         return None
 
-    def _chosen(self) -> list[Record]:
+    def sample(self) -> list[Record]:
+        """Return the records whose lungs are measured; none where there are too few."""
+        if len(self._records) < MIN_SAMPLE:
+            return []
         order = generator_for(self._seed, "grey range").permutation(len(self._records))
         return [self._records[k] for k in sorted(order[:SAMPLE].tolist())]
 
     def _measure(self, record: Record) -> tuple[float, float]:
+        if record.id in self._known:
+            return self._known[record.id]
         image = self._read(record)
         height, width = image.shape[:2]
-        return _levels(image, None if record.lung_mask is None else read_mask(record.lung_mask, (height, width)))
+        return lung_levels(image, None if record.lung_mask is None else read_mask(record.lung_mask, (height, width)))
 
 
-def _levels(image: StoredImage, lungs: NDArray[np.bool_] | None) -> tuple[float, float]:
+def lung_levels(image: StoredImage, lungs: NDArray[np.bool_] | None) -> tuple[float, float]:
     """Return mean and standard deviation of the brightness of the lungs."""
     image = luminance(image)
     height, width = image.shape

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from audit.data.pixels.facts import StoredImage
 from audit.data.records import Record, TextRegion
 from audit.perturbations.fills import without_text
 from audit.perturbations.looks import Frame, find_frame, frame_px
+from audit.perturbations.memory import OnceAnImage
 from audit.perturbations.places import inner_part, text_boxes
 from audit.perturbations.sharpness import Texture, measure_texture
 from audit.randomness import generator_for
@@ -97,7 +99,14 @@ def measure_properties(
 
 def frame_without_text(image: StoredImage, regions: Sequence[TextRegion]) -> Frame:
     """Return the frame of an image as `measure_properties` finds it: text in a frame does not end it."""
+    return _frame_once(image, tuple(regions))
+
+
+def _frame(image: StoredImage, regions: Any) -> Frame:
     return find_frame(_without(image, regions))
+
+
+_frame_once = OnceAnImage(_frame, 1)
 
 
 def _without(image: StoredImage, regions: Sequence[TextRegion]) -> StoredImage:
@@ -152,6 +161,14 @@ class GroupProperties:
         self.key = key
         self._measured: dict[Key, list[Properties]] | None = None
         self._groups: dict[Key, Group] = {}
+
+    def sample(self) -> list[Record]:
+        """Return the records on which properties are measured, of every group."""
+        return [record for found in self._chosen().values() for record in found]
+
+    def of(self, record: Record) -> Properties | None:
+        """Return what was measured on a record; None where it is not in a sample that was measured so far."""
+        return self._of_record.get(record.id)
 
     def known(self) -> tuple[Key, ...]:
         """Return the groups with enough patients, sorted."""
@@ -212,8 +229,7 @@ class GroupProperties:
     def _measure(self, record: Record) -> Properties:
         if record.id not in self._of_record:
             image = self._read(record)
-            height, width = image.shape[:2]
-            lungs = None if record.lung_mask is None else read_mask(record.lung_mask, (height, width))
+            lungs = None if record.lung_mask is None else read_mask(record.lung_mask, image.shape[:2])
             self._of_record[record.id] = measure_properties(image, self._regions[record.id], lungs)
         return self._of_record[record.id]
 

@@ -7,7 +7,7 @@ towards what is less sharp or noisier. The noise is that of the smoothest parts,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -132,10 +132,17 @@ def noise_between(own: Texture, other: Texture) -> float:
 
 def blurred(image: StoredImage, by: Blur) -> StoredImage:
     """Return a copy of an image (h, w) or (h, w, 3) that has lost sharpness, the same in all channels."""
-    frequency = np.maximum(cycles(image.shape), 1e-3)
-    between = np.interp(np.log(frequency), np.log(BANDS), by.gains)
+    frequency, logarithm = _frequencies(image.shape[:2])
+    between = np.interp(logarithm, np.log(BANDS), by.gains)
     gain = np.where(frequency < BANDS[0], np.exp(-by.width * frequency**2), between).astype(np.float32)
     return by_channel(filtered, image, gain)
+
+
+@lru_cache(maxsize=1)
+def _frequencies(shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the frequency of each coefficient of an image's half spectrum, and its logarithm."""
+    frequency = np.maximum(cycles(shape), np.float32(1e-3))
+    return frequency, np.log(frequency)
 
 
 def noisy(image: StoredImage, levels: float, seed: int) -> StoredImage:

@@ -101,10 +101,10 @@ class Steps:
 
     def __call__(self, image: StoredImage) -> StoredImage:
         """Return a copy moved by all."""
-        moved = image.copy()
+        moved = image  # each step returns a copy
         for step in self.steps:
             moved = step(moved)
-        return moved
+        return moved if self.steps else image.copy()
 
 
 @dataclass(frozen=True, kw_only=True)

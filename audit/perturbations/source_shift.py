@@ -68,6 +68,8 @@ class LookTransfer:
                 raise UnknownNameError("factor of a look", str(factor), FACTORS)
         self._same = source == "same"
         self._factors = tuple(name for name in FACTORS if not factors or name in factors)
+        # A frame alone moves the lungs.
+        self.compares: tuple[str, ...] = () if set(self._factors) <= {"aspect", "border"} else ("leaves_range",)
         taken = "look" if len(self._factors) == len(FACTORS) else " and ".join(self._factors)
         self.suspect = f"the source's {taken}"
         named = "look" if taken == "look" else " and ".join(_NAMES[name] for name in self._factors)
@@ -93,6 +95,6 @@ class LookTransfer:
 
     def check(self, scene: Scene, edited: StoredImage) -> NotApplicable | None:
         """Return how the lungs left the range of the cohort's grey levels, which a look must not cause; a frame alone moves them."""
-        if scene.leaves_range is None or set(self._factors) <= {"aspect", "border"}:
+        if scene.leaves_range is None or not self.compares:
             return None
         return scene.leaves_range(edited, scene.lungs)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Literal
 
+import cv2
 from joblib import cpu_count
+from threadpoolctl import ThreadpoolController
 
 _PRELOADED = ("audit.models.opening", "audit.prediction.shards", "audit.text.find", "audit.discovery.search")
 _BYTES_EACH = 1_500_000_000
@@ -56,6 +62,28 @@ def process_context() -> BaseContext:
     context = get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
     return context
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Let matrix products and torch use one core each, so that the number of cores and of processes changes no digit."""
+    from audit.models.torch_classifier import one_thread
+
+    with one_thread(), _matrix_libraries().limit(limits=1):
+        yield
+
+
+@cache
+def _matrix_libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def take_one_core() -> None:
+    """Let everything in this process use one core: there is a process for each."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # what is loaded, or opens a session, from now on
+    cv2.setNumThreads(1)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
 
 
 def _main_would_run_again() -> bool:

@@ -14,7 +14,7 @@ from multiprocessing import active_children, connection, parent_process
 from typing import Any
 
 from audit.errors import AuditError
-from audit.prediction.concurrency import process_context
+from audit.prediction.concurrency import process_context, take_one_core
 from audit.prediction.interrupts import end_on_sigterm, signals_held
 
 _GRACE_S = 5.0
@@ -77,6 +77,7 @@ def _start(packed: bytes) -> None:
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    take_one_core()
     try:
         start, job = pickle.loads(packed)  # noqa: S301  # what this process's own parent packed
         start(job)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from audit.data.conditions import Suite
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError, ModelError
+from audit.perturbations.measures import CohortMeasures
 from audit.perturbations.suspects import Suspects
 from audit.prediction.engines import Engine
 from audit.prediction.experiment import Experiment
@@ -60,6 +61,8 @@ class PredictionJob:
     """See `Experiment`."""
     exported: bytes | None = None
     """The network's export, if that computes its predictions: the same bytes in every process."""
+    measured: CohortMeasures | None = None
+    """What edits use of the whole cohort; None where each process measures it when it is first asked for."""
     device: str = "cpu"
     """Kind of the device that computes predictions."""
     digest: str = ""
@@ -85,6 +88,7 @@ class PredictionJob:
             cuts=experiment.cuts,
             batch=experiment.batch,
             exported=export_of(experiment.bundle),
+            measured=experiment.context.measured,
             device=device_of(experiment.bundle).type,
             digest=experiment.bundle.digest,
             carried=pack_model(experiment.bundle.request) if carried else None,
@@ -207,7 +211,7 @@ def start_prediction(job: PredictionJob) -> None:
             bundle=bundle if job.exported is None else answered_by_export(bundle, job.exported),
             suite=job.suite,
             records=job.records,
-            context=cohort_context(job.records, job.regions, job.seed, job.suspects),
+            context=cohort_context(job.records, job.regions, job.seed, job.suspects, job.measured),
             seed=job.seed,
             cuts=job.cuts,
             batch=job.batch,

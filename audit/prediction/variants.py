@@ -15,6 +15,7 @@ from audit.errors import AuditError
 from audit.perturbations import NotApplicable, Perturbation, Scene, SelfChecking, changed_pixels, make_perturbation
 from audit.perturbations.background import MeanImage
 from audit.perturbations.donors import Donor, DonorPool
+from audit.perturbations.measures import CohortMeasures
 from audit.perturbations.plausible import GreyRange
 from audit.perturbations.properties import GroupProperties, Properties, by_class, by_source
 from audit.perturbations.suspects import Suspects
@@ -57,6 +58,8 @@ class CohortContext:
     """Brightness and contrast of their lungs."""
     suspects: Suspects | None = None
     """Objects that the run's search proposed."""
+    measured: CohortMeasures | None = None
+    """What was measured on the images before; the rest is measured when an edit asks for it."""
     read: Callable[[Record], NDArray[np.uint8]] = read_record
     """Reads a record's image; pictures that go out are drawn on covered ones (`audit.prediction.covering`)."""
 
@@ -66,17 +69,20 @@ def cohort_context(
     regions: Mapping[str, tuple[TextRegion, ...]],
     seed: int,
     suspects: Suspects | None = None,
+    measured: CohortMeasures | None = None,
 ) -> CohortContext:
     """Collect what perturbations may use besides the image itself."""
-    measured: dict[str, Properties] = {}
+    known = CohortMeasures() if measured is None else measured
+    properties: dict[str, Properties] = {**known.properties}
     return CohortContext(
         regions=regions,
         donors=DonorPool(Donor(record=r, regions=regions[r.id]) for r in records),
-        background=MeanImage(records, regions, seed),
-        properties=GroupProperties(records, regions, seed, read_record, by_class, measured),
-        sources=GroupProperties(records, regions, seed, read_record, by_source, measured),
-        grey_range=GreyRange(records, seed, read_record),
+        background=MeanImage(records, regions, seed, known.parts),
+        properties=GroupProperties(records, regions, seed, read_record, by_class, properties),
+        sources=GroupProperties(records, regions, seed, read_record, by_source, properties),
+        grey_range=GreyRange(records, seed, read_record, known.levels),
         suspects=suspects,
+        measured=measured,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from audit.data.images import read_record
 from audit.data.plan import PlannedRelevance
 from audit.errors import RelevanceError, UnknownNameError
 from audit.models.recorded import WITHOUT_MAPS
@@ -56,6 +55,7 @@ def audit_relevance(
     *,
     level: float,
     on_image: Callable[[], None],
+    workers: int = 1,
 ) -> str | None:
     """Write `relevance.parquet`, the heatmaps, `relevance.json` and `clusters/`.
 
@@ -69,6 +69,12 @@ def audit_relevance(
         What the edits did, to hold the maps against.
     options : PlannedRelevance
         The `relevance` part of the plan.
+    level : float
+        Coverage of intervals.
+    on_image : callable
+        Called once for every image that is done.
+    workers : int
+        Processes; their number changes no byte.
 
     Returns
     -------
@@ -83,11 +89,11 @@ def audit_relevance(
     if run.has(RelevanceDocument.FILE):  # written last
         return run.read(RelevanceDocument).relevance.note or None
     try:
-        measured = measure_relevance(experiment, disclosure, options, on_image=on_image)
+        measured = measure_relevance(experiment, disclosure, options, on_image=on_image, workers=workers)
         schema = OUTPUTS_RELEVANCE_SCHEMA if experiment.cuts else RELEVANCE_SCHEMA
         rows = [RelevanceRow(**row) for row in run.read_rows(RELEVANCE_FILE, schema.names)]
         discover_groups(run, measured.records, rows, measured.heatmaps, disclosure.covered, seed=experiment.seed)
-        summary = _summary(experiment, disclosure, measured, rows, table, options, level)
+        summary = _summary(experiment, disclosure, measured, rows, table, options, level, workers)
         run.write(RelevanceDocument(relevance=summary))
     except RelevanceError as error:
         return f"No relevance was measured: {error}"
@@ -102,12 +108,12 @@ def _summary(
     table: PredictionTable,
     options: PlannedRelevance,
     level: float,
+    workers: int,
 ) -> RelevanceSummary:
     cosines = [row.class_cosine for row in rows if row.class_cosine is not None]
     preset = rows[0].preset
     rng = generator_for(experiment.seed, "relevance agreement")
     n_shuffled = N_SHUFFLED_IMAGES if preset != OCCLUSION else 1  # four networks are occluded for each
-    shown = [read_record(record) for record in measured.records[:n_shuffled]]
     return RelevanceSummary(
         preset=preset,
         about=about_method(preset),
@@ -129,5 +135,5 @@ def _summary(
             outputs=experiment.bundle.classes if experiment.cuts else (),
         ),
         agreement=measure_agreement(rows, table, experiment.suite, start=options.start, level=level, rng=rng),
-        randomisation=randomise_weights(experiment.bundle, shown, preset=preset, seed=experiment.seed),
+        randomisation=randomise_weights(experiment, measured.records[:n_shuffled], preset=preset, workers=workers),
     )

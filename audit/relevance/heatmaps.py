@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from audit.errors import StoreError, shown_string
-from audit.files import write_atomically
 from audit.models.foreign import RefusedError
 from audit.models.tensors import read_tensors
 
@@ -28,16 +27,14 @@ class Heatmaps:
     """(h, w) the same after the image's text was inpainted."""
 
 
-def write_heatmaps(
-    path: Path, maps: NDArray[np.float32], signs: NDArray[np.float32], bare: NDArray[np.float32]
-) -> None:
-    """Write a shard's maps (n, k, h, w), the signs (n, k) of the start, and the maps (n, h, w) without text.
+def pack_heatmaps(maps: NDArray[np.float32], signs: NDArray[np.float32], bare: NDArray[np.float32]) -> bytes:
+    """Return the file of a shard's maps (n, k, h, w), the signs (n, k) of the start, and the maps (n, h, w) without text.
 
     Maps are in half precision with a scale each: the rounding is a two-thousandth of what it rounds.
     """
     stored, scale = _scaled(np.concatenate([maps, bare[:, None]], axis=1))
     signs = np.ascontiguousarray(signs, dtype=np.float32)
-    write_atomically(path, save({"maps": stored, "scale": scale, "signs": signs}))
+    return save({"maps": stored, "scale": scale, "signs": signs})
 
 
 def _scaled(maps: NDArray[np.float32]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:

@@ -20,6 +20,7 @@ from audit.prediction.shards import Batches
 from audit.relevance.lrp import Attributor
 from audit.relevance.methods import Relevance, unconserved
 from audit.relevance.presets import OCCLUSION
+from audit.relevance.start import start_relevance
 from audit.relevance.surrogates import PATCHES, Start
 
 _MAP_PX = 128
@@ -83,6 +84,17 @@ class ImageAttributor:
         """See `Attributor.logit_gap`."""
         return None if self._inner is None else self._inner.logit_gap
 
+    def settle(self, image: NDArray[np.uint8]) -> None:
+        """Choose the method on one image, as the first batch would: several processes then choose the same.
+
+        Raises
+        ------
+        RelevanceError
+            If its map is not finite.
+        """
+        if self._inner is not None:
+            self.attribute([image], lambda logits: start_relevance(logits, self._bundle.classes))
+
     def attribute(self, images: Sequence[NDArray[np.uint8]], start: Start) -> Relevance:
         """Attribute stored images, (h, w) or (h, w, 3), each of its own size.
 
@@ -103,7 +115,8 @@ class ImageAttributor:
 
     def _by_layers(self, attributor: Attributor, images: Sequence[NDArray[np.uint8]], start: Start) -> Relevance:
         wants = self._bundle.preprocessing
-        found = attributor.attribute(torch.stack([wants.prepare(image) for image in images]), start)
+        with one_thread():  # as predictions, so that the number of cores changes no digit
+            found = attributor.attribute(torch.stack([wants.prepare(image) for image in images]), start)
         windows = [wants.window(image.shape) for image in images]
         maps = [
             found.maps[i] if window is None else onto_image(found.maps[i], window, image.shape)

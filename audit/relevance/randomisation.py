@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,9 +12,13 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import nn
 
-from audit.models.bundle import Bundle
+from audit.data.images import read_record
+from audit.data.records import Record
+from audit.prediction.experiment import Experiment
+from audit.prediction.tasks import all_tasks
 from audit.randomness import generator_for
 from audit.relevance.lrp import Attributor
+from audit.relevance.methods import Relevance
 from audit.relevance.start import start_each
 from audit.store.relevance import Randomisation
 
@@ -21,18 +26,20 @@ _LAYERS = (nn.Conv2d, nn.Linear)
 
 
 def randomise_weights(
-    bundle: Bundle, images: Sequence[NDArray[np.uint8]], *, preset: str, seed: int
+    experiment: Experiment, records: Sequence[Record], *, preset: str, workers: int = 1
 ) -> tuple[Randomisation, ...]:
     """Shuffle the weights within each layer, and compare the maps of the outputs that won before.
 
     Parameters
     ----------
-    images : sequence of uint8 arrays (h, w)
+    experiment : Experiment
+        The network, and the seed of the shuffles.
+    records : sequence of Record
         A handful is enough: the network is the same for all.
     preset : str
         LRP preset.
-    seed : int
-        Of the shuffles.
+    workers : int
+        Processes; their number changes no byte.
 
     Raises
     ------
@@ -44,29 +51,43 @@ def randomise_weights(
     tuple of Randomisation
         Empty where there are no layers to shuffle.
     """
-    network = bundle.classifier.ability("network")
-    if not images or not isinstance(network, nn.Module):
+    network = experiment.bundle.classifier.ability("network")
+    if not records or not isinstance(network, nn.Module):
         return ()
-    names = [name for name, module in network.named_modules() if isinstance(module, _LAYERS)][::-1]
-    if not names:  # a program of fused steps: nothing of it could be shuffled, and unchanged maps would mean nothing
+    n_layers = len(_names(network))
+    if not n_layers:  # a program of fused steps: nothing of it could be shuffled, and unchanged maps would mean nothing
         return ()
-    inputs = torch.stack([bundle.preprocessing.prepare(image) for image in images])
-    own = Attributor(network, preset).attribute(inputs, start_each)
+    upto = {"the output layer": 1, "the upper half of the layers": max(1, n_layers // 2), "all layers": n_layers}
+    asked = _Asked(records=tuple(records), preset=preset)
+    own, *others = all_tasks(experiment, _maps, asked, [0, *upto.values()], workers=workers, on_item=lambda: None)
     winners = own.logits.argmax(axis=1)
-    shuffled = copy.deepcopy(network)
-    found, done = [], 0
-    for label, stop in (
-        ("the output layer", 1),
-        ("the upper half of the layers", len(names) // 2),
-        ("all layers", len(names)),
-    ):
-        for name in names[done:stop]:
-            _shuffle(shuffled.get_submodule(name), generator_for(seed, "randomisation", name))
-        done = stop
-        other = Attributor(shuffled, preset).attribute(inputs, start_each)
+    found = []
+    for label, other in zip(upto, others, strict=True):
         values = [_similarity(own.maps[i, k], other.maps[i, k]) for i, k in enumerate(winners)]
-        found.append(Randomisation(layers=label, ssim=float(np.mean(values)), n_images=len(images)))
+        found.append(Randomisation(layers=label, ssim=float(np.mean(values)), n_images=len(records)))
     return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    records: tuple[Record, ...]
+    preset: str
+
+
+def _names(network: nn.Module) -> list[str]:
+    """Return the names of the layers that have weights, the last one first."""
+    return [name for name, module in network.named_modules() if isinstance(module, _LAYERS)][::-1]
+
+
+def _maps(experiment: Experiment, asked: _Asked, n_shuffled: int) -> Relevance:
+    """Return the maps of the network, or of a copy of it whose last layers are shuffled."""
+    network, wants = experiment.bundle.network, experiment.bundle.preprocessing
+    if n_shuffled:
+        network = copy.deepcopy(network)
+        for name in _names(network)[:n_shuffled]:
+            _shuffle(network.get_submodule(name), generator_for(experiment.seed, "randomisation", name))
+    inputs = torch.stack([wants.prepare(read_record(record)) for record in asked.records])
+    return Attributor(network, asked.preset).attribute(inputs, start_each)
 
 
 def _shuffle(layer: nn.Module, rng: np.random.Generator) -> None:

@@ -11,17 +11,18 @@ from audit.data.plan import PlannedRelevance
 from audit.data.records import Record, TextRegion
 from audit.data.strings import normal_string
 from audit.files import write_atomically
-from audit.prediction.covering import Disclosure, covered_context
+from audit.prediction.covering import Disclosure
 from audit.prediction.experiment import Experiment
-from audit.prediction.variants import CohortContext, make_perturbations, read_scene
+from audit.prediction.tasks import each_task
+from audit.prediction.variants import CohortContext
 from audit.relevance.measure import kept_maps
-from audit.relevance.pictures import LONG_SIDE_PX, image_jpeg, shown_size
+from audit.relevance.pictures import image_jpeg, shown_size
 from audit.run.case_choice import Choice, choose_cases, n_cases
+from audit.run.drawn_cases import Case, Drawing, DrawnCase, draw_case
 from audit.run.drawn_examples import forget_drawn, keep_drawn, read_drawn
 from audit.run.moved import moved_images
-from audit.run.overlays import Overlays
 from audit.run.predicted import predicted_words, probabilities
-from audit.run.thumbnails import Studio, difference_of, draw_picture, thumbnails_of
+from audit.run.thumbnails import thumbnails_of
 from audit.store.folder import RunFolder
 from audit.store.pictures import (
     Example,
@@ -43,6 +44,8 @@ def write_examples(
     table: PredictionTable,
     relevance: PlannedRelevance,
     on_example: Callable[[], None],
+    *,
+    workers: int = 1,
 ) -> None:
     """Write `examples/`: pictures of the images whose predictions each edit changed most, and `examples.json`.
 
@@ -61,37 +64,36 @@ def write_examples(
         The `relevance` part of the plan: preset and start of the overlays.
     on_example : callable
         Called after each of at most `n_pictures`.
+    workers : int
+        Processes; their number changes no byte.
     """
     run, suite, records = experiment.run, experiment.suite, experiment.records
     if run.has(ExamplesDocument.FILE):
         forget_drawn(run)
         return
-    pictures = covered_context(experiment.context, records, disclosure.covered)
-    studio = Studio(experiment=experiment, perturbations=make_perturbations(suite), pictures=pictures)
-    choices = choose_cases(suite, table, [str(r.label) for r in records])
-    drawn = {case: example for case in range(1, len(choices) + 1) if (example := read_drawn(run, case)) is not None}
-    missing = {records[choice.record].name for case, choice in enumerate(choices, start=1) if case not in drawn}
-    # Where a map takes hundreds of predictions, those that were asked for, or that the run can afford, are all there are.
-    overlays = Overlays(
-        experiment.bundle,
-        relevance,
-        kept=kept_maps(run, missing),
-        makes_others=not relevance.cost,
-        batch=experiment.batch,
-    )
-    entries = []
-    for case, choice in enumerate(choices, start=1):
-        if case not in drawn:
-            record = records[choice.record]
-            overlay = overlays.of(record, experiment.context.read(record), disclosure.covered[record.id])
-            drawn[case] = _example(studio, disclosure, choice, case, table, overlay)
-            keep_drawn(run, drawn[case])
-        entries.append(drawn[case])
+    choices = dict(enumerate(choose_cases(suite, table, [str(r.label) for r in records]), start=1))
+    drawn = {case: example for case in choices if (example := read_drawn(run, case)) is not None}
+    missing = {case: choice for case, choice in choices.items() if case not in drawn}
+    for _ in drawn:
         on_example()
-    _write_markers(run, records, pictures, disclosure.text)
+    stage = Drawing(
+        relevance=relevance,
+        covered=disclosure.covered,
+        kept=kept_maps(run, {records[choice.record].name for choice in missing.values()}),
+    )
+    asked = [_case(choice, suite, table) for choice in missing.values()]
+    for place, made in each_task(experiment, draw_case, stage, asked, workers=workers):
+        case, choice = list(missing.items())[place]
+        for name, data in made.files.items():
+            write_atomically(run.path / "examples" / f"{case:03d}-{name}", data)
+        drawn[case] = _example(experiment, disclosure, choice, case, table, made)
+        keep_drawn(run, drawn[case])
+        on_example()
+    studio = stage.studio(experiment)
+    _write_markers(run, records, studio.pictures, disclosure.text)
     thumbnails = tuple(thumbnails_of(studio, table, on_example))
     run.write(moved_images(experiment, table))
-    run.write(ExamplesDocument(examples=tuple(entries), thumbnails=thumbnails))
+    run.write(ExamplesDocument(examples=tuple(drawn[case] for case in choices), thumbnails=thumbnails))
     forget_drawn(run)
 
 
@@ -135,30 +137,24 @@ def _write_markers(
     run.write(MarkersDocument(markers=tuple(entries)))
 
 
+def _case(choice: Choice, suite: Suite, table: PredictionTable) -> Case:
+    """Return what is drawn of a choice: of its placebo the first draw that was applied."""
+    placebo = suite[choice.condition].placebo
+    applied = np.zeros(0) if placebo is None else np.flatnonzero(table.applied[placebo][:, choice.record])
+    return Case(
+        record=choice.record,
+        condition=choice.condition,
+        draw=choice.draw,
+        placebo=placebo if applied.size else None,
+        placebo_draw=int(applied[0]) if applied.size else 0,
+    )
+
+
 def _example(
-    studio: Studio,
-    disclosure: Disclosure,
-    choice: Choice,
-    case: int,
-    table: PredictionTable,
-    overlay: bytes | None,
+    experiment: Experiment, disclosure: Disclosure, choice: Choice, case: int, table: PredictionTable, made: DrawnCase
 ) -> Example:
-    experiment, i = studio.experiment, choice.record
+    i = choice.record
     record, condition = experiment.records[i], experiment.suite[choice.condition]
-    scene = read_scene(record, studio.pictures)
-    edit = studio.edited(scene, condition.name, choice.draw)
-    edit = scene.image if edit is None else edit
-    applied = np.zeros(0) if condition.placebo is None else np.flatnonzero(table.applied[condition.placebo][:, i])
-    placebo = studio.edited(scene, condition.placebo, int(applied[0])) if condition.placebo and applied.size else None
-    shown = {"clean": scene.image, "edit": edit}
-    shown["difference"] = difference_of(edit, scene.image)
-    if placebo is not None:
-        shown["placebo"] = placebo
-    for name, image in shown.items():
-        width, height = draw_picture(experiment.run, f"{case:03d}-{name}.jpg", image, LONG_SIDE_PX)
-    if overlay is not None:
-        write_atomically(experiment.run.path / "examples" / f"{case:03d}-relevance.png", overlay)
-    scale = width / scene.image.shape[1]
 
     def scored(name: str, under: str, draw: int) -> ScoredPicture:
         values = probabilities(table, under, draw, i)
@@ -168,6 +164,7 @@ def _example(
             probabilities={c: round(v, 4) for c, v in zip(table.classes, values, strict=True)},
         )
 
+    placebo = made.case.placebo if "placebo.jpg" in made.files else None
     return Example(
         case=case,
         record=record.name,
@@ -178,15 +175,15 @@ def _example(
         why=choice.why,
         clean=scored("clean", "clean", 0),
         edit=scored("edit", condition.name, choice.draw),
-        placebo=scored("placebo", condition.placebo, int(applied[0]))
-        if placebo is not None and condition.placebo
-        else None,
+        placebo=None if placebo is None else scored("placebo", placebo, made.case.placebo_draw),
         difference=Picture(file=f"{case:03d}-difference.jpg"),
-        overlay=None if overlay is None else Picture(file=f"{case:03d}-relevance.png"),
-        width=width,
-        height=height,
+        overlay=Picture(file=f"{case:03d}-relevance.png") if "relevance.png" in made.files else None,
+        width=made.width,
+        height=made.height,
         regions=tuple(
-            ShownRegion(**{edge: round(getattr(r, edge) * scale, 1) for edge in ("x0", "y0", "x1", "y1")}, text=r.text)
+            ShownRegion(
+                **{edge: round(getattr(r, edge) * made.scale, 1) for edge in ("x0", "y0", "x1", "y1")}, text=r.text
+            )
             for r in disclosure.text[record.id]
         ),
         n_covered=len(disclosure.covered[record.id]),

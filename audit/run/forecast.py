@@ -1,36 +1,18 @@
-"""The cost of an audit, estimated before it starts: forward passes, and minutes from a few images that are actually processed."""
+"""The cost of an audit, estimated before it starts: how much there is to do, and seconds from images that are actually processed."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import mean
 
-from audit.data.images import read_record
-from audit.data.pixels.writing import encode_png
-from audit.data.records import Record, TextRegion
-from audit.errors import RelevanceError
-from audit.models.bundle import Bundle
-from audit.models.classifier import features_of
-from audit.models.torch_classifier import one_thread
-from audit.prediction.shards import predict_scene
-from audit.prediction.variants import cohort_context, make_perturbations, read_scene, variants
-from audit.randomness import generator_for
-from audit.relevance.images import ImageAttributor
-from audit.relevance.start import start_each
-from audit.run.objects import sample_size, why_no_search
 from audit.run.preparation import Preparation
-from audit.run.source_probe import MAX_IMAGES
-from audit.suites.objects import object_draws
-from audit.text.cache import RegionCache
-from audit.text.find import find_in
+from audit.run.rates import Rates, time_stages
+from audit.run.settings import Settings
+from audit.run.sizes import Sizes, count_work
 
-TIMED = 4
-"""Images that are timed."""
-# Images whose text is looked for in the cache.
-_LOOKED_UP = 60
+_SHARD_OF_MAPS = 4
+"""Images that are attributed by one process together."""
+_PREDICTED_TOGETHER = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,24 +39,45 @@ class Forecast:
     """Processes that predict."""
     text_minutes: float
     """Minutes for finding the rest."""
+    searching_minutes: float
+    """Minutes for the search for objects, beside their text."""
+    checking_minutes: float
+    """Minutes for the check of the text finder by EasyOCR."""
+    measuring_minutes: float
+    """Minutes for what edits compare images with."""
     predicting_minutes: float
-    """Minutes for editing and predicting."""
+    """Minutes for editing and predicting, without objects."""
+    object_minutes: float
+    """Minutes that the test of objects adds, at most."""
     probing_minutes: float
-    """Minutes for the features that sources are probed with."""
+    """Minutes for probing sources."""
+    levels_minutes: float
+    """Minutes for the four levels of every suspect."""
     relevance_minutes: float
-    """Minutes for LRP heatmaps."""
+    """Minutes for heatmaps."""
+    examples_minutes: float
+    """Minutes for drawing examples."""
 
     @property
     def minutes(self) -> float:
-        """Minutes in total."""
-        return self.text_minutes + self.predicting_minutes + self.probing_minutes + self.relevance_minutes
+        """Minutes in total, if the search proposes no object."""
+        return (
+            self.text_minutes
+            + self.searching_minutes
+            + self.checking_minutes
+            + self.measuring_minutes
+            + self.predicting_minutes
+            + self.probing_minutes
+            + self.levels_minutes
+            + self.relevance_minutes
+            + self.examples_minutes
+        )
 
 
 def forecast(
     prepared: Preparation,
-    cache: Path,
+    settings: Settings,
     *,
-    seed: int,
     workers: int,
     predicting_workers: int,
     on_step: Callable[[], None],
@@ -85,8 +88,8 @@ def forecast(
     ----------
     prepared : Preparation
         The audit to estimate.
-    cache : Path
-        Folder of the text cache.
+    settings : Settings
+        Its seed, its cache, and how many images EasyOCR checks.
     workers : int
         Processes that find text.
     predicting_workers : int
@@ -94,78 +97,48 @@ def forecast(
     on_step : callable
         Called after each timed image.
     """
-    records = prepared.cohort.records
-    order = generator_for(seed, "forecast").permutation(len(records)).tolist()
-    regions_of = RegionCache(cache, prepared.finder)
-    looked_up = [records[i] for i in order[:_LOOKED_UP]]
-    known = [regions_of.knows(read_record(record)) for record in looked_up]
-    timed = looked_up[:TIMED]
-    unknown = [record for record, cached in zip(looked_up, known, strict=True) if not cached][:TIMED]
-    text_s = _seconds(unknown, lambda record: find_in(record.path, regions_of, colour=record.colour))
-    # Of the whole cohort, as in a run: with a few images most edits that need other patients would not apply, and take no time.
-    regions: dict[str, tuple[TextRegion, ...]] = dict.fromkeys((record.id for record in records), ())
-    regions |= {record.id: tuple(find_in(record.path, regions_of, colour=record.colour)) for record in timed}
-    context = cohort_context(records, regions, seed)
-    perturbations = make_perturbations(prepared.suite)
+    rates = time_stages(prepared, settings, workers=workers, on_step=on_step)
+    sizes = count_work(prepared, settings, rates.cached_share, workers=workers, predicting_workers=predicting_workers)
+    return expected_cost(sizes, rates)
 
-    def predict(record: Record) -> None:
-        scene = read_scene(record, context)
-        shown = variants(scene, prepared.suite, perturbations, seed)
-        if prepared.bundle.is_recorded:  # its images are written, or its answers looked up, which takes no longer
-            for variant in shown:
-                encode_png(variant.image)
-        else:
-            with one_thread():
-                predict_scene(prepared.bundle, shown, prepared.plan.model.batch_size)
-        on_step()
 
-    def probe(record: Record) -> None:
-        if features is not None:
-            with one_thread():
-                features(prepared.bundle.preprocessing.prepare(read_record(record))[None])
+def expected_cost(sizes: Sizes, rates: Rates) -> Forecast:
+    """Return what work of some size takes at some rates.
 
-    features = features_of(prepared.bundle.classifier)
-    n, n_variants = len(records), sum(c.draws for c in prepared.suite.conditions)
-    why = why_no_search(prepared, seed) if prepared.suite.objects else ""
-    n_object_variants = 0 if why else object_draws(prepared.suite.objects)
-    share = sum(known) / len(known)
-    n_maps = min(n, prepared.plan.relevance.max_images)
+    A stage takes as long as the process that does most of it, and each process first opens the network. On another device than the CPU
+    one process predicts; what computes on the CPU in any case has all processes.
+    """
+    s, r, everyone = sizes, rates, sizes.workers
+
+    def minutes(n: int, each: float, workers: int, *, together: int = 1, opens: bool = False) -> float:
+        if n <= 0:
+            return 0.0
+        tasks = -(-n // together)
+        busiest = min(n, -(-tasks // workers) * together)
+        return (busiest * each + (r.opening if opens and workers > 1 else 0.0)) / 60
+
+    own = minutes(s.n_images, r.predicting, s.predicting_workers, together=_PREDICTED_TOGETHER, opens=True)
+    shuffled = 4 * min(s.n_mapped, _SHARD_OF_MAPS) * r.shuffling / min(everyone, 4) / 60
     return Forecast(
-        n_images=n,
-        n_conditions=len(prepared.suite.conditions),
-        n_variants=n_variants,
-        n_object_variants=n_object_variants,
-        n_searched=0 if why else sample_size(prepared, seed),
-        why_no_search=why,
-        n_passes=n * (n_variants + n_object_variants),
-        cached_share=share,
-        workers=predicting_workers,
-        text_minutes=text_s * n * (1 - share) / workers / 60,
-        predicting_minutes=_seconds(timed, predict)
-        * (1 + n_object_variants / n_variants)
-        * n
-        / predicting_workers
-        / 60,
-        probing_minutes=_seconds(timed, probe) * min(n, MAX_IMAGES) / 60,
-        relevance_minutes=_relevance_s(prepared.bundle, timed, prepared.plan.relevance.preset) * n_maps / 60
-        if n_maps
-        else 0.0,
+        n_images=s.n_images,
+        n_conditions=s.n_conditions,
+        n_variants=s.n_variants,
+        n_object_variants=s.n_object_variants,
+        n_searched=s.n_searched,
+        why_no_search=s.why_no_search,
+        n_passes=s.n_images * (s.n_variants + s.n_object_variants),
+        cached_share=r.cached_share,
+        workers=s.predicting_workers,
+        text_minutes=minutes(s.n_text, r.text, everyone, together=_SHARD_OF_MAPS),
+        searching_minutes=minutes(s.n_searched, r.shrinking, 1) + minutes(s.n_searched, r.searching, everyone),
+        checking_minutes=minutes(s.n_checked, r.checking, min(everyone, max(1, s.n_checked)))
+        + (r.opening_checker / 60 if s.n_checked else 0.0),
+        measuring_minutes=minutes(s.n_measured, r.measuring, everyone),
+        predicting_minutes=own,
+        object_minutes=own * s.n_object_variants / s.n_variants,
+        probing_minutes=minutes(s.n_probed, r.looking, everyone, opens=True) + minutes(s.n_probes, r.probing, 1),
+        levels_minutes=minutes(s.n_looked_at, r.viewing, everyone, opens=True)
+        + minutes(s.n_level_probes, r.probing, everyone),
+        relevance_minutes=minutes(s.n_mapped, r.attributing, everyone, together=_SHARD_OF_MAPS, opens=True) + shuffled,
+        examples_minutes=minutes(s.n_cases, r.drawing, everyone, opens=True) + minutes(s.n_thumbnails, r.editing, 1),
     )
-
-
-def _seconds(records: Sequence[Record], work: Callable[[Record], object]) -> float:
-    """Return the mean time of one image, as sums need it; of the first, which loads weights, only where there is no other."""
-    times = []
-    for record in records:
-        start = time.perf_counter()
-        work(record)
-        times.append(time.perf_counter() - start)
-    return mean(times[1:] or times or [0.0])
-
-
-def _relevance_s(bundle: Bundle, records: Sequence[Record], preset: str) -> float:
-    try:
-        attributor = ImageAttributor(bundle, preset)
-    except RelevanceError:  # a network that is audited without relevance
-        return 0.0
-    return _seconds(records, lambda r: attributor.attribute([read_record(r)], start_each))

@@ -22,7 +22,6 @@ from audit.errors import TextError
 from audit.files import write_atomically
 from audit.gates.defaults import config_for
 from audit.perturbations.suspects import Suspects, at_search_scale, decode_template, suspect_digest
-from audit.prediction.concurrency import count_processes
 from audit.prediction.engines import Processes
 from audit.prediction.pool import map_side_by_side
 from audit.prediction.text_work import TextJob, find_text_side_by_side
@@ -137,7 +136,7 @@ def _search(
         for _ in everyone:
             on_image()
         return SuspectsDocument(n_images=0, n_candidates=0, why_none=why_none, suspects=())
-    workers = count_processes(settings.workers, len(everyone))
+    workers = prepared.processes(settings.workers)
     if workers > 1:
         job = TextJob(records=everyone, finder=settings.detector, boxes=settings.boxes, cache=settings.cache)
         find_text_side_by_side(job, Processes(n=workers), lambda: None)

@@ -10,26 +10,28 @@ from audit.data.map_budget import map_limit_in_words
 from audit.data.plan import Plan
 from audit.data.reading import TableReading
 from audit.data.records import Cohort, Record, TextRegion
-from audit.data.strings import StringPolicy, policy_for
+from audit.data.strings import policy_for
 from audit.errors import StoreError, TextError
 from audit.gates.calibration import calibration_of
 from audit.models.bundle import Bundle
+from audit.perturbations.suspects import Suspects
 from audit.prediction.covering import Disclosure
 from audit.prediction.engine import n_own_images, predict_all
 from audit.prediction.experiment import planned_experiment
+from audit.prediction.measuring import measure_cohort, wanted_measures
 from audit.prediction.table import FinishedRun, read_predictions, read_uses
-from audit.prediction.variants import cohort_context
-from audit.provenance import without_paths
+from audit.prediction.variants import CohortContext, cohort_context, make_perturbations
 from audit.relevance.auditing import audit_relevance
 from audit.run.answers import check_complete
 from audit.run.earlier_predictions import adopt_predictions
 from audit.run.engine_choice import predicting_engine, settle_engine
 from audit.run.examples import n_pictures, write_examples
+from audit.run.finder_check import check_finder_on
 from audit.run.judgement import judge_again, judge_results
 from audit.run.levels import measure_levels, n_looked_at
 from audit.run.objects import prepare_objects, sample_size
 from audit.run.plan import run_path
-from audit.run.preparation import prepare
+from audit.run.preparation import Preparation, prepare
 from audit.run.recording import Clock, OnStage, record_run
 from audit.run.region_rows import write_regions
 from audit.run.settings import Settings
@@ -46,15 +48,11 @@ from audit.statistics.selections import headline_of
 from audit.store.controls import ControlsDocument
 from audit.store.folder import RunFolder
 from audit.store.levels import LevelsDocument
+from audit.store.pictures import ExamplesDocument
 from audit.store.probe import ProbeDocument
 from audit.store.results import ConditionsDocument, EffectsDocument
-from audit.store.run_record import RunRecord, SecondOpinion
+from audit.store.run_record import RunRecord
 from audit.store.verdict import Verdict
-from audit.text.base import TextFinder
-from audit.text.cache import RegionCache
-from audit.text.easyocr_finder import weights_folder
-from audit.text.finders import make_finder
-from audit.text.second_opinion import ask_second_opinion
 
 
 def run_audit(
@@ -149,11 +147,14 @@ def run_audit(
         shown = {record_id: policy.redact(found_here) for record_id, found_here in regions.items()}
         covered = {r.id: () if settings.show_text else policy.covered(regions[r.id]) for r in records}
         write_regions(run, records, regions, policy, bundle.classes)
-    opinion = _second_opinion(prepared.finder, records, regions, policy, settings, clock)
+    opinion = check_finder_on(prepared, records, regions, policy, settings, clock)
     suspects = None if proposed is None else proposed.suspects
-    context = cohort_context(records, regions, settings.seed, suspects)
+    context = _measured_context(records, regions, suspects, prepared, settings, run, clock)
     experiment = planned_experiment(plan, run, bundle, suite, records, context)
     disclosure = Disclosure(text=shown, covered=covered)
+    workers, on_cpu = prepared.predicting_processes(settings.workers), prepared.processes(settings.workers)
+    # Layers and gradients are those of the network on the CPU; what is asked hundreds of times is asked where predictions are.
+    mapping = workers if plan.relevance.cost else on_cpu
     if adopted := adopt_predictions(run, plan):
         tell(adopted)
     with clock.stage("predicting", n_own_images(len(records), share.own)) as step:
@@ -182,37 +183,55 @@ def run_audit(
                 exclusive=exclusive,
             )
             run.write(ControlsDocument(planted=tuple(check_planted(table, suite, **how)), blindness=blindness))
+    features: dict[int, Any] = {}
     with clock.stage("probing sources", min(len(records), MAX_IMAGES)) as step:
         if not run.has(ProbeDocument.FILE):
-            probe = probe_sources(bundle, records, regions, seed=settings.seed, on_image=step)
+            probe = probe_sources(experiment, on_image=step, workers=on_cpu, features=features)
             run.write(ProbeDocument(probe=probe))
     with clock.stage("measuring levels", n_looked_at(records)) as step:
         if not run.has(LevelsDocument.FILE):
             found_effects = run.read(EffectsDocument).effects
             levels = measure_levels(
-                bundle,
-                records,
-                suite,
-                context,
+                experiment,
                 table,
                 found_effects,
-                seed=settings.seed,
                 level=settings.level,
                 on_image=step,
+                workers=on_cpu,
+                features=features,
             )
             run.write(levels)
     with clock.stage("attributing relevance", min(len(records), plan.relevance.max_images)) as step:
         relevance_note = audit_relevance(
-            experiment, disclosure, table, plan.relevance, level=settings.level, on_image=step
+            experiment, disclosure, table, plan.relevance, level=settings.level, on_image=step, workers=mapping
         )
     with clock.stage("drawing examples", n_pictures(suite, [str(r.label) for r in records])) as step:
-        write_examples(experiment, disclosure, table, plan.relevance, step)
+        write_examples(experiment, disclosure, table, plan.relevance, step, workers=mapping)
         if proposed is not None:
             write_suspects(run, proposed.document, proposed.suspects, records, context, covered)
     here = FinishedRun(path=run.path, plan=plan, suite=suite, table=table)
     verdict, baseline = judge_results(run, prepared.gate, lambda: here, calibration)
     run.write(record_run(run, prepared, command, clock, relevance_note, opinion, found, baseline))
     return run.path, verdict
+
+
+def _measured_context(
+    records: Sequence[Record],
+    regions: Mapping[str, tuple[TextRegion, ...]],
+    suspects: Suspects | None,
+    prepared: Preparation,
+    settings: Settings,
+    run: RunFolder,
+    clock: Clock,
+) -> CohortContext:
+    """Return what edits may use besides the image, what they compare it with measured once for all processes."""
+    context = cohort_context(records, regions, settings.seed, suspects)
+    wanted = wanted_measures(records, regions, context, make_perturbations(prepared.suite))
+    if not wanted or run.has(ExamplesDocument.FILE):
+        return context
+    with clock.stage("measuring the cohort", len(wanted)) as step:
+        measured = measure_cohort(wanted, step, workers=prepared.processes(settings.workers))
+    return cohort_context(records, regions, settings.seed, suspects, measured)
 
 
 def _check_key(run: RunFolder, plan: Plan) -> None:
@@ -249,29 +268,3 @@ def _check_resumed(run: RunFolder, records: Sequence[Record]) -> None:
             f"The text finder failed on other images than at the start of the run {run.path}, so the run cannot be resumed. Remove the "
             "folder and start again, or use another finder."
         )
-
-
-def _second_opinion(
-    finder: TextFinder,
-    records: Sequence[Record],
-    regions: Mapping[str, tuple[TextRegion, ...]],
-    policy: StringPolicy,
-    settings: Settings,
-    clock: Clock,
-) -> SecondOpinion | str:
-    """Return how many of EasyOCR's regions the finder covers, or why EasyOCR was not used."""
-    n_images = min(len(records), settings.judge_images)
-    if n_images == 0:
-        return "No second text finder was used (judge_images = 0)."
-    if finder.name in ("annotated", "easyocr"):
-        return f"No second text finder was used, because the text finder is {finder.name}."
-    if weights_folder() is None:
-        return "EasyOCR did not check the text finder: its weights are not installed (the extra `weights`)."
-    second = RegionCache(Path(settings.cache), make_finder("easyocr"))
-    with clock.stage("checking with EasyOCR", n_images) as step:
-        try:
-            return ask_second_opinion(
-                records, regions, second, policy=policy, n_images=n_images, seed=settings.seed, on_image=step
-            )
-        except TextError as error:
-            return f"EasyOCR could not check the text finder: {without_paths(str(error))}"

@@ -14,15 +14,16 @@ from audit.data.records import Record
 from audit.errors import AuditError, RelevanceError, UsageError, shown_string
 from audit.models.backends import LIMIT
 from audit.models.devices import device_name, device_of
+from audit.prediction.concurrency import one_core
 from audit.prediction.engine import n_parts
 from audit.prediction.rows import prediction_rows
 from audit.prediction.shards import SHARD_RECORDS, part_name, predicted_rows, shard_of
 from audit.prediction.variants import make_perturbations
 from audit.randomness import generator_for
 from audit.relevance.heatmaps import read_heatmaps
-from audit.relevance.images import ImageAttributor
 from audit.relevance.measure import SHARD_RECORDS as MAPS_A_SHARD
-from audit.relevance.measure import attribute_shard, attributed_records, maps_path
+from audit.relevance.measure import attributed_records, maps_path
+from audit.relevance.shard_maps import Attributed, attribute_shard, shown_text
 from audit.run.plan import package_versions
 from audit.run.recomputed_values import differing, other_maps, other_regions
 from audit.run.reopening import ReopenedRun, reopen_run
@@ -249,16 +250,18 @@ def _attribute_again(
     stored = {row["record_id"]: row for row in experiment.run.read_rows("relevance.parquet", ["record_id", *columns])}
     n_compared = n_different = 0
     try:
-        attributor = ImageAttributor(experiment.bundle, options.preset, experiment.batch)
+        attributed = Attributed(options=options, shown=shown_text(mapped, run.disclosure), first=mapped[0])
         with tempfile.TemporaryDirectory() as folder:
             for number, first in enumerate(range(0, len(mapped), MAPS_A_SHARD)):
                 shard = mapped[first : first + MAPS_A_SHARD]
                 if not wanted & {r.name for r in shard}:
                     continue
                 again = Path(folder) / "maps.safetensors"
-                rows = attribute_shard(attributor, experiment, run.disclosure, options, shard, again)
+                with one_core():
+                    made = attribute_shard(experiment, attributed, shard)
+                again.write_bytes(made.maps)
                 maps = zip(read_heatmaps([maps_path(experiment.run.path, number)]), read_heatmaps([again]), strict=True)
-                for record, row, (was, now) in zip(shard, rows, maps, strict=True):
+                for record, row, (was, now) in zip(shard, made.rows, maps, strict=True):
                     key = record.name, "clean", 0
                     told = list(
                         differing("relevance maps", key, stored.get(record.name, {}), plain(row), columns, exact=exact)

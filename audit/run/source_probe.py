@@ -19,6 +19,8 @@ from audit.data.records import Record, TextRegion
 from audit.models.bundle import Bundle
 from audit.models.classifier import features_of
 from audit.models.torch_classifier import one_thread
+from audit.prediction.experiment import Experiment
+from audit.prediction.tasks import all_tasks
 from audit.randomness import generator_for
 from audit.run.probing import Table, areas_of, patient_folds, permuted
 from audit.store.probe import Probe, ProbedView, SourceProbe
@@ -35,49 +37,59 @@ _TOKENS = 24
 
 
 def probe_sources(
-    bundle: Bundle,
-    records: Sequence[Record],
-    regions: Mapping[str, tuple[TextRegion, ...]],
+    experiment: Experiment,
     *,
-    seed: int,
     on_image: Callable[[], None],
+    workers: int = 1,
+    features: dict[int, Table] | None = None,
 ) -> SourceProbe:
     """Probe how well the source can be predicted (Zech et al. 2018).
 
     Parameters
     ----------
-    bundle : Bundle
-        The network, whose features are one view if it has any.
-    records : sequence of Record
-        Labelled images; at most `MAX_IMAGES` are drawn from the seed.
-    regions : mapping
-        Record id -> its text.
-    seed : int
-        Run seed: sample, folds and permutations.
+    experiment : Experiment
+        The network, whose features are one view if it has any; labelled images, of which at most `MAX_IMAGES` are drawn from the seed,
+        with their text; and the run's seed, which also decides folds and permutations.
     on_image : callable
         Called after each image.
+    workers : int
+        Processes; their number changes no byte.
+    features : dict, optional
+        Number of a record -> what the network's last layer reads of it: what is measured is added, so that no image is measured twice.
     """
-    drawn = generator_for(seed, "source probe").permutation(len(records))[:MAX_IMAGES].tolist()
-    chosen = [records[i] for i in sorted(drawn)]
-    tokens = frequent_tokens(chosen, regions)
-    rows: defaultdict[ProbedView, list[Table]] = defaultdict(list)
-    features = features_of(bundle.classifier)
-    for record in chosen:
-        image = read_record(record)
-        if features is not None:
-            with one_thread():  # as predictions, so that the number of cores changes no digit
-                found = features(bundle.preprocessing.prepare(image)[None])[0]
-            rows["features"].append(found.numpy().astype(np.float64))
-        for view, values in _plain_views(image, regions[record.id], tokens).items():
-            rows[view].append(values)
-        on_image()
-    views = {view: np.stack(values) for view, values in rows.items()}
-    labels = Counter(r.label for r in chosen)
+    records, seed = experiment.records, experiment.seed
+    chosen = sorted(generator_for(seed, "source probe").permutation(len(records))[:MAX_IMAGES].tolist())
+    shown = [records[i] for i in chosen]
+    tokens = frequent_tokens(shown, experiment.context.regions)
+    rows = all_tasks(experiment, _look, tokens, chosen, workers=workers, on_item=on_image)
+    views = {view: np.stack([row[view] for row in rows]) for view in rows[0]}
+    if features is not None and "features" in views:
+        features.update(zip(chosen, views["features"], strict=True))
+    labels = Counter(r.label for r in shown)
     return SourceProbe(
         n_images=len(chosen),
         majority=max(labels.values()) / len(chosen),
-        probes=tuple(p for label in sorted(map(str, labels)) for p in _probe_class(label, chosen, views, seed)),
+        probes=tuple(p for label in sorted(map(str, labels)) for p in _probe_class(label, shown, views, seed)),
     )
+
+
+def image_features(bundle: Bundle, image: NDArray[np.uint8]) -> Table | None:
+    """Return what the network's last layer reads of an image, (f,); None of a classifier that shows none."""
+    features = features_of(bundle.classifier)
+    if features is None:
+        return None
+    with one_thread():  # as predictions, so that the number of cores changes no digit
+        found = features(bundle.preprocessing.prepare(image)[None])[0]
+    return np.asarray(found.numpy().astype(np.float64))
+
+
+def _look(experiment: Experiment, tokens: Sequence[str], number: int) -> dict[ProbedView, Table]:
+    """Return every view of an image."""
+    record = experiment.records[number]
+    image = read_record(record)
+    found = image_features(experiment.bundle, image)
+    plain = _plain_views(image, experiment.context.regions[record.id], tokens)
+    return plain if found is None else {"features": found, **plain}
 
 
 def _plain_views(

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.conditions import Condition
-from audit.data.records import Record
-from audit.models.bundle import Bundle
-from audit.models.classifier import features_of
-from audit.models.torch_classifier import one_thread
 from audit.perturbations.base import Scene
 from audit.perturbations.properties import Properties, measure_properties
-from audit.prediction.variants import CohortContext, read_scene
+from audit.prediction.experiment import Experiment
+from audit.prediction.tasks import all_tasks
+from audit.prediction.variants import read_scene
 from audit.run.probing import Table
-from audit.run.source_probe import frequent_tokens, text_row
+from audit.run.source_probe import frequent_tokens, image_features, text_row
 
 _QUANTILES = slice(4, 64, 8)
 """Levels of the grey curve that are kept."""
@@ -48,51 +46,71 @@ def kind_of(condition: Condition) -> str:
 
 
 def view_suspects(
-    bundle: Bundle,
-    records: Sequence[Record],
-    conditions: Sequence[Condition],
-    context: CohortContext,
+    experiment: Experiment,
+    numbers: Sequence[int],
     *,
     on_image: Callable[[], None],
+    workers: int = 1,
+    features: Mapping[int, Table] = MappingProxyType({}),
 ) -> SuspectViews:
-    """Look at every image for every suspect of the judged conditions.
+    """Look at images for every suspect of the judged conditions.
 
     Parameters
     ----------
-    bundle : Bundle
-        The network.
-    records : sequence of Record
-        The images (n).
-    conditions : sequence of Condition
-        Of the suite; those of one suspect share a view.
-    context : CohortContext
-        Text and objects.
+    experiment : Experiment
+        The network, the conditions (those of one suspect share a view), the images, their text and objects.
+    numbers : sequence of int
+        Which of the images (n) are looked at.
     on_image : callable
         Called after each image.
+    workers : int
+        Processes; their number changes no byte.
+    features : mapping
+        Number of a record -> its features, of those that are known.
     """
     kinds: dict[str, str] = {}
-    for condition in conditions:
+    for condition in experiment.suite.conditions:
         if condition.judged and kind_of(condition):
             kinds.setdefault(condition.suspect, kind_of(condition))
-    wanted = set(kinds.values())
-    tokens = frequent_tokens(records, context.regions)
-    sources = sorted({r.source for r in records})
-    rows: defaultdict[str, list[Table]] = defaultdict(list)
-    features = features_of(bundle.classifier)
-    for record in records:
-        scene = read_scene(record, context)
-        for kind, row in _rows(scene, wanted, tokens, sources).items():
-            rows[kind].append(row)
+    records = [experiment.records[i] for i in numbers]
+    look = _Look(
+        wanted=frozenset(kinds.values()),
+        tokens=tuple(frequent_tokens(records, experiment.context.regions)),
+        sources=tuple(sorted({r.source for r in records})),
+        known=frozenset(features),
+    )
+    rows = all_tasks(experiment, _look, look, numbers, workers=workers, on_item=on_image)
+    table = {kind: np.stack([row[kind] for row in rows]) for kind in look.wanted}
+    seen = [row.get("features", features.get(i)) for i, row in zip(numbers, rows, strict=True)]
+    shown = [row for row in seen if row is not None]
+    return SuspectViews(
+        views={suspect: table[kind] for suspect, kind in kinds.items()},
+        features=np.stack(shown) if len(shown) == len(seen) else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What is looked for."""
+
+    wanted: frozenset[str]
+    tokens: tuple[str, ...]
+    sources: tuple[str, ...]
+    known: frozenset[int]
+
+
+def _look(experiment: Experiment, look: _Look, number: int) -> dict[str, Table]:
+    context = experiment.context
+    scene = read_scene(experiment.records[number], context)
+    found = _rows(scene, look.wanted, look.tokens, look.sources)
+    if number not in look.known:
+        features = image_features(experiment.bundle, scene.image)
         if features is not None:
-            with one_thread():  # as predictions, so that the number of cores changes no digit
-                found = features(bundle.preprocessing.prepare(scene.image)[None])[0]
-            rows["features"].append(found.numpy().astype(np.float64))
-        on_image()
-    table = {kind: np.stack(found) for kind, found in rows.items()}
-    return SuspectViews(views={suspect: table[kind] for suspect, kind in kinds.items()}, features=table.get("features"))
+            found["features"] = features
+    return found
 
 
-def _rows(scene: Scene, wanted: set[str], tokens: Sequence[str], sources: Sequence[str]) -> dict[str, Table]:
+def _rows(scene: Scene, wanted: Set[str], tokens: Sequence[str], sources: Sequence[str]) -> dict[str, Table]:
     height, width = scene.image.shape[:2]
     found: dict[str, Table] = {}
     if "text" in wanted:
@@ -100,7 +118,8 @@ def _rows(scene: Scene, wanted: set[str], tokens: Sequence[str], sources: Sequen
     if "source" in wanted:
         found["source"] = np.array([float(scene.record.source == name) for name in sources])
     if wanted & set(_PROPERTIES.values()):
-        found |= _measured(measure_properties(scene.image, scene.regions, scene.lungs))
+        known = None if scene.properties is None else scene.properties.of(scene.record)
+        found |= _measured(known or measure_properties(scene.image, scene.regions, scene.lungs))
     for kind in wanted:
         if kind.startswith("object "):
             found[kind] = np.array([float(_shows(scene, int(kind.removeprefix("object "))))])

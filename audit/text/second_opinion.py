@@ -50,10 +50,9 @@ def ask_second_opinion(
     TextError
         If the engine cannot start, or fails.
     """
-    drawn = generator_for(seed, "second opinion").permutation(len(records))[:n_images].tolist()
+    drawn = second_sample(records, n_images, seed)
     n_regions, missed = 0, list[str]()
-    for index in drawn:
-        record = records[index]
+    for record in drawn:
         try:
             marked = find_in(record.path, second, colour=record.colour)
         except TextError as error:  # the message stands in the run: it names the file
@@ -68,3 +67,8 @@ def ask_second_opinion(
         n_covered=n_regions - len(missed),
         missed=tuple(text for text in missed if policy.shows(text)),
     )
+
+
+def second_sample(records: Sequence[Record], n_images: int, seed: int) -> list[Record]:
+    """Draw the images that the second engine looks at."""
+    return [records[i] for i in generator_for(seed, "second opinion").permutation(len(records))[:n_images].tolist()]
