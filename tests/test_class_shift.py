@@ -13,10 +13,11 @@ from audit.data.records import Record, TextRegion
 from audit.errors import UnknownNameError
 from audit.perturbations import NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import DonorPool
+from audit.perturbations.framing import frame_distances
 from audit.perturbations.looks import Frame
 from audit.perturbations.properties import GroupProperties, measure_properties
 from audit.perturbations.sharpness import BANDS, blur_between, measure_texture, noise_between
-from audit.perturbations.shifts import frame_distances
+from audit.perturbations.shifts import Stay
 from audit.randomness import generator_for
 
 GreyImage = NDArray[np.uint8]
@@ -240,7 +241,7 @@ def test_text_in_a_frame_is_no_other_frame() -> None:
         )
         drawn = made.draw(scene, generator_for(2, record.id))
         assert not isinstance(drawn, NotApplicable)
-        assert drawn.shift.frame.shares == pytest.approx((30 / SIDE, 0, 0, 0), abs=1.5 / SIDE)
+        assert drawn.shift == Stay()
 
 
 def test_the_distance_of_frames() -> None:

@@ -13,6 +13,7 @@ from audit.perturbations import (
 )
 from audit.perturbations.base import (
     PERTURBATIONS,
+    Halving,
     NotApplicable,
     Perturbation,
     Scene,
@@ -24,6 +25,7 @@ from audit.perturbations.base import (
 
 __all__ = [
     "PERTURBATIONS",
+    "Halving",
     "NotApplicable",
     "Perturbation",
     "Scene",

@@ -31,12 +31,13 @@ class LookShift:
     """
 
     name = "look-shift"
-    version = 1
+    version = 2
     needs: tuple[str, ...] = ("class with several sources",)
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ("look",)
     seamless = True
+    halves = True
     suspect = "the source's look"
 
     def __init__(self, *, towards: str = "other-source") -> None:
@@ -56,15 +57,18 @@ class LookShift:
             )
         other = others[int(rng.integers(len(others)))]
         groups = properties.groups(own, other)
-        dealt = properties.by_chance(own, other, rng) if self._by_chance else None
+        dealt = properties.by_chance(own, other, rng) if self._by_chance else groups
         steps: list[Shift] = []
         for move in _PARTS:
-            step = move(groups, scene, rng)
-            if step is not None and dealt is not None:
+            if move(groups, scene, rng) is None:
+                continue
+            moved = dealt
+            if move(moved, scene, rng) is None:
                 # A difference by chance has no direction; the placebo takes the one in which the edit can move.
-                step = move(dealt, scene, rng) or move(Groups(own=dealt.other, other=dealt.own), scene, rng) or Stay()
-            if step is not None:
-                steps.append(step)
+                moved = Groups(own=dealt.other, other=dealt.own)
+            if scene.half is not None:
+                moved = moved.half(scene.half, rng)
+            steps.append(move(moved, scene, rng) or Stay())
         return ShiftDraw(shift=Steps(steps=tuple(steps)))
 
     def apply(self, image: StoredImage, drawn: ShiftDraw) -> StoredImage:

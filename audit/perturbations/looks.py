@@ -245,9 +245,8 @@ def _band_amplitude(image: GreyImage) -> Field:
 def find_frame(image: StoredImage) -> Frame:
     """Find the uniform frame of an image (h, w) or (h, w, 3), and its aspect ratio."""
     grey = luminance(image)
-    rows = np.ptp(np.quantile(grey, [0.02, 0.98], axis=1), axis=0) <= _FLAT_LEVELS
-    columns = np.ptp(np.quantile(grey, [0.02, 0.98], axis=0), axis=0) <= _FLAT_LEVELS
-    shares = tuple(_leading(flat) / len(flat) for flat in (rows, rows[::-1], columns, columns[::-1]))
+    rows, columns = (np.quantile(grey, [0.02, 0.98], axis=axis) for axis in (1, 0))
+    shares = tuple(_uniform(side) / side.shape[1] for side in (rows, rows[:, ::-1], columns, columns[:, ::-1]))
     top, bottom, left, right = (min(share, _WIDEST_FRAME_SHARE) for share in shares)
     px = frame_px((top, bottom, left, right), image.shape)
     parts = (
@@ -265,8 +264,12 @@ def find_frame(image: StoredImage) -> Frame:
     )
 
 
-def _leading(flat: NDArray[np.bool_]) -> int:
-    """Return how many entries from the start are true; none if all are."""
+def _uniform(side: Field) -> int:
+    """Return how many rows from the start are flat and of one level, from their quantiles (2, n); none if all are.
+
+    A bright line along the border of a radiograph with a black frame is one pixel wide, whatever follows.
+    """
+    flat = (side[1] - side[0] <= _FLAT_LEVELS) & (np.abs(side.mean(axis=0) - side[:, 0].mean()) <= _FLAT_LEVELS)
     return 0 if flat.all() else int(np.argmin(flat))
 
 
