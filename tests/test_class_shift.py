@@ -193,6 +193,55 @@ def test_few_patients_have_no_property_and_many_images_of_one_count_once() -> No
     assert drawn.reason == "fewer than 5 patients of the image's class or of any other"
 
 
+def test_white_of_an_overexposed_image_darkens_with_the_rest() -> None:
+    """Class b is half as bright again, and white where it is clipped: as bright as class a, nothing is white."""
+
+    def bright(image: GreyImage) -> GreyImage:
+        return np.clip(np.rint(1.5 * image.astype(np.float64)), 0, 255).astype(np.uint8)
+
+    images, found, records = cohort([bright])
+    whites = []
+    for record in (r for r in records[:20] if r.label == "b"):
+        before = images[record.id]
+        after = shifted(images, found, record, of="grey-curve", towards="other-class")
+        if (before == 255).any():
+            whites.append(after[before == 255].max())
+    assert whites
+    assert np.mean(whites) < 225
+
+
+@pytest.mark.parametrize("of", ["grey-curve", "sharpness", "noise"])
+def test_halves_of_the_patients_confirm_what_was_planted(of: str) -> None:
+    """Two draws that differ in the half alone move an image the same way if the property goes with the class."""
+    plant = {"grey-curve": curve, "sharpness": soft, "noise": noisy}[of]
+    images, found, records = cohort([plant])
+    made = make_perturbation("class-shift", {"of": of})
+    assert made.halves
+    for record in [r for r in records if r.label == "a"][:4]:
+        scenes = [
+            Scene(image=images[record.id], record=record, regions=(), donors=DonorPool([]), properties=found, half=half)
+            for half in (0, 1)
+        ]
+        draws = [made.draw(scene, generator_for(3, record.id)) for scene in scenes]
+        one, two = (made.apply(images[record.id], drawn).astype(int) - images[record.id] for drawn in draws)
+        assert not np.array_equal(one, two)
+        if of == "grey-curve":
+            assert max(one.mean(), two.mean()) < -5, "class b is darker"
+        assert one.any()
+        assert two.any()
+
+
+def test_halves_share_no_patient() -> None:
+    _, found, _ = cohort([])
+    whole = found.groups(("a",), ("b",))
+    halves = [whole.half(part, generator_for(1)) for part in (0, 1)]
+    for side in ("own", "other"):
+        rows = np.concatenate([getattr(half, side).curves for half in halves]).reshape(30, -1)
+        every = getattr(whole, side).curves.reshape(30, -1)
+        assert np.array_equal(np.sort(rows, axis=0), np.sort(every, axis=0))
+    assert not make_perturbation("class-shift", {"of": "frame"}).halves, "frames are dealt to single images"
+
+
 def framed(image: GreyImage) -> GreyImage:
     image = image.copy()
     image[:12] = 3

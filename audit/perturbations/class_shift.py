@@ -35,7 +35,7 @@ PROPERTIES: Mapping[str, _Property] = MappingProxyType(
     {
         "grey-curve": _Property(suspect="the grey curve (exposure, contrast, gamma)", shift=curve_shift),
         "sharpness": _Property(
-            suspect="the sharpness (resolution, blur, compression)", shift=blur_shift, nowhere="no class is less sharp"
+            suspect="the sharpness (resolution, blur)", shift=blur_shift, nowhere="no class is less sharp"
         ),
         "noise": _Property(suspect="the noise", shift=noise_shift, nowhere="no class has more noise"),
         "frame": _Property(suspect="the frame and aspect ratio of the image", shift=frame_shift, framed=True),

@@ -22,6 +22,8 @@ from audit.perturbations.sharpness import Blur, blur_between, blurred, noise_bet
 
 Field = NDArray[np.float64]
 
+_SLOPES = (0.25, 4.0)
+"""Least and largest rise of levels above the curves."""
 _ALIKE = 0.02
 """Largest distance of frames that count as the same: a fiftieth of the image changes."""
 
@@ -160,5 +162,8 @@ def _mapped(image: GreyImage, own: Field, other: Field) -> GreyImage:
     table = np.interp(levels, own, other)
     below, above = levels < own[0], levels > own[-1]
     table[below] = other[0] * levels[below] / max(own[0], 1e-9)
-    table[above] = 255 - (255 - other[-1]) * (255 - levels[above]) / max(255 - own[-1], 1e-9)
+    # White of an overexposed image is not white in a darker one: levels continue as the upper part of the curves rises.
+    upper = 3 * len(own) // 4
+    slope = np.clip((other[-1] - other[upper]) / max(own[-1] - own[upper], 1.0), *_SLOPES)
+    table[above] = other[-1] + slope * (levels[above] - own[-1])
     return np.asarray(np.clip(np.rint(table), 0, 255), dtype=np.uint8)[image]
