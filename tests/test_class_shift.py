@@ -210,10 +210,10 @@ def test_white_of_an_overexposed_image_darkens_with_the_rest() -> None:
     assert np.mean(whites) < 225
 
 
-@pytest.mark.parametrize("of", ["grey-curve", "sharpness", "noise"])
+@pytest.mark.parametrize("of", ["sharpness", "noise"])
 def test_halves_of_the_patients_confirm_what_was_planted(of: str) -> None:
     """Two draws that differ in the half alone move an image the same way if the property goes with the class."""
-    plant = {"grey-curve": curve, "sharpness": soft, "noise": noisy}[of]
+    plant = {"sharpness": soft, "noise": noisy}[of]
     images, found, records = cohort([plant])
     made = make_perturbation("class-shift", {"of": of})
     assert made.halves
@@ -225,8 +225,6 @@ def test_halves_of_the_patients_confirm_what_was_planted(of: str) -> None:
         draws = [made.draw(scene, generator_for(3, record.id)) for scene in scenes]
         one, two = (made.apply(images[record.id], drawn).astype(int) - images[record.id] for drawn in draws)
         assert not np.array_equal(one, two)
-        if of == "grey-curve":
-            assert max(one.mean(), two.mean()) < -5, "class b is darker"
         assert one.any()
         assert two.any()
 
@@ -239,7 +237,8 @@ def test_halves_share_no_patient() -> None:
         rows = np.concatenate([getattr(half, side).curves for half in halves]).reshape(30, -1)
         every = getattr(whole, side).curves.reshape(30, -1)
         assert np.array_equal(np.sort(rows, axis=0), np.sort(every, axis=0))
-    assert not make_perturbation("class-shift", {"of": "frame"}).halves, "frames are dealt to single images"
+    for of in ("grey-curve", "frame"):
+        assert not make_perturbation("class-shift", {"of": of}).halves
 
 
 def framed(image: GreyImage) -> GreyImage:

@@ -27,6 +27,10 @@ class _Property:
     """Groups, and an image of the first -> how it moves from the first to the second; None where it can only move the other way."""
     nowhere: str = ""
     """Why an image cannot be moved towards any class, where that may be so; empty where it always can."""
+    halves: bool = False
+    """Whether each of two draws learns it from one half of the patients. Not where classes of some dozens of patients differ by chance
+    as much as a plant does (grey curves): the agreement of two halves of one sample would be taken for that of the classes. Nor
+    where it is dealt to single images (frames), which under the other half get one by chance."""
     framed: bool = False
     """Whether it moves the frame, which is taken on in one of several ways and moves the lungs' grey levels."""
 
@@ -35,9 +39,9 @@ PROPERTIES: Mapping[str, _Property] = MappingProxyType(
     {
         "grey-curve": _Property(suspect="the grey curve (exposure, contrast, gamma)", shift=curve_shift),
         "sharpness": _Property(
-            suspect="the sharpness (resolution, blur)", shift=blur_shift, nowhere="no class is less sharp"
+            suspect="the sharpness (resolution, blur)", shift=blur_shift, nowhere="no class is less sharp", halves=True
         ),
-        "noise": _Property(suspect="the noise", shift=noise_shift, nowhere="no class has more noise"),
+        "noise": _Property(suspect="the noise", shift=noise_shift, nowhere="no class has more noise", halves=True),
         "frame": _Property(suspect="the frame and aspect ratio of the image", shift=frame_shift, framed=True),
     }
 )
@@ -76,8 +80,7 @@ class ClassShift:
             raise UnknownNameError("class shift", str(towards), _TOWARDS)
         self._property = PROPERTIES[of]
         self._by_chance = towards == "by-chance"
-        # Frames are dealt to single images: under the other half an image may get one by chance.
-        self.halves = not self._property.framed
+        self.halves = self._property.halves
         self.adds = (of,)
         self.suspect = self._property.suspect
         whose = "a random group" if self._by_chance else "another class"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
 import cv2
@@ -38,8 +37,11 @@ class Framing:
     """Which side of the image is cut or continued to take on an aspect ratio."""
 
 
-FRAMINGS = tuple(
-    Framing(frame=frame, side=side) for frame, side in product(("covers", "surrounds"), ("height", "width"))
+FRAMINGS = (
+    Framing(frame="covers", side="height"),
+    Framing(frame="covers", side="width"),
+    Framing(frame="surrounds", side="height"),
+    Framing(frame="surrounds", side="width"),
 )
 """Every way; of equals the first is taken."""
 

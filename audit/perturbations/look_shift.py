@@ -37,7 +37,6 @@ class LookShift:
     removes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ("look",)
     seamless = True
-    halves = True
     suspect = "the source's look"
 
     def __init__(self, *, towards: str = "other-source") -> None:
@@ -57,18 +56,15 @@ class LookShift:
             )
         other = others[int(rng.integers(len(others)))]
         groups = properties.groups(own, other)
-        dealt = properties.by_chance(own, other, rng) if self._by_chance else groups
+        dealt = properties.by_chance(own, other, rng) if self._by_chance else None
         steps: list[Shift] = []
         for move in _PARTS:
-            if move(groups, scene, rng) is None:
-                continue
-            moved = dealt
-            if move(moved, scene, rng) is None:
+            step = move(groups, scene, rng)
+            if step is not None and dealt is not None:
                 # A difference by chance has no direction; the placebo takes the one in which the edit can move.
-                moved = Groups(own=dealt.other, other=dealt.own)
-            if scene.half is not None:
-                moved = moved.half(scene.half, rng)
-            steps.append(move(moved, scene, rng) or Stay())
+                step = move(dealt, scene, rng) or move(Groups(own=dealt.other, other=dealt.own), scene, rng) or Stay()
+            if step is not None:
+                steps.append(step)
         return ShiftDraw(shift=Steps(steps=tuple(steps)))
 
     def apply(self, image: StoredImage, drawn: ShiftDraw) -> StoredImage:
