@@ -13,10 +13,11 @@ from audit.data.records import Record, TextRegion
 from audit.errors import UnknownNameError
 from audit.perturbations import NotApplicable, Scene, make_perturbation
 from audit.perturbations.donors import DonorPool
-from audit.perturbations.looks import Frame
+from audit.perturbations.frames import Frame
+from audit.perturbations.framing import frame_distances
 from audit.perturbations.properties import GroupProperties, measure_properties
 from audit.perturbations.sharpness import BANDS, blur_between, measure_texture, noise_between
-from audit.perturbations.shifts import frame_distances
+from audit.perturbations.shifts import Stay
 from audit.randomness import generator_for
 
 GreyImage = NDArray[np.uint8]
@@ -192,6 +193,54 @@ def test_few_patients_have_no_property_and_many_images_of_one_count_once() -> No
     assert drawn.reason == "fewer than 5 patients of the image's class or of any other"
 
 
+def test_white_of_an_overexposed_image_darkens_with_the_rest() -> None:
+    """Class b is half as bright again, and white where it is clipped: as bright as class a, nothing is white."""
+
+    def bright(image: GreyImage) -> GreyImage:
+        return np.clip(np.rint(1.5 * image.astype(np.float64)), 0, 255).astype(np.uint8)
+
+    images, found, records = cohort([bright])
+    whites = []
+    for record in (r for r in records[:20] if r.label == "b"):
+        before = images[record.id]
+        after = shifted(images, found, record, of="grey-curve", towards="other-class")
+        if (before == 255).any():
+            whites.append(after[before == 255].max())
+    assert whites
+    assert np.mean(whites) < 225
+
+
+@pytest.mark.parametrize("of", ["sharpness", "noise"])
+def test_halves_of_the_patients_confirm_what_was_planted(of: str) -> None:
+    """Two draws that differ in the half alone move an image the same way if the property goes with the class."""
+    plant = {"sharpness": soft, "noise": noisy}[of]
+    images, found, records = cohort([plant])
+    made = make_perturbation("class-shift", {"of": of})
+    assert made.halves
+    for record in [r for r in records if r.label == "a"][:4]:
+        scenes = [
+            Scene(image=images[record.id], record=record, regions=(), donors=DonorPool([]), properties=found, half=half)
+            for half in (0, 1)
+        ]
+        draws = [made.draw(scene, generator_for(3, record.id)) for scene in scenes]
+        one, two = (made.apply(images[record.id], drawn).astype(int) - images[record.id] for drawn in draws)
+        assert not np.array_equal(one, two)
+        assert one.any()
+        assert two.any()
+
+
+def test_halves_share_no_patient() -> None:
+    _, found, _ = cohort([])
+    whole = found.groups(("a",), ("b",))
+    halves = [whole.half(part, generator_for(1)) for part in (0, 1)]
+    for side in ("own", "other"):
+        rows = np.concatenate([getattr(half, side).curves for half in halves]).reshape(30, -1)
+        every = getattr(whole, side).curves.reshape(30, -1)
+        assert np.array_equal(np.sort(rows, axis=0), np.sort(every, axis=0))
+    for of in ("grey-curve", "frame"):
+        assert not make_perturbation("class-shift", {"of": of}).halves
+
+
 def framed(image: GreyImage) -> GreyImage:
     image = image.copy()
     image[:12] = 3
@@ -240,7 +289,7 @@ def test_text_in_a_frame_is_no_other_frame() -> None:
         )
         drawn = made.draw(scene, generator_for(2, record.id))
         assert not isinstance(drawn, NotApplicable)
-        assert drawn.shift.frame.shares == pytest.approx((30 / SIDE, 0, 0, 0), abs=1.5 / SIDE)
+        assert drawn.shift == Stay()
 
 
 def test_the_distance_of_frames() -> None:

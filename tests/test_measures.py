@@ -73,6 +73,53 @@ def test_changes_are_those_of_plain_loops(logits: np.ndarray, random: object) ->
     assert (np.abs(found.changes["harm"]) <= found.changes["total_variation"] + 1e-9).all(), "harm is part of the shift"
 
 
+def confirmed_by_hand(clean: list[float], draws: list[list[float]], pairs: int) -> float:
+    """Of paired draws, changes in the direction that they have under the partner; of others the total variation."""
+    p0, shifts = softmax(clean), [[p - q for p, q in zip(softmax(draw), softmax(clean), strict=True)] for draw in draws]
+    assert len(p0) == len(clean)
+    total = 0.0
+    for place, shift in enumerate(shifts):
+        if place < 2 * pairs:
+            partner = shifts[place + 1 if place % 2 == 0 else place - 1]
+            signs = [(other > 0) - (other < 0) for other in partner]
+        else:
+            signs = [(own > 0) - (own < 0) for own in shift]
+        total += 0.5 * sum(sign * own for sign, own in zip(signs, shift, strict=True))
+    return total / len(draws)
+
+
+@settings(max_examples=100, deadline=None)
+@given(LOGITS, st.integers(0, 1))
+def test_what_two_halves_confirm_is_that_of_plain_loops(logits: np.ndarray, pairs: int) -> None:
+    labels = np.zeros(logits.shape[1], dtype=np.int64)
+    draws = logits[1:3]
+    found = image_changes(read_outputs(logits[0], labels), draws, partial(read_outputs, labels=labels), pairs=pairs)
+    for i in range(len(labels)):
+        expected = confirmed_by_hand(logits[0, i].tolist(), draws[:, i].tolist(), pairs)
+        assert found.confirmed[i] == pytest.approx(expected, abs=1e-9)
+    moved = found.changes["total_variation"]
+    assert (np.abs(found.confirmed) <= moved + 1e-9).all()
+    if not pairs:
+        assert found.confirmed == pytest.approx(moved)
+
+
+@pytest.mark.parametrize(("true", "expected"), [(0.0, 0.0), (3.0, 0.30)])
+def test_halves_confirm_an_effect_and_no_chance(true: float, expected: float) -> None:
+    """A probability of one half moves by 0.1 for each standard error of its own half's chance: nothing, or three of them."""
+    rng = np.random.default_rng(4)
+    n = 4000
+    change = np.clip(0.1 * (true + rng.normal(size=(2, n))), -0.49, 0.49)
+    p = 0.5 + change
+    draws = np.stack([np.log(p), np.log(1 - p)], axis=-1)
+    labels = np.zeros(n, dtype=np.int64)
+    clean = read_outputs(np.zeros((n, 2)), labels)
+    read = partial(read_outputs, labels=labels)
+    found = image_changes(clean, draws, read, pairs=1)
+    assert found.confirmed.mean() == pytest.approx(expected, abs=0.01)
+    if not true:
+        assert found.changes["total_variation"].mean() > 0.07, "which is the size of chance"
+
+
 def test_the_clean_image_again_moves_nothing() -> None:
     logits = np.random.default_rng(0).normal(size=(7, 3))
     labels = np.arange(7) % 3

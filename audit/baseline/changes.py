@@ -201,7 +201,7 @@ def _values(
         return found, ~np.isnan(found)
 
     def under(name: str) -> AppliedChanges:
-        applied = apply_condition(name, run.table, images)
+        applied = apply_condition(name, run.table, images, pairs=run.suite[name].pairs)
         return applied if output is None else output.changed(applied)
 
     applied = under(condition)
@@ -213,7 +213,7 @@ def _values(
     placebo_name = run.suite[condition].placebo
     if placebo_name is not None:
         placebo = under(placebo_name)
-        moved = {name: values - placebo.changes.changes[name] for name, values in moved.items()}
+        moved = applied.beyond(placebo)
         population = population & placebo.everywhere
     found = image_values(known, moved, seen)
     return found, population & ~np.isnan(found)

@@ -34,6 +34,8 @@ class Declared:
     """Contents, from `CONTENTS`, that are all it keeps."""
     seamless: bool = False
     """Whether it leaves no artefact of its own, such as the edges of a rectangle."""
+    halves: bool = False
+    """Whether its draws come in pairs that see one half each of the patients whose images say how an image is edited."""
 
     @property
     def towards_class(self) -> bool:
@@ -102,6 +104,11 @@ class Condition:
     def stream(self) -> str:
         """Name that its generators are seeded with."""
         return self.name if self.dose is None else self.dose.ladder
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs of draws that see two halves of the patients; a last draw without a partner sees all of them."""
+        return self.draws // 2 if self.declared.halves else 0
 
     @property
     def judged(self) -> bool:

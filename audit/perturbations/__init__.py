@@ -14,6 +14,7 @@ from audit.perturbations import (
 from audit.perturbations.base import (
     PERTURBATIONS,
     Comparing,
+    Halving,
     NotApplicable,
     Perturbation,
     Scene,
@@ -26,6 +27,7 @@ from audit.perturbations.base import (
 __all__ = [
     "PERTURBATIONS",
     "Comparing",
+    "Halving",
     "NotApplicable",
     "Perturbation",
     "Scene",

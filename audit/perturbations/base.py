@@ -40,6 +40,8 @@ class Scene:
     """Objects that the run's search proposed; None where it did not search."""
     background: Callable[[tuple[int, int]], NDArray[np.uint8]] | None = None
     """Returns the text-free mean of the classes' mean images at a shape (h, w); None where there is none."""
+    half: int | None = None
+    """Of a perturbation whose draws come in pairs (`Halving`), which half of the patients this draw sees, 0 or 1; None for all."""
     leaves_range: Callable[[NDArray[np.uint8], NDArray[np.bool_] | None], NotApplicable | None] | None = None
     """Says how an edited image (h, w) with its lungs leaves the grey levels of the cohort's own (`audit.perturbations.plausible`); None
     where there is no cohort."""
@@ -91,6 +93,14 @@ class Titled(Protocol):
 
     title: str
     """What is done to the image, with these parameters, in a few words that fit after "with": "Text inpainted". A suite may use others."""
+
+
+@runtime_checkable
+class Halving(Protocol):
+    """A perturbation that learns from other images how it edits one, and can learn it from either half of the patients (`Scene.half`)."""
+
+    halves: bool
+    """Whether it does so with these parameters: two draws with the same generator then differ in the patients alone."""
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -27,18 +27,22 @@ class _Property:
     """Groups, and an image of the first -> how it moves from the first to the second; None where it can only move the other way."""
     nowhere: str = ""
     """Why an image cannot be moved towards any class, where that may be so; empty where it always can."""
-    keeps_levels: bool = True
-    """Whether lungs must stay within the cohort's grey levels."""
+    halves: bool = False
+    """Whether each of two draws learns it from one half of the patients. Not where classes of some dozens of patients differ by chance
+    as much as a plant does (grey curves): the agreement of two halves of one sample would be taken for that of the classes. Nor
+    where it is dealt to single images (frames), which under the other half get one by chance."""
+    framed: bool = False
+    """Whether it moves the frame, which is taken on in one of several ways and moves the lungs' grey levels."""
 
 
 PROPERTIES: Mapping[str, _Property] = MappingProxyType(
     {
         "grey-curve": _Property(suspect="the grey curve (exposure, contrast, gamma)", shift=curve_shift),
         "sharpness": _Property(
-            suspect="the sharpness (resolution, blur, compression)", shift=blur_shift, nowhere="no class is less sharp"
+            suspect="the sharpness (resolution, blur)", shift=blur_shift, nowhere="no class is less sharp", halves=True
         ),
-        "noise": _Property(suspect="the noise", shift=noise_shift, nowhere="no class has more noise"),
-        "frame": _Property(suspect="the frame and aspect ratio of the image", shift=frame_shift, keeps_levels=False),
+        "noise": _Property(suspect="the noise", shift=noise_shift, nowhere="no class has more noise", halves=True),
+        "frame": _Property(suspect="the frame and aspect ratio of the image", shift=frame_shift, framed=True),
     }
 )
 """Name -> property."""
@@ -62,7 +66,7 @@ class ClassShift:
     """
 
     name = "class-shift"
-    version = 3
+    version = 4
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
@@ -76,6 +80,7 @@ class ClassShift:
             raise UnknownNameError("class shift", str(towards), _TOWARDS)
         self._property = PROPERTIES[of]
         self._by_chance = towards == "by-chance"
+        self.halves = self._property.halves
         self.adds = (of,)
         self.compares = ("properties", "leaves_range") if self._property.keeps_levels else ("properties",)
         self.suspect = self._property.suspect
@@ -95,12 +100,15 @@ class ClassShift:
             if not others:
                 return NotApplicable(self._property.nowhere)
         other = others[int(rng.integers(len(others)))]
-        dealt = properties.by_chance(own, other, rng) if self._by_chance else None
-        groups = dealt or properties.groups(own, other)
-        shift = move(groups, scene, rng)
-        if shift is None:
+        groups = properties.by_chance(own, other, rng) if self._by_chance else properties.groups(own, other)
+        if self._property.framed:
+            groups = replace(groups, framing=properties.framing(own, other))
+        elif move(groups, scene, rng) is None:
             # A difference by chance has no direction. Where half of the placebos did nothing, the edit would seem to do more.
-            shift = move(Groups(own=groups.other, other=groups.own), scene, rng)
+            groups = Groups(own=groups.other, other=groups.own)
+        if scene.half is not None:
+            groups = groups.half(scene.half, rng)
+        shift = move(groups, scene, rng)
         return ShiftDraw(shift=shift or Stay())
 
     def apply(self, image: StoredImage, drawn: ShiftDraw) -> StoredImage:
@@ -109,6 +117,6 @@ class ClassShift:
 
     def check(self, scene: Scene, edited: GreyImage) -> NotApplicable | None:
         """Return how the lungs left the range of the cohort's grey levels; a frame alone moves them."""
-        if scene.leaves_range is None or not self._property.keeps_levels:
+        if scene.leaves_range is None or self._property.framed:
             return None
         return scene.leaves_range(edited, scene.lungs)

@@ -31,7 +31,7 @@ class LookShift:
     """
 
     name = "look-shift"
-    version = 1
+    version = 2
     needs: tuple[str, ...] = ("class with several sources",)
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from PIL import Image
 
 from audit.data.pixels.colour import by_channel, channels_of, luminance
 from audit.data.pixels.facts import GreyImage, StoredImage
+from audit.perturbations.frames import Frame, find_frame, frame_px
 from audit.perturbations.memory import OnceAnImage
 
 Field = NDArray[np.float64]
@@ -28,25 +29,8 @@ _LOW = np.ix_(range(-_LOW_CYCLES, _LOW_CYCLES + 1), range(_LOW_CYCLES + 1))
 _BANDS = np.geomspace(6, 320, 13)
 # Largest factor by which a band is damped or raised: raising it more would only amplify noise.
 _GAIN_LIMITS = (0.1, 3.0)
-# A row belongs to the frame if it is this flat (grey levels between its 2 % and 98 % quantiles).
-_FLAT_LEVELS = 8
-# Rows or columns that are looked at together for it.
-_LINES = 16
-_WIDEST_FRAME_SHARE = 0.25
 # Largest share that may be cropped from a side to take on an aspect ratio; the rest is stretched.
 _DEEPEST_CUT_SHARE = 0.25
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frame:
-    """The uniform frame around an image, and its aspect ratio."""
-
-    shares: tuple[float, float, float, float]
-    """Width at the top, bottom, left and right, as shares of the sides."""
-    levels: tuple[int, ...]
-    """Its level in each channel."""
-    aspect: float
-    """Height over width of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,42 +231,6 @@ def _band_amplitude(image: GreyImage) -> Field:
     centred = (image - np.float32(image.mean())) * rows[:, None] * columns[None, :]
     amplitude = amplitude_by_band(centred, _BANDS)
     return np.asarray(amplitude / max(float(np.nan_to_num(amplitude[0])), 1e-12), dtype=np.float64)
-
-
-def find_frame(image: StoredImage) -> Frame:
-    """Find the uniform frame of an image (h, w) or (h, w, 3), and its aspect ratio."""
-    grey = luminance(image)
-    shares = tuple(_leading(lines) / len(lines) for lines in (grey, grey[::-1], grey.T, grey.T[::-1]))
-    top, bottom, left, right = (min(share, _WIDEST_FRAME_SHARE) for share in shares)
-    px = frame_px((top, bottom, left, right), image.shape)
-    parts = (
-        image[: px[0]],
-        image[image.shape[0] - px[1] :],
-        image[:, : px[2]],
-        image[:, image.shape[1] - px[3] :],
-    )
-    pixels = np.concatenate([part.reshape(-1, *image.shape[2:]) for part in parts])
-    level = np.median(pixels, axis=0) if pixels.size else np.zeros(image.shape[2:])
-    return Frame(
-        shares=(top, bottom, left, right),
-        levels=tuple(int(v) for v in np.atleast_1d(level)),
-        aspect=image.shape[0] / image.shape[1],
-    )
-
-
-def _leading(lines: GreyImage) -> int:
-    """Return how many lines (n, pixels) from the first on are flat; none if all are."""
-    for start in range(0, len(lines), _LINES):  # few images have a frame of more than the first of them
-        flat = np.ptp(np.quantile(lines[start : start + _LINES], [0.02, 0.98], axis=1), axis=0) <= _FLAT_LEVELS
-        if not flat.all():
-            return start + int(np.argmin(flat))
-    return 0
-
-
-def frame_px(frame: tuple[float, float, float, float], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Return a frame (top, bottom, left, right) given as shares of the sides in pixels of a shape (h, w)."""
-    top, bottom, left, right = frame
-    return round(top * shape[0]), round(bottom * shape[0]), round(left * shape[1]), round(right * shape[1])
 
 
 def _resized(image: StoredImage, shape: tuple[int, int]) -> StoredImage:

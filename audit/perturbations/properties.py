@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.data.images import read_mask
 from audit.data.pixels.colour import channels_of, luminance
-from audit.data.pixels.facts import StoredImage
+from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.data.records import Record, TextRegion
-from audit.perturbations.fills import without_text
-from audit.perturbations.looks import Frame, find_frame, frame_px
-from audit.perturbations.memory import OnceAnImage
-from audit.perturbations.places import inner_part, text_boxes
+from audit.perturbations.frames import Frame, frame_of, frame_px, image_without_text
+from audit.perturbations.framing import FRAMINGS, Framing, dealt_frames, likest_framing, thumbnail
+from audit.perturbations.places import inner_part
 from audit.perturbations.sharpness import Texture, measure_texture
 from audit.randomness import generator_for
 
@@ -33,6 +31,8 @@ PATIENTS_PER_GROUP = 100
 MIN_PATIENTS = 5
 """Groups with fewer patients are not compared."""
 N_QUANTILES = 65
+_COMPARED = 50
+"""Patients of a group whose images show how frames are taken on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +45,8 @@ class Properties:
     """Sharpness and noise of the brightness outside the lungs."""
     frame: Frame
     """The uniform frame, and the aspect ratio."""
+    thumbnail: GreyImage
+    """The image as a small square."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +60,15 @@ class Group:
     frames: tuple[Frame, ...]
     """n of them."""
 
+    def half(self, part: int, rng: np.random.Generator) -> Group:
+        """Return one half of its patients, part 0 or 1; the same generator gives halves without a common patient."""
+        rows, frames = (rng.permutation(len(found))[part::2] for found in (self.curves, self.frames))
+        return Group(
+            curves=self.curves[rows],
+            textures=self.textures[rows],
+            frames=tuple(self.frames[row] for row in frames.tolist()),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Groups:
@@ -67,6 +78,12 @@ class Groups:
     """The group of an image."""
     other: Group
     """Where it is moved."""
+    framing: Framing = FRAMINGS[0]
+    """How frames are taken on."""
+
+    def half(self, part: int, rng: np.random.Generator) -> Groups:
+        """Return one half of the patients of both, part 0 or 1."""
+        return replace(self, own=self.own.half(part, rng), other=self.other.half(part, rng))
 
 
 def measure_properties(
@@ -83,8 +100,8 @@ def measure_properties(
         Where the lungs are; None for the inner part of the image.
     """
     height, width = image.shape[:2]
-    clean = _without(image, regions)
-    frame = find_frame(clean)
+    clean = image_without_text(image, regions)
+    frame = frame_of(image, clean)
     top, bottom, left, right = frame_px(frame.shares, clean.shape)
     inner = (slice(top, height - bottom), slice(left, width - right))
     outside = ~inner_part((height, width)) if lungs is None else ~lungs
@@ -93,25 +110,11 @@ def measure_properties(
         weight = np.ones_like(weight)
     curve = [np.quantile(channel[weight], np.linspace(0, 1, N_QUANTILES)) for channel in channels_of(seen)]
     return Properties(
-        curve=np.asarray(curve, dtype=np.float64), texture=measure_texture(luminance(seen), weight), frame=frame
+        curve=np.asarray(curve, dtype=np.float64),
+        texture=measure_texture(luminance(seen), weight),
+        frame=frame,
+        thumbnail=thumbnail(clean),
     )
-
-
-def frame_without_text(image: StoredImage, regions: Sequence[TextRegion]) -> Frame:
-    """Return the frame of an image as `measure_properties` finds it: text in a frame does not end it."""
-    return _frame_once(image, tuple(regions))
-
-
-def _frame(image: StoredImage, regions: Any) -> Frame:
-    return find_frame(_without(image, regions))
-
-
-_frame_once = OnceAnImage(_frame, 1)
-
-
-def _without(image: StoredImage, regions: Sequence[TextRegion]) -> StoredImage:
-    height, width = image.shape[:2]
-    return without_text(image, text_boxes(regions, (height, width)))
 
 
 Key = tuple[str, ...]
@@ -161,6 +164,7 @@ class GroupProperties:
         self.key = key
         self._measured: dict[Key, list[Properties]] | None = None
         self._groups: dict[Key, Group] = {}
+        self._framings: dict[tuple[Key, ...], Framing] = {}
 
     def sample(self) -> list[Record]:
         """Return the records on which properties are measured, of every group."""
@@ -178,12 +182,21 @@ class GroupProperties:
         """Return a group and another one, both of `known()`."""
         return Groups(own=self._group(own), other=self._group(other))
 
+    def framing(self, own: Key, other: Key) -> Framing:
+        """Return the way of taking on frames that makes the images of two groups most alike, in both directions together."""
+        pair = tuple(sorted((own, other)))
+        if pair not in self._framings:
+            one, two = (self._sample()[key][:_COMPARED] for key in pair)
+            alike = _alike_framed(one, two) + _alike_framed(two, one)
+            self._framings[pair] = FRAMINGS[int(np.argmax(alike))]
+        return self._framings[pair]
+
     def by_chance(self, own: Key, other: Key, rng: np.random.Generator) -> Groups:
         """Return two groups that differ by chance alone, of the sizes of a group and another one.
 
         The patients of both are dealt anew, each as far from the mean of the first group as it is from that of its own. Were
         the values themselves dealt, groups that differ would make chance look larger than it is. Frames, which have no mean, are those
-        of two halves of the first group.
+        of the first group: they are dealt among its own patients.
         """
         found = self.groups(own, other)
         n = len(found.own.curves)
@@ -192,11 +205,10 @@ class GroupProperties:
             np.concatenate([_about(there, there), _about(away, there)])[order]
             for there, away in ((found.own.curves, found.other.curves), (found.own.textures, found.other.textures))
         )
-        half = rng.permutation(n)
-        frames = [tuple(found.own.frames[i] for i in half[part::2]) for part in (0, 1)]
+        frames = found.own.frames
         return Groups(
-            own=Group(curves=curves[:n], textures=textures[:n], frames=frames[0]),
-            other=Group(curves=curves[n:], textures=textures[n:], frames=frames[1]),
+            own=Group(curves=curves[:n], textures=textures[:n], frames=frames),
+            other=Group(curves=curves[n:], textures=textures[n:], frames=frames),
         )
 
     def _sample(self) -> dict[Key, list[Properties]]:
@@ -232,6 +244,13 @@ class GroupProperties:
             lungs = None if record.lung_mask is None else read_mask(record.lung_mask, image.shape[:2])
             self._of_record[record.id] = measure_properties(image, self._regions[record.id], lungs)
         return self._of_record[record.id]
+
+
+def _alike_framed(own: Sequence[Properties], other: Sequence[Properties]) -> Field:
+    """Return how alike the means of two groups are after the first has taken on the frames of the second in each way."""
+    frames, there = [p.frame for p in own], [p.frame for p in other]
+    dealt = [there[column] for column in dealt_frames(frames, there, np.random.default_rng(0)).tolist()]
+    return likest_framing([p.thumbnail for p in own], frames, dealt, [p.thumbnail for p in other])
 
 
 def mean_curve(group: Group) -> Field:

@@ -6,22 +6,26 @@ neither: frames are dealt to the images so that as little as possible changes (o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from audit.data.pixels.colour import by_channel
 from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.perturbations.base import Scene
-from audit.perturbations.looks import Frame, with_aspect, with_border
-from audit.perturbations.properties import Groups, frame_without_text, mean_curve, mean_texture
+from audit.perturbations.frames import Frame, frame_without_text
+from audit.perturbations.framing import Framing, dealt_frames, frame_distances, framed
+from audit.perturbations.properties import Groups, mean_curve, mean_texture
 from audit.perturbations.sharpness import Blur, blur_between, blurred, noise_between, noisy
 
 Field = NDArray[np.float64]
+
+_SLOPES = (0.25, 4.0)
+"""Least and largest rise of levels above the curves."""
+_ALIKE = 0.02
+"""Largest distance of frames that count as the same: a fiftieth of the image changes."""
 
 
 class Shift(Protocol):
@@ -86,10 +90,12 @@ class FrameShift:
 
     frame: Frame
     """Which."""
+    way: Framing
+    """How."""
 
     def __call__(self, image: StoredImage) -> StoredImage:
         """Return a copy in the frame."""
-        return with_border(with_aspect(image, self.frame), self.frame)
+        return framed(image, self.frame, self.way)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,37 +135,25 @@ def blur_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift 
 def noise_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift | None:
     """Return how an image gains the noise that the other group has more of; None where that has less."""
     levels = noise_between(mean_texture(groups.own), mean_texture(groups.other))
-    return NoiseShift(levels=levels, seed=int(rng.integers(2**32))) if levels > 0 else None
+    if levels <= 0:
+        return None
+    # The noise itself is chance: each half of a pair of draws has its own.
+    return NoiseShift(levels=levels, seed=int(rng.integers(2**32)) + (scene.half or 0))
 
 
 def frame_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift:
     """Return how an image takes on the frame and the aspect ratio of the image that stands for it in the other group."""
     own, other = groups.own.frames, groups.other.frames
-    # Every image of the other group stands for as many of the own one as any other, within one.
-    slots = np.concatenate([np.tile(np.arange(len(other)), len(own) // len(other)), rng.permutation(len(other))])
-    slots = slots[: len(own)]
-    _, columns = linear_sum_assignment(frame_distances(own, other)[:, slots])
+    columns = dealt_frames(own, other, rng)
+    here = frame_without_text(scene.image, scene.regions)
     # Images that are alike stand for each other.
-    distances = frame_distances([frame_without_text(scene.image, scene.regions)], own)[0]
+    distances = frame_distances([here], own)[0]
     alike = np.flatnonzero(distances == distances.min())
-    taken = other[slots[columns[int(rng.choice(alike))]]]
-    return FrameShift(frame=taken)
-
-
-def frame_distances(these: Sequence[Frame], those: Sequence[Frame]) -> Field:
-    """Return the share of the image that changes between two frames, (n, m), roughly: by widths, levels and aspect ratio."""
-    (shares, levels, aspects), (other_shares, other_levels, other_aspects) = (
-        (
-            np.array([f.shares for f in frames]),
-            np.array([f.levels for f in frames]),
-            np.array([f.aspect for f in frames]),
-        )
-        for frames in (these, those)
-    )
-    widths = np.abs(shares[:, None] - other_shares).sum(axis=2)
-    wider = np.maximum(shares.sum(axis=1)[:, None], other_shares.sum(axis=1))
-    level = np.abs(levels[:, None] - other_levels).mean(axis=2) / 255
-    return np.asarray(widths + wider * level + np.abs(np.log(aspects[:, None] / other_aspects)), dtype=np.float64)
+    taken = other[int(columns[int(rng.choice(alike))])]
+    # No two frames are the same: without this every image would move a little, under the placebo as well.
+    if float(frame_distances([here], [taken])[0, 0]) <= _ALIKE:
+        return Stay()
+    return FrameShift(frame=taken, way=groups.framing)
 
 
 def _mapped(image: GreyImage, own: Field, other: Field) -> GreyImage:
@@ -168,5 +162,8 @@ def _mapped(image: GreyImage, own: Field, other: Field) -> GreyImage:
     table = np.interp(levels, own, other)
     below, above = levels < own[0], levels > own[-1]
     table[below] = other[0] * levels[below] / max(own[0], 1e-9)
-    table[above] = 255 - (255 - other[-1]) * (255 - levels[above]) / max(255 - own[-1], 1e-9)
+    # White of an overexposed image is not white in a darker one: levels continue as the upper part of the curves rises.
+    upper = 3 * len(own) // 4
+    slope = np.clip((other[-1] - other[upper]) / max(own[-1] - own[upper], 1.0), *_SLOPES)
+    table[above] = other[-1] + slope * (levels[above] - own[-1])
     return np.asarray(np.clip(np.rint(table), 0, 255), dtype=np.uint8)[image]

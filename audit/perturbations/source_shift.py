@@ -51,7 +51,7 @@ class LookTransfer:
     """
 
     name = "look-transfer"
-    version = 4
+    version = 5
     needs: tuple[str, ...] = ("class with several sources",)
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()

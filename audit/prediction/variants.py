@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +120,12 @@ def variants(scene: Scene, suite: Suite, perturbations: Mapping[str, Perturbatio
 
 def make_variant(scene: Scene, condition: Condition, perturbation: Perturbation, draw: int, seed: int) -> Variant:
     """Edit one image; the result depends on (seed, record id, condition, draw) alone."""
-    drawn = perturbation.draw(scene, generator_for(seed, scene.record.id, condition.stream, draw))
+    if draw < 2 * condition.pairs:
+        # The draws of a pair differ in the half of the patients that they see, and in nothing else.
+        scene, draw_of_pair = replace(scene, half=draw % 2), draw // 2
+    else:
+        draw_of_pair = draw
+    drawn = perturbation.draw(scene, generator_for(seed, scene.record.id, condition.stream, draw_of_pair))
     if isinstance(drawn, NotApplicable):
         return _not_made(scene, condition, draw, drawn)
     if drawn is None:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import AuditError, CohortError, ModelError, shown_names
+from audit.statistics.catalogue import MOVEMENT
 from audit.statistics.findings import FindingsReader, operating_points
-from audit.statistics.image_changes import ImageChanges, Read, image_changes
+from audit.statistics.image_changes import ImageChanges, Read, image_changes, settled
 from audit.statistics.outputs import Outputs, read_outputs
 from audit.store.group import ALL, Group
 from audit.store.results import PredictionTable
@@ -88,6 +89,14 @@ class AppliedChanges:
     """(draws, n) place of the image that the edit was taken from, -1 where there was none; None for conditions without donors."""
     read: Read
     """How logits of these images are read."""
+    pairs: int
+    """Pairs of draws that see two halves of the patients."""
+
+    def beyond(self, placebo: AppliedChanges) -> dict[str, NDArray[np.float64]]:
+        """Return (n,) what the condition changed more than its placebo, by measure; of paired draws as far as both halves agree."""
+        own, other = self.changes, placebo.changes
+        apart = {name: settled(values - other.changes[name]) for name, values in own.changes.items()}
+        return {**apart, MOVEMENT: settled(own.confirmed - other.confirmed)}
 
     def outputs(self) -> Iterator[Outputs]:
         """Read the logits of one draw after the other; they are not kept, for they are larger than what they come from."""
@@ -165,8 +174,8 @@ def spread_of(values: NDArray[np.float64]) -> float:
     return spread if spread > _ROUNDING * max(1.0, float(np.abs(values).max())) else 1.0
 
 
-def apply_condition(name: str, table: PredictionTable, images: AlignedImages) -> AppliedChanges:
-    """Measure what condition `name` changed in every image, its draws averaged.
+def apply_condition(name: str, table: PredictionTable, images: AlignedImages, *, pairs: int) -> AppliedChanges:
+    """Measure what condition `name` changed in every image, its draws averaged; `pairs` of them see two halves of the patients.
 
     Raises
     ------
@@ -184,11 +193,12 @@ def apply_condition(name: str, table: PredictionTable, images: AlignedImages) ->
     donors = table.donors.get(name)
     lent = donors is not None and bool((donors >= 0).any())
     return AppliedChanges(
-        changes=image_changes(images.clean, logits, images.read, by_draw=lent),
+        changes=image_changes(images.clean, logits, images.read, by_draw=lent, pairs=pairs),
         everywhere=np.all(applied[:, images.order], axis=0, out=np.empty(len(images.order), dtype=np.bool_)),
         logits=logits,
         donors=_places(donors, images.order) if donors is not None and lent else None,
         read=images.read,
+        pairs=pairs,
     )
 
 

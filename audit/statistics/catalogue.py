@@ -220,7 +220,8 @@ MEASURES: dict[str, Measure] = {
         ),
         Measure(
             name="shortcut_sensitivity",
-            words="total variation under the edit minus the same under its placebo, from −1 to 1",
+            words="total variation under the edit minus the same under its placebo, from −1 to 1; of edits learnt from halves of the "
+            "patients, as far as both halves agree",
             unit=_PROBABILITY,
             of="edit",
             better="lower",

@@ -61,8 +61,8 @@ def _trend(
     population = np.ones(len(images.labels), dtype=np.bool_)
     moved, margins = [], []
     for rung in rungs:
-        edit = apply_condition(rung.name, table, images)
-        placebo = None if rung.placebo is None else apply_condition(rung.placebo, table, images)
+        edit = apply_condition(rung.name, table, images, pairs=rung.pairs)
+        placebo = None if rung.placebo is None else apply_condition(rung.placebo, table, images, pairs=rung.pairs)
         population &= edit.everywhere if placebo is None else edit.everywhere & placebo.everywhere
         moved.append(_beyond(edit, placebo, "total_variation"))
         margins.append(_beyond(edit, placebo, "margin"))

@@ -121,7 +121,7 @@ def _measured(
     known: dict[str, AppliedChanges] = {}
 
     def changes_under(name: str) -> AppliedChanges:
-        applied = known.pop(name, None) or apply_condition(name, table, images)
+        applied = known.pop(name, None) or apply_condition(name, table, images, pairs=suite[name].pairs)
         uses[name] -= 1
         if uses[name]:  # freed if not needed again: one condition is as large as all its images
             known[name] = applied

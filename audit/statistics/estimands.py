@@ -31,7 +31,6 @@ from audit.statistics.output_estimands import output_estimands
 from audit.statistics.patient_sums import PatientSums
 from audit.statistics.populations import Population, applies, image_values, missing_classes
 from audit.statistics.selections import (
-    changes_of_images,
     headline_of,
     judged_measures,
     measured_of_classes,
@@ -106,9 +105,7 @@ def _over(
                 condition=condition.name, placebo=None, measure=name, group=group, data=influence, tested=True
             )
         return
-    differences = {
-        name: settled(applied.changes.changes[name] - placebo.changes.changes[name]) for name in changes_of_images()
-    }
+    differences = applied.beyond(placebo)
     towards_placebo = _directions(applied, placebo, images, paired=False)
     differences |= {name: settled(towards[name] - towards_placebo[name]) for name in towards}
     flipped = applied.changes.flipped | placebo.changes.flipped

@@ -58,7 +58,7 @@ class FillComparison:
         declared = condition.declared
         takes_text = condition.role == "edit" and declared.removes == ("text",) and not declared.adds
         if takes_text and condition.judged and placebo is not None:
-            moved = applied.changes.changes[MOVEMENT] - placebo.changes.changes[MOVEMENT]
+            moved = applied.beyond(placebo)[MOVEMENT]
             both = applied.everywhere & placebo.everywhere
             self._fills.append(_Fill(condition=condition, moved=moved, everywhere=both))
 

@@ -21,6 +21,8 @@ class ImageChanges:
 
     changes: Mapping[str, NDArray[np.float64]]
     """Measure with a number of its own for each image -> (n,) mean over draws of the change against clean."""
+    confirmed: NDArray[np.float64]
+    """(n,) mean over draws of `Move.confirmed`: the total variation, of paired draws counted where both halves of the patients agree."""
     flipped: NDArray[np.bool_]
     """(n,) whether any draw changed the winner."""
     largest: NDArray[np.float64]
@@ -41,6 +43,7 @@ def image_changes(
     read: Read,
     *,
     by_draw: bool = False,
+    pairs: int = 0,
     measured: Mapping[str, Callable[[Move], NDArray[np.float64]]] | None = None,
 ) -> ImageChanges:
     """Measure how every image changed under a condition, averaged over the condition's draws.
@@ -57,6 +60,8 @@ def image_changes(
         Reads the logits of one draw.
     by_draw : bool
         Keep the changes of every draw, too.
+    pairs : int
+        How many pairs of draws see two halves of the patients: draws 0 and 1, 2 and 3, and so on.
     measured : mapping, optional
         What is measured; all measures of images if omitted.
     """
@@ -64,13 +69,14 @@ def image_changes(
     measured = changes_of_images() if measured is None else measured
     total = {name: np.zeros(n) for name in measured}
     apart = {name: np.empty((len(draws), n)) for name in measured} if by_draw else {}
-    flipped = np.zeros(n, dtype=np.bool_)
+    confirmed, flipped = np.zeros(n), np.zeros(n, dtype=np.bool_)
     largest = np.zeros(n)
     confidence, correct = np.empty((len(draws), n)), np.empty((len(draws), n))
     scores = np.empty((len(draws), *clean.scores.shape))
     for draw, logits in enumerate(draws):  # one draw at a time keeps the memory at a few (n, k) arrays
         now = read(logits)
-        move = Move(clean=clean, now=now)
+        move = Move(clean=clean, now=now, partner=read(draws[draw ^ 1]) if draw < 2 * pairs else None)
+        confirmed += move.confirmed
         for name, change in measured.items():
             moved = change(move)
             total[name] += moved
@@ -81,6 +87,7 @@ def image_changes(
         confidence[draw], correct[draw], scores[draw] = now.confidence, now.correct, now.scores
     return ImageChanges(
         changes={name: values / max(1, len(draws)) for name, values in total.items()},
+        confirmed=confirmed / max(1, len(draws)),
         flipped=flipped,
         largest=largest,
         confidence=confidence,

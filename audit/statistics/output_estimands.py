@@ -18,7 +18,7 @@ from audit.statistics.calibration import ece_change
 from audit.statistics.catalogue import AUC_OVER_SOURCE, MEASURES, MOVEMENT, PROBABILITY_SHIFT
 from audit.statistics.estimand import Estimand
 from audit.statistics.findings import OneFinding
-from audit.statistics.image_changes import image_changes, settled
+from audit.statistics.image_changes import image_changes
 from audit.statistics.jackknife import PatientInfluence
 from audit.statistics.measure import Measure
 from audit.statistics.outputs import sigmoid
@@ -49,6 +49,7 @@ class Output:
             applied.logits,
             self.reader.read,
             by_draw=applied.donors is not None,
+            pairs=applied.pairs,
             measured=changes_of_outputs(),
         )
         return replace(applied, changes=changes, read=self.reader.read)
@@ -128,10 +129,7 @@ def output_estimands(
     aucs: list[PatientInfluence] = []
     for output in outputs_of(images):
         edit, other = output.changed(applied), None if placebo is None else output.changed(placebo)
-        changes = {
-            name: values if other is None else settled(values - other.changes.changes[name])
-            for name, values in edit.changes.changes.items()
-        }
+        changes = edit.changes.changes if other is None else edit.beyond(other)
         flipped = edit.changes.flipped if other is None else edit.changes.flipped | other.changes.flipped
         lenders = tuple(role for role in (edit, other) if role is not None and role.donors is not None)
         everyone = Population(

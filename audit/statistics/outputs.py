@@ -48,6 +48,8 @@ class Move:
     """Unedited."""
     now: Outputs
     """Under the condition."""
+    partner: Outputs | None = None
+    """Under the other draw of its pair, which saw the other half of the patients; None where draws are not paired."""
 
     @cached_property
     def moved(self) -> NDArray[np.float64]:
@@ -64,6 +66,22 @@ class Move:
     def variation(self) -> NDArray[np.float64]:
         """(n,) total variation; of independent findings the largest of theirs, which that of all of them together is at least."""
         return 0.5 * self.moved.sum(axis=1) if self.clean.exclusive else np.asarray(self.moved.max(axis=1))
+
+    @property
+    def confirmed(self) -> NDArray[np.float64]:
+        """(n,) total variation with each change counted in the direction that it has under the partner; negative where they disagree.
+
+        What both halves of the patients show is counted in full, and what arises in each by chance cancels on average. Without a partner
+        it is the total variation. Of independent findings the change is that of the finding that the partner changes most.
+        """
+        if self.partner is None:
+            return self.variation
+        changed = self.now.probabilities - self.clean.probabilities
+        expected = self.partner.probabilities - self.clean.probabilities
+        if self.clean.exclusive:
+            return np.asarray(0.5 * (changed * np.sign(expected)).sum(axis=1))
+        rows, most = np.arange(len(changed)), np.abs(expected).argmax(axis=1)
+        return np.asarray(changed[rows, most] * np.sign(expected[rows, most]))
 
     def pull(self, classes: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return (n,) how much the probability of a class rises, which is given for each image."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from audit.data.conditions import MOST_TITLE, Condition, Declared
 from audit.errors import UsageError
-from audit.perturbations import Perturbation, Titled, make_perturbation
+from audit.perturbations import Halving, Perturbation, Titled, make_perturbation
 
 
 def bind(condition: Condition) -> Condition:
@@ -26,7 +26,11 @@ def bind(condition: Condition) -> Condition:
         title=_title(condition, made),
         suspect=condition.suspect or made.suspect,
         declared=Declared(
-            removes=tuple(made.removes), adds=tuple(made.adds), keeps=tuple(made.keeps), seamless=made.seamless
+            removes=tuple(made.removes),
+            adds=tuple(made.adds),
+            keeps=tuple(made.keeps),
+            seamless=made.seamless,
+            halves=isinstance(made, Halving) and made.halves,
         ),
         version=made.version,
     )

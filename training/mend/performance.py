@@ -86,10 +86,10 @@ def shortcut_help(run: FinishedRun, images: AlignedImages, targets: Sequence[Tar
     for target in targets:
         for name in _edits_of(target):
             placebo = run.suite[name].placebo
-            edited = apply_condition(name, run.table, images)
+            edited = apply_condition(name, run.table, images, pairs=run.suite[name].pairs)
             harm, here = edited.changes.changes["harm"], edited.everywhere
             if placebo is not None:
-                other = apply_condition(placebo, run.table, images)
+                other = apply_condition(placebo, run.table, images, pairs=run.suite[placebo].pairs)
                 harm, here = harm - other.changes.changes["harm"], here & other.everywhere
             found.append(np.where(here, harm, np.nan))
     if not found:
@@ -137,7 +137,7 @@ def _accuracy_edited(
         return {}, None
     right = []
     for run, images in ((before, old), (after, new)):
-        applied = [apply_condition(name, run.table, images) for name in names]
+        applied = [apply_condition(name, run.table, images, pairs=run.suite[name].pairs) for name in names]
         as_is = images.clean.correct.astype(np.float64)
         # Images that cannot be edited count as they are: an edit that one class can take would measure how often that is named.
         edited = [np.where(a.everywhere, a.changes.correct.mean(axis=0), as_is) for a in applied]
