@@ -4,7 +4,8 @@ The features stay. Unedited images and edited copies have half the weight each, 
 that not every class can take are left out, because they would teach that the edit's own traces mean a class. The logits of an image, of
 its edited copies and of its placebos are held together: without the placebos, a layer could go on reading the suspect and make up for
 it by the traces. How firmly they are held, and how near the layer stays to the old one, is chosen by cross-validation over patients on
-the validation images. Where the look of a source is mended, the sources of a class have equal weight.
+the validation images: what leaves least of the effect among those whose loss is within one standard error of the smallest (Breiman et
+al. 1984, section 3.4.3; here paired by image and clustered by patient). Where the look of a source is mended, the sources of a class have equal weight.
 """
 
 from __future__ import annotations
@@ -22,10 +23,8 @@ from audit.randomness import generator_for
 from audit.training.mend.copies import Copies, Place
 from audit.training.mend.measured import MOST_LOST, Measured, is_affordable, is_enough, measure, share_left
 
-PULLS = (1e-3, 1e-2, 1e-1)
-STILLS = (1.0, 10.0, 100.0)
-NO_LOSS = 0.02
-"""Negative log likelihood, in nats, by which a candidate may be worse than the best and still be preferred for what it leaves."""
+PULLS = (1e-2, 1e-1)
+STILLS = (1.0, 3.0, 10.0, 30.0, 100.0)
 _FOLDS = 4
 
 
@@ -80,13 +79,15 @@ def refit(
     """
     # Matrices this small gain nothing from a second thread, and on busy cores threads that wait for each other lose all.
     with one_thread():
-        return _chosen(copies, start, targets, _folds(patients, validation, seed), validation, weights, old, on_fit)
+        fold = _folds(patients, validation, seed)
+        return _chosen(copies, start, targets, patients, fold, validation, weights, old, on_fit)
 
 
 def _chosen(
     copies: Copies,
     start: Head,
     targets: NDArray[np.int64],
+    patients: NDArray[np.intp],
     fold: NDArray[np.intp],
     validation: NDArray[np.bool_],
     weights: NDArray[np.float64],
@@ -106,7 +107,7 @@ def _chosen(
                     logits[place][~inside] = _logits(head, rows[~inside])
                 on_fit()
             tried.append((pull, still, measure(copies, logits, targets, validation)))
-    pull, still, measured = _best(tried, old)
+    pull, still, measured = _best(tried, old, patients[validation])
     head = _fit(copies, start, targets, weights, np.ones(len(targets), dtype=np.bool_), pull, still)
     on_fit()
     return Fitted(head=head, pull=pull, still=still, measured=measured)
@@ -127,20 +128,30 @@ def source_weights(labels: NDArray[np.int64], sources: NDArray[np.str_]) -> NDAr
     return weights
 
 
-def _best(tried: Sequence[tuple[float, float, Measured]], old: Measured) -> tuple[float, float, Measured]:
-    """Return the candidate that leaves least among those that are enough and lose next to no likelihood, the least held one of equals.
+def _best(
+    tried: Sequence[tuple[float, float, Measured]], old: Measured, patients: NDArray[np.intp]
+) -> tuple[float, float, Measured]:
+    """Return the candidate that leaves least among those that are enough and whose loss is within one standard error of the smallest.
 
     Where none is enough, the affordable one that leaves least; where none is affordable, of the most accurate ones, within as much as may
-    be lost, the one that leaves least.
+    be lost, the one that leaves least. `patients` are those of the images behind the losses.
     """
     enough = [one for one in tried if is_enough(one[2], old)]
     if enough:
-        best = min(one[2].loss for one in enough)
-        return min((one for one in enough if one[2].loss <= best + NO_LOSS), key=lambda one: share_left(one[2], old))
+        best = min((one[2] for one in enough), key=lambda m: m.loss)
+        near = [one for one in enough if _is_near(one[2], best, patients)]
+        return min(near, key=lambda one: share_left(one[2], old))
     most = max(one[2].accuracy_edited for one in tried)
     affordable = [one for one in tried if is_affordable(one[2], old)]
     affordable = affordable or [one for one in tried if one[2].accuracy_edited >= most - MOST_LOST]
     return min(affordable, key=lambda one: share_left(one[2], old))
+
+
+def _is_near(one: Measured, best: Measured, patients: NDArray[np.intp]) -> bool:
+    """Say whether the mean loss is larger than the best by no more than the standard error of the difference, clustered by patient."""
+    worse = one.losses - best.losses
+    sums = np.bincount(np.unique(patients, return_inverse=True)[1], weights=worse - worse.mean())
+    return float(worse.mean()) <= float(np.sqrt((sums**2).sum())) / len(worse)
 
 
 def _folds(patients: NDArray[np.intp], validation: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:

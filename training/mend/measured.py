@@ -30,13 +30,18 @@ class Measured:
     """Share of unedited images that are classified correctly; of findings the share of known labels."""
     accuracy_edited: float
     """The same with the suspects edited: of each image over its edited copies, or as it is where it has none."""
-    loss: float
-    """Negative log likelihood of unedited and edited images, half each."""
+    losses: NDArray[np.float64]
+    """Negative log likelihood of each image that counts: half as it is, half edited."""
 
     @property
     def effect(self) -> float:
         """The largest of the effects; 0 where there is none."""
         return max(self.effects.values(), default=0.0)
+
+    @property
+    def loss(self) -> float:
+        """The mean of the losses."""
+        return float(self.losses.mean())
 
 
 def measure(copies: Copies, logits: Logits, targets: NDArray[np.int64], rows: NDArray[np.bool_]) -> Measured:
@@ -80,7 +85,7 @@ def measure(copies: Copies, logits: Logits, targets: NDArray[np.int64], rows: ND
         effects=effects,
         accuracy=float(as_is[rows].mean()),
         accuracy_edited=float(edited[rows].mean()),
-        loss=float((loss_as_is[rows].mean() + loss_edited[rows].mean()) / 2),
+        losses=(loss_as_is + loss_edited)[rows] / 2,
     )
 
 
