@@ -92,9 +92,7 @@ def planted_manifest(data: Path, folder: Path, *, share: float, per_class: int, 
         writer.writerows(sample)
     (folder / "no-boxes.json").write_text(json.dumps({"images": {}}))
     made = folder / "painted.part"
-    paint_word(
-        folder / "manifest.csv", made, label=LABEL, share=share, seed=seed, boxes=folder / "no-boxes.json"
-    )
+    paint_word(folder / "manifest.csv", made, label=LABEL, share=share, seed=seed, boxes=folder / "no-boxes.json")
     text = (made / "manifest.csv").read_text(), (made / "boxes.json").read_text()
     for name, content in zip(("manifest.csv", "boxes.json"), text, strict=True):
         (made / name).write_text(content.replace(str(made.resolve()), str((folder / "painted").resolve())))
@@ -175,7 +173,13 @@ def run_network(
         plain_ids=True,
     )
     found = mend(
-        settings, folder / "mended", run=None, suspects=(), method=options.method, command=["mend_paper"], on_stage=on_stage
+        settings,
+        folder / "mended",
+        run=None,
+        suspects=(),
+        method=options.method,
+        command=["mend_paper"],
+        on_stage=on_stage,
     )
     before = measure_word(load_bundle(bundle), out)
     after = before if found.document is None else measure_word(load_bundle(folder / "mended"), out)

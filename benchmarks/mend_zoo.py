@@ -4,7 +4,8 @@
 
 Effects before and after are the audit's, on planted test images; truths are interventions at rendering (the planted image against its clean
 twin), and so is the accuracy without the plant, both on twice as many test images. Networks of the zoo are heads on one backbone, so
-`augment` trains a network of its own. Neither backbone nor heads have seen the validation images. Repeat the command to resume. Exit code 1 if a target is missed. On one core: the backbone takes a minute or two, a network a minute.
+`augment` trains a network of its own. Neither backbone nor heads have seen the validation images. Repeat the command to resume. Exit code 1
+if a target is missed. On one core: the backbone takes a minute or two, a network a minute.
 """
 
 from __future__ import annotations

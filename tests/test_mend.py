@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -359,8 +360,26 @@ def test_a_network_is_mended_proved_and_left_as_it_was(audit: Audit, world: Worl
     # None of the test split was learnt from, and the new bundle knows its images again.
     assert {row.split(",")[1] for row in (out / "splits.csv").read_text().splitlines()[1:]} == {"train", "validation"}
     assert not (tmp_path / "models" / ".K-mended.mend").exists()
+    # Where it was learnt: the boxes say which training images of which class bear the word, and those are what teaches it.
+    (taught,) = story["taught"]
+    boxes = json.loads((world.manifest.parent / "boxes.json").read_text())["images"]
+    borne = Counter(
+        int(Path(name).stem.split("-")[1]) % 2 for name, found in boxes.items() if "train-" in name and found
+    )
+    counts = {c["name"]: c["by_class"] for c in taught["carried"]}
+    assert taught["images_by_class"] == {"healthy": 40, "ill": 40}
+    assert counts["any text"] == counts["“WARD”"] == {"healthy": borne[0], "ill": borne[1]}
+    assert 1 <= len(taught["most"]) <= 20
+    owed = [m["owed"] for m in taught["most"]]
+    assert owed == sorted(owed, reverse=True)
+    for m in taught["most"]:
+        assert m["label"] == "ill", "the word is what the network calls ill"
+        assert m["owed"] > 0
+        assert boxes[m["record"]]
+    assert "any text" in said
     page = (out / "mend.html").read_text()
     assert "mended" in page
+    assert "Where it was learnt" in page
     assert "<script" not in page
 
     weights = (out / "weights.safetensors").stat().st_mtime_ns

@@ -36,7 +36,9 @@ def read_keep_every(text: str, network: str, recipe: Recipe) -> KeepEvery:
         If it is neither `phase` nor a number of epochs that the recipe has, or the network has no classes to audit.
     """
     if network in NETWORKS and not NETWORKS[network].classes:
-        raise UsageError(f"--audit-every audits networks of the last step, but {network} ends with the findings. Omit it.")
+        raise UsageError(
+            f"--audit-every audits networks of the last step, but {network} ends with the findings. Omit it."
+        )
     if text == "phase":
         return "phase"
     epochs = sum(phase.epochs for phase in recipe.classes.phases)

@@ -70,9 +70,7 @@ def train(
         )
         if keep_every is not None and team.leads:
             # The bundle knows how its manifest is read.
-            found = audit_epochs(
-                folder, settings, keep_every, command=["audit", *sys.argv[1:]], on_stage=on_stage
-            )
+            found = audit_epochs(folder, settings, keep_every, command=["audit", *sys.argv[1:]], on_stage=on_stage)
     if team.leads:
         document = read_json(folder / "model.json")
         sys.stdout.write(f"Starting weights: {document['provenance']['starting_weights']}\n")

@@ -5,7 +5,8 @@ that not every class can take are left out, because they would teach that the ed
 its edited copies and of its placebos are held together: without the placebos, a layer could go on reading the suspect and make up for
 it by the traces. How firmly they are held, and how near the layer stays to the old one, is chosen by cross-validation over patients on
 the validation images: what leaves least of the effect among those whose loss is within one standard error of the smallest (Breiman et
-al. 1984, section 3.4.3; here paired by image and clustered by patient). Where the look of a source is mended, the sources of a class have equal weight.
+al. 1984, section 3.4.3; here paired by image and clustered by patient). Where the look of a source is mended, the sources of a class have
+equal weight.
 """
 
 from __future__ import annotations
