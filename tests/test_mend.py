@@ -14,9 +14,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from audit.commands.mending import EXIT_CODES
 from audit.data.conditions import Condition
+from audit.data.plan import Plan
 from audit.errors import CohortError, ModelError, UnknownNameError
 from audit.models import torch_classifier
 from audit.models.bodies import Head, body_of, head_of, with_head
@@ -27,22 +29,24 @@ from audit.models.networks import build_network
 from audit.models.requests import DeclaredInput, ModelRequest
 from audit.models.saving import save_changed, save_opened
 from audit.run.schemas import schema_of
+from audit.store.folder import RunFolder
 from audit.store.group import ALL
 from audit.store.mend import Compared, MendDocument
-from audit.store.results import Effect
+from audit.store.results import Effect, EffectsDocument
 from audit.training.mend import copies as copies_module
 from audit.training.mend import written
 from audit.training.mend.copies import Copies
 from audit.training.mend.last_layer import _best, _is_near, refit, source_weights
 from audit.training.mend.making import _gaps
 from audit.training.mend.measured import Measured, is_enough, measure, share_left
-from audit.training.mend.proof import _verdict, is_woken, judge_change
+from audit.training.mend.performance import BREAKS, RIGHT
+from audit.training.mend.proof import _verdict, is_woken, judge_change, prove
 from audit.training.mend.samples import EditedSamples
 from audit.training.mend.suspects import choose_targets
 
 from .conftest import Audit, one_paragraph
 from .door_models import network, write_onnx
-from .mend_world import MARKER, World, know_world, world_in
+from .mend_world import CENTRE, MARKER, World, know_world, known_bundle_in, world_in
 from .report_runs import check
 
 
@@ -400,6 +404,60 @@ def test_a_network_is_mended_proved_and_left_as_it_was(audit: Audit, world: Worl
     assert code in (0, 3)
     assert "Nothing to mend" in said
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
+def test_the_verdict_is_what_the_known_weights_say(audit: Audit, tmp_path: Path, monkeypatch) -> None:
+    """Networks that differ from the old one by their weight on the word alone: gone, less, the same and more of it."""
+    know_world(monkeypatch)
+    world = world_in(tmp_path, marker=5, carried=(0.3, 0.9))
+
+    def audited(bundle: Path) -> Path:
+        code, said, complaint = audit("run", "--model", bundle, *world.settings()[2:])
+        assert code in (0, 1, 3), said + complaint
+        return Path(said.strip().splitlines()[-1]).parent
+
+    before = audited(world.bundle)
+    (target,) = choose_targets(
+        RunFolder(before).read(Plan).suite.conditions, RunFolder(before).read(EffectsDocument).effects, ["text"]
+    )
+    for name, marker, expected in (
+        ("gone", 0, "mended"),
+        ("less", 3, "partly"),
+        ("same", 5.001, "not"),
+        ("more", 12, "worse"),
+    ):
+        after = audited(known_bundle_in(tmp_path / "models", marker=marker, name=name))
+        proof = prove(before, after, [target])
+        assert (name, proof.verdict) == (name, expected), proof.summary
+        (found,) = proof.suspects
+        assert found.compared.change is not None
+        # The true change: the word whitened out on every image of the test split that bears it, by both networks.
+        true = true_effect(world, marker) - true_effect(world, 5)
+        assert found.compared.change.estimate == pytest.approx(true, abs=0.03)
+        assert found.compared.change.low <= true + 0.03
+        assert found.compared.change.high >= true - 0.03
+        costs = {row.name: row for row in proof.performance}
+        if name == "gone":
+            # What the word bought is lost where it was right, and gained where it misled.
+            assert costs[RIGHT].change <= 0 <= costs[BREAKS].change
+
+
+def true_effect(world: World, marker: float) -> float:
+    """Return the mean total variation that taking the word away causes, over test images that bear it, from pixels and weights alone."""
+    boxes = json.loads((world.manifest.parent / "boxes.json").read_text())["images"]
+    moved = []
+    for name, found in boxes.items():
+        if "test-" not in name or not found:
+            continue
+        image = np.asarray(Image.open(world.manifest.parent / name), dtype=float) / 255
+        logits = []
+        for word in (image[MARKER[1] : MARKER[3], MARKER[0] : MARKER[2]].mean(), 90 / 255):
+            centre = image[CENTRE[1] : CENTRE[3], CENTRE[0] : CENTRE[2]].mean()
+            logits.append(marker * word + 12 * centre - 6 - 0.65 * marker)
+        chances = 1 / (1 + np.exp(-np.array(logits)))
+        moved.append(abs(chances[0] - chances[1]))
+    return float(np.mean(moved))
 
 
 @pytest.mark.slow
