@@ -176,7 +176,7 @@ def run_network(
         settings,
         folder / "mended",
         run=None,
-        suspects=(),
+        suspects=tuple(options.suspect),
         method=options.method,
         command=["mend_paper"],
         on_stage=on_stage,
@@ -214,6 +214,7 @@ def main() -> int:
     parser.add_argument("--per-class", type=int, default=1_000, help="Images of each class, at most.")
     parser.add_argument("--suite", default="standard")
     parser.add_argument("--detector", default="annotated")
+    parser.add_argument("--suspect", action="append", default=[], help="What to mend; default: what the audit finds.")
     parser.add_argument("--method", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -75,7 +75,14 @@ def audit_epochs(
     """
     audited: list[tuple[int, Path]] = []
     for epoch in _kept(bundle, keep_every):
-        here = replace(settings, model=str(kept_folder(bundle, epoch)), runs=str(bundle / "epochs" / "runs"), check="")
+        # Heatmaps of earlier networks are shown nowhere, and cost more than the predictions.
+        here = replace(
+            settings,
+            model=str(kept_folder(bundle, epoch)),
+            runs=str(bundle / "epochs" / "runs"),
+            check="",
+            relevance_images=0,
+        )
         audited.append((epoch, run_audit(here, judge_gates=True, command=command, on_stage=on_stage)[0]))
     document = _document(audited)
     text = to_json({"schema_version": SCHEMA_VERSION, **plain(document)})
