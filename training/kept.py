@@ -54,7 +54,7 @@ def keeps_networks(
             return
         folder = kept_folder(setting.out, epoch)
         # A copy: what is trained stays in its mode and its place.
-        still = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        still = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)
         save_bundle(
             folder,
             still,
