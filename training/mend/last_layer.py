@@ -4,9 +4,9 @@ The features stay. Unedited images and edited copies have half the weight each, 
 that not every class can take are left out, because they would teach that the edit's own traces mean a class. The logits of an image, of
 its edited copies and of its placebos are held together: without the placebos, a layer could go on reading the suspect and make up for
 it by the traces. How firmly they are held, and how near the layer stays to the old one, is chosen by cross-validation over patients on
-the validation images: what leaves least of the effect among those whose loss is within one standard error of the smallest (Breiman et
-al. 1984, section 3.4.3; here paired by image and clustered by patient). Where the look of a source is mended, the sources of a class have
-equal weight.
+the validation images: of the layers that are most accurate on edited images, within as much as may be lost, the one that leaves least.
+Not by likelihood, which prefers a layer that says nothing to one that says much too firmly. Where the look of a source is mended, the
+sources of a class have equal weight.
 """
 
 from __future__ import annotations
@@ -80,15 +80,13 @@ def refit(
     """
     # Matrices this small gain nothing from a second thread, and on busy cores threads that wait for each other lose all.
     with one_thread():
-        fold = _folds(patients, validation, seed)
-        return _chosen(copies, start, targets, patients, fold, validation, weights, old, on_fit)
+        return _chosen(copies, start, targets, _folds(patients, validation, seed), validation, weights, old, on_fit)
 
 
 def _chosen(
     copies: Copies,
     start: Head,
     targets: NDArray[np.int64],
-    patients: NDArray[np.intp],
     fold: NDArray[np.intp],
     validation: NDArray[np.bool_],
     weights: NDArray[np.float64],
@@ -108,7 +106,7 @@ def _chosen(
                     logits[place][~inside] = _logits(head, rows[~inside])
                 on_fit()
             tried.append((pull, still, measure(copies, logits, targets, validation)))
-    pull, still, measured = _best(tried, old, patients[validation])
+    pull, still, measured = _best(tried, old)
     head = _fit(copies, start, targets, weights, np.ones(len(targets), dtype=np.bool_), pull, still)
     on_fit()
     return Fitted(head=head, pull=pull, still=still, measured=measured)
@@ -129,30 +127,17 @@ def source_weights(labels: NDArray[np.int64], sources: NDArray[np.str_]) -> NDAr
     return weights
 
 
-def _best(
-    tried: Sequence[tuple[float, float, Measured]], old: Measured, patients: NDArray[np.intp]
-) -> tuple[float, float, Measured]:
-    """Return the candidate that leaves least among those that are enough and whose loss is within one standard error of the smallest.
+def _best(tried: Sequence[tuple[float, float, Measured]], old: Measured) -> tuple[float, float, Measured]:
+    """Return, of the candidates that are enough, the one that leaves least among the most accurate, within as much as may be lost.
 
-    Where none is enough, the affordable one that leaves least; where none is affordable, of the most accurate ones, within as much as may
-    be lost, the one that leaves least. `patients` are those of the images behind the losses.
+    Where none is enough, of the affordable ones; where none is affordable, of all.
     """
-    enough = [one for one in tried if is_enough(one[2], old)]
-    if enough:
-        best = min((one[2] for one in enough), key=lambda m: m.loss)
-        near = [one for one in enough if _is_near(one[2], best, patients)]
-        return min(near, key=lambda one: share_left(one[2], old))
-    most = max(one[2].accuracy_edited for one in tried)
-    affordable = [one for one in tried if is_affordable(one[2], old)]
-    affordable = affordable or [one for one in tried if one[2].accuracy_edited >= most - MOST_LOST]
-    return min(affordable, key=lambda one: share_left(one[2], old))
-
-
-def _is_near(one: Measured, best: Measured, patients: NDArray[np.intp]) -> bool:
-    """Say whether the mean loss is larger than the best by no more than the standard error of the difference, clustered by patient."""
-    worse = one.losses - best.losses
-    sums = np.bincount(np.unique(patients, return_inverse=True)[1], weights=worse - worse.mean())
-    return float(worse.mean()) <= float(np.sqrt((sums**2).sum())) / len(worse)
+    pool = [one for one in tried if is_enough(one[2], old)]
+    pool = pool or [one for one in tried if is_affordable(one[2], old)] or list(tried)
+    most = max(one[2].accuracy_edited for one in pool)
+    return min(
+        (one for one in pool if one[2].accuracy_edited >= most - MOST_LOST), key=lambda one: share_left(one[2], old)
+    )
 
 
 def _folds(patients: NDArray[np.intp], validation: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:
