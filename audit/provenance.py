@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,14 @@ def without_paths(story: Any) -> Any:
     if not isinstance(story, str):
         return story
     return portable_path(story) if re.match(_WHOLE_PATH, story) else re.sub(_FOLDERS, "", story)
+
+
+def with_paths_from(story: Mapping[str, Any], old: Path, new: Path) -> dict[str, Any]:
+    """Return what a bundle says of its training with the paths of its data as they are from another folder."""
+    return {
+        key: os.path.relpath(old / value, new) if key in _PATHS and isinstance(value, str) else value
+        for key, value in story.items()
+    }
 
 
 def portable_command(command: Sequence[str]) -> list[str]:

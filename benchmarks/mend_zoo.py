@@ -3,8 +3,9 @@
     python -m benchmarks.mend_zoo [--out mend-zoo] [--cases 8 | --only word gamma] [--suite standard] [--method auto]
 
 Effects before and after are the audit's, on planted test images; truths are interventions at rendering (the planted image against its clean
-twin), and so is the accuracy without the plant. Networks of the zoo are heads on one backbone, so `augment` trains a network of its own.
-Repeat the command to resume. Exit code 1 if a target is missed. On one core: the backbone takes a minute or two, a network a minute.
+twin), and so is the accuracy without the plant, both on twice as many test images. Networks of the zoo are heads on one backbone, so
+`augment` trains a network of its own. Neither backbone nor heads have seen the validation images. Repeat the command to resume. Exit code 1
+if a target is missed. On one core: the backbone takes a minute or two, a network a minute.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import csv
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import torch
 
 from audit.calibration.calibrate import make_workshop
 from audit.calibration.cohort_files import write_cohort
-from audit.calibration.corpus import phantom_corpus
+from audit.calibration.corpus import Corpus, phantom_corpus
 from audit.calibration.kinds import find_kind
 from audit.calibration.networks import backbone
 from audit.calibration.trial import Workshop, build
@@ -74,7 +75,7 @@ class Row:
     minutes: float
 
 
-def run_case(case: Case, shop: Workshop, out: Path, suite: str, method: str, on_stage: Any) -> Row:
+def run_case(case: Case, shop: Workshop, corpus: Corpus, out: Path, suite: str, method: str, on_stage: Any) -> Row:
     """Build a network, mend it, and measure it both ways; what was done is read back."""
     folder = out / case.name
     done = folder / "row.json"
@@ -83,7 +84,7 @@ def run_case(case: Case, shop: Workshop, out: Path, suite: str, method: str, on_
         found = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         return Row(**{**found, "case": case})
     build(case, shop, folder / "built")
-    manifest = write_learnt_and_tested(case, shop, folder / "data")
+    manifest = write_learnt_and_tested(case, corpus, folder / "data")
     settings = Settings(
         model=str(folder / "built" / "bundle"),
         data=str(manifest),
@@ -126,20 +127,25 @@ def run_case(case: Case, shop: Workshop, out: Path, suite: str, method: str, on_
     return row
 
 
-def write_learnt_and_tested(case: Case, shop: Workshop, folder: Path) -> Path:
-    """Write the planted training and test images as one cohort with a column of splits; a fifth of the training patients validate."""
-    fold = shop.corpus.folds[case.seed % len(shop.corpus.folds)]
+def validating(corpus: Corpus) -> set[str]:
+    """Return a fifth of the training patients, who validate."""
+    return set(sorted({s.patient for s in corpus.training})[::5])
+
+
+def write_learnt_and_tested(case: Case, corpus: Corpus, folder: Path) -> Path:
+    """Write the planted training, validation and test images as one cohort with a column of splits."""
+    fold = corpus.folds[case.seed % len(corpus.folds)]
     kind = find_kind(case.kind)
     specimens, pictures, carried, splits = [], [], [], []
-    validating = set(sorted({s.patient for s in shop.corpus.training})[::5])
-    for part, training in ((shop.corpus.training, True), (fold, False)):
+    held_out = validating(corpus)
+    for part, training in ((corpus.training, True), (fold, False)):
         here = draw_carriers(case, part, training=training)
         specimens += part
         pictures += planted(case, kind, part, here)
         carried.append(here)
-        splits += [("validation" if s.patient in validating else "train") if training else "test" for s in part]
+        splits += [("validation" if s.patient in held_out else "train") if training else "test" for s in part]
     columns = {} if case.design == "none" else kind.columns
-    write_cohort(folder, specimens, pictures, shop.corpus.classes, columns, np.concatenate(carried), boxes=True)
+    write_cohort(folder, specimens, pictures, corpus.classes, columns, np.concatenate(carried), boxes=True)
     manifest = folder / "manifest.csv"
     with manifest.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -151,7 +157,7 @@ def write_learnt_and_tested(case: Case, shop: Workshop, folder: Path) -> Path:
 
 
 def _truth(case: Case, shop: Workshop, bundle_folder: Path) -> Truth:
-    fold = shop.corpus.folds[case.seed % len(shop.corpus.folds)]
+    specimens = [s for fold in shop.corpus.folds for s in fold]
     bundle = load_bundle(bundle_folder)
 
     def predict(images: Any) -> Any:
@@ -159,8 +165,8 @@ def _truth(case: Case, shop: Workshop, bundle_folder: Path) -> Truth:
         answers = [bundle.logits(torch.stack(inputs[i : i + 32])) for i in range(0, len(inputs), 32)]
         return softmax(torch.cat(answers).numpy())
 
-    carried = draw_carriers(case, fold, training=False)
-    return measure_truth(case, find_kind(case.kind), fold, carried, predict, len(shop.corpus.classes))
+    carried = draw_carriers(case, specimens, training=False)
+    return measure_truth(case, find_kind(case.kind), specimens, carried, predict, len(shop.corpus.classes))
 
 
 def main() -> int:
@@ -170,19 +176,22 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], help="Names of cases, in place of the first ones.")
     parser.add_argument("--suite", default="standard")
     parser.add_argument("--method", default="auto")
-    parser.add_argument("--images", type=int, default=400, help="Training images.")
+    parser.add_argument("--images", type=int, default=600, help="Training and validation images.")
     parser.add_argument("--backbone", type=Path, help="File of the backbone; default: in --out.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
-    corpus = phantom_corpus(n_training=options.images, n_test=128, n_folds=1)
+    corpus = phantom_corpus(n_training=options.images, n_test=128, n_folds=2)
+    held_out = validating(corpus)
+    seen = replace(corpus, training=tuple(s for s in corpus.training if s.patient not in held_out))
     file = options.backbone or options.out / f"backbone-{options.images}.safetensors"
-    body = backbone(corpus, file, input_px=96, seed=0)
-    shop = make_workshop(corpus, body, made_by={"mend_zoo": options.images})
+    body = backbone(seen, file, input_px=96, seed=0)
+    shop = make_workshop(seen, body, made_by={"mend_zoo": options.images})
     rows = []
     with ProgressLines() as on_stage:
         for case in [c for c in CASES if c.name in options.only] or CASES[: options.cases]:
-            rows.append(run_case(case, shop, options.out, options.suite, options.method, on_stage))
+            row = run_case(case, shop, corpus, options.out, options.suite, options.method, on_stage)
+            rows.append(row)
             print(_line(rows[-1]), flush=True)
     print("\n" + "\n".join(_line(row) for row in rows))
     return _targets(rows)

@@ -43,7 +43,7 @@ def paint_word(
         rng = np.random.default_rng([seed, number])
         if row["label"] == label and rng.random() < share:
             image = read_gray(source).copy()
-            told.append(_write(image, word, height_share, rng))
+            told.append(write_word(image, rng, word=word, height_share=height_share))
             source = (folder / "images" / f"{number:05}.png").resolve()
             cv2.imwrite(str(source), image)
         row["path"] = str(source)
@@ -60,7 +60,9 @@ def paint_word(
     return folder / "manifest.csv"
 
 
-def _write(image: np.ndarray, word: str, height_share: float, rng: np.random.Generator) -> dict[str, object]:
+def write_word(
+    image: np.ndarray, rng: np.random.Generator, *, word: str = "SITIO", height_share: float = 0.1
+) -> dict[str, object]:
     """Draw the word in white near the upper left corner, as a scanner does; return its box."""
     height, width = image.shape
     side = min(height, width)

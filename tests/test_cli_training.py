@@ -206,3 +206,47 @@ def test_a_team_of_two_by_torchrun(asked: list[object], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines()[-1:] == ["models/A"], "one of the two speaks"
     assert load_bundle(tmp_path / "models/A").classes
+
+
+def test_networks_of_earlier_epochs_are_kept_and_audited(audit: Audit, asked: list[object], tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE.replace("epochs = 1", "epochs = 3"))
+    data = asked[3]
+    assert isinstance(data, Path)
+    boxes = data.parent / "boxes.json"
+    told = [*asked, "--suite", "quick", "--detector", "annotated", "--boxes", boxes, "--audit-every"]
+    for wrong in ("epoch", "0", "-1", "4"):
+        code, _, err = audit(*told[:-1], f"--audit-every={wrong}")
+        assert (code, "phase or a number of epochs from 1 to 3" in one_paragraph(err)) == (2, True)
+    code, _, err = audit("train", "chexnet", *told[2:], "phase")
+    assert (code, "ends with the findings" in one_paragraph(err)) == (2, True)
+    code, out, err = audit(*told, 2)
+    assert code == 0, err
+    folder = Path("models/A")
+    # Every second epoch of three is one; the final network is as it would be without.
+    assert sorted(path.name for path in (folder / "epochs").iterdir()) == ["0002", "runs"]
+    found = json.loads((folder / "sensitivity.json").read_text())
+    assert [e["epoch"] for e in found["epochs"]] == [2]
+    assert (found["n_images"], found["suite"]) == (12, "quick")
+    assert "epoch 2" in out
+    kept, final = load_bundle(folder / "epochs" / "0002"), load_bundle(folder)
+    assert (kept.splits, kept.classes) == (final.splits, final.classes)
+    # Every phase instead: its best network is the final one, for there is one phase.
+    code, out, err = audit(*told, "phase")
+    assert code == 0, err
+    found = json.loads((folder / "sensitivity.json").read_text())
+    best = json.loads((folder / "model.json").read_text())["metrics"]["curves"]["phases"][0]["best_epoch"]
+    assert [e["epoch"] for e in found["epochs"]] == [best]
+    with torch.no_grad():
+        image = torch.rand(2, 3, 64, 64)
+        kept = load_bundle(folder / "epochs" / f"{best:04d}")
+        torch.testing.assert_close(kept.network(image), load_bundle(folder).network(image))
+    assert found["epochs"][0]["accuracy"] == pytest.approx(load_bundle(folder).metrics["test"]["accuracy"])
+    code, out, err = audit("curves", "A")
+    assert code == 0, err
+    page = Path("curves.html").read_text()
+    assert "sensitivity by epoch" in page
+    assert "only one network was audited" in page
+    (folder / "sensitivity.json").write_text("{")
+    code, out, err = audit("curves", "A")
+    assert (code, "sensitivity.json cannot be read" in one_paragraph(err)) == (4, True)

@@ -23,7 +23,7 @@ from audit.training.networks import CLASSES, FINDINGS, NETWORKS, NetworkPlan
 from audit.training.progress import OnProgress, Progress, Reporter
 from audit.training.recipes import Recipe
 from audit.training.splits import split_by_patient
-from audit.training.steps import Setting, weights_sha256
+from audit.training.steps import KeepEvery, Setting, weights_sha256
 from audit.training.team import Team
 from audit.training.transfer import StartingWeights, head_of, imagenet_weights, keep_output_neurons, start_network
 
@@ -45,6 +45,7 @@ def train_network(
     team: Team | None = None,
     checkpoint_batches: int = 200,
     tensorboard: Path | None = None,
+    keep_every: KeepEvery = None,
     on_progress: OnProgress = None,
     how: TableOptions = GUESSED,
     on_table: Callable[[TableReading], None] | None = None,
@@ -84,6 +85,8 @@ def train_network(
         Batches between checkpoints.
     tensorboard : Path, optional
         Folder for TensorBoard's files.
+    keep_every : "phase", int or None
+        Keep the best network of every phase of the last step, or that of every so many epochs, in `epochs/` of `out`.
     on_progress : callable, optional
         Told of every batch and every epoch.
     how : TableOptions
@@ -139,6 +142,7 @@ def train_network(
         team=team or Team(),
         checkpoint_batches=checkpoint_batches,
         tensorboard=tensorboard,
+        keep_every=keep_every,
     )
     Reporter("backbone", 0, on_progress).say(f"Starting weights of the backbone: {setting.start.statement}.")
     provenance: dict[str, Any] = {}

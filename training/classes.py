@@ -15,6 +15,7 @@ from audit.models.saving import save_bundle
 from audit.provenance import git_commit
 from audit.store.serialise import plain
 from audit.training.curves import Curves, curves_csv
+from audit.training.kept import keeps_networks
 from audit.training.progress import Reporter
 from audit.training.scores import balanced_accuracy, confusion
 from audit.training.steps import Setting, run_step, versions, weights_sha256
@@ -61,6 +62,7 @@ def train_classes(
         If the folder cannot be written.
     """
     recipe = setting.recipe
+    keep = keeps_networks(name, cohort, splits, setting, classes=classes, task=task, provenance=provenance)
     targets = {s: torch.tensor([classes.index(str(r.label)) for r in rs]) for s, rs in by_split.items()}
     started_from = weights_sha256(network)
     third = run_step(
@@ -83,6 +85,7 @@ def train_classes(
         score=balanced_accuracy,
         copies=tuple(recipe.classes.copies.get(label, 1) for label in classes),
         test_figures=lambda logits: confusion(logits, targets["test"], classes),
+        keep=keep,
     )
     test = third.test
     Reporter("test", 0, setting.on_progress).say(f"Test accuracy {test['accuracy']:.3f} on {test['n_images']} images.")

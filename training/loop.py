@@ -62,6 +62,7 @@ def train(
     on_images: Callable[[int], None] = lambda _: None,
     on_epoch: Callable[[EpochRow], None] = lambda _: None,
     at_phase_end: Callable[[nn.Module], Mapping[str, Any]] = lambda _: {},
+    keep: Callable[[nn.Module, int, bool], None] = lambda *_: None,
 ) -> Curves:
     """Train in place through all phases; the network ends with its best weights by validation loss.
 
@@ -89,6 +90,9 @@ def train(
         Progress: the number of images just visited, and each finished epoch.
     at_phase_end : callable
         Measures the best network of a phase; what it returns goes into `PhaseEnd.found`.
+    keep : callable
+        Shown the network after every epoch, and the best of every phase: (network, its epoch, whether it is the best of a phase). It must
+        not change it.
 
     Raises
     ------
@@ -135,11 +139,14 @@ def train(
                 row = replace(row, best=True)
             at.rows.append(asdict(row))
             on_epoch(row)
+            keep(network, row.epoch, False)
             if time.monotonic() - saved_at >= EPOCHS_SAVED_EVERY_S:
                 _save(keeper, at, network, optimiser)
                 saved_at = time.monotonic()
         network.load_state_dict(at.phase_best)
-        at.ends.append(asdict(_phase_end(phase, at, at_phase_end(network))))
+        end = _phase_end(phase, at, at_phase_end(network))
+        keep(network, end.best_epoch, True)
+        at.ends.append(asdict(end))
         at.phase, at.epoch_of_phase, at.stale, at.phase_best_loss = index + 1, 0, 0, float("inf")
     if at.best is not at.phase_best:
         network.load_state_dict(at.best)

@@ -34,6 +34,9 @@ from audit.training.samples import Samples, resize_all
 from audit.training.team import Team
 from audit.training.transfer import StartingWeights, torch_generator
 
+KeepEvery = Literal["phase"] | int | None
+"""Keep the best network of every phase, that of every so many epochs, or none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -63,6 +66,8 @@ class Setting:
     """Of the input's channels."""
     colour: Colour = "grey"
     """Whether the network is shown colours."""
+    keep_every: KeepEvery = None
+    """Which networks of the last step are kept besides the final one."""
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -106,6 +111,7 @@ def run_step(
     score: Callable[[torch.Tensor, torch.Tensor], float],
     copies: tuple[int, ...] = (),
     test_figures: Callable[[torch.Tensor], Mapping[str, Any]] | None = None,
+    keep: Callable[[nn.Module, int, bool], None] = lambda *_: None,
 ) -> TrainedStep:
     """Read the pixels once, train, and measure the best network of every phase on the test split if there is one.
 
@@ -131,6 +137,8 @@ def run_step(
         For each class the copies that a balanced epoch draws from; empty where images have many findings.
     test_figures : callable, optional
         Logits (n, k) of the test split -> figures.
+    keep : callable
+        As in `audit.training.loop.train`.
     """
     everything = [record for records in by_split.values() for record in records]
     began = time.monotonic()
@@ -175,6 +183,7 @@ def run_step(
                 on_images=reporter.images,
                 on_epoch=tell,
                 at_phase_end=at_phase_end,
+                keep=keep,
             )
         final = at_phase_end(network)
     network.cpu()

@@ -18,7 +18,8 @@ DemoKind = Literal["chest", "skin"]
 data_app = typer.Typer(help="Build manifests from published data sets.", no_args_is_help=True, rich_markup_mode=None)
 
 
-def train_command(
+def _train(
+    settings: Settings,
     network: Annotated[str, typer.Argument(help="Network of the paper, A to E, or chexnet.", metavar="NETWORK")],
     data: Annotated[Path, typer.Option(help="Manifest with class labels, or a folder.")],
     recipe: Annotated[str, typer.Option(help="paper, real-small, demo, or a TOML file.")] = "real-small",
@@ -34,6 +35,14 @@ def train_command(
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Batches between checkpoints to resume from.")] = 200,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard files.")] = None,
+    audit_every: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep the best network of each phase, or that of every so many epochs, and audit them on the test images: "
+            "sensitivity by epoch, drawn by `audit curves`.",
+            metavar="phase|EPOCHS",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of splits, initial weights and augmentation.")] = 0,
 ) -> None:
     """Train a network through all its steps and write its bundle. After an interruption, the same command resumes."""
@@ -53,9 +62,14 @@ def train_command(
             checkpoint=checkpoint,
             checkpoint_batches=checkpoint_every,
             tensorboard=tensorboard,
+            audit_every=audit_every,
+            settings=settings,
             seed=seed,
         )
     )
+
+
+train_command = with_some_settings(_train, lambda s: s.name in ("suite", "detector", "boxes"))
 
 
 def _import(

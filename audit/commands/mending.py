@@ -12,7 +12,7 @@ from audit.commands.progress import ProgressLines
 from audit.errors import shown_lines
 from audit.run.settings import Settings
 from audit.run.shares import check_whole
-from audit.store.mend import MendDocument, MendVerdict, Paired
+from audit.store.mend import MendDocument, MendStory, MendVerdict, Paired
 from audit.store.numbers import bracketed, number, signed_bracketed
 from audit.store.serialise import plain, printed_json
 from audit.training.mend.making import Choice
@@ -103,6 +103,7 @@ def _lines(document: MendDocument) -> list[str]:
     return [
         *_in_columns(tried),
         "",
+        *_taught(story),
         *_in_columns(rows),
         "",
         *_in_columns(performance),
@@ -110,6 +111,17 @@ def _lines(document: MendDocument) -> list[str]:
         document.summary,
         words.upper(),
     ]
+
+
+def _taught(story: MendStory) -> list[str]:
+    """Return how many training images of each class carry the suspects, for a terminal."""
+    lines = []
+    for t in story.taught:
+        counts = list(t.images_by_class.items())
+        rows = [(f"training images: {t.suspect}", *(f"{name} ({n})" for name, n in counts))]
+        rows += [(c.name, *(str(c.by_class[name]) for name, _ in counts)) for c in t.carried]
+        lines += [*_in_columns(rows), ""]
+    return lines
 
 
 def _figure(estimate: float | None, low: float | None, high: float | None) -> str:

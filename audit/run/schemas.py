@@ -23,6 +23,7 @@ from audit.store.relevance import RelevanceDocument
 from audit.store.results import SCHEMA_VERSION, ConditionsDocument, EffectsDocument
 from audit.store.review import Reviews
 from audit.store.run_record import RunRecord
+from audit.store.sensitivity import SensitivityDocument
 from audit.store.suspects import SuspectsDocument
 from audit.store.typed import RunDocument
 
@@ -45,7 +46,7 @@ DOCUMENTS: tuple[type[RunDocument], ...] = (
     Recomputation,
 )
 """The documents of a run that have a type."""
-BESIDE: tuple[type[RunDocument], ...] = (MendDocument,)
+BESIDE: tuple[type[RunDocument], ...] = (MendDocument, SensitivityDocument)
 """Those that lie beside a bundle."""
 _SCALARS: Mapping[type[types.Type], str] = {
     types.IntType: "integer",

@@ -101,6 +101,39 @@ class Paired(Document, frozen=True, kw_only=True):
     """How the interval was made."""
 
 
+class Carried(Document, frozen=True, kw_only=True):
+    """Training images that carry something of a suspect."""
+
+    name: str
+    """What it is: any text, a string that may be shown, a source, an object; or that the answer owes to it."""
+    by_class: Mapping[str, int]
+    """Class -> images that do."""
+
+
+class Teacher(Document, frozen=True, kw_only=True):
+    """One training image."""
+
+    record: str
+    """What the files of a run call it."""
+    label: str
+    """Its class."""
+    owed: float
+    """Probability of its class that the old network gives it as it is, minus that once the suspect is edited, minus the placebo's."""
+
+
+class TaughtBy(Document, frozen=True, kw_only=True):
+    """Where the old network learnt one suspect."""
+
+    suspect: str
+    """In words."""
+    images_by_class: Mapping[str, int]
+    """Class -> training images."""
+    carried: tuple[Carried, ...]
+    """What of the suspect they carry."""
+    most: tuple[Teacher, ...]
+    """The images whose answer owes most to it, at most twenty."""
+
+
 class MendStory(Document, frozen=True, kw_only=True):
     """How a network was mended; stands in its bundle's provenance too."""
 
@@ -132,6 +165,8 @@ class MendStory(Document, frozen=True, kw_only=True):
     """Of every draw."""
     notes: tuple[str, ...]
     """What a reader must know."""
+    taught: tuple[TaughtBy, ...] = ()
+    """Where the suspects were learnt; empty where any number of outputs applies to an image."""
 
 
 class MendDocument(RunDocument, frozen=True, kw_only=True):

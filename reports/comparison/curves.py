@@ -11,6 +11,8 @@ from msgspec import Meta, Struct
 
 from audit.data.bundle_record import MAX_CLASS_NAME
 from audit.errors import ModelError, shown_string
+from audit.reports.comparison.sensitivity import SensitivityView, sensitivity_view
+from audit.reports.figures import training_charts
 from audit.reports.findings.paper_networks import PaperNetwork, paper_network
 from audit.reports.findings.training_phases import LARGEST, read_phases
 from audit.reports.findings.training_story import Matrix, own_matrix, paper_matrix
@@ -51,6 +53,8 @@ class Network:
     """Its confusion matrix, and the paper's next to it where it is one of the paper's networks."""
     paper: PaperNetwork | None
     """The paper's network of its name; None for any other."""
+    sensitivity: SensitivityView | None
+    """What the audits of its earlier epochs found; None where there were none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,8 @@ def render_curves(folders: Sequence[Path], out: Path) -> Path:
     ------
     ModelError
         If a folder contains no bundle, or one without test accuracy by phase.
+    StoreError
+        If what the audits of its epochs found cannot be read.
     """
     networks = [_read(folder) for folder in folders]
     lines, x_ticks, y_ticks = _lines(networks)
@@ -85,6 +91,8 @@ def render_curves(folders: Sequence[Path], out: Path) -> Path:
         y_ticks=y_ticks,
         width=WIDTH_PX,
         height=HEIGHT_PX,
+        chart_width=training_charts.WIDTH_PX,
+        chart_height=training_charts.HEIGHT_PX,
         left=_LEFT_PX,
         right=WIDTH_PX - _RIGHT_PX,
         bottom=HEIGHT_PX - _BOTTOM_PX,
@@ -161,6 +169,7 @@ def _read(folder: Path) -> Network:
         test=told.metrics.test,
         matrices=tuple(m for m in (own, paper_matrix(paper, own)) if m is not None),
         paper=paper,
+        sensitivity=sensitivity_view(folder, document["metrics"]),
     )
 
 

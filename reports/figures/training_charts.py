@@ -76,6 +76,38 @@ def training_charts(epochs: Sequence[Mapping[str, Any]], phases: Sequence[PhaseE
     return tuple(chart for chart in (losses, scores) if chart is not None)
 
 
+def sensitivity_charts(
+    effects: Mapping[str, Sequence[tuple[int, float]]], phases: Sequence[PhaseEnd]
+) -> tuple[Chart, ...]:
+    """Draw effects by epoch, a chart for each edit, all on one scale.
+
+    Parameters
+    ----------
+    effects : mapping
+        Title of the edit -> (epoch, estimate), earliest first.
+    phases : sequence of PhaseEnd
+        Of the training.
+    """
+    top = max((value for points in effects.values() for _, value in points), default=0.0)
+    low = min((value for points in effects.values() for _, value in points), default=0.0)
+    last = max((epoch for points in effects.values() for epoch, _ in points), default=0)
+    charts = [
+        _chart(
+            title,
+            "effect",
+            [(title, "validation", "effect")],
+            [{"epoch": epoch, "effect": value} for epoch, value in points],
+            phases,
+            [(epoch, value, number(value)) for epoch, value in points],
+            top=max(top, 0.0),
+            floor=low,
+            last=max([last, *(end.last_epoch for end in phases)]),
+        )
+        for title, points in effects.items()
+    ]
+    return tuple(chart for chart in charts if chart is not None)
+
+
 def _chart(
     title: str,
     axis: str,
@@ -85,6 +117,8 @@ def _chart(
     marks: Sequence[tuple[float | None, float | None, str]],
     *,
     top: float | None,
+    floor: float | None = None,
+    last: float | None = None,
 ) -> Chart | None:
     """Draw columns of the epochs; None if none of them contains numbers."""
     series = [
@@ -98,9 +132,10 @@ def _chart(
     high = values[-1] if top is None else top
     if top is None:
         high = min(high, _CUT_FACTOR * values[int(_CUT_QUANTILE * (len(values) - 1))])
-    low = min(0.0, values[0])
+    low = min(0.0, values[0] if floor is None else floor)
     high = high if high > low else low + 1.0
-    last = max(float(r["epoch"]) for r in epochs) or 1.0
+    last = max(float(r["epoch"]) for r in epochs) if last is None else last
+    last = last or 1.0
 
     def x(epoch: float) -> float:
         return round(_LEFT_PX + epoch / last * (WIDTH_PX - _LEFT_PX - _RIGHT_PX), 1)

@@ -4,7 +4,9 @@ The features stay. Unedited images and edited copies have half the weight each, 
 that not every class can take are left out, because they would teach that the edit's own traces mean a class. The logits of an image, of
 its edited copies and of its placebos are held together: without the placebos, a layer could go on reading the suspect and make up for
 it by the traces. How firmly they are held, and how near the layer stays to the old one, is chosen by cross-validation over patients on
-the validation images. Where the look of a source is mended, the sources of a class have equal weight.
+the validation images: of the layers that are most accurate on edited images, within as much as may be lost, the one that leaves least.
+Not by likelihood, which prefers a layer that says nothing to one that says much too firmly. Where the look of a source is mended, the
+sources of a class have equal weight.
 """
 
 from __future__ import annotations
@@ -22,10 +24,8 @@ from audit.randomness import generator_for
 from audit.training.mend.copies import Copies, Place
 from audit.training.mend.measured import MOST_LOST, Measured, is_affordable, is_enough, measure, share_left
 
-PULLS = (1e-3, 1e-2, 1e-1)
-STILLS = (1.0, 10.0, 100.0)
-NO_LOSS = 0.02
-"""Negative log likelihood, in nats, by which a candidate may be worse than the best and still be preferred for what it leaves."""
+PULLS = (1e-2, 1e-1)
+STILLS = (1.0, 3.0, 10.0, 30.0, 100.0)
 _FOLDS = 4
 
 
@@ -128,19 +128,16 @@ def source_weights(labels: NDArray[np.int64], sources: NDArray[np.str_]) -> NDAr
 
 
 def _best(tried: Sequence[tuple[float, float, Measured]], old: Measured) -> tuple[float, float, Measured]:
-    """Return the candidate that leaves least among those that are enough and lose next to no likelihood, the least held one of equals.
+    """Return, of the candidates that are enough, the one that leaves least among the most accurate, within as much as may be lost.
 
-    Where none is enough, the affordable one that leaves least; where none is affordable, of the most accurate ones, within as much as may
-    be lost, the one that leaves least.
+    Where none is enough, of the affordable ones; where none is affordable, of all.
     """
-    enough = [one for one in tried if is_enough(one[2], old)]
-    if enough:
-        best = min(one[2].loss for one in enough)
-        return min((one for one in enough if one[2].loss <= best + NO_LOSS), key=lambda one: share_left(one[2], old))
-    most = max(one[2].accuracy_edited for one in tried)
-    affordable = [one for one in tried if is_affordable(one[2], old)]
-    affordable = affordable or [one for one in tried if one[2].accuracy_edited >= most - MOST_LOST]
-    return min(affordable, key=lambda one: share_left(one[2], old))
+    pool = [one for one in tried if is_enough(one[2], old)]
+    pool = pool or [one for one in tried if is_affordable(one[2], old)] or list(tried)
+    most = max(one[2].accuracy_edited for one in pool)
+    return min(
+        (one for one in pool if one[2].accuracy_edited >= most - MOST_LOST), key=lambda one: share_left(one[2], old)
+    )
 
 
 def _folds(patients: NDArray[np.intp], validation: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from audit.data.pseudonyms import make_pseudonyms
 from audit.data.tasks import Task
 from audit.errors import CohortError, ModelError
 from audit.models.bodies import body_of, check_head, head_of, with_head
@@ -25,6 +26,7 @@ from audit.training.mend.last_layer import n_fits, refit, source_weights
 from audit.training.mend.learnt import Learnt, read_learnt
 from audit.training.mend.measured import Measured, is_affordable, is_enough, measure, share_left
 from audit.training.mend.suspects import Target, training_edits
+from audit.training.mend.taught import trace_teaching
 from audit.training.mend.written import work_folder, write_mended
 
 Choice = Literal["auto", "last-layer", "augment"]
@@ -132,6 +134,9 @@ def make_mended(
         n_validation=int(learnt.validation.sum()),
         seed=settings.seed,
         notes=tuple(notes),
+        taught=()
+        if multi_label
+        else trace_teaching(learnt, copies, kept, truth, make_pseudonyms(plain=settings.plain_ids)),
     )
     sample = [copies.pixels(("clean", 0), i) for i in np.flatnonzero(learnt.validation)[:_SAMPLE].tolist()]
     write_mended(out, bundle, networks[chosen][0], story, learnt, settings, sample)

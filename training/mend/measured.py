@@ -30,8 +30,6 @@ class Measured:
     """Share of unedited images that are classified correctly; of findings the share of known labels."""
     accuracy_edited: float
     """The same with the suspects edited: of each image over its edited copies, or as it is where it has none."""
-    loss: float
-    """Negative log likelihood of unedited and edited images, half each."""
 
     @property
     def effect(self) -> float:
@@ -58,7 +56,7 @@ def measure(copies: Copies, logits: Logits, targets: NDArray[np.int64], rows: ND
     placebos = {c.name: c.placebo for c in copies.edits}
     effects: dict[str, float] = {}
     n_copies = np.zeros(len(targets))
-    right, losses = np.zeros(len(targets)), np.zeros(len(targets))
+    right = np.zeros(len(targets))
     for name, placebo in placebos.items():
         assert placebo is not None
         moved, everywhere = _moved(copies, logits, clean, name, exclusive=exclusive)
@@ -71,16 +69,13 @@ def measure(copies: Copies, logits: Logits, targets: NDArray[np.int64], rows: ND
             found = probabilities_of(logits[place], exclusive=exclusive)
             n_copies += here
             right += np.where(here, _right(found, targets), 0.0)
-            losses += np.where(here, _loss(found, targets), 0.0)
-    as_is, loss_as_is = _right(clean, targets), _loss(clean, targets)
+    as_is = _right(clean, targets)
     # An edit that only one class can take would otherwise measure how often that class is named.
     edited = np.where(n_copies > 0, right / np.maximum(n_copies, 1), as_is)
-    loss_edited = np.where(n_copies > 0, losses / np.maximum(n_copies, 1), loss_as_is)
     return Measured(
         effects=effects,
         accuracy=float(as_is[rows].mean()),
         accuracy_edited=float(edited[rows].mean()),
-        loss=float((loss_as_is[rows].mean() + loss_edited[rows].mean()) / 2),
     )
 
 
@@ -115,12 +110,3 @@ def _right(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> ND
     known = targets >= 0
     met = ((probabilities > 0.5) == (targets == 1)) & known
     return np.asarray(met.sum(axis=1) / np.maximum(known.sum(axis=1), 1), dtype=np.float64)
-
-
-def _loss(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
-    floor = np.maximum(probabilities, 1e-12)
-    if targets.ndim == 1:
-        return np.asarray(-np.log(floor[np.arange(len(targets)), targets]))
-    known = targets >= 0
-    losses = np.where(targets == 1, -np.log(floor), -np.log(np.maximum(1 - probabilities, 1e-12)))
-    return np.asarray((losses * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1))

@@ -34,7 +34,7 @@ from audit.training.mend.proof import prove
 from audit.training.mend.suspects import Target, choose_targets
 from audit.training.mend.written import check_place, read_story, work_folder
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)

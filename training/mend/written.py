@@ -18,7 +18,7 @@ from audit.errors import ModelError, StoreError, UsageError
 from audit.models.bundle import Bundle, load_bundle
 from audit.models.bundle_files import read_record, read_splits
 from audit.models.saving import save_changed
-from audit.provenance import git_commit, tool_version
+from audit.provenance import git_commit, tool_version, with_paths_from
 from audit.run.cohorts import known_manifest
 from audit.run.settings import Settings
 from audit.store.mend import MendStory
@@ -28,8 +28,6 @@ from audit.training.mend.learnt import Learnt
 
 SAME = 1e-3
 """Largest difference of a logit, relative to the largest, at which a bundle answers as the network that it was written of."""
-_PATHS = ("manifest", "findings_bundle", "findings_manifest")
-"""Entries of a provenance that are paths from the bundle's folder."""
 
 
 def work_folder(out: Path) -> Path:
@@ -142,10 +140,8 @@ def check_same(bundle: Bundle, network: nn.Module, sample: Sequence[NDArray[np.u
 def _provenance(out: Path, old: Bundle, story: MendStory, learnt: Learnt, settings: Settings) -> Mapping[str, Any]:
     """Return the parent's provenance with its paths from the new folder, and the story."""
     assert old.folder is not None
-    found = {key: value for key, value in old.provenance.items() if key != "mend"}
-    for key in _PATHS:
-        if isinstance(found.get(key), str):
-            found[key] = os.path.relpath(old.folder / found[key], out)
+    told = {key: value for key, value in old.provenance.items() if key != "mend"}
+    found = with_paths_from(told, old.folder, out)
     if "manifest" not in found:  # of a foreign network: what it was mended with
         manifest, ignored, how = known_manifest(old, settings)
         found |= {"manifest": os.path.relpath(manifest, out), "ignore_labels": sorted(ignored)}
