@@ -82,7 +82,7 @@ class ClassShift:
         self._by_chance = towards == "by-chance"
         self.halves = self._property.halves
         self.adds = (of,)
-        self.compares = ("properties", "leaves_range") if self._property.keeps_levels else ("properties",)
+        self.compares = ("properties",) if self._property.framed else ("properties", "leaves_range")
         self.suspect = self._property.suspect
         whose = "a random group" if self._by_chance else "another class"
         self.title = f"{of.replace('-', ' ').capitalize()} of {whose}"
