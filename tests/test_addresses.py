@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from audit.addresses import address_of, is_address, path_of
 from audit.data.images import jpeg_table, read_gray
-from audit.data.reading import read_records
+from audit.data.reading import TableOptions, read_records
 from audit.errors import CohortError, ImageError
 from audit.files import file_sha256, is_file, read_regular
 
@@ -199,7 +199,11 @@ def test_a_bucket_is_read_as_a_folder_is(bucket: Any, tmp_path: Path) -> None:
     # A table of this machine may name objects too, and that is said.
     table = tmp_path / "mixed.csv"
     table.write_text(f"path,label\ns3://films/data/images/{here[0].path.name},a\n{here[1].path},b\n")
-    records, reading = read_records(table)
+    with pytest.raises(CohortError, match=r"Row 2 .* read over the network.*--remote s3://films\."):
+        read_records(table)
+    with pytest.raises(CohortError, match="--remote s3://films"):
+        read_records(table, how=TableOptions(remote=("s3://film", "s3://films/other", "https://films")))
+    records, reading = read_records(table, how=TableOptions(remote=("s3://films/data/",)))
     assert (read_gray(records[0].path) == read_gray(here[0].path)).all()
     assert "1 image is read over the network (s3)." in reading.warnings
     bucket.delete_object(Bucket="films", Key=f"data/images/{here[0].path.name}")
@@ -211,6 +215,15 @@ def test_a_bucket_is_read_as_a_folder_is(bucket: Any, tmp_path: Path) -> None:
 
 def test_other_addresses_are_refused(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
-    table.write_text("path,label\nhttps://me:secret@h.org/a.png,a\n")
-    with pytest.raises(CohortError, match=r"Row 2 .* holds a user or password"):
+    for header, row in (
+        ("path,label", "https://me:secret@h.org/a.png,a"),
+        ("path,label,lung_mask", "a.png,a,https://me:secret@h.org/m.png"),
+    ):
+        table.write_text(f"{header}\n{row}\n")
+        with pytest.raises(CohortError, match=r"Row 2 .* holds a user or password"):
+            read_records(table)
+    table.write_text("path,label,lung_mask\na.png,a,https://h.org/m.png\n")
+    with pytest.raises(CohortError, match=r"names mask 'https://h.org/m.png'.*--remote https://h.org"):
         read_records(table)
+    _, reading = read_records(table, how=TableOptions(remote=("https://h.org",)))
+    assert "1 mask is read over the network (https)." in reading.warnings

@@ -35,7 +35,7 @@ def table_options(columns: str | None, layout: str | None) -> TableOptions:
 
     settings = load_settings({"columns": columns, "layout": layout}, Path())
     check_given(settings.columns)
-    return TableOptions(columns=settings.columns, layout=settings.layout)
+    return TableOptions(columns=settings.columns, layout=settings.layout, remote=settings.remote)
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -14,7 +14,7 @@ from audit.run.settings import Settings
 
 _OFFERED = frozenset(
     {
-        "model", "data", "layout", "columns", "task", "predictions", "ignore_label", "on_bad_image", "boxes", "backend", "device",
+        "model", "data", "layout", "columns", "remote", "task", "predictions", "ignore_label", "on_bad_image", "boxes", "backend", "device",
         "models", "cache",
     }
 )  # fmt: skip

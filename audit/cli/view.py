@@ -10,7 +10,7 @@ from audit.cli.runs import RunArgument
 from audit.cli.settings import with_some_settings
 from audit.run.settings import Settings
 
-_OFFERED = frozenset({"data", "columns", "layout", "ignore_label", "model", "models", "kind", "trust"})
+_OFFERED = frozenset({"data", "columns", "layout", "remote", "ignore_label", "model", "models", "kind", "trust"})
 
 
 def _view(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from audit.addresses import is_address, path_of
+from audit.addresses import address_of, is_address, path_of
 from audit.data.strings import shown_string
 from audit.errors import CohortError
 from audit.store.numbers import counted
@@ -39,7 +39,7 @@ def local_paths(manifest: Path, folder: Path, cells: Sequence[str], first_row: i
     Raises
     ------
     CohortError
-        If one is empty, an address that is not read, or of another machine.
+        If one is empty, or of another machine.
     """
     paths = [cell.strip() for cell in cells]
     if not all(paths):
@@ -49,8 +49,6 @@ def local_paths(manifest: Path, folder: Path, cells: Sequence[str], first_row: i
     notes: list[str] = []
     # Whole columns are looked through first: of most tables no single path needs anything.
     joined = "\n".join(paths)
-    if "://" in joined:
-        notes += _check_addresses(manifest, paths, first_row)
     if joined != "\n".join(cells):
         _keep_blanks(folder, cells, paths)
     if os.sep != "\\" and ("\\" in joined or ":" in joined):
@@ -63,7 +61,36 @@ def placed(folder: Path, path: str) -> Path:
     return path_of(path) if is_address(path) else folder / path
 
 
-def _check_addresses(manifest: Path, paths: Sequence[str], first_row: int) -> list[str]:
+def check_addresses(
+    manifest: Path, paths: Sequence[str], first_row: int, remote: Sequence[str], what: str = "image"
+) -> list[str]:
+    """Refuse addresses of a column that are not read; a table from elsewhere must not send this machine anywhere.
+
+    Parameters
+    ----------
+    manifest : Path
+        The table; where it is read by address itself, its store is one that may be read.
+    paths : sequence of str
+        The column.
+    first_row : int
+        Row of the first.
+    remote : sequence of str
+        Addresses below which objects may be read.
+    what : str
+        What the column names.
+
+    Returns
+    -------
+    list of str
+        How many are read over the network, in words; empty if none is.
+
+    Raises
+    ------
+    CohortError
+        If one is of a kind that is not read, holds a password, or lies elsewhere.
+    """
+    if "://" not in "\n".join(paths):
+        return []
     found = [i for i, path in enumerate(paths) if _ADDRESS.match(path) and not is_address(path)]
     if found:
         raise CohortError(
@@ -71,6 +98,8 @@ def _check_addresses(manifest: Path, paths: Sequence[str], first_row: int) -> li
             f"read, first row {found[0] + first_row}: {shown_string(paths[found[0]], _SHOWN)!r}. Images are read from this machine, and "
             "from s3://, gs://, az:// and https:// (lower case): copy them to one of these."
         )
+    own = address_of(manifest)
+    allowed = [*remote, *([] if own is None else [_store(own)])]
     kinds: dict[str, None] = {}
     n = 0
     for i, path in enumerate(paths):
@@ -82,7 +111,22 @@ def _check_addresses(manifest: Path, paths: Sequence[str], first_row: int) -> li
                 raise CohortError(
                     f"Row {i + first_row} of {manifest} has a URL that is not read, {shown_string(path, _SHOWN)!r}: {error}."
                 ) from error
-    return [f"{counted(n, 'image is', 'images are')} read over the network ({', '.join(kinds)})."] if n else []
+            if not any(_is_below(path, there) for there in allowed):
+                raise CohortError(
+                    f"Row {i + first_row} of {manifest} names {what} {shown_string(path, _SHOWN)!r}, which would be read over the network. "
+                    f"If you trust the table, allow its store: --remote {shown_string(_store(path), _SHOWN)}."
+                )
+    return [f"{counted(n, f'{what} is', f'{what}s are')} read over the network ({', '.join(kinds)})."] if n else []
+
+
+def _store(address: str) -> str:
+    """Return the bucket or host of an address."""
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
+
+
+def _is_below(address: str, place: str) -> bool:
+    return address == place or address.startswith(place.rstrip("/") + "/")
 
 
 def _keep_blanks(folder: Path, cells: Sequence[str], paths: list[str]) -> None:

@@ -43,6 +43,8 @@ class TableOptions:
     """Column -> its name in the table; `-` for one that is not to be read. The rest is recognised."""
     layout: str = AUTO
     """Data set that a folder without a manifest holds; auto to guess it."""
+    remote: tuple[str, ...] = ()
+    """Addresses below which images may be read, beside the store of a manifest that is read by address itself."""
 
 
 GUESSED = TableOptions()
@@ -154,6 +156,7 @@ def read_records(
         columns={column: found[place] for column, place in use.places.items()},
         names=use.names,
         first_row=read.first_row,
+        remote=how.remote,
     )
     told_by, ignored_columns = dict(use.names), use.ignored
     truths: list[Truth] = []

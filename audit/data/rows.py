@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from audit.data.ages import parse_age, says_nothing
 from audit.data.columns import age_unit
-from audit.data.paths import local_paths, placed
+from audit.data.paths import check_addresses, local_paths, placed
 from audit.data.pseudonyms import Pseudonyms
 from audit.data.records import SPLITS, Record
 from audit.data.vocabulary import OTHER, known_sex, known_view, pattern_of
@@ -60,6 +60,8 @@ class Cells:
     """Column -> what it is called in the table."""
     first_row: int
     """Row of the first record."""
+    remote: tuple[str, ...] = ()
+    """Addresses below which images may be read."""
 
 
 def make_records(cells: Cells, pseudonyms: Pseudonyms) -> tuple[list[Record], list[str]]:
@@ -84,6 +86,11 @@ def make_records(cells: Cells, pseudonyms: Pseudonyms) -> tuple[list[Record], li
     """
     _refuse_zero_bytes(cells)
     paths, notes = local_paths(cells.manifest, cells.folder, cells.columns["path"].to_pylist(), cells.first_row)
+    masks = _known(cells, "lung_mask", len(paths))
+    notes += [
+        *check_addresses(cells.manifest, paths, cells.first_row, cells.remote),
+        *check_addresses(cells.manifest, masks, cells.first_row, cells.remote, "mask"),
+    ]
     n = len(paths)
     ids = [own or path for own, path in zip(_known(cells, "id", n), paths, strict=True)]
     patients = _known(cells, "patient", n)
@@ -126,7 +133,7 @@ def make_records(cells: Cells, pseudonyms: Pseudonyms) -> tuple[list[Record], li
             _understood(cells, "sex", n, known_sex, OTHER, "", notes),
             _understood(cells, "age", n, lambda text: parse_age(text, unit), None, None, notes),
             _splits(cells, n),
-            _known(cells, "lung_mask", n),
+            masks,
             image_names,
             strict=True,
         )

@@ -252,14 +252,14 @@ def known_manifest(bundle: Bundle, settings: Settings) -> tuple[Path, tuple[str,
     ignored = settings.ignore_label or bundle.origin.ignore_labels
     columns = dict(settings.columns or bundle.origin.columns)
     layout = settings.layout if settings.layout != AUTO else bundle.origin.layout
-    return manifest, ignored, TableOptions(columns=columns, layout=layout)
+    return manifest, ignored, TableOptions(columns=columns, layout=layout, remote=settings.remote)
 
 
 def given_manifest(settings: Settings) -> tuple[Path, tuple[str, ...], TableOptions] | None:
     """Return the manifest that the settings name, its labels to ignore, and how to read it; None if they name none."""
     if not settings.data:
         return None
-    options = TableOptions(columns=settings.columns, layout=settings.layout)
+    options = TableOptions(columns=settings.columns, layout=settings.layout, remote=settings.remote)
     return _manifest_path(settings.data), settings.ignore_label, options
 
 

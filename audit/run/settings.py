@@ -163,6 +163,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Mapping[str, str],
         Meta(description="Names of the manifest's columns, path=Path,label=target,...; the others are recognised."),
     ] = field(default_factory=dict)
+    remote: Annotated[
+        tuple[str, ...],
+        Meta(description="Addresses below which a manifest may name images: s3://bucket,https://host/folder."),
+    ] = ()
     task: Annotated[
         Task | Literal[""],
         Meta(
@@ -236,9 +240,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 5
     workers: Annotated[
         Annotated[int, Meta(ge=1)] | Literal["auto"],
-        Meta(
-            description="Number of processes that find text and predict; it changes no result. auto: one for each core."
-        ),
+        Meta(description="Number of processes; it changes no result. auto: one for each core."),
     ] = "auto"
     engine: Annotated[
         Literal["auto", "serial", "processes", "ray"],
@@ -248,8 +250,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "auto"
     address: Annotated[
-        str,
-        Meta(description="HOST:PORT of the Ray cluster, or auto; default: RAY_ADDRESS, otherwise this machine alone."),
+        str, Meta(description="HOST:PORT of the Ray cluster, or auto; default: RAY_ADDRESS or this machine.")
     ] = ""
     shard: Annotated[
         str,
