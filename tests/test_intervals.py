@@ -199,6 +199,9 @@ def test_patients_to_decide_shrinks_the_arm_to_the_limit() -> None:
     assert arm <= 0.02
     assert needed == 400
     assert patients_to_decide(0.05, 0.0, 0.1, 0.05, 100) is None
+    # 150 * 49**2 = 360,150, and no estimate is known so well.
+    assert patients_to_decide(0.049, 0.0, 0.098, 0.05, 150) == 370_000
+    assert patients_to_decide(0.0, -0.051, 0.051, 0.05, 120) == 130
 
 
 def test_level_moves_the_limits() -> None:

@@ -138,9 +138,9 @@ def power_sentence(effects: Sequence[Effect], titles: Mapping[str, str]) -> str:
 
 
 def patients_to_decide(estimate: float, low: float, high: float, limit: float, n_patients: int) -> int | None:
-    """Number of patients at which an interval around the same estimate would exclude `limit`.
+    """Number of patients at which an interval around the same estimate would exclude `limit`, to two digits.
 
-    The interval's half-width shrinks with the square root of the number of patients. None if the estimate equals the limit,
+    More digits would claim to know the estimate, of which the number is a square. The interval's half-width shrinks with the square root of the number of patients. None if the estimate equals the limit,
     so that no number of patients decides.
 
     Parameters
@@ -154,4 +154,6 @@ def patients_to_decide(estimate: float, low: float, high: float, limit: float, n
     arm = (high - estimate) if limit > estimate else (estimate - low)
     if gap < 1e-9:
         return None
-    return max(n_patients + 1, math.ceil(n_patients * (arm / gap) ** 2))
+    needed = max(n_patients + 1, math.ceil(n_patients * (arm / gap) ** 2))
+    unit = 10 ** max(0, len(str(needed)) - 2)
+    return math.ceil(needed / unit) * unit
