@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,5 +122,6 @@ def test_no_baseline_and_no_comparison_rests_on_it(
     change = Baseline(read_finished(run), run).change("text-mask-inpaint", "shortcut_sensitivity")
     assert isinstance(change, str)
     assert "control “Text covered in black”" in change
-    assert diff(run, run, as_json=False, as_markdown=False, html=None, comment=None) == 5
+    again = shutil.copytree(run, tmp_path / "again")
+    assert diff(run, again, as_json=False, as_markdown=False, html=None, comment=None) == 5
     assert "not comparable" in capsys.readouterr().out

@@ -173,7 +173,9 @@ def test_an_installed_plugin_is_listed_run_and_counted(
     assert "not for this class: 24" in (run / "report.html").read_text()
     rows = {c["name"]: c for c in plan["suite"]["conditions"]}
     assert (rows["printed words"]["perturbation_version"], rows["elsewhere"]["perturbation_version"]) == (7, 8)
-    assert rows["printed words"]["declared"] == {"removes": ["text"], "adds": [], "keeps": [], "seamless": True}
+    assert rows["printed words"]["declared"] == {
+        "removes": ["text"], "adds": [], "keeps": [], "seamless": True, "halves": False,
+    }  # fmt: skip
     assert rows["printed words"]["suspect"] == "printed letters", (
         "where the suite does not name it, the perturbation does"
     )

@@ -106,39 +106,16 @@ COMMANDS = (
 )  # fmt: skip
 
 
-# One interpreter starts in the locale, and each command is a child of it whose streams are files: it imports once.
-EACH = """
-import json, os, sys
-from audit.cli import main as cli
-import audit.run.pipeline
-for number, command in enumerate(json.loads(sys.argv[1])):
-    child = os.fork()
-    if not child:
-        for stream, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(f"{number}.{name}", os.O_WRONLY | os.O_CREAT), stream)
-        sys.argv = ["audit", *(os.fsdecode(word.encode()) for word in command)]
-        cli.main()
-        os._exit(99)
-    with open(f"{number}.code", "w") as file:
-        file.write(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
-"""
-
-
 def test_a_locale_without_our_letters_prints_every_command(audit: Audit, kept: Path, tmp_path: Path) -> None:
     write_rule(tmp_path, 0)
-    commands = [command.format(run=kept).split() for command in COMMANDS]
-    plain = [audit(*command) for command in commands]
-    started = subprocess.run(
-        [sys.executable, "-c", EACH, json.dumps(commands)], cwd=tmp_path, env={**os.environ, **ASCII}, check=False
-    )
-    assert started.returncode == 0
-    for number, command in enumerate(COMMANDS):
-        out, err = ((tmp_path / f"{number}.{name}").read_bytes() for name in ("out", "err"))
-        assert int((tmp_path / f"{number}.code").read_text()) == plain[number][0], (command, err)
+    for command in COMMANDS:
+        plain = audit(*command.format(run=kept).split())
+        code, out, err = shell(f"{AUDIT} {command.format(run=kept)}", tmp_path, **ASCII)
+        assert code == plain[0], (command, err)
         assert (out + err).isascii(), command
-        assert b"Traceback" not in err
-        assert b"UnicodeEncodeError" not in err
-        assert bool(out) == bool(plain[number][1])
+        assert "Traceback" not in err
+        assert "UnicodeEncodeError" not in err
+        assert bool(out) == bool(plain[1])
 
 
 def test_an_audit_ends_well_in_an_ascii_locale_and_a_folder_that_is_no_text(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from audit.errors import AuditError
 from audit.prediction import processes as workers
@@ -43,12 +44,13 @@ def test_two_processes_kill_and_resume_leave_the_same_bytes(audit: Audit, asked:
     code, out, err = audit(*asked, "--runs", "one", "--cache", "cache-one")
     assert code == 0, err
     one = tmp_path / Path(out.splitlines()[-1]).parent
-    torch.set_num_threads(2)  # the tests' own single thread must not be what makes them equal
-    try:
-        code, out, err = audit(*asked, "--runs", "more", "--cache", "cache-more")
-    finally:
-        torch.set_num_threads(1)
-    assert contents(tmp_path / Path(out.splitlines()[-1]).parent) == contents(one)
+    # The tests' own single thread must not be what makes them equal; and a process that has used two must not be forked afterwards.
+    more = [sys.executable, "-m", "audit", *map(str, asked), "--runs", "more", "--cache", "cache-more"]
+    ended = subprocess.run(
+        more, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert contents(tmp_path / Path(ended.stdout.splitlines()[-1]).parent) == contents(one)
     code, out, err = audit(*asked, "--runs", "two", "--cache", "cache-two", "--workers", 2)
     assert code == 0, err
     two = tmp_path / Path(out.splitlines()[-1]).parent

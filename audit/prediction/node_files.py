@@ -113,8 +113,7 @@ class ByFirstMachine:
 
     def _same(self, path: Path, limit: int) -> bytes:
         """Read a file that both machines see, whose path is relative to the first one's folder."""
-        with (self._folder / path).open("rb") as file:
-            return file.read(limit)
+        return read_regular(self._folder / path, limit)
 
 
 def _is_own(path: Path) -> bool:

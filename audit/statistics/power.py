@@ -140,8 +140,8 @@ def power_sentence(effects: Sequence[Effect], titles: Mapping[str, str]) -> str:
 def patients_to_decide(estimate: float, low: float, high: float, limit: float, n_patients: int) -> int | None:
     """Number of patients at which an interval around the same estimate would exclude `limit`, to two digits.
 
-    More digits would claim to know the estimate, of which the number is a square. The interval's half-width shrinks with the square root of the number of patients. None if the estimate equals the limit,
-    so that no number of patients decides.
+    More digits would claim to know the estimate, of which the number is a square. The interval's half-width shrinks with the
+    square root of the number of patients. None if the estimate equals the limit, so that no number of patients decides.
 
     Parameters
     ----------
