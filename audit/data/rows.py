@@ -86,7 +86,7 @@ def make_records(cells: Cells, pseudonyms: Pseudonyms) -> tuple[list[Record], li
     """
     _refuse_zero_bytes(cells)
     paths, notes = local_paths(cells.manifest, cells.folder, cells.columns["path"].to_pylist(), cells.first_row)
-    masks = _known(cells, "lung_mask", len(paths))
+    masks = list(_known(cells, "lung_mask", len(paths)))
     notes += [
         *check_addresses(cells.manifest, paths, cells.first_row, cells.remote),
         *check_addresses(cells.manifest, masks, cells.first_row, cells.remote, "mask"),

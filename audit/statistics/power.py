@@ -155,5 +155,5 @@ def patients_to_decide(estimate: float, low: float, high: float, limit: float, n
     if gap < 1e-9:
         return None
     needed = max(n_patients + 1, math.ceil(n_patients * (arm / gap) ** 2))
-    unit = 10 ** max(0, len(str(needed)) - 2)
+    unit = int(10 ** max(0, len(str(needed)) - 2))
     return math.ceil(needed / unit) * unit
