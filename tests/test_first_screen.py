@@ -130,7 +130,7 @@ def test_undecided_groups_have_a_next_step(kept: RunView, n_groups: int) -> None
     named = [i for i in range(1, n_groups + 1) if f"images of class k{i} (" in step.text]
     assert named == list(range(max(1, n_groups - 2), n_groups + 1)), "the three nearest to a finding"
     for i in named:
-        assert f"about 43 more patients, {7 + i} now" in step.text
+        assert f"about {50 + i} patients would decide, {7 + i} now" in step.text
     assert ("2 more groups" in step.text) == (n_groups == 5)
     found = judged(view, "sensitive")
     assert all(s.about != "Undecided groups" for s in next_steps(found, statements(found))), (

@@ -116,10 +116,9 @@ def _undecided(run: RunView, effect: Effect) -> Step:
     elif effect.classes_absent and not effect.patients_to_decide:
         text = f"Add images of class {' and '.join(effect.classes_absent)} that this edit applies to; then repeat the audit."
     elif effect.patients_to_decide:
-        more = effect.patients_to_decide - effect.n_patients
         text = (
             f"About {effect.patients_to_decide:,} patients would decide if the estimate stays the same; this estimate is based on "
-            f"{effect.n_patients:,}. Add images of about {counted(max(more, 1), 'patient')}; then repeat the audit."
+            f"{effect.n_patients:,}. Add images of further patients; then repeat the audit."
         )
     else:
         text = "The estimate lies at the limit, so more patients alone may not decide. Decide whether the limit is the right one."
@@ -160,8 +159,7 @@ def _needed(run: RunView, effect: Effect) -> str:
     where = f"{place(effect.group)} ({run.edit(effect.condition)})"
     if not effect.patients_to_decide:
         return f"{where}: the estimate lies at the limit, so more patients alone may not decide"
-    more = max(effect.patients_to_decide - effect.n_patients, 1)
-    return f"{where}: about {counted(more, 'more patient')}, {effect.n_patients:,} now"
+    return f"{where}: about {effect.patients_to_decide:,} patients would decide, {effect.n_patients:,} now"
 
 
 def _silent(run: RunView, effect: Effect | None) -> Step:
