@@ -138,6 +138,22 @@ def test_undecided_groups_have_a_next_step(kept: RunView, n_groups: int) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("times", "says"), [(20, "Add images of further patients"), (21, "Treat the question as open")]
+)
+def test_nobody_is_asked_for_patients_that_do_not_exist(kept: RunView, times: int, says: str) -> None:
+    view = judged(kept, "inconclusive", 0.04)
+    decided = [
+        replace(e, patients_to_decide=times * e.n_patients) if e.verdict == "inconclusive" and e.group == ALL else e
+        for e in view.effects
+    ]
+    view = replace(view, effects=tuple(decided))
+    steps = [
+        s.text for s in next_steps(view, statements(view)) if "patients would" in s.text and "Collect" not in s.text
+    ]
+    assert steps and all(says in text for text in steps)
+
+
 def test_an_incomplete_run_shows_nothing_but_that(kept: RunView) -> None:
     view = replace(kept, verdict=replace(kept.verdict, status="incomplete", summary="The control moved by 0.3."))
     shown = screen(view)

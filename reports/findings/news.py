@@ -7,10 +7,7 @@ from audit.data.strings import shown_string
 from audit.reports.reading.siblings import runs_beside
 from audit.reports.reading.view import RunView
 
-NOT_KNOWN = (
-    "Not known: no earlier run of the same images lies in the folder of this run. `audit diff RUN BASELINE` compares it with another "
-    "run."
-)
+NOT_KNOWN = "Not known: no earlier run on these images was found beside this one. `audit diff RUN EARLIER` compares two runs, wherever they are."
 """Where there is nothing to compare with."""
 
 

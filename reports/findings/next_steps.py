@@ -17,6 +17,8 @@ from audit.store.results import Effect
 
 AUDIT = "audit run --model MODEL --data MANIFEST"
 _MOST_IMAGES = 3
+_OUT_OF_REACH = 20
+"""Times as many patients as the audit has that nobody is asked to collect."""
 _MOST_GROUPS = 3
 _REMEDIES: Mapping[str, str] = {
     "text": "Mask printed text before training, or collect images whose text does not differ between the classes; then train again.",
@@ -115,6 +117,11 @@ def _undecided(run: RunView, effect: Effect) -> Step:
         text = f"The predictions hardly vary. {CHECK_DECLARED} Then repeat the audit."
     elif effect.classes_absent and not effect.patients_to_decide:
         text = f"Add images of class {' and '.join(effect.classes_absent)} that this edit applies to; then repeat the audit."
+    elif effect.patients_to_decide and effect.patients_to_decide > _OUT_OF_REACH * effect.n_patients:
+        text = (
+            f"The estimate is so close to the limit that about {effect.patients_to_decide:,} patients would be needed to decide "
+            f"({effect.n_patients:,} now). Treat the question as open, and say so where the network is used."
+        )
     elif effect.patients_to_decide:
         text = (
             f"About {effect.patients_to_decide:,} patients would decide if the estimate stays the same; this estimate is based on "
