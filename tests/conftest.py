@@ -38,9 +38,14 @@ os.fsync = lambda _file: None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with files that have slow tests: a process takes a whole file, and the last one would keep the others waiting."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Begin with files that have slow tests, and end with those after which nothing can be forked.
+
+    A process takes a whole file, and a slow one at the end would keep the others waiting.
+    """
+    slow, last = (
+        {item.path for item in items if item.get_closest_marker(marker)} for marker in ("slow", "leaves_threads")
+    )
+    items.sort(key=lambda item: (item.path in last, item.path not in slow))
 
 
 def pytest_collection_finish() -> None:

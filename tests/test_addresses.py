@@ -27,6 +27,7 @@ from audit.files import file_sha256, is_file, read_regular
 from .conftest import Audit, cohort_in, one_paragraph, quick_audit
 from .test_workers import contents
 
+pytestmark = pytest.mark.leaves_threads
 needs_http = pytest.mark.skipif(find_spec("aiohttp") is None, reason="the extra `remote` is not installed")
 needs_s3 = pytest.mark.skipif(
     find_spec("s3fs") is None or find_spec("moto") is None, reason="s3fs or moto is not installed"

@@ -100,7 +100,7 @@ def test_what_has_no_end_is_not_read_in_place_of_a_run(place: Path, command: str
     else:
         (folder / "odd").symlink_to("/dev/zero")
     ended = run_forked([*command.split(), "odd"], folder)
-    assert ended.code == 4 and ended.err.startswith("audit: odd/run.json cannot be read (Not a directory)"), ended
+    assert ended.code == 4 and ended.err.startswith("audit: odd is not a finished run folder: it is a file."), ended
     assert list(faults(ended, folder)) == []
 
 

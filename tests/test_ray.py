@@ -26,6 +26,7 @@ from audit.prediction.dispatch import dispatched
 from .conftest import Audit, one_paragraph, quick_audit
 from .test_workers import contents
 
+pytestmark = pytest.mark.leaves_threads
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="the extra `ray` is not installed")
 STORE_BYTES = 80 * 1024 * 1024
 _NEW_MOUNTS, _PRIVATE = 0x00020000, (1 << 14) | (1 << 18)
