@@ -13,8 +13,8 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Literal
 
-from audit.elsewhere import fetched, is_elsewhere
 from audit.errors import StoreError
+from audit.remote.elsewhere import fetched, is_elsewhere
 
 try:
     import fcntl

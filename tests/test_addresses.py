@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.addresses import address_of, is_address, path_of
 from audit.data.images import jpeg_table, read_gray
 from audit.data.reading import TableOptions, read_records
 from audit.errors import CohortError, ImageError
 from audit.files import file_sha256, is_file, read_regular
+from audit.remote.addresses import address_of, is_address, path_of
 
 from .conftest import Audit, cohort_in, one_paragraph, quick_audit
 from .test_workers import contents

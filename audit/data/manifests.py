@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from audit.addresses import absolute
 from audit.data.checks import check_images, check_masks, duplicate_notes
 from audit.data.encodings import encoding_notes
 from audit.data.pseudonyms import PLAIN, Pseudonyms
@@ -20,6 +19,7 @@ from audit.data.records import Cohort, Record
 from audit.data.strings import shown_string
 from audit.data.withheld import withhold_sources
 from audit.errors import CohortError, CohortUsageError, UnknownNameError, shown_names, shown_value
+from audit.remote.addresses import absolute
 from audit.store.numbers import counted
 
 PIXEL_DIGITS = 32

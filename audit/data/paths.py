@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from audit.addresses import address_of, is_address, path_of
 from audit.data.strings import shown_string
 from audit.errors import CohortError
+from audit.remote.addresses import address_of, is_address, path_of
 from audit.store.numbers import counted
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")

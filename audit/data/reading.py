@@ -9,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audit.addresses import absolute
 from audit.data.columns import ALIASES, REQUIRED, ColumnUse, choose_columns
 from audit.data.findings import (
     Truth,
@@ -29,6 +28,7 @@ from audit.data.table_heads import read_head
 from audit.data.tables import read_columns
 from audit.errors import CohortError, CohortUsageError, UsageError
 from audit.files import is_file, why_unreadable
+from audit.remote.addresses import absolute
 from audit.store.numbers import counted
 
 _MANIFESTS = ("manifest.csv", "manifest.parquet")

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from audit.elsewhere import keep_here
 from audit.errors import ModelError
 from audit.files import MAX_FILE_BYTES, read_regular, write_atomically
 from audit.models.onnx_guard import check_onnx
 from audit.models.requests import ModelRequest
+from audit.remote.elsewhere import keep_here
 
 _PLACES = ("model", "checkpoint", "weights")
 """Fields of a request that may name a file or a folder."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from audit.data.pixels.colour import luminance
@@ -81,6 +82,14 @@ def frame_px(frame: tuple[float, float, float, float], shape: tuple[int, ...]) -
     """Return a frame (top, bottom, left, right) given as shares of the sides in pixels of a shape (h, w)."""
     top, bottom, left, right = frame
     return round(top * shape[0]), round(bottom * shape[0]), round(left * shape[1]), round(right * shape[1])
+
+
+def resized(image: StoredImage, shape: tuple[int, int]) -> StoredImage:
+    """Return a copy of an image in another shape (h, w), averaged where it becomes smaller."""
+    if image.shape[:2] == shape:
+        return image.copy()
+    how = cv2.INTER_AREA if image.shape[0] * image.shape[1] > shape[0] * shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), shape[::-1], interpolation=how), dtype=np.uint8)
 
 
 def _uniform(lines: GreyImage) -> int:

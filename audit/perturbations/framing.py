@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from audit.data.pixels.colour import luminance
 from audit.data.pixels.facts import GreyImage, StoredImage
-from audit.perturbations.frames import Frame, find_frame, frame_px
+from audit.perturbations.frames import Frame, find_frame, frame_px, resized
 
 # Largest share of a side that may be cut or added to take on an aspect ratio; the rest is stretched.
 _MOST_SHARE = 0.25
@@ -74,7 +74,7 @@ def framed(image: StoredImage, frame: Frame, way: Framing, *, aspect: float | No
     made = np.full(image.shape, frame.levels if image.ndim == 3 else frame.levels[0], dtype=np.uint8)
     inner = np.ascontiguousarray(shaped[top : height - bottom, left : width - right])
     if way.frame == "surrounds":
-        made[within] = _resized(inner, (height - new_top - new_bottom, width - new_left - new_right))
+        made[within] = resized(inner, (height - new_top - new_bottom, width - new_left - new_right))
     elif any(frame.shares) and np.abs(np.subtract(own.levels, frame.levels)).max() > _ANOTHER_LEVEL:
         made[within] = shaped[within]  # a white line lies on a black frame
     else:
@@ -166,11 +166,4 @@ def _with_aspect(image: StoredImage, taller: float, way: Framing) -> StoredImage
     whole = cv2.copyMakeBorder(
         np.ascontiguousarray(cut), more_rows, more_rows, more_columns, more_columns, cv2.BORDER_REPLICATE
     )
-    return _resized(np.asarray(whole, dtype=np.uint8), (height, width))
-
-
-def _resized(image: StoredImage, shape: tuple[int, int]) -> StoredImage:
-    if image.shape[:2] == shape:
-        return image.copy()
-    how = cv2.INTER_AREA if image.shape[0] * image.shape[1] > shape[0] * shape[1] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, shape[::-1], interpolation=how), dtype=np.uint8)
+    return resized(np.asarray(whole, dtype=np.uint8), (height, width))

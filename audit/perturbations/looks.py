@@ -14,7 +14,7 @@ from PIL import Image
 
 from audit.data.pixels.colour import by_channel, channels_of, luminance
 from audit.data.pixels.facts import GreyImage, StoredImage
-from audit.perturbations.frames import Frame, find_frame, frame_px
+from audit.perturbations.frames import Frame, find_frame, frame_px, resized
 from audit.perturbations.memory import OnceAnImage
 
 Field = NDArray[np.float64]
@@ -80,7 +80,7 @@ def with_aspect(image: StoredImage, frame: Frame) -> StoredImage:
     wanted = frame.aspect / (height / width)
     cut_h = round(height * min(_DEEPEST_CUT_SHARE, max(0.0, 1 - wanted)) / 2)
     cut_w = round(width * min(_DEEPEST_CUT_SHARE, max(0.0, 1 - 1 / wanted)) / 2)
-    return _resized(image[cut_h : height - cut_h, cut_w : width - cut_w], (height, width))
+    return resized(image[cut_h : height - cut_h, cut_w : width - cut_w], (height, width))
 
 
 def with_border(image: StoredImage, frame: Frame) -> StoredImage:
@@ -90,7 +90,7 @@ def with_border(image: StoredImage, frame: Frame) -> StoredImage:
     inner = image[top : height - bottom, left : width - right]
     top, bottom, left, right = frame_px(frame.shares, image.shape)
     framed = np.full(image.shape, frame.levels if image.ndim == 3 else frame.levels[0], dtype=np.uint8)
-    framed[top : height - bottom, left : width - right] = _resized(inner, (height - top - bottom, width - left - right))
+    framed[top : height - bottom, left : width - right] = resized(inner, (height - top - bottom, width - left - right))
     return framed
 
 
@@ -231,13 +231,6 @@ def _band_amplitude(image: GreyImage) -> Field:
     centred = (image - np.float32(image.mean())) * rows[:, None] * columns[None, :]
     amplitude = amplitude_by_band(centred, _BANDS)
     return np.asarray(amplitude / max(float(np.nan_to_num(amplitude[0])), 1e-12), dtype=np.float64)
-
-
-def _resized(image: StoredImage, shape: tuple[int, int]) -> StoredImage:
-    if image.shape[:2] == shape:
-        return image.copy()
-    how = cv2.INTER_AREA if image.shape[0] * image.shape[1] > shape[0] * shape[1] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(np.ascontiguousarray(image), shape[::-1], interpolation=how), dtype=np.uint8)
 
 
 def _grey(levels: NDArray[np.floating]) -> StoredImage:

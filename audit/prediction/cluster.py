@@ -20,11 +20,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from audit.elsewhere import read_by_way_of
 from audit.errors import AuditError, UsageError, shown_string
 from audit.prediction.dispatch import dispatched
 from audit.prediction.node_files import ByFirstMachine, FirstMachine
 from audit.prediction.pool import STATE
+from audit.remote.elsewhere import read_by_way_of
 
 _CONNECT_S = 10.0
 _DECIDING = (

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.addresses import address_of
-from audit.elsewhere import is_kept_here
 from audit.files import is_file, read_regular
+from audit.remote.addresses import address_of
+from audit.remote.elsewhere import is_kept_here
 
 _INSTALLED = (Path(sys.prefix), Path(__file__).parents[1])
 
@@ -77,7 +77,7 @@ def stamp_of(path: Path) -> Stamp | None:
 
 
 class ByFirstMachine:
-    """The way of a node to the files of the first machine (`audit.elsewhere.Elsewhere`).
+    """The way of a node to the files of the first machine (`audit.remote.elsewhere.Elsewhere`).
 
     Parameters
     ----------

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from audit.addresses import is_address, path_of
 from audit.data.findings import truth_notes
 from audit.data.input_words import greyed_in_words
 from audit.data.layouts.guess import AUTO
@@ -20,6 +19,7 @@ from audit.errors import CohortError, UsageError, shown_names, shown_string
 from audit.models.bundle import Bundle
 from audit.models.foreign import shown
 from audit.perturbations.donors import has_look_donors
+from audit.remote.addresses import is_address, path_of
 from audit.run.chosen_split import LEARNT, choose_split, known_splits, no_split
 from audit.run.settings import Settings
 

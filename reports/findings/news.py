@@ -7,7 +7,7 @@ from audit.data.strings import shown_string
 from audit.reports.reading.siblings import runs_beside
 from audit.reports.reading.view import RunView
 
-NOT_KNOWN = "Not known: no earlier run on these images was found beside this one. `audit diff RUN EARLIER` compares two runs, wherever they are."
+NOT_KNOWN = "Not known: no earlier run on these images was found beside this one. `audit diff RUN EARLIER` compares any two runs."
 """Where there is nothing to compare with."""
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from audit.addresses import address_of
 from audit.data.strings import shown_string
-from audit.elsewhere import fetched
 from audit.errors import ImageError
+from audit.remote.addresses import address_of
+from audit.remote.elsewhere import fetched
 
 MAX_PIXELS = 70_000_000
 """Pixels that an image may have: a mammogram of 25 micrometres has 7,080 x 9,480, and nothing in radiography has more."""

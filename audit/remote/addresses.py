@@ -51,7 +51,7 @@ def absolute(path: Path) -> Path:
 
 
 class ByAddress:
-    """The way to objects behind an address (`audit.elsewhere.Elsewhere`)."""
+    """The way to objects behind an address (`audit.remote.elsewhere.Elsewhere`)."""
 
     def fetch(self, path: Path, limit: int) -> bytes | None:
         """Return the content of an object; None for a path of this machine.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from audit.addresses import ByAddress
+from audit.remote.addresses import ByAddress
 
 
 class Elsewhere(Protocol):
