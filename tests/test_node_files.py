@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from audit import elsewhere
 from audit.data.images import jpeg_table, read_gray
 from audit.errors import ImageError, ModelError
 from audit.files import file_sha256, is_file, read_regular
@@ -20,6 +19,7 @@ from audit.models.carrying import pack_model, unpack_model
 from audit.models.opening import open_model
 from audit.prediction.node_files import Answer, ByFirstMachine, FirstMachine, Stamp, stamp_of
 from audit.prediction.processes import _opened_elsewhere
+from audit.remote import elsewhere
 from audit.remote.addresses import ByAddress
 
 from .conftest import cohort_in
