@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 import traceback
@@ -58,7 +59,7 @@ def run_forked(arguments: Sequence[object], folder: Path, environment: Mapping[s
     began = time.monotonic()
     # A forked process starts with the memory of its parent, which in a long session of tests is large; it tells how much.
     told = mmap.mmap(-1, 8)
-    pid = start_forked(arguments, folder, environment, told)
+    pid = _forked(arguments, folder, environment, told)
     busy, spent = began, -1.0
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
@@ -85,28 +86,16 @@ def run_forked(arguments: Sequence[object], folder: Path, environment: Mapping[s
     )
 
 
-def start_forked(
-    arguments: Sequence[object],
-    folder: Path,
-    environment: Mapping[str, str | None] | None = None,
-    told: mmap.mmap | None = None,
+def _forked(
+    arguments: Sequence[object], folder: Path, environment: Mapping[str, str | None] | None, told: mmap.mmap
 ) -> int:
-    """Start one command as `run_forked` does, and return its process, which leads a group of its own.
-
-    Parameters
-    ----------
-    arguments, folder, environment
-        As of `run_forked`.
-    told : mmap, optional
-        Where it writes how many bytes it was forked with.
-    """
+    """Start one command, which writes into `told` how many bytes it was forked with; return its process, leader of a group."""
     pid = os.fork()
     if pid == 0:
         try:
-            if told is not None:
-                told.write(
-                    struct.pack("<q", int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
-                )
+            told.write(
+                struct.pack("<q", int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+            )
             for name, value in (environment or {}).items():
                 os.environ.pop(name, None) if value is None else os.environ.update({name: value})
             _become(arguments, folder, *_streams(folder))
@@ -115,19 +104,40 @@ def start_forked(
     return pid
 
 
-def wait_until(victim: int, is_time: Callable[[], bool], patience_s: float = 200.0) -> None:
-    """Wait until it is time to end a command that `start_forked` started; fail where it ends before, or it is never time."""
+def started_anew(
+    arguments: Sequence[object], folder: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start one command in a folder by an interpreter of its own, which leads a group of its own; what it says goes where
+    `said_by` reads it.
+
+    For commands that start processes themselves: a copy of this process, whose libraries may have threads by now, could wait for
+    what one of them held.
+    """
+    out, err = _streams(folder)
+    with out.open("w") as told, err.open("w") as complained:
+        return subprocess.Popen(
+            [sys.executable, "-m", "audit", *map(str, arguments)],
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            stdout=told,
+            stderr=complained,
+            start_new_session=True,
+            text=True,
+        )
+
+
+def said_by(folder: Path) -> str:
+    """Return what the last command of a folder wrote to its standard error."""
+    return _streams(folder)[1].read_text()
+
+
+def wait_until(victim: subprocess.Popen[str], is_time: Callable[[], bool], patience_s: float = 200.0) -> None:
+    """Wait until it is time to end a command that `started_anew` started; fail where it ends before, or it is never time."""
     deadline = time.monotonic() + patience_s
     while not is_time():
-        ended, status = os.waitpid(victim, os.WNOHANG)
-        assert not ended, f"it ended with {os.waitstatus_to_exitcode(status)} before it could be ended"
+        assert victim.poll() is None, f"it ended with {victim.returncode} before it could be ended"
         assert time.monotonic() < deadline
         time.sleep(0.005)
-
-
-def exit_code(victim: int) -> int:
-    """Wait for the end of a command, and return its exit code; that of a process that a signal ended is its number, negative."""
-    return os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1])
 
 
 def _streams(folder: Path) -> tuple[Path, Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import signal
 import time
@@ -37,7 +36,7 @@ from audit.viewing.cases import read_case
 from audit.viewing.pictures import CasePictures, NotDrawnError
 
 from .conftest import CLASSES, Audit, one_paragraph
-from .forked_commands import exit_code, start_forked, wait_until
+from .forked_commands import started_anew, wait_until
 from .report_runs import unfound_references
 
 NAMES = ",".join(CLASSES)
@@ -241,10 +240,10 @@ def test_two_processes_and_a_kill_leave_the_same_emission(
     manifest = write_cohort(11)
     assert audit(*asked(manifest, "--emit", "one", "--classes", NAMES))[0] == 0
     command = [str(a) for a in asked(manifest, "--emit", "two", "--classes", NAMES, "--workers", 2)]
-    victim = start_forked(command, tmp_path)
+    victim = started_anew(command, tmp_path)
     wait_until(victim, lambda: len(list((tmp_path / "two").glob("images/*.png"))) >= 20)
-    os.kill(victim, signal.SIGKILL)
-    assert exit_code(victim) == -signal.SIGKILL
+    victim.kill()
+    assert victim.wait() == -signal.SIGKILL
     time.sleep(1)  # its processes end with it
     code, _, err = audit(*command)
     assert code == 0, err

@@ -23,7 +23,7 @@ from audit.errors import AuditError
 from audit.prediction.shards import SHARD_RECORDS
 
 from .conftest import Audit, one_paragraph, quick_audit
-from .forked_commands import exit_code, start_forked, wait_until
+from .forked_commands import said_by, started_anew, wait_until
 
 AUDIT = f"{sys.executable} -m audit"
 # Of the clean images: the outputs of a random network hardly vary, so nothing can be concluded about what edits do to them.
@@ -226,15 +226,14 @@ def test_signals_end_a_run_that_goes_on_from_there(
     group: bool,
 ) -> None:
     asked = quick_audit(write_cohort(22), "--workers", workers)
-    victim = start_forked(asked, tmp_path, {"OMP_NUM_THREADS": "1"})
+    victim = started_anew(asked, tmp_path, {"OMP_NUM_THREADS": "1"})
     wait_until(victim, lambda: bool(list(tmp_path.glob("runs/*/predictions/part-*.parquet"))))
-    (os.killpg if group else os.kill)(victim, number)
-    code = exit_code(victim)
-    told = tmp_path.with_name(f"{tmp_path.name}.err").read_text()
+    (os.killpg if group else os.kill)(victim.pid, number)
+    code, told = victim.wait(), said_by(tmp_path)
     assert code == 128 + number, told
     assert f"Interrupted by {number.name}" in one_paragraph(told)
     assert told.splitlines()[-1].startswith("audit: ")
-    assert not _group(victim), "a process outlived the one that started it"
+    assert not _group(victim.pid), "a process outlived the one that started it"
     (run,) = (tmp_path / "runs").iterdir()
     assert not [p for p in run.rglob("*") if p.name.endswith(".part")], "no half file stays"
     kept = {p: p.stat().st_mtime_ns for p in run.glob("predictions/*")}

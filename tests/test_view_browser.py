@@ -124,7 +124,10 @@ def test_the_table_filters_sorts_and_keeps_its_choice_in_the_address(
         kept = page.url
         assert "label=" in kept
         page.goto(server.url())
+        page.wait_for_selector("tbody th a")  # A page that is left before it is complete would not take the address.
+        assert page.inner_text("#shown") == "12 of 12 images"
         page.goto(kept)
+        page.wait_for_function("document.getElementById('shown').textContent === '2 of 12 images'")
         page.reload()
         page.wait_for_selector("tbody th a")
         assert page.inner_text("#shown") == "2 of 12 images"

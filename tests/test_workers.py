@@ -17,6 +17,7 @@ from audit.prediction import processes as workers
 from audit.prediction.engines import Processes
 
 from .conftest import Audit, one_paragraph, quick_audit
+from .forked_commands import started_anew, wait_until
 
 TOLD = ("run.json", "report.html", "junit.xml", "summary.md", "gates.sarif")
 """Files that say when a run was made, where, and how long it took."""
@@ -67,20 +68,11 @@ def test_two_processes_kill_and_resume_leave_the_same_bytes(audit: Audit, asked:
 
 def kill_at(moment: str, asked: list[object], runs: Path, folder: Path) -> None:
     """Start an audit, kill it where a file appears, and wait until none of its processes is there any more."""
-    # Not forked from the tests, whose libraries may have threads by now that a copy would wait for in vain.
-    command = [sys.executable, "-m", "audit", *map(str, asked)]
-    with (folder / "told.txt").open("w") as told:
-        victim = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=told, stderr=told
-        )
-        deadline = time.monotonic() + 200
-        while not list(runs.glob(f"*/{moment}")):
-            assert victim.poll() is None, (folder / "told.txt").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        children = _children(victim.pid)
-        victim.kill()
-        assert victim.wait() == -signal.SIGKILL
+    victim = started_anew(asked, folder, {"OMP_NUM_THREADS": "1"})
+    wait_until(victim, lambda: bool(list(runs.glob(f"*/{moment}"))))
+    children = _children(victim.pid)
+    victim.kill()
+    assert victim.wait() == -signal.SIGKILL
     deadline = time.monotonic() + 200
     while [pid for pid in children if Path(f"/proc/{pid}/cmdline").exists() and _alive(pid)]:
         assert time.monotonic() < deadline, "a process outlived the one that started it"
