@@ -6,11 +6,13 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -165,6 +167,31 @@ def test_a_cluster_that_is_not_there_is_one_sentence_before_anything_is_read(
     code, _, err = audit("run", "--model", "none", "--data", "none.csv", "--engine", "ray", "--address", address)
     assert code == 2
     assert expected in one_paragraph(err)
+
+
+@needs_ray
+@pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_server_that_is_no_head_is_one_sentence_and_no_wait(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(ray_cluster, "_CONNECT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=lambda: _answer(server, said))
+        answering.start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        code, _, err = audit("run", "--model", "none", "--data", "none.csv", "--engine", "ray", "--address", address)
+        answering.join()
+    assert code == 2
+    assert f"What answers at {address} is not the head of a Ray cluster" in one_paragraph(err)
+
+
+def _answer(server: socket.socket, said: bytes) -> None:
+    """Say what is given to one client, or nothing, and listen until it leaves."""
+    client, _ = server.accept()
+    with client, suppress(OSError):
+        client.sendall(said)
+        while client.recv(1 << 10):
+            pass
 
 
 def test_engines_that_contradict_other_settings_are_refused(audit: Audit) -> None:

@@ -27,6 +27,9 @@ from audit.prediction.pool import STATE
 from audit.remote.elsewhere import read_by_way_of
 
 _CONNECT_S = 10.0
+_SETTINGS, _FRAME_HEAD = 4, 9
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
+"""What a client of HTTP/2 says first (RFC 9113, section 3.4), with empty settings."""
 _DECIDING = (
     "imageaudit",
     "torch",
@@ -199,12 +202,30 @@ def _check_address(address: str) -> None:
             "machine of the cluster: a client (ray://) has no place for its files there."
         )
     try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+        with socket.create_connection((host, int(port)), timeout=_CONNECT_S) as connection:
+            greeted = os.environ.get("RAY_USE_TLS", "0") == "1" or _greets(connection)
     except OSError as error:
         raise UsageError(
             f"No Ray cluster answers at {address} ({error.strerror or error}). Start one with `ray start --head`, correct --address, or "
             "use --engine processes."
         ) from error
+    if not greeted:
+        raise UsageError(
+            f"What answers at {address} is not the head of a Ray cluster: it does not speak gRPC. Give --address the address that "
+            "`ray start --head` printed, or use --engine processes."
+        )
+
+
+def _greets(connection: socket.socket) -> bool:
+    """Say whether a server answers as gRPC does, by the settings frame that opens HTTP/2; Ray itself would wait for ever for another."""
+    try:
+        connection.sendall(_HTTP2_GREETING)
+        answer = b""
+        while len(answer) < _FRAME_HEAD and (more := connection.recv(_FRAME_HEAD - len(answer))):
+            answer += more
+    except OSError:  # it hung up, or said nothing
+        return False
+    return len(answer) == _FRAME_HEAD and answer[3] == _SETTINGS
 
 
 def _why_not(address: str, version: str, error: Exception) -> str:
