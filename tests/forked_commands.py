@@ -59,7 +59,7 @@ def run_forked(arguments: Sequence[object], folder: Path, environment: Mapping[s
     began = time.monotonic()
     # A forked process starts with the memory of its parent, which in a long session of tests is large; it tells how much.
     told = mmap.mmap(-1, 8)
-    pid = _forked(arguments, folder, environment, told)
+    pid = start_forked(arguments, folder, environment, told)
     busy, spent = began, -1.0
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
@@ -86,16 +86,28 @@ def run_forked(arguments: Sequence[object], folder: Path, environment: Mapping[s
     )
 
 
-def _forked(
-    arguments: Sequence[object], folder: Path, environment: Mapping[str, str | None] | None, told: mmap.mmap
+def start_forked(
+    arguments: Sequence[object],
+    folder: Path,
+    environment: Mapping[str, str | None] | None = None,
+    told: mmap.mmap | None = None,
 ) -> int:
-    """Start one command, which writes into `told` how many bytes it was forked with; return its process, leader of a group."""
+    """Start one command as `run_forked` does, and return its process, which leads a group of its own.
+
+    Parameters
+    ----------
+    arguments, folder, environment
+        As of `run_forked`.
+    told : mmap, optional
+        Where it writes how many bytes it was forked with.
+    """
     pid = os.fork()
     if pid == 0:
         try:
-            told.write(
-                struct.pack("<q", int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
-            )
+            if told is not None:
+                told.write(
+                    struct.pack("<q", int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+                )
             for name, value in (environment or {}).items():
                 os.environ.pop(name, None) if value is None else os.environ.update({name: value})
             _become(arguments, folder, *_streams(folder))
@@ -131,11 +143,12 @@ def said_by(folder: Path) -> str:
     return _streams(folder)[1].read_text()
 
 
-def wait_until(victim: subprocess.Popen[str], is_time: Callable[[], bool], patience_s: float = 200.0) -> None:
-    """Wait until it is time to end a command that `started_anew` started; fail where it ends before, or it is never time."""
+def wait_until(ended: Callable[[], int | None], is_time: Callable[[], bool], patience_s: float = 200.0) -> None:
+    """Wait until it is time to end a process, whose exit code, if it has any, is asked for; fail where it ends before, or it is never
+    time."""
     deadline = time.monotonic() + patience_s
     while not is_time():
-        assert victim.poll() is None, f"it ended with {victim.returncode} before it could be ended"
+        assert ended() is None, f"it ended with {ended()} before it could be ended"
         assert time.monotonic() < deadline
         time.sleep(0.005)
 

@@ -241,7 +241,7 @@ def test_two_processes_and_a_kill_leave_the_same_emission(
     assert audit(*asked(manifest, "--emit", "one", "--classes", NAMES))[0] == 0
     command = [str(a) for a in asked(manifest, "--emit", "two", "--classes", NAMES, "--workers", 2)]
     victim = started_anew(command, tmp_path)
-    wait_until(victim, lambda: len(list((tmp_path / "two").glob("images/*.png"))) >= 20)
+    wait_until(victim.poll, lambda: len(list((tmp_path / "two").glob("images/*.png"))) >= 20)
     victim.kill()
     assert victim.wait() == -signal.SIGKILL
     time.sleep(1)  # its processes end with it

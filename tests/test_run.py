@@ -6,8 +6,8 @@ import csv
 import hashlib
 import io
 import json
+import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +44,7 @@ from audit.run.preparation import prepare
 from audit.run.settings import Settings
 from audit.store.folder import verify_run
 
-from .forked_commands import exit_code, wait_until
+from .forked_commands import wait_until
 
 RULE = {"id": "r", "measure": "shortcut_sensitivity", "max": 0.1}
 
@@ -170,22 +170,21 @@ def test_kill_and_resume_gives_the_same_bytes(
 
     chosen = settings(n_per_class=16)
     whole = audit(replace(chosen, runs=str(tmp_path / "whole")))
-    victim = os.fork()
-    if victim == 0:
-        real = shards.predict_scene
+    real = shards.predict_scene
 
-        def slowly(*a: object) -> object:
-            time.sleep(0.05)
-            return real(*a)
+    def slowly(*a: object) -> object:
+        time.sleep(0.05)
+        return real(*a)
 
+    def audit_slowly() -> None:
         shards.predict_scene = slowly
-        try:
-            audit(chosen)
-        finally:
-            os._exit(0)
-    wait_until(victim, lambda: bool(list(Path(chosen.runs).glob("*/predictions/*.parquet"))))
-    os.kill(victim, signal.SIGKILL)
-    assert exit_code(victim) == -signal.SIGKILL
+        audit(chosen)
+
+    victim = multiprocessing.get_context("fork").Process(target=audit_slowly)
+    victim.start()
+    wait_until(lambda: victim.exitcode, lambda: bool(list(Path(chosen.runs).glob("*/predictions/*.parquet"))))
+    victim.kill()
+    victim.join()
     halves = list(Path(chosen.runs).glob("*/predictions/*.parquet"))
     assert 1 <= len(halves) < 3
     resumed = audit(chosen)

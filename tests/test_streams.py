@@ -227,7 +227,7 @@ def test_signals_end_a_run_that_goes_on_from_there(
 ) -> None:
     asked = quick_audit(write_cohort(22), "--workers", workers)
     victim = started_anew(asked, tmp_path, {"OMP_NUM_THREADS": "1"})
-    wait_until(victim, lambda: bool(list(tmp_path.glob("runs/*/predictions/part-*.parquet"))))
+    wait_until(victim.poll, lambda: bool(list(tmp_path.glob("runs/*/predictions/part-*.parquet"))))
     (os.killpg if group else os.kill)(victim.pid, number)
     code, told = victim.wait(), said_by(tmp_path)
     assert code == 128 + number, told

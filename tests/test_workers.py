@@ -69,7 +69,7 @@ def test_two_processes_kill_and_resume_leave_the_same_bytes(audit: Audit, asked:
 def kill_at(moment: str, asked: list[object], runs: Path, folder: Path) -> None:
     """Start an audit, kill it where a file appears, and wait until none of its processes is there any more."""
     victim = started_anew(asked, folder, {"OMP_NUM_THREADS": "1"})
-    wait_until(victim, lambda: bool(list(runs.glob(f"*/{moment}"))))
+    wait_until(victim.poll, lambda: bool(list(runs.glob(f"*/{moment}"))))
     children = _children(victim.pid)
     victim.kill()
     assert victim.wait() == -signal.SIGKILL
