@@ -106,13 +106,41 @@ COMMANDS = (
 )  # fmt: skip
 
 
+ONE_AFTER_THE_OTHER = """
+import os, sys
+from audit.cli.main import main
+for number, line in enumerate(os.fsdecode(sys.stdin.buffer.read()).split("\\n")):
+    sys.argv = ["audit", *line.split()]
+    code = 99
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for descriptor in (1, 2):
+        os.write(descriptor, f"\\0{code}\\0".encode())
+"""
+
+
 def test_a_locale_without_our_letters_prints_every_command(audit: Audit, kept: Path, tmp_path: Path) -> None:
     write_rule(tmp_path, 0)
-    for command in COMMANDS:
-        plain = audit(*command.format(run=kept).split())
-        code, out, err = shell(f"{AUDIT} {command.format(run=kept)}", tmp_path, **ASCII)
-        assert code == plain[0], (command, err)
-        assert (out + err).isascii(), command
+    asked = [command.format(run=kept) for command in COMMANDS]
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER],
+        input="\n".join(asked).encode(),
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **ASCII},
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    told = [stream.split(b"\0") for stream in (done.stdout, done.stderr)]
+    assert [len(pieces) for pieces in told] == [2 * len(asked) + 1] * 2
+    for number, command in enumerate(asked):
+        plain = audit(*command.split())
+        out, err = (pieces[2 * number].decode("ascii") for pieces in told)
+        assert int(told[0][2 * number + 1]) == plain[0], (command, err)
         assert "Traceback" not in err
         assert "UnicodeEncodeError" not in err
         assert bool(out) == bool(plain[1])
