@@ -49,6 +49,10 @@ from .forked_commands import wait_until
 RULE = {"id": "r", "measure": "shortcut_sensitivity", "max": 0.1}
 
 
+LEAN, WHOLE = ({"relevance_images": n, "judge_images": min(n, 2)} for n in (0, 6))
+"""Most tests are of neither heatmaps nor EasyOCR's check, which cost as much as the rest."""
+
+
 def nothing(_: str, __: int) -> Callable[[], None]:
     return lambda: None
 
@@ -69,6 +73,7 @@ def settings(
                 "runs": str(tmp_path / "runs"),
                 "cache": str(tmp_path / "cache"),
                 "resamples": 500,
+                **LEAN,
                 **changes,
             }
         )
@@ -85,7 +90,7 @@ def effects(run: Path) -> list[dict]:
 
 
 def test_a_run_leaves_everything_behind(settings: Callable[..., Settings]) -> None:
-    run = audit(settings(), gates=True)
+    run = audit(settings(**WHOLE), gates=True)
     for name in (
         "plan.json",
         "regions.parquet",
@@ -149,7 +154,7 @@ def test_accuracy_and_sensitivity_by_hand(settings: Callable[..., Settings]) -> 
 
 
 def test_same_plan_same_folder_same_bytes(settings: Callable[..., Settings], tmp_path: Path) -> None:
-    chosen = settings()
+    chosen = settings(**WHOLE)
     first = audit(chosen)
     before = (first / "effects.json").read_bytes()
     parts = {p: p.stat().st_mtime_ns for p in (first / "predictions").glob("*")}
@@ -168,7 +173,7 @@ def test_kill_and_resume_gives_the_same_bytes(
 ) -> None:
     """SIGKILL in the middle of predicting; the same command then ends where an unbroken run ends."""
 
-    chosen = settings(n_per_class=16)
+    chosen = settings(n_per_class=16, **WHOLE)
     whole = audit(replace(chosen, runs=str(tmp_path / "whole")))
     real = shards.predict_scene
 
@@ -488,7 +493,7 @@ def test_a_suite_with_bad_parameters_is_refused_before_the_first_image_is_read(
 def test_a_finished_run_is_judged_again_and_nothing_else(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = settings()
+    chosen = settings(**WHOLE)
     run, verdict = run_audit(chosen, judge_gates=False, command=["audit", "run"], on_stage=nothing)
     assert verdict.status == "not gated"
     before = {p: p.read_bytes() for p in sorted(run.rglob("*")) if p.is_file()}
