@@ -13,8 +13,8 @@ from audit.errors import shown_lines
 from audit.gates.scope import scope_sentence
 from audit.reports.findings.effect_words import estimate, where
 from audit.reports.findings.group_effects import sensitive_groups
-from audit.reports.findings.headline import headline
 from audit.reports.findings.output_effects import output_rows
+from audit.reports.findings.statements import statements
 from audit.reports.findings.summary import (
     first_lines,
     not_applied,
@@ -72,7 +72,7 @@ def render_terminal(run: RunView, console: Console) -> None:
         console.print(_text(line))
     for line in relevance_lines(run):
         console.print(_text(line))
-    console.print(_text(headline(run)))
+    _print_findings(run, console)
     console.print(_text(reach(run)))
     console.print(_text(scope_sentence(run.verdict)))
     for caveat in run.verdict.caveats:
@@ -80,6 +80,17 @@ def render_terminal(run: RunView, console: Console) -> None:
     for gate in run.verdict.gates:
         console.print(_text(f"gate {gate.name}: {gate.outcome}"))
     console.print(_text(f"{run.verdict.status.upper()}", style="bold"))
+
+
+def _print_findings(run: RunView, console: Console) -> None:
+    """Print each finding on a line of its own, and what it lists below it."""
+    for statement in statements(run):
+        if len(statement.items) < 2:
+            console.print(_text(statement.text))
+            continue
+        console.print(_text(f"{statement.opening}:"))
+        for item in statement.items:
+            console.print(_text(f"- {item}"))
 
 
 def _print_outputs(run: RunView, console: Console) -> None:

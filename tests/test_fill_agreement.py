@@ -64,7 +64,7 @@ def differences(t: PredictionTable) -> list[Effect]:
 
 
 def sentences(effects: list[Effect]) -> list[str]:
-    return list(fills_that_disagree(SimpleNamespace(effects=effects, edit=lambda name: f"the edit {name}")))  # type: ignore[arg-type]
+    return list(fills_that_disagree(SimpleNamespace(effects=effects, when=lambda name: f"when edited by {name}")))  # type: ignore[arg-type]
 
 
 def test_the_difference_is_the_paired_one_of_the_judged_fills() -> None:
@@ -96,8 +96,8 @@ def test_only_a_difference_beyond_the_fills_own_error_is_told(median: float, tol
     said = sentences(effects)
     assert len(said) == bool(told)
     if told:
-        assert said[0].startswith("Two fills of the text disagree. With the edit text-median, the shift is ")
-        assert f"percentage points {told} than with the edit text-inpaint" in said[0]
+        assert said[0].startswith("Two fills of the text disagree. The shift is ")
+        assert f"percentage points {told} when edited by text-median than when edited by text-inpaint (" in said[0]
 
 
 def test_equal_fills_are_rarely_told_apart() -> None:

@@ -108,7 +108,8 @@ def test_each_verdict_gives_a_sentence_an_answer_and_a_step(kept: RunView, verdi
     for step in steps:
         assert step.text in shown
         assert all(record in shown for _, record in step.images)
-        assert not step.command or step.command in shown
+        assert not step.command or f"{step.command} {step.does}" in shown
+        assert bool(step.command) == bool(step.does), "a command is never shown without what it does"
     assert "no problem" not in shown.lower()
 
 
@@ -127,10 +128,16 @@ def test_undecided_groups_have_a_next_step(kept: RunView, n_groups: int) -> None
     view = replace(view, effects=(*rest, *(group(i) for i in range(1, n_groups + 1))))
     (step,) = [s for s in next_steps(view, statements(view)) if s.about == "Undecided groups"]
     assert step.command.startswith("audit run")
-    named = [i for i in range(1, n_groups + 1) if f"images of class k{i} (" in step.text]
-    assert named == list(range(max(1, n_groups - 2), n_groups + 1)), "the three nearest to a finding"
-    for i in named:
-        assert f"about {50 + i} patients would decide, {7 + i} now" in step.text
+    named = [int(g.images.removeprefix("Images of class k")) for g in step.groups]
+    assert named == list(range(n_groups, max(0, n_groups - 3), -1)), "the three nearest to a finding"
+    shown = screen(view)
+    table = plain(shown[shown.index('<table class="undecided') :].split("</table>")[0])
+    for i, row in zip(named, step.groups, strict=True):
+        assert (row.shift, row.interval) == (f"{float(i):.1f}", "95 % CI −10.0 to 20.0; limit ±5")
+        assert (row.n_patients, row.needed) == (7 + i, f"about {50 + i}")
+        assert f"{row.images} {row.edit} {row.shift} ({row.interval}) {row.n_patients} {row.needed}" in " ".join(
+            table.replace("( ", "(").replace(" )", ")").split()
+        )
     assert ("2 more groups" in step.text) == (n_groups == 5)
     found = judged(view, "sensitive")
     assert all(s.about != "Undecided groups" for s in next_steps(found, statements(found))), (

@@ -434,7 +434,7 @@ RISE, FALL = (
             rule(measure="accuracy", operator=">=", limit=-0.01),
             FALL,
             "change in accuracy at least −0.01",
-            "Change in accuracy −0.030 [−0.040, −0.020] is below the limit of −0.01.",
+            "Change in accuracy −0.030 [−0.040, −0.020] exceeds the limit of 0.01 on its fall.",
         ),
         (
             rule(limit=0.05),

@@ -199,7 +199,7 @@ def test_methods_in_full() -> None:
         "percentile bootstrap over patients (10,000 resamples) and 1 effect by Student's t over patients, corrected for skewness."
     )
     assert found["multiplicity"] == (
-        "Tolerances, fixed before the run: accuracy 0.02 and shortcut sensitivity 0.05. Judged effects form two families, over all "
+        "Limits, fixed before the run: accuracy 0.02 and shortcut sensitivity 0.05. Judged effects form two families, over all "
         "images (10) and over groups (30). In each, p-values and simultaneous intervals are corrected for multiple comparisons by the "
         "step-down max-T procedure of Westfall and Young on 20,000 multiplier draws over patients; Holm's p-value is used where it is "
         "smaller. P-values of exploratory effects (12) are adjusted for "

@@ -139,7 +139,7 @@ def test_the_word_is_found_by_its_output_and_by_no_other(audit: Audit, nets: str
     assert mine["letters-other-class"] != "sensitive"
     assert "sensitive" not in {e.verdict for (_, group), e in found.items() if group == "output=Mass"}
     said = " ".join(out.split())
-    assert "The network reads the text for Pneumonia. With text " in said
+    assert "The network reads the text for Pneumonia. When the text is " in said
     assert "It lowers this probability by" in said
     assert "percentage points" in said
     assert "shortcut-sensitivity-of-groups: fail" in said

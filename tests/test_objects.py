@@ -30,7 +30,7 @@ from audit.discovery.fitting import Fitted, Half, Scored, _extent
 from audit.discovery.parts import pairs
 from audit.discovery.search import _without, chance_limit, proposal_samples, search_objects
 from audit.errors import UnknownNameError, UsageError
-from audit.gates.scope import find_scope
+from audit.gates.scope import find_scope, scope_sentence
 from audit.gates.suspects import suspect_outcomes
 from audit.models import networks
 from audit.models.preprocessing import Preprocessing
@@ -50,6 +50,7 @@ from audit.statistics.catalogue import MOVEMENT
 from audit.store.pictures import Spot
 from audit.store.serialise import plain, to_json
 from audit.store.suspects import LONGEST_TEMPLATE_PX, FoundSuspect, Sighting, SuspectTemplate
+from audit.store.verdict import Verdict
 from audit.suites.reader import load_suite
 from audit.training.phantom.artefacts import CENTRE, RADIUS, stick_electrode
 from audit.training.phantom.cohort import image_specs, make_phantoms
@@ -549,17 +550,27 @@ def test_what_the_test_said_is_one_word(entries: list[tuple[str, float | None, f
 @pytest.mark.parametrize(
     ("objects", "words"),
     [
-        (None, "stickers)"),
+        (None, "stickers): not searched for"),
         (
             PlannedObjects(asked=2, n_images=0, n_found=0, why_none="there are few", search_version=1),
-            "no search, because there are few",
+            "not searched for, because there are few",
         ),
-        (PlannedObjects(asked=2, n_images=80, n_found=0, why_none="", search_version=1), "the search found none"),
+        (
+            PlannedObjects(asked=2, n_images=80, n_found=0, why_none="", search_version=1),
+            "that the search cannot find",
+        ),
     ],
 )
 def test_objects_that_were_not_tested_are_named(objects: PlannedObjects | None, words: str) -> None:
     scope = find_scope([], [], objects)
-    assert any("objects without text" in line and words in line for line in scope.not_tested)
+    assert [line for line in scope.not_tested if "objects without text" in line and words in line]
+    # A search that found none is not the same as no search, and neither is a test.
+    assert len(scope.searched) == (objects is not None and not objects.why_none)
+    assert not any("object" in line for line in scope.tested)
+    told = scope_sentence(
+        Verdict(status="pass", summary="", gates=(), not_tested=scope.not_tested, searched=scope.searched)
+    )
+    assert ("Searched for, none found: objects without text" in told) == bool(scope.searched)
 
 
 @pytest.mark.parametrize("side", [30, 46, 60, LONGEST_TEMPLATE_PX])

@@ -64,7 +64,7 @@ def test_gates_are_tests(audit: Audit, write_cohort: object, write_bundle: objec
     code, out = pytest_in(place, *named)
     assert code == 1, out
     assert "1 failed, 1 passed, 1 xfailed" in out
-    assert "is below the limit of 0.8" in out
+    assert "is below the minimum of 0.8" in out
     assert "Traceback" not in out
     assert "raise GateNotPassedError" not in out
 

@@ -93,10 +93,10 @@ def test_a_class_that_could_not_be_edited_is_named(kept: RunView) -> None:
     )
     view = replace(kept, effects=changed)
     said = headline(view)
-    assert "could be edited this way (text covered in black)" in said
-    assert "cannot be concluded" in said
+    assert "could be edited this way (“Text covered in black”)" in said
+    assert "nothing can be concluded about the text" in said
     assert "too small" not in said
-    assert "No edit of" not in said
+    assert "Within the limit" not in said
     text = page(view)
     assert "\u202e" not in said
     assert "covid</script>" not in text
@@ -115,10 +115,10 @@ def test_accuracy_that_falls_is_said_where_probabilities_do_not_show_it(kept: Ru
 
     said = headline(fallen(judged(kept, {"all": "inconclusive"})))
     assert (
-        "Accuracy depends on the text. With text covered in black, it falls by 20.0 percentage points more than with the placebo "
-        "(95 % CI 12.0 to 28.0; limit 2)." in said
+        "Accuracy depends on the text. When the text is covered in black, accuracy falls by 20.0 percentage points more than with the "
+        "placebo (95 % CI 12.0 to 28.0; limit 2)." in said
     )
-    assert "too small to decide whether the network relies on the text" not in said
+    assert "too small to decide" not in said
     assert "Accuracy depends" not in headline(fallen(judged(kept, {"all": "sensitive"}))), (
         "it is said to read it already"
     )
@@ -136,7 +136,9 @@ def test_greying_is_stated_wherever_a_run_is_summed_up(kept: RunView) -> None:
 def test_the_verdict_says_where_a_network_reads(kept: RunView) -> None:
     view = judged(kept, {"class=covid": "sensitive", "word=<COVID>": "sensitive"}, others="inconclusive")
     said = headline(view)
-    assert said.startswith("The network reads the text in images that carry “<COVID>”. With text covered in black, the")
+    assert said.startswith(
+        "The network reads the text in images that carry “<COVID>”. When the text is covered in black, the"
+    )
     assert "likewise in images of class covid (40.0)" in said
     assert "Averaged over all images the shift is" in said
     assert "too small" not in said, "a word that is read is no open question"
@@ -165,10 +167,7 @@ def test_a_reviewer_and_a_model_card_are_told_of_the_groups(kept: RunView) -> No
 
 def test_what_is_robust_over_all_images_stays_so_while_groups_are_open(kept: RunView) -> None:
     view = judged(kept, {"all": "robust"}, others="inconclusive")
-    assert headline(view).startswith(
-        "No edit of the text shifts the class probabilities by more than the limit compared with its placebo"
-    )
-    assert "averaged over the images that it was applied to" in headline(view)
+    assert headline(view).startswith("Within the limit, on average over the images that were edited: the text, shift ")
     assert "is too small to decide" in undecided(view)
     assert undecided(view) in page(view).replace("&#39;", "'")
     assert sensitive_groups(view) == []
@@ -177,7 +176,7 @@ def test_what_is_robust_over_all_images_stays_so_while_groups_are_open(kept: Run
 def test_groups_of_what_all_images_show_do_not_drown_it(kept: RunView) -> None:
     view = judged(kept, {"all": "sensitive", "word=<COVID>": "sensitive"})
     assert headline(view).startswith(
-        "The network reads the text. With text covered in black, the class probabilities shift by 40.0 percentage points"
+        "The network reads the text. When the text is covered in black, the class probabilities shift by 40.0 percentage points"
     )
     assert "images that carry" not in headline(view)
     assert sensitive_groups(view) == []

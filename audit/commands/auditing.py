@@ -245,6 +245,7 @@ def _print_json(path: Path, verdict: Verdict, report_path: Path, code: int, *, t
         "summary": verdict.summary,
         "gates": verdict.gates,
         "tested": verdict.tested,
+        "searched": verdict.searched,
         "not_tested": verdict.not_tested,
         "caveats": verdict.caveats,
         "effects": judged,

@@ -19,7 +19,7 @@ from audit.store.serialise import plain, printed_json
 from audit.viewing.cases import MIN_DIGITS, Case, CaseRow, command_for, find_image, known_condition, read_case
 
 _MOST_CHARACTERS = 4096
-_HEADS = ("condition", "predicted", "probability", "shift", "placebo", "beyond")
+_HEADS = ("condition", "predicted", "probability", "shift", "placebo", "difference")
 
 
 def case(path: Path, name: str, settings: Settings, *, condition: str | None, as_json: bool) -> int:
@@ -119,8 +119,8 @@ def _write(path: Path, found: Case, condition: str | None) -> None:
         ]
         sys.stdout.write("  ".join(ends).rstrip() + "\n")
     sys.stdout.write(
-        "shift, placebo, beyond: percentage points of probability from the unedited image, under the placebo on average, and the "
-        "difference.\n"
+        "shift, placebo, difference: percentage points of probability from the unedited image, under the placebo on average, and shift "
+        "minus placebo.\n"
     )
     if condition is not None:
         for row in rows:

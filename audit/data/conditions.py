@@ -75,7 +75,8 @@ class Condition:
     name: str
     """Stable, kebab-case, unique in the suite."""
     title: str = ""
-    """Its name for people, fit to follow "with": "Text inpainted". The suite's words, else the perturbation's, else its own name's."""
+    """Its name for people: what is done ("Text inpainted"), or what the image is given ("Noise of another class"), so that sentences can
+    say "when the text is inpainted". The suite's words, else the perturbation's, else its own name's."""
     perturbation: str
     """Registered name; `clean` for the unedited image."""
     role: Role

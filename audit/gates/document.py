@@ -51,6 +51,8 @@ class VerdictDocument(RunDocument, frozen=True, kw_only=True):
     """The rules that the run was judged by."""
     policy: GatePolicy
     """Settings for all of them."""
+    searched: tuple[str, ...] = ()
+    """Shortcuts that were searched for and not found, so that no edit could test them."""
 
     @property
     def verdict(self) -> Verdict:

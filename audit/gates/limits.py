@@ -1,4 +1,4 @@
-"""Is an effect within the limit of its rule, beyond it, or undecided? With the reason in words."""
+"""Is an effect within the limit of its rule, does it exceed it, or is it undecided? With the reason in words."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def compare_with_limit(
     if effect.n_images < min_images:
         return "inconclusive", f"Only {counted(effect.n_images, 'image')}; the gate requires at least {min_images}."
     below = rule.operator == "<="
-    limit, beyond, within_limit = _limit_in_words(rule)
+    limit, beyond, within_limit = _limit_in_words(rule, effect)
     if is_exact(rule):
         holds = effect.estimate <= rule.limit if below else effect.estimate >= rule.limit
         found = f"{_subject(rule, effect)}{compact(effect.estimate, 3)}"
@@ -107,16 +107,17 @@ def _subject(rule: Rule, effect: Effect) -> str:
     return f"{figure[:1].upper()}{figure[1:]} " if is_exact(rule) or is_change(rule.measure, effect.condition) else ""
 
 
-def _limit_in_words(rule: Rule) -> tuple[str, str, str]:
-    """Return the limit, and the verbs for its wrong and its right side; a limit on a fall is given as the size of the fall."""
-    if rule.against == "baseline":
-        return (
-            f"the limit of {compact(abs(rule.limit))} on its {'rise' if rule.operator == '<=' else 'fall'}",
-            "exceeds",
-            "is within",
-        )
-    beyond, within = ("exceeds", "is within") if rule.operator == "<=" else ("is below", "is not below")
-    return f"the limit of {compact(rule.limit)}", beyond, within
+def _limit_in_words(rule: Rule, effect: Effect) -> tuple[str, str, str]:
+    """Return the limit, and the verbs for its wrong and its right side.
+
+    A limit on a fall is given as the size of the fall; what a figure itself must reach is a minimum, not a limit.
+    """
+    falls = rule.operator == ">="
+    if rule.against == "baseline" or (falls and rule.limit <= 0 and is_change(rule.measure, effect.condition)):
+        return f"the limit of {compact(abs(rule.limit))} on its {'fall' if falls else 'rise'}", "exceeds", "is within"
+    if falls:
+        return f"the minimum of {compact(rule.limit)}", "is below", "is not below"
+    return f"the limit of {compact(rule.limit)}", "exceeds", "is within"
 
 
 def _counterpart(rule: Rule, effect: Effect) -> float | None:

@@ -31,6 +31,8 @@ _NEVER = (
     "patient characteristics (sex, age)",
 )
 """What no suite edits."""
+SEARCHED = "Searched for, none found"
+"""How every rendering announces what was searched for and not found."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,8 @@ class Scope:
     """Shortcuts for which an effect was judged."""
     not_tested: tuple[str, ...]
     """Shortcuts that were not tested, with the reason if the run states one."""
+    searched: tuple[str, ...] = ()
+    """Shortcuts that were searched for and not found, so that no edit could test them."""
 
 
 def find_scope(
@@ -72,30 +76,36 @@ def find_scope(
         lacks = {c.cohort_lacks for c in concerned if c.cohort_lacks}
         why = f" (the cohort has no {' and no '.join(sorted(lacks))})" if lacks else ""
         not_tested.append(words + why)
-    tested_objects, other_objects = _objects_in_words(conditions, effects, objects)
+    found = _objects_in_words(conditions, effects, objects)
     return Scope(
-        tested=(*tested, *tested_objects),
-        not_tested=(*not_tested, *other_objects, *_NEVER),
+        tested=(*tested, *found.tested),
+        not_tested=(*not_tested, *found.not_tested, *_NEVER),
+        searched=found.searched,
     )
 
 
 def _objects_in_words(
     conditions: Sequence[PlannedCondition], effects: Sequence[Effect], objects: PlannedObjects | None
-) -> tuple[list[str], list[str]]:
-    """Return which objects were tested, and which were not: never all, because the search finds only objects that recur."""
+) -> Scope:
+    """Return which objects were tested, searched for in vain, and not tested: never all, because the search finds only some."""
     if objects is None or not objects.asked:
-        return [], [_OBJECTS]
+        return Scope(tested=(), not_tested=(f"{_OBJECTS}: not searched for",))
     if objects.why_none:
-        return [], [f"{_OBJECTS}: no search, because {objects.why_none}"]
+        return Scope(tested=(), not_tested=(f"{_OBJECTS}: not searched for, because {objects.why_none}",))
     if not objects.n_found:
-        return [], [f"{_OBJECTS}: the search found none that recurs in one class more often than in the others"]
+        return Scope(
+            tested=(),
+            not_tested=(f"{_OBJECTS} that the search cannot find, such as one that few images show",),
+            searched=(f"{_OBJECTS} that recur in one class more often than in the others",),
+        )
     by_outcome: dict[str, list[str]] = {}
     for found in suspect_outcomes(conditions, effects):
         by_outcome.setdefault(found.outcome, []).append(f"suspect-{found.number}")
     tested = by_outcome.get("shown", []) + by_outcome.get("dismissed", [])
     left = by_outcome.get("undecided", []) + by_outcome.get("not tested", [])
     others = f"{_OBJECTS} that the search did not propose" + (f"; {', '.join(sorted(left))} undecided" if left else "")
-    return ([f"recurring objects that the search proposed ({', '.join(sorted(tested))})"] if tested else []), [others]
+    proposed = (f"recurring objects that the search proposed ({', '.join(sorted(tested))})",) if tested else ()
+    return Scope(tested=proposed, not_tested=(others,))
 
 
 def find_caveats(data: PlannedData, blindness: Sequence[Blindness]) -> tuple[str, ...]:
@@ -128,12 +138,16 @@ def with_reach(
         summary=" ".join([verdict.summary, *caveats]),
         tested=scope.tested,
         not_tested=scope.not_tested,
+        searched=scope.searched,
         caveats=caveats,
         calibration=calibration,
     )
 
 
 def scope_sentence(verdict: Verdict) -> str:
-    """State what was tested, what was not, and how often this audit would have found a shortcut."""
-    scope = f"Tested: {'; '.join(verdict.tested) or 'nothing'}. Not tested: {'; '.join(verdict.not_tested)}."
-    return f"{scope} {verdict.calibration or NOT_MEASURED}"
+    """State what was tested, searched for in vain, and not tested, and how often this audit would have found a shortcut."""
+    searched = f" {SEARCHED}: {'; '.join(verdict.searched)}." if verdict.searched else ""
+    return (
+        f"Tested: {'; '.join(verdict.tested) or 'nothing'}.{searched} Not tested: {'; '.join(verdict.not_tested)}. "
+        f"{verdict.calibration or NOT_MEASURED}"
+    )

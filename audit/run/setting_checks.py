@@ -90,5 +90,7 @@ def _checked_tolerances(where: str, value: Any) -> dict[str, float]:
             checked[measure] = convert(limit, one)
         except ValidationError as error:
             expected = f"{SINGULARS[float]}{range_in_words(get_args(one)[1])}"
-            raise UsageError(f"The tolerance of {measure} must be {expected}; found {shown_value(limit)}.") from error
+            raise UsageError(
+                f"The limit of {measure} in [tolerance] must be {expected}; found {shown_value(limit)}."
+            ) from error
     return checked

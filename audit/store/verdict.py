@@ -111,6 +111,8 @@ class Verdict:
     """Shortcuts of which an effect was judged (`audit.gates.scope`)."""
     not_tested: tuple[str, ...] = ()
     """Shortcuts of which nothing is known: a pass does not speak of them."""
+    searched: tuple[str, ...] = ()
+    """Shortcuts that were searched for and not found, so that no edit could test them."""
     caveats: tuple[str, ...] = ()
     """What makes every figure of the run doubtful, such as images that trained the network."""
     calibration: str = ""

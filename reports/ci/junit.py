@@ -78,6 +78,7 @@ def junit_document(verdict: Verdict, run: AuditedRun) -> bytes:
         "status": verdict.status,
         "summary": verdict.summary,
         "tested": "; ".join(verdict.tested),
+        "searched for, none found": "; ".join(verdict.searched),
         "not tested": "; ".join(verdict.not_tested),
         "report": run.report,
     }

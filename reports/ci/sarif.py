@@ -46,7 +46,11 @@ def sarif_document(verdict: Verdict, places: Mapping[str, RuleLine], tool_versio
                     }
                 },
                 "invocations": [_invocation(verdict)],
-                "properties": {"tested": verdict.tested, "notTested": verdict.not_tested},
+                "properties": {
+                    "tested": verdict.tested,
+                    "searchedFor": verdict.searched,
+                    "notTested": verdict.not_tested,
+                },
                 "results": [
                     _result(gate, places, names.index(gate.rule or gate.id))
                     for gate in verdict.gates

@@ -101,7 +101,7 @@ def _warnings(names: Sequence[str], runs: Sequence[RunView]) -> list[str]:
 
 def _tolerance_warnings(runs: Sequence[RunView]) -> list[str]:
     return [
-        f"The runs used different tolerances of {MEASURES[measure].title}, so no limit is drawn for it."
+        f"The runs used different limits of {MEASURES[measure].title}, so no limit is drawn for it."
         for measure in headlines().values()
         if len(_tolerances(runs, measure)) > 1
     ]

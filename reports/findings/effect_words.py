@@ -10,8 +10,8 @@ from audit.store.results import Effect
 
 VERDICTS = {
     "sensitive": "significantly larger than the limit, corrected for multiple comparisons",
-    "robust": "within plus and minus the limit",
-    "bounded": "below the limit; a one-sided statement",
+    "robust": "within the limit, in both directions",
+    "bounded": "within the limit, in the harmful direction only",
     "reversed": "the placebo disturbs the network more than the edit: no evidence of robustness, use another fill",
     "inconclusive": "the sample is too small to decide",
     "void": "a control failed: nothing can be concluded",
@@ -19,6 +19,9 @@ VERDICTS = {
 }
 MARKS = {"sensitive": "◆", "robust": "●", "bounded": "●", "reversed": "◁", "inconclusive": "○", "void": "✕"}
 """Sign of each verdict that is judged, for those who do not see colours."""
+
+OUT_OF_REACH = 20
+"""Times as many patients as an audit has that nobody is asked to collect."""
 
 
 def estimate(effect: Effect | None) -> str:
@@ -59,6 +62,16 @@ def points_interval(effect: Effect, *, turned: bool = False, two_sided: bool = F
     return f"({round(100 * effect.level)} % CI {points(low)} to {points(high)}{what}{limit})"
 
 
+def needed_words(effect: Effect) -> str:
+    """State what would decide an effect that this sample leaves open."""
+    needed = effect.patients_to_decide
+    if not needed:
+        return "more patients alone may not decide"
+    if needed > OUT_OF_REACH * effect.n_patients:
+        return f"more than {OUT_OF_REACH} times as many patients would be needed to decide"
+    return f"about {needed:,} patients would decide ({effect.n_patients:,} now)"
+
+
 def where(run: RunView, effect: Effect) -> str:
     """Name the condition of an effect, and its group where it is not all images."""
     title = run.title(effect.condition)
@@ -68,6 +81,11 @@ def where(run: RunView, effect: Effect) -> str:
 def reads(run: RunView, condition: str) -> str:
     """Return the verb for what a condition gives away: text is read, anything else is relied on."""
     return "reads" if run.planned(condition).declared.concerns("text") else "relies on"
+
+
+def capital(text: str) -> str:
+    """Return a text that begins a sentence."""
+    return text[:1].upper() + text[1:]
 
 
 def without_folders(value: object) -> str:

@@ -18,7 +18,8 @@ def fills_that_disagree(run: RunView) -> Iterator[str]:
         low, high = sorted((abs(e.low or 0.0), abs(e.high or 0.0)))
         limit = compact(100 * FILLS_AGREE_WITHIN, 3)
         yield (
-            f"Two fills of the text disagree. With {run.edit(e.condition)}, the shift is {points(abs(e.estimate))} percentage points "
-            f"{'larger' if e.estimate > 0 else 'smaller'} than with {run.edit(e.placebo or '')} ({round(100 * e.level)} % CI {points(low)} "
-            f"to {points(high)}; limit {limit}), so neither of them alone shows the size of the text's effect."
+            f"Two fills of the text disagree. The shift is {points(abs(e.estimate))} percentage points "
+            f"{'larger' if e.estimate > 0 else 'smaller'} {run.when(e.condition)} than {run.when(e.placebo or '')} "
+            f"({round(100 * e.level)} % CI {points(low)} to {points(high)}; limit {limit}), so neither of them alone shows the size of the "
+            "text's effect."
         )

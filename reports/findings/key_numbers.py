@@ -51,7 +51,7 @@ def _size(run: RunView, effect: Effect) -> KeyNumber:
     images = "" if effect.group == ALL else f" in {place(effect.group)}"
     return KeyNumber(
         value=f"{points(effect.estimate)} points",
-        label=f"{label}{images}, with {run.edit(effect.condition)}",
+        label=f"{label}{images} {run.when(effect.condition)}",
         note=points_interval(effect).strip("()"),
     )
 
@@ -63,7 +63,7 @@ def _changed(run: RunView, effect: Effect) -> KeyNumber:
     whose = "images with a changed finding" if run.multi_label else "predictions that change"
     return KeyNumber(
         value="–" if flips is None or flips.estimate is None else f"{points(flips.estimate)} %",
-        label=f"{whose}, with {run.edit(effect.condition)}",
+        label=f"{whose} {run.when(effect.condition)}",
         note=beside,
     )
 

@@ -7,7 +7,7 @@ from audit.data.groups import UNKNOWN
 from audit.data.input_words import greyed_in_words
 from audit.data.map_budget import map_limit_in_words
 from audit.reports.findings.accuracy_worth import says_little, worth
-from audit.reports.findings.effect_words import points, points_interval
+from audit.reports.findings.effect_words import needed_words, points, points_interval
 from audit.reports.findings.summary import not_applied
 from audit.reports.reading.view import PICTURES, RunView
 from audit.store.group import ALL
@@ -72,10 +72,9 @@ def _own(run: RunView) -> list[str]:
     undecided = [e for e in run.headline() if e.verdict == "inconclusive"]
     if undecided:
         e = undecided[0]
-        more = f" (about {e.patients_to_decide:,} patients would decide it)" if e.patients_to_decide else ""
         found.append(
             f"{len(undecided)} of {len(run.headline())} judged effects {'is' if len(undecided) == 1 else 'are'} undecided; the largest is "
-            f"{points(e.estimate)} percentage points, with {run.edit(e.condition)} {points_interval(e)}{more}."
+            f"{points(e.estimate)} percentage points {run.when(e.condition)} {points_interval(e)}: {needed_words(e)}."
         )
     sources = {e.group for e in run.effects if e.group.kind == "source"}
     if len(sources) < 2:
@@ -112,7 +111,7 @@ _FIXED = (
     "source cannot be separated from the class and is not tested.",
     "Differences between classes in grey curve, sharpness and noise are measured outside the lungs, which excludes disease in the lungs "
     "but not disease that changes the rest of the image.",
-    "The tolerances were chosen before the run. The effects apply to this model on these images; images from another hospital may carry "
+    "The limits were chosen before the run. The effects apply to this model on these images; images from another hospital may carry "
     "other text.",
     "Heatmaps show where a network looks, not why. Only edits show what changes the prediction.",
 )

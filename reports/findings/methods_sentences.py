@@ -184,7 +184,7 @@ def _intervals(facts: Facts) -> Iterator[str]:
 
 def _multiplicity(facts: Facts) -> Iterator[str]:
     limits = _listed([f"{name.replace('_', ' ')} {compact(limit)}" for name, limit in sorted(facts.tolerances.items())])
-    yield f"Tolerances, fixed before the run: {limits}."
+    yield f"Limits, fixed before the run: {limits}."
     if facts.n_declared:
         yield {
             "westfall-young": f"Judged effects form two families, over all images ({facts.n_declared - facts.n_in_groups}) and over groups "

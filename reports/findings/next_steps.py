@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from audit.gates.calibration import NOT_MEASURED
+from audit.reports.findings.effect_words import OUT_OF_REACH, capital, points, points_interval
 from audit.reports.findings.group_effects import JUDGED_COLUMNS, judged_groups, place
 from audit.reports.findings.statements import Statement
 from audit.reports.reading.view import RunView
@@ -16,9 +17,8 @@ from audit.store.numbers import counted
 from audit.store.results import Effect
 
 AUDIT = "audit run --model MODEL --data MANIFEST"
+_REPEATS = "repeats the audit"
 _MOST_IMAGES = 3
-_OUT_OF_REACH = 20
-"""Times as many patients as the audit has that nobody is asked to collect."""
 _MOST_GROUPS = 3
 _REMEDIES: Mapping[str, str] = {
     "text": "Mask printed text before training, or collect images whose text does not differ between the classes; then train again.",
@@ -28,6 +28,24 @@ _REMEDIES: Mapping[str, str] = {
     "with it; then train again.",
 }
 """Content that a network relies on (`audit.data.conditions.CONTENTS`) -> what to change in the data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenGroup:
+    """One group of images that this sample does not decide, as a row of a table."""
+
+    images: str
+    """Which images."""
+    edit: str
+    """The edit that comes nearest to a finding."""
+    shift: str
+    """What was seen, in percentage points."""
+    interval: str
+    """Its interval and limit."""
+    n_patients: int
+    """Patients behind it."""
+    needed: str
+    """Patients that would decide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +60,10 @@ class Step:
     """What to do, in one or two sentences."""
     command: str
     """The command; empty where there is none."""
+    does: str = ""
+    """What the command does, in half a line; empty where there is none."""
+    groups: tuple[OpenGroup, ...] = ()
+    """The groups that it is about; empty of all other steps."""
 
 
 def next_steps(run: RunView, said: Sequence[Statement]) -> list[Step]:
@@ -56,6 +78,7 @@ def next_steps(run: RunView, said: Sequence[Statement]) -> list[Step]:
                 images=(),
                 text="Accept this run as the baseline, so that later versions of the model are compared with it.",
                 command="audit baseline accept RUN",
+                does="makes this run the baseline",
             )
         )
     return steps
@@ -69,6 +92,7 @@ def _of(run: RunView, statement: Statement) -> Iterator[Step]:
             images=(),
             text="Find out why the control changed the predictions: the model may not be deterministic. Then repeat the audit.",
             command=AUDIT,
+            does=_REPEATS,
         )
     elif statement.kind == "found" and effect is not None:
         yield _found(run, effect)
@@ -80,6 +104,7 @@ def _of(run: RunView, statement: Statement) -> Iterator[Step]:
             images=_images(run, effect),
             text="Compare the edit with its placebo in these images, and repeat the audit with the other fills of the full suite.",
             command=f"{AUDIT} --suite full",
+            does="repeats the audit with further fills",
         )
     elif statement.kind == "silent":
         yield _silent(run, effect)
@@ -109,7 +134,13 @@ def _found(run: RunView, effect: Effect) -> Step:
     other = f"Collect or preprocess images so that {suspect} does not differ between the classes; then train again."
     images = _images(run, effect)
     command = f"audit case RUN {images[0][1]}" if images else AUDIT
-    return Step(about=_topic(run, effect), images=images, text=concerned[0] if concerned else other, command=command)
+    return Step(
+        about=_topic(run, effect),
+        images=images,
+        text=concerned[0] if concerned else other,
+        command=command,
+        does="lists the predictions for this image under every edit and placebo" if images else _REPEATS,
+    )
 
 
 def _undecided(run: RunView, effect: Effect) -> Step:
@@ -117,9 +148,9 @@ def _undecided(run: RunView, effect: Effect) -> Step:
         text = f"The predictions hardly vary. {CHECK_DECLARED} Then repeat the audit."
     elif effect.classes_absent and not effect.patients_to_decide:
         text = f"Add images of class {' and '.join(effect.classes_absent)} that this edit applies to; then repeat the audit."
-    elif effect.patients_to_decide and effect.patients_to_decide > _OUT_OF_REACH * effect.n_patients:
+    elif effect.patients_to_decide and effect.patients_to_decide > OUT_OF_REACH * effect.n_patients:
         text = (
-            f"The estimate is so close to the limit that about {effect.patients_to_decide:,} patients would be needed to decide "
+            f"The estimate is so close to the limit that more than {OUT_OF_REACH} times as many patients would be needed to decide "
             f"({effect.n_patients:,} now). Treat the question as open, and say so where the network is used."
         )
     elif effect.patients_to_decide:
@@ -129,11 +160,17 @@ def _undecided(run: RunView, effect: Effect) -> Step:
         )
     else:
         text = "The estimate lies at the limit, so more patients alone may not decide. Decide whether the limit is the right one."
-    return Step(about=_topic(run, effect), images=_images(run, effect), text=text, command=AUDIT)
+    return Step(
+        about=_topic(run, effect),
+        images=_images(run, effect),
+        text=text,
+        command=AUDIT,
+        does="repeats the audit with the images that were added",
+    )
 
 
 def _undecided_groups(run: RunView, said: Sequence[Statement]) -> Iterator[Step]:
-    """Yield one step for the groups that are undecided: those nearest to a finding, of suspects that are not found already."""
+    """Yield one step, with a table, for the undecided groups: those nearest to a finding, of suspects that are not found already."""
     if run.verdict.status == "incomplete":
         return
     found = {run.suspect(s.effect.condition) for s in said if s.kind == "found" and s.effect is not None}
@@ -152,21 +189,31 @@ def _undecided_groups(run: RunView, said: Sequence[Statement]) -> Iterator[Step]
         return
     shown = list(nearest.values())[:_MOST_GROUPS]
     more = len(nearest) - len(shown)
-    rest = f"; {counted(more, 'more group')} in the section Groups" if more else ""
+    rest = f" The section Groups lists {counted(more, 'more group')}." if more else ""
     yield Step(
         about="Undecided groups",
         images=_images(run, shown[0]),
-        text=f"Collect images of patients of these groups, then repeat the audit: {'; '.join(_needed(run, e) for e in shown)}{rest}.",
+        text=f"Collect images of patients of the groups in the table, then repeat the audit.{rest}",
         command=AUDIT,
+        does="repeats the audit with the images that were added",
+        groups=tuple(_open_group(run, e) for e in shown),
     )
 
 
-def _needed(run: RunView, effect: Effect) -> str:
-    """Name a group, its edit, and how many of its patients would decide."""
-    where = f"{place(effect.group)} ({run.edit(effect.condition)})"
-    if not effect.patients_to_decide:
-        return f"{where}: the estimate lies at the limit, so more patients alone may not decide"
-    return f"{where}: about {effect.patients_to_decide:,} patients would decide, {effect.n_patients:,} now"
+def _open_group(run: RunView, effect: Effect) -> OpenGroup:
+    needed = effect.patients_to_decide
+    return OpenGroup(
+        images=capital(place(effect.group)),
+        edit=run.title(effect.condition),
+        shift=points(effect.estimate),
+        interval=points_interval(effect, two_sided=True).strip("()"),
+        n_patients=effect.n_patients,
+        needed="the estimate lies at the limit: no number is known"
+        if not needed
+        else f"more than {OUT_OF_REACH} times as many"
+        if needed > OUT_OF_REACH * effect.n_patients
+        else f"about {needed:,}",
+    )
 
 
 def _silent(run: RunView, effect: Effect | None) -> Step:
@@ -179,8 +226,9 @@ def _silent(run: RunView, effect: Effect | None) -> Step:
     return Step(
         about=_topic(run, effect) if effect is not None else "Edits",
         images=(),
-        text=f"{reason}Show how the audit reads the images, add what is missing to the manifest, and repeat the audit.",
+        text=f"{reason}Add what is missing to the images or the manifest, and repeat the audit.",
         command="audit plan --model MODEL --data MANIFEST",
+        does="lists what these images lack, without running the audit",
     )
 
 
@@ -191,12 +239,13 @@ def _calibrate(run: RunView) -> Iterator[Step]:
             images=(),
             text="Measure how often this audit finds a shortcut that is planted in your own data.",
             command="audit calibrate --model MODEL --data MANIFEST",
+            does="audits copies of the network that were taught a known shortcut",
         )
 
 
 def _topic(run: RunView, effect: Effect) -> str:
-    suspect = run.suspect(effect.condition)
-    return suspect[:1].upper() + suspect[1:]
+    alone = " alone" if run.planned(effect.condition).role == "sufficiency" else ""
+    return capital(f"{run.suspect(effect.condition)}{alone}")
 
 
 def _images(run: RunView, effect: Effect) -> tuple[tuple[int, str], ...]:

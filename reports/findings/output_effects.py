@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audit.data.strings import shown_string
-from audit.reports.findings.effect_words import points, points_interval, reads
+from audit.reports.findings.effect_words import capital, points, points_interval, reads
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import PROBABILITY_SHIFT
 from audit.store.group import Group
@@ -74,8 +74,8 @@ def outputs_sentence(run: RunView, suspect: str, found: Sequence[Effect]) -> str
     """State which outputs follow a suspect, and by how many percentage points and which way the first of them is shifted."""
     first = found[0]
     said = (
-        f"The network {reads(run, first.condition)} {suspect} for {_named(first)}. With {run.edit(first.condition)}, the probability of "
-        f"{_named(first)} shifts by {points(first.estimate)} percentage points more than with the placebo, on average "
+        f"The network {reads(run, first.condition)} {suspect} for {_named(first)}. {capital(run.when(first.condition))}, the probability "
+        f"of {_named(first)} shifts by {points(first.estimate)} percentage points more than with the placebo, on average "
         f"{points_interval(first)}"
     )
     if found[1:]:
@@ -98,13 +98,13 @@ def outputs_sentence(run: RunView, suspect: str, found: Sequence[Effect]) -> str
 
 
 def undecided_outputs(run: RunView, conditions: Sequence[str]) -> str:
-    """Name the outputs that are not shown to be within the limit under edits, in half a sentence; empty where all are."""
+    """Name the outputs that are not shown to be within the limit under edits; empty where all are."""
     names = dict.fromkeys(_named(e) for e in _judged(run) if e.condition in conditions and e.verdict != "robust")
     if not names:
         return ""
     shown = ", ".join(list(names)[:_SHOWN_OUTPUTS])
     more = f" and {len(names) - _SHOWN_OUTPUTS} more outputs" if len(names) > _SHOWN_OUTPUTS else ""
-    return f" Taken alone, {shown}{more} cannot be concluded."
+    return f"{shown}{more}"
 
 
 def _judged(run: RunView) -> list[Effect]:
@@ -122,8 +122,3 @@ def _shift(run: RunView, effect: Effect) -> Effect | None:
 
 def _named(effect: Effect) -> str:
     return shown_string(effect.group.value or "")
-
-
-def headline_words(run: RunView) -> str:
-    """Name what edits change: the class probabilities, or the probability of any output."""
-    return "the probability of any output" if run.multi_label else "the class probabilities"

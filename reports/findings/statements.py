@@ -8,11 +8,11 @@ from typing import Literal
 
 from audit.data.strings import shown_string
 from audit.reports.findings.accuracy_worth import says_little, worth
-from audit.reports.findings.effect_words import points, points_interval, reads
+from audit.reports.findings.carriers import carrier_sentence
+from audit.reports.findings.effect_words import capital, needed_words, points, points_interval, reads
 from audit.reports.findings.fill_agreement import fills_that_disagree
 from audit.reports.findings.group_effects import place, sensitive_groups
 from audit.reports.findings.output_effects import (
-    headline_words,
     outputs_sentence,
     sensitive_outputs,
     undecided_outputs,
@@ -20,6 +20,7 @@ from audit.reports.findings.output_effects import (
 from audit.reports.reading.view import RunView
 from audit.statistics.catalogue import ACCURACY, MEASURES
 from audit.statistics.verdicts import is_within
+from audit.store.numbers import counted
 from audit.store.results import Effect
 
 Kind = Literal["found", "undecided", "reversed", "held", "silent", "disagreeing", "worth", "incomplete"]
@@ -28,6 +29,8 @@ differ; worth: accuracy says little; incomplete: a control failed, nothing else 
 _SHOWN_GROUPS = 3
 _SHOWN = ("robust", "bounded")
 """Verdicts that show an effect to be small."""
+_NAMED = "With {edit}"
+"""How the catalogue's sentences on a sensitive effect name its edit; here a clause stands in its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,10 @@ class Statement:
     """What it states."""
     text: str
     """In sentences."""
+    opening: str = ""
+    """Where it lists several things, what stands before them; empty where it does not."""
+    items: tuple[str, ...] = ()
+    """These things; the text holds them too."""
     effect: Effect | None = None
     """The effect that it gives the numbers of; None where it gives none."""
     also: tuple[Effect, ...] = ()
@@ -55,11 +62,12 @@ def statements(run: RunView) -> list[Statement]:
     found = _in_groups(run)
     # What a group gives away is settled: that all images together do not show it is said in the same sentence.
     falls = _falls(run, effects)
-    rest = [e for e in effects if run.suspect(e.condition) not in {*found, *falls}]
+    settled = {(suspect, "edit") for suspect in (*found, *falls)}
+    rest = [e for e in effects if _topic(run, e) not in settled]
     said = [*_sensitive(run, effects), *found.values(), *falls.values(), *_undecided(run, rest), *_reversed(run, rest)]
     said += _cleared(run, rest)
     unmeasured = [e for e in effects if e.estimate is None]
-    silent = _suspects(run, unmeasured, besides=[e for e in effects if e.estimate is not None])
+    silent = _names(run, unmeasured, besides=[e for e in effects if e.estimate is not None])
     if silent:
         text = f"Nothing can be concluded about {silent}: no image could be edited this way."
         said.append(Statement(kind="silent", text=text, effect=unmeasured[0], also=_others(run, unmeasured)))
@@ -79,17 +87,35 @@ def _sensitive(run: RunView, effects: Sequence[Effect]) -> Iterator[Statement]:
         seen.add(key)
         outputs = sensitive_outputs(run, key[0]) if MEASURES[e.measure].judged_in_groups else []
         if outputs:
-            yield Statement(kind="found", text=outputs_sentence(run, key[0], outputs), effect=outputs[0])
+            text = f"{outputs_sentence(run, key[0], outputs)}{carrier_sentence(run, e)}"
+            yield Statement(kind="found", text=text, effect=outputs[0])
             continue
-        text = MEASURES[e.measure].finding.format(
-            suspect=key[0],
-            Suspect=_capital(key[0]),
-            reads=reads(run, e.condition),
-            edit=run.edit(e.condition),
-            points=points(e.estimate),
-            interval=points_interval(e),
+        text = (
+            MEASURES[e.measure]
+            .finding.replace(_NAMED, "{When}")
+            .format(
+                suspect=key[0],
+                Suspect=capital(key[0]),
+                reads=reads(run, e.condition),
+                edit=run.title(e.condition),
+                When=capital(run.when(e.condition)),
+                points=points(e.estimate),
+                interval=points_interval(e),
+            )
         )
-        yield Statement(kind="found", text=text, effect=e)
+        yield Statement(kind="found", text=f"{text}{_on_which(run, e)}{carrier_sentence(run, e)}", effect=e)
+
+
+def _on_which(run: RunView, e: Effect) -> str:
+    """State on how many images an object was edited: no others count for its effect."""
+    declared = run.planned(e.condition).declared
+    if "object" in declared.removes:
+        return f" This was measured on the {counted(e.n_images, 'image')} that show it."
+    return (
+        f" This was measured on the {counted(e.n_images, 'image')} that it was added to."
+        if "object" in declared.adds
+        else ""
+    )
 
 
 def _in_groups(run: RunView) -> dict[str, Statement]:
@@ -106,7 +132,7 @@ def _grouped(run: RunView, suspect: str, found: Sequence[Effect]) -> Statement:
         return Statement(kind="found", text=outputs_sentence(run, suspect, outputs), effect=outputs[0])
     first = found[0]
     said = (
-        f"The network {reads(run, first.condition)} {suspect} in {place(first.group)}. With {run.edit(first.condition)}, the class "
+        f"The network {reads(run, first.condition)} {suspect} in {place(first.group)}. {capital(run.when(first.condition))}, the class "
         f"probabilities of these {first.n_images} images shift by {points(first.estimate)} percentage points more than with the placebo, "
         f"on average {points_interval(first)}"
     )
@@ -134,23 +160,21 @@ def _falls(run: RunView, effects: Sequence[Effect]) -> dict[str, Statement]:
 
 def _fall(run: RunView, suspect: str, e: Effect) -> Statement:
     text = (
-        f"Accuracy depends on {suspect}. With {run.edit(e.condition)}, it falls by {points(-(e.estimate or 0.0))} percentage points more "
-        f"than with the placebo {points_interval(e, turned=True)}."
+        f"Accuracy depends on {suspect}. {capital(run.when(e.condition))}, accuracy falls by {points(-(e.estimate or 0.0))} percentage "
+        f"points more than with the placebo {points_interval(e, turned=True)}."
     )
     return Statement(kind="found", text=text, effect=e)
 
 
 def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[Statement]:
-    sensitive = {run.suspect(e.condition) for e in effects if e.verdict == "sensitive"}
+    sensitive = {_topic(run, e) for e in effects if e.verdict == "sensitive"}
     undecided = [
-        e
-        for e in effects
-        if e.verdict == "inconclusive" and e.estimate is not None and run.suspect(e.condition) not in sensitive
+        e for e in effects if e.verdict == "inconclusive" and e.estimate is not None and _topic(run, e) not in sensitive
     ]
     blind = [e for e in undecided if e.blind and is_within(e)]
     if blind:
         text = (
-            f"Nothing can be concluded about {_suspects(run, blind)}: the network's predictions of the unedited images hardly vary, always "
+            f"Nothing can be concluded about {_names(run, blind)}: the network's predictions of the unedited images hardly vary, always "
             "name one class or are saturated, so a small change is not evidence of robustness."
         )
         yield Statement(kind="undecided", text=text, effect=blind[0], also=_others(run, blind))
@@ -160,19 +184,28 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[Statement]:
         first = silent[0]
         text = (
             f"No image of class {' and '.join(shown_string(c) for c in first.classes_absent)} could be edited this way "
-            f"({run.edit(first.condition)}), so whether the network relies on {_suspects(run, silent)} there cannot be concluded. In the "
-            f"other images the shift is {points(first.estimate)} percentage points {points_interval(first)}."
+            f"({run.quoted(first.condition)}), so for that class nothing can be concluded about {_names(run, silent)}. In the other images "
+            f"the shift is {points(first.estimate)} percentage points {points_interval(first)}."
         )
         yield Statement(kind="undecided", text=text, effect=silent[0], also=_others(run, silent))
     if rest:
-        first = rest[0]
-        interval = points_interval(first, two_sided=not MEASURES[first.measure].one_sided)
-        decide = f" About {first.patients_to_decide:,} patients would decide." if first.patients_to_decide else ""
-        text = (
-            f"This sample is too small to decide whether the network relies on {_suspects(run, rest)}. With {run.edit(first.condition)}, "
-            f"the shift is {points(first.estimate)} percentage points {interval}.{decide}"
-        )
-        yield Statement(kind="undecided", text=text, effect=rest[0], also=_others(run, rest))
+        also = _others(run, rest)
+        opening, items = "This sample is too small to decide", tuple(_open(run, e) for e in (rest[0], *also))
+        text = f"{opening}{': ' if also else ' '}{'; '.join(items)}."
+        yield Statement(kind="undecided", text=text, opening=opening, items=items, effect=rest[0], also=also)
+
+
+def _open(run: RunView, e: Effect) -> str:
+    """State a question that the sample leaves open: what was seen, and what would decide it."""
+    suspect, what = run.suspect(e.condition), MEASURES[e.measure]
+    if what.one_sided:
+        asks, seen = f"{suspect} alone reveals the class", "the probability of the true class changes by"
+    else:
+        asks, seen = f"the network {reads(run, e.condition)} {suspect}", "the shift is"
+    return (
+        f"whether {asks}: {seen} {points(e.estimate)} percentage points {run.when(e.condition)} "
+        f"{points_interval(e, two_sided=not what.one_sided)}, and {needed_words(e)}"
+    )
 
 
 def _reversed(run: RunView, effects: Sequence[Effect]) -> Iterator[Statement]:
@@ -190,41 +223,52 @@ def _reversed(run: RunView, effects: Sequence[Effect]) -> Iterator[Statement]:
             yield Statement(kind="reversed", text=text, effect=e)
 
 
-def _cleared(run: RunView, effects: Sequence[Effect]) -> Iterator[Statement]:
-    others = [e for e in effects if e.verdict not in _SHOWN and e.estimate is not None]
-    open_suspects = {run.suspect(o.condition) for o in others}
-    for verdict in _SHOWN:
-        shown = [e for e in effects if e.verdict == verdict]
-        cleared = _suspects(run, shown, besides=others)
-        if not cleared:
-            continue
-        largest = next(e for e in shown if run.suspect(e.condition) not in open_suspects)
-        amount = f"{points(largest.estimate)} percentage points, with {run.edit(largest.condition)} {points_interval(largest)}"
-        if verdict == "robust":
-            text = (
-                f"No edit of {cleared} shifts {headline_words(run)} by more than the limit compared with its placebo, averaged over the "
-                f"images that it was applied to. The largest shift is {amount}.{undecided_outputs(run, [e.condition for e in shown])}"
-            )
-        else:
-            text = (
-                f"{_capital(cleared)} alone does not raise the probability of the true class by more than the limit compared with the "
-                f"placebo, averaged over all images. The largest difference is {amount}."
-            )
-        yield Statement(kind="held", text=text, effect=largest)
+def _cleared(run: RunView, rest: Sequence[Effect]) -> Iterator[Statement]:
+    """Yield a list of what is shown to be small, with the largest effect of each suspect."""
+    open_topics = {_topic(run, e) for e in rest if e.verdict not in _SHOWN and e.estimate is not None}
+    shown = [e for e in rest if e.verdict in _SHOWN and _topic(run, e) not in open_topics]
+    if not shown:
+        return
+    also = _others(run, shown)
+    items = [_small(run, e) for e in (shown[0], *also)]
+    unsure = undecided_outputs(run, [e.condition for e in shown if e.verdict == "robust"])
+    if unsure:
+        items.append(f"not shown for these outputs taken alone: {unsure}")
+    opening = "Within the limit, on average over the images that were edited"
+    yield Statement(
+        kind="held",
+        text=f"{opening}: {'; '.join(items)}.",
+        opening=opening,
+        items=tuple(items),
+        effect=shown[0],
+        also=also,
+    )
+
+
+def _small(run: RunView, e: Effect) -> str:
+    what = MEASURES[e.measure]
+    figure = "probability of the true class" if what.one_sided else "shift"
+    return f"{_name(run, e)}, {figure} {points(e.estimate)} percentage points {points_interval(e, two_sided=not what.one_sided)}"
+
+
+def _topic(run: RunView, e: Effect) -> tuple[str, str]:
+    """Return what an effect is about: its suspect, and whether it was edited or kept alone."""
+    return run.suspect(e.condition), run.planned(e.condition).role
+
+
+def _name(run: RunView, e: Effect) -> str:
+    suspect, role = _topic(run, e)
+    return f"{suspect} alone" if role == "sufficiency" else suspect
 
 
 def _others(run: RunView, effects: Sequence[Effect]) -> tuple[Effect, ...]:
-    """Return the first effect of each suspect but that of the first effect."""
-    first = {run.suspect(e.condition): e for e in reversed(effects)}
-    return tuple(e for e in effects[1:] if first[run.suspect(e.condition)] is e)
+    """Return the first effect of each topic but that of the first effect."""
+    first = {_topic(run, e): e for e in reversed(effects)}
+    return tuple(e for e in effects[1:] if first[_topic(run, e)] is e)
 
 
-def _suspects(run: RunView, effects: Sequence[Effect], besides: Sequence[Effect] = ()) -> str:
-    """Name the suspects of effects, in their order, without those of `besides`: "the text or the border"."""
-    taken = {run.suspect(e.condition) for e in besides}
-    names = [name for name in dict.fromkeys(run.suspect(e.condition) for e in effects) if name not in taken]
+def _names(run: RunView, effects: Sequence[Effect], besides: Sequence[Effect] = ()) -> str:
+    """Name what effects are about, in their order, without that of `besides`: "the text or the border alone"."""
+    taken = {_name(run, e) for e in besides}
+    names = [name for name in dict.fromkeys(_name(run, e) for e in effects) if name not in taken]
     return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

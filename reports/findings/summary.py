@@ -39,13 +39,18 @@ def summary_lines(run: RunView) -> list[str]:
         f"{plan.model.name} ({plan.model.architecture}) on {plan.data.name}: "
         f"{counted(plan.data.n_images, 'image')} of {counted(plan.data.n_patients, 'patient')} ({counts})",
         *first_lines(run),
-        " ".join([f"Verdict: {run.verdict.status.upper()}.", *run.verdict.caveats, headline(run)]),
+        f"{verdict_words(run)} {headline(run)}",
         *further_worth(run)[:2],
     ]
     told = telling_effects(run, 2)[:4]
     lines += [f"{where(run, e)}: {MEASURES[e.measure].title} {estimate(e)}, {e.verdict}" for e in told]
     lines += relevance_lines(run)
     return [*lines[:8], reach(run), scope_sentence(run.verdict)]
+
+
+def verdict_words(run: RunView) -> str:
+    """Return the verdict in capitals, with the reasons to doubt every figure."""
+    return " ".join([f"Verdict: {run.verdict.status.upper()}.", *run.verdict.caveats])
 
 
 def first_lines(run: RunView) -> list[str]:
@@ -98,14 +103,14 @@ def not_applied(run: RunView) -> list[str]:
     lines = []
     for reason, counts in sorted(found.items(), key=lambda item: (-max(item[1].values()), item[0])):
         most = max(counts.values())
-        worst = run.edit(next(name for name, count in counts.items() if count == most))
+        worst = run.quoted(next(name for name, count in counts.items() if count == most))
         of = f"{most} of {total} images"
         if len(counts) == 1:
-            lines.append(f"{of} with {worst}: {reason}")
+            lines.append(f"{of} under {worst}: {reason}")
         elif min(counts.values()) == most:
             lines.append(f"{of} under each of {len(counts)} conditions, such as {worst}: {reason}")
         else:
-            lines.append(f"up to {of} under each of {len(counts)} conditions, most with {worst}: {reason}")
+            lines.append(f"up to {of} under each of {len(counts)} conditions, most under {worst}: {reason}")
     return lines
 
 
@@ -114,12 +119,11 @@ def reach(run: RunView) -> str:
     weakest = weakest_power(run.effects)
     if weakest is None:
         return "No edit was judged, so no detectable effect can be given."
-    edit = run.edit(weakest.condition)
     if weakest.minimum_detectable is None:
-        return f"This sample is too small to show an effect with {edit}, however large, with 80 % power."
+        return f"This sample is too small to detect any effect {run.when(weakest.condition)}, however large, with 80 % power."
     return (
-        f"With this sample, shifts of {points(weakest.minimum_detectable)} percentage points or more are detected with at least 80 % power "
-        f"under every judged edit (lowest power: {edit})."
+        f"With this sample, a true shift of {points(weakest.minimum_detectable)} percentage points or more is detected with at least 80 % "
+        f"power under every judged edit (lowest power: {run.quoted(weakest.condition)})."
     )
 
 
@@ -130,16 +134,19 @@ def relevance_lines(run: RunView) -> list[str]:
     if summary is None or whole is None:
         return [run.run.relevance_note] if run.run.relevance_note else []
     line = (
-        f"Share of relevance inside text: {number(whole.enrichment.value, 1)} times the text's share of the area "
-        f"({counted(whole.n_images, 'image')})"
+        f"The heatmaps give text {number(whole.enrichment.value, 1)} times the relevance that its area alone would get "
+        f"({counted(whole.n_images, 'image')}"
     )
     if whole.significant is not None:
-        line += f"; it exceeds both controls in {number(100 * whole.significant, 0)} % of them"
+        line += f"; more than in both controls in {number(100 * whole.significant, 0)} % of them"
+    line += ")."
     agreement = next((a.signed for a in summary.agreement if a.signed is not None), None)
     if agreement is not None and text_matters(run):
-        line += f"; relevance inside text and the measured effect of the text have a correlation of {number(agreement.value, 2)}"
+        line += (
+            f" This relevance and the measured effect of the text have a correlation of {number(agreement.value, 2)}."
+        )
     elif agreement is not None:
-        line += "; inpainting the text hardly changes the outputs"
+        line += " Inpainting the text hardly changes the outputs."
     return [line]
 
 

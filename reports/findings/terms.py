@@ -32,7 +32,7 @@ STATUSES: Mapping[Status, str] = {
 ANSWERS: Mapping[str, str] = {
     "sensitive": "Yes: it exceeds the limit",
     "robust": "No: it is within the limit",
-    "bounded": "No: it is below the limit",
+    "bounded": "No: it is within the limit",
     "reversed": "Cannot be concluded: the placebo disturbs the network more",
     "inconclusive": "Undecided: the sample is too small",
     "void": "Cannot be concluded: a control failed",

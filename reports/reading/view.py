@@ -10,6 +10,7 @@ from typing import Any
 from audit.data.plan import Plan, PlannedCondition
 from audit.data.strings import shown_string
 from audit.gates.rules import GateConfig
+from audit.reports.reading.clauses import clause
 from audit.statistics.catalogue import ACCURACY
 from audit.statistics.selections import headlines
 from audit.store.controls import PlantedCheck
@@ -149,7 +150,10 @@ class RunView:
         """Return the name for people of every condition."""
         return {c.name: shown_string(c.title) for c in self.plan.suite.conditions}
 
-    def edit(self, condition: str) -> str:
-        """Return the same as it stands within a sentence: "text inpainted"."""
-        title = self.title(condition)
-        return title if title[1:2].isupper() else title[:1].lower() + title[1:]
+    def when(self, condition: str) -> str:
+        """Return what it does to an image as a clause of a sentence: "when the text is inpainted"."""
+        return clause(self.title(condition))
+
+    def quoted(self, condition: str) -> str:
+        """Return its name as a sentence quotes it: "“Text inpainted”"."""
+        return f"“{self.title(condition)}”"

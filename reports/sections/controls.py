@@ -59,7 +59,7 @@ def _planted(run: RunView) -> Iterator[Control]:
             found = check.verdict == "sensitive"
             yield Control(
                 what=f"a planted shift of {number(check.strength, 2)} is called sensitive",
-                found=f"the outputs with {run.edit(check.condition)} were shifted by {number(check.strength, 2)} on average, by twice "
+                found=f"the outputs under {run.quoted(check.condition)} were shifted by {number(check.strength, 2)} on average, by twice "
                 f"that in half of the patients; estimate {interval} in {people}: {check.verdict}"
                 + ("" if found else "; this run does not detect effects of this size"),
                 outcome="passed" if found else "failed",
@@ -67,7 +67,7 @@ def _planted(run: RunView) -> Iterator[Control]:
         else:
             yield Control(
                 what="a null effect is not called sensitive",
-                found=f"{run.edit(check.condition)} and its placebo were swapped in half of the patients, which removes any effect; "
+                found=f"{run.quoted(check.condition)} and its placebo were swapped in half of the patients, which removes any effect; "
                 f"estimate {interval} in {people}: {check.verdict}" + _null_in_words(check),
                 outcome=_null_outcome(check),
             )

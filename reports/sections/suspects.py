@@ -13,7 +13,7 @@ from audit.store.results import Effect
 
 IN_WORDS: Mapping[Outcome, str] = {
     "shown": "shown: the network relies on it",
-    "dismissed": "dismissed: removing and adding it change the predictions by less than the limit",
+    "dismissed": "dismissed: the effects of removing and adding it are within the limit",
     "undecided": "undecided: the sample is too small to decide",
     "not tested": "not tested: no image could be edited",
 }

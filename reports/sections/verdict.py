@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.gates.calibration import NOT_MEASURED
+from audit.gates.scope import SEARCHED
 from audit.reports.figures import strips
 from audit.reports.findings.accuracy_worth import worth
 from audit.reports.findings.effect_words import points, points_interval
@@ -96,7 +97,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "means": STATUSES[run.verdict.status],
         "counts": gate_counts(run.verdict),
         "lead": said[0].text,
-        "others": [s.text for s in said[1:] if s.kind != "worth"],
+        "others": [s for s in said[1:] if s.kind != "worth"],
         "numbers": key_numbers(run, shown) if complete else [],
         "case": best_case(run, shown) if complete else None,
         "edit": run.title(shown.condition) if shown else "",
@@ -107,6 +108,7 @@ def view(run: RunView) -> Mapping[str, object]:
         "height": strips.HEIGHT_PX,
         "worth": worth(run) if complete else [],
         "reach": reach(run),
+        "searched": SEARCHED,
         "news": news(run) if complete else "",
         "calibration": run.verdict.calibration or NOT_MEASURED,
         "steps": next_steps(run, said),

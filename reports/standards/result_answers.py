@@ -29,7 +29,7 @@ def _power(known: Known) -> Answer:
 
 
 def _measures(known: Known) -> Answer:
-    return Answer(references=known.method("multiplicity", "Tolerances"))
+    return Answer(references=known.method("multiplicity", "Limits"))
 
 
 def _uncertainty(known: Known) -> Answer:
@@ -38,7 +38,7 @@ def _uncertainty(known: Known) -> Answer:
 
 
 def _analysis_plan(known: Known) -> Answer:
-    rules = (*known.method("multiplicity", "Tolerances", "Judged effects"), *known.method("gates"))
+    rules = (*known.method("multiplicity", "Limits", "Judged effects"), *known.method("gates"))
     return joined(Answer(references=rules), _power(known))
 
 
