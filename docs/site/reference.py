@@ -55,7 +55,8 @@ def measures_page() -> str:
         [
             "# Measures\n",
             "Gate rules refer to these names, and `effects.json` contains them. How each is estimated: "
-            "[Statistics](../concepts/statistics.md). `tolerance` is the limit of a judged measure; `[tolerance]` in `audit.toml` sets other limits.\n",
+            "[Statistics](../concepts/statistics.md). `tolerance` is the limit of a judged measure; `[tolerance]` in `audit.toml` sets "
+            "other limits.\n",
             catalogue(MEASURES, _MEASURE_COLUMNS),
             "## Columns\n",
             table(["column", "meaning"], [[f.name, f.help] for f in describe(Measure) if f.name in _MEASURE_COLUMNS]),

@@ -53,10 +53,10 @@ def carrier_sentence(run: RunView, effect: Effect) -> str:
     found = carrier(run, effect)
     if found is None:
         return ""
+    interval = f"{round(100 * found.level)} % CI {points(found.simultaneous_low)} to {points(found.simultaneous_high)}"
     return (
         f" Most of this comes from {place(found.group)}: they shift by {points(found.estimate)} percentage points "
-        f"({found.n_images} images; {round(100 * found.level)} % CI {points(found.simultaneous_low)} to {points(found.simultaneous_high)}, corrected for multiple "
-        "comparisons)."
+        f"({found.n_images} images; {interval}, corrected for multiple comparisons)."
     )
 
 
