@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from audit.data.strings import shown_string
+from audit.gates.needed import needed_in_words
 from audit.gates.rules import Rule
 from audit.statistics.blindness import CHECK_DECLARED
 from audit.statistics.catalogue import CONTROL_MEASURE, MEASURES
@@ -148,6 +149,5 @@ def _needed(rule: Rule, effect: Effect, sure: Limits, counter: float | None) -> 
         lower=None if counter is None else sign * counter,
         n_patients=effect.n_patients,
     )
-    if needed is None:
-        return " The estimate equals the limit: no number of patients would decide."
-    return f" About {counted(needed, 'patient')} would decide ({effect.n_patients} now)."
+    words = needed_in_words(needed, effect.n_patients)
+    return f" {words[:1].upper()}{words[1:]}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from audit.gates.needed import needed_in_words
 from audit.reports.findings.group_effects import place
 from audit.reports.reading.view import RunView
 from audit.store.group import ALL
@@ -19,9 +20,6 @@ VERDICTS = {
 }
 MARKS = {"sensitive": "◆", "robust": "●", "bounded": "●", "reversed": "◁", "inconclusive": "○", "void": "✕"}
 """Sign of each verdict that is judged, for those who do not see colours."""
-
-OUT_OF_REACH = 20
-"""Times as many patients as an audit has that nobody is asked to collect."""
 
 
 def estimate(effect: Effect | None) -> str:
@@ -64,12 +62,9 @@ def points_interval(effect: Effect, *, turned: bool = False, two_sided: bool = F
 
 def needed_words(effect: Effect) -> str:
     """State what would decide an effect that this sample leaves open."""
-    needed = effect.patients_to_decide
-    if not needed:
-        return "more patients alone may not decide"
-    if needed > OUT_OF_REACH * effect.n_patients:
-        return f"more than {OUT_OF_REACH} times as many patients would be needed to decide"
-    return f"about {needed:,} patients would decide ({effect.n_patients:,} now)"
+    if effect.patients_to_decide is None and (effect.blind or effect.classes_absent):
+        return "more patients alone would not decide"
+    return needed_in_words(effect.patients_to_decide, effect.n_patients)
 
 
 def where(run: RunView, effect: Effect) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from audit.gates.calibration import NOT_MEASURED
-from audit.reports.findings.effect_words import OUT_OF_REACH, capital, points, points_interval
+from audit.gates.needed import OUT_OF_REACH
+from audit.reports.findings.effect_words import capital, points, points_interval
 from audit.reports.findings.group_effects import JUDGED_COLUMNS, judged_groups, place
 from audit.reports.findings.statements import Statement
 from audit.reports.reading.view import RunView
@@ -159,7 +160,7 @@ def _undecided(run: RunView, effect: Effect) -> Step:
             f"{effect.n_patients:,}. Add images of further patients; then repeat the audit."
         )
     else:
-        text = "The estimate lies at the limit, so more patients alone may not decide. Decide whether the limit is the right one."
+        text = "The estimate equals the limit, so no number of patients would decide. Decide whether the limit is the right one."
     return Step(
         about=_topic(run, effect),
         images=_images(run, effect),
@@ -208,7 +209,7 @@ def _open_group(run: RunView, effect: Effect) -> OpenGroup:
         shift=points(effect.estimate),
         interval=points_interval(effect, two_sided=True).strip("()"),
         n_patients=effect.n_patients,
-        needed="the estimate lies at the limit: no number is known"
+        needed="no number: the estimate equals the limit"
         if not needed
         else f"more than {OUT_OF_REACH} times as many"
         if needed > OUT_OF_REACH * effect.n_patients
