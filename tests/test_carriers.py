@@ -100,14 +100,14 @@ def test_a_sources_interval_is_widened_for_all_sources(kept: RunView) -> None:
             low=estimate - half, high=estimate + half, simultaneous_low=None, simultaneous_high=None,
         )  # fmt: skip
 
-    groups = [source("south", 40, 0.6, 0.05), source("north", 30, 0.1, 0.05), source("west", 30, 0.1, 0.05)]
+    groups = [source("south", 40, 0.6, 0.07), source("north", 30, 0.1, 0.07), source("west", 30, 0.1, 0.07)]
     found = carrier(with_groups(kept, *groups), whole(kept))
     assert found is not None
     assert found.group == SOURCE
     t = stats.t.ppf(1 - 0.025 / 3, 39)
-    assert (found.simultaneous_low, found.simultaneous_high) == pytest.approx((0.6 - t * 0.05, 0.6 + t * 0.05))
+    assert (found.simultaneous_low, found.simultaneous_high) == pytest.approx((0.6 - t * 0.07, 0.6 + t * 0.07))
     # Of many sources the correction is larger, and this one is no longer shown to carry most.
-    many = [*groups, *(source(f"s{i}", 30, 0.1, 0.05) for i in range(3000))]
+    many = [*groups, *(source(f"s{i}", 30, 0.1, 0.07) for i in range(100))]
     assert carrier(with_groups(kept, *many), whole(kept)) is None
     both = with_groups(kept, word(kept, 40, 0.6, 0.45), *groups)
     assert (carrier(both, whole(kept)) or groups[0]).group == WORD, "a word says more than the place that prints it"

@@ -60,7 +60,7 @@ def test_lists_and_tables(tmp_path: Path) -> None:
         ("[run]\nrelevance_images = -1\n", "of at least 0"),
         ("[tolerance]\nacuracy = 0.1\n", "Did you mean 'accuracy'"),
         ("[tolerance]\nmargin = 0.1\n", "No judged measure"),
-        ("[tolerance]\naccuracy = 'a'\n", "limit of accuracy in [tolerance]"),
+        ("[tolerance]\naccuracy = 'a'\n", r"limit of accuracy in \[tolerance\]"),
         ("[tolerance]\naccuracy = 1\n", "between 0 and 1, both excluded"),
         ("[tolerance]\naccuracy = nan\n", "between 0 and 1, both excluded"),
         ("[recall]\nall = 3\n", r"\[recall\] in audit.toml must hold \[found, boxes\]"),

@@ -312,7 +312,7 @@ def test_an_effect_that_only_the_correction_leaves_open_shows_the_corrected_inte
 
     view = replace(judged(kept, "inconclusive"), effects=tuple(map(changed, judged(kept, "inconclusive").effects)))
     row = question_rows(view, statements(view))[0]
-    assert row.interval == "95 % CI 1.0 to 35.0, corrected for multiple comparisons; limit 5"
+    assert row.interval == "95 % CI 1.0 to 35.0, corrected for multiple comparisons; limit ±5"
     assert row.strip is not None
     assert row.strip.outer is not None
     assert row.strip.outer[0] < row.strip.low < row.strip.high < row.strip.outer[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from audit.gates.needed import needed_in_words
 from audit.reports.findings.group_effects import place
 from audit.reports.reading.view import RunView
+from audit.statistics.catalogue import MEASURES
 from audit.store.group import ALL
 from audit.store.numbers import bracketed, compact, number
 from audit.store.results import Effect
@@ -34,11 +35,11 @@ def points(value: float | None) -> str:
     return number(None if value is None else 100 * value, 1)
 
 
-def points_interval(effect: Effect, *, turned: bool = False, two_sided: bool = False) -> str:
+def points_interval(effect: Effect, *, turned: bool = False) -> str:
     """Return the interval and the limit of an effect in percentage points: `(95 % CI 25.6 to 36.9; limit 5)`.
 
     Of an effect that exceeds the limit, but not once it is corrected for multiple comparisons, it is the corrected interval: the other
-    would not show why the effect is undecided.
+    would not show why the effect is undecided. The limit has both signs unless the effect exceeds it, or is one-sided.
 
     Parameters
     ----------
@@ -46,16 +47,13 @@ def points_interval(effect: Effect, *, turned: bool = False, two_sided: bool = F
         An effect with an estimate.
     turned : bool
         Whether a fall is stated as a positive number.
-    two_sided : bool
-        Whether the limit holds in both directions.
     """
     corrected = effect.verdict == "inconclusive" and (effect.low or 0.0) > (effect.tolerance or 0.0)
     low, high = (effect.simultaneous_low, effect.simultaneous_high) if corrected else (effect.low, effect.high)
     if turned:
         low, high = (None if v is None else -v for v in (high, low))
-    limit = (
-        "" if effect.tolerance is None else f"; limit {'±' if two_sided else ''}{compact(100 * effect.tolerance, 3)}"
-    )
+    sign = "" if effect.verdict == "sensitive" or MEASURES[effect.measure].one_sided else "±"
+    limit = "" if effect.tolerance is None else f"; limit {sign}{compact(100 * effect.tolerance, 3)}"
     what = ", corrected for multiple comparisons" if corrected else ""
     return f"({round(100 * effect.level)} % CI {points(low)} to {points(high)}{what}{limit})"
 

@@ -207,7 +207,7 @@ def _open_group(run: RunView, effect: Effect) -> OpenGroup:
         images=capital(place(effect.group)),
         edit=run.title(effect.condition),
         shift=points(effect.estimate),
-        interval=points_interval(effect, two_sided=True).strip("()"),
+        interval=points_interval(effect).strip("()"),
         n_patients=effect.n_patients,
         needed="no number: the estimate equals the limit"
         if not needed

@@ -204,7 +204,7 @@ def _open(run: RunView, e: Effect) -> str:
         asks, seen = f"the network {reads(run, e.condition)} {suspect}", "the shift is"
     return (
         f"whether {asks}: {seen} {points(e.estimate)} percentage points {run.when(e.condition)} "
-        f"{points_interval(e, two_sided=not what.one_sided)}, and {needed_words(e)}"
+        f"{points_interval(e)}, and {needed_words(e)}"
     )
 
 
@@ -248,7 +248,7 @@ def _cleared(run: RunView, rest: Sequence[Effect]) -> Iterator[Statement]:
 def _small(run: RunView, e: Effect) -> str:
     what = MEASURES[e.measure]
     figure = "probability of the true class" if what.one_sided else "shift"
-    return f"{_name(run, e)}, {figure} {points(e.estimate)} percentage points {points_interval(e, two_sided=not what.one_sided)}"
+    return f"{_name(run, e)}, {figure} {points(e.estimate)} percentage points {points_interval(e)}"
 
 
 def _topic(run: RunView, e: Effect) -> tuple[str, str]:

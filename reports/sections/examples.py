@@ -83,7 +83,7 @@ def moved_rows(run: RunView) -> list[MovedRow]:
 def _shown(run: RunView, example: Mapping[str, Any]) -> dict[str, Any]:
     """Return a case with the names of its edit and placebo, and the classes whose scores are shown."""
     placebo = run.planned(example["condition"]).placebo
-    titles = {"title": run.title(example["condition"]), "placebo_title": run.title(placebo) if placebo else ""}
+    titles = {"title": run.title(example["condition"]), "placebo_title": run.quoted(placebo) if placebo else ""}
     return {**example, **titles, "scored": scored_classes(example)}
 
 

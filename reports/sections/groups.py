@@ -55,7 +55,7 @@ def _forest(run: RunView) -> Dots | None:
         rows = [r for kind in JUDGED_COLUMNS for r in judged_groups(run, kind) if r.effect.condition == edit]
         if any(r.effect.group.kind == "word" for r in rows):
             return effect_forest(
-                [r.effect for r in rows], f"{run.title(edit)}, by class and word", [r.name for r in rows]
+                [r.effect for r in rows], f"{run.quoted(edit)}, by class and word", [r.name for r in rows]
             )
     return None
 
