@@ -19,6 +19,7 @@ from audit.store.results import Effect
 
 AUDIT = "audit run --model MODEL --data MANIFEST"
 _REPEATS = "repeats the audit"
+_WITH_THEM = "repeats the audit with them"
 _MOST_IMAGES = 3
 _MOST_GROUPS = 3
 _REMEDIES: Mapping[str, str] = {
@@ -91,7 +92,7 @@ def _of(run: RunView, statement: Statement) -> Iterator[Step]:
         yield Step(
             about="Controls",
             images=(),
-            text="Find out why the control changed the predictions: the model may not be deterministic. Then repeat the audit.",
+            text="Find out why the control changed the predictions: the model may not be deterministic.",
             command=AUDIT,
             does=_REPEATS,
         )
@@ -103,7 +104,7 @@ def _of(run: RunView, statement: Statement) -> Iterator[Step]:
         yield Step(
             about=_topic(run, effect),
             images=_images(run, effect),
-            text="Compare the edit with its placebo in these images, and repeat the audit with the other fills of the full suite.",
+            text="Compare the edit with its placebo in these images. The full suite has edits with other fills.",
             command=f"{AUDIT} --suite full",
             does="repeats the audit with further fills",
         )
@@ -145,28 +146,31 @@ def _found(run: RunView, effect: Effect) -> Step:
 
 
 def _undecided(run: RunView, effect: Effect) -> Step:
+    needed, does = effect.patients_to_decide, _WITH_THEM
     if effect.blind and is_within(effect):
-        text = f"The predictions hardly vary. {CHECK_DECLARED} Then repeat the audit."
-    elif effect.classes_absent and not effect.patients_to_decide:
-        text = f"Add images of class {' and '.join(effect.classes_absent)} that this edit applies to; then repeat the audit."
-    elif effect.patients_to_decide and effect.patients_to_decide > OUT_OF_REACH * effect.n_patients:
+        text, does = f"The predictions hardly vary. {CHECK_DECLARED}", _REPEATS
+    elif effect.classes_absent and not needed:
+        text = f"Add images of class {' and '.join(effect.classes_absent)} that this edit applies to."
+    elif needed and needed <= OUT_OF_REACH * effect.n_patients:
+        text = (
+            f"About {needed:,} patients would decide if the estimate stays the same; this estimate is based on {effect.n_patients:,}. Add "
+            "images of further patients."
+        )
+    elif needed:
+        does = ""
         text = (
             f"The estimate is so close to the limit that more than {OUT_OF_REACH} times as many patients would be needed to decide "
             f"({effect.n_patients:,} now). Treat the question as open, and say so where the network is used."
         )
-    elif effect.patients_to_decide:
-        text = (
-            f"About {effect.patients_to_decide:,} patients would decide if the estimate stays the same; this estimate is based on "
-            f"{effect.n_patients:,}. Add images of further patients; then repeat the audit."
-        )
     else:
+        does = ""
         text = "The estimate equals the limit, so no number of patients would decide. Decide whether the limit is the right one."
     return Step(
         about=_topic(run, effect),
         images=_images(run, effect),
         text=text,
-        command=AUDIT,
-        does="repeats the audit with the images that were added",
+        command=AUDIT if does else "",
+        does=does,
     )
 
 
@@ -194,9 +198,9 @@ def _undecided_groups(run: RunView, said: Sequence[Statement]) -> Iterator[Step]
     yield Step(
         about="Undecided groups",
         images=_images(run, shown[0]),
-        text=f"Collect images of patients of the groups in the table, then repeat the audit.{rest}",
+        text=f"Collect images of patients of the groups in the table.{rest}",
         command=AUDIT,
-        does="repeats the audit with the images that were added",
+        does=_WITH_THEM,
         groups=tuple(_open_group(run, e) for e in shown),
     )
 
@@ -227,7 +231,7 @@ def _silent(run: RunView, effect: Effect | None) -> Step:
     return Step(
         about=_topic(run, effect) if effect is not None else "Edits",
         images=(),
-        text=f"{reason}Add what is missing to the images or the manifest, and repeat the audit.",
+        text=f"{reason}Add what is missing to the images or the manifest.",
         command="audit plan --model MODEL --data MANIFEST",
         does="lists what these images lack, without running the audit",
     )
