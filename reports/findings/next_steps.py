@@ -141,7 +141,7 @@ def _found(run: RunView, effect: Effect) -> Step:
         images=images,
         text=concerned[0] if concerned else other,
         command=command,
-        does="lists the predictions for this image under every edit and placebo" if images else _REPEATS,
+        does="lists its predictions under every edit" if images else _REPEATS,
     )
 
 

@@ -44,7 +44,9 @@ class Statement:
     opening: str = ""
     """Where it lists several things, what stands before them; empty where it does not."""
     items: tuple[str, ...] = ()
-    """These things; the text holds them too."""
+    """These things, with their figures; the text holds them too."""
+    names: tuple[str, ...] = ()
+    """The same without figures, for a page that has these in a table."""
     effect: Effect | None = None
     """The effect that it gives the numbers of; None where it gives none."""
     also: tuple[Effect, ...] = ()
@@ -190,21 +192,28 @@ def _undecided(run: RunView, effects: Sequence[Effect]) -> Iterator[Statement]:
         yield Statement(kind="undecided", text=text, effect=silent[0], also=_others(run, silent))
     if rest:
         also = _others(run, rest)
-        opening, items = "This sample is too small to decide", tuple(_open(run, e) for e in (rest[0], *also))
+        opening, names = "This sample is too small to decide", tuple(_asked(run, e) for e in (rest[0], *also))
+        items = tuple(f"{name}: {_seen(run, e)}" for name, e in zip(names, (rest[0], *also), strict=True))
         text = f"{opening}{': ' if also else ' '}{'; '.join(items)}."
-        yield Statement(kind="undecided", text=text, opening=opening, items=items, effect=rest[0], also=also)
+        yield Statement(
+            kind="undecided", text=text, opening=opening, items=items, names=names, effect=rest[0], also=also
+        )
 
 
-def _open(run: RunView, e: Effect) -> str:
-    """State a question that the sample leaves open: what was seen, and what would decide it."""
-    suspect, what = run.suspect(e.condition), MEASURES[e.measure]
-    if what.one_sided:
-        asks, seen = f"{suspect} alone reveals the class", "the probability of the true class changes by"
-    else:
-        asks, seen = f"the network {reads(run, e.condition)} {suspect}", "the shift is"
+def _asked(run: RunView, e: Effect) -> str:
+    """Return the question that an effect leaves open."""
+    suspect = run.suspect(e.condition)
+    if MEASURES[e.measure].one_sided:
+        return f"whether {suspect} alone reveals the class"
+    return f"whether the network {reads(run, e.condition)} {suspect}"
+
+
+def _seen(run: RunView, e: Effect) -> str:
+    """State what was seen of an open question, and what would decide it."""
+    seen = "the probability of the true class changes by" if MEASURES[e.measure].one_sided else "the shift is"
     return (
-        f"whether {asks}: {seen} {points(e.estimate)} percentage points {run.when(e.condition)} "
-        f"{points_interval(e)}, and {needed_words(e)}"
+        f"compared with the placebo, {seen} {points(e.estimate)} percentage points {run.when(e.condition)} {points_interval(e)}, and "
+        f"{needed_words(e)}"
     )
 
 
@@ -230,25 +239,28 @@ def _cleared(run: RunView, rest: Sequence[Effect]) -> Iterator[Statement]:
     if not shown:
         return
     also = _others(run, shown)
-    items = [_small(run, e) for e in (shown[0], *also)]
+    names = [_name(run, e) for e in (shown[0], *also)]
+    items = [f"{name}: {_small(e)}" for name, e in zip(names, (shown[0], *also), strict=True)]
     unsure = undecided_outputs(run, [e.condition for e in shown if e.verdict == "robust"])
     if unsure:
-        items.append(f"not shown for these outputs taken alone: {unsure}")
-    opening = "Within the limit, on average over the images that were edited"
+        unsure = f"not shown for these outputs taken alone: {unsure}"
+        items.append(unsure)
+        names.append(unsure)
+    opening = "Within the limit, compared with the placebo, on average over the images that were edited"
     yield Statement(
         kind="held",
         text=f"{opening}: {'; '.join(items)}.",
         opening=opening,
         items=tuple(items),
+        names=tuple(names),
         effect=shown[0],
         also=also,
     )
 
 
-def _small(run: RunView, e: Effect) -> str:
-    what = MEASURES[e.measure]
-    figure = "probability of the true class" if what.one_sided else "shift"
-    return f"{_name(run, e)}, {figure} {points(e.estimate)} percentage points {points_interval(e)}"
+def _small(e: Effect) -> str:
+    figure = "probability of the true class" if MEASURES[e.measure].one_sided else "shift"
+    return f"{figure} {points(e.estimate)} percentage points {points_interval(e)}"
 
 
 def _topic(run: RunView, e: Effect) -> tuple[str, str]:
