@@ -140,6 +140,7 @@ def test_every_status_in_every_format(verdict: Verdict, places: dict[str, RuleLi
         "status": verdict.status,
         "summary": verdict.summary,
         "tested": "",
+        "searched for, none found": "",
         "not tested": "",
         "report": "runs/r/report.html",
     }
