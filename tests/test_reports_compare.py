@@ -68,7 +68,7 @@ def test_panels_of_a_measure_share_axis_and_limit(runs: list[Path], tmp_path: Pa
         lambda d: [e.update(tolerance=0.3) for e in d["effects"] if e["tolerance"] is not None],
     )
     text = render_comparison(runs, tmp_path / "c.html").read_text()
-    assert "used different tolerances of shortcut sensitivity" in text
+    assert "used different limits of shortcut sensitivity" in text
     assert 'class="limit"' not in text
 
 
