@@ -167,7 +167,9 @@ def test_a_reviewer_and_a_model_card_are_told_of_the_groups(kept: RunView) -> No
 
 def test_what_is_robust_over_all_images_stays_so_while_groups_are_open(kept: RunView) -> None:
     view = judged(kept, {"all": "robust"}, others="inconclusive")
-    assert headline(view).startswith("Within the limit, compared with the placebo, on average over the images that were edited: the text: shift ")
+    assert headline(view).startswith(
+        "Within the limit, compared with the placebo, on average over the images that were edited: the text: shift "
+    )
     assert "is too small to decide" in undecided(view)
     assert undecided(view) in page(view).replace("&#39;", "'")
     assert sensitive_groups(view) == []

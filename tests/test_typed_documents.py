@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from audit.data.plan import Identity, Plan, plan_hash
 from audit.errors import StoreError
+from audit.gates.document import VerdictDocument
 from audit.run.schemas import DOCUMENTS
 from audit.store.folder import RunFolder
 from audit.store.pictures import ExamplesDocument
@@ -92,7 +93,12 @@ def test_a_value_of_another_kind_is_named_with_its_place(data: st.DataObject) ->
 
 
 # Runs without ladders have no trends; those of earlier versions were computed by torch on the CPU.
-LATER = {(EffectsDocument, "trends"), (RunRecord, "backend"), (RunRecord, "device")}
+LATER = {
+    (EffectsDocument, "trends"),
+    (RunRecord, "backend"),
+    (RunRecord, "device"),
+    (VerdictDocument, "searched"),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
