@@ -27,10 +27,10 @@ def mend_command(
         ),
     ] = None,
     method: Annotated[
-        Literal["auto", "last-layer", "augment"],
+        Literal["auto", "last-layer", "group-dro", "augment"],
         typer.Option(
-            help="last-layer (minutes), augment (the last phase of training again, with edited images), or auto: the cheapest that is "
-            "enough on validation images."
+            help="last-layer (minutes), group-dro (the last layer for the group that it serves worst), augment (the last phase of training "
+            "again, with edited images), or auto: the cheapest that is enough on validation images."
         ),
     ] = "auto",
     out: Annotated[

@@ -76,11 +76,12 @@ def _lines(document: MendDocument) -> list[str]:
                      _figure(c.after.estimate, c.after.low, c.after.high), change, marks))  # fmt: skip
     performance = [("unedited images", "before", "after", "paired change", "n"), *map(_row, document.performance)]
     figures, story = document.story.before, document.story
-    tried = [("validation images", "largest effect", "accuracy", "accuracy, edited", "seconds")]
+    tried = [("validation images", "largest effect", "accuracy", "accuracy, edited", "change, no shortcut", "seconds")]
     tried.append(
         (
             "before",
             *_figures(max(figures.effects.values(), default=None), figures.accuracy, figures.accuracy_edited),
+            "",
             "",
         )
     )
@@ -92,7 +93,8 @@ def _lines(document: MendDocument) -> list[str]:
             if f is None
             else _figures(max(f.effects.values(), default=None), f.accuracy, f.accuracy_edited)
         )
-        tried.append((name, *cells, f"{t.seconds:.0f}"))
+        cost = "" if t.honest is None else signed_bracketed(t.honest.change, t.honest.low, t.honest.high)
+        tried.append((name, *cells, cost, f"{t.seconds:.0f}"))
     words = (
         "not mended"
         if document.verdict == "not"

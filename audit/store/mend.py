@@ -10,7 +10,7 @@ from audit.store.results import Effect
 from audit.store.typed import Document, RunDocument
 
 MendVerdict = Literal["mended", "partly", "not", "worse", "inconclusive"]
-Method = Literal["last-layer", "augment"]
+Method = Literal["last-layer", "group-dro", "augment"]
 
 
 class ValidationFigures(Document, frozen=True, kw_only=True):
@@ -24,11 +24,35 @@ class ValidationFigures(Document, frozen=True, kw_only=True):
     """The same with the suspects edited: of each image over its edited copies, or as it is where it has none."""
 
 
+class Paired(Document, frozen=True, kw_only=True):
+    """Performance of the old and of the new network on the same images."""
+
+    name: str
+    """What is measured of which images."""
+    n_images: int
+    """Images."""
+    n_patients: int
+    """Patients among them."""
+    before: float
+    """Of the old network."""
+    after: float
+    """Of the new one."""
+    change: float
+    """New minus old."""
+    low: float | None
+    """Lower end of the interval of the change."""
+    high: float | None
+    """Upper end."""
+    method: str
+    """How the interval was made."""
+
+
 class TriedMethod(Document, frozen=True, kw_only=True):
     """One method that was tried."""
 
     method: Method
-    """last-layer: the last layer fitted again; augment: the last phase of training with the edits as augmentation."""
+    """last-layer: the last layer fitted again; group-dro: fitted for the group that it serves worst; augment: the last phase of training
+    with the edits as augmentation."""
     about: str
     """How it was done, in words."""
     figures: ValidationFigures | None
@@ -37,6 +61,8 @@ class TriedMethod(Document, frozen=True, kw_only=True):
     """Why it could not be done; empty where it was."""
     enough: bool
     """Whether at most a third of the effect is left at an acceptable cost on validation images."""
+    honest: Paired | None = None
+    """Accuracy on validation images where the shortcut plays no part, compared with the old network's; null with too few of them."""
     seconds: float
     """How long it took."""
 
@@ -76,29 +102,6 @@ class MendedSuspect(Document, frozen=True, kw_only=True):
     change; worse: significantly more; inconclusive: a third or less, but the interval of the change includes 0."""
     compared: Compared
     """The effect that it is judged by."""
-
-
-class Paired(Document, frozen=True, kw_only=True):
-    """Performance on unedited images, before and after."""
-
-    name: str
-    """What is measured of which images."""
-    n_images: int
-    """Images."""
-    n_patients: int
-    """Patients among them."""
-    before: float
-    """Of the old network."""
-    after: float
-    """Of the new one."""
-    change: float
-    """New minus old."""
-    low: float | None
-    """Lower end of the interval of the change."""
-    high: float | None
-    """Upper end."""
-    method: str
-    """How the interval was made."""
 
 
 class Carried(Document, frozen=True, kw_only=True):

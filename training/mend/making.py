@@ -8,32 +8,34 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import nn
 
 from audit.data.pseudonyms import make_pseudonyms
 from audit.data.tasks import Task
 from audit.errors import CohortError, ModelError
-from audit.models.bodies import body_of, check_head, head_of, with_head
 from audit.models.bundle import Bundle
 from audit.run.preparation import Preparation
 from audit.run.recording import OnStage
 from audit.run.settings import Settings
-from audit.store.mend import MendStory, Method, TriedMethod, ValidationFigures
-from audit.training.mend.augment import last_phase, retrain
+from audit.store.mend import MendStory, Method, Paired, TriedMethod, ValidationFigures
+from audit.store.numbers import number, signed_bracketed
 from audit.training.mend.copies import Copies, make_copies
-from audit.training.mend.last_layer import n_fits, refit, source_weights
+from audit.training.mend.honest import compare_honest
 from audit.training.mend.learnt import Learnt, read_learnt
-from audit.training.mend.measured import Measured, is_affordable, is_enough, measure, share_left
+from audit.training.mend.measured import (
+    MOST_LOST,
+    Measured,
+    honest_images,
+    is_affordable,
+    is_enough,
+    measure,
+    share_left,
+)
+from audit.training.mend.methods import METHODS, SAMPLE, Made, Work, apply_method
 from audit.training.mend.suspects import Target, training_edits
 from audit.training.mend.taught import trace_teaching
 from audit.training.mend.written import work_folder, write_mended
 
-Choice = Literal["auto", "last-layer", "augment"]
-METHODS: tuple[Method, ...] = ("last-layer", "augment")
-"""Cheapest first."""
-_SAMPLE = 8
-"""Images on which the last layer is held against the answers, and the bundle against the network."""
+Choice = Literal["auto", "last-layer", "group-dro", "augment"]
 
 
 def make_mended(
@@ -63,7 +65,7 @@ def make_mended(
         What is to be mended.
     out : Path
         Folder of the new bundle.
-    method : {"auto", "last-layer", "augment"}
+    method : {"auto", "last-layer", "group-dro", "augment"}
         How; auto takes the cheapest that is enough on validation images.
     fingerprint : str
         Hash of everything that the new network depends on.
@@ -93,32 +95,49 @@ def make_mended(
     copies = make_copies(learnt, edits, bundle, folder, seed=settings.seed, on_image=step)
     notes = [*learnt.notes, *left_out.values(), *_gaps(learnt, copies, bundle, multi_label=multi_label)]
     truth = learnt.targets(multi_label=multi_label)
-    old = measure(copies, copies.logits, truth, learnt.validation)
+    honest = honest_images(copies, exclusive=not multi_label)
+    old = measure(copies, copies.logits, truth, learnt.validation, honest)
     for note in notes:
         tell(note)
+    work = Work(
+        bundle=bundle,
+        task=task,
+        learnt=learnt,
+        copies=copies,
+        truth=truth,
+        old=old,
+        honest=honest,
+        targets=kept,
+        folder=folder,
+        settings=settings,
+        on_stage=on_stage,
+    )
     tried: list[TriedMethod] = []
-    networks: dict[Method, tuple[nn.Module, Measured]] = {}
+    networks: dict[Method, Made] = {}
     for one in METHODS if method == "auto" else (method,):
         begun = time.monotonic()
         try:
-            network, found, about = (
-                _by_last_layer(bundle, learnt, copies, truth, old, kept, settings, on_stage)
-                if one == "last-layer"
-                else _by_training(bundle, task, learnt, copies, truth, folder, settings, on_stage)
-            )
+            made = apply_method(one, work)
         except ModelError as error:
             if method != "auto":
                 raise
-            tried.append(_tried(one, "", None, str(error), begun, enough=False))
+            tried.append(_tried(one, None, str(error), work, begun))
             tell(str(error))
             continue
-        networks[one] = network, found
-        tried.append(_tried(one, about, found, "", begun, enough=is_enough(found, old)))
+        networks[one] = made
+        tried.append(_tried(one, made, "", work, begun))
         if tried[-1].enough:
             break
     if not networks:
         raise ModelError(" ".join(t.why_not for t in tried))
-    chosen = min(networks, key=lambda m: _preference(networks[m][1], old))
+    chosen = min(networks, key=lambda m: _preference(networks[m], work))
+    cost = next(t.honest for t in tried if t.method == chosen)
+    if cost is not None and cost.change < -MOST_LOST:
+        notes.append(
+            f"No method keeps the accuracy on validation images where the shortcut plays no part: {number(cost.before)} before, "
+            f"{number(cost.after)} after, change {signed_bracketed(cost.change, cost.low, cost.high)} (n = {cost.n_images})."
+        )
+        tell(notes[-1])
     story = MendStory(
         fingerprint=fingerprint,
         parent=bundle.name,
@@ -138,82 +157,27 @@ def make_mended(
         if multi_label
         else trace_teaching(learnt, copies, kept, truth, make_pseudonyms(plain=settings.plain_ids)),
     )
-    sample = [copies.pixels(("clean", 0), i) for i in np.flatnonzero(learnt.validation)[:_SAMPLE].tolist()]
-    write_mended(out, bundle, networks[chosen][0], story, learnt, settings, sample)
+    sample = [copies.pixels(("clean", 0), i) for i in np.flatnonzero(learnt.validation)[:SAMPLE].tolist()]
+    write_mended(out, bundle, networks[chosen].network, story, learnt, settings, sample)
     return story
 
 
-def _by_last_layer(
-    bundle: Bundle,
-    learnt: Learnt,
-    copies: Copies,
-    truth: NDArray[np.int64],
-    old: Measured,
-    targets: Sequence[Target],
-    settings: Settings,
-    on_stage: OnStage,
-) -> tuple[nn.Module, Measured, str]:
-    if bundle.classifier.ability("head") is None or not copies.features:
-        raise ModelError(
-            f"{bundle.where} gives no linear output layer that reads one row of features for each image, so its last layer cannot be "
-            "fitted again. What can still be done: --method augment trains the whole network on edited images."
-        )
-    body = body_of(bundle)
-    if body.last.bias is None:
-        raise ModelError(
-            f"The last layer of {bundle.where} has no bias, so a layer that is fitted again would not fit into its bundle. Use --method "
-            "augment."
-        )
-    images = [copies.pixels(("clean", 0), i) for i in range(min(_SAMPLE, len(learnt.records)))]
-    check_head(body, images, multi_label=truth.ndim > 1, where=bundle.where)
-    weights = np.ones(len(truth))
-    by_source = truth.ndim == 1 and any("source" in t.suspect for t in targets)
-    if by_source:
-        weights = source_weights(truth, np.array([r.source for r in learnt.records]))
-    fitted = refit(
-        copies,
-        head_of(body),
-        truth,
-        learnt.patients,
-        learnt.validation,
-        weights,
-        old,
-        seed=settings.seed,
-        on_fit=on_stage("fitting the last layer", n_fits()),
+def _tried(method: Method, made: Made | None, why_not: str, work: Work, begun: float) -> TriedMethod:
+    found = None if made is None else made.measured
+    return TriedMethod(
+        method=method,
+        about="" if made is None else made.about,
+        figures=None if found is None else _figures(found),
+        why_not=why_not,
+        enough=found is not None and is_enough(found, work.old),
+        honest=None if found is None else _compared(found, work),
+        seconds=round(time.monotonic() - begun, 1),
     )
-    about = (
-        f"last layer fitted again on {len(truth)} images and their edited copies; penalty on the distance from the old layer "
-        f"{fitted.pull:g}, on the difference between an image and its copies {fitted.still:g}, chosen by patient on validation images"
-    )
-    about += "; sources of a class weighted alike" if by_source else ""
-    return with_head(body, fitted.head), fitted.measured, about
 
 
-def _by_training(
-    bundle: Bundle,
-    task: Task,
-    learnt: Learnt,
-    copies: Copies,
-    truth: NDArray[np.int64],
-    folder: Path,
-    settings: Settings,
-    on_stage: OnStage,
-) -> tuple[nn.Module, Measured, str]:
-    trained = retrain(bundle, task, learnt, copies, folder, seed=settings.seed, on_stage=on_stage)
-    step, phase = last_phase(bundle), trained.phase
-    about = (
-        f"all layers trained for at most {phase.epochs} epochs ({step.optimiser}, rate {phase.rate:g}), half of the images shown edited at "
-        "random; the epoch with the smallest loss on unedited and edited validation images was kept"
-    )
-    return trained.network, measure(copies, trained.logits, truth, learnt.validation), about
-
-
-def _tried(
-    method: Method, about: str, found: Measured | None, why_not: str, begun: float, *, enough: bool
-) -> TriedMethod:
-    figures = None if found is None else _figures(found)
-    seconds = round(time.monotonic() - begun, 1)
-    return TriedMethod(method=method, about=about, figures=figures, why_not=why_not, enough=enough, seconds=seconds)
+def _compared(found: Measured, work: Work) -> Paired | None:
+    seed, level = work.settings.seed, work.settings.level
+    return compare_honest(work.old.honest, found.honest, work.learnt.patients, level=level, seed=seed)
 
 
 def _figures(found: Measured) -> ValidationFigures:
@@ -224,9 +188,15 @@ def _figures(found: Measured) -> ValidationFigures:
     )
 
 
-def _preference(found: Measured, old: Measured) -> tuple[bool, bool, float]:
-    """Order what was tried where nothing was enough: what costs little first, then what leaves least."""
-    return not is_enough(found, old), not is_affordable(found, old), share_left(found, old)
+def _preference(made: Made, work: Work) -> tuple[bool, bool, bool, float]:
+    """Order what was tried: what is enough first, then what costs little, what is not shown to cost much, and what leaves least."""
+    found, cost = made.measured, _compared(made.measured, work)
+    return (
+        not is_enough(found, work.old),
+        not is_affordable(found, work.old),
+        cost is not None and cost.high is not None and cost.high < -MOST_LOST,
+        share_left(found, work.old),
+    )
 
 
 def _gaps(learnt: Learnt, copies: Copies, bundle: Bundle, *, multi_label: bool) -> list[str]:

@@ -29,12 +29,13 @@ from audit.store.mend import MendDocument
 from audit.store.results import SCHEMA_VERSION, EffectsDocument
 from audit.store.serialise import plain, to_json
 from audit.training.mend.augment import check_trainable
-from audit.training.mend.making import METHODS, Choice, make_mended
+from audit.training.mend.making import Choice, make_mended
+from audit.training.mend.methods import METHODS
 from audit.training.mend.proof import prove
 from audit.training.mend.suspects import Target, choose_targets
 from audit.training.mend.written import check_place, read_story, work_folder
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def mend(
         Finished run of the old network; it is audited first if omitted.
     suspects : sequence of str
         What to mend; by default what the run found.
-    method : {"auto", "last-layer", "augment"}
+    method : {"auto", "last-layer", "group-dro", "augment"}
         How; auto takes the cheapest that is enough on validation images.
     command : sequence of str
         How this was started, for the record.

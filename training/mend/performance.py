@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from audit.prediction.table import FinishedRun
 from audit.statistics.alignment import AlignedImages, align_images, apply_condition
+from audit.statistics.catalogue import MOVEMENT
 from audit.statistics.intervals import change_intervals
 from audit.statistics.jackknife import jackknife_interval
 from audit.statistics.patient_bootstrap import PatientBootstrap
 from audit.statistics.patient_sums import PatientSums, sum_by_patient
 from audit.statistics.ranking import auc_influences, mean_placements, usable_classes
 from audit.store.mend import Paired
+from audit.training.mend.honest import HONEST, Honest, Moved, find_honest
 from audit.training.mend.suspects import Target
 
 RIGHT, BREAKS, OTHERS, EDITED = (
@@ -59,6 +61,7 @@ def measure_performance(before: FinishedRun, after: FinishedRun, targets: Sequen
         groups |= {f"accuracy, source {s}": old.sources == s for s in sources}
     samples = [_accuracy(name, was, now, members, old) for name, members in groups.items()]
     samples.append(_accuracy_edited(before, after, old, new, targets))
+    samples.append(_accuracy_honest(before, after, old, new, targets))
     shown = [(row, sums) for row, sums in samples if sums is not None]
     statistics = after.plan.statistics
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([after.plan.seed, _STREAM])))
@@ -143,6 +146,37 @@ def _accuracy_edited(
         edited = [np.where(a.everywhere, a.changes.correct.mean(axis=0), as_is) for a in applied]
         right.append(np.mean(edited, axis=0))
     return _accuracy(EDITED, right[0], right[1], np.ones(len(old.labels), dtype=np.bool_), old)
+
+
+def _accuracy_honest(
+    before: FinishedRun, after: FinishedRun, old: AlignedImages, new: AlignedImages, targets: Sequence[Target]
+) -> tuple[dict[str, Any], PatientSums | None]:
+    """Compare the networks where the shortcut plays no part: what is lost there is the cost of mending."""
+    honest = _honest(before, old, targets)
+    right = []
+    for run, images in ((before, old), (after, new)):
+        applied = {n: apply_condition(n, run.table, images, pairs=run.suite[n].pairs) for n in honest.copies}
+        edited = {name: np.asarray(a.changes.correct.mean(axis=0)) for name, a in applied.items()}
+        right.append(honest.right(images.clean.correct.astype(np.float64), edited))
+    here = np.isfinite(right[0])
+    was, now = (np.where(here, values, 0.0) for values in right)
+    return _accuracy(HONEST, was, now, here, old)
+
+
+def _honest(run: FinishedRun, images: AlignedImages, targets: Sequence[Target]) -> Honest:
+    """Say how the test images count, by what the edits of the suspects do to the old network's answers."""
+    found = []
+    for target in targets:
+        for name in target.edits:
+            condition = run.suite[name]
+            edited = apply_condition(name, run.table, images, pairs=condition.pairs)
+            by = edited.changes.changes[MOVEMENT]
+            if condition.placebo is not None:
+                other = apply_condition(condition.placebo, run.table, images, pairs=run.suite[condition.placebo].pairs)
+                by = by - np.where(other.everywhere, other.changes.changes[MOVEMENT], 0.0)
+            removes = bool(condition.declared.removes)
+            found.append(Moved(edit=name, suspect=target.suspect, removes=removes, applied=edited.everywhere, by=by))
+    return find_honest(found, len(images.labels))
 
 
 def _auc(name: str, old: AlignedImages, new: AlignedImages, members: NDArray[np.bool_], level: float) -> Paired | None:

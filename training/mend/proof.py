@@ -16,9 +16,12 @@ from audit.store.group import ALL, Group
 from audit.store.mend import Compared, MendedSuspect, MendVerdict, Paired
 from audit.store.numbers import number, signed_bracketed
 from audit.store.results import Effect, EffectsDocument
+from audit.training.mend.honest import FEWEST, HONEST
 from audit.training.mend.measured import MOST_LEFT, MOST_LOST
 from audit.training.mend.performance import EDITED, measure_performance
 from audit.training.mend.suspects import Target
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +71,13 @@ def prove(before: Path, after: Path, targets: Sequence[Target]) -> Proof:
     others = [c for c in compared if c.suspect not in mended]
     performance = measure_performance(read_finished(before), run, targets)
     lost = [p for p in performance if p.name == EDITED and p.high is not None and p.high < -MOST_LOST]
+    cost = next((p for p in performance if p.name == HONEST and p.n_images >= FEWEST), None)
+    if cost is not None and is_cost(cost):
+        lost.append(cost)
     verdict = _verdict([s.verdict for s in suspects], others, accuracy_lost=bool(lost))
     return Proof(
         verdict=verdict,
-        summary=_summary(verdict, suspects, others, lost),
+        summary=_summary(verdict, suspects, others, lost, cost),
         suspects=suspects,
         effects=tuple(c for c in compared if c.group == ALL),
         performance=performance,
@@ -129,6 +135,14 @@ def is_woken(before: Effect, after: Effect) -> bool:
     return after.verdict == "sensitive" and before.verdict != "sensitive" and within
 
 
+def is_cost(honest: Paired) -> bool:
+    """Say whether more accuracy was lost than may be lost where the shortcut plays no part; chance is no excuse for what is claimed.
+
+    The estimate decides, because few samples can show a loss of one point: a loss that is seen is reported, whatever its interval.
+    """
+    return honest.change < -MOST_LOST - _ROUNDING
+
+
 def _suspect(target: Target, compared: Compared) -> MendedSuspect:
     return MendedSuspect(suspect=target.suspect, verdict=judge_change(compared), compared=compared)
 
@@ -174,7 +188,11 @@ _SENTENCES = {
 
 
 def _summary(
-    verdict: MendVerdict, suspects: Sequence[MendedSuspect], others: Sequence[Compared], lost: Sequence[Paired]
+    verdict: MendVerdict,
+    suspects: Sequence[MendedSuspect],
+    others: Sequence[Compared],
+    lost: Sequence[Paired],
+    cost: Paired | None,
 ) -> str:
     parts = []
     for s in suspects:
@@ -204,5 +222,19 @@ def _summary(
     parts += [
         f"Accuracy was lost that the shortcut did not buy: {signed_bracketed(p.change, p.low, p.high)} with the suspects edited."
         for p in lost
+        if p.name == EDITED
     ]
+    if cost is not None:
+        parts.append(_cost(cost))
     return " ".join(parts)
+
+
+def _cost(cost: Paired) -> str:
+    """Return what mending costs where the shortcut plays no part, in a sentence."""
+    change = f"{signed_bracketed(cost.change, cost.low, cost.high)} (n = {cost.n_images})"
+    if is_cost(cost):
+        shown = "" if cost.high is not None and cost.high < 0 else ", though chance alone could explain it"
+        return f"Where the shortcut plays no part, accuracy fell by more than a point{shown}: {change}."
+    if cost.low is not None and cost.low >= -MOST_LOST:
+        return f"Where the shortcut plays no part, accuracy did not fall by more than a point: {change}."
+    return f"Where the shortcut plays no part, the change of accuracy is {change}; a loss of more than a point is not excluded."

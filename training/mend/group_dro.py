@@ -1,0 +1,127 @@
+"""Method 3: the last layer is fitted for the group of images that it serves worst (group DRO: Sagawa et al. 2020), on cached features.
+
+A group is a class and what its images show: as they are, with the suspect or without it (of a source's look: by source), or as one of the
+edits makes them. Edited copies give groups that the data lack, such as images of another class with the text of this one. An image
+shows the suspect where an edit of it moves the old network's answer. Small groups join the largest of their class, because their loss
+is mostly chance. A head that reads a suspect fails the groups that break the association, and these are the ones that count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.errors import ModelError
+from audit.models.bodies import Head
+from audit.models.fitting import fit_head
+from audit.training.mend.choosing import Candidate, Fitted, choose_head
+from audit.training.mend.copies import Copies
+from audit.training.mend.honest import Honest
+from audit.training.mend.last_layer import labelled_places
+from audit.training.mend.measured import Measured
+
+PULLS = (1e-3, 1e-2, 1e-1)
+FEWEST = 10
+"""Images of a group that counts by itself."""
+
+
+def refit_for_worst(
+    copies: Copies,
+    start: Head,
+    targets: NDArray[np.int64],
+    patients: NDArray[np.intp],
+    validation: NDArray[np.bool_],
+    shown: NDArray[np.intp],
+    old: Measured,
+    honest: Honest | None = None,
+    *,
+    seed: int,
+    on_fit: Callable[[], None],
+) -> Fitted:
+    """Choose how a head is fitted on validation images by patient, and fit it on all images.
+
+    Parameters
+    ----------
+    copies : Copies
+        With features.
+    start : Head
+        The old one.
+    targets : int64 (n)
+        The classes.
+    patients : int (n)
+        Number of each image's patient.
+    validation : bool (n)
+        Images on which heads are compared.
+    shown : int (n)
+        What each unedited image shows, as a number: the suspect or not, or which source.
+    old : Measured
+        Figures of the old network on the validation images.
+    honest : Honest, optional
+        How images count where the shortcut plays no part.
+    seed : int
+        Of the folds.
+    on_fit : callable
+        Called after each fit.
+
+    Raises
+    ------
+    ModelError
+        If there are no groups to tell apart.
+    """
+    if targets.ndim > 1:
+        raise ModelError(
+            "Group DRO needs one class for each image, and any number of this network's outputs applies to one. Use --method last-layer or "
+            "augment."
+        )
+    everyone = np.ones(len(targets), dtype=np.bool_)
+    if len(np.unique(_groups(copies, targets, shown, everyone)[1])) <= len(np.unique(targets)):
+        raise ModelError(
+            f"Group DRO needs groups within a class: {FEWEST} images or more that show the suspect and as many that do not, or edited "
+            "copies of every class. These data have neither. Use --method augment, or data in which the classes have images of both kinds."
+        )
+    candidates = [
+        Candidate(
+            about=f"penalty on the distance from the old layer {pull:g}",
+            fit=partial(_fit, copies, start, targets, shown, pull=pull),
+        )
+        for pull in PULLS
+    ]
+    return choose_head(candidates, copies, targets, patients, validation, old, honest, seed=seed, on_fit=on_fit)
+
+
+def _fit(
+    copies: Copies,
+    start: Head,
+    targets: NDArray[np.int64],
+    shown: NDArray[np.intp],
+    inside: NDArray[np.bool_],
+    *,
+    pull: float,
+) -> Head:
+    images, groups, features = _groups(copies, targets, shown, inside)
+    return fit_head(features, targets[images], len(start.bias), start=start, pull=pull, groups=groups)
+
+
+def _groups(
+    copies: Copies, targets: NDArray[np.int64], shown: NDArray[np.intp], inside: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return image (m), group (m) and features (m, f) of the images inside and of their copies."""
+    edits = {c.name: int(shown.max()) + 1 + number for number, c in enumerate(copies.edits)}
+    images, states, features = [np.flatnonzero(inside)], [shown[inside]], [copies.features["clean", 0][inside]]
+    for place in labelled_places(copies, targets, inside):
+        mine = inside & copies.applied[place]
+        images.append(np.flatnonzero(mine))
+        states.append(np.full(int(mine.sum()), edits[place[0]]))
+        features.append(copies.features[place][mine])
+    image, state = np.concatenate(images), np.concatenate(states)
+    label = targets[image]
+    for k in np.unique(label):
+        mine = label == k
+        names, counts = np.unique(state[mine], return_counts=True)
+        small = np.isin(state, names[counts < FEWEST]) & mine
+        state[small] = names[counts.argmax()]
+    pairs = np.stack([label, state], axis=1)
+    return image, np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1), np.concatenate(features)
