@@ -1,6 +1,4 @@
-"""A head fitted on cached features: by cross entropy (the mean, or that of the worst group), held near a start, with twins whose logits
-must not differ.
-"""
+"""A head fitted on cached features: by the mean loss or the worst group's, near a start, with twins whose logits must not differ."""
 
 from __future__ import annotations
 

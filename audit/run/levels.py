@@ -1,8 +1,9 @@
 """Four levels of every suspect: available in the data, encoded in the features, used by the network, harmful where it misleads.
 
 Available: a small model tells the class from the suspect alone, across patients. Encoded: within a class, the network's features tell
-whether an image's suspect points to that class. Used: the audit's own effect. Harmful: the network errs more often on images whose
-suspect points to another class than on images of the same class whose suspect points to it. Only the third is an intervention.
+whether an image's suspect points to that class. Used: the audit's own effect, and beside it how far the answers move once the suspect's
+directions are erased from the features. Harmful: the network errs more often on images whose suspect points to another class than on
+images of the same class whose suspect points to it. Only the third is an intervention on images.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.data.conditions import Suite
 from audit.data.records import Record
+from audit.models.bodies import Head, body_of, head_of
+from audit.models.bundle import Bundle
 from audit.prediction.concurrency import one_core
 from audit.prediction.experiment import Experiment
 from audit.prediction.pool import map_side_by_side
@@ -22,11 +26,14 @@ from audit.randomness import generator_for
 from audit.run.probing import Table
 from audit.run.suspect_views import SuspectViews, view_suspects
 from audit.run.suspect_world import MIN_PATIENTS, SuspectWorld, no_level
+from audit.statistics.outputs import softmax
 from audit.statistics.selections import headline_of
 from audit.store.group import ALL
 from audit.store.levels import Level, LevelsDocument, SuspectLevels
 from audit.store.results import Effect, PredictionTable
 
+_SAME = 1e-3
+"""Largest difference of a probability at which the last layer gives the answers."""
 MOST_IMAGES = 400
 """Larger cohorts are sampled: a probe of some hundred images is precise enough, and costs little beside the predictions."""
 
@@ -77,7 +84,9 @@ def measure_levels(
     wrong = table.logits["clean"][0, rows].argmax(axis=1) != labels
     world = SuspectWorld(labels, table.patients[rows], len(table.classes), wrong.astype(np.float64), seed, level)
     used = {suspect: _used(suspect, suite, effects) for suspect in looked.views}
-    asked = _Asked(world=world, looked=looked, used=used)
+    clean = table.logits["clean"][0, rows]
+    head = None if looked.features is None else _head_of(experiment.bundle, looked.features, clean)
+    asked = _Asked(world=world, looked=looked, used=used, head=head)
     return LevelsDocument(
         n_images=len(chosen),
         why_none="",
@@ -92,12 +101,23 @@ class _Asked:
     world: SuspectWorld
     looked: SuspectViews
     used: Mapping[str, Level]
+    head: Head | None
 
 
 def _levels_of(asked: _Asked, number: int) -> SuspectLevels:
     suspect, used = list(asked.used.items())[number]
     with one_core():
-        return asked.world.levels(suspect, asked.looked.views[suspect], asked.looked.features, used)
+        return asked.world.levels(suspect, asked.looked.views[suspect], asked.looked.features, used, asked.head)
+
+
+def _head_of(bundle: Bundle, features: Table, logits: NDArray[np.float32]) -> Head | None:
+    """Return the last layer; None where there is none, or where it does not give the answers (n, k) from the features (n, f)."""
+    if bundle.classifier.ability("head") is None:
+        return None
+    head = head_of(body_of(bundle))
+    given = softmax(features @ head.weight.T.astype(np.float64) + head.bias)
+    wanted = softmax(logits)
+    return head if given.shape == wanted.shape and np.abs(given - wanted).max() <= _SAME else None
 
 
 def n_looked_at(records: Sequence[Record]) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.models.bodies import Head
 from audit.randomness import generator_for
+from audit.run.erasing import measure_erasure
 from audit.run.probing import N_PERMUTATIONS, Table, areas_of, cross_scores, patient_folds, permuted
 from audit.statistics.jackknife import PatientInfluence, jackknife_interval
 from audit.statistics.ranking import auc_influences, mean_influence, mean_placements
@@ -40,17 +42,20 @@ class SuspectWorld:
         self._fold = patient_folds(self._labels, self._patients, seed)
         self._shuffled = permuted(self._labels, self._patients, self._fold, generator_for(seed, "levels", "classes"))
 
-    def levels(self, suspect: str, values: Table, features: Table | None, used: Level) -> SuspectLevels:
-        """Return the levels of one suspect, whose view of the images is (n, v)."""
+    def levels(
+        self, suspect: str, values: Table, features: Table | None, used: Level, head: Head | None = None
+    ) -> SuspectLevels:
+        """Return the levels of one suspect, whose view of the images is (n, v); the head reads the features."""
         if len(self._present) < 2:
             why = no_level("the images have one class")
-            return SuspectLevels(suspect=suspect, available=why, encoded=why, used=used, harmful=why)
+            return SuspectLevels(suspect=suspect, available=why, encoded=why, used=used, erased=why, harmful=why)
         scores = cross_scores(values, np.eye(self._k)[self._labels], self._fold)
         return SuspectLevels(
             suspect=suspect,
             available=self._available(values, scores),
             encoded=self._encoded(scores, features, suspect),
             used=used,
+            erased=self._erased(scores, features, head, suspect),
             harmful=self._harmful(scores, suspect),
         )
 
@@ -93,6 +98,15 @@ class SuspectWorld:
             np.mean(areas, axis=0),
             "ridge regression on the network's features within a class, mean over classes, cross-validated over patients",
         )
+
+    def _erased(self, scores: Table, features: Table | None, head: Head | None, suspect: str) -> Level:
+        if features is None or head is None:
+            return no_level("the classifier shows no features that a linear layer reads")
+        rng = generator_for(self._seed, "levels", "erased", suspect)
+        found = measure_erasure(
+            features, scores, head, self._labels, self._patients, self._fold, level=self._level, rng=rng
+        )
+        return found or no_level("the suspect is alike on all images of a class")
 
     def _area(self, influence: PatientInfluence, areas: Table, about: str) -> Level:
         interval = jackknife_interval(influence, self._level)

@@ -39,6 +39,8 @@ class SuspectLevels(Document, frozen=True, kw_only=True):
     """AUC with which the network's features tell, within a class, whether an image's suspect points to that class; 0.5 is chance."""
     used: Level
     """The largest judged effect of the audit, placebo subtracted."""
+    erased: Level
+    """Change of the class probabilities once the suspect's directions are erased from the features (LEACE), minus that of random ones."""
     harmful: Level
     """Error rate on images whose suspect points to another class, minus that on images of the same class whose suspect points to it."""
 

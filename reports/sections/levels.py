@@ -16,6 +16,7 @@ _AREAS = (
 )
 _SHIFTS = (
     ("used", "used by the network"),
+    ("erased", "read by the last layer"),
     ("harmful", "harmful where it misleads"),
 )
 
@@ -31,7 +32,8 @@ def view(run: RunView) -> Mapping[str, object] | None:
         ),
         _figure(
             found.suspects, _SHIFTS, 0.0, "change of probability or of error rate",
-            "Used: change of the class probabilities under the edit, minus the placebo's. Harmful: error rate on images whose suspect "
+            "Used: change of the class probabilities under the edit, minus the placebo's. Read by the last layer: their change once the "
+            "suspect is erased from the features, minus that of random directions. Harmful: error rate on images whose suspect "
             "points to another class, minus that on images of the same class whose suspect points to it.",
         ),
     ]  # fmt: skip
