@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from audit.commands.mending import EXIT_CODES
-from audit.data.conditions import Condition
+from audit.data.conditions import Condition, Declared
 from audit.data.plan import Plan
 from audit.errors import CohortError, ModelError, UnknownNameError
 from audit.models import torch_classifier
@@ -31,16 +31,20 @@ from audit.models.saving import save_changed, save_opened
 from audit.run.schemas import schema_of
 from audit.store.folder import RunFolder
 from audit.store.group import ALL
-from audit.store.mend import Compared, MendDocument
+from audit.store.mend import Compared, MendDocument, Paired
 from audit.store.results import Effect, EffectsDocument
 from audit.training.mend import copies as copies_module
 from audit.training.mend import written
 from audit.training.mend.copies import Copies
-from audit.training.mend.last_layer import _best, refit, source_weights
+from audit.training.mend.advice import advise_untrained
+from audit.training.mend.choosing import best
+from audit.training.mend.group_dro import _groups, refit_for_worst
+from audit.training.mend.honest import HONEST, Honest, Moved, compare_right, find_honest
+from audit.training.mend.last_layer import refit, source_weights
 from audit.training.mend.making import _gaps
-from audit.training.mend.measured import Measured, is_enough, measure, share_left
-from audit.training.mend.performance import BREAKS, RIGHT
-from audit.training.mend.proof import _verdict, is_woken, judge_change, prove
+from audit.training.mend.measured import Measured, honest_images, is_affordable, is_enough, measure, share_left
+from audit.training.mend.performance import BREAKS, EDITED, RIGHT
+from audit.training.mend.proof import _cost, _verdict, is_cost, is_woken, judge_change, prove
 from audit.training.mend.samples import EditedSamples
 from audit.training.mend.suspects import choose_targets
 
@@ -60,6 +64,10 @@ def edit(name: str = "gone", draws: int = 1) -> Condition:
     return Condition(
         name=name, perturbation="text-mask", role="edit", placebo=f"{name}-placebo", parameters={}, draws=draws
     )
+
+
+def taken_away(name: str = "gone") -> Condition:
+    return replace(edit(name), declared=Declared(removes=("text",)), suspect="the text")
 
 
 def made_copies(marker: np.ndarray, disease: np.ndarray) -> Copies:
@@ -114,16 +122,16 @@ def figures(effect: float, accuracy: float) -> Measured:
 @given(st.lists(st.tuples(st.floats(-0.1, 0.5), st.floats(0.5, 1)), min_size=1, max_size=9))
 def test_the_head_that_is_taken_is_enough_if_any_is(found: list[tuple[float, float]]) -> None:
     old = figures(0.3, 0.8)
-    tried = [(1.0, 1.0, figures(e, a)) for e, a in found]
-    best = _best(tried, old)[2]
-    enough = [m for *_, m in tried if is_enough(m, old)]
+    tried = [figures(e, a) for e, a in found]
+    taken = tried[best(tried, old)]
+    enough = [m for m in tried if is_enough(m, old)]
     if enough:
-        assert is_enough(best, old)
-        assert best.accuracy_edited >= max(m.accuracy_edited for m in enough) - 0.01
+        assert is_enough(taken, old)
+        assert taken.accuracy_edited >= max(m.accuracy_edited for m in enough) - 0.01
         near = [m for m in enough if m.accuracy_edited >= max(m.accuracy_edited for m in enough) - 0.01]
-        assert share_left(best, old) == min(share_left(m, old) for m in near)
-    elif any(m.accuracy_edited >= old.accuracy_edited - 0.01 for *_, m in tried):
-        assert best.accuracy_edited >= old.accuracy_edited - 0.01
+        assert share_left(taken, old) == min(share_left(m, old) for m in near)
+    elif any(m.accuracy_edited >= old.accuracy_edited - 0.01 for m in tried):
+        assert taken.accuracy_edited >= old.accuracy_edited - 0.01
 
 
 def test_a_head_that_says_nothing_is_not_taken_for_one_that_knows_the_disease() -> None:
@@ -131,7 +139,183 @@ def test_a_head_that_says_nothing_is_not_taken_for_one_that_knows_the_disease() 
     old = figures(0.6, 0.15)
     constant, cured = figures(0.0, 0.5), figures(0.1, 0.65)
     assert is_enough(constant, old)
-    assert _best([(1, 100, constant), (1, 1, cured)], old)[2] is cured
+    assert best([constant, cured], old) == 1
+
+
+def test_what_is_lost_on_plain_images_is_not_made_up_for_by_copies_that_fooled_the_old_network() -> None:
+    """The old network is right on 80 of 100 plain images, and fooled by most copies with another class's text."""
+
+    def known(effect: float, edited: float, right: int) -> Measured:
+        honest = np.concatenate([np.ones(right), np.zeros(100 - right)])
+        return Measured(effects={"swap": effect}, accuracy=0.8, accuracy_edited=edited, honest=honest)
+
+    old, dear, fair = known(0.3, 0.4, 80), known(0.01, 0.78, 75), known(0.08, 0.7, 80)
+    assert dear.accuracy_edited > fair.accuracy_edited > old.accuracy_edited
+    assert not is_affordable(dear, old)
+    assert not is_enough(dear, old)
+    assert is_enough(fair, old)
+    assert best([dear, fair], old) == 1
+    # Without the guard the dear one would have been taken.
+    unasked = [replace(m, honest=np.empty(0)) for m in (dear, fair)]
+    assert best(unasked, replace(old, honest=np.empty(0))) == 0
+    # One point may be lost, and few images show nothing.
+    assert is_affordable(known(0.01, 0.78, 79), old)
+    assert is_affordable(replace(dear, honest=dear.honest[-19:]), replace(old, honest=old.honest[-19:]))
+
+
+def moved(edit: str, by: list[float], *, suspect: str = "text", removes: bool = True, applied: object = True) -> Moved:
+    here = np.broadcast_to(np.asarray(applied), (len(by),)).copy()
+    return Moved(edit=edit, suspect=suspect, removes=removes, applied=here, by=np.array(by))
+
+
+def test_images_count_as_they_are_or_without_the_suspect_that_moves_them() -> None:
+    found = find_honest(
+        [
+            moved("gone", [0.0, 0.3, 0.3, 0.04, 0.3, 0.0]),
+            moved("swap", [0.0, 0.3, 0.0, 0.00, 0.3, 0.3], removes=False),
+            moved("look", [0.0, 0.0, 0.0, 0.00, 0.3, 0.0], suspect="look", removes=False),
+        ],
+        6,
+    )
+    assert found.clean.tolist() == [True, False, False, True, False, False]
+    assert list(found.copies) == ["gone"]
+    # The fifth is moved by the look, too, which no edit takes away; the last is moved by what was swapped in.
+    assert found.copies["gone"].tolist() == [False, True, True, False, False, True]
+    clean, edited = np.array([1.0, 0, 0, 0, 1, 1]), {"gone": np.array([0.0, 1, 0.5, 1, 0, 0])}
+    assert np.array_equal(found.right(clean, edited), [1, 1, 0.5, 0, np.nan, 0], equal_nan=True)
+    # Where it could not be applied, it takes nothing away.
+    nowhere = find_honest([moved("gone", [0.3], applied=False), moved("swap", [0.3], removes=False)], 1)
+    assert np.isnan(nowhere.right(np.ones(1), {"gone": np.ones(1)})).all()
+    assert find_honest([], 2).clean.all()
+
+
+def test_the_change_is_paired_and_its_interval_that_of_theory() -> None:
+    """Of 200 patients 12 lose and 4 gain: the variance of the mean is that of the differences, 16 / 200 - 0.04 ** 2, over 200."""
+    was = np.array([1.0] * 150 + [0.0] * 50)
+    now = was.copy()
+    now[:12], now[150:154] = 0, 1
+    found = compare_right(was, now, np.arange(200), level=0.95, seed=0)
+    assert found is not None
+    assert found.change == pytest.approx(-0.04)
+    assert (found.before, found.after) == (pytest.approx(0.75), pytest.approx(0.71))
+    half = 1.96 * np.sqrt((16 / 200 - 0.04**2) / 200)
+    assert (found.low, found.high) == (pytest.approx(-0.04 - half, abs=0.012), pytest.approx(-0.04 + half, abs=0.012))
+    # Images that do not count on either side are not compared, and nineteen are too few.
+    was[19:] = np.nan
+    assert compare_right(was, now, np.arange(200), level=0.95, seed=0) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "low", "high", "said"),
+    [
+        (-0.033, -0.08, 0.01, "fell by more than a point, though chance alone could explain it"),
+        (-0.033, -0.05, -0.02, "fell by more than a point:"),
+        (0.0, -0.03, 0.03, "a loss of more than a point is not excluded"),
+        (0.02, -0.005, 0.04, "did not fall by more than a point"),
+        (-0.01, -0.02, 0.0, "not excluded"),
+    ],
+)
+def test_the_cost_is_said_whatever_it_is(change: float, low: float, high: float, said: str) -> None:
+    cost = Paired(
+        name=HONEST, n_images=150, n_patients=150, before=0.767, after=0.767 + change, change=change, low=low, high=high, method=""
+    )  # fmt: skip
+    assert said in _cost(cost)
+    assert is_cost(cost) == (change < -0.02)
+
+
+def test_which_validation_images_count_follows_the_old_network() -> None:
+    """The marker moves its carriers: they count by the copy without it, and all others as they are."""
+    copies, labels = drawn()
+    old = Head(weight=np.array([[-2, -0.75], [2, 0.75]], np.float32), bias=np.array([1.5, -1.5], np.float32))
+    known = replace(copies, edits=(taken_away(),), logits=answers(copies, old))
+    honest = honest_images(known, exclusive=True)
+    carried = copies.applied["gone", 0]
+    assert (honest.clean >= ~carried).all()
+    assert not (honest.clean & honest.copies["gone"]).any()
+    assert (honest.clean | honest.copies["gone"]).all()
+    found = measure(known, known.logits, labels, np.ones(len(labels), bool), honest)
+    # By hand: the disease alone decides, at the threshold that the old bias sets without the marker.
+    disease = copies.features["gone", 0][:, 1]
+    right = ((0.75 * disease - 1.5 > 0) == (labels == 1)).astype(float)
+    still = honest.clean & carried
+    assert found.honest[~still] == pytest.approx(right[~still])
+    assert found.accuracy_honest is not None
+
+
+def two_features(n: int = 2_000, seed: int = 3) -> tuple[Copies, np.ndarray, np.ndarray]:
+    """A shortcut that agrees with the class on 95 % of images, with little noise, and a disease that is noisier; no edit changes anything."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    agrees = rng.random(n) < 0.95
+    shortcut = np.where(agrees, labels, 1 - labels)
+    features = np.stack([2 * shortcut - 1 + rng.normal(0, 0.3, n), 2 * labels - 1 + rng.normal(0, 1, n)], axis=1)
+    applied = {("clean", 0): np.ones(n, bool), ("gone", 0): np.zeros(n, bool), ("gone-placebo", 0): np.zeros(n, bool)}
+    rows = dict.fromkeys(applied, features.astype(np.float32))
+    copies = Copies(edits=(edit(),), logits={}, features=rows, applied=applied, pixels=lambda *_: np.zeros((1, 1), np.uint8))
+    return copies, labels, shortcut
+
+
+def test_group_dro_leaves_the_shortcut_where_the_mean_loss_takes_it() -> None:
+    """By symmetry the loss of the worst of four groups is least where the shortcut has no weight; the disease's is then 2, by Bayes."""
+    copies, labels, shortcut = two_features()
+    features = copies.features["clean", 0]
+
+    def weights(head: Head) -> np.ndarray:
+        return head.weight[1] - head.weight[0]
+
+    mean = fit_head(features, labels, 2, pull=1e-5)
+    groups = 2 * labels + shortcut
+    worst = fit_head(features, labels, 2, pull=1e-5, groups=groups)
+    assert weights(mean)[0] > 2 * weights(mean)[1], "the mean loss takes the shortcut"
+    assert abs(weights(worst)[0]) < 0.35
+    assert weights(worst)[1] == pytest.approx(2, abs=0.5)
+
+    def accuracies(head: Head) -> list[float]:
+        right = head.probabilities(features).argmax(axis=1) == labels
+        return [float(right[groups == g].mean()) for g in range(4)]
+
+    assert min(accuracies(mean)) < 0.3
+    # The disease alone: Phi(1) of each group.
+    assert min(accuracies(worst)) == pytest.approx(0.841, abs=0.07)
+
+
+def test_the_method_finds_what_the_loss_does() -> None:
+    copies, labels, shortcut = two_features(600)
+    everyone = np.ones(len(labels), bool)
+    old = fit_head(copies.features["clean", 0], labels, 2, pull=1e-5)
+    before = measure(copies, answers(copies, old), labels, everyone)
+    patients = np.arange(len(labels))
+    fitted = refit_for_worst(
+        copies, old, labels, patients, everyone, shortcut.astype(np.intp), before, seed=0, on_fit=lambda: None
+    )
+    was, now = (head.weight[1] - head.weight[0] for head in (old, fitted.head))
+    assert abs(now[0]) < was[0] / 3
+    with pytest.raises(ModelError, match="needs groups within a class"):
+        refit_for_worst(
+            copies, old, labels, patients, everyone, np.zeros(len(labels), np.intp), before, seed=0, on_fit=lambda: None
+        )
+    with pytest.raises(ModelError, match="one class for each image"):
+        refit_for_worst(
+            copies, old, labels[:, None], patients, everyone, shortcut, before, seed=0, on_fit=lambda: None
+        )
+
+
+def test_groups_are_a_class_and_what_is_shown_and_small_ones_join_the_largest() -> None:
+    copies, labels = drawn(200)
+    shown = (copies.applied["gone", 0]).astype(np.intp)
+    shown[np.flatnonzero((labels == 0) & (shown == 1))[5:]] = 0
+    image, group, features = _groups(copies, labels, shown, np.ones(200, bool))
+    assert len(image) == len(group) == len(features) == 200 + copies.applied["gone", 0].sum()
+    sizes = Counter(zip(labels[image].tolist(), group.tolist(), strict=True))
+    assert len(sizes) == len(set(group.tolist())), "no group has two classes"
+    # Of the healthy five show it, which is too few; the ill show it or do not, and both have edited copies.
+    by_class = Counter(label for label, _ in sizes)
+    assert by_class[1] == 3 - ((labels == 1) & (shown == 0)).sum().__lt__(10)
+    assert by_class[0] == 2 - (copies.applied["gone", 0] & (labels == 0)).sum().__lt__(10)
+    # Whose features they are: those of the copy where it is one.
+    clean = features[:200]
+    assert np.array_equal(clean, copies.features["clean", 0])
+    assert (features[200:, 0] == 0).all()
 
 
 def test_each_effect_must_fall_to_a_third_not_only_the_largest() -> None:

@@ -92,21 +92,29 @@ def find_honest(moved: Sequence[Moved], n: int) -> Honest:
     )
 
 
-def compare_honest(
-    was: NDArray[np.float64], now: NDArray[np.float64], patients: NDArray[np.intp], *, level: float, seed: int
+def compare_right(
+    was: NDArray[np.float64],
+    now: NDArray[np.float64],
+    patients: NDArray[np.intp],
+    *,
+    level: float,
+    seed: int,
+    name: str = HONEST,
 ) -> Paired | None:
-    """Compare two networks image by image where the suspects buy nothing; None with too few images.
+    """Compare answers image by image where both count; None with too few images.
 
     Parameters
     ----------
     was, now : float (n)
-        How often each image is right, of the old and of the new network; NaN where it does not count.
+        How often each image is right, of the old and of the new network (or edited); NaN where it does not count.
     patients : int (n)
         Number of each image's patient; patients are resampled.
     level : float
         Coverage of the interval of the change.
     seed : int
         Of the resampling.
+    name : str
+        What is compared.
     """
     here = np.isfinite(was) & np.isfinite(now)
     if here.sum() < FEWEST:
@@ -119,7 +127,7 @@ def compare_honest(
     bootstrap = PatientBootstrap(n_patients, _RESAMPLES, generator_for(seed, "mend honest"))
     (interval,) = change_intervals([sums], bootstrap=bootstrap, level=level)
     return Paired(
-        name=HONEST,
+        name=name,
         n_images=int(here.sum()),
         n_patients=len(np.unique(number[here])),
         before=round(float(was[here].mean()), 10),

@@ -19,7 +19,7 @@ from audit.run.settings import Settings
 from audit.store.mend import MendStory, Method, Paired, TriedMethod, ValidationFigures
 from audit.store.numbers import number, signed_bracketed
 from audit.training.mend.copies import Copies, make_copies
-from audit.training.mend.honest import compare_honest
+from audit.training.mend.honest import compare_right
 from audit.training.mend.learnt import Learnt, read_learnt
 from audit.training.mend.measured import (
     MOST_LOST,
@@ -177,7 +177,7 @@ def _tried(method: Method, made: Made | None, why_not: str, work: Work, begun: f
 
 def _compared(found: Measured, work: Work) -> Paired | None:
     seed, level = work.settings.seed, work.settings.level
-    return compare_honest(work.old.honest, found.honest, work.learnt.patients, level=level, seed=seed)
+    return compare_right(work.old.honest, found.honest, work.learnt.patients, level=level, seed=seed)
 
 
 def _figures(found: Measured) -> ValidationFigures:

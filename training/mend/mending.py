@@ -28,6 +28,7 @@ from audit.store.folder import RunFolder, check_run
 from audit.store.mend import MendDocument
 from audit.store.results import SCHEMA_VERSION, EffectsDocument
 from audit.store.serialise import plain, to_json
+from audit.training.mend.advice import advise_untrained
 from audit.training.mend.augment import check_trainable
 from audit.training.mend.making import Choice, make_mended
 from audit.training.mend.methods import METHODS
@@ -99,7 +100,10 @@ def mend(
         )
     settings = settle_engine(settings if run is None else settings_of_run(settings, run))
     bundle = open_model(requested_model(settings))
-    check_trainable(bundle)
+    try:
+        check_trainable(bundle)
+    except ModelError as error:
+        raise ModelError(f"{error} {advise_untrained(run, bundle, suspects)}".strip()) from error
     check_changeable(bundle)
     check_place(out, bundle)
     check_writable(out.parent)
