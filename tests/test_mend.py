@@ -35,15 +35,15 @@ from audit.store.mend import Compared, MendDocument, Paired
 from audit.store.results import Effect, EffectsDocument
 from audit.training.mend import copies as copies_module
 from audit.training.mend import written
-from audit.training.mend.copies import Copies
 from audit.training.mend.advice import advise_untrained
 from audit.training.mend.choosing import best
+from audit.training.mend.copies import Copies
 from audit.training.mend.group_dro import _groups, refit_for_worst
-from audit.training.mend.honest import HONEST, Honest, Moved, compare_right, find_honest
+from audit.training.mend.honest import HONEST, Moved, compare_right, find_honest
 from audit.training.mend.last_layer import refit, source_weights
 from audit.training.mend.making import _gaps
 from audit.training.mend.measured import Measured, honest_images, is_affordable, is_enough, measure, share_left
-from audit.training.mend.performance import BREAKS, EDITED, RIGHT
+from audit.training.mend.performance import BREAKS, RIGHT
 from audit.training.mend.proof import _cost, _verdict, is_cost, is_woken, judge_change, prove
 from audit.training.mend.samples import EditedSamples
 from audit.training.mend.suspects import choose_targets
@@ -243,7 +243,7 @@ def test_which_validation_images_count_follows_the_old_network() -> None:
 
 
 def two_features(n: int = 2_000, seed: int = 3) -> tuple[Copies, np.ndarray, np.ndarray]:
-    """A shortcut that agrees with the class on 95 % of images, with little noise, and a disease that is noisier; no edit changes anything."""
+    """A shortcut that agrees with the class on 95 % of images, with little noise, and a noisier disease; no edit changes anything."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
     agrees = rng.random(n) < 0.95
@@ -251,7 +251,9 @@ def two_features(n: int = 2_000, seed: int = 3) -> tuple[Copies, np.ndarray, np.
     features = np.stack([2 * shortcut - 1 + rng.normal(0, 0.3, n), 2 * labels - 1 + rng.normal(0, 1, n)], axis=1)
     applied = {("clean", 0): np.ones(n, bool), ("gone", 0): np.zeros(n, bool), ("gone-placebo", 0): np.zeros(n, bool)}
     rows = dict.fromkeys(applied, features.astype(np.float32))
-    copies = Copies(edits=(edit(),), logits={}, features=rows, applied=applied, pixels=lambda *_: np.zeros((1, 1), np.uint8))
+    copies = Copies(
+        edits=(edit(),), logits={}, features=rows, applied=applied, pixels=lambda *_: np.zeros((1, 1), np.uint8)
+    )
     return copies, labels, shortcut
 
 
@@ -295,27 +297,25 @@ def test_the_method_finds_what_the_loss_does() -> None:
             copies, old, labels, patients, everyone, np.zeros(len(labels), np.intp), before, seed=0, on_fit=lambda: None
         )
     with pytest.raises(ModelError, match="one class for each image"):
-        refit_for_worst(
-            copies, old, labels[:, None], patients, everyone, shortcut, before, seed=0, on_fit=lambda: None
-        )
+        refit_for_worst(copies, old, labels[:, None], patients, everyone, shortcut, before, seed=0, on_fit=lambda: None)
 
 
 def test_groups_are_a_class_and_what_is_shown_and_small_ones_join_the_largest() -> None:
     copies, labels = drawn(200)
-    shown = (copies.applied["gone", 0]).astype(np.intp)
-    shown[np.flatnonzero((labels == 0) & (shown == 1))[5:]] = 0
+    copies = replace(copies, applied=dict.fromkeys(copies.applied, np.ones(200, bool)))
+    shown = np.zeros(200, np.intp)
+    shown[np.flatnonzero(labels == 1)[:50]] = 1
+    shown[np.flatnonzero(labels == 0)[:5]] = 1
     image, group, features = _groups(copies, labels, shown, np.ones(200, bool))
-    assert len(image) == len(group) == len(features) == 200 + copies.applied["gone", 0].sum()
+    # The ill show it, or do not, or are edited; of the healthy five show it, which is too few for a group.
     sizes = Counter(zip(labels[image].tolist(), group.tolist(), strict=True))
-    assert len(sizes) == len(set(group.tolist())), "no group has two classes"
-    # Of the healthy five show it, which is too few; the ill show it or do not, and both have edited copies.
-    by_class = Counter(label for label, _ in sizes)
-    assert by_class[1] == 3 - ((labels == 1) & (shown == 0)).sum().__lt__(10)
-    assert by_class[0] == 2 - (copies.applied["gone", 0] & (labels == 0)).sum().__lt__(10)
-    # Whose features they are: those of the copy where it is one.
-    clean = features[:200]
-    assert np.array_equal(clean, copies.features["clean", 0])
-    assert (features[200:, 0] == 0).all()
+    assert sorted(n for (k, _), n in sizes.items() if k == 1) == [50, 50, 100]
+    assert sorted(n for (k, _), n in sizes.items() if k == 0) == [100, 100]
+    assert sorted(set(group.tolist())) == list(range(5)), "no group has two classes, and numbers have no gap"
+    assert np.array_equal(features[:200], copies.features["clean", 0])
+    assert np.array_equal(features[200:], copies.features["gone", 0])
+    half = _groups(copies, labels, shown, np.arange(200) < 100)
+    assert set(half[0].tolist()) == set(range(100))
 
 
 def test_each_effect_must_fall_to_a_third_not_only_the_largest() -> None:
@@ -622,6 +622,31 @@ def test_the_verdict_is_what_the_known_weights_say(audit: Audit, tmp_path: Path,
         if name == "gone":
             # What the word bought is lost where it was right, and gained where it misled.
             assert costs[RIGHT].change <= 0 <= costs[BREAKS].change
+            # A network that reads the disease as the old one does, at its own threshold, has nothing to lose elsewhere.
+            assert costs[HONEST].change >= 0
+            assert "Where the shortcut plays no part" in proof.summary
+    # What taking the word away before the network sees an image would cost is known from pixels and weights.
+    said = advise_untrained(before, load_bundle(world.bundle), ())
+    assert f"accuracy in this run is {accuracy_without(world, 5):.3f}" in said
+    assert advise_untrained(before, load_bundle(tmp_path / "models" / "gone"), ()) == ""
+    assert "With --run" in advise_untrained(None, load_bundle(world.bundle), ())
+    # The word is gone and so is the disease: what the copies gain does not hide what is lost.
+    after = audited(known_bundle_in(tmp_path / "models", marker=0, disease=-12, name="blind"))
+    proof = prove(before, after, [target])
+    assert proof.verdict == "partly", proof.summary
+    assert "accuracy fell by more than a point: " in proof.summary
+
+
+def accuracy_without(world: World, marker: float) -> float:
+    """Return the accuracy on the test images without the word, from pixels and weights alone."""
+    right = []
+    boxes = json.loads((world.manifest.parent / "boxes.json").read_text())["images"]
+    for name in (name for name in boxes if "test-" in name):
+        image = np.asarray(Image.open(world.manifest.parent / name), dtype=float) / 255
+        centre = image[CENTRE[1] : CENTRE[3], CENTRE[0] : CENTRE[2]].mean()
+        logit = marker * 90 / 255 + 12 * centre - 6 - 0.65 * marker
+        right.append((logit > 0) == (int(Path(name).stem.split("-")[1]) % 2 == 1))
+    return float(np.mean(right))
 
 
 def true_effect(world: World, marker: float) -> float:

@@ -74,8 +74,12 @@ LEVELS = LevelsDocument(
     n_images=40,
     why_none="",
     suspects=(
-        SuspectLevels(suspect="the <i>text</i>", available=_LEVEL, encoded=_UNKNOWN, used=_LEVEL, erased=_UNKNOWN, harmful=_LEVEL),
-        SuspectLevels(suspect="the look", available=_LEVEL, encoded=_LEVEL, used=_UNKNOWN, erased=_LEVEL, harmful=_LEVEL),
+        SuspectLevels(
+            suspect="the <i>text</i>", available=_LEVEL, encoded=_UNKNOWN, used=_LEVEL, erased=_UNKNOWN, harmful=_LEVEL
+        ),
+        SuspectLevels(
+            suspect="the look", available=_LEVEL, encoded=_LEVEL, used=_UNKNOWN, erased=_LEVEL, harmful=_LEVEL
+        ),
     ),
 )
 

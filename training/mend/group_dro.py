@@ -2,8 +2,8 @@
 
 A group is a class and what its images show: as they are, with the suspect or without it (of a source's look: by source), or as one of the
 edits makes them. Edited copies give groups that the data lack, such as images of another class with the text of this one. An image
-shows the suspect where an edit of it moves the old network's answer. Small groups join the largest of their class, because their loss
-is mostly chance. A head that reads a suspect fails the groups that break the association, and these are the ones that count.
+shows the suspect where an edit of it moves the old network's answer. Small groups join the largest unedited one of their class,
+because their loss is mostly chance. A head that reads a suspect fails the groups that break the association, and these are the ones that count.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _groups(
     for k in np.unique(label):
         mine = label == k
         names, counts = np.unique(state[mine], return_counts=True)
-        small = np.isin(state, names[counts < FEWEST]) & mine
-        state[small] = names[counts.argmax()]
+        unedited = names <= shown.max()
+        state[mine & np.isin(state, names[counts < FEWEST])] = names[unedited][counts[unedited].argmax()]
     pairs = np.stack([label, state], axis=1)
     return image, np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1), np.concatenate(features)
