@@ -243,7 +243,7 @@ def test_which_validation_images_count_follows_the_old_network() -> None:
 
 
 def two_features(n: int = 2_000, seed: int = 3) -> tuple[Copies, np.ndarray, np.ndarray]:
-    """A shortcut that agrees with the class on 95 % of images, with little noise, and a noisier disease; no edit changes anything."""
+    """A shortcut that agrees with the class on 95 % of images, and a disease with more noise; no edit changes anything."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
     agrees = rng.random(n) < 0.95
