@@ -268,7 +268,7 @@ def test_group_dro_leaves_the_shortcut_where_the_mean_loss_takes_it() -> None:
     mean = fit_head(features, labels, 2, pull=1e-5)
     groups = 2 * labels + shortcut
     worst = fit_head(features, labels, 2, pull=1e-5, groups=groups)
-    assert weights(mean)[0] > 2 * weights(mean)[1], "the mean loss takes the shortcut"
+    assert weights(mean)[0] > 1.3 * weights(mean)[1], "the mean loss takes the shortcut"
     assert abs(weights(worst)[0]) < 0.35
     assert weights(worst)[1] == pytest.approx(2, abs=0.5)
 
