@@ -28,6 +28,11 @@ class Level(Document, frozen=True, kw_only=True):
     """How it was made, or why it could not be."""
 
 
+_UNMEASURED = Level(
+    value=None, low=None, high=None, null=None, p=None, n_images=0, n_patients=0, about="the run does not hold it"
+)
+
+
 class SuspectLevels(Document, frozen=True, kw_only=True):
     """The four levels of one suspect."""
 
@@ -39,10 +44,10 @@ class SuspectLevels(Document, frozen=True, kw_only=True):
     """AUC with which the network's features tell, within a class, whether an image's suspect points to that class; 0.5 is chance."""
     used: Level
     """The largest judged effect of the audit, placebo subtracted."""
-    erased: Level
-    """Change of the class probabilities once the suspect's directions are erased from the features (LEACE), minus that of random ones."""
     harmful: Level
     """Error rate on images whose suspect points to another class, minus that on images of the same class whose suspect points to it."""
+    erased: Level = _UNMEASURED
+    """Change of the class probabilities once the suspect's directions are erased from the features (LEACE), minus that of random ones."""
 
 
 class LevelsDocument(RunDocument, frozen=True, kw_only=True):
