@@ -55,10 +55,10 @@ def _advice(target: Target, run: FinishedRun) -> str:
     edit, cost = max(costs.items(), key=lambda item: item[1].after)
     title = run.suite[edit].title
     change = signed_bracketed(cost.change, cost.low, cost.high)
+    taken = f"{name[:1].upper()}{name[1:]} can be taken away before the network sees an image"
     return (
-        f"{name[:1].upper()}{name[1:]} can be taken away before the network sees an image. With {title[:1].lower()}{title[1:]}, accuracy in "
-        f"this run is {number(cost.after)} (unedited {number(cost.before)}, change {change}, n = {cost.n_images}); what the shortcut bought "
-        "is gone there, too."
+        f"{taken}. With {title[:1].lower()}{title[1:]}, accuracy in this run is {number(cost.after)} (unedited {number(cost.before)}, "
+        f"change {change}, n = {cost.n_images}); what the shortcut bought is gone there, too."
     )
 
 

@@ -3,7 +3,8 @@
 A group is a class and what its images show: as they are, with the suspect or without it (of a source's look: by source), or as one of the
 edits makes them. Edited copies give groups that the data lack, such as images of another class with the text of this one. An image
 shows the suspect where an edit of it moves the old network's answer. Small groups join the largest unedited one of their class,
-because their loss is mostly chance. A head that reads a suspect fails the groups that break the association, and these are the ones that count.
+because their loss is mostly chance. A head that reads a suspect fails the groups that break the association, and these are the ones
+that count. The logits of an image and of its copies are held together as in `last_layer`, less firmly.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from audit.models.fitting import fit_head
 from audit.training.mend.choosing import Candidate, Fitted, choose_head
 from audit.training.mend.copies import Copies
 from audit.training.mend.honest import Honest
-from audit.training.mend.last_layer import labelled_places
+from audit.training.mend.last_layer import labelled_places, twins
 from audit.training.mend.measured import Measured
 
-PULLS = (1e-3, 1e-2, 1e-1)
+PULLS = (1e-3, 1e-2)
+STILLS = (0.3, 1.0, 3.0)
+N_CANDIDATES = len(PULLS) * len(STILLS)
 FEWEST = 10
 """Images of a group that counts by itself."""
 
@@ -84,10 +87,11 @@ def refit_for_worst(
         )
     candidates = [
         Candidate(
-            about=f"penalty on the distance from the old layer {pull:g}",
-            fit=partial(_fit, copies, start, targets, shown, pull=pull),
+            about=f"penalty on the distance from the old layer {pull:g}, on the difference between an image and its copies {still:g}",
+            fit=partial(_fit, copies, start, targets, shown, pull=pull, still=still),
         )
         for pull in PULLS
+        for still in STILLS
     ]
     return choose_head(candidates, copies, targets, patients, validation, old, honest, seed=seed, on_fit=on_fit)
 
@@ -100,9 +104,19 @@ def _fit(
     inside: NDArray[np.bool_],
     *,
     pull: float,
+    still: float,
 ) -> Head:
     images, groups, features = _groups(copies, targets, shown, inside)
-    return fit_head(features, targets[images], len(start.bias), start=start, pull=pull, groups=groups)
+    return fit_head(
+        features,
+        targets[images],
+        len(start.bias),
+        start=start,
+        nuisance=twins(copies, inside),
+        pull=pull,
+        still=still,
+        groups=groups,
+    )
 
 
 def _groups(

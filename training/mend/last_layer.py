@@ -98,31 +98,35 @@ def _fit(
     still: float,
 ) -> Head:
     """Fit a head on the images inside and on the copies of them that the edits made."""
-    clean = copies.features["clean", 0]
-    edits = [place for condition in copies.edits for place in copies.draws(condition.name)]
     labelled = labelled_places(copies, targets, inside)
     n_copies = np.sum([copies.applied[place] for place in labelled], axis=0) if labelled else np.zeros(len(targets))
-    rows: list[Features] = [clean[inside]]
-    wanted, each, twins = [targets[inside]], [weights[inside]], []
-    placebos = [place for condition in copies.edits for place in copies.draws(str(condition.placebo))]
-    for place in dict.fromkeys((*edits, *placebos)):
+    rows: list[Features] = [copies.features["clean", 0][inside]]
+    wanted, each = [targets[inside]], [weights[inside]]
+    for place in labelled:
         mine = inside & copies.applied[place]
-        twins.append(copies.features[place][mine] - clean[mine])
-        if place in labelled:
-            rows.append(copies.features[place][mine])
-            wanted.append(targets[mine])
-            each.append(weights[mine] / n_copies[mine])
+        rows.append(copies.features[place][mine])
+        wanted.append(targets[mine])
+        each.append(weights[mine] / n_copies[mine])
     share = np.concatenate(each)
     return fit_head(
         np.concatenate(rows),
         np.concatenate(wanted),
         len(start.bias),
         start=start,
-        nuisance=np.concatenate(twins),
+        nuisance=twins(copies, inside),
         pull=pull,
         still=still,
         weights=share * (len(share) / share.sum()),
     )
+
+
+def twins(copies: Copies, inside: NDArray[np.bool_]) -> Features:
+    """Return the differences (m, f) between the features of copies, by edits and placebos, and those of their images."""
+    clean = copies.features["clean", 0]
+    names = dict.fromkeys([*(c.name for c in copies.edits), *(str(c.placebo) for c in copies.edits)])
+    places = [place for name in names for place in copies.draws(name)]
+    made = [(place, inside & copies.applied[place]) for place in places]
+    return np.concatenate([copies.features[place][mine] - clean[mine] for place, mine in made])
 
 
 def labelled_places(copies: Copies, targets: NDArray[np.int64], inside: NDArray[np.bool_]) -> list[Place]:

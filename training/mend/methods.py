@@ -133,7 +133,7 @@ def _by_group_dro(work: Work) -> Made:
         work.old,
         work.honest,
         seed=work.settings.seed,
-        on_fit=work.on_stage("fitting the last layer for the worst group", n_fits(len(group_dro.PULLS))),
+        on_fit=work.on_stage("fitting the last layer for the worst group", n_fits(group_dro.N_CANDIDATES)),
     )
     groups = "source and edit" if work.by_source else "presence of the suspect and edit"
     return _exchanged(work, body, fitted, f"last layer fitted for the worst group (group DRO) by class, {groups}")
