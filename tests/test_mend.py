@@ -158,8 +158,11 @@ def test_what_is_lost_on_plain_images_is_not_made_up_for_by_copies_that_fooled_t
     # Without the guard the dear one would have been taken.
     unasked = [replace(m, honest=np.empty(0)) for m in (dear, fair)]
     assert best(unasked, replace(old, honest=np.empty(0))) == 0
-    # One point may be lost, and few images show nothing.
+    # One point may be lost, of few images one, and fewer still show nothing.
     assert is_affordable(known(0.01, 0.78, 79), old)
+    for lost, affordable in ((1, True), (2, False)):
+        few = replace(old, honest=np.concatenate([np.zeros(lost), np.ones(30 - lost)]))
+        assert is_affordable(few, replace(old, honest=np.ones(30))) is affordable
     assert is_affordable(replace(dear, honest=dear.honest[-19:]), replace(old, honest=old.honest[-19:]))
 
 

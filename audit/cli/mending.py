@@ -30,7 +30,7 @@ def mend_command(
         Literal["auto", "last-layer", "group-dro", "augment"],
         typer.Option(
             help="last-layer (minutes), group-dro (the last layer for the group that it serves worst), augment (the last phase of training "
-            "again, with edited images), or auto: the cheapest that is enough on validation images."
+            "again, with edited images), or auto: the better last layer if it is enough on validation images, else all."
         ),
     ] = "auto",
     out: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from audit.run.recording import OnStage
 from audit.run.settings import Settings
 from audit.store.mend import MendStory, Method, Paired, TriedMethod, ValidationFigures
 from audit.store.numbers import number, signed_bracketed
+from audit.training.mend.choosing import best
 from audit.training.mend.copies import Copies, make_copies
 from audit.training.mend.honest import compare_right
 from audit.training.mend.learnt import Learnt, read_learnt
@@ -27,10 +28,11 @@ from audit.training.mend.measured import (
     honest_images,
     is_affordable,
     is_enough,
+    is_loss,
     measure,
     share_left,
 )
-from audit.training.mend.methods import METHODS, SAMPLE, Made, Work, apply_method
+from audit.training.mend.methods import CHEAP, METHODS, SAMPLE, Made, Work, apply_method
 from audit.training.mend.suspects import Target, training_edits
 from audit.training.mend.taught import trace_teaching
 from audit.training.mend.written import work_folder, write_mended
@@ -66,7 +68,7 @@ def make_mended(
     out : Path
         Folder of the new bundle.
     method : {"auto", "last-layer", "group-dro", "augment"}
-        How; auto takes the cheapest that is enough on validation images.
+        How; auto takes the better last layer if it is enough on validation images, and trains the whole network only if none is.
     fingerprint : str
         Hash of everything that the new network depends on.
     run : str
@@ -115,6 +117,8 @@ def make_mended(
     tried: list[TriedMethod] = []
     networks: dict[Method, Made] = {}
     for one in METHODS if method == "auto" else (method,):
+        if one not in CHEAP and any(t.enough for t in tried):
+            break
         begun = time.monotonic()
         try:
             made = apply_method(one, work)
@@ -126,13 +130,11 @@ def make_mended(
             continue
         networks[one] = made
         tried.append(_tried(one, made, "", work, begun))
-        if tried[-1].enough:
-            break
     if not networks:
         raise ModelError(" ".join(t.why_not for t in tried))
-    chosen = min(networks, key=lambda m: _preference(networks[m], work))
+    chosen = _chosen(networks, work)
     cost = next(t.honest for t in tried if t.method == chosen)
-    if cost is not None and cost.change < -MOST_LOST:
+    if cost is not None and is_loss(cost.change, cost.n_images):
         notes.append(
             f"No method keeps the accuracy on validation images where the shortcut plays no part: {number(cost.before)} before, "
             f"{number(cost.after)} after, change {signed_bracketed(cost.change, cost.low, cost.high)} (n = {cost.n_images})."
@@ -188,15 +190,19 @@ def _figures(found: Measured) -> ValidationFigures:
     )
 
 
-def _preference(made: Made, work: Work) -> tuple[bool, bool, bool, float]:
-    """Order what was tried: what is enough first, then what costs little, what is not shown to cost much, and what leaves least."""
+def _chosen(networks: Mapping[Method, Made], work: Work) -> Method:
+    """Return which network is taken: of those that are enough, chosen as layers are; else what costs little, then what leaves least."""
+    enough = [name for name, made in networks.items() if is_enough(made.measured, work.old)]
+    if enough:
+        return enough[best([networks[name].measured for name in enough], work.old)]
+    return min(networks, key=lambda name: _cost(networks[name], work))
+
+
+def _cost(made: Made, work: Work) -> tuple[bool, bool, float]:
+    """Order what is not enough: what costs little first, then what is not shown to cost much, then what leaves least."""
     found, cost = made.measured, _compared(made.measured, work)
-    return (
-        not is_enough(found, work.old),
-        not is_affordable(found, work.old),
-        cost is not None and cost.high is not None and cost.high < -MOST_LOST,
-        share_left(found, work.old),
-    )
+    shown = cost is not None and cost.high is not None and cost.high < -MOST_LOST
+    return not is_affordable(found, work.old), shown, share_left(found, work.old)
 
 
 def _gaps(learnt: Learnt, copies: Copies, bundle: Bundle, *, multi_label: bool) -> list[str]:

@@ -139,8 +139,13 @@ def share_left(new: Measured, old: Measured) -> float:
 def is_affordable(new: Measured, old: Measured) -> bool:
     """Say whether a network loses no more than a point of accuracy, with the suspect edited and where the shortcut plays no part."""
     now, was = new.accuracy_honest, old.accuracy_honest
-    kept = now is None or was is None or now >= was - MOST_LOST - _ROUNDING
+    kept = now is None or was is None or not is_loss(now - was, int(np.isfinite(old.honest).sum()))
     return kept and new.accuracy_edited >= old.accuracy_edited - MOST_LOST
+
+
+def is_loss(change: float, n_images: int) -> bool:
+    """Say whether a change of accuracy on some images is a loss of more than a point, and of more than one image."""
+    return change < -max(MOST_LOST, 1 / n_images) - _ROUNDING
 
 
 def knowledge(found: Measured) -> float:

@@ -79,7 +79,7 @@ def mend(
     suspects : sequence of str
         What to mend; by default what the run found.
     method : {"auto", "last-layer", "group-dro", "augment"}
-        How; auto takes the cheapest that is enough on validation images.
+        How; auto takes the better last layer if it is enough on validation images, and trains the whole network only if none is.
     command : sequence of str
         How this was started, for the record.
     on_stage : callable

@@ -163,6 +163,8 @@ _METHODS: Mapping[Method, Callable[[Work], Made]] = MappingProxyType(
 )
 """Cheapest first."""
 METHODS: tuple[Method, ...] = tuple(_METHODS)
+CHEAP: tuple[Method, ...] = ("last-layer", "group-dro")
+"""Minutes on cached features: both are always tried, because neither is better on every network."""
 
 
 def _body(work: Work) -> Backbone:

@@ -17,11 +17,9 @@ from audit.store.mend import Compared, MendedSuspect, MendVerdict, Paired
 from audit.store.numbers import number, signed_bracketed
 from audit.store.results import Effect, EffectsDocument
 from audit.training.mend.honest import FEWEST, HONEST
-from audit.training.mend.measured import MOST_LEFT, MOST_LOST
+from audit.training.mend.measured import MOST_LEFT, MOST_LOST, is_loss
 from audit.training.mend.performance import EDITED, measure_performance
 from audit.training.mend.suspects import Target
-
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +138,7 @@ def is_cost(honest: Paired) -> bool:
 
     The estimate decides, because few samples can show a loss of one point: a loss that is seen is reported, whatever its interval.
     """
-    return honest.change < -MOST_LOST - _ROUNDING
+    return is_loss(honest.change, honest.n_images)
 
 
 def _suspect(target: Target, compared: Compared) -> MendedSuspect:
