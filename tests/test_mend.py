@@ -180,15 +180,15 @@ def test_images_count_as_they_are_or_without_the_suspect_that_moves_them() -> No
         ],
         6,
     )
-    assert found.clean.tolist() == [True, False, False, True, False, False]
+    assert found.clean.tolist() == [True, False, False, True, False, True]
     assert list(found.copies) == ["gone"]
-    # The fifth is moved by the look, too, which no edit takes away; the last is moved by what was swapped in.
-    assert found.copies["gone"].tolist() == [False, True, True, False, False, True]
+    # The fifth is moved by the look, too, which no edit takes away; the last would be moved by text that it does not bear.
+    assert found.copies["gone"].tolist() == [False, True, True, False, False, False]
     clean, edited = np.array([1.0, 0, 0, 0, 1, 1]), {"gone": np.array([0.0, 1, 0.5, 1, 0, 0])}
-    assert np.array_equal(found.right(clean, edited), [1, 1, 0.5, 0, np.nan, 0], equal_nan=True)
-    # Where it could not be applied, it takes nothing away.
-    nowhere = find_honest([moved("gone", [0.3], applied=False), moved("swap", [0.3], removes=False)], 1)
-    assert np.isnan(nowhere.right(np.ones(1), {"gone": np.ones(1)})).all()
+    assert np.array_equal(found.right(clean, edited), [1, 1, 0.5, 0, np.nan, 1], equal_nan=True)
+    # Where there is nothing to take away, an image counts as it is; of a suspect that no edit takes away, any edit shows its part.
+    assert find_honest([moved("gone", [0.3], applied=False), moved("swap", [0.3], removes=False)], 1).clean.all()
+    assert np.isnan(find_honest([moved("swap", [0.3], removes=False)], 1).right(np.ones(1), {})).all()
     assert find_honest([], 2).clean.all()
 
 

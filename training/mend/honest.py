@@ -1,9 +1,10 @@
 """Images on which the suspects buy nothing: what a network gets right there it owes to the rest of the image, and must not lose in mending.
 
-An image counts as it is if no edit of a suspect moves the old network's answer. One that a suspect does move counts by its copies from
-which that suspect was taken away, if there are any and no other suspect moves it. Which images count depends on the old network's
-probabilities, never on whether they are right. Accuracy on all edited copies is no substitute: copies that were given the suspect of
-another class fool the old network, and getting those right would make up for what is lost on plain images.
+An image counts as it is if taking the suspects away does not move the old network's answer, or if there is nothing to take away; of a
+suspect that no edit takes away, if no edit of it moves the answer. An image that a suspect does move counts by its copies from which that
+suspect was taken away, if there are any and no other suspect moves it. Which images count depends on the old network's probabilities,
+never on whether they are right. Accuracy on all edited copies is no substitute: copies that were given the suspect of another class fool
+the old network, and getting those right would make up for what is lost on plain images.
 """
 
 from __future__ import annotations
@@ -80,8 +81,11 @@ def find_honest(moved: Sequence[Moved], n: int) -> Honest:
     n : int
         Number of images.
     """
+    taken_away = {m.suspect for m in moved if m.removes}
     by_suspect: dict[str, NDArray[np.bool_]] = {}
     for m in moved:
+        if m.suspect in taken_away and not m.removes:
+            continue  # what an image does not show plays no part in its answer, whatever adding it would do
         here = m.applied & (m.by >= UNMOVED)
         by_suspect[m.suspect] = by_suspect.get(m.suspect, np.zeros(n, dtype=np.bool_)) | here
     n_suspects = np.sum(list(by_suspect.values()), axis=0) if by_suspect else np.zeros(n)
