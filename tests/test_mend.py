@@ -42,7 +42,15 @@ from audit.training.mend.group_dro import _groups, refit_for_worst
 from audit.training.mend.honest import HONEST, Moved, compare_right, find_honest
 from audit.training.mend.last_layer import refit, source_weights
 from audit.training.mend.making import _gaps
-from audit.training.mend.measured import Measured, honest_images, is_affordable, is_enough, measure, share_left
+from audit.training.mend.measured import (
+    Measured,
+    honest_images,
+    is_affordable,
+    is_enough,
+    is_shown_loss,
+    measure,
+    share_left,
+)
 from audit.training.mend.performance import BREAKS, RIGHT
 from audit.training.mend.proof import _cost, _verdict, is_cost, is_woken, judge_change, prove
 from audit.training.mend.samples import EditedSamples
@@ -164,6 +172,25 @@ def test_what_is_lost_on_plain_images_is_not_made_up_for_by_copies_that_fooled_t
         few = replace(old, honest=np.concatenate([np.zeros(lost), np.ones(30 - lost)]))
         assert is_affordable(few, replace(old, honest=np.ones(30))) is affordable
     assert is_affordable(replace(dear, honest=dear.honest[-19:]), replace(old, honest=old.honest[-19:]))
+
+
+def test_a_network_that_may_cost_something_is_taken_before_one_that_mends_nothing_but_not_if_it_is_shown_to_cost() -> (
+    None
+):
+    def known(effect: float, lost: int, gained: int) -> Measured:
+        honest = np.array([1.0] * 80 + [0.0] * 20)
+        honest[:lost], honest[80 : 80 + gained] = 0, 1
+        return Measured(effects={"gone": effect}, accuracy=0.8, accuracy_edited=0.6, honest=honest)
+
+    old, idle = known(0.3, 0, 0), known(0.25, 0, 0)
+    # 8 lost and 3 gained of 100: -0.05 +- 0.064; 14 lost: -0.14 +- 0.068.
+    undecided, dear = known(0.03, 8, 3), known(0.01, 14, 0)
+    assert not any(is_enough(m, old) for m in (idle, undecided, dear))
+    assert not is_shown_loss(undecided, old)
+    assert is_shown_loss(dear, old)
+    assert best([idle, undecided, dear], old) == 1
+    assert best([idle, dear], old) == 0
+    assert best([dear], old) == 0
 
 
 def moved(edit: str, by: list[float], *, suspect: str = "text", removes: bool = True, applied: object = True) -> Moved:

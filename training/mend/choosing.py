@@ -13,7 +13,17 @@ from audit.models.torch_classifier import one_thread
 from audit.randomness import generator_for
 from audit.training.mend.copies import Copies, Place
 from audit.training.mend.honest import Honest
-from audit.training.mend.measured import MOST_LOST, Measured, is_affordable, is_enough, knowledge, measure, share_left
+from audit.training.mend.measured import (
+    MOST_LEFT,
+    MOST_LOST,
+    Measured,
+    is_affordable,
+    is_enough,
+    is_shown_loss,
+    knowledge,
+    measure,
+    share_left,
+)
 
 N_FOLDS = 4
 
@@ -93,10 +103,12 @@ def n_fits(n_candidates: int) -> int:
 def best(found: Sequence[Measured], old: Measured) -> int:
     """Return which candidate is taken: of those that are enough, the one that leaves least among those that know most, within a point.
 
-    Where none is enough, of the affordable ones; where none is affordable, of all.
+    Where none is enough, of those that leave a third or less and are not shown to lose accuracy; then of the affordable ones; then of all.
     """
-    pool = [i for i, m in enumerate(found) if is_enough(m, old)]
-    pool = pool or [i for i, m in enumerate(found) if is_affordable(m, old)] or list(range(len(found)))
+    every = range(len(found))
+    pool = [i for i in every if is_enough(found[i], old)]
+    pool = pool or [i for i in every if share_left(found[i], old) <= MOST_LEFT and not is_shown_loss(found[i], old)]
+    pool = pool or [i for i in every if is_affordable(found[i], old)] or list(every)
     most = max(knowledge(found[i]) for i in pool)
     return min((i for i in pool if knowledge(found[i]) >= most - MOST_LOST), key=lambda i: share_left(found[i], old))
 

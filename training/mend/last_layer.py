@@ -23,8 +23,8 @@ from audit.training.mend.copies import Copies, Place
 from audit.training.mend.honest import Honest
 from audit.training.mend.measured import Measured
 
-PULLS = (1e-2, 1e-1)
-STILLS = (1.0, 3.0, 10.0, 30.0, 100.0)
+PULLS = (1e-3, 1e-2, 1e-1)
+STILLS = (0.3, 1.0, 3.0, 10.0)
 N_CANDIDATES = len(PULLS) * len(STILLS)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,14 +23,11 @@ from audit.training.mend.copies import Copies, make_copies
 from audit.training.mend.honest import compare_right
 from audit.training.mend.learnt import Learnt, read_learnt
 from audit.training.mend.measured import (
-    MOST_LOST,
     Measured,
     honest_images,
-    is_affordable,
     is_enough,
     is_loss,
     measure,
-    share_left,
 )
 from audit.training.mend.methods import CHEAP, METHODS, SAMPLE, Made, Work, apply_method
 from audit.training.mend.suspects import Target, training_edits
@@ -132,7 +129,7 @@ def make_mended(
         tried.append(_tried(one, made, "", work, begun))
     if not networks:
         raise ModelError(" ".join(t.why_not for t in tried))
-    chosen = _chosen(networks, work)
+    chosen = list(networks)[best([made.measured for made in networks.values()], old)]
     cost = next(t.honest for t in tried if t.method == chosen)
     if cost is not None and is_loss(cost.change, cost.n_images):
         notes.append(
@@ -188,21 +185,6 @@ def _figures(found: Measured) -> ValidationFigures:
         accuracy=round(found.accuracy, 10),
         accuracy_edited=round(found.accuracy_edited, 10),
     )
-
-
-def _chosen(networks: Mapping[Method, Made], work: Work) -> Method:
-    """Return which network is taken: of those that are enough, chosen as layers are; else what costs little, then what leaves least."""
-    enough = [name for name, made in networks.items() if is_enough(made.measured, work.old)]
-    if enough:
-        return enough[best([networks[name].measured for name in enough], work.old)]
-    return min(networks, key=lambda name: _cost(networks[name], work))
-
-
-def _cost(made: Made, work: Work) -> tuple[bool, bool, float]:
-    """Order what is not enough: what costs little first, then what is not shown to cost much, then what leaves least."""
-    found, cost = made.measured, _compared(made.measured, work)
-    shown = cost is not None and cost.high is not None and cost.high < -MOST_LOST
-    return not is_affordable(found, work.old), shown, share_left(found, work.old)
 
 
 def _gaps(learnt: Learnt, copies: Copies, bundle: Bundle, *, multi_label: bool) -> list[str]:

@@ -13,6 +13,7 @@ from audit.training.mend.copies import Copies, Place
 from audit.training.mend.honest import FEWEST, Honest, Moved, find_honest
 
 _ROUNDING = 1e-9
+_NORMAL = 1.96
 Logits = Mapping[Place, NDArray[np.float32]]
 MOST_LEFT = 1 / 3
 """Share of the old effect that a mended network may keep."""
@@ -146,6 +147,18 @@ def is_affordable(new: Measured, old: Measured) -> bool:
 def is_loss(change: float, n_images: int) -> bool:
     """Say whether a change of accuracy on some images is a loss of more than a point, and of more than one image."""
     return change < -max(MOST_LOST, 1 / n_images) - _ROUNDING
+
+
+def is_shown_loss(new: Measured, old: Measured) -> bool:
+    """Say whether more accuracy than a point is lost beyond chance: the whole paired 95 % interval lies below that."""
+    if new.accuracy_honest is None or old.accuracy_honest is None:
+        return not is_affordable(new, old)
+    change = (new.honest - old.honest)[np.isfinite(old.honest)]
+    reach = _NORMAL * float(change.std(ddof=1)) / np.sqrt(len(change))
+    return (
+        bool(is_loss(float(change.mean()) + reach, len(change)))
+        or new.accuracy_edited < old.accuracy_edited - MOST_LOST
+    )
 
 
 def knowledge(found: Measured) -> float:
