@@ -208,6 +208,7 @@ def test_images_count_as_they_are_or_without_the_suspect_that_moves_them() -> No
         6,
     )
     assert found.clean.tolist() == [True, False, False, True, False, True]
+    assert found.moved.tolist() == [False, True, True, False, True, True]
     assert list(found.copies) == ["gone"]
     # The fifth is moved by the look, too, which no edit takes away; the last would be moved by text that it does not bear.
     assert found.copies["gone"].tolist() == [False, True, True, False, False, False]

@@ -1,10 +1,10 @@
 """Method 3: the last layer is fitted for the group of images that it serves worst (group DRO: Sagawa et al. 2020), on cached features.
 
-A group is a class and what its images show: as they are, with the suspect or without it (of a source's look: by source), or as one of the
-edits makes them. Edited copies give groups that the data lack, such as images of another class with the text of this one. An image
-shows the suspect where an edit of it moves the old network's answer. Small groups join the largest unedited one of their class,
-because their loss is mostly chance. A head that reads a suspect fails the groups that break the association, and these are the ones
-that count. The logits of an image and of its copies are held together as in `last_layer`, less firmly.
+A group is a class and what its images show: as they are, by whether an edit of the suspect moves the old network's answer (of a
+source's look: by source), or as one of the edits makes them. Edited copies give groups that the data lack, such as images of another
+class with the text of this one. Small groups join the largest unedited one of their class, because their loss is mostly chance. A head
+that reads a suspect fails the groups that break the association, and these are the ones that count. The logits of an image and of its
+copies are held together as in `last_layer`, less firmly.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def refit_for_worst(
     validation : bool (n)
         Images on which heads are compared.
     shown : int (n)
-        What each unedited image shows, as a number: the suspect or not, or which source.
+        What each unedited image shows, as a number: whether the suspect moves its answer, or which source.
     old : Measured
         Figures of the old network on the validation images.
     honest : Honest, optional

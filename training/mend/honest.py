@@ -53,6 +53,8 @@ class Honest:
     """(n,) those that count as they are."""
     copies: Mapping[str, NDArray[np.bool_]]
     """Edit -> (n,) those that count by its copies."""
+    moved: NDArray[np.bool_]
+    """(n,) whether any edit of a suspect, also one that adds it, moves the old network's answer."""
 
     def right(self, clean: NDArray[np.float64], edited: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """Return (n,) how often each image is right where it counts, NaN where it does not.
@@ -81,18 +83,21 @@ def find_honest(moved: Sequence[Moved], n: int) -> Honest:
     n : int
         Number of images.
     """
+    anyhow = np.zeros(n, dtype=np.bool_)
     taken_away = {m.suspect for m in moved if m.removes}
     by_suspect: dict[str, NDArray[np.bool_]] = {}
     for m in moved:
+        here = m.applied & (m.by >= UNMOVED)
+        anyhow |= here
         if m.suspect in taken_away and not m.removes:
             continue  # what an image does not show plays no part in its answer, whatever adding it would do
-        here = m.applied & (m.by >= UNMOVED)
         by_suspect[m.suspect] = by_suspect.get(m.suspect, np.zeros(n, dtype=np.bool_)) | here
     n_suspects = np.sum(list(by_suspect.values()), axis=0) if by_suspect else np.zeros(n)
     alone = n_suspects == 1
     return Honest(
         clean=np.asarray(n_suspects == 0),
         copies={m.edit: m.applied & by_suspect[m.suspect] & alone for m in moved if m.removes},
+        moved=anyhow,
     )
 
 

@@ -120,7 +120,7 @@ def _by_last_layer(work: Work) -> Made:
 
 def _by_group_dro(work: Work) -> Made:
     body = _body(work)
-    shown = (~work.honest.clean).astype(np.intp)
+    shown = work.honest.moved.astype(np.intp)
     if work.by_source:
         shown = np.unique(work.sources, return_inverse=True)[1]
     fitted = group_dro.refit_for_worst(
@@ -135,7 +135,7 @@ def _by_group_dro(work: Work) -> Made:
         seed=work.settings.seed,
         on_fit=work.on_stage("fitting the last layer for the worst group", n_fits(group_dro.N_CANDIDATES)),
     )
-    groups = "source and edit" if work.by_source else "presence of the suspect and edit"
+    groups = "source and edit" if work.by_source else "whether an edit of the suspect moves the answer, and edit"
     return _exchanged(work, body, fitted, f"last layer fitted for the worst group (group DRO) by class, {groups}")
 
 
