@@ -18,6 +18,7 @@ from audit.data.images import read_mask
 from audit.data.pixels.colour import channels_of, luminance
 from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.data.records import Record, TextRegion
+from audit.perturbations.compression import jpeg_quality
 from audit.perturbations.frames import Frame, frame_of, frame_px, image_without_text
 from audit.perturbations.framing import FRAMINGS, Framing, dealt_frames, likest_framing, thumbnail
 from audit.perturbations.places import inner_part
@@ -47,6 +48,8 @@ class Properties:
     """The uniform frame, and the aspect ratio."""
     thumbnail: GreyImage
     """The image as a small square."""
+    quality: float
+    """Of its JPEG compression (`audit.perturbations.compression`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,14 +62,19 @@ class Group:
     """(n, r), rows of `Texture`."""
     frames: tuple[Frame, ...]
     """n of them."""
+    qualities: Field
+    """(n,) of JPEG compression."""
 
     def half(self, part: int, rng: np.random.Generator) -> Group:
         """Return one half of its patients, part 0 or 1; the same generator gives halves without a common patient."""
-        rows, frames = (rng.permutation(len(found))[part::2] for found in (self.curves, self.frames))
+        rows, frames, qualities = (
+            rng.permutation(len(found))[part::2] for found in (self.curves, self.frames, self.qualities)
+        )
         return Group(
             curves=self.curves[rows],
             textures=self.textures[rows],
             frames=tuple(self.frames[row] for row in frames.tolist()),
+            qualities=self.qualities[qualities],
         )
 
 
@@ -84,6 +92,10 @@ class Groups:
     def half(self, part: int, rng: np.random.Generator) -> Groups:
         """Return one half of the patients of both, part 0 or 1."""
         return replace(self, own=self.own.half(part, rng), other=self.other.half(part, rng))
+
+    def turned(self) -> Groups:
+        """Return the way back."""
+        return replace(self, own=self.other, other=self.own)
 
 
 def measure_properties(
@@ -114,6 +126,7 @@ def measure_properties(
         texture=measure_texture(luminance(seen), weight),
         frame=frame,
         thumbnail=thumbnail(clean),
+        quality=jpeg_quality(image),
     )
 
 
@@ -182,6 +195,16 @@ class GroupProperties:
         """Return a group and another one, both of `known()`."""
         return Groups(own=self._group(own), other=self._group(other))
 
+    def half(self, own: Key, other: Key, part: int, split: int) -> Groups:
+        """Return one half, part 0 or 1, of the patients of a group and another one.
+
+        Which patients belong to which half depends on the split alone: images that share one learn the same.
+        """
+        here, there = (
+            self._group(key).half(part, generator_for(self._seed, "halves", *key, split)) for key in (own, other)
+        )
+        return Groups(own=here, other=there)
+
     def framing(self, own: Key, other: Key) -> Framing:
         """Return the way of taking on frames that makes the images of two groups most alike, in both directions together."""
         pair = tuple(sorted((own, other)))
@@ -195,8 +218,8 @@ class GroupProperties:
         """Return two groups that differ by chance alone, of the sizes of a group and another one.
 
         The patients of both are dealt anew, each as far from the mean of the first group as it is from that of its own. Were
-        the values themselves dealt, groups that differ would make chance look larger than it is. Frames, which have no mean, are those
-        of the first group: they are dealt among its own patients.
+        the values themselves dealt, groups that differ would make chance look larger than it is. Frames and qualities, which are dealt
+        and have no mean, are those of the first group: frames are dealt among its own patients, and qualities between two halves of them.
         """
         found = self.groups(own, other)
         n = len(found.own.curves)
@@ -205,10 +228,10 @@ class GroupProperties:
             np.concatenate([_about(there, there), _about(away, there)])[order]
             for there, away in ((found.own.curves, found.other.curves), (found.own.textures, found.other.textures))
         )
-        frames = found.own.frames
+        frames, qualities = found.own.frames, rng.permutation(found.own.qualities)
         return Groups(
-            own=Group(curves=curves[:n], textures=textures[:n], frames=frames),
-            other=Group(curves=curves[n:], textures=textures[n:], frames=frames),
+            own=Group(curves=curves[:n], textures=textures[:n], frames=frames, qualities=qualities[0::2]),
+            other=Group(curves=curves[n:], textures=textures[n:], frames=frames, qualities=qualities[1::2]),
         )
 
     def _sample(self) -> dict[Key, list[Properties]]:
@@ -224,6 +247,7 @@ class GroupProperties:
                 curves=np.array([p.curve for p in members]).reshape(len(members), -1, N_QUANTILES),
                 textures=np.array([p.texture.as_row() for p in members]),
                 frames=tuple(p.frame for p in members),
+                qualities=np.array([p.quality for p in members]),
             )
         return self._groups[key]
 
