@@ -2,8 +2,8 @@
 
 Each patient has a property of a few dimensions (as grey curves do), which has a class mean in the population. A network reads it through
 a linear layer, with weights that differ a little from image to image. The edit moves an image by the difference between the means of
-two classes, as they are in the sample. The truth is the same move by the difference between the populations: 0 where there is none. Printed:
-truth, bias, coverage and false calls of `sensitive` of the audit's effect; and the same without halves, from images alone.
+two classes, as they are in the sample. The truth is the same move by the difference between the populations: 0 where there is none.
+Printed: truth, bias, coverage and false calls of `sensitive` of the audit's effect; and the same without halves, from images alone.
 
     OMP_NUM_THREADS=1 python -m benchmarks.taught_coverage --repetitions 500
 """

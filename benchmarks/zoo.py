@@ -3,8 +3,8 @@
     python -m benchmarks.zoo [--zoo full] [--out zoo] [--workers 2] [--suite standard]
     python -m benchmarks.zoo --kinds gamma contrast exposure jpeg-quality --networks 12 --null 36 --out properties
 
-The second form measures bias and coverage of few kinds by many networks, each on test images of its own, with the edits of global properties
-alone (a third of the predictions).
+The second form measures bias and coverage of few kinds by many networks, each on test images of its own, with the edits of global
+properties alone (a third of the predictions).
 
 Repeat the command to resume: networks that were built and audits that were finished by this version are kept, so use another folder
 after a change of the engine. Exit code 1 if a target is missed, 3 if one could not be judged. Estimated from single networks, on two
@@ -42,7 +42,6 @@ def properties_suite(folder: Path) -> Path:
     path = folder / "properties.toml"
     path.write_text("[[condition]]".join([head, *kept]), encoding="utf-8")
     return path
-
 
 
 def main() -> int:

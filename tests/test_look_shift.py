@@ -133,7 +133,13 @@ def test_halves_of_the_patients_of_a_split_teach_every_image_the_same() -> None:
         for half in (0, 1):
             for split in (0, 1):
                 scene = Scene(
-                    image=images[record.id], record=record, regions=(), donors=DonorPool([]), sources=found, half=half, split=split
+                    image=images[record.id],
+                    record=record,
+                    regions=(),
+                    donors=DonorPool([]),
+                    sources=found,
+                    half=half,
+                    split=split,
                 )
                 drawn = made.draw(scene, generator_for(4, record.id))
                 ends = [s.end.tobytes() for s in drawn.shift.steps if isinstance(s, CurveShift)]

@@ -59,9 +59,7 @@ def calibrate_zoo(zoo: str, out: Path, *, suite: str, workers: int, on_stage: On
     The rest: see `calibrate_cases`.
     """
     cases = make_zoo(zoo, radiographs=radiograph_folder() is not None)
-    return calibrate_cases(
-        cases, SCALES[zoo], out, suite=suite, workers=workers, on_stage=on_stage, about={"zoo": zoo}
-    )
+    return calibrate_cases(cases, SCALES[zoo], out, suite=suite, workers=workers, on_stage=on_stage, about={"zoo": zoo})
 
 
 def calibrate_cases(

@@ -172,8 +172,7 @@ def _false_alarms(nulls: Sequence[Outcome]) -> Iterable[FalseAlarms]:
         )
 
 
-_Known = tuple[tuple[str, str, str], Estimate, float]
-"""Condition, plants and group; an estimate; its truth."""
+_Known = tuple[tuple[str, str, str], Estimate, float]  # condition, plants and group; an estimate; its truth
 
 
 def _by_family(outcomes: Sequence[Outcome]) -> Iterable[_Known]:

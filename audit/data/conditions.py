@@ -51,7 +51,7 @@ class Declared:
 
     @property
     def one_way(self) -> bool:
-        """Say whether it can only edit images of some classes: those that have more to lose, less noise or a weaker compression than another."""
+        """Say whether it can only edit images of some classes: those that have more to lose, less noise or a weaker compression."""
         return not _ONE_WAY.isdisjoint(self.adds)
 
     def concerns(self, content: str) -> bool:

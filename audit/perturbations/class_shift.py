@@ -11,7 +11,8 @@ import numpy as np
 from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.errors import UnknownNameError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
-from audit.perturbations.properties import MIN_PATIENTS, Groups, by_class
+from audit.perturbations.groups import Groups
+from audit.perturbations.properties import MIN_PATIENTS, by_class
 from audit.perturbations.shifts import (
     Shift,
     ShiftDraw,

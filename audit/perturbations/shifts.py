@@ -18,7 +18,7 @@ from audit.perturbations.base import Scene
 from audit.perturbations.compression import compressed, jpeg_quality
 from audit.perturbations.frames import Frame, frame_without_text
 from audit.perturbations.framing import Framing, dealt_frames, frame_distances, framed
-from audit.perturbations.properties import Groups, mean_curve, mean_texture
+from audit.perturbations.groups import Groups, mean_curve, mean_texture
 from audit.perturbations.sharpness import Blur, blur_between, blurred, noise_between, noisy
 
 Field = NDArray[np.float64]

@@ -247,8 +247,8 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
         p=float(2 * stdtr(freedom, -abs(statistic))),
         minimum_detectable=detectable_shift(max(error, unseen / critical), critical),
         kind="student",
-        method=f"Student's t over {g} patients{in_parts(sums)}, {freedom:.0f} degrees of freedom, corrected for a skewness of {number(skewness, 2)} "
-        f"(Hall){why}",
+        method=f"Student's t over {g} patients{in_parts(sums)}, {freedom:.0f} degrees of freedom, corrected for a "
+        f"skewness of {number(skewness, 2)} (Hall){why}",
     )
 
 
