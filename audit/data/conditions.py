@@ -20,7 +20,7 @@ MOST_TITLE = 80
 """Characters of a condition's title: it stands beside figures."""
 MAX_DRAWS = 1000
 """Of one condition; each is another prediction of every image."""
-SPLITS = 16
+SPLITS = 32
 """Ways in which patients are split into halves; images whose places in the run's order differ by a multiple of it share one. What
 these have in common is the chance of which patients taught an edit."""
 

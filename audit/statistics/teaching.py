@@ -33,25 +33,27 @@ class Teaching:
 
 def teaching_chance(
     halves: NDArray[np.float64], splits: NDArray[np.intp], unconfirmed: NDArray[np.float64] | None = None
-) -> Teaching | None:
-    """Measure how uncertain a mean over images is because of the patients who taught the edit; None where no images share a split.
+) -> Teaching:
+    """Measure how uncertain a mean over images is because of the patients who taught the edit.
+
+    Where no two images share a split, all that differs between the halves counts as if all images had it in common.
 
     Parameters
     ----------
     halves : array, (pairs of draws, n images)
-        Half of what an image's value differs between the two draws of a pair.
+        Half of what an image's value differs between the two draws of a pair; at least one pair and one image.
     splits : array of int, (n images,)
         Number of each image's split. Different pairs of an image have different splits.
     unconfirmed : array, (n images,), optional
         How much larger the value is under both draws together than what each confirms of the other.
     """
     n_pairs, n = halves.shape
-    sizes = np.bincount(splits)
-    sizes = sizes[sizes > 0]
+    further = 0.0 if unconfirmed is None else max(0.0, float(unconfirmed.mean()))
+    _, split, sizes = np.unique(splits, return_inverse=True, return_counts=True)
     together = float(np.square(sizes).sum() - n)
-    if n_pairs == 0 or together <= 0:
-        return None
-    _, split = np.unique(splits, return_inverse=True)
+    if together <= 0:
+        all_of_it = float(np.square(halves).mean())
+        return Teaching(variance=all_of_it, uncertainty=2 * all_of_it**2 / halves.size, unconfirmed=further)
     sums = np.stack([np.bincount(split, weights=row, minlength=len(sizes)) for row in halves])
     squares = float(np.square(halves).sum())
     variance = (float(np.square(sums).sum()) - squares) / (n_pairs * together)
@@ -62,5 +64,5 @@ def teaching_chance(
     return Teaching(
         variance=max(0.0, variance),
         uncertainty=uncertainty,
-        unconfirmed=0.0 if unconfirmed is None else max(0.0, float(unconfirmed.mean())),
+        unconfirmed=further,
     )
