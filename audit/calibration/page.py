@@ -93,11 +93,11 @@ def accuracy_block(table: Table) -> Block:
             a.plants, a.condition, str(a.n), signed_bracketed(a.bias, a.bias_low, a.bias_high), in_words(a.coverage),
             str(a.robust_although_beyond),
         )
-        for a in sorted(table.by_kind, key=lambda a: (a.plants == "nothing", a.plants, a.condition))
+        for a in sorted(table.by_kind, key=lambda a: (a.plants in DESIGNS.values(), a.plants, a.condition))
     ]  # fmt: skip
     return Block(
         heading="Estimates by kind",
-        note="Shortcut sensitivity over all images minus the truth. Of null networks (nothing) the truth is 0 under every edit.",
+        note="Shortcut sensitivity over all images minus the truth. Where no class alone carries a plant, the truth is 0 under every edit.",
         columns=("plant", "condition", "networks", "bias", "coverage", "robust although the truth exceeds the limit"),
         rows=rows,
     )

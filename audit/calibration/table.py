@@ -26,6 +26,7 @@ from audit.calibration.kinds import find_kind
 from audit.calibration.outcomes import Estimate, Outcome
 from audit.calibration.plants import Family, is_named
 from audit.calibration.truth import Truth
+from audit.calibration.zoo import DESIGNS
 from audit.store.numbers import signed_bracketed
 
 ENOUGH = 20
@@ -72,7 +73,7 @@ class Accuracy:
     condition: str
     """Name of the condition; of objects without their number."""
     plants: str
-    """Family of what it edits, or kind: estimates are compared with the truth of these plants. `nothing` of null networks."""
+    """Family of what it edits, its kind, or how it goes with the class: estimates are compared with the truth of these plants."""
     group: str
     """`all`, or `with a string`: those that bear one of the strings that the audit judges."""
     n: int
@@ -114,7 +115,7 @@ class Table:
     accuracies: tuple[Accuracy, ...]
     """Estimates against the truth, by condition and family."""
     by_kind: tuple[Accuracy, ...]
-    """The same over all images by kind of plant; of null networks against 0, by condition."""
+    """The same over all images by kind of plant, or by design where no class alone carries it."""
     targets: tuple[Target, ...]
     """The targets, each with what was measured."""
 
@@ -187,20 +188,18 @@ def _by_family(outcomes: Sequence[Outcome]) -> Iterable[_Known]:
 
 
 def _by_kind(outcomes: Sequence[Outcome]) -> Iterable[_Known]:
-    """Yield what is known over all images, by kind of plant; of null networks under every edit towards another class.
-
-    Where nothing is planted, or the same in both classes, these do not differ but by chance: the truth is 0, whatever is edited.
-    """
+    """Yield what is known over all images, by kind of plant where one class carries it, else by design."""
+    # Where nothing is planted, or the same in both classes, the truth is 0 under every edit towards another.
     for outcome in outcomes:
         for estimate in outcome.finding.estimates:
             if estimate.group != "all" or is_named(("text",), estimate.suspect):
                 continue
-            null, truth = outcome.truth.rank == "null", true_effect(outcome, estimate)
-            if truth is None and null and not estimate.removes and outcome.case.design in ("none", "alike"):
+            design, truth = outcome.case.design, true_effect(outcome, estimate)
+            if truth is None and not estimate.removes and design in ("none", "alike"):
                 truth = 0.0
             if truth is not None:
-                kind = "nothing" if null else outcome.case.kind
-                yield (_one_estimator(estimate), kind, "all"), estimate, truth
+                plants = outcome.case.kind if design == "planted" else DESIGNS[design]
+                yield (_one_estimator(estimate), plants, "all"), estimate, truth
 
 
 def _accuracies(known: Iterable[_Known]) -> Iterable[Accuracy]:
