@@ -54,7 +54,7 @@ def small_zoo() -> list[Case]:
     """Return a network of every family, and three null networks: minutes on two idle cores."""
     planted = (
         "word", "electrode", "collimation", "gamma", "exposure", "sharpness", "noise", "resolution", "jpeg-quality", "padding",
-        "aspect", "rotation", "source-look", "sex-like", "word-and-electrode",
+        "aspect", "rotation", "source-look", "sex-like", "word-and-electrode", "bit-depth",
     )  # fmt: skip
     cases = [_case(kind, share=0.8, seed=i) for i, kind in enumerate(planted)]
     return [*cases, *_nulls(none=1, alike=["word"], unlearnt=[], names=1, first_seed=len(cases))]
