@@ -366,7 +366,7 @@ def test_the_table_is_what_counting_gives() -> None:
     assert {d: (f.alarms.hits, f.alarms.n) for d, f in alarms.items()} == {
         "names": (1, 1), "none": (0, 1), "not learnt": (1, 1), "all": (2, 3),
     }  # fmt: skip
-    accuracies = {(a.condition, a.family): a for a in table.accuracies}
+    accuracies = {(a.condition, a.plants): a for a in table.accuracies}
     errors = [0.01, -0.05, -0.11, 0.0]
     inpaint = accuracies["inpaint", "text"]
     assert inpaint.n == 4

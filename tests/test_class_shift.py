@@ -210,10 +210,10 @@ def test_white_of_an_overexposed_image_darkens_with_the_rest() -> None:
     assert np.mean(whites) < 225
 
 
-@pytest.mark.parametrize("of", ["sharpness", "noise"])
+@pytest.mark.parametrize("of", ["grey-curve", "sharpness", "noise"])
 def test_halves_of_the_patients_confirm_what_was_planted(of: str) -> None:
     """Two draws that differ in the half alone move an image the same way if the property goes with the class."""
-    plant = {"sharpness": soft, "noise": noisy}[of]
+    plant = {"grey-curve": curve, "sharpness": soft, "noise": noisy}[of]
     images, found, records = cohort([plant])
     made = make_perturbation("class-shift", {"of": of})
     assert made.halves
@@ -232,13 +232,15 @@ def test_halves_of_the_patients_confirm_what_was_planted(of: str) -> None:
 def test_halves_share_no_patient() -> None:
     _, found, _ = cohort([])
     whole = found.groups(("a",), ("b",))
-    halves = [whole.half(part, generator_for(1)) for part in (0, 1)]
+    halves = [found.half(("a",), ("b",), part, 3) for part in (0, 1)]
     for side in ("own", "other"):
         rows = np.concatenate([getattr(half, side).curves for half in halves]).reshape(30, -1)
         every = getattr(whole, side).curves.reshape(30, -1)
         assert np.array_equal(np.sort(rows, axis=0), np.sort(every, axis=0))
-    for of in ("grey-curve", "frame"):
-        assert not make_perturbation("class-shift", {"of": of}).halves
+    again, other = (found.half(("a",), ("b",), 0, split).own.curves for split in (3, 4))
+    assert np.array_equal(halves[0].own.curves, again), "images that share a split learn the same"
+    assert not np.array_equal(halves[0].own.curves, other)
+    assert not make_perturbation("class-shift", {"of": "frame"}).halves
 
 
 def framed(image: GreyImage) -> GreyImage:

@@ -125,6 +125,29 @@ def test_every_other_source_is_reached_and_draws_repeat() -> None:
     assert np.array_equal(first, again)  # type: ignore[arg-type]
 
 
+def test_halves_of_the_patients_of_a_split_teach_every_image_the_same() -> None:
+    images, found, records = hospitals()
+    made = make_perturbation("look-shift", {})
+    curves: dict[tuple[int, int], set[bytes]] = {}
+    for record in of(records, "north", "a")[:4]:
+        for half in (0, 1):
+            for split in (0, 1):
+                scene = Scene(
+                    image=images[record.id],
+                    record=record,
+                    regions=(),
+                    donors=DonorPool([]),
+                    sources=found,
+                    half=half,
+                    split=split,
+                )
+                drawn = made.draw(scene, generator_for(4, record.id))
+                ends = [s.end.tobytes() for s in drawn.shift.steps if isinstance(s, CurveShift)]
+                curves.setdefault((half, split), set()).update(ends)
+    assert all(len(found) == 1 for found in curves.values())
+    assert len(set.union(*curves.values())) == 4
+
+
 def test_an_unknown_direction_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="other-source"):
         make_perturbation("look-shift", {"towards": "other-hospital"})

@@ -99,6 +99,15 @@ def test_what_two_halves_confirm_is_that_of_plain_loops(logits: np.ndarray, pair
         assert found.confirmed[i] == pytest.approx(expected, abs=1e-9)
     moved = found.changes["total_variation"]
     assert (np.abs(found.confirmed) <= moved + 1e-9).all()
+    assert (found.unconfirmed >= -1e-9).all(), "together, halves show at least what they confirm"
+    if pairs:
+        p0, one, two = (np.array([softmax(row) for row in rows.tolist()]) for rows in logits[:3])
+        together = one + two - 2 * p0
+        assert found.unconfirmed + found.confirmed == pytest.approx(np.abs(together).sum(axis=1) / 4, abs=1e-9)
+        further = (np.sign(together) * (one - two)).sum(axis=1) / 4
+        assert found.halves["total_variation"][0] == pytest.approx(further, abs=1e-6)
+        harm = (two - one)[:, 0] / 2
+        assert found.halves["harm"][0] == pytest.approx(harm, abs=1e-9)
     if not pairs:
         assert found.confirmed == pytest.approx(moved)
 

@@ -18,6 +18,7 @@ from audit.data.pixels.colour import luminance
 from audit.data.records import Record, TextRegion
 from audit.errors import UnknownNameError, UsageError
 from audit.perturbations import PERTURBATIONS, NotApplicable, Scene, Titled, changed_pixels, make_perturbation
+from audit.perturbations.compression import compressed
 from audit.perturbations.corruption import CORRUPTIONS, Corruption
 from audit.perturbations.donors import Donor, DonorPool, has_look_donors
 from audit.perturbations.fills import FILLS, without_text
@@ -106,7 +107,17 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def of_class_that_can_move(scene: Scene, parameters: dict[str, object]) -> Scene:
-    """Return the scene of a record of the class whose images can lose sharpness: of two classes only one can."""
+    """Return the scene of a record of the class whose images can lose sharpness, or be compressed: of two classes only one can."""
+    if parameters.get("of") == "compression":
+        known = scene.properties
+        assert known is not None
+
+        def read(record: Record) -> np.ndarray:
+            # One class strongly, and half of the other a little, so that chance has something to deal.
+            quality = 10 if record.label == "covid" else 40 if sum(record.id.encode()) % 2 else None
+            return read_record(record) if quality is None else compressed(read_record(record), quality)
+
+        return replace(scene, properties=GroupProperties(known._records, known._regions, 0, read))
     label = "covid" if parameters.get("of") == "sharpness" else scene.record.label
     return replace(scene, record=replace(scene.record, label=label))
 

@@ -54,12 +54,32 @@ _RADIOGRAPHS = Scale(n_training=640, n_folds=2)
 
 
 def calibrate_zoo(zoo: str, out: Path, *, suite: str, workers: int, on_stage: OnStage) -> dict[str, Any]:
-    """Build a zoo's networks, audit each, and write `calibration.json` and `calibration.html`.
+    """Build a zoo's networks, audit each, and write `calibration.json` and `calibration.html`; `zoo` is small or full.
+
+    The rest: see `calibrate_cases`.
+    """
+    cases = make_zoo(zoo, radiographs=radiograph_folder() is not None)
+    return calibrate_cases(cases, SCALES[zoo], out, suite=suite, workers=workers, on_stage=on_stage, about={"zoo": zoo})
+
+
+def calibrate_cases(
+    cases: Sequence[Case],
+    scale: Scale,
+    out: Path,
+    *,
+    suite: str,
+    workers: int,
+    on_stage: OnStage,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Build networks, audit each, and write `calibration.json` and `calibration.html`.
 
     Parameters
     ----------
-    zoo : str
-        small or full.
+    cases : sequence of Case
+        The networks.
+    scale : Scale
+        Of their world.
     out : Path
         Everything goes here. What an earlier call of the same version finished is kept.
     suite : str
@@ -68,6 +88,8 @@ def calibrate_zoo(zoo: str, out: Path, *, suite: str, workers: int, on_stage: On
         Processes that audit.
     on_stage : callable
         Told of every stage, and of every step in it.
+    about : mapping
+        What stands at the head of the document.
 
     Returns
     -------
@@ -80,8 +102,6 @@ def calibrate_zoo(zoo: str, out: Path, *, suite: str, workers: int, on_stage: On
         If a setting is outside its range.
     """
     radiographs = radiograph_folder()
-    cases = make_zoo(zoo, radiographs=radiographs is not None)
-    scale = SCALES[zoo]
 
     def key(case: Case) -> tuple[CorpusName, int]:
         return case.corpus, case.seed % scale.n_backbones
@@ -104,7 +124,7 @@ def calibrate_zoo(zoo: str, out: Path, *, suite: str, workers: int, on_stage: On
         suite=suite,
         workers=workers,
         on_stage=on_stage,
-        about={"zoo": zoo, "scale": scale},
+        about={**about, "scale": scale},
         spent=(time.monotonic() - begun, time.process_time() - worked),
     )
 

@@ -16,8 +16,8 @@ from audit.randomness import generator_for
 from audit.training.phantom.lettering import TextBox
 
 Family = Literal[
-    "text", "object", "border", "grey curve", "exposure", "sharpness", "noise", "resolution", "compression", "padding", "aspect",
-    "pose", "source", "group", "several",
+    "text", "object", "border", "grey curve", "exposure", "sharpness", "noise", "resolution", "compression", "bit depth",
+    "padding", "aspect", "pose", "source", "group", "several",
 ]  # fmt: skip
 NAMED_BY: Mapping[Family, tuple[str, ...]] = MappingProxyType(
     {
@@ -30,6 +30,7 @@ NAMED_BY: Mapping[Family, tuple[str, ...]] = MappingProxyType(
         "noise": ("noise",),
         "resolution": ("resolution", "sharpness"),
         "compression": ("compression",),
+        "bit depth": ("bit depth",),
         "padding": ("padding", "border", "aspect"),
         "aspect": ("aspect", "zoom"),
         "pose": ("position", "rotation", "zoom", "pose"),

@@ -207,7 +207,7 @@ KINDS = (
     _kind("exposure", "exposure", "another exposure", (0.1, 0.2), "brighter", _grey(_exposure)),
     _kind("sharpness", "sharpness", "less sharpness", (0.006, 0.010), _SIDE, _grey(_blur)),
     _kind("noise", "noise", "noise", (0.02, 0.05), _SD, _grey(_noise)),
-    _kind("bit-depth", "compression", "fewer grey levels", (5.0, 4.0), "bits", _grey(_depth)),
+    _kind("bit-depth", "bit depth", "fewer grey levels", (5.0, 4.0), "bits", _grey(_depth)),
     _kind("jpeg-quality", "compression", "stronger JPEG compression", (20.0, 7.0), "quality", _jpeg),
     _kind("resolution", "resolution", "a lower resolution", (0.5, 0.35), _SIDE, _grey(_coarse)),
     _kind("padding", "padding", "black bars at the sides of the image", (0.03, 0.06), "of the width", _padded),

@@ -26,6 +26,7 @@ from audit.calibration.kinds import find_kind
 from audit.calibration.outcomes import Estimate, Outcome
 from audit.calibration.plants import Family, is_named
 from audit.calibration.truth import Truth
+from audit.calibration.zoo import DESIGNS
 from audit.store.numbers import signed_bracketed
 
 ENOUGH = 20
@@ -71,8 +72,8 @@ class Accuracy:
 
     condition: str
     """Name of the condition; of objects without their number."""
-    family: Family
-    """Family of what it edits: estimates are compared with the truth of plants of this family."""
+    plants: str
+    """Family of what it edits, its kind, or how it goes with the class: estimates are compared with the truth of these plants."""
     group: str
     """`all`, or `with a string`: those that bear one of the strings that the audit judges."""
     n: int
@@ -112,7 +113,9 @@ class Table:
     false_alarms: tuple[FalseAlarms, ...]
     """Null networks, by design, and all."""
     accuracies: tuple[Accuracy, ...]
-    """Estimates against the truth, by condition."""
+    """Estimates against the truth, by condition and family."""
+    by_kind: tuple[Accuracy, ...]
+    """The same over all images by kind of plant, or by design where no class alone carries it."""
     targets: tuple[Target, ...]
     """The targets, each with what was measured."""
 
@@ -122,13 +125,14 @@ def make_table(outcomes: Sequence[Outcome]) -> Table:
     must = [o for o in outcomes if o.truth.rank == "planted"]
     planted = [o for o in outcomes if o.case.design == "planted"]
     families = _detections((find_kind(o.case.kind).family, o) for o in must)
-    accuracies = tuple(_accuracies(outcomes))
+    accuracies = tuple(_accuracies(_by_family(outcomes)))
     alarms = tuple(_false_alarms([o for o in outcomes if o.truth.rank == "null"]))
     return Table(
         families=families,
         kinds=_detections((f"{o.case.kind}, {100 * o.case.share:.0f} %, {o.case.dose}", o) for o in planted),
         false_alarms=alarms,
         accuracies=accuracies,
+        by_kind=tuple(_accuracies(_by_kind(outcomes))),
         targets=tuple(_targets(must, alarms[-1], accuracies, outcomes)),
     )
 
@@ -169,8 +173,10 @@ def _false_alarms(nulls: Sequence[Outcome]) -> Iterable[FalseAlarms]:
         )
 
 
-def _accuracies(outcomes: Sequence[Outcome]) -> Iterable[Accuracy]:
-    by_condition: dict[tuple[str, Family, str], list[tuple[Estimate, float]]] = defaultdict(list)
+_Known = tuple[tuple[str, str, str], Estimate, float]  # condition, plants and group; an estimate; its truth
+
+
+def _by_family(outcomes: Sequence[Outcome]) -> Iterable[_Known]:
     for outcome in outcomes:
         for estimate in outcome.finding.estimates:
             truth = true_effect(outcome, estimate)
@@ -178,13 +184,34 @@ def _accuracies(outcomes: Sequence[Outcome]) -> Iterable[Accuracy]:
                 continue
             family = "text" if is_named(("text",), estimate.suspect) else find_kind(outcome.case.kind).family
             group = "all" if estimate.group == "all" else "with a string"
-            by_condition[_one_estimator(estimate), family, group].append((estimate, truth))
-    for (condition, family, group), pairs in sorted(by_condition.items()):
+            yield (_one_estimator(estimate), str(family), group), estimate, truth
+
+
+def _by_kind(outcomes: Sequence[Outcome]) -> Iterable[_Known]:
+    """Yield what is known over all images, by kind of plant where one class carries it, else by design."""
+    # Where nothing is planted, or the same in both classes, the truth is 0 under every edit towards another.
+    for outcome in outcomes:
+        for estimate in outcome.finding.estimates:
+            if estimate.group != "all" or is_named(("text",), estimate.suspect):
+                continue
+            design, truth = outcome.case.design, true_effect(outcome, estimate)
+            if truth is None and not estimate.removes and design in ("none", "alike"):
+                truth = 0.0
+            if truth is not None:
+                plants = outcome.case.kind if design == "planted" else DESIGNS[design]
+                yield (_one_estimator(estimate), plants, "all"), estimate, truth
+
+
+def _accuracies(known: Iterable[_Known]) -> Iterable[Accuracy]:
+    by_condition: dict[tuple[str, str, str], list[tuple[Estimate, float]]] = defaultdict(list)
+    for key, estimate, truth in known:
+        by_condition[key].append((estimate, truth))
+    for (condition, plants, group), pairs in sorted(by_condition.items()):
         errors = np.array([estimate.estimate - truth for estimate, truth in pairs])
         low, high = mean_limits(errors)
         yield Accuracy(
             condition=condition,
-            family=family,
+            plants=plants,
             group=group,
             n=len(pairs),
             bias=float(errors.mean()),
@@ -243,7 +270,7 @@ def _targets(
         wrong.hits <= 0.02 * wrong.n,
     )
     for a in accuracies:
-        named_so = f"{a.condition} against {a.family}{'' if a.group == 'all' else f', {a.group}'}"
+        named_so = f"{a.condition} against {a.plants}{'' if a.group == 'all' else f', {a.group}'}"
         yield Target(
             name=f"Bias of {named_so}: at most 0.015",
             found=f"{signed_bracketed(a.bias, a.bias_low, a.bias_high)}, n = {a.n}",

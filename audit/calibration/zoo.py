@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
 from audit.calibration.corpus import CorpusName
-from audit.calibration.kinds import all_kinds
+from audit.calibration.kinds import all_kinds, find_kind
 from audit.errors import UnknownNameError
 
 Design = Literal["planted", "alike", "unlearnt", "names", "names at random", "none"]
@@ -54,7 +54,7 @@ def small_zoo() -> list[Case]:
     """Return a network of every family, and three null networks: minutes on two idle cores."""
     planted = (
         "word", "electrode", "collimation", "gamma", "exposure", "sharpness", "noise", "resolution", "jpeg-quality", "padding",
-        "aspect", "rotation", "source-look", "sex-like", "word-and-electrode",
+        "aspect", "rotation", "source-look", "sex-like", "word-and-electrode", "bit-depth",
     )  # fmt: skip
     cases = [_case(kind, share=0.8, seed=i) for i, kind in enumerate(planted)]
     return [*cases, *_nulls(none=1, alike=["word"], unlearnt=[], names=1, first_seed=len(cases))]
@@ -113,6 +113,41 @@ def make_zoo(name: str, *, radiographs: bool) -> list[Case]:
     if name == "full":
         return full_zoo(radiographs=radiographs)
     raise UnknownNameError("zoo", name, ("small", "full"))
+
+
+def many_networks(kinds: Sequence[str], n: int, n_null: int) -> list[Case]:
+    """Return n networks of each kind, and null networks: enough of few kinds to measure bias and coverage.
+
+    Shares and doses take turns, and so do three sorts of null networks: nothing planted, and a plant of the kinds in both classes alike
+    or not learnt.
+
+    Parameters
+    ----------
+    kinds : sequence of str
+        Keys of `all_kinds`.
+    n, n_null : int
+        Networks of each kind, and null networks.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such kind.
+    """
+    strengths: list[tuple[float, Dose]] = [(1.0, "strong"), (0.8, "strong"), (0.8, "weak"), (0.6, "strong")]
+    cases: list[Case] = []
+    for kind in kinds:
+        for i in range(n):
+            share, dose = strengths[i % len(strengths)]
+            cases.append(_case(find_kind(kind).name, share=share, dose=dose, seed=len(cases)))
+    for i in range(n_null):
+        kind, seed = kinds[i // 3 % len(kinds)], len(cases)
+        if i % 3 == 0:
+            cases.append(_case(kind, share=0.0, seed=seed, design="none"))
+        elif i % 3 == 1:
+            cases.append(_case(kind, share=0.5, seed=seed, design="alike"))
+        else:
+            cases.append(_case(kind, share=0.8, seed=seed, design="unlearnt"))
+    return cases
 
 
 def _case(

@@ -11,15 +11,18 @@ JUDGED_ROLES: tuple[Role, ...] = ("edit", "sufficiency")
 """Roles whose conditions are held against a tolerance, each by the headline measure of its role (`audit.statistics.catalogue`)."""
 CONTENTS = ("text", "border", "look", "grey-curve", "sharpness", "noise", "frame", "compression", "object")
 """What an edit may take from an image or bring into it: burned-in text; what lies along the border; the look of a source; global
-properties: grey curve, sharpness, noise, flat frame and aspect, compression and depth; an object that the search proposed."""
-_OF_CLASSES = frozenset({"grey-curve", "sharpness", "noise", "frame"})
-_ONE_WAY = frozenset({"sharpness", "noise"})
+properties: grey curve, sharpness, noise, flat frame and aspect, JPEG compression; an object that the search proposed."""
+_OF_CLASSES = frozenset({"grey-curve", "sharpness", "noise", "compression", "frame"})
+_ONE_WAY = frozenset({"sharpness", "noise", "compression"})
 
 
 MOST_TITLE = 80
 """Characters of a condition's title: it stands beside figures."""
 MAX_DRAWS = 1000
 """Of one condition; each is another prediction of every image."""
+SPLITS = 32
+"""Ways in which patients are split into halves; images whose places in the run's order differ by a multiple of it share one. What
+these have in common is the chance of which patients taught an edit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +51,7 @@ class Declared:
 
     @property
     def one_way(self) -> bool:
-        """Say whether it can only edit images of some classes: those that have more to lose, or less noise, than another class."""
+        """Say whether it can only edit images of some classes: those that have more to lose, less noise or a weaker compression."""
         return not _ONE_WAY.isdisjoint(self.adds)
 
     def concerns(self, content: str) -> bool:

@@ -22,11 +22,12 @@ _CONTENTS: Mapping[str, str] = {
     "sharpness": "differences between classes in sharpness and resolution",
     "noise": "differences between classes in noise",
     "frame": "uniform frame and aspect ratio of the image",
-    "compression": "compression and bit depth",
+    "compression": "differences between classes in JPEG compression",
 }
 """Content (`audit.data.conditions.CONTENTS`) -> what it is, in words."""
 _OBJECTS = "objects without text (electrodes, tubes, clips, rulers, stickers)"
 _NEVER = (
+    "bit depth",
     "position, rotation and zoom",
     "patient characteristics (sex, age)",
 )

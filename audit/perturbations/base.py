@@ -42,6 +42,8 @@ class Scene:
     """Returns the text-free mean of the classes' mean images at a shape (h, w); None where there is none."""
     half: int | None = None
     """Of a perturbation whose draws come in pairs (`Halving`), which half of the patients this draw sees, 0 or 1; None for all."""
+    split: int = 0
+    """Number of the split into halves; a part of the images shares it, so that one can see what the patients of a half have taught."""
     leaves_range: Callable[[NDArray[np.uint8], NDArray[np.bool_] | None], NotApplicable | None] | None = None
     """Says how an edited image (h, w) with its lungs leaves the grey levels of the cohort's own (`audit.perturbations.plausible`); None
     where there is no cohort."""
@@ -100,7 +102,8 @@ class Halving(Protocol):
     """A perturbation that learns from other images how it edits one, and can learn it from either half of the patients (`Scene.half`)."""
 
     halves: bool
-    """Whether it does so with these parameters: two draws with the same generator then differ in the patients alone."""
+    """Whether it does so with these parameters: two draws with the same generator then differ in the patients alone. Which patients
+    belong to which half is decided by `Scene.split`."""
 
 
 @runtime_checkable

@@ -11,8 +11,18 @@ import numpy as np
 from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.errors import UnknownNameError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
-from audit.perturbations.properties import MIN_PATIENTS, Groups, by_class
-from audit.perturbations.shifts import Shift, ShiftDraw, Stay, blur_shift, curve_shift, frame_shift, noise_shift
+from audit.perturbations.groups import Groups
+from audit.perturbations.properties import MIN_PATIENTS, by_class
+from audit.perturbations.shifts import (
+    Shift,
+    ShiftDraw,
+    Stay,
+    blur_shift,
+    compression_shift,
+    curve_shift,
+    frame_shift,
+    noise_shift,
+)
 
 _TOWARDS = ("other-class", "by-chance")
 
@@ -28,20 +38,25 @@ class _Property:
     nowhere: str = ""
     """Why an image cannot be moved towards any class, where that may be so; empty where it always can."""
     halves: bool = False
-    """Whether each of two draws learns it from one half of the patients. Not where classes of some dozens of patients differ by chance
-    as much as a plant does (grey curves): the agreement of two halves of one sample would be taken for that of the classes. Nor
-    where it is dealt to single images (frames), which under the other half get one by chance."""
+    """Whether each of two draws learns it from one half of the patients. Not where it is dealt to single images (frames), which under
+    the other half get one by chance."""
     framed: bool = False
     """Whether it moves the frame, which is taken on in one of several ways and moves the lungs' grey levels."""
 
 
 PROPERTIES: Mapping[str, _Property] = MappingProxyType(
     {
-        "grey-curve": _Property(suspect="the grey curve (exposure, contrast, gamma)", shift=curve_shift),
+        "grey-curve": _Property(suspect="the grey curve (exposure, contrast, gamma)", shift=curve_shift, halves=True),
         "sharpness": _Property(
             suspect="the sharpness (resolution, blur)", shift=blur_shift, nowhere="no class is less sharp", halves=True
         ),
         "noise": _Property(suspect="the noise", shift=noise_shift, nowhere="no class has more noise", halves=True),
+        "compression": _Property(
+            suspect="the JPEG compression",
+            shift=compression_shift,
+            nowhere="no class shows stronger JPEG compression",
+            halves=True,
+        ),
         "frame": _Property(suspect="the frame and aspect ratio of the image", shift=frame_shift, framed=True),
     }
 )
@@ -53,12 +68,12 @@ class ClassShift:
     """Move one global property of an image to where another class has it, by the difference between the classes.
 
     Single images of the other class do not serve as donors: differences between patients would mask the difference between the
-    classes. The differences are measured outside the lungs. Sharpness is only taken away and noise is only added: of two classes the
-    images of one are edited.
+    classes. The differences are measured outside the lungs. Sharpness is only taken away, noise is only added, and compression only gets
+    stronger: of two classes the images of one are edited.
 
     Parameters
     ----------
-    of : {"grey-curve", "sharpness", "noise", "frame"}
+    of : {"grey-curve", "sharpness", "noise", "compression", "frame"}
         What is moved.
     towards : {"other-class", "by-chance"}
         Another class, each with equal chance (the edit); or a group that differs from the image's class by chance alone (its placebo:
@@ -66,7 +81,7 @@ class ClassShift:
     """
 
     name = "class-shift"
-    version = 4
+    version = 5
     needs: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
@@ -105,9 +120,14 @@ class ClassShift:
             groups = replace(groups, framing=properties.framing(own, other))
         elif move(groups, scene, rng) is None:
             # A difference by chance has no direction. Where half of the placebos did nothing, the edit would seem to do more.
-            groups = Groups(own=groups.other, other=groups.own)
+            groups = groups.turned()
         if scene.half is not None:
-            groups = groups.half(scene.half, rng)
+            # What chance made of the groups is dealt anew for each image, and so are its halves.
+            groups = (
+                groups.half(scene.half, rng)
+                if self._by_chance
+                else properties.half(own, other, scene.half, scene.split)
+            )
         shift = move(groups, scene, rng)
         return ShiftDraw(shift=shift or Stay())
 

@@ -7,7 +7,7 @@ import numpy as np
 from audit.data.pixels.facts import StoredImage
 from audit.errors import UnknownNameError
 from audit.perturbations.base import PERTURBATIONS, NotApplicable, Scene
-from audit.perturbations.properties import MIN_PATIENTS, Groups, Key, by_source
+from audit.perturbations.properties import MIN_PATIENTS, Key, by_source
 from audit.perturbations.shifts import Shift, ShiftDraw, Stay, Steps, blur_shift, curve_shift, noise_shift
 
 _TOWARDS = ("other-source", "by-chance")
@@ -31,12 +31,13 @@ class LookShift:
     """
 
     name = "look-shift"
-    version = 2
+    version = 3
     needs: tuple[str, ...] = ("class with several sources",)
     keeps: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
     adds: tuple[str, ...] = ("look",)
     seamless = True
+    halves = True
     compares: tuple[str, ...] = ("sources", "leaves_range")
     suspect = "the source's look"
 
@@ -57,15 +58,21 @@ class LookShift:
             )
         other = others[int(rng.integers(len(others)))]
         groups = properties.groups(own, other)
-        dealt = properties.by_chance(own, other, rng) if self._by_chance else None
+        whole = properties.by_chance(own, other, rng) if self._by_chance else groups
+        if scene.half is None:
+            taught = whole
+        elif self._by_chance:
+            # What chance made of the groups is dealt anew for each image, and so are its halves.
+            taught = whole.half(scene.half, rng)
+        else:
+            taught = properties.half(own, other, scene.half, scene.split)
         steps: list[Shift] = []
         for move in _PARTS:
-            step = move(groups, scene, rng)
-            if step is not None and dealt is not None:
-                # A difference by chance has no direction; the placebo takes the one in which the edit can move.
-                step = move(dealt, scene, rng) or move(Groups(own=dealt.other, other=dealt.own), scene, rng) or Stay()
-            if step is not None:
-                steps.append(step)
+            if move(groups, scene, rng) is None:
+                continue
+            # A difference by chance has no direction; the placebo takes the one in which the edit can move.
+            turned = self._by_chance and move(whole, scene, rng) is None
+            steps.append(move(taught.turned() if turned else taught, scene, rng) or Stay())
         return ShiftDraw(shift=Steps(steps=tuple(steps)))
 
     def apply(self, image: StoredImage, drawn: ShiftDraw) -> StoredImage:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,10 @@ from audit.data.images import read_mask
 from audit.data.pixels.colour import channels_of, luminance
 from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.data.records import Record, TextRegion
+from audit.perturbations.compression import jpeg_quality
 from audit.perturbations.frames import Frame, frame_of, frame_px, image_without_text
 from audit.perturbations.framing import FRAMINGS, Framing, dealt_frames, likest_framing, thumbnail
+from audit.perturbations.groups import Group, Groups, known_mean
 from audit.perturbations.places import inner_part
 from audit.perturbations.sharpness import Texture, measure_texture
 from audit.randomness import generator_for
@@ -27,7 +29,9 @@ from audit.randomness import generator_for
 Field = NDArray[np.float64]
 
 PATIENTS_PER_GROUP = 100
-"""Largest number of patients per group on whom properties are measured, one image each."""
+"""Largest number of patients per group on whom properties are measured."""
+IMAGES_PER_PATIENT = 2
+"""Images of each that are measured, at most: what differs between images of a patient is chance that a mean of two has less of."""
 MIN_PATIENTS = 5
 """Groups with fewer patients are not compared."""
 N_QUANTILES = 65
@@ -47,43 +51,8 @@ class Properties:
     """The uniform frame, and the aspect ratio."""
     thumbnail: GreyImage
     """The image as a small square."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
-    """The images of some patients, one each: a class, or what chance made of one."""
-
-    curves: Field
-    """(n, c, q), as in `Properties`."""
-    textures: Field
-    """(n, r), rows of `Texture`."""
-    frames: tuple[Frame, ...]
-    """n of them."""
-
-    def half(self, part: int, rng: np.random.Generator) -> Group:
-        """Return one half of its patients, part 0 or 1; the same generator gives halves without a common patient."""
-        rows, frames = (rng.permutation(len(found))[part::2] for found in (self.curves, self.frames))
-        return Group(
-            curves=self.curves[rows],
-            textures=self.textures[rows],
-            frames=tuple(self.frames[row] for row in frames.tolist()),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Groups:
-    """Two groups: images of the first are moved towards the second."""
-
-    own: Group
-    """The group of an image."""
-    other: Group
-    """Where it is moved."""
-    framing: Framing = FRAMINGS[0]
-    """How frames are taken on."""
-
-    def half(self, part: int, rng: np.random.Generator) -> Groups:
-        """Return one half of the patients of both, part 0 or 1."""
-        return replace(self, own=self.own.half(part, rng), other=self.other.half(part, rng))
+    quality: float
+    """Of its JPEG compression (`audit.perturbations.compression`)."""
 
 
 def measure_properties(
@@ -114,6 +83,7 @@ def measure_properties(
         texture=measure_texture(luminance(seen), weight),
         frame=frame,
         thumbnail=thumbnail(clean),
+        quality=jpeg_quality(image),
     )
 
 
@@ -162,13 +132,13 @@ class GroupProperties:
         self._records, self._regions, self._seed, self._read = records, regions, seed, read
         self._of_record = {} if measured is None else measured
         self.key = key
-        self._measured: dict[Key, list[Properties]] | None = None
+        self._measured: dict[Key, list[list[Properties]]] | None = None
         self._groups: dict[Key, Group] = {}
         self._framings: dict[tuple[Key, ...], Framing] = {}
 
     def sample(self) -> list[Record]:
         """Return the records on which properties are measured, of every group."""
-        return [record for found in self._chosen().values() for record in found]
+        return [record for found in self._chosen().values() for images in found for record in images]
 
     def of(self, record: Record) -> Properties | None:
         """Return what was measured on a record; None where it is not in a sample that was measured so far."""
@@ -182,60 +152,61 @@ class GroupProperties:
         """Return a group and another one, both of `known()`."""
         return Groups(own=self._group(own), other=self._group(other))
 
+    def half(self, own: Key, other: Key, part: int, split: int) -> Groups:
+        """Return one half, part 0 or 1, of the patients of a group and another one.
+
+        Which patients belong to which half depends on the split alone: images that share one learn the same.
+        """
+        here, there = (
+            self._group(key).half(part, generator_for(self._seed, "halves", *key, split)) for key in (own, other)
+        )
+        return Groups(own=here, other=there)
+
     def framing(self, own: Key, other: Key) -> Framing:
         """Return the way of taking on frames that makes the images of two groups most alike, in both directions together."""
         pair = tuple(sorted((own, other)))
         if pair not in self._framings:
-            one, two = (self._sample()[key][:_COMPARED] for key in pair)
+            one, two = ([images[0] for images in self._sample()[key][:_COMPARED]] for key in pair)
             alike = _alike_framed(one, two) + _alike_framed(two, one)
             self._framings[pair] = FRAMINGS[int(np.argmax(alike))]
         return self._framings[pair]
 
     def by_chance(self, own: Key, other: Key, rng: np.random.Generator) -> Groups:
-        """Return two groups that differ by chance alone, of the sizes of a group and another one.
+        """Return two groups that differ by chance alone, of the sizes of a group and another one (`Groups.by_chance`)."""
+        return self.groups(own, other).by_chance(rng)
 
-        The patients of both are dealt anew, each as far from the mean of the first group as it is from that of its own. Were
-        the values themselves dealt, groups that differ would make chance look larger than it is. Frames, which have no mean, are those
-        of the first group: they are dealt among its own patients.
-        """
-        found = self.groups(own, other)
-        n = len(found.own.curves)
-        order = rng.permutation(n + len(found.other.curves))
-        curves, textures = (
-            np.concatenate([_about(there, there), _about(away, there)])[order]
-            for there, away in ((found.own.curves, found.other.curves), (found.own.textures, found.other.textures))
-        )
-        frames = found.own.frames
-        return Groups(
-            own=Group(curves=curves[:n], textures=textures[:n], frames=frames),
-            other=Group(curves=curves[n:], textures=textures[n:], frames=frames),
-        )
-
-    def _sample(self) -> dict[Key, list[Properties]]:
-        """Return group -> what was measured on its sample."""
+    def _sample(self) -> dict[Key, list[list[Properties]]]:
+        """Return group -> what was measured on the images of each patient of its sample."""
         if self._measured is None:
-            self._measured = {key: [self._measure(record) for record in found] for key, found in self._chosen().items()}
+            self._measured = {
+                key: [[self._measure(record) for record in images] for images in found]
+                for key, found in self._chosen().items()
+            }
         return self._measured
 
     def _group(self, key: Key) -> Group:
         if key not in self._groups:
             members = self._sample()[key]
             self._groups[key] = Group(
-                curves=np.array([p.curve for p in members]).reshape(len(members), -1, N_QUANTILES),
-                textures=np.array([p.texture.as_row() for p in members]),
-                frames=tuple(p.frame for p in members),
+                curves=np.array([np.mean([p.curve for p in images], axis=0) for images in members]),
+                textures=np.array([known_mean(np.array([p.texture.as_row() for p in images])) for images in members]),
+                frames=tuple(images[0].frame for images in members),
+                qualities=np.array([images[0].quality for images in members]),
             )
         return self._groups[key]
 
-    def _chosen(self) -> dict[Key, list[Record]]:
-        """Draw an image of each of at most `PATIENTS_PER_GROUP` patients of every group."""
-        patients: defaultdict[Key, dict[str, Record]] = defaultdict(dict)
+    def _chosen(self) -> dict[Key, list[list[Record]]]:
+        """Draw images of each of at most `PATIENTS_PER_GROUP` patients of every group."""
+        patients: defaultdict[Key, dict[str, list[Record]]] = defaultdict(dict)
         order = generator_for(self._seed, "class properties").permutation(len(self._records))
         for index in order.tolist():
             record = self._records[index]
             key = self.key(record)
-            if key is not None and len(patients[key]) < PATIENTS_PER_GROUP:
-                patients[key].setdefault(record.patient, record)
+            if key is None or (record.patient not in patients[key] and len(patients[key]) >= PATIENTS_PER_GROUP):
+                continue
+            images = patients[key].setdefault(record.patient, [])
+            if len(images) < IMAGES_PER_PATIENT:
+                images.append(record)
         return {key: list(found.values()) for key, found in sorted(patients.items())}
 
     def _measure(self, record: Record) -> Properties:
@@ -251,26 +222,3 @@ def _alike_framed(own: Sequence[Properties], other: Sequence[Properties]) -> Fie
     frames, there = [p.frame for p in own], [p.frame for p in other]
     dealt = [there[column] for column in dealt_frames(frames, there, np.random.default_rng(0)).tolist()]
     return likest_framing([p.thumbnail for p in own], frames, dealt, [p.thumbnail for p in other])
-
-
-def mean_curve(group: Group) -> Field:
-    """Return the mean grey curve of a group, (c, q), rising."""
-    return np.asarray(np.maximum.accumulate(group.curves.mean(axis=0), axis=-1), dtype=np.float64)
-
-
-def mean_texture(group: Group) -> Texture:
-    """Return the mean texture of a group; of each band over the images that know it."""
-    return Texture.from_row(known_mean(group.textures))
-
-
-def known_mean(rows: Field) -> Field:
-    """Average each column over the rows that know it; nan where none does."""
-    known = np.isfinite(rows)
-    n = known.sum(axis=0)
-    return np.asarray(np.where(n > 0, np.where(known, rows, 0.0).sum(axis=0) / np.maximum(n, 1), np.nan))
-
-
-def _about(values: Field, centre: Field) -> Field:
-    """Return values (n, ...) of a class moved to the mean of another, their spread corrected for the mean that they are taken from."""
-    n = len(values)
-    return np.asarray(known_mean(centre) + (values - known_mean(values)) * np.sqrt(n / max(1, n - 1)), dtype=np.float64)

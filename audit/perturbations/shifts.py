@@ -1,13 +1,13 @@
-"""How an image moves from one group of images to another: by grey curve, sharpness, noise or frame.
+"""How an image moves from one group of images to another: by grey curve, sharpness, noise, compression or frame.
 
-Grey curve, sharpness and noise move by the difference between the groups' means. A frame is there or not, and the mean of both is like
-neither: frames are dealt to the images so that as little as possible changes (optimal transport, by assignment).
+Grey curve, sharpness and noise move by the difference between the groups' means. A frame or a compression is there or not, and the mean
+of both is like neither: they are dealt to the images so that as little as possible changes (optimal transport, by assignment or rank).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from audit.data.pixels.colour import by_channel
 from audit.data.pixels.facts import GreyImage, StoredImage
 from audit.perturbations.base import Scene
+from audit.perturbations.compression import compressed, jpeg_quality
 from audit.perturbations.frames import Frame, frame_without_text
 from audit.perturbations.framing import Framing, dealt_frames, frame_distances, framed
-from audit.perturbations.properties import Groups, mean_curve, mean_texture
+from audit.perturbations.groups import Groups, mean_curve, mean_texture
 from audit.perturbations.sharpness import Blur, blur_between, blurred, noise_between, noisy
 
 Field = NDArray[np.float64]
@@ -26,6 +27,9 @@ _SLOPES = (0.25, 4.0)
 """Least and largest rise of levels above the curves."""
 _ALIKE = 0.02
 """Largest distance of frames that count as the same: a fiftieth of the image changes."""
+_ALIKE_QUALITY = 2.0
+"""Largest loss of JPEG quality that counts as none: it is not told more exactly."""
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 class Shift(Protocol):
@@ -85,6 +89,18 @@ class NoiseShift:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompressionShift:
+    """Detail is lost by a JPEG encoding."""
+
+    quality: int
+    """Of the encoding."""
+
+    def __call__(self, image: StoredImage) -> StoredImage:
+        """Return an encoded and decoded copy."""
+        return compressed(image, self.quality)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrameShift:
     """Another frame and aspect ratio are taken on."""
 
@@ -118,7 +134,7 @@ class ShiftDraw:
     """How an image is moved."""
 
     shift: Shift
-    """Between which curves, by which blur or noise, or into which frame."""
+    """Between which curves, by which blur or noise, to which quality, or into which frame."""
 
 
 def curve_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift:
@@ -139,6 +155,20 @@ def noise_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift
         return None
     # The noise itself is chance: each half of a pair of draws has its own.
     return NoiseShift(levels=levels, seed=int(rng.integers(2**32)) + (scene.half or 0))
+
+
+def compression_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift | None:
+    """Return how an image is compressed to the quality of its rank in the other group; None where that is compressed no more."""
+    own, other = np.sort(groups.own.qualities), np.sort(groups.other.qualities)
+    # Of equal qualities chance decides which rank an image has; it decides the same for both halves of the patients.
+    among = float(rng.random())
+    if not len(own) or not len(other) or other.mean() >= own.mean():
+        return None
+    here = jpeg_quality(scene.image)
+    below, up_to = (float(np.searchsorted(own, here, side=side)) / len(own) for side in _SIDES)
+    rank = below + among * (up_to - below)
+    there = float(other[min(int(rank * len(other)), len(other) - 1)])
+    return CompressionShift(quality=round(there)) if there < here - _ALIKE_QUALITY else Stay()
 
 
 def frame_shift(groups: Groups, scene: Scene, rng: np.random.Generator) -> Shift:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data.conditions import Condition, Suite
+from audit.data.conditions import SPLITS, Condition, Suite
 from audit.data.images import read_mask, read_record
 from audit.data.records import Record, TextRegion
 from audit.errors import AuditError
@@ -56,6 +56,8 @@ class CohortContext:
     """The same of each source within each class."""
     grey_range: GreyRange
     """Brightness and contrast of their lungs."""
+    places: Mapping[str, int]
+    """Record id -> the image's place in the run's order; of an image that the run does not have, none."""
     suspects: Suspects | None = None
     """Objects that the run's search proposed."""
     measured: CohortMeasures | None = None
@@ -81,6 +83,7 @@ def cohort_context(
         properties=GroupProperties(records, regions, seed, read_record, by_class, properties),
         sources=GroupProperties(records, regions, seed, read_record, by_source, properties),
         grey_range=GreyRange(records, seed, read_record, known.levels),
+        places={record.id: place for place, record in enumerate(records)},
         suspects=suspects,
         measured=measured,
     )
@@ -102,6 +105,7 @@ def read_scene(record: Record, context: CohortContext) -> Scene:
         sources=context.sources,
         leaves_range=context.grey_range.leaves,
         suspects=context.suspects,
+        split=context.places.get(record.id, 0) % SPLITS,
     )
 
 
@@ -122,7 +126,8 @@ def make_variant(scene: Scene, condition: Condition, perturbation: Perturbation,
     """Edit one image; the result depends on (seed, record id, condition, draw) alone."""
     if draw < 2 * condition.pairs:
         # The draws of a pair differ in the half of the patients that they see, and in nothing else.
-        scene, draw_of_pair = replace(scene, half=draw % 2), draw // 2
+        draw_of_pair = draw // 2
+        scene = replace(scene, half=draw % 2, split=scene.split + SPLITS * draw_of_pair)
     else:
         draw_of_pair = draw
     drawn = perturbation.draw(scene, generator_for(seed, scene.record.id, condition.stream, draw_of_pair))

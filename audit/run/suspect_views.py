@@ -20,7 +20,13 @@ from audit.run.source_probe import frequent_tokens, image_features, text_row
 
 _QUANTILES = slice(4, 64, 8)
 """Levels of the grey curve that are kept."""
-_PROPERTIES = {"grey-curve": "curve", "sharpness": "sharpness", "noise": "noise", "frame": "frame"}
+_PROPERTIES = {
+    "grey-curve": "curve",
+    "sharpness": "sharpness",
+    "noise": "noise",
+    "compression": "compression",
+    "frame": "frame",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +140,7 @@ def _measured(properties: Properties) -> dict[str, Table]:
         # Bands that the image's resolution does not have are silent.
         "sharpness": np.where(np.isfinite(total), total, 0.0),
         "noise": _finite([properties.texture.noise]),
+        "compression": _finite([properties.quality]),
         "frame": _finite([*frame.shares, frame.aspect]),
     }
 

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.data.conditions import SPLITS
 from audit.errors import AuditError, CohortError, ModelError, shown_names
 from audit.statistics.catalogue import MOVEMENT
 from audit.statistics.findings import FindingsReader, operating_points
@@ -53,6 +54,8 @@ class AlignedImages:
     """What is known of independent findings, and where each counts as found; None where one class applies to an image."""
     spread: float
     """Standard deviation of the clean margins; 1 where they are all equal."""
+    splits: NDArray[np.intp]
+    """(n,) number of the split of patients into halves that each image's edits are learnt from."""
 
     @cached_property
     def strata(self) -> NDArray[np.intp]:
@@ -157,6 +160,7 @@ def align_images(table: PredictionTable) -> AlignedImages:
         read=read,
         findings=findings,
         spread=spread_of(clean.margin),
+        splits=(order if table.ranks is None else table.ranks[order]) % SPLITS,
     )
 
 

@@ -79,7 +79,7 @@ def _over(
     recall: FinderRecall | None,
 ) -> Iterator[Estimand]:
     alone, counted = (
-        Population(images=images, chosen=population, lenders=lenders)
+        Population(images=images, chosen=population, lenders=lenders, taught=applied if applied.pairs else None)
         for lenders in (_lenders(applied), _lenders(applied, placebo))
     )
     headline = headline_of(condition.role)

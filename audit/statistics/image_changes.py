@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.statistics.catalogue import MOVEMENT
 from audit.statistics.outputs import Move, Outputs
 from audit.statistics.selections import changes_of_images
 
@@ -35,6 +36,10 @@ class ImageChanges:
     """(draws, k, n) see `Outputs.scores`."""
     by_draw: Mapping[str, NDArray[np.float64]]
     """The same as `changes`, (draws, n) draw by draw; empty unless it was asked for."""
+    halves: Mapping[str, NDArray[np.float64]]
+    """Of pairs of draws: half of what the first changes more than the second, (pairs, n); empty without pairs."""
+    unconfirmed: NDArray[np.float64]
+    """(n,) total variation of the mean of a pair's draws beyond what each of them confirms of the other; 0 without pairs."""
 
 
 def image_changes(
@@ -69,7 +74,8 @@ def image_changes(
     measured = changes_of_images() if measured is None else measured
     total = {name: np.zeros(n) for name in measured}
     apart = {name: np.empty((len(draws), n)) for name in measured} if by_draw else {}
-    confirmed, flipped = np.zeros(n), np.zeros(n, dtype=np.bool_)
+    halves = {name: np.zeros((pairs, n)) for name in measured} if pairs else {}
+    confirmed, together, flipped = np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.bool_)
     largest = np.zeros(n)
     confidence, correct = np.empty((len(draws), n)), np.empty((len(draws), n))
     scores = np.empty((len(draws), *clean.scores.shape))
@@ -77,11 +83,16 @@ def image_changes(
         now = read(logits)
         move = Move(clean=clean, now=now, partner=read(draws[draw ^ 1]) if draw < 2 * pairs else None)
         confirmed += move.confirmed
+        together += move.variation if move.partner is None else move.halves[0]
         for name, change in measured.items():
             moved = change(move)
             total[name] += moved
             if by_draw:
                 apart[name][draw] = moved
+            if move.partner is not None:
+                # A magnitude grows with chance, whichever way that goes: what counts is how far it goes the common way.
+                further = move.halves[1] if name == MOVEMENT else moved
+                halves[name][draw // 2] += further / (2 if draw % 2 == 0 else -2)
         flipped |= move.flipped
         np.maximum(largest, move.moved.max(axis=1), out=largest)
         confidence[draw], correct[draw], scores[draw] = now.confidence, now.correct, now.scores
@@ -94,6 +105,8 @@ def image_changes(
         correct=correct,
         scores=scores,
         by_draw=apart,
+        halves=halves,
+        unconfirmed=(together - confirmed) / max(1, len(draws)),
     )
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr, stdtrit
 
 from audit.statistics.carriers import carriers, movers
-from audit.statistics.crossed_interval import crossed_limits, freedom_of
+from audit.statistics.crossed_interval import crossed_limits, error_of, in_parts
 from audit.statistics.effective_counts import critical_value, stratified_limits, unseen_reach
 from audit.statistics.patient_bootstrap import GAUSSIAN_FROM, PatientBootstrap
 from audit.statistics.patient_sums import BOUNDED, PatientSums
@@ -164,7 +164,7 @@ def _without_resampling(sums: PatientSums, level: float) -> Interval | None:
         )
     if sums.scale not in BOUNDED:
         return _without_bounds(sums, level)
-    if sums.lent is not None:
+    if sums.lent is not None or sums.taught is not None:
         return _crossed(sums, critical, level)
     carried = min(carriers(sums.stratum(index)) for index in range(len(sums.totals)))
     rare = not sums.counted and movers(sums) < min(FEW_MOVERS, g / 4)
@@ -206,7 +206,7 @@ def _score(sums: PatientSums, carried: float, critical: float, level: float) -> 
 
 
 def _crossed(sums: PatientSums, critical: float, level: float) -> Interval:
-    """Return the interval over patients as images and as donors; it is never shorter than the one for few patients as images alone."""
+    """Return the interval over patients in both parts; it is never shorter than the one for few patients as images alone."""
     low, high, p, method = crossed_limits(sums, level)
     if sums.counted:
         least_low, least_high, _ = stratified_limits(sums, level)
@@ -229,8 +229,8 @@ def _crossed(sums: PatientSums, critical: float, level: float) -> Interval:
 
 def _without_bounds(sums: PatientSums, level: float) -> Interval:
     """Student's t over patients, corrected for skewness, never shorter than the score bound on changes that the sample lacks."""
-    g, error, carried = sums.n_patients, sums.standard_error, carriers(sums)
-    freedom = freedom_of(sums)
+    g, carried = sums.n_patients, carriers(sums)
+    error, freedom = error_of(sums)
     critical = float(stdtrit(freedom, (1 + level) / 2))
     skewness, unseen, why = skewness_of(sums.influence, error), 0.0, ""
     if sums.scale == "contrast" and not sums.counted:
@@ -247,8 +247,8 @@ def _without_bounds(sums: PatientSums, level: float) -> Interval:
         p=float(2 * stdtr(freedom, -abs(statistic))),
         minimum_detectable=detectable_shift(max(error, unseen / critical), critical),
         kind="student",
-        method=f"Student's t over {g} patients, {freedom:.0f} degrees of freedom, corrected for a skewness of {number(skewness, 2)} "
-        f"(Hall){why}",
+        method=f"Student's t over {g} patients{in_parts(sums)}, {freedom:.0f} degrees of freedom, corrected for a "
+        f"skewness of {number(skewness, 2)} (Hall){why}",
     )
 
 

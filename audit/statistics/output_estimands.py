@@ -133,7 +133,10 @@ def output_estimands(
         flipped = edit.changes.flipped if other is None else edit.changes.flipped | other.changes.flipped
         lenders = tuple(role for role in (edit, other) if role is not None and role.donors is not None)
         everyone = Population(
-            images=output.images, chosen=population, lenders=lenders if edit.donors is not None else ()
+            images=output.images,
+            chosen=population,
+            lenders=lenders if edit.donors is not None else (),
+            taught=edit if edit.pairs else None,
         )
         for measure, members in _measures(headline, output.reader, population):
             chosen = everyone.only(members)

@@ -83,6 +83,23 @@ class Move:
         rows, most = np.arange(len(changed)), np.abs(expected).argmax(axis=1)
         return np.asarray(changed[rows, most] * np.sign(expected[rows, most]))
 
+    @property
+    def halves(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What both halves of the patients move together, (n,), and half of what the first moves further that way than the second, (n,).
+
+        The first is the total variation of the mean of both draws, in which chance counts as much as anything else. The second has a mean
+        of 0, and the variance that the first has because other patients might have taught the edit.
+        """
+        assert self.partner is not None
+        changed = self.now.probabilities - self.clean.probabilities
+        expected = self.partner.probabilities - self.clean.probabilities
+        together, apart = (changed + expected) / 2, (changed - expected) / 2
+        if self.clean.exclusive:
+            return 0.5 * np.abs(together).sum(axis=1), 0.5 * (np.sign(together) * apart).sum(axis=1)
+        rows, most = np.arange(len(changed)), np.abs(together).argmax(axis=1)
+        common = together[rows, most]
+        return np.abs(common), np.sign(common) * apart[rows, most]
+
     def pull(self, classes: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return (n,) how much the probability of a class rises, which is given for each image."""
         rows = np.arange(len(classes))

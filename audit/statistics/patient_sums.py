@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.statistics.teaching import Teaching
+
 Scale = Literal["proportion", "difference", "contrast", "unbounded"]
 """Values in [0, 1], in [-1, 1], differences of such differences (in [-2, 2]), or anywhere."""
 BOUNDED: tuple[Scale, ...] = ("proportion", "difference")
@@ -39,6 +41,8 @@ class PatientSums:
     """(g,) what each patient adds to the estimate as a donor; None where nothing was lent."""
     counted_twice: float = 0.0
     """Variance that stands both in what an image adds and in what its donor adds."""
+    taught: Teaching | None = None
+    """What the choice of patients who taught the edit adds; None where none did, or nothing tells."""
 
     @cached_property
     def n_images(self) -> int:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.statistics.alignment import AlignedImages, AppliedChanges, spread_of
-from audit.statistics.catalogue import MEASURES
+from audit.statistics.catalogue import MEASURES, MOVEMENT
 from audit.statistics.donor_influence import LentChanges, donor_influence
+from audit.statistics.image_changes import ImageChanges
 from audit.statistics.measure import Measure
 from audit.statistics.patient_sums import PatientCells, PatientSums, Scale
+from audit.statistics.teaching import Teaching, teaching_chance
 from audit.store.group import Group
 
 
@@ -27,6 +29,8 @@ class Population:
     """(n,) those that count."""
     lenders: tuple[AppliedChanges, ...] = ()
     """The edit, and its placebo if there is one, where images were edited with what others lent."""
+    taught: AppliedChanges | None = None
+    """The edit, where it was learnt from halves of the patients."""
 
     @cached_property
     def _by_patient(self) -> PatientCells:
@@ -42,7 +46,7 @@ class Population:
             return None
         cells = self._by_class if measure.over == "classes" else self._by_patient
         spread = natural_unit(measure, self.images)
-        return self._with_lenders(measure, cells.sums(values, scale=scale, counted=measure.counted, spread=spread))
+        return self._with_others(measure, cells.sums(values, scale=scale, counted=measure.counted, spread=spread))
 
     def sums_by_class(self, measure: Measure, values: NDArray[np.float64], scale: Scale) -> dict[Group, PatientSums]:
         """Reduce a measure to sums within patients, class by class; classes without images are left out."""
@@ -52,18 +56,31 @@ class Population:
         groups = [Group(kind="class", value=self.images.classes[index]) for index in self._by_class.strata]
         members = self.images.class_members()
         return {
-            group: self.only(members[group])._with_lenders(measure, whole.stratum(row))
+            group: self.only(members[group])._with_others(measure, whole.stratum(row))
             for row, group in enumerate(groups)
         }
 
     def only(self, members: NDArray[np.bool_]) -> Population:
         """Return those of the images that are among the members."""
-        return Population(images=self.images, chosen=self.chosen & members, lenders=self.lenders)
+        return replace(self, chosen=self.chosen & members)
+
+    def _with_others(self, measure: Measure, sums: PatientSums) -> PatientSums:
+        """Add what donors and teachers add, to a mean over images."""
+        if measure.over == "classes" or (measure.change is None and not measure.made_of):
+            return sums
+        found = self._with_lenders(measure, sums) if self.lenders else sums
+        return found if self.taught is None else replace(found, taught=self._teaching(measure, self.taught.changes))
+
+    def _teaching(self, measure: Measure, changes: ImageChanges) -> Teaching | None:
+        if (measure.made_of or measure.name) not in changes.halves:
+            return None
+        halves = image_values(measure, changes.halves, self.images)[:, self.chosen]
+        # The condition's own total variation counts chance like anything else: nothing is left to confirm.
+        confirmed = measure.made_of == MOVEMENT
+        unconfirmed = changes.unconfirmed[self.chosen] if confirmed else None
+        return teaching_chance(halves, self.images.splits[self.chosen], unconfirmed)
 
     def _with_lenders(self, measure: Measure, sums: PatientSums) -> PatientSums:
-        """Add what donors add, to a mean over images."""
-        if not self.lenders or measure.over == "classes" or (measure.change is None and not measure.made_of):
-            return sums
         roles = [
             LentChanges(values=image_values(measure, role.changes.by_draw, self.images), donors=role.donors, sign=sign)
             for role, sign in zip(self.lenders, (1, -1), strict=False)

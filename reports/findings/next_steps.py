@@ -109,8 +109,9 @@ def _of(run: RunView, statement: Statement) -> Iterator[Step]:
             does="repeats the audit with further fills",
         )
     elif statement.kind == "silent":
-        yield _silent(run, effect)
-        yield from (_silent(run, e) for e in statement.also)
+        # Where no class has more noise or a stronger compression than another, nothing is missing.
+        unmoved = [e for e in (effect, *statement.also) if e is None or not run.planned(e.condition).declared.one_way]
+        yield from (_silent(run, e) for e in unmoved)
     elif statement.kind == "disagreeing":
         yield Step(
             about="Fills of the text",
