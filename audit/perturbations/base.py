@@ -94,7 +94,8 @@ class Titled(Protocol):
     """A perturbation that has a name for people; a condition of any other is called after its own name."""
 
     title: str
-    """What is done to the image, with these parameters, in a few words that fit after "with": "Text inpainted". A suite may use others."""
+    """What is done to the image, with these parameters: "Text inpainted", or "Look of another source", which it is given. A suite may use
+    others."""
 
 
 @runtime_checkable

@@ -234,7 +234,7 @@ MEASURES: dict[str, Measure] = {
             axis="shortcut sensitivity: total variation, minus the placebo's",
             explained="How much more each edit changes the class probabilities than its placebo does. At the zero line both change them "
             "equally.",
-            finding="The network {reads} {suspect}. With {edit}, the class probabilities shift by {points} percentage points more "
+            finding="The network {reads} {suspect}. {When}, the class probabilities shift by {points} percentage points more "
             "than with the placebo, on average {interval}.",
             demand="The edit must not change the prediction more than its matched control.",
         ),
@@ -272,7 +272,7 @@ MEASURES: dict[str, Measure] = {
             axis="sufficiency: probability of the true class, minus the placebo's",
             explained="Probability of the true class when only a part that must not matter is kept, minus the same for an equal area "
             "from elsewhere in the image.",
-            finding="{Suspect} alone reveals the class. With {edit}, the probability of the true class is {points} percentage "
+            finding="{Suspect} alone reveals the class. {When}, the probability of the true class is {points} percentage "
             "points higher than with the placebo, on average {interval}.",
             demand="This part alone must not predict the class better than its matched control.",
         ),

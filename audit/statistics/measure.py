@@ -78,7 +78,8 @@ class Measure:
     explained: str = ""
     """What its figure shows, in one or two sentences, for a headline measure."""
     finding: str = ""
-    """The sentence on a sensitive effect, for a headline measure: a format of suspect, Suspect, reads, edit, points, interval."""
+    """The sentence on a sensitive effect, for a headline measure: a format of suspect, Suspect, reads, When (the edit as a
+    clause), points, interval."""
     demand: str = ""
     """The reason for its default rule, in one sentence."""
 

@@ -29,8 +29,6 @@ differ; worth: accuracy says little; incomplete: a control failed, nothing else 
 _SHOWN_GROUPS = 3
 _SHOWN = ("robust", "bounded")
 """Verdicts that show an effect to be small."""
-_NAMED = "With {edit}"
-"""How the catalogue's sentences on a sensitive effect name its edit; here a clause stands in its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,18 +90,13 @@ def _sensitive(run: RunView, effects: Sequence[Effect]) -> Iterator[Statement]:
             text = f"{outputs_sentence(run, key[0], outputs)}{carrier_sentence(run, e)}"
             yield Statement(kind="found", text=text, effect=outputs[0])
             continue
-        text = (
-            MEASURES[e.measure]
-            .finding.replace(_NAMED, "{When}")
-            .format(
-                suspect=key[0],
-                Suspect=capital(key[0]),
-                reads=reads(run, e.condition),
-                edit=run.title(e.condition),
-                When=capital(run.when(e.condition)),
-                points=points(e.estimate),
-                interval=points_interval(e),
-            )
+        text = MEASURES[e.measure].finding.format(
+            suspect=key[0],
+            Suspect=capital(key[0]),
+            reads=reads(run, e.condition),
+            When=capital(run.when(e.condition)),
+            points=points(e.estimate),
+            interval=points_interval(e),
         )
         yield Statement(kind="found", text=f"{text}{_on_which(run, e)}{carrier_sentence(run, e)}", effect=e)
 
