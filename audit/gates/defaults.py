@@ -104,8 +104,8 @@ def _may_stay_open(condition: Condition, judged: Sequence[tuple[Condition, Measu
     """Return whether an undecided border does not block, nor a compression of which no class has more.
 
     Most cohorts show no traces of a compression, or lost them: it is then listed as not tested. With 128 images, a border that matters
-    is found, but that it does not matter is shown for only half of the networks that
-    do not use it. If edits are judged too, an undecided border is therefore only reported.
+    is found, but that it does not matter is shown for only half of the networks that do not use it. If edits are judged too, an
+    undecided border is therefore only reported.
     """
     open_border = "border" in condition.declared.keeps and any(c.role == "edit" for c, _ in judged)
     return open_border or condition.declared.concerns("compression")
