@@ -65,6 +65,7 @@ def test_json_is_one_object_and_nothing_else(audit: Audit, asked: list[object]) 
         "shortcut-sensitivity-grey-curve-other-class",
         "shortcut-sensitivity-sharpness-other-class",
         "shortcut-sensitivity-noise-other-class",
+        "shortcut-sensitivity-compression-other-class",
         "shortcut-sensitivity-frame-other-class",
         "sufficiency-marker-only",
         "sufficiency-border-only",
@@ -382,7 +383,7 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     code, out, _ = audit(*options, "--sheet", tmp_path / "sheet.png")
     assert code == 0
     text = " ".join(out.split())
-    assert "12 images × 155 predictions = at most 1,860 forward passes" in text
+    assert "12 images × 157 predictions = at most 1,884 forward passes" in text
     assert "minutes with 1 process: text (0% cached)" in text
     assert "objects: no search, because a half of the patients has" in text
     assert "not applicable: the cohort has no lung masks" in text

@@ -508,7 +508,7 @@ def test_a_network_that_reads_elsewhere_passes_with_the_object_dismissed(
     assert effect_of(run, "object-1-added")["estimate"] == 0
     assert effect_of(run, "object-1-removed", MOVEMENT, controlled=False)["estimate"] == 0
     assert effect_of(run, "object-1-removed")["verdict"] != "sensitive"
-    assert "dismissed: removing and adding" in (run / "report.html").read_text()
+    assert "dismissed: the effects of removing and adding it" in (run / "report.html").read_text()
     assert code != 1 or not any(g["status"] == "fail" for g in verdict["gates"] if "object" in g["where"])  # type: ignore[union-attr]
     # From the run's own file, which names images by their pseudonyms, the edits of the object are drawn again as they were predicted.
     finished = read_finished(run)
