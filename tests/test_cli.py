@@ -383,12 +383,12 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     code, out, _ = audit(*options, "--sheet", tmp_path / "sheet.png")
     assert code == 0
     text = " ".join(out.split())
-    assert "12 images × 157 predictions = at most 1,884 forward passes" in text
+    assert "12 images × 161 predictions = at most 1,932 forward passes" in text
     assert "minutes with 1 process: text (0% cached)" in text
     assert "objects: no search, because a half of the patients has" in text
     assert "not applicable: the cohort has no lung masks" in text
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (8 * 220, 3 * 14 * 254), "a block of 108 conditions for each class"
+        assert sheet.size == (8 * 220, 3 * 14 * 254), "a block of 110 conditions for each class"
     assert not (tmp_path / "runs").exists(), "nothing is run"
     code, out, err = audit(*options, "--json")
     document = json.loads(out)
