@@ -388,7 +388,7 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     assert "objects: no search, because a half of the patients has" in text
     assert "not applicable: the cohort has no lung masks" in text
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (8 * 220, 3 * 14 * 254), "a block of 110 conditions for each class"
+        assert sheet.size == (8 * 220, 3 * 15 * 254), "a block of 113 conditions for each class"
     assert not (tmp_path / "runs").exists(), "nothing is run"
     code, out, err = audit(*options, "--json")
     document = json.loads(out)
