@@ -393,7 +393,7 @@ def test_plan_says_what_a_run_would_do(audit: Audit, asked: list[object], tmp_pa
     code, out, err = audit(*options, "--json")
     document = json.loads(out)
     assert (code, err) == (0, "")
-    assert document["forecast"]["n_passes"] == 1860
+    assert document["forecast"]["n_passes"] == 1932
     assert document["forecast"]["cached_share"] > 0, "the first call found some text"
     assert document["plan"]["suite"]["name"] == "full"
     code, _, err = audit("plan", "--model", "c")
