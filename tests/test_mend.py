@@ -36,7 +36,7 @@ from audit.store.results import Effect, EffectsDocument
 from audit.training.mend import copies as copies_module
 from audit.training.mend import written
 from audit.training.mend.advice import advise_untrained
-from audit.training.mend.choosing import best
+from audit.training.mend.choosing import HeadSearch, best
 from audit.training.mend.copies import Copies
 from audit.training.mend.group_dro import _groups, refit_for_worst
 from audit.training.mend.honest import HONEST, Moved, compare_right, find_honest
@@ -94,6 +94,20 @@ def answers(copies: Copies, head: Head) -> dict[tuple[str, int], np.ndarray]:
     return {place: (rows @ head.weight.T + head.bias).astype(np.float32) for place, rows in copies.features.items()}
 
 
+def search_on(copies: Copies, old: Head, labels: np.ndarray, before: Measured) -> HeadSearch:
+    """Return a search in which every image is of a patient of its own, and validates."""
+    return HeadSearch(
+        copies=copies,
+        start=old,
+        targets=labels,
+        patients=np.arange(len(labels)),
+        validation=np.ones(len(labels), bool),
+        old=before,
+        seed=0,
+        on_fit=lambda: None,
+    )
+
+
 def drawn(n: int = 400, seed: int = 0) -> tuple[Copies, np.ndarray]:
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
@@ -106,9 +120,7 @@ def test_refitting_takes_the_known_weight_off_the_shortcut_and_leaves_the_diseas
     old = Head(weight=np.array([[-2, -0.75], [2, 0.75]], np.float32), bias=np.array([1.5, -1.5], np.float32))
     everyone = np.ones(len(labels), bool)
     before = measure(copies, answers(copies, old), labels, everyone)
-    fitted = refit(
-        copies, old, labels, np.arange(len(labels)), everyone, np.ones(len(labels)), before, seed=0, on_fit=lambda: None
-    )
+    fitted = refit(search_on(copies, old, labels, before), np.ones(len(labels)))
     after = measure(copies, answers(copies, fitted.head), labels, everyone)
 
     def apart(head: Head) -> np.ndarray:
@@ -317,18 +329,14 @@ def test_the_method_finds_what_the_loss_does() -> None:
     everyone = np.ones(len(labels), bool)
     old = fit_head(copies.features["clean", 0], labels, 2, pull=1e-5)
     before = measure(copies, answers(copies, old), labels, everyone)
-    patients = np.arange(len(labels))
-    fitted = refit_for_worst(
-        copies, old, labels, patients, everyone, shortcut.astype(np.intp), before, seed=0, on_fit=lambda: None
-    )
+    search = search_on(copies, old, labels, before)
+    fitted = refit_for_worst(search, shortcut.astype(np.intp))
     was, now = (head.weight[1] - head.weight[0] for head in (old, fitted.head))
     assert abs(now[0]) < was[0] / 3
     with pytest.raises(ModelError, match="needs groups within a class"):
-        refit_for_worst(
-            copies, old, labels, patients, everyone, np.zeros(len(labels), np.intp), before, seed=0, on_fit=lambda: None
-        )
+        refit_for_worst(search, np.zeros(len(labels), np.intp))
     with pytest.raises(ModelError, match="one class for each image"):
-        refit_for_worst(copies, old, labels[:, None], patients, everyone, shortcut, before, seed=0, on_fit=lambda: None)
+        refit_for_worst(replace(search, targets=labels[:, None]), shortcut.astype(np.intp))
 
 
 def test_groups_are_a_class_and_what_is_shown_and_small_ones_join_the_largest() -> None:
@@ -365,9 +373,7 @@ def test_a_head_that_never_read_the_shortcut_stays_nearly_as_it_is() -> None:
     everyone = np.ones(len(labels), bool)
     before = measure(copies, answers(copies, old), labels, everyone)
     assert before.effect == 0
-    fitted = refit(
-        copies, old, labels, np.arange(len(labels)), everyone, np.ones(len(labels)), before, seed=0, on_fit=lambda: None
-    )
+    fitted = refit(search_on(copies, old, labels, before), np.ones(len(labels)))
     after = measure(copies, answers(copies, fitted.head), labels, everyone)
     assert after.effect < 0.02
 
@@ -474,9 +480,7 @@ def test_an_edit_that_one_class_can_take_does_not_teach_that_class() -> None:
     old = Head(weight=np.array([[-2, 0, -0.75], [2, 0, 0.75]], np.float32), bias=np.array([1.5, -1.5], np.float32))
     everyone = np.ones(300, bool)
     before = measure(copies, answers(copies, old), labels, everyone)
-    fitted = refit(
-        copies, old, labels, np.arange(300), everyone, np.ones(300), before, seed=0, on_fit=lambda: None
-    ).head
+    fitted = refit(search_on(copies, old, labels, before), np.ones(300)).head
     # Healthy images with the trace are not called ill for it.
     healthy = clean[labels == 0].copy()
     healthy[:, 1] = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,48 +51,67 @@ class Fitted:
     """On validation images that the head of their fold did not see."""
 
 
-def choose_head(
-    candidates: Sequence[Candidate],
-    copies: Copies,
-    targets: NDArray[np.int64],
-    patients: NDArray[np.intp],
-    validation: NDArray[np.bool_],
-    old: Measured,
-    honest: Honest | None,
-    *,
-    seed: int,
-    on_fit: Callable[[], None],
-) -> Fitted:
+@dataclass(frozen=True, kw_only=True)
+class HeadSearch:
+    """On what heads are fitted, and how they are compared; n images, those that train and those that validate."""
+
+    copies: Copies
+    """With features."""
+    start: Head
+    """The old head."""
+    targets: NDArray[np.int64]
+    """(n) or (n, k) the truth; of findings -1 is unknown."""
+    patients: NDArray[np.intp]
+    """(n,) number of each image's patient."""
+    validation: NDArray[np.bool_]
+    """(n,) images on which heads are compared."""
+    old: Measured
+    """Figures of the old network on the validation images."""
+    honest: Honest | None = None
+    """How images count where the shortcut plays no part."""
+    seed: int
+    """Of the folds."""
+    on_fit: Callable[[], None]
+    """Called after each fit, `n_fits` times."""
+
+
+def penalties(fit: Callable[..., Head], pulls: Sequence[float], stills: Sequence[float]) -> list[Candidate]:
+    """Return a way to fit a head for each pair of penalties.
+
+    Parameters
+    ----------
+    fit : callable
+        Images inside (n), pull=, still= -> head.
+    pulls, stills : sequence of float
+        Penalties on the distance from the old head, and on the difference between an image and its copies.
+    """
+    return [
+        Candidate(
+            about=f"penalty on the distance from the old layer {pull:g}, on the difference between an image and its copies {still:g}",
+            fit=partial(fit, pull=pull, still=still),
+        )
+        for pull in pulls
+        for still in stills
+    ]
+
+
+def choose_head(candidates: Sequence[Candidate], search: HeadSearch) -> Fitted:
     """Fit every candidate without one fold of patients after the other, measure it there, and fit the best one on all images.
 
     Parameters
     ----------
     candidates : sequence of Candidate
         Among them it is chosen.
-    copies : Copies
-        With features.
-    targets : int64 (n), or (n, k)
-        The truth; of findings -1 is unknown.
-    patients : int (n)
-        Number of each image's patient.
-    validation : bool (n)
-        Images on which heads are compared.
-    old : Measured
-        Figures of the old network on the validation images.
-    honest : Honest, optional
-        How images count where the shortcut plays no part.
-    seed : int
-        Of the folds.
-    on_fit : callable
-        Called after each fit, `n_fits` times.
+    search : HeadSearch
+        On what they are fitted and compared.
     """
     # Matrices this small gain nothing from a second thread, and on busy cores threads that wait for each other lose all.
     with one_thread():
-        fold = _folds(patients, validation, seed)
-        found = [_measured(c, copies, targets, fold, validation, honest, on_fit) for c in candidates]
-        chosen = best(found, old)
-        head = candidates[chosen].fit(np.ones(len(targets), dtype=np.bool_))
-    on_fit()
+        fold = _folds(search.patients, search.validation, search.seed)
+        found = [_measured(candidate, search, fold) for candidate in candidates]
+        chosen = best(found, search.old)
+        head = candidates[chosen].fit(np.ones(len(search.targets), dtype=np.bool_))
+    search.on_fit()
     return Fitted(head=head, about=candidates[chosen].about, measured=found[chosen])
 
 
@@ -113,24 +133,16 @@ def best(found: Sequence[Measured], old: Measured) -> int:
     return min((i for i in pool if knowledge(found[i]) >= most - MOST_LOST), key=lambda i: share_left(found[i], old))
 
 
-def _measured(
-    candidate: Candidate,
-    copies: Copies,
-    targets: NDArray[np.int64],
-    fold: NDArray[np.intp],
-    validation: NDArray[np.bool_],
-    honest: Honest | None,
-    on_fit: Callable[[], None],
-) -> Measured:
+def _measured(candidate: Candidate, search: HeadSearch, fold: NDArray[np.intp]) -> Measured:
     logits: dict[Place, NDArray[np.float32]] = {}
     for number in range(N_FOLDS):
         inside = fold != number
         head = candidate.fit(inside)
-        for place, rows in copies.features.items():
-            kept = logits.setdefault(place, np.zeros((len(targets), len(head.bias)), dtype=np.float32))
+        for place, rows in search.copies.features.items():
+            kept = logits.setdefault(place, np.zeros((len(search.targets), len(head.bias)), dtype=np.float32))
             kept[~inside] = _logits(head, rows[~inside])
-        on_fit()
-    return measure(copies, logits, targets, validation, honest)
+        search.on_fit()
+    return measure(search.copies, logits, search.targets, search.validation, search.honest)
 
 
 def _folds(patients: NDArray[np.intp], validation: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:

@@ -9,7 +9,6 @@ copies are held together as in `last_layer`, less firmly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -18,11 +17,9 @@ from numpy.typing import NDArray
 from audit.errors import ModelError
 from audit.models.bodies import Head
 from audit.models.fitting import fit_head
-from audit.training.mend.choosing import Candidate, Fitted, choose_head
+from audit.training.mend.choosing import Fitted, HeadSearch, choose_head, penalties
 from audit.training.mend.copies import Copies
-from audit.training.mend.honest import Honest
 from audit.training.mend.last_layer import labelled_places, twins
-from audit.training.mend.measured import Measured
 
 PULLS = (1e-3, 1e-2)
 STILLS = (0.3, 1.0, 3.0)
@@ -31,88 +28,44 @@ FEWEST = 10
 """Images of a group that counts by itself."""
 
 
-def refit_for_worst(
-    copies: Copies,
-    start: Head,
-    targets: NDArray[np.int64],
-    patients: NDArray[np.intp],
-    validation: NDArray[np.bool_],
-    shown: NDArray[np.intp],
-    old: Measured,
-    honest: Honest | None = None,
-    *,
-    seed: int,
-    on_fit: Callable[[], None],
-) -> Fitted:
+def refit_for_worst(search: HeadSearch, shown: NDArray[np.intp]) -> Fitted:
     """Choose how a head is fitted on validation images by patient, and fit it on all images.
 
     Parameters
     ----------
-    copies : Copies
-        With features.
-    start : Head
-        The old one.
-    targets : int64 (n)
-        The classes.
-    patients : int (n)
-        Number of each image's patient.
-    validation : bool (n)
-        Images on which heads are compared.
+    search : HeadSearch
+        On what heads are fitted and compared.
     shown : int (n)
         What each unedited image shows, as a number: whether the suspect moves its answer, or which source.
-    old : Measured
-        Figures of the old network on the validation images.
-    honest : Honest, optional
-        How images count where the shortcut plays no part.
-    seed : int
-        Of the folds.
-    on_fit : callable
-        Called after each fit.
 
     Raises
     ------
     ModelError
         If there are no groups to tell apart.
     """
+    targets = search.targets
     if targets.ndim > 1:
         raise ModelError(
             "Group DRO needs one class for each image, and any number of this network's outputs applies to one. Use --method last-layer or "
             "augment."
         )
     everyone = np.ones(len(targets), dtype=np.bool_)
-    if len(np.unique(_groups(copies, targets, shown, everyone)[1])) <= len(np.unique(targets)):
+    if len(np.unique(_groups(search.copies, targets, shown, everyone)[1])) <= len(np.unique(targets)):
         raise ModelError(
             f"Group DRO needs groups within a class: {FEWEST} images or more that show the suspect and as many that do not, or edited "
             "copies of every class. These data have neither. Use --method augment, or data in which the classes have images of both kinds."
         )
-    candidates = [
-        Candidate(
-            about=f"penalty on the distance from the old layer {pull:g}, on the difference between an image and its copies {still:g}",
-            fit=partial(_fit, copies, start, targets, shown, pull=pull, still=still),
-        )
-        for pull in PULLS
-        for still in STILLS
-    ]
-    return choose_head(candidates, copies, targets, patients, validation, old, honest, seed=seed, on_fit=on_fit)
+    return choose_head(penalties(partial(_fit, search, shown), PULLS, STILLS), search)
 
 
-def _fit(
-    copies: Copies,
-    start: Head,
-    targets: NDArray[np.int64],
-    shown: NDArray[np.intp],
-    inside: NDArray[np.bool_],
-    *,
-    pull: float,
-    still: float,
-) -> Head:
-    images, groups, features = _groups(copies, targets, shown, inside)
+def _fit(search: HeadSearch, shown: NDArray[np.intp], inside: NDArray[np.bool_], *, pull: float, still: float) -> Head:
+    images, groups, features = _groups(search.copies, search.targets, shown, inside)
     return fit_head(
         features,
-        targets[images],
-        len(start.bias),
-        start=start,
-        nuisance=twins(copies, inside),
+        search.targets[images],
+        len(search.start.bias),
+        start=search.start,
+        nuisance=twins(search.copies, inside),
         pull=pull,
         still=still,
         groups=groups,

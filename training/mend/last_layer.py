@@ -10,7 +10,6 @@ the look of a source is mended, the sources of a class have equal weight.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -18,63 +17,25 @@ from numpy.typing import NDArray
 
 from audit.models.bodies import Features, Head
 from audit.models.fitting import fit_head
-from audit.training.mend.choosing import Candidate, Fitted, choose_head
+from audit.training.mend.choosing import Fitted, HeadSearch, choose_head, penalties
 from audit.training.mend.copies import Copies, Place
-from audit.training.mend.honest import Honest
-from audit.training.mend.measured import Measured
 
 PULLS = (1e-3, 1e-2, 1e-1)
 STILLS = (0.3, 1.0, 3.0, 10.0)
 N_CANDIDATES = len(PULLS) * len(STILLS)
 
 
-def refit(
-    copies: Copies,
-    start: Head,
-    targets: NDArray[np.int64],
-    patients: NDArray[np.intp],
-    validation: NDArray[np.bool_],
-    weights: NDArray[np.float64],
-    old: Measured,
-    honest: Honest | None = None,
-    *,
-    seed: int,
-    on_fit: Callable[[], None],
-) -> Fitted:
+def refit(search: HeadSearch, weights: NDArray[np.float64]) -> Fitted:
     """Choose how a head is fitted on validation images by patient, and fit it on all images.
 
     Parameters
     ----------
-    copies : Copies
-        With features.
-    start : Head
-        The old one.
-    targets : int64 (n), or (n, k)
-        The truth; of findings -1 is unknown.
-    patients : int (n)
-        Number of each image's patient.
-    validation : bool (n)
-        Images on which heads are compared.
+    search : HeadSearch
+        On what heads are fitted and compared.
     weights : float64 (n)
         Of the images, with a mean of 1.
-    old : Measured
-        Figures of the old network on the validation images.
-    honest : Honest, optional
-        How images count where the shortcut plays no part.
-    seed : int
-        Of the folds.
-    on_fit : callable
-        Called after each fit.
     """
-    candidates = [
-        Candidate(
-            about=f"penalty on the distance from the old layer {pull:g}, on the difference between an image and its copies {still:g}",
-            fit=partial(_fit, copies, start, targets, weights, pull=pull, still=still),
-        )
-        for pull in PULLS
-        for still in STILLS
-    ]
-    return choose_head(candidates, copies, targets, patients, validation, old, honest, seed=seed, on_fit=on_fit)
+    return choose_head(penalties(partial(_fit, search, weights), PULLS, STILLS), search)
 
 
 def source_weights(labels: NDArray[np.int64], sources: NDArray[np.str_]) -> NDArray[np.float64]:
@@ -88,16 +49,10 @@ def source_weights(labels: NDArray[np.int64], sources: NDArray[np.str_]) -> NDAr
 
 
 def _fit(
-    copies: Copies,
-    start: Head,
-    targets: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    inside: NDArray[np.bool_],
-    *,
-    pull: float,
-    still: float,
+    search: HeadSearch, weights: NDArray[np.float64], inside: NDArray[np.bool_], *, pull: float, still: float
 ) -> Head:
     """Fit a head on the images inside and on the copies of them that the edits made."""
+    copies, targets = search.copies, search.targets
     labelled = labelled_places(copies, targets, inside)
     n_copies = np.sum([copies.applied[place] for place in labelled], axis=0) if labelled else np.zeros(len(targets))
     rows: list[Features] = [copies.features["clean", 0][inside]]
@@ -111,8 +66,8 @@ def _fit(
     return fit_head(
         np.concatenate(rows),
         np.concatenate(wanted),
-        len(start.bias),
-        start=start,
+        len(search.start.bias),
+        start=search.start,
         nuisance=twins(copies, inside),
         pull=pull,
         still=still,

@@ -20,7 +20,7 @@ from audit.run.settings import Settings
 from audit.store.mend import Method
 from audit.training.mend import group_dro, last_layer
 from audit.training.mend.augment import last_phase, retrain
-from audit.training.mend.choosing import Fitted, n_fits
+from audit.training.mend.choosing import Fitted, HeadSearch, n_fits
 from audit.training.mend.copies import Copies
 from audit.training.mend.honest import Honest
 from audit.training.mend.learnt import Learnt
@@ -102,18 +102,8 @@ def apply_method(method: Method, work: Work) -> Made:
 def _by_last_layer(work: Work) -> Made:
     body = _body(work)
     weights = last_layer.source_weights(work.truth, work.sources) if work.by_source else np.ones(len(work.truth))
-    fitted = last_layer.refit(
-        work.copies,
-        head_of(body),
-        work.truth,
-        work.learnt.patients,
-        work.learnt.validation,
-        weights,
-        work.old,
-        work.honest,
-        seed=work.settings.seed,
-        on_fit=work.on_stage("fitting the last layer", n_fits(last_layer.N_CANDIDATES)),
-    )
+    stage = work.on_stage("fitting the last layer", n_fits(last_layer.N_CANDIDATES))
+    fitted = last_layer.refit(_search(work, body, stage), weights)
     about = "last layer fitted again" + ("; sources of a class weighted alike" if work.by_source else "")
     return _exchanged(work, body, fitted, about)
 
@@ -123,18 +113,8 @@ def _by_group_dro(work: Work) -> Made:
     shown = work.honest.moved.astype(np.intp)
     if work.by_source:
         shown = np.unique(work.sources, return_inverse=True)[1]
-    fitted = group_dro.refit_for_worst(
-        work.copies,
-        head_of(body),
-        work.truth,
-        work.learnt.patients,
-        work.learnt.validation,
-        shown,
-        work.old,
-        work.honest,
-        seed=work.settings.seed,
-        on_fit=work.on_stage("fitting the last layer for the worst group", n_fits(group_dro.N_CANDIDATES)),
-    )
+    stage = work.on_stage("fitting the last layer for the worst group", n_fits(group_dro.N_CANDIDATES))
+    fitted = group_dro.refit_for_worst(_search(work, body, stage), shown)
     groups = "source and edit" if work.by_source else "whether an edit of the suspect moves the answer, and edit"
     return _exchanged(work, body, fitted, f"last layer fitted for the worst group (group DRO) by class, {groups}")
 
@@ -165,6 +145,20 @@ _METHODS: Mapping[Method, Callable[[Work], Made]] = MappingProxyType(
 METHODS: tuple[Method, ...] = tuple(_METHODS)
 CHEAP: tuple[Method, ...] = ("last-layer", "group-dro")
 """Minutes on cached features: both are always tried, because neither is better on every network."""
+
+
+def _search(work: Work, body: Backbone, on_fit: Callable[[], None]) -> HeadSearch:
+    return HeadSearch(
+        copies=work.copies,
+        start=head_of(body),
+        targets=work.truth,
+        patients=work.learnt.patients,
+        validation=work.learnt.validation,
+        old=work.old,
+        honest=work.honest,
+        seed=work.settings.seed,
+        on_fit=on_fit,
+    )
 
 
 def _body(work: Work) -> Backbone:
