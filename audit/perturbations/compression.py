@@ -3,7 +3,7 @@
 JPEG rounds the cosine transform of each block of 8 x 8 pixels to multiples of the steps in a table, and a quality is one table
 (Annex K of ITU-T T.81, scaled as libjpeg does). Once decoded, the coefficients still lie near those multiples, whatever format the image is
 stored in later, unless it was resized or cropped by other than multiples of 8. Such traces are gone then, and other tables are not
-told: an image without traces counts as not compressed.
+told: an image without traces, or with hardly any detail, counts as not compressed.
 """
 
 from __future__ import annotations
